@@ -10,6 +10,7 @@ let settings: [SwiftSetting] = [
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 
 /// What all three programs are made of.
 let program: [Target.Dependency] = ["ChatCore", "ChatProcess", "ChatAdapters", argumentParser, log]
@@ -21,6 +22,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-configuration.git", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.0"),
+        .package(url: "https://github.com/apple/swift-system.git", from: "1.6.0"),
         .package(url: "https://github.com/vapor/jwt-kit.git", from: "5.7.0"),
     ],
     targets: [
@@ -40,7 +42,7 @@ let package = Package(
         // Values, rules, ports, the wire and the settings: no C library, no adapter.
         .target(
             name: "ChatCore",
-            dependencies: [log, crypto, .product(name: "Configuration", package: "swift-configuration")],
+            dependencies: [log, crypto, .product(name: "Configuration", package: "swift-configuration"), system],
             path: "Sources/Common", exclude: ["Adapters", "C", "Process"], swiftSettings: settings),
         // The master-and-workers shape that the three programs share.
         .target(
