@@ -1,6 +1,7 @@
 #pragma once
 // What Linux has and Swift's Glibc module does not import: variadic functions, macros, and headers outside of it.
-#define _GNU_SOURCE
+// No _GNU_SOURCE: it changes structs (fd_set) that the Glibc module has in their plain form, and a file that imports
+// both would not compile.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
