@@ -18,7 +18,9 @@ struct FcgiApi: ParsableCommand {
             replaces the workers, USR2 does the same with the binary on disk, TTIN and TTOU add and remove a worker.
             """,
         version: version,
-        subcommands: [Serve.self, WorkerCommand.self, Status.self, ScaleCommand.self])
+        subcommands: [
+            Serve.self, WorkerCommand.self, Migrate.self, TokenCommand.self, Status.self, ScaleCommand.self,
+        ])
 }
 
 /// What every command knows: where the settings are.
