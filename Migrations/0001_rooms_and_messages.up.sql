@@ -16,17 +16,21 @@ CREATE TABLE rooms (
     last_message_seq bigint NOT NULL DEFAULT 0,  -- the newest message, so that a list of rooms finds it by key
     last_activity_at timestamptz NOT NULL,
     created_at       timestamptz NOT NULL,
+    created_sign     text,                       -- the creator's Idempotency-Key
     deleted_at       timestamptz
 );
+
+-- The same (creator, Idempotency-Key) makes one room, although the two requests may meet on different queues.
+CREATE UNIQUE INDEX rooms_once ON rooms (owner_id, created_sign) WHERE created_sign IS NOT NULL;
 
 CREATE TABLE members (
     room_id         uuid NOT NULL REFERENCES rooms (id) ON DELETE CASCADE,
     user_id         uuid NOT NULL,
     role            smallint NOT NULL CHECK (role BETWEEN 1 AND 3),    -- 1 MEMBER, 2 ADMIN, 3 OWNER
     last_seen_seq   bigint NOT NULL DEFAULT 0,
-    seen_count      bigint NOT NULL DEFAULT 0,   -- rooms.message_count as it was at last_seen_seq
+    seen_count      bigint NOT NULL DEFAULT 0,   -- users' messages of the room up to last_seen_seq
     sent_count      bigint NOT NULL DEFAULT 0,   -- this member's own messages ever
-    seen_sent_count bigint NOT NULL DEFAULT 0,   -- sent_count as it was at last_seen_seq
+    seen_sent_count bigint NOT NULL DEFAULT 0,   -- this member's own among seen_count
     muted_until     timestamptz,
     banned_at       timestamptz,
     joined_at       timestamptz NOT NULL,
@@ -43,8 +47,6 @@ CREATE TABLE messages (
     room_id           uuid NOT NULL REFERENCES rooms (id) ON DELETE CASCADE,
     seq               bigint NOT NULL,
     change_seq        bigint NOT NULL,           -- the room's Seq of this message's newest change
-    ordinal           bigint NOT NULL,           -- rooms.message_count when it was stored
-    sender_ordinal    bigint NOT NULL,           -- members.sent_count when it was stored
     sender_id         uuid NOT NULL,
     sign              text,
     content           text NOT NULL,
@@ -69,8 +71,6 @@ CREATE UNIQUE INDEX messages_in_order ON messages (room_id, seq);
 CREATE INDEX messages_changed ON messages (room_id, change_seq) WHERE change_seq > seq;
 -- The same (sender, Sign) is stored once, for ever.
 CREATE UNIQUE INDEX messages_once ON messages (sender_id, sign) WHERE sign IS NOT NULL;
--- "How many messages had this member sent by then", for a seen mark that is not the newest.
-CREATE INDEX messages_of_sender ON messages (room_id, sender_id, seq);
 
 -- Every change of a room's order that is not a new message: so that each Seq can be told again, exactly, when
 -- Redis has lost it. A change of a message is told from the message itself (content that was deleted is gone here too).

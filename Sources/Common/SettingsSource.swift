@@ -9,6 +9,9 @@ public protocol SettingsSource {
 /// All that is wrong with the settings, a sentence each.
 public struct SettingsError: Error, CustomStringConvertible {
     public let problems: [String]
+
+    public init(problems: [String]) { self.problems = problems }
+
     public var description: String { problems.joined(separator: "\n") }
 }
 

@@ -58,12 +58,15 @@ public struct Room: Sendable, Equatable {
     public var lastMessageSeq: Int64
     public var lastActivityAt: Int64
     public var createdAt: Int64
+    /// The creator's Idempotency-Key.
+    public var createdSign: String?
     public var deletedAt: Int64?
 
     public init(
         id: UUID128, type: RoomType, name: String = "", description: String = "", avatar: String = "",
         ownerID: UUID128, memberCount: Int = 0, memberLimit: Int? = nil, lastSeq: Int64 = 0, messageCount: Int64 = 0,
-        lastMessageSeq: Int64 = 0, lastActivityAt: Int64, createdAt: Int64, deletedAt: Int64? = nil
+        lastMessageSeq: Int64 = 0, lastActivityAt: Int64, createdAt: Int64,
+        createdSign: String? = nil, deletedAt: Int64? = nil
     ) {
         self.id = id
         self.type = type
@@ -78,6 +81,7 @@ public struct Room: Sendable, Equatable {
         self.lastMessageSeq = lastMessageSeq
         self.lastActivityAt = lastActivityAt
         self.createdAt = createdAt
+        self.createdSign = createdSign
         self.deletedAt = deletedAt
     }
 }
@@ -88,8 +92,8 @@ public struct Member: Sendable, Equatable {
     public var userID: UUID128
     public var role: Role
     public var lastSeenSeq: Int64
-    /// The room's ``Room/messageCount`` and this member's ``sentCount`` as they were at ``lastSeenSeq``:
-    /// unread = (messageCount - seenCount) - (sentCount - seenSentCount), so it cannot drift.
+    /// Users' messages of the room up to ``lastSeenSeq``, and this member's own among them: unread is
+    /// (room's messageCount - seenCount) - (sentCount - seenSentCount), so it cannot drift.
     public var seenCount: Int64
     public var seenSentCount: Int64
     /// Messages that this member has ever sent here.
@@ -121,4 +125,9 @@ public struct Member: Sendable, Equatable {
     }
 
     public var isActive: Bool { leftAt == nil && bannedAt == nil }
+
+    /// Messages of others after this member's last seen Seq.
+    public func unread(in room: Room) -> Int64 {
+        (room.messageCount - seenCount) - (sentCount - seenSentCount)
+    }
 }

@@ -1,7 +1,6 @@
 #pragma once
 // What Linux has and Swift's Glibc module does not import: variadic functions, macros, and headers outside of it.
-// No _GNU_SOURCE: it changes structs (fd_set) that the Glibc module has in their plain form, and a file that imports
-// both would not compile.
+// Not with _GNU_SOURCE: it renames a field of fd_set, and Swift's Glibc module has it under the other name.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -34,6 +33,14 @@ static inline int chat_wifsignaled(int s) { return WIFSIGNALED(s); }
 static inline int chat_wtermsig(int s) { return WTERMSIG(s); }
 static inline int chat_fcntl_set(int fd, int command, int value) { return fcntl(fd, command, value); }
 static inline int chat_fcntl_get(int fd, int command) { return fcntl(fd, command); }
+
+// The process that called listen() on the other end of a connected unix socket; 0 when unknown. (struct ucred needs
+// _GNU_SOURCE.)
+static inline pid_t chat_peer_pid(int fd) {
+    struct { pid_t pid; uid_t uid; gid_t gid; } peer = { 0, 0, 0 };
+    socklen_t size = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+}
 
 // Sends `length` bytes and `count` descriptors (at most 250) over a unix socket in one message.
 static inline ssize_t chat_send_fds(int socket, const void *bytes, size_t length, const int *fds, int count) {

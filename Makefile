@@ -1,0 +1,67 @@
+# Everything a person does with this repository, by one word each. `make help` lists them.
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+STACK := deploy/stack/stack
+
+.DEFAULT_GOAL := help
+.PHONY: help run up down token pids psql logs build test test-cover test-race lint format bench clean
+
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 } \
+		/^##v / { sub(/^##v /, ""); print }' Makefile
+
+run: ## build and start everything here, stop it with Ctrl-C
+	@exec $(STACK) run
+
+up: ## the same in the background; returns when a message can be sent
+	@exec $(STACK) up
+
+down: ## stop what runs
+	@exec $(STACK) down
+
+token: ## print a JWT: USER_ID=<uuid> TTL=<seconds>
+	@USER_ID='$(USER_ID)' TTL='$(TTL)' exec $(STACK) token
+
+pids: ## every process of the stack: name, master or worker, PID
+	@exec $(STACK) pids
+
+psql: ## a prompt in the database
+	@exec $(STACK) psql
+
+logs: ## follow all logs; LINES=20 of the past
+	@exec $(STACK) logs
+
+build: ## release build
+	@deploy/stack/packages
+	@deploy/stack/build -c release
+
+test: ## unit, integration and end-to-end tests in a private stack; LOAD_SECONDS=15, FILTER=name
+	@exec deploy/test/run
+
+test-cover: ## the unit and integration tests with a table of covered lines
+	@exec deploy/test/cover
+
+test-race: ## the unit tests with the thread sanitizer
+	@exec deploy/test/race
+
+lint: ## formatting, shell scripts, who imports C
+	@exec deploy/test/lint
+
+format: ## put the formatting right
+	@swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks
+
+bench: ## measure the running stack
+	@exec deploy/test/bench
+
+clean: ## stop, and remove data, logs and build output
+	@$(STACK) clean
+	@rm -rf .build .build-* .venv .venv.lock
+
+##v
+##v Variables, in front or behind: make up CHAT_PORT=9000
+##v   CHAT_PORT=8000        HTTP and WebSocket; the servers take ports above it, or the next that are free. `free`: any
+##v   CHAT_AMQP_PORT CHAT_S3_PORT CHAT_EPMD_PORT CHAT_ERLANG_PORT   one of those ports, exactly
+##v   CHAT_DIR=.run         the folder of data, logs and settings: another one is another stack beside the first
+##v   CHAT_BIN=             programs that are built already, instead of a build
+##v   CHAT_UPLOAD_LIMIT=24m the largest upload request that nginx takes
+##v   LOG_LEVEL, FCGI_*, WS_*, QUEUE_*, ROOM_*, UPLOAD_*, RATE_*, JWT_*, FCM_*   settings for the programs, see .env.example

@@ -1,0 +1,345 @@
+"""Starts one private stack, stays with it, and takes all of it down at the end.
+
+The keeper holds the lock of the instance for as long as anything runs. supervisord, below it, restarts what dies. If the
+keeper is killed, supervisord and everything below get their parent-death signal; what still survives is swept by the
+next start, which knows it by its environment (processes.py).
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+import processes
+from bucket import create_bucket
+from configure import PROGRAMS, configure, environment, write_settings
+from instance import CHECKOUT, PORT_OFFSETS, Instance, Refusal, say
+from probe import is_ready, issue_token, send_message
+
+START_SECONDS = 120
+STOP_SECONDS = 45
+FREE_BYTES = int(os.environ.get("CHAT_MIN_FREE_MB") or 512) << 20
+
+
+class Stopped(Exception):
+    """Somebody asked the stack to end."""
+
+
+# -- the lock
+
+def take_lock(instance):
+    """The open lock file, or None while another keeper lives."""
+    file = open(instance.lock_file, "a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return None
+    return file
+
+
+def is_locked(instance):
+    if not instance.lock_file.exists():
+        return False
+    try:
+        file = take_lock(instance)
+    except PermissionError:
+        raise Refusal(f"{instance.folder} belongs to another user: run as that user.")
+    if file:
+        file.close()
+    return file is None
+
+
+def wait_unlocked(instance, seconds):
+    end = time.monotonic() + seconds
+    while is_locked(instance):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+# -- run: in the foreground
+
+def run(instance):
+    if os.environ.get("CHAT_STACK") != str(instance.runtime):
+        # Marked like everything below it, so that a later start recognises a keeper that lost its lock file.
+        marked = {**os.environ, "CHAT_STACK": str(instance.runtime)}
+        os.execve(sys.executable, [sys.executable, *sys.argv], marked)
+    instance.make_folders()
+    lock = take_lock(instance)
+    if not lock and instance.state().get("state") == "stopping":
+        say("an earlier run is still stopping, waiting for it")
+        wait_unlocked(instance, STOP_SECONDS)
+        lock = take_lock(instance)
+    if not lock:
+        say(f"already running at {instance.state().get('url')} ('make down' stops it)")
+        return 0
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, raise_stopped)
+    supervisord = None
+    try:
+        instance.state_file.unlink(missing_ok=True)
+        supervisord, env = start(instance)
+        bring_up(instance, supervisord, env)
+        instance.write_state(state="ready")
+        greet(instance)
+        supervisord.wait()
+        say(f"supervisord ended by itself: everything is stopped, {instance.log}/supervisord.log may say why.")
+        return 1
+    except Stopped:
+        return 0
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        stop(instance, supervisord)
+        lock.close()
+
+
+def raise_stopped(number, frame):
+    raise Stopped
+
+
+def start(instance):
+    check_programs(instance)
+    check_disk(instance)
+    swept = processes.sweep(instance)
+    if swept:
+        say(f"cleaned up {swept} processes that an earlier run left behind")
+    ports = instance.choose_ports()
+    configure(instance, ports)
+    instance.write_state(state="starting", pid=os.getpid(), url=f"http://127.0.0.1:{ports['HTTP']}", ports=ports)
+    env = environment(instance, ports)
+    say(f"starting PostgreSQL, Redis, RabbitMQ, SeaweedFS and nginx in {instance.folder}")
+    # A session of its own: Ctrl-C reaches the keeper alone, which then stops all in order.
+    with open(instance.log / "supervisord.out", "w") as out:
+        supervisord = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", "supervisord", "-c", str(instance.supervisor_conf)],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=instance.runtime, start_new_session=True)
+    return supervisord, env
+
+
+def check_programs(instance):
+    for name in PROGRAMS:
+        if not os.access(instance.programs / name, os.X_OK):
+            raise Refusal(f"the program {name} is not in {instance.programs}: build it with 'make build'.")
+
+
+def check_disk(instance):
+    for folder in (instance.folder, instance.runtime):
+        free = shutil.disk_usage(folder).free
+        if free < FREE_BYTES:
+            raise Refusal(f"the disk of {folder} has {free >> 20} MiB left and the stack needs {FREE_BYTES >> 20}: "
+                          "make room and start again.")
+
+
+def bring_up(instance, supervisord, env):
+    """Servers, database, schema, bucket, programs, and one message that really went through."""
+    socket = f"{instance.runtime}/postgres"
+    bin_dir = postgres_programs()
+    wait_for(instance, supervisord, "postgres", lambda: succeeds(
+        [f"{bin_dir}/pg_isready", "-q", "-h", socket, "-U", "chat", "-d", "postgres"], env))
+    exists = subprocess.run([f"{bin_dir}/psql", "-h", socket, "-U", "chat", "-d", "chat", "-c", ""], env=env,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+    if not exists:
+        command(instance, env, "migrate", [f"{bin_dir}/createdb", "-h", socket, "-U", "chat", "chat"])
+    command(instance, env, "migrate", [f"{instance.runtime}/bin/fcgi-api", "migrate", "up", "-c", str(instance.env_file)])
+    secret, port = instance.secrets()["S3_SECRET_KEY"], instance.state()["ports"]["S3"]
+    wait_for(instance, supervisord, "seaweedfs", lambda: create_bucket(f"127.0.0.1:{port}", "chat", "chat", secret))
+    say("starting fcgi-api, ws-relay and queue-worker")
+    command(instance, env, "supervisord",
+            ["supervisorctl", "-c", str(instance.supervisor_conf), "start", "writer:*", "front:*"])
+    url = instance.state()["url"]
+    wait_for(instance, supervisord, "fcgi-api", lambda: is_ready(url))
+    wait_for(instance, supervisord, "queue-worker", lambda: send_message(instance, url))
+
+
+def wait_for(instance, supervisord, name, attempt):
+    end = time.monotonic() + START_SECONDS
+    while True:
+        reason = None
+        try:
+            if attempt():
+                return
+        except (OSError, Refusal) as error:
+            reason = error
+        if supervisord.poll() is not None:
+            raise Refusal(f"supervisord did not start:\n{last_lines(instance.log / 'supervisord.out')}")
+        fatal = [line.split()[0].rpartition(":")[2] for line in supervisor_status(instance) if " FATAL " in line]
+        if fatal:
+            raise Refusal(f"{fatal[0]} keeps ending; its log ends with:\n{last_lines(instance.log / (fatal[0] + '.log'))}")
+        if time.monotonic() > end:
+            why = f" ({reason})" if reason else ""
+            raise Refusal(f"{name} was not ready after {START_SECONDS} s{why}; its log ends with:\n"
+                          f"{last_lines(instance.log / (name + '.log'))}")
+        time.sleep(0.1)
+
+
+def supervisor_status(instance):
+    """Asked once a second at most: each question is a Python start, on two cores that have a stack to bring up."""
+    now = time.monotonic()
+    if now - supervisor_status.asked < 1:
+        return []
+    supervisor_status.asked = now
+    answer = subprocess.run(["supervisorctl", "-c", str(instance.supervisor_conf), "status"],
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return answer.stdout.splitlines()
+
+
+supervisor_status.asked = 0
+
+
+def postgres_programs():
+    versions = sorted(os.listdir("/usr/lib/postgresql"), key=lambda name: (len(name), name))
+    return f"/usr/lib/postgresql/{versions[-1]}/bin"
+
+
+def succeeds(words, env):
+    return subprocess.run(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def command(instance, env, name, words):
+    log = instance.log / f"{name}.log"
+    with open(log, "a") as out:
+        code = subprocess.run(words, env=env, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=out, stderr=out).returncode
+    if code:
+        raise Refusal(f"'{os.path.basename(words[0])} {words[1]}' failed; its log ends with:\n{last_lines(log)}")
+
+
+def last_lines(path, count=15):
+    try:
+        lines = path.read_text(errors="replace").splitlines()[-count:]
+    except OSError:
+        lines = []
+    return "\n".join(f"    {line}" for line in lines) or "    (nothing)"
+
+
+def stop(instance, supervisord):
+    if supervisord and supervisord.poll() is None:
+        instance.write_state(state="stopping")
+        say("stopping")
+        supervisord.terminate()
+        try:
+            supervisord.wait(STOP_SECONDS - 10)
+        except subprocess.TimeoutExpired:
+            supervisord.kill()
+    processes.sweep(instance, grace=3)
+    instance.state_file.unlink(missing_ok=True)
+
+
+def greet(instance):
+    if os.environ.get("CHAT_QUIET"):
+        return
+    url, user, other = instance.state()["url"], uuid.uuid4(), uuid.uuid4()
+    token = issue_token(instance, user, 86400)
+    body = json.dumps({"Type": "GROUP", "Name": "Hello", "Members": [str(other)]})
+    print(f"\nThe chat is running at {url}\n\nA token of user {user}, good for a day:\n{token}\n\nTry:\n"
+          f"curl -X POST {url}/api/v1/rooms -H 'Content-Type: application/json' \\\n"
+          f"  -H 'Authorization: Bearer {token}' \\\n  -d '{body}'\n\n"
+          "Ctrl-C or 'make down' stops everything; 'make logs' shows what happens.", flush=True)
+
+
+# -- up: the same in the background
+
+def up(instance):
+    if is_locked(instance) and instance.state().get("state") == "stopping":
+        wait_unlocked(instance, STOP_SECONDS)
+    keeper, log = None, instance.folder / "log" / "stack.log"
+    if not is_locked(instance):
+        instance.make_folders()
+        instance.state_file.unlink(missing_ok=True)
+        with open(log, "w") as out:
+            keeper = subprocess.Popen([sys.executable, os.path.abspath(__file__), "run"], stdin=subprocess.DEVNULL,
+                                      stdout=out, stderr=out, env={**os.environ, "CHAT_QUIET": "1"},
+                                      start_new_session=True)
+    try:
+        return wait_ready(instance, keeper, log)
+    except KeyboardInterrupt:
+        if keeper:
+            keeper.terminate()
+            keeper.wait()
+        return 130
+
+
+def wait_ready(instance, keeper, log):
+    shown, end = 0, time.monotonic() + 3 * START_SECONDS
+    while True:
+        if keeper:
+            with open(log, errors="replace") as progress:
+                progress.seek(shown)
+                sys.stderr.write(progress.read())
+                shown = progress.tell()
+        state = instance.state()
+        if state.get("state") == "ready" and sends_message(instance, state["url"]):
+            print(f"The chat is running at {state['url']}")
+            return 0
+        if keeper and keeper.poll() is not None:
+            time.sleep(0.1)
+            sys.stderr.write(log.read_text(errors="replace")[shown:])
+            return keeper.returncode or 1
+        if not keeper and not is_locked(instance):
+            raise Refusal("the stack that was starting has stopped: start it again with 'make up'.")
+        if time.monotonic() > end:
+            raise Refusal(f"the stack did not become ready: 'make logs' shows why, 'make down' stops it.")
+        time.sleep(0.1)
+
+
+def sends_message(instance, url):
+    try:
+        return is_ready(url) and send_message(instance, url)
+    except (OSError, Refusal):
+        return False
+
+
+# -- down
+
+def down(instance):
+    if not instance.folder.exists() and not instance.runtime.exists():
+        say("nothing was running")
+        return 0
+    keepers = [process for process in processes.ours(instance).values() if process.is_keeper]
+    if is_locked(instance):
+        processes.send(keepers, signal.SIGTERM)
+        if wait_unlocked(instance, STOP_SECONDS):
+            say("stopped")
+            return 0
+    swept = processes.sweep(instance)
+    say(f"cleaned up {swept} processes that an earlier run left behind" if swept else "nothing was running")
+    return 0
+
+
+def running(instance):
+    """Exit status 0 and one line if the stack is up or coming up, so that nothing is built for it."""
+    if not is_locked(instance) or instance.state().get("state") == "stopping":
+        return 1
+    if sys.argv[2:] == ["tell"]:
+        say(f"already running at {instance.state().get('url')} ('make down' stops it)")
+    return 0
+
+
+def settings(instance):
+    """chat.env before the first start, for `make token`."""
+    if not instance.env_file.exists():
+        base = int(os.environ.get("CHAT_PORT") or 8000)
+        instance.make_folders()
+        write_settings(instance, {"HTTP": base, **{name: base + offset for name, offset in PORT_OFFSETS.items()}})
+    return 0
+
+
+def main():
+    commands = {"run": run, "up": up, "down": down, "running": running, "settings": settings}
+    try:
+        return commands[sys.argv[1]](Instance())
+    except Refusal as refusal:
+        say(str(refusal))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
