@@ -1,4 +1,5 @@
 import ChatCore
+import Logging
 
 /// What Redis says, and what the look-ups found.
 extension Hub {
@@ -25,7 +26,10 @@ extension Hub {
         log.notice("the feed is back", metadata: ["rooms": "\(rooms.count)", "users": "\(users.count)"])
         for room in rooms.values {
             if room.stage == .subscribing { room.stage = .closing }
-            if !room.sequencer.isFetching { fetch(room) }
+            // One that is out may have been answered before the loss.
+            room.sequencer.fetchFailed()
+            room.retryAt = now
+            fetch(room)
         }
         users.forEach { user in
             if users[user].stage == .subscribing { users[user].stage = .loading }
@@ -68,7 +72,9 @@ extension Hub {
     private func joined(_ id: UUID128, _ seq: UInt64, _ created: FrameBody?, _ user: UInt32) {
         let room = rooms[id] ?? track(id, last: seq)
         let isNew = room.sequencer.last == seq && room.stage == .subscribing
-        guard isNew || created != nil, add(user, to: room) else { return }
+        guard isNew || created != nil, room.changes.verdict(users[user].id, since: seq) != .left,
+            add(user, to: room)
+        else { return }
         guard let created else { return }
         users.forEachConnection(of: user, connections) { slot in
             if connections[slot].flags.contains(.welcomed) { reply(created, .roomUpdated, to: slot) }
@@ -96,9 +102,9 @@ extension Hub {
         // Asked again by the timer, until the user's time is over.
         case .memberships(let id, let epoch):
             if let user = users.index(id), users[user].epoch == epoch { reloads.insert(id) }
-        case .frames(let id, _, _, .room(let number)):
+        case .frames(let id, _, _, _, .room(let number)):
             if let room = rooms[id], room.fetch == number { fetchFailed(room) }
-        case .frames(let id, _, _, .socket(let ticket)): giveUpResume(room: id, ticket: ticket)
+        case .frames(let id, _, _, _, .socket(let ticket)): giveUpResume(room: id, ticket: ticket)
         case .room(_, let latent):
             if let slot = slots[latent.socket] { refuse(.unavailable("the store"), sign: latent.sign, to: slot) }
         }

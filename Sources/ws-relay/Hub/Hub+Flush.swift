@@ -1,4 +1,8 @@
+import ChatCore
 import Glibc
+
+/// No signal when the peer is gone, never a wait.
+let sendFlags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
 
 /// The end of a tick: one write a socket, as long as it takes what it is given.
 extension Hub {
@@ -17,7 +21,7 @@ extension Hub {
     private func flush(_ slot: UInt32) {
         var at = connections[slot].firstWrite
         writes.clear(slot, connections)
-        if let state = slow[slot], !state.outbox.isEmpty { return queue(from: at, taken: 0, slot) }
+        if let state = slowIfAny(slot), !state.outbox.isEmpty { return queue(from: at, taken: 0, slot) }
         while at != noIndex {
             let first = at
             let filled = join(&at)
@@ -48,7 +52,7 @@ extension Hub {
     /// Bytes that the socket took; -1 when it is gone, and destroyed.
     private func write(_ start: UnsafeRawPointer, _ count: Int, to slot: UInt32) -> Int {
         while true {
-            let sent = Glibc.send(connections[slot].descriptor, start, count, Int32(MSG_NOSIGNAL.rawValue | MSG_DONTWAIT.rawValue))
+            let sent = Glibc.send(connections[slot].descriptor, start, count, sendFlags)
             counters.writes += 1
             if sent >= 0 {
                 counters.bytesWritten += sent
@@ -83,7 +87,7 @@ extension Hub {
 
     /// The socket takes bytes again.
     func writable(_ slot: UInt32) {
-        guard let state = slow[slot] else { return }
+        guard let state = slowIfAny(slot) else { return }
         while !state.outbox.isEmpty {
             var filled = 0
             state.outbox.forEachPiece { piece in
@@ -105,7 +109,7 @@ extension Hub {
     /// The client did not read for too long. It loses its socket, and is told from where to go on.
     func closeSlow(_ slot: UInt32, lost: SharedFrame?) {
         counters.slowClosed += 1
-        let first = slow[slot]?.outbox.firstUntouched ?? lost
+        let first = slowIfAny(slot)?.outbox.firstUntouched ?? lost
         let place = first?.place.map { " \($0.room) \($0.seq - 1)" } ?? ""
         close(slot, .slowConsumer, "slow consumer; resume" + place)
     }
@@ -113,13 +117,20 @@ extension Hub {
     // MARK: State of slow sockets
 
     func slowState(_ slot: UInt32) -> SlowState {
-        if let state = slow[slot] { return state }
+        if let state = slowIfAny(slot) { return state }
         let state = SlowState()
+        connections[slot].flags.insert(.slow)
         slow[slot] = state
         return state
     }
 
     func dropSlowStateIfIdle(_ slot: UInt32) {
-        if let state = slow[slot], !state.isNeeded { slow[slot] = nil }
+        guard let state = slowIfAny(slot), !state.isNeeded else { return }
+        slow[slot] = nil
+        connections[slot].flags.remove(.slow)
     }
+
+    /// The flag saves most sockets the look-up.
+    @inline(__always)
+    func slowIfAny(_ slot: UInt32) -> SlowState? { connections[slot].flags.contains(.slow) ? slow[slot] : nil }
 }

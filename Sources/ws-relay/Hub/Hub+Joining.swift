@@ -7,7 +7,7 @@ extension Hub {
     static let joiningLimit: UInt32 = 10
 
     func greet(_ slot: UInt32, _ chunk: UnsafeRawBufferPointer) {
-        guard let state = slow[slot], state.head != nil else { return }
+        guard let state = slowIfAny(slot), state.head != nil else { return }
         switch state.head!.feed(chunk) {
         case .needsMore: return
         case .tooLarge: refuse(.malformed("the request's head is too large"), slot)
@@ -29,7 +29,8 @@ extension Hub {
         guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot) }
         let identity: Identity
         do { identity = try tokens.verify(upgrade.token) } catch { return refuse(.unauthorized, slot) }
-        connections[slot].flags = upgrade.subprotocol == .json ? [.json, .readPaused] : [.readPaused]
+        connections[slot].flags.remove(.greeting)
+        connections[slot].flags.insert(upgrade.subprotocol == .json ? [.json, .readPaused] : .readPaused)
         connections[slot].serial = serial
         serial += 1
         slots[connections[slot].serial] = slot
@@ -96,23 +97,23 @@ extension Hub {
         becomeReadyIfDone(user)
     }
 
-    /// Puts the user into a room as a list read at `membership.seq` says. False when that cannot be told.
+    /// Puts the user into a room as a list read at `membership.lastSeq` says. False when that cannot be told.
     private func enter(_ membership: Membership, _ user: UInt32, isReload: Bool) -> Bool {
         guard let room = rooms[membership.room] else {
-            let room = track(membership.room, last: membership.seq)
+            let room = track(membership.room, last: membership.lastSeq)
             add(user, to: room)
             wait(for: room, user)
             if isReload { tellResync(room, to: user) }
             return true
         }
-        if membership.seq < room.sequencer.last {
-            switch room.changes.verdict(users[user].id, since: membership.seq) {
+        if membership.lastSeq < room.sequencer.last {
+            switch room.changes.verdict(users[user].id, since: membership.lastSeq) {
             case .left: return true
             case .unknown: return false
             case .joined, .unchanged: break
             }
         } else {
-            expect(membership.seq, in: room)
+            expect(membership.lastSeq, in: room)
         }
         if add(user, to: room), isReload { tellResync(room, to: user) }
         wait(for: room, user)
@@ -138,7 +139,7 @@ extension Hub {
     private func becomeReadyIfDone(_ user: UInt32) {
         guard users[user].stage == .joining, users[user].waiting == 0 else { return }
         users[user].stage = .ready
-        ephemerals.note(Presence(user: users[user].id, isOnline: true, at: unixMilliseconds))
+        arrived(user)
         users.forEachConnection(of: user, connections) { welcome($0) }
     }
 
@@ -152,7 +153,7 @@ extension Hub {
         connections[slot].deadline = now
         watch(slot)
         reply(welcomeBody(slot), .welcome, to: slot)
-        guard let state = slow[slot] else { return }
+        guard let state = slowIfAny(slot) else { return }
         var early = state.early
         state.early = []
         early.withUnsafeMutableBytes { read($0, from: slot) }
@@ -195,9 +196,7 @@ extension Hub {
 
     private func drop(_ user: UInt32) {
         let entry = users[user]
-        if entry.stage == .ready {
-            ephemerals.note(Presence(user: entry.id, isOnline: false, at: unixMilliseconds))
-        }
+        if entry.stage == .ready { departed(entry.id, entry.rooms.map(\.id)) }
         for room in entry.rooms {
             room.remove(user)
             room.waiters.removeAll { $0 == user }

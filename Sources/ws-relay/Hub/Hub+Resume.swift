@@ -28,13 +28,16 @@ extension Hub {
     }
 
     private func askMissed(_ room: TrackedRoom, after last: UInt64, ticket: UInt64) {
-        let lookup = Lookup.frames(room: room.id, after: last, limit: Self.resumeLimit, .socket(ticket))
+        let lookup = Lookup.frames(
+            room: room.id, after: last, atLeast: room.sequencer.last, limit: Self.resumeLimit, .socket(ticket))
         if !lookups.ask(lookup) { failed(lookup) }
     }
 
     func found(_ run: FrameRun, room id: UUID128, ticket: UInt64) {
         guard let room = rooms[id], let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) else { return }
-        guard let slot = connections.slot(ticket), connections[slot].flags.contains(.welcomed) else {
+        guard let slot = connections.slot(ticket), connections[slot].flags.contains(.welcomed),
+            room.members.contains(connections[slot].user)
+        else {
             room.resumes.remove(at: place)
             return
         }

@@ -88,19 +88,19 @@ extension Hub {
         // Who types knows it.
         let skipped = frame.kind == .typing && asker != noIndex ? connections[asker].user : noIndex
         var encoded = EncodedFrame(frame, room.id)
-        if writes.isFull { flush() }
         for user in room.members where user != skipped {
+            // The room may have more sockets than the tick's memory has room: then it goes out in parts. Never between
+            // two sockets of one user: a flush may close some of them.
+            if writes.left < settings.maxConnectionsPerUser {
+                flush()
+                encoded.forget()
+            }
             if let only = frame.onlyUser, users[user].id != only { continue }
             var slot = users.firstConnection(user)
             while slot != noIndex {
                 let flags = connections[slot].flags
                 let next = connections[slot].nextOfUser
                 if flags.contains(.welcomed), room.resumes.isEmpty || frame.seq == 0 || !isResuming(slot, in: room) {
-                    // The room may have more sockets than the tick's memory has room: then it goes out in parts.
-                    if writes.isFull {
-                        flush()
-                        encoded.forget()
-                    }
                     push(encoded.index(asResponse: slot == asker, asJSON: flags.contains(.json), writes), to: slot)
                 }
                 slot = next
@@ -132,7 +132,9 @@ extension Hub {
         let last = room.sequencer.beginFetch() - 1
         room.fetch = nextEpoch()
         counters.fetches += 1
-        let lookup = Lookup.frames(room: room.id, after: last, limit: Self.fetchLimit, .room(room.fetch))
+        let known = max(room.expected, room.sequencer.held.first.map { $0.seq - 1 } ?? 0)
+        let lookup = Lookup.frames(
+            room: room.id, after: last, atLeast: known, limit: Self.fetchLimit, .room(room.fetch))
         if !lookups.ask(lookup) { failed(lookup) }
     }
 
@@ -148,6 +150,7 @@ extension Hub {
             fetch(room)
         } else {
             (room.failures, room.retryAt) = (0, now)
+            if room.expected > room.sequencer.last { fetchFailed(room) }
             if room.stage == .closing {
                 room.stage = .live
                 release(room)

@@ -15,13 +15,13 @@ extension Hub {
             counters.refused += 1
             let answer = HTTPRefusal.unavailable(retryAfter: 5).answer(requestID: newID().description)
             _ = answer.withUnsafeBytes {
-                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue | MSG_DONTWAIT.rawValue))
+                Glibc.send(descriptor, $0.baseAddress, $0.count, sendFlags)
             }
             Glibc.close(descriptor)
             return
         }
         counters.accepted += 1
-        connections[slot].flags = .greeting
+        connections[slot].flags.insert(.greeting)
         connections[slot].heard = now
         connections[slot].deadline = now &+ Self.greetingLimit
         slowState(slot).head = HeadReader()
@@ -33,7 +33,7 @@ extension Hub {
     // MARK: Reading
 
     func readable(_ slot: UInt32) {
-        let got = recv(connections[slot].descriptor, input.baseAddress, input.count, Int32(MSG_DONTWAIT.rawValue))
+        let got = recv(connections[slot].descriptor, input.baseAddress, input.count, sendFlags)
         guard got > 0 else {
             if got == 0 || (errno != EAGAIN && errno != EINTR) { destroy(slot) }
             return
@@ -50,8 +50,8 @@ extension Hub {
     func read(_ chunk: UnsafeMutableRawBufferPointer, from slot: UInt32) {
         let ticket = connections.ticket(slot)
         var rest = chunk
-        var parser = slow[slot]?.parser ?? FrameParser(maxMessage: settings.maxFrame)
-        slow[slot]?.parser = nil
+        var parser = slowIfAny(slot)?.parser ?? FrameParser(maxMessage: settings.maxFrame)
+        slowIfAny(slot)?.parser = nil
         while let event = parser.next(&rest) {
             handle(event, slot)
             guard connections.slot(ticket) == slot, !connections[slot].flags.contains(.closing) else { return }
@@ -82,12 +82,12 @@ extension Hub {
 
     /// Ends a connection that never became a WebSocket.
     func answer(_ slot: UInt32, _ bytes: [UInt8]) {
-        slow[slot]?.head = nil
+        slowIfAny(slot)?.head = nil
         end(slot, with: SharedFrame(whole: bytes))
     }
 
     private func end(_ slot: UInt32, with last: SharedFrame) {
-        if let state = slow[slot] {
+        if let state = slowIfAny(slot) {
             (state.early, state.parser) = ([], nil)
             if !state.outbox.isEmpty {
                 state.outbox.finish(with: last, now: now)
@@ -102,6 +102,7 @@ extension Hub {
         connections[slot].flags.insert(.closing)
         connections[slot].flags.remove([.greeting, .welcomed, .readPaused])
         connections[slot].deadline = now &+ Self.closingLimit
+        watchWrite(slot)
         watch(slot)
         leave(slot)
         dropSlowStateIfIdle(slot)
@@ -110,7 +111,7 @@ extension Hub {
     /// Once everything is out: the client sees the end, and its own end is what destroys the slot. (Closing at once,
     /// with bytes of the client unread, would make the kernel throw the close frame away.)
     func finishIfClosing(_ slot: UInt32) {
-        guard connections[slot].flags.contains(.closing), slow[slot]?.outbox.isEmpty ?? true else { return }
+        guard connections[slot].flags.contains(.closing), slowIfAny(slot)?.outbox.isEmpty ?? true else { return }
         shutdown(connections[slot].descriptor, Int32(SHUT_WR))
     }
 
@@ -133,7 +134,7 @@ extension Hub {
 
     /// Watches for room to write just as long as something waits.
     func watchWrite(_ slot: UInt32) {
-        let isNeeded = !(slow[slot]?.outbox.isEmpty ?? true)
+        let isNeeded = !(slowIfAny(slot)?.outbox.isEmpty ?? true)
         guard isNeeded != connections[slot].flags.contains(.watchesWrite) else { return }
         if isNeeded { connections[slot].flags.insert(.watchesWrite) } else { connections[slot].flags.remove(.watchesWrite) }
         watch(slot)

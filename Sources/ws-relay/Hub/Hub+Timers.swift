@@ -8,6 +8,7 @@ extension Hub {
         let overdue = slow.filter { $0.value.outbox.isOverdue(now: now, limits: limits) }.keys
         for slot in overdue where !connections[slot].flags.contains(.closing) { closeSlow(slot, lost: nil) }
         lookAtTroubledRooms()
+        tellPresence()
         let again = reloads
         reloads = []
         for id in again { if let user = users.index(id) { askMemberships(of: user) } }

@@ -38,6 +38,10 @@ final class Hub {
     var reloads: Set<UUID128> = []
     /// Rooms of messages that were asked for lately.
     var messageRooms: [UUID128: UUID128] = [:]
+    /// Users whose last socket went a moment ago, and when: a client that reconnects at once was never away.
+    var departures: [UUID128: (rooms: [UUID128], at: UInt32)] = [:]
+    /// Presence frames that may still be told in this second.
+    var presenceBudget = Hub.presenceRate
     let writes = TickWrites()
     let input = UnsafeMutableRawBufferPointer.allocate(byteCount: readSize, alignment: 64)
     let output = UnsafeMutableRawBufferPointer.allocate(byteCount: writeSize, alignment: 64)
@@ -80,7 +84,7 @@ final class Hub {
     }
 
     deinit {
-        connections.forEach { close(connections[$0].descriptor) }
+        connections.forEach { Glibc.close(connections[$0].descriptor) }
         input.deallocate()
         output.deallocate()
     }
@@ -115,7 +119,7 @@ final class Hub {
     /// A frame for one socket.
     func send(_ frame: SharedFrame, to slot: UInt32) {
         guard !connections[slot].flags.contains(.closing) else { return }
-        if writes.isFull { flush() }
+        if writes.left == 0 { flush() }
         push(writes.add(frame), to: slot)
     }
 

@@ -34,11 +34,15 @@ protocol LookupOutlet: AnyObject {
 protocol EphemeralOutlet: AnyObject {
     func publish(_ frame: RoomFrame, in room: UUID128)
     func note(_ presence: Presence)
+    /// Users who are still here, once a minute.
+    func renew(_ users: [UUID128], at unixMilliseconds: Int64)
 }
 
 struct Presence: Sendable, Equatable {
     var user: UUID128
     var isOnline: Bool
+    /// Where it is told.
+    var rooms: [UUID128]
     /// Unix milliseconds.
     var at: Int64
 }
@@ -55,8 +59,9 @@ enum Lookup: Sendable, Equatable {
 
     /// `epoch` tells the answer from one that was read before the user's channel was confirmed.
     case memberships(of: UUID128, epoch: UInt64)
-    /// Frames after a Seq, oldest first, at most `limit`.
-    case frames(room: UUID128, after: UInt64, limit: Int, Purpose)
+    /// Frames after a Seq, oldest first, at most `limit`. They are known to go up to `atLeast`: a log that ends earlier
+    /// is not the whole truth.
+    case frames(room: UUID128, after: UInt64, atLeast: UInt64, limit: Int, Purpose)
     /// The room of a message, for a command of this socket.
     case room(ofMessage: UUID128, LatentCommand)
 }
@@ -80,12 +85,6 @@ enum Found: Sendable {
 struct UnsentCommand: Sendable, Equatable {
     var socket: UInt64
     var sign: String?
-}
-
-struct Membership: Sendable, Equatable {
-    var room: UUID128
-    /// The room's last Seq when the list was read.
-    var seq: UInt64
 }
 
 /// An unbroken piece of a room's order.

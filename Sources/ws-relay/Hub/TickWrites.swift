@@ -23,8 +23,8 @@ final class TickWrites {
         return UInt32(frames.count - 1)
     }
 
-    /// True when the tick has to be flushed before the next push.
-    var isFull: Bool { count == Self.capacity }
+    /// Deliveries that still have room before the tick must be flushed.
+    var left: Int { Self.capacity - count }
 
     @inline(__always)
     func push(_ frame: UInt32, to slot: UInt32, _ connections: ConnectionTable) {

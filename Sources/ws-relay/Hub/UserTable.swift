@@ -44,7 +44,7 @@ final class UserTable {
     func index(_ id: UUID128) -> UInt32? { indexes[id] }
 
     subscript(index: UInt32) -> Entry {
-        get { entries[Int(index)]! }
+        _read { yield entries[Int(index)]! }
         _modify { yield &entries[Int(index)]! }
     }
 
