@@ -74,6 +74,9 @@ public struct RabbitMQSettings: Sendable {
 
     public func queueName(_ index: Int) -> String { "\(prefix).queue.\(index)" }
 
+    /// Where messages go that cannot be carried out.
+    public var deadQueueName: String { "\(prefix).dead" }
+
     /// The queue of a command: its room's, or its sender's with `RABBITMQ_HASH_KEY=user`.
     public func queueIndex(room: UUID128, actor: UUID128) -> Int {
         ChatCore.queueIndex(of: hashByUser ? actor : room, queues: totalQueues)

@@ -228,6 +228,13 @@ public struct CommandOutcome: Sendable, Equatable {
     public var isInFrame: Bool
     /// The refusal's code, for counting.
     public var refusal: ErrorCode?
+
+    public init(command: Command, answer: FrameBody, isInFrame: Bool, refusal: ErrorCode? = nil) {
+        self.command = command
+        self.answer = answer
+        self.isInFrame = isInFrame
+        self.refusal = refusal
+    }
 }
 
 extension RoomBatch {

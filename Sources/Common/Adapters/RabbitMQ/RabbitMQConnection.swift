@@ -10,6 +10,8 @@ public struct RabbitMQError: Error, CustomStringConvertible, Sendable {
     }
 
     init(_ text: String) { description = "RabbitMQ: \(text)" }
+
+    public init(ended what: String) { self.init("ended: \(what)") }
 }
 
 /// One message that the broker delivered.
@@ -82,6 +84,12 @@ public final class RabbitMQConnection {
         ]) { (table) throws(RabbitMQError) in
             try declare(name, table)
         }
+    }
+
+    /// Keeps a message that cannot be carried out, durably, with its reason.
+    public func putAside(_ body: [UInt8], on queue: String, reason: String) throws(RabbitMQError) {
+        try declare(queue, amqp_empty_table)
+        try publish(body, to: queue, mandatory: true, persistent: true, correlation: reason)
     }
 
     private func declare(_ name: String, _ arguments: amqp_table_t) throws(RabbitMQError) {

@@ -1,6 +1,5 @@
 public import ChatCore
 import Crypto
-import Glibc
 import JWTKit
 
 /// JSON Web Tokens: HS256 with the shared secret; RS256, ES256 and EdDSA with the keys of a JWKS file.
@@ -181,17 +180,4 @@ func base64URLDecoded(_ text: Substring) -> [UInt8]? {
         }
     }
     return bytes
-}
-
-private func readFile(_ path: String) -> String? {
-    guard let file = fopen(path, "r") else { return nil }
-    defer { fclose(file) }
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 4096)
-    while true {
-        let count = fread(&buffer, 1, buffer.count, file)
-        guard count > 0 else { break }
-        bytes.append(contentsOf: buffer[0..<count])
-    }
-    return String(validating: bytes, as: UTF8.self)
 }
