@@ -86,7 +86,7 @@ final class Answering {
         guard !asked.isEmpty else { return [] }
         var isStoreLost = false
         return zip(asked, logs.read(asked)).map { question, logged in
-            if let logged, logged.through >= question.atLeast { return question.found(logged) }
+            if let logged, logged.isWholeTruth(for: question) { return question.found(logged) }
             guard !isStoreLost else { return .failed(question.lookup) }
             do throws(StoreError) {
                 return question.found(try stored(question, logged))
@@ -128,6 +128,13 @@ struct FramesAsked {
     let lookup: Lookup
 
     func found(_ run: FrameRun) -> Found { .frames(room: room, after: after, run, purpose) }
+}
+
+extension FrameRun {
+    /// A log that ends before what is known to exist, or begins with a hole, is not: PostgreSQL is asked.
+    fileprivate func isWholeTruth(for question: FramesAsked) -> Bool {
+        !frames.isEmpty || through >= question.atLeast && newest == through
+    }
 }
 
 /// Pieces of the rooms' logs, as far as they go on from a Seq without a hole; nil where the log could not be read.
