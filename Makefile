@@ -20,7 +20,7 @@ down: ## stop what runs
 	@exec $(STACK) down
 
 token: ## print a JWT: USER_ID=<uuid> TTL=<seconds>
-	@USER_ID='$(USER_ID)' TTL='$(TTL)' exec $(STACK) token
+	@exec $(STACK) token
 
 pids: ## every process of the stack: name, master or worker, PID
 	@exec $(STACK) pids

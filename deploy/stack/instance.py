@@ -35,7 +35,10 @@ class Refusal(Exception):
 
 
 def say(text):
-    print(f"chat: {text}", file=sys.stderr, flush=True)
+    try:
+        print(f"chat: {text}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # the terminal is gone, the work is not
 
 
 class Instance:

@@ -23,7 +23,11 @@ from probe import is_ready, issue_token, send_message
 
 START_SECONDS = 120
 STOP_SECONDS = 45
+REPAIR_SECONDS = 20
 FREE_BYTES = int(os.environ.get("CHAT_MIN_FREE_MB") or 512) << 20
+
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(Exception):
@@ -79,7 +83,7 @@ def run(instance):
     if not lock:
         say(f"already running at {instance.state().get('url')} ('make down' stops it)")
         return 0
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         signal.signal(number, raise_stopped)
     supervisord = None
     try:
@@ -89,19 +93,25 @@ def run(instance):
         instance.write_state(state="ready")
         greet(instance)
         supervisord.wait()
-        say(f"supervisord ended by itself: everything is stopped, {instance.log}/supervisord.log may say why.")
+        say(f"supervisord ended by itself: everything is being stopped, {instance.log}/supervisord.log may say why.")
         return 1
     except Stopped:
         return 0
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        ignore_stop_signals()
         stop(instance, supervisord)
         lock.close()
 
 
 def raise_stopped(number, frame):
+    # A closed terminal sends several at once: the second must not interrupt the stopping.
+    ignore_stop_signals()
     raise Stopped
+
+
+def ignore_stop_signals():
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def start(instance):
@@ -148,14 +158,16 @@ def bring_up(instance, supervisord, env):
     if not exists:
         command(instance, env, "migrate", [f"{bin_dir}/createdb", "-h", socket, "-U", "chat", "chat"])
     command(instance, env, "migrate", [f"{instance.runtime}/bin/fcgi-api", "migrate", "up", "-c", str(instance.env_file)])
+    say("starting fcgi-api, ws-relay and queue-worker")
+    # Not waited for: supervisorctl watches each for a second, one after the other.
+    starting = subprocess.Popen(["supervisorctl", "-c", str(instance.supervisor_conf), "start", "writer:*", "front:*"],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
     secret, port = instance.secrets()["S3_SECRET_KEY"], instance.state()["ports"]["S3"]
     wait_for(instance, supervisord, "seaweedfs", lambda: create_bucket(f"127.0.0.1:{port}", "chat", "chat", secret))
-    say("starting fcgi-api, ws-relay and queue-worker")
-    command(instance, env, "supervisord",
-            ["supervisorctl", "-c", str(instance.supervisor_conf), "start", "writer:*", "front:*"])
     url = instance.state()["url"]
     wait_for(instance, supervisord, "fcgi-api", lambda: is_ready(url))
     wait_for(instance, supervisord, "queue-worker", lambda: send_message(instance, url))
+    starting.wait()
 
 
 def wait_for(instance, supervisord, name, attempt):
@@ -266,7 +278,7 @@ def up(instance):
 
 
 def wait_ready(instance, keeper, log):
-    shown, end = 0, time.monotonic() + 3 * START_SECONDS
+    shown, ready_since, end = 0, None, time.monotonic() + 3 * START_SECONDS
     while True:
         if keeper:
             with open(log, errors="replace") as progress:
@@ -274,9 +286,15 @@ def wait_ready(instance, keeper, log):
                 sys.stderr.write(progress.read())
                 shown = progress.tell()
         state = instance.state()
-        if state.get("state") == "ready" and sends_message(instance, state["url"]):
-            print(f"The chat is running at {state['url']}")
-            return 0
+        if state.get("state") == "ready":
+            ready_since = ready_since or time.monotonic()
+            trouble = what_fails(instance, state["url"])
+            if not trouble:
+                print(f"The chat is running at {state['url']}")
+                return 0
+            if time.monotonic() > ready_since + REPAIR_SECONDS:
+                raise Refusal(f"the stack at {state['url']} runs but a message cannot be sent ({trouble}): "
+                              "'make logs' shows why, 'make down' stops it.")
         if keeper and keeper.poll() is not None:
             time.sleep(0.1)
             sys.stderr.write(log.read_text(errors="replace")[shown:])
@@ -288,11 +306,15 @@ def wait_ready(instance, keeper, log):
         time.sleep(0.1)
 
 
-def sends_message(instance, url):
+def what_fails(instance, url):
+    """None, or why a message cannot be sent just now: supervisord may be starting something again."""
     try:
-        return is_ready(url) and send_message(instance, url)
-    except (OSError, Refusal):
-        return False
+        if not is_ready(url):
+            return "/readyz is not 200"
+        send_message(instance, url)
+        return None
+    except (OSError, Refusal) as error:
+        return str(error)
 
 
 # -- down

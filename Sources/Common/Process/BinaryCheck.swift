@@ -18,7 +18,7 @@ struct BinaryCheck {
         deadline = monotonicNow() + BinaryCheck.limit
         pid = try Spawn(
             path: path, arguments: arguments, environment: inheritedEnvironment(),
-            descriptors: [(input.number, STDERR_FILENO)]
+            descriptors: [(input.number, STDOUT_FILENO), (input.number, STDERR_FILENO)]
         ).start()
     }
 

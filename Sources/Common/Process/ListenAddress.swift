@@ -2,19 +2,20 @@ import CLinux
 
 /// Where a program listens: `unix:/path` or `host:port`.
 public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
-    /// The mode says who may connect; nginx runs as another user, mostly of the same group.
-    case unix(path: String, mode: UInt32)
+    /// Mode and group say who may connect: nginx runs as another user. Nil: the program's own group.
+    case unix(path: String, mode: UInt32, group: String?)
     case tcp(host: String, port: UInt16)
 
     /// `sun_path` has 108 bytes with its final zero.
     public static let longestPath = 107
 
-    public init(parsing text: String, mode: UInt32 = 0o660) throws {
+    public init(parsing text: String, mode: UInt32 = 0o660, group: String? = nil) throws {
         guard !text.utf8.contains(where: { $0 < 0x20 }) else {
             throw OperatorError("a listen address may not contain control characters")
         }
         if text.hasPrefix("unix:") {
-            self = try .unix(path: ListenAddress.checked(path: String(text.dropFirst(5))), mode: mode)
+            let path = try ListenAddress.checked(path: String(text.dropFirst(5)))
+            self = .unix(path: path, mode: mode, group: group)
         } else {
             self = try ListenAddress.hostAndPort(text)
         }
@@ -22,7 +23,7 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .unix(let path, _): "unix:\(path)"
+        case .unix(let path, _, _): "unix:\(path)"
         case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         }
     }

@@ -25,8 +25,8 @@ final class Listener {
 
     static func bind(_ address: ListenAddress) throws -> Listener {
         switch address {
-        case .unix(let path, let mode):
-            let descriptor = try bindUnix(path, mode: mode)
+        case .unix(let path, let mode, let group):
+            let descriptor = try bindUnix(path, mode: mode, group: group)
             return Listener(
                 name: address.description, descriptor: descriptor, inherited: false, path: path)
         case .tcp(let host, let port):
@@ -44,7 +44,7 @@ final class Listener {
 // MARK: - Unix
 
 /// Binds under another name and renames: clients see the old socket or the new one, never none.
-func bindUnix(_ path: String, mode: UInt32) throws -> Descriptor {
+func bindUnix(_ path: String, mode: UInt32, group: String? = nil) throws -> Descriptor {
     if let owner = livingOwner(ofSocket: path) {
         throw OperatorError(
             "unix:\(path) is in use by process \(owner): stop it first, or choose another path")
@@ -68,12 +68,25 @@ func bindUnix(_ path: String, mode: UInt32) throws -> Descriptor {
     guard listen(socket.number, Listener.backlog) == 0 else {
         throw SystemError("listen on unix:\(path)")
     }
+    if let group { try give(temporary, to: group) }
     guard chmod(temporary, mode) == 0, rename(temporary, path) == 0 else {
         let code = errno
         unlink(temporary)
         throw SystemError("bind unix:\(path)", code: code)
     }
     return socket
+}
+
+private func give(_ path: String, to group: String) throws {
+    guard let entry = getgrnam(group) else {
+        unlink(path)
+        throw OperatorError("there is no group \(group): make it, or name the group of nginx's user")
+    }
+    guard chown(path, uid_t.max, entry.pointee.gr_gid) == 0 else {
+        let code = errno
+        unlink(path)
+        throw SystemError("give the socket to the group \(group) (its user must be a member)", code: code)
+    }
 }
 
 /// The process that listens on `path`, when it is another one and lives. The kernel remembers who called `listen`:

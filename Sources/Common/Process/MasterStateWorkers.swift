@@ -21,6 +21,7 @@ extension MasterState {
         _ index: Int, _ slot: Int, _ worker: Worker, _ what: String, _ now: Nanoseconds,
         _ out: inout [MasterAction]
     ) {
+        guard !stopping else { return out.append(.log(.info, what)) }
         // The replacement goes on alone: it sees the end of its socketpair when it was taking over.
         pools[index].slots[slot].current = pools[index].slots[slot].next
         pools[index].slots[slot].next = nil

@@ -31,7 +31,8 @@ public final class WorkerChannel {
     public var fileDescriptor: Int32 { channel.descriptor.number }
 
     private let channel: Channel
-    private let board: Scoreboard
+    /// All rows, for /metrics; this worker writes only its own.
+    public let board: Scoreboard
     private var toldToQuit = false
 
     static let channelNumber: Int32 = 3

@@ -27,18 +27,18 @@ extension RoomBatch {
 
     /// Users' messages up to `target`, and the member's own among them.
     private func counts(upTo target: Int64, _ room: Room, _ member: Member, _ command: Command) -> SeenCount {
-        guard target < room.lastMessageSeq, let stored = storedMember(MemberKey(room.id, command.actor)) else {
+        guard target < room.lastMessageSeq, let (from, isStored) = baseline(MemberKey(room.id, command.actor)) else {
             return SeenCount(all: room.messageCount, own: member.sentCount)
         }
-        var counts = SeenCount(all: stored.seenCount, own: stored.seenSentCount)
-        if let loaded = seenCounts[command.id] {
+        var counts = SeenCount(all: from.seenCount, own: from.seenSentCount)
+        if isStored, let loaded = seenCounts[command.id] {
             counts.all += loaded.all
             counts.own += loaded.own
         }
         // What this very batch has sent is not in the loaded counts.
         for id in newMessages {
-            guard let message = messages[id], message.roomID == room.id, message.seq <= target,
-                message.messageType != .system
+            guard let message = messages[id], message.roomID == room.id, message.messageType != .system,
+                message.seq > from.lastSeenSeq, message.seq <= target
             else { continue }
             counts.all += 1
             if message.senderID == command.actor { counts.own += 1 }

@@ -86,7 +86,9 @@ public struct RoomBatch: Sendable {
     public var blocks: Set<Block> = []
     /// By command id.
     public var seenCounts: [UUID128: SeenCount] = [:]
-    private var storedMembers: [MemberKey: Member] = [:]
+    /// Members as they were stored, or as they joined in this batch: where counting for a seen mark begins.
+    private var baselines: [MemberKey: Member] = [:]
+    private var joinedHere: Set<MemberKey> = []
 
     // MARK: As changed
 
@@ -115,7 +117,7 @@ public struct RoomBatch: Sendable {
     }
 
     /// Call once after loading, before the first command.
-    public mutating func begin() { storedMembers = members }
+    public mutating func begin() { baselines = members }
 
     public var isUnchanged: Bool {
         newRooms.isEmpty && changedRooms.isEmpty && changedMembers.isEmpty && newMessages.isEmpty
@@ -150,7 +152,9 @@ public struct RoomBatch: Sendable {
         blocks.contains(Block(blocker: one, blocked: other)) || blocks.contains(Block(blocker: other, blocked: one))
     }
 
-    func storedMember(_ key: MemberKey) -> Member? { storedMembers[key] }
+    func baseline(_ key: MemberKey) -> (member: Member, isStored: Bool)? {
+        baselines[key].map { ($0, !joinedHere.contains(key)) }
+    }
 
     // MARK: Changing
 
@@ -171,10 +175,13 @@ public struct RoomBatch: Sendable {
         changedRooms.insert(id)
     }
 
+    /// Someone who is in the room from now on, or (banned before ever joining) kept out of it.
     mutating func put(member: Member) {
         let key = MemberKey(member.roomID, member.userID)
         members[key] = member
         changedMembers.insert(key)
+        baselines[key] = member
+        joinedHere.insert(key)
     }
 
     mutating func change(member key: MemberKey, _ body: (inout Member) -> Void) {
