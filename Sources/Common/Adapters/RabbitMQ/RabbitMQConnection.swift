@@ -260,7 +260,8 @@ struct RabbitMQAddress {
         port = Int(info.port)
         user = String(cString: info.user)
         password = String(cString: info.password)
-        vhost = String(cString: info.vhost)
+        // By the letter, a URL that ends in a slash names the vhost ""; everybody means the default one.
+        vhost = info.vhost.pointee == 0 ? "/" : String(cString: info.vhost)
     }
 }
 
