@@ -42,7 +42,7 @@ final class ApiWorker {
         let server = try FastCGI(channel)
         connect()
         channel.ready()
-        server.run({ renewAfterEnough(api.answer($0)) }, refused: api.refuse)
+        server.run({ renewAfterEnough(api.answer($0)) }, refused: api.refuse, everySecond: commands.keepAlive)
     }
 
     private func router() -> Router {

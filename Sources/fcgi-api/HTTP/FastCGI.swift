@@ -37,12 +37,18 @@ final class FastCGI {
         guard epoll_ctl(poller, EPOLL_CTL_ADD, descriptor, &event) == 0 else { throw SystemError("watch a socket") }
     }
 
-    /// Until the master says quit.
-    func run(_ answer: (Request) -> Response, refused: (Refusal) -> Response) {
+    /// Until the master says quit. `everySecond` is called between requests, busy or not.
+    func run(_ answer: (Request) -> Response, refused: (Refusal) -> Response, everySecond: () -> Void) {
         var events = [epoll_event](repeating: epoll_event(), count: 8)
+        var nextChore: Nanoseconds = 0
         while true {
             let count = epoll_wait(poller, &events, Int32(events.count), 1000)
-            if count == 0 { channel.scoreboard.heartbeat() }
+            let now = monotonicNow()
+            if now >= nextChore {
+                nextChore = now + 1_000_000_000
+                channel.scoreboard.heartbeat(at: now)
+                everySecond()
+            }
             for event in events.prefix(Int(max(0, count))) {
                 if event.data.fd == channel.fileDescriptor {
                     if channel.mustQuit { return }

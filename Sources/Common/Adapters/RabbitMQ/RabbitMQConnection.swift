@@ -260,7 +260,9 @@ struct RabbitMQAddress {
         port = Int(info.port)
         user = String(cString: info.user)
         password = String(cString: info.password)
-        vhost = String(cString: info.vhost)
+        // "amqp://host/" names a virtual host without a name, and nobody has one: "/" is what is meant.
+        let named = String(cString: info.vhost)
+        vhost = named.isEmpty ? "/" : named
     }
 }
 
