@@ -21,6 +21,8 @@ struct Connection: BitwiseCopyable {
         static let dirty = Flags(rawValue: 64)
         /// Not read until `welcome` is out.
         static let readPaused = Flags(rawValue: 128)
+        /// Has a `SlowState`.
+        static let slow = Flags(rawValue: 256)
     }
 
     var descriptor: Int32
@@ -88,6 +90,8 @@ final class ConnectionTable {
     func close(_ slot: UInt32) {
         slots[Int(slot)].descriptor = -1
         slots[Int(slot)].generation &+= 1
+        slots[Int(slot)].flags = []
+        slots[Int(slot)].deadline = 0
         free.append(slot)
         count -= 1
     }

@@ -27,6 +27,12 @@ struct Outbox {
     var isEmpty: Bool { head == waiting.count }
     var count: Int { waiting.count - head }
 
+    /// The oldest frame that the socket has not begun to take, and would lose now.
+    var firstUntouched: SharedFrame? {
+        let at = taken > 0 ? head + 1 : head
+        return at < waiting.count ? waiting[at].frame : nil
+    }
+
     /// Takes the first frame of a write that stopped `taken` bytes into it: it counts, but is never refused.
     mutating func begin(_ frame: SharedFrame, taken: Int, now: UInt32) {
         precondition(isEmpty && taken < frame.count, "a write stops once")

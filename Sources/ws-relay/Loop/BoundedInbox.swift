@@ -39,6 +39,29 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
         return fits
     }
 
+    /// For a producer that may wait: until there is room. False when it is closed.
+    @discardableResult
+    func putWaiting(_ element: Element) -> Bool {
+        while !put(element) {
+            if hasEnded { return false }
+            usleep(1000)
+        }
+        return true
+    }
+
+    private var hasEnded: Bool {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return isClosed
+    }
+
+    /// Closed, and everything is taken.
+    var isFinished: Bool {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return isClosed && elements.isEmpty
+    }
+
     /// Everything that is there, at once; never waits.
     func drain() -> [Element] {
         pthread_mutex_lock(mutex)

@@ -7,9 +7,10 @@ final class Epoll {
     struct Interest: OptionSet {
         let rawValue: UInt32
         static let read = Interest(rawValue: EPOLLIN.rawValue | EPOLLRDHUP.rawValue)
+        /// Only one of the processes that share a listening socket is woken for a connection. (The kernel refuses RDHUP
+        /// together with EXCLUSIVE.)
+        static let listen = Interest(rawValue: EPOLLIN.rawValue | EPOLLEXCLUSIVE.rawValue)
         static let write = Interest(rawValue: EPOLLOUT.rawValue)
-        /// Only one of the processes that share a listening socket is woken for a connection.
-        static let exclusive = Interest(rawValue: EPOLLEXCLUSIVE.rawValue)
     }
 
     struct Event {
