@@ -50,7 +50,8 @@ struct Migrate: ParsableCommand {
     /// Through the queue, as every change goes: so queue-worker has to run.
     struct Seed: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a few rooms and messages to look at. queue-worker must run; doing it again changes nothing.")
+            abstract: "Make a few rooms and messages to look at. queue-worker must run; doing it again changes nothing."
+        )
         @OptionGroup var settings: SettingsOption
 
         func run() throws {

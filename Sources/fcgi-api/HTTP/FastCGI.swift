@@ -63,7 +63,10 @@ final class FastCGI {
         // Another worker may have been faster: then there is nothing here.
         let client = chat_accept4(listener, Int32(SOCK_CLOEXEC.rawValue))
         guard client >= 0 else { return }
-        guard !isGone(client) else { return _ = close(client) }
+        guard !isGone(client) else {
+            _ = close(client)
+            return
+        }
         var limit = timeval(tv_sec: FastCGI.socketSeconds, tv_usec: 0)
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
             setsockopt(client, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
