@@ -260,9 +260,8 @@ struct RabbitMQAddress {
         port = Int(info.port)
         user = String(cString: info.user)
         password = String(cString: info.password)
-        // "amqp://host/" names a virtual host without a name, and nobody has one: "/" is what is meant.
-        let named = String(cString: info.vhost)
-        vhost = named.isEmpty ? "/" : named
+        // By the letter, a URL that ends in a slash names the vhost ""; everybody means the default one.
+        vhost = info.vhost.pointee == 0 ? "/" : String(cString: info.vhost)
     }
 }
 
