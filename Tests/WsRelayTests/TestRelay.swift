@@ -141,14 +141,14 @@ final class TestRelay {
     }
 
     /// Plays the log: `frames` of a room in order.
-    func answerFrames(namesOrigin: Bool = true, _ frames: (UUID128) -> [RoomFrame]) {
+    func answerFrames(_ frames: (UUID128) -> [RoomFrame]) {
         for case .frames(let room, let after, _, let limit, let purpose) in takeLookups() {
             let found = Array(frames(room).filter { $0.seq > after }.prefix(limit))
             let through = found.last?.seq ?? after
             hub.handle(
                 .frames(
                     room: room, after: after,
-                    FrameRun(frames: found, through: through, newest: through, namesOrigin: namesOrigin), purpose))
+                    FrameRun(frames: found, through: through, newest: through), purpose))
         }
         run()
     }

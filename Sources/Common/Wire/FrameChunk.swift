@@ -7,6 +7,8 @@ public struct RoomFrame: Sendable, Equatable {
     public var origin: SocketAddress?
     /// The `Sign` of the request, for that response.
     public var sign: String?
+    /// Who asked, where the store tells a frame again: it knows the user and the `sign`, not the socket. Not encoded.
+    public var asker: UUID128?
     /// Set where one user alone may see the frame (a file that is still uploading); the others' order passes over it.
     public var onlyUser: UUID128?
     /// Who is a member from this frame on (they get it), and who was until it (they get it too, and nothing later).

@@ -51,6 +51,7 @@ extension Hub {
 
     private func received(_ answer: RelayAnswer) {
         guard let slot = slots[answer.socket] else { return }
+        unanswered.removeAnswered(by: answer.frame, of: answer.socket)
         send(ClientFrames.whole(answer.frame, asJSON: connections[slot].flags.contains(.json)), to: slot)
     }
 
@@ -92,7 +93,9 @@ extension Hub {
         case .failed(let lookup): failed(lookup)
         case .refused(let unsent, let refusal):
             for command in unsent {
-                if let slot = slots[command.socket] { refuse(refusal, sign: command.sign, to: slot) }
+                guard let slot = slots[command.socket] else { continue }
+                if let sign = command.sign { unanswered.remove(sign, of: command.socket) }
+                refuse(refusal, sign: command.sign, to: slot)
             }
         }
     }

@@ -188,6 +188,7 @@ extension Hub {
     /// The socket is no longer one of its user's; the last one takes the user along.
     func leave(_ slot: UInt32) {
         slots[connections[slot].serial] = nil
+        unanswered.forget(connections[slot].serial)
         let user = connections[slot].user
         guard user != noIndex else { return }
         users.detach(slot, connections)

@@ -74,6 +74,7 @@ extension Hub {
             origin: .socket(SocketAddress(relay: relayID, socket: socket)), acceptedAt: unixMilliseconds,
             action: action)
         guard commands.put(command, from: socket) else { throw .busy("too many commands wait") }
+        if let sign { unanswered.insert(sign, of: socket) }
     }
 
     private func submit(

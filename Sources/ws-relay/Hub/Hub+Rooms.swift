@@ -55,8 +55,7 @@ extension Hub {
             }
             switch room.sequencer.receive(frame) {
             case .deliver: deliver(frame, in: room)
-            case .duplicate: answerLate(frame, in: room)
-            case .held: break
+            case .duplicate, .held: break
             }
         }
         drain(room)
@@ -84,7 +83,8 @@ extension Hub {
     }
 
     private func fanOut(_ frame: RoomFrame, in room: TrackedRoom) {
-        let asker = frame.origin.flatMap { $0.relay == relayID ? slots[$0.socket] : nil } ?? noIndex
+        let asker = asker(of: frame)
+        if asker != noIndex, let sign = frame.sign { unanswered.remove(sign, of: connections[asker].serial) }
         // Who types knows it.
         let skipped = frame.kind == .typing && asker != noIndex ? connections[asker].user : noIndex
         var encoded = EncodedFrame(frame, room.id)
@@ -113,13 +113,16 @@ extension Hub {
         return room.resumes.contains { $0.ticket == ticket }
     }
 
-    /// A frame that PostgreSQL told before its turn on the channel: the socket that asked has seen it as everybody's,
-    /// and still waits for its `response`.
-    private func answerLate(_ frame: RoomFrame, in room: TrackedRoom) {
-        guard let place = room.unanswered.firstIndex(of: frame.seq) else { return }
-        room.unanswered.remove(at: place)
-        guard let origin = frame.origin, origin.relay == relayID, let slot = slots[origin.socket] else { return }
-        reply(frame.body, sign: frame.sign, to: slot)
+    /// The socket that asked: it gets the frame as its `response`. Frames from the store do not name it; there it is
+    /// the one socket of the asker that waits for an answer with this Sign.
+    private func asker(of frame: RoomFrame) -> UInt32 {
+        if let origin = frame.origin { return origin.relay == relayID ? slots[origin.socket] ?? noIndex : noIndex }
+        guard let id = frame.asker, let sign = frame.sign, let user = users.index(id) else { return noIndex }
+        var found = noIndex
+        users.forEachConnection(of: user, connections) { slot in
+            if unanswered.contains(sign, of: connections[slot].serial) { found = slot }
+        }
+        return found
     }
 
     // MARK: What is missing
@@ -142,7 +145,6 @@ extension Hub {
         guard let room = rooms[id], room.fetch == number else { return }
         let before = room.sequencer.last
         for frame in room.sequencer.fetched(run.frames, through: run.through) {
-            if !run.namesOrigin { room.unanswered = room.unanswered.suffix(Self.fetchLimit - 1) + [frame.seq] }
             deliver(frame, in: room)
         }
         if run.newest > run.through {

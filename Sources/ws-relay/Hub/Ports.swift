@@ -94,6 +94,4 @@ struct FrameRun: Sendable, Equatable {
     var through: UInt64
     /// The room's newest Seq as far as known; beyond `through` there is more to fetch.
     var newest: UInt64
-    /// Whether the frames still name the socket that asked: those of the log do, PostgreSQL's do not.
-    var namesOrigin: Bool
 }

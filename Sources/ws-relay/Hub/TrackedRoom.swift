@@ -28,8 +28,6 @@ final class TrackedRoom {
     var waiters: [UInt32] = []
     var resumes: [Resume] = []
     var changes = MembershipLog()
-    /// Seqs that PostgreSQL told, without the socket that asked: their `response` may still come by the channel.
-    var unanswered: [UInt64] = []
     /// Second before which no further fetch is asked for; moves on with each failure.
     var retryAt: UInt32 = 0
     var failures: UInt32 = 0

@@ -101,12 +101,12 @@ final class Answering {
     /// The log's frames as far as they go without a hole, then PostgreSQL's. Its newest Seq is read first: the frames
     /// up to there are stored with it.
     private func stored(_ question: FramesAsked, _ logged: FrameRun?) throws(StoreError) -> FrameRun {
-        var run = logged ?? FrameRun(frames: [], through: question.after, newest: question.after, namesOrigin: true)
+        var run = logged ?? FrameRun(frames: [], through: question.after, newest: question.after)
         guard let newest = try history.lastSeqs(of: [question.room])[question.room], newest > run.through else {
             run.newest = run.through
             return run
         }
-        // Those of the log name the socket that asked, PostgreSQL's do not: one answer has one kind.
+        // What the log has goes first: it names the socket that asked. The rest is asked for again.
         guard run.frames.isEmpty else {
             run.newest = newest
             return run
@@ -114,8 +114,7 @@ final class Answering {
         let frames = try history.frames(of: question.room, after: run.through, limit: question.limit)
         let looked = min(newest, run.through + UInt64(question.limit))
         return FrameRun(
-            frames: frames, through: max(looked, frames.last?.seq ?? 0), newest: max(newest, frames.last?.seq ?? 0),
-            namesOrigin: false)
+            frames: frames, through: max(looked, frames.last?.seq ?? 0), newest: max(newest, frames.last?.seq ?? 0))
     }
 }
 
@@ -155,7 +154,10 @@ final class RoomLogs: RoomLogReader {
             ["XRANGE", RedisKey.roomLog(question.room), "\(question.after + 1)-0", "+", "COUNT", "\(Self.entries)"]
                 .map { [UInt8](word: $0) }
         }
-        guard let values = try? connection?.pipeline(commands) else { return questions.map { _ in nil } }
+        // The connection may have broken while nothing was asked: the second try makes a new one.
+        guard let values = (try? connection?.pipeline(commands)) ?? (try? connection?.pipeline(commands)) else {
+            return questions.map { _ in nil }
+        }
         return zip(questions, values).map { question, value in
             value.array.map { Self.run($0, question) }
         }
@@ -166,7 +168,7 @@ final class RoomLogs: RoomLogReader {
             guard let fields = entry.array?.last?.array, fields.count >= 2, let bytes = fields[1].bytes else { return nil }
             return try? FrameChunk.decode(bytes)
         }
-        var run = FrameRun(frames: [], through: question.after, newest: question.after, namesOrigin: true)
+        var run = FrameRun(frames: [], through: question.after, newest: question.after)
         for frame in chunks.flatMap(\.frames) where frame.seq > run.through {
             guard frame.seq == run.through + 1, run.frames.count < question.limit else {
                 // A hole, or enough: there is more.

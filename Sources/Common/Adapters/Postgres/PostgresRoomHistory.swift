@@ -59,16 +59,24 @@ public final class PostgresRoomHistory: RoomHistory {
             let message = Message(row)
             // A file was its sender's alone at its own place; everybody's at the place of its completion.
             let hidden = message.status == .uploading || row.bool(Message.columnCount)
-            return RoomFrame(
-                seq: UInt64(message.seq), kind: .newMessage, onlyUser: hidden ? message.senderID : nil,
-                body: message.body(at: message.seq))
+            var frame = RoomFrame(
+                seq: UInt64(message.seq), kind: .newMessage, sign: message.sign,
+                onlyUser: hidden ? message.senderID : nil, body: message.body(at: message.seq))
+            frame.asker = message.senderID
+            return frame
         }
         let events = try read(
             """
-            SELECT \(unsafeSQL: RoomFrame.eventColumns) FROM room_events e LEFT JOIN messages m ON m.id = e.message_id
+            SELECT \(unsafeSQL: RoomFrame.eventColumns), e.actor_id FROM room_events e 
+            LEFT JOIN messages m ON m.id = e.message_id
             WHERE e.room_id = \(room) AND e.seq > \(after) AND e.seq <= \(through)
             """
-        ).map { RoomFrame(event: $0, at: 0) }
+        ).map { row -> RoomFrame in
+            var frame = RoomFrame(event: row, at: 0)
+            frame.sign = row.optionalText(2)
+            frame.asker = row.uuid(9 + Message.columnCount)
+            return frame
+        }
         return (messages + events).sorted { $0.seq < $1.seq }
     }
 
