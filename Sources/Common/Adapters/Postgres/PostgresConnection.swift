@@ -1,0 +1,315 @@
+public import ChatCore
+import CPQ
+import Glibc
+
+/// What PostgreSQL, or the way to it, said. Never holds values of a statement.
+public struct PostgresError: Error, CustomStringConvertible, Sendable {
+    /// SQLSTATE; nil when the connection itself failed.
+    public let state: String?
+    public let message: String
+    public let constraint: String?
+
+    public var description: String { state.map { "PostgreSQL \($0): \(message)" } ?? "PostgreSQL: \(message)" }
+
+    /// Nothing is wrong with what was asked: it may work later, perhaps on a new connection. Classes 08 (connection),
+    /// 53 (resources), 57 (operator intervention), 40 (rollback), 25006 (now a read-only standby), and a lost link.
+    public var isTransient: Bool {
+        guard let state else { return true }
+        return ["08", "53", "57", "40"].contains(String(state.prefix(2))) || state == "25006"
+    }
+}
+
+/// One connection, for one thread. Connects when first used and again after it broke; every wait has a limit.
+///
+/// Statements are prepared on first use and kept for the connection's life: texts come from our own code, so they are
+/// few. Results come in binary.
+public final class PostgresConnection {
+    private let url: String
+    private let applicationName: String
+    private let statementTimeout: Int
+    private var connection: OpaquePointer?
+    private var prepared: [String: String] = [:]
+
+    /// - Parameter statementTimeout: milliseconds after which the server ends a statement; the client waits two seconds
+    ///   more, then gives the connection up.
+    public init(url: String, applicationName: String, statementTimeout: Int = 10_000) {
+        self.url = url
+        self.applicationName = applicationName
+        self.statementTimeout = statementTimeout
+    }
+
+    deinit { PQfinish(connection) }
+
+    public var isConnected: Bool { connection != nil }
+
+    public func close() {
+        PQfinish(connection)
+        connection = nil
+        prepared.removeAll()
+    }
+
+    /// Runs one statement.
+    public func query(_ sql: SQL) throws(PostgresError) -> PGRows {
+        let results = try pipeline([sql])
+        return results[0]
+    }
+
+    /// Runs statements one after the other in one round trip. They are one implicit transaction unless they begin and
+    /// commit one themselves. The first that fails ends the rest, and its error is thrown.
+    public func pipeline(_ statements: [SQL]) throws(PostgresError) -> [PGRows] {
+        let connection = try connected()
+        do throws(PostgresError) {
+            if PQpipelineStatus(connection) == PQ_PIPELINE_OFF, PQenterPipelineMode(connection) != 1 {
+                throw failure(connection)
+            }
+            var preparing: Set<Int> = []
+            for (index, statement) in statements.enumerated() {
+                if try prepareIfNew(statement, connection) { preparing.insert(index) }
+                try send(statement, connection)
+            }
+            guard PQpipelineSync(connection) == 1 else { throw failure(connection) }
+            return try collect(statements.count, preparing, connection)
+        } catch {
+            // After an error statements of the same pipeline may or may not be prepared, and a transaction may be open:
+            // a new connection is the state that is known.
+            close()
+            throw error
+        }
+    }
+
+    /// Runs a script of several statements without values, as migrations are.
+    public func script(_ text: String) throws(PostgresError) {
+        let connection = try connected()
+        if PQpipelineStatus(connection) != PQ_PIPELINE_OFF { PQexitPipelineMode(connection) }
+        guard PQsendQuery(connection, text) == 1 else { throw failure(connection) }
+        var problem: PostgresError?
+        while let result = try next(connection) {
+            if let error = result.error { problem = problem ?? error }
+        }
+        if let problem {
+            close()
+            throw problem
+        }
+    }
+
+    // MARK: Connecting
+
+    private func connected() throws(PostgresError) -> OpaquePointer {
+        if let connection {
+            if PQstatus(connection) == CONNECTION_OK { return connection }
+            close()
+        }
+        let settings: [(String, String)] = [
+            ("dbname", url), ("application_name", applicationName), ("connect_timeout", "3"),
+            ("options", "-c statement_timeout=\(statementTimeout) -c timezone=UTC"), ("client_encoding", "UTF8"),
+            ("tcp_user_timeout", "10000"), ("keepalives_idle", "10"), ("keepalives_interval", "3"),
+        ]
+        let keys = settings.map { strdup($0.0) }
+        let values = settings.map { strdup($0.1) }
+        defer { (keys + values).forEach { free($0) } }
+        let opened = PQconnectdbParams(
+            keys.map { UnsafePointer($0) } + [nil], values.map { UnsafePointer($0) } + [nil], 1)
+        guard let opened, PQstatus(opened) == CONNECTION_OK else {
+            let error = opened.map { failure($0) } ?? PostgresError(state: nil, message: "no memory", constraint: nil)
+            PQfinish(opened)
+            throw error
+        }
+        PQsetNoticeProcessor(opened, { _, _ in }, nil)
+        // Blocking sends of a long pipeline could wait for a server that waits for us to read.
+        PQsetnonblocking(opened, 1)
+        connection = opened
+        return opened
+    }
+
+    private func failure(_ connection: OpaquePointer) -> PostgresError {
+        PostgresError(state: nil, message: firstLine(String(cString: PQerrorMessage(connection))), constraint: nil)
+    }
+
+    // MARK: Sending
+
+    /// Sends a PREPARE when this text is new to the connection; true when it did.
+    private func prepareIfNew(_ statement: SQL, _ connection: OpaquePointer) throws(PostgresError) -> Bool {
+        guard prepared[statement.text] == nil else { return false }
+        let name = "s\(prepared.count)"
+        let types = statement.values.map { $0.oid }
+        guard PQsendPrepare(connection, name, statement.text, Int32(types.count), types) == 1 else {
+            throw failure(connection)
+        }
+        prepared[statement.text] = name
+        return true
+    }
+
+    private func send(_ statement: SQL, _ connection: OpaquePointer) throws(PostgresError) {
+        var bytes: [UInt8] = []
+        // Offset and length of each value in `bytes`; nil for NULL.
+        var places: [(offset: Int, length: Int)?] = []
+        for value in statement.values {
+            let start = bytes.count
+            places.append(value.encode(into: &bytes) ? (start, bytes.count - start) : nil)
+            // An empty value must not look like NULL: every pointer needs a byte to point at.
+            bytes.append(0)
+        }
+        let sent = bytes.withUnsafeBytes { buffer in
+            let pointers = places.map { place in
+                place.map { buffer.baseAddress!.advanced(by: $0.offset).assumingMemoryBound(to: CChar.self) }
+            }
+            return PQsendQueryPrepared(
+                connection, prepared[statement.text], Int32(places.count), pointers,
+                places.map { Int32($0?.length ?? 0) }, [Int32](repeating: 1, count: places.count), 1)
+        }
+        guard sent == 1 else { throw failure(connection) }
+    }
+
+    // MARK: Receiving
+
+    private func collect(
+        _ count: Int, _ preparing: Set<Int>, _ connection: OpaquePointer
+    ) throws(PostgresError) -> [PGRows] {
+        var results: [PGRows] = []
+        results.reserveCapacity(count)
+        for index in 0..<count {
+            if preparing.contains(index) { _ = try one(connection) }
+            results.append(try one(connection))
+        }
+        guard let sync = try next(connection), sync.isSync else { throw failure(connection) }
+        return results
+    }
+
+    /// The result of one command of the pipeline, and the nil that ends it.
+    private func one(_ connection: OpaquePointer) throws(PostgresError) -> PGRows {
+        guard let result = try next(connection) else { throw failure(connection) }
+        if let error = result.error { throw error }
+        while try next(connection) != nil {}
+        return result
+    }
+
+    /// As PQgetResult, but never longer than the statement's time limit and two seconds.
+    private func next(_ connection: OpaquePointer) throws(PostgresError) -> PGRows? {
+        let deadline = monotonicMilliseconds() + Int64(statementTimeout) + 2000
+        while true {
+            let unsent = PQflush(connection)
+            guard unsent >= 0 else { throw failure(connection) }
+            if unsent == 0, PQisBusy(connection) == 0 { break }
+            let left = deadline - monotonicMilliseconds()
+            guard left > 0 else {
+                throw PostgresError(state: nil, message: "no answer within its time limit", constraint: nil)
+            }
+            let events = Int16(POLLIN) | (unsent == 1 ? Int16(POLLOUT) : 0)
+            var waiting = pollfd(fd: PQsocket(connection), events: events, revents: 0)
+            if poll(&waiting, 1, Int32(min(left, 60_000))) < 0, errno != EINTR { throw failure(connection) }
+            if waiting.revents & Int16(POLLIN | POLLHUP | POLLERR) != 0, PQconsumeInput(connection) != 1 {
+                throw failure(connection)
+            }
+        }
+        return PQgetResult(connection).map { PGRows($0) }
+    }
+}
+
+/// A result; owns libpq's memory of it.
+public final class PGRows {
+    private let result: OpaquePointer
+    public let count: Int
+
+    fileprivate init(_ result: OpaquePointer) {
+        self.result = result
+        count = Int(PQntuples(result))
+    }
+
+    deinit { PQclear(result) }
+
+    fileprivate var isSync: Bool { PQresultStatus(result) == PGRES_PIPELINE_SYNC }
+
+    fileprivate var error: PostgresError? {
+        switch PQresultStatus(result) {
+        case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_PIPELINE_SYNC, PGRES_EMPTY_QUERY: return nil
+        case PGRES_PIPELINE_ABORTED:
+            return PostgresError(state: nil, message: "an earlier statement failed", constraint: nil)
+        default:
+            func field(_ code: Int32) -> String? { PQresultErrorField(result, code).map { String(cString: $0) } }
+            return PostgresError(
+                state: field(chat_pg_diag_sqlstate()),
+                message: field(chat_pg_diag_message()) ?? firstLine(String(cString: PQresultErrorMessage(result))),
+                constraint: field(chat_pg_diag_constraint()))
+        }
+    }
+
+    /// Rows that an INSERT, UPDATE or DELETE touched.
+    public var affected: Int { Int(String(cString: PQcmdTuples(result))) ?? 0 }
+
+    public subscript(row: Int) -> PGRow { PGRow(rows: self, index: Int32(row)) }
+
+    public func map<T>(_ read: (PGRow) throws -> T) rethrows -> [T] {
+        var all: [T] = []
+        all.reserveCapacity(count)
+        for index in 0..<count { all.append(try read(self[index])) }
+        return all
+    }
+
+    public var first: PGRow? { count > 0 ? self[0] : nil }
+
+    fileprivate func bytes(_ row: Int32, _ column: Int) -> UnsafeRawBufferPointer? {
+        precondition(column < Int(PQnfields(result)), "the statement has fewer columns")
+        guard PQgetisnull(result, row, Int32(column)) == 0 else { return nil }
+        return UnsafeRawBufferPointer(
+            start: PQgetvalue(result, row, Int32(column)), count: Int(PQgetlength(result, row, Int32(column))))
+    }
+}
+
+/// One row; columns by place, in binary. Reading a column as another type than it has is a programming error.
+public struct PGRow {
+    let rows: PGRows
+    let index: Int32
+
+    private func bytes(_ column: Int, _ size: Int) -> UnsafeRawBufferPointer? {
+        let bytes = rows.bytes(index, column)
+        precondition(bytes == nil || bytes?.count == size, "column \(column) has another type")
+        return bytes
+    }
+
+    private func integer<T: FixedWidthInteger>(_ column: Int) -> T? {
+        bytes(column, MemoryLayout<T>.size).map { T(bigEndian: $0.loadUnaligned(as: T.self)) }
+    }
+
+    public func isNull(_ column: Int) -> Bool { rows.bytes(index, column) == nil }
+    public func optionalInt8(_ column: Int) -> Int64? { integer(column) }
+    public func int8(_ column: Int) -> Int64 { integer(column)! }
+    public func int4(_ column: Int) -> Int { Int(integer(column)! as Int32) }
+    public func optionalInt4(_ column: Int) -> Int? { (integer(column) as Int32?).map(Int.init) }
+    public func int2(_ column: Int) -> Int16 { integer(column)! }
+    public func bool(_ column: Int) -> Bool { bytes(column, 1)![0] != 0 }
+
+    public func optionalUUID(_ column: Int) -> UUID128? {
+        bytes(column, 16).map {
+            UUID128(
+                high: UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self)),
+                low: UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+        }
+    }
+
+    public func uuid(_ column: Int) -> UUID128 { optionalUUID(column)! }
+
+    /// Unix milliseconds.
+    public func optionalTime(_ column: Int) -> Int64? { (integer(column) as Int64?).map { unixMilliseconds($0) } }
+    public func time(_ column: Int) -> Int64 { optionalTime(column)! }
+
+    public func optionalText(_ column: Int) -> String? {
+        rows.bytes(index, column).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    public func text(_ column: Int) -> String { optionalText(column)! }
+    public func bytes(_ column: Int) -> [UInt8]? { rows.bytes(index, column).map { Array($0) } }
+
+    /// `uuid[]` of one dimension.
+    public func uuids(_ column: Int) -> [UUID128] {
+        guard let bytes = rows.bytes(index, column), bytes.count > 20 else { return [] }
+        // ndim, flags, element type, then length and lower bound of the dimension; each element is length and 16 bytes.
+        return stride(from: 20, to: bytes.count, by: 20).compactMap { UUID128(bytes: bytes[$0 + 4..<$0 + 20]) }
+    }
+
+    /// `jsonb`, whose binary form is a version byte and the text.
+    public func jsonb(_ column: Int) -> [UInt8]? { rows.bytes(index, column).map { Array($0.dropFirst()) } }
+}
+
+private func firstLine(_ text: String) -> String {
+    String(text.split(separator: "\n").first ?? "unknown error")
+}

@@ -1,0 +1,103 @@
+import ChatCore
+import Glibc
+
+/// Migrations: `NNNN_name.up.sql` and `NNNN_name.down.sql` in one folder.
+///
+/// The version's row goes in (or out) first, in the same transaction as its script: two migrators at the same moment
+/// meet on that row, and the second finds the work done.
+public final class PostgresMigrations {
+    public struct Version: Sendable, Equatable {
+        public var name: String
+        public var isApplied: Bool
+    }
+
+    private let connection: PostgresConnection
+    private let directory: String
+
+    public init(_ connection: PostgresConnection, directory: String) {
+        self.connection = connection
+        self.directory = directory
+    }
+
+    public func status() throws -> [Version] {
+        try prepare()
+        let applied = try applied()
+        return try available().map { Version(name: $0, isApplied: applied.contains($0)) }
+    }
+
+    /// Applies what is missing, in order; the names of what it applied.
+    public func up() throws -> [String] {
+        try prepare()
+        var done: [String] = []
+        for name in try available() where try run(name, up: true) { done.append(name) }
+        return done
+    }
+
+    /// Takes the newest applied one back; nil when there is none.
+    public func down() throws -> String? {
+        try prepare()
+        while let newest = try applied().max() {
+            if try run(newest, up: false) { return newest }
+        }
+        return nil
+    }
+
+    private func prepare() throws {
+        // CREATE TABLE IF NOT EXISTS alone may clash with itself: one at a time.
+        _ = try connection.pipeline([
+            "BEGIN", "SELECT pg_advisory_xact_lock(7223)",
+            """
+            CREATE TABLE IF NOT EXISTS schema_migrations (
+                name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
+            """,
+            "COMMIT",
+        ])
+    }
+
+    private func applied() throws -> [String] {
+        try connection.query("SELECT name FROM schema_migrations ORDER BY name").map { $0.text(0) }
+    }
+
+    /// False when another migrator was first.
+    private func run(_ name: String, up: Bool) throws -> Bool {
+        let script = try read("\(directory)/\(name).\(up ? "up" : "down").sql")
+        _ = try connection.query("BEGIN")
+        let touched = up
+            ? try connection.query("INSERT INTO schema_migrations (name) VALUES (\(name)) ON CONFLICT DO NOTHING")
+            : try connection.query("DELETE FROM schema_migrations WHERE name = \(name)")
+        guard touched.affected == 1 else {
+            _ = try connection.query("ROLLBACK")
+            return false
+        }
+        do { try connection.script(script) } catch {
+            throw MigrationError("the migration \(name) failed: \(error)")
+        }
+        _ = try connection.query("COMMIT")
+        return true
+    }
+
+    private func available() throws -> [String] {
+        guard let folder = opendir(directory) else {
+            throw MigrationError("the folder \(directory) cannot be read; MIGRATIONS_DIR names it")
+        }
+        defer { closedir(folder) }
+        var names: [String] = []
+        while let entry = readdir(folder) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name.hasSuffix(".up.sql") { names.append(String(name.dropLast(".up.sql".count))) }
+        }
+        return names.sorted()
+    }
+
+    private func read(_ path: String) throws -> String {
+        guard let text = readFile(path) else { throw MigrationError("\(path) cannot be read") }
+        return text
+    }
+}
+
+public struct MigrationError: Error, CustomStringConvertible {
+    public let description: String
+    init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,309 @@
+public import ChatCore
+
+/// A batch is two round trips: one that begins, locks and loads, one that writes and commits.
+public final class PostgresRoomBatchStore: RoomBatchStore {
+    private let connection: PostgresConnection
+    private let limits: RoomSettings
+
+    public init(_ connection: PostgresConnection, limits: RoomSettings) {
+        self.connection = connection
+        self.limits = limits
+    }
+
+    public func abandon() { connection.close() }
+
+    // MARK: Loading
+
+    public func load(for commands: [Command], now: Int64) throws(StoreError) -> RoomBatch {
+        let needs = BatchNeeds(commands)
+        var batch = RoomBatch(limits: limits, now: now)
+        let rows: [PGRows]
+        do { rows = try connection.pipeline(["BEGIN"] + statements(needs)) } catch { throw StoreError(error) }
+        for room in rows[1].map({ Room($0) }) {
+            batch.rooms[room.id] = room
+            if let sign = room.createdSign { batch.roomsBySign[.init(room.ownerID, sign)] = room.id }
+        }
+        for member in rows[2].map({ Member($0) }) { batch.members[.init(member.roomID, member.userID)] = member }
+        for message in rows[3].map({ Message($0) }) {
+            batch.messages[message.id] = message
+            if let sign = message.sign { batch.messagesBySign[.init(message.senderID, sign)] = message }
+        }
+        for row in rows[4].map({ $0 }) { batch.readable.insert(.init(row.uuid(0), row.uuid(1))) }
+        for row in rows[5].map({ $0 }) {
+            batch.done[row.uuid(0), default: []].append(RoomFrame(event: row, at: 1))
+        }
+        for row in rows[6].map({ $0 }) { batch.blocks.insert(.init(blocker: row.uuid(0), blocked: row.uuid(1))) }
+        for row in rows[7].map({ $0 }) { batch.seenCounts[row.uuid(0)] = .init(all: row.int8(1), own: row.int8(2)) }
+        batch.begin()
+        return batch
+    }
+
+    private func statements(_ needs: BatchNeeds) -> [SQL] {
+        [
+            // In the order of ids, so that two writers cannot wait for each other.
+            """
+            SELECT \(unsafeSQL: Room.columns) FROM rooms r
+            WHERE r.id = ANY(\(needs.rooms)) OR (r.owner_id, r.created_sign) IN
+                (SELECT * FROM unnest(\(needs.roomSignOwners), \(.texts(needs.roomSigns))))
+            ORDER BY r.id FOR UPDATE
+            """,
+            """
+            SELECT \(unsafeSQL: Member.columns) FROM members p
+            JOIN (SELECT DISTINCT * FROM unnest(\(needs.memberRooms), \(needs.memberUsers)) n (room_id, user_id)) n
+                USING (room_id, user_id)
+            UNION
+            SELECT \(unsafeSQL: Member.columns) FROM members p JOIN rooms r ON r.id = p.room_id
+            WHERE r.id = ANY(\(needs.rooms)) AND (r.type = 1 OR r.id = ANY(\(needs.wholeRooms)))
+            """,
+            """
+            SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.id = ANY(\(needs.messages))
+            UNION ALL
+            SELECT \(unsafeSQL: Message.columns) FROM messages m
+            WHERE (m.sender_id, m.sign) IN (SELECT * FROM unnest(\(needs.signSenders), \(.texts(needs.signs))))
+            """,
+            """
+            SELECT m.id, f.user_id FROM unnest(\(needs.forwarded), \(needs.forwarders)) f (message_id, user_id)
+            JOIN messages m ON m.id = f.message_id
+            JOIN members p ON p.room_id = m.room_id AND p.user_id = f.user_id
+            WHERE p.left_at IS NULL AND p.banned_at IS NULL
+            """,
+            """
+            SELECT e.command_id, \(unsafeSQL: RoomFrame.eventColumns) FROM room_events e
+            LEFT JOIN messages m ON m.id = e.message_id
+            WHERE e.command_id = ANY(\(needs.commands)) ORDER BY e.seq
+            """,
+            """
+            SELECT b.blocker, b.blocked FROM rooms r
+            JOIN members a ON a.room_id = r.id JOIN members o ON o.room_id = r.id
+            JOIN blocks b ON b.blocker = a.user_id AND b.blocked = o.user_id
+            WHERE r.id = ANY(\(needs.rooms)) AND r.type = 1
+            UNION
+            SELECT b.blocker, b.blocked FROM unnest(\(needs.pairOnes), \(needs.pairOthers)) n (one, other)
+            JOIN blocks b ON (b.blocker, b.blocked) IN ((n.one, n.other), (n.other, n.one))
+            """,
+            """
+            SELECT s.command_id, c.total, c.own
+            FROM unnest(\(needs.seenCommands), \(needs.seenRooms), \(needs.seenUsers), \(.int8s(needs.seenSeqs)))
+                s (command_id, room_id, user_id, seq)
+            JOIN members p ON p.room_id = s.room_id AND p.user_id = s.user_id
+            CROSS JOIN LATERAL (
+                SELECT count(*) AS total, count(*) FILTER (WHERE m.sender_id = s.user_id) AS own FROM messages m
+                WHERE m.room_id = s.room_id AND m.seq > p.last_seen_seq AND m.seq <= s.seq AND m.message_type <> 4
+            ) c
+            """,
+        ]
+    }
+
+    // MARK: Storing
+
+    public func store(_ batch: RoomBatch) throws(StoreError) {
+        var statements: [SQL] = []
+        let rooms = batch.newRooms.map { batch.rooms[$0]! }
+        if !rooms.isEmpty { statements.append(insert(rooms)) }
+        let changed = batch.changedRooms.subtracting(batch.newRooms).sorted().map { batch.rooms[$0]! }
+        if !changed.isEmpty { statements.append(update(changed)) }
+        if !batch.changedMembers.isEmpty {
+            statements.append(upsert(batch.changedMembers.map { batch.members[$0]! }))
+        }
+        if !batch.newMessages.isEmpty { statements.append(insert(batch.newMessages.map { batch.messages[$0]! })) }
+        let edited = batch.changedMessages.subtracting(batch.newMessages).sorted().map { batch.messages[$0]! }
+        if !edited.isEmpty { statements.append(update(edited)) }
+        if !batch.events.isEmpty { statements.append(insert(batch.events)) }
+        if !batch.edits.isEmpty { statements.append(insert(batch.edits)) }
+        statements.append("COMMIT")
+        do { _ = try connection.pipeline(statements) } catch { throw StoreError(error) }
+    }
+
+    private func insert(_ rooms: [Room]) -> SQL {
+        """
+        INSERT INTO rooms (id, type, name, description, avatar, owner_id, member_count, member_limit, last_seq,
+            message_count, last_message_seq, last_activity_at, created_at, created_sign)
+        SELECT * FROM unnest(\(rooms.map(\.id)), \(.int2s(rooms.map(\.type.rawValue))), \(.texts(rooms.map(\.name))),
+            \(.texts(rooms.map(\.description))), \(.texts(rooms.map(\.avatar))), \(rooms.map(\.ownerID)),
+            \(.int4s(rooms.map { Int32($0.memberCount) })), \(.int4s(rooms.map { $0.memberLimit.map { Int32($0) } })),
+            \(.int8s(rooms.map(\.lastSeq))), \(.int8s(rooms.map(\.messageCount))),
+            \(.int8s(rooms.map(\.lastMessageSeq))), \(.times(rooms.map(\.lastActivityAt))),
+            \(.times(rooms.map(\.createdAt))), \(.texts(rooms.map(\.createdSign))))
+        """
+    }
+
+    private func update(_ rooms: [Room]) -> SQL {
+        """
+        UPDATE rooms r SET name = n.name, description = n.description, avatar = n.avatar, owner_id = n.owner_id,
+            member_count = n.member_count, member_limit = n.member_limit, last_seq = n.last_seq,
+            message_count = n.message_count, last_message_seq = n.last_message_seq,
+            last_activity_at = n.last_activity_at, deleted_at = n.deleted_at
+        FROM unnest(\(rooms.map(\.id)), \(.texts(rooms.map(\.name))), \(.texts(rooms.map(\.description))),
+            \(.texts(rooms.map(\.avatar))), \(rooms.map(\.ownerID)), \(.int4s(rooms.map { Int32($0.memberCount) })),
+            \(.int4s(rooms.map { $0.memberLimit.map { Int32($0) } })), \(.int8s(rooms.map(\.lastSeq))),
+            \(.int8s(rooms.map(\.messageCount))), \(.int8s(rooms.map(\.lastMessageSeq))),
+            \(.times(rooms.map(\.lastActivityAt))), \(.times(rooms.map(\.deletedAt))))
+            n (id, name, description, avatar, owner_id, member_count, member_limit, last_seq, message_count,
+                last_message_seq, last_activity_at, deleted_at)
+        WHERE r.id = n.id
+        """
+    }
+
+    private func upsert(_ members: [Member]) -> SQL {
+        """
+        INSERT INTO members (room_id, user_id, role, last_seen_seq, seen_count, seen_sent_count, sent_count,
+            muted_until, banned_at, joined_at, joined_seq, left_at)
+        SELECT * FROM unnest(\(members.map(\.roomID)), \(members.map(\.userID)), \(.int2s(members.map(\.role.rawValue))),
+            \(.int8s(members.map(\.lastSeenSeq))), \(.int8s(members.map(\.seenCount))),
+            \(.int8s(members.map(\.seenSentCount))), \(.int8s(members.map(\.sentCount))),
+            \(.times(members.map(\.mutedUntil))), \(.times(members.map(\.bannedAt))), \(.times(members.map(\.joinedAt))),
+            \(.int8s(members.map(\.joinedSeq))), \(.times(members.map(\.leftAt))))
+        ON CONFLICT (room_id, user_id) DO UPDATE SET role = EXCLUDED.role, last_seen_seq = EXCLUDED.last_seen_seq,
+            seen_count = EXCLUDED.seen_count, seen_sent_count = EXCLUDED.seen_sent_count,
+            sent_count = EXCLUDED.sent_count, muted_until = EXCLUDED.muted_until, banned_at = EXCLUDED.banned_at,
+            joined_at = EXCLUDED.joined_at, joined_seq = EXCLUDED.joined_seq, left_at = EXCLUDED.left_at
+        """
+    }
+
+    private func insert(_ messages: [Message]) -> SQL {
+        """
+        INSERT INTO messages (id, room_id, sender_id, seq, change_seq, content, content_type, message_type,
+            parent_message_id, forwarded_from, sign, status, file_name, file_size, file_content_type, file_thumbnail,
+            reactions, edited_at, deleted_at, created_at)
+        SELECT * FROM unnest(\(messages.map(\.id)), \(messages.map(\.roomID)), \(messages.map(\.senderID)),
+            \(.int8s(messages.map(\.seq))), \(.int8s(messages.map(\.changeSeq))), \(.texts(messages.map(\.content))),
+            \(.int2s(messages.map(\.contentType.rawValue))), \(.int2s(messages.map(\.messageType.rawValue))),
+            \(.uuids(messages.map(\.parentMessageID))), \(.uuids(messages.map(\.forwardedFrom))),
+            \(.texts(messages.map(\.sign))), \(.int2s(messages.map(\.status.rawValue))),
+            \(.texts(messages.map(\.file?.name))), \(.int8s(messages.map(\.file?.size))),
+            \(.texts(messages.map(\.file?.contentType))), \(.texts(messages.map(\.file?.thumbnailURL))),
+            \(.texts(messages.map(\.reactions.json)))::jsonb[], \(.times(messages.map(\.editedAt))),
+            \(.times(messages.map(\.deletedAt))), \(.times(messages.map(\.createdAt))))
+        """
+    }
+
+    private func update(_ messages: [Message]) -> SQL {
+        """
+        UPDATE messages m SET change_seq = n.change_seq, content = n.content, status = n.status,
+            file_name = n.file_name, file_size = n.file_size, file_content_type = n.file_content_type,
+            file_thumbnail = n.file_thumbnail, reactions = n.reactions, edited_at = n.edited_at,
+            deleted_at = n.deleted_at
+        FROM unnest(\(messages.map(\.id)), \(.int8s(messages.map(\.changeSeq))), \(.texts(messages.map(\.content))),
+            \(.int2s(messages.map(\.status.rawValue))), \(.texts(messages.map(\.file?.name))),
+            \(.int8s(messages.map(\.file?.size))), \(.texts(messages.map(\.file?.contentType))),
+            \(.texts(messages.map(\.file?.thumbnailURL))), \(.texts(messages.map(\.reactions.json)))::jsonb[],
+            \(.times(messages.map(\.editedAt))), \(.times(messages.map(\.deletedAt))))
+            n (id, change_seq, content, status, file_name, file_size, file_content_type, file_thumbnail, reactions,
+                edited_at, deleted_at)
+        WHERE m.id = n.id
+        """
+    }
+
+    private func insert(_ events: [RoomBatch.Event]) -> SQL {
+        // Lists of lists are not what unnest is for: each list of users is the MessagePack-free text of its array.
+        """
+        INSERT INTO room_events (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields,
+            body, created_at)
+        SELECT room_id, seq, command_id, actor_id, sign, kind, message_id, joined::uuid[], departed::uuid[], fields,
+            body, created_at
+        FROM unnest(\(events.map(\.room)), \(.int8s(events.map { Int64($0.frame.seq) })), \(events.map(\.commandID)),
+            \(events.map(\.actor)), \(.texts(events.map(\.frame.sign))),
+            \(.int2s(events.map { Int16($0.frame.kind.rawValue) })), \(.uuids(events.map(\.message))),
+            \(.texts(events.map { arrayText($0.frame.joined) })), \(.texts(events.map { arrayText($0.frame.left) })),
+            \(.int2s(events.map { $0.message == nil ? Int16($0.frame.body.fieldCount) : 0 })),
+            \(.byteses(events.map { $0.message == nil ? $0.frame.body.bytes : nil })), \(.times(events.map(\.at))))
+            e (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields, body, created_at)
+        """
+    }
+
+    private func arrayText(_ ids: [UUID128]) -> String { "{" + ids.map(\.description).joined(separator: ",") + "}" }
+
+    private func insert(_ edits: [RoomBatch.Edit]) -> SQL {
+        """
+        INSERT INTO message_edits (message_id, change_seq, content, edited_at)
+        SELECT * FROM unnest(\(edits.map(\.message)), \(.int8s(edits.map(\.changeSeq))), \(.texts(edits.map(\.before))),
+            \(.times(edits.map(\.at))))
+        """
+    }
+}
+
+/// The keys that a batch must load.
+private struct BatchNeeds {
+    var rooms: [UUID128] = []
+    var roomSignOwners: [UUID128] = []
+    var roomSigns: [String?] = []
+    var memberRooms: [UUID128] = []
+    var memberUsers: [UUID128] = []
+    var wholeRooms: [UUID128] = []
+    var messages: [UUID128] = []
+    var signSenders: [UUID128] = []
+    var signs: [String?] = []
+    var forwarded: [UUID128] = []
+    var forwarders: [UUID128] = []
+    var commands: [UUID128] = []
+    var pairOnes: [UUID128] = []
+    var pairOthers: [UUID128] = []
+    var seenCommands: [UUID128] = []
+    var seenRooms: [UUID128] = []
+    var seenUsers: [UUID128] = []
+    var seenSeqs: [Int64?] = []
+
+    init(_ all: [Command]) {
+        rooms = Array(Set(all.map(\.room)))
+        for command in all {
+            member(command.room, command.actor)
+            if case .send = command.action {} else { commands.append(command.id) }
+            add(command)
+        }
+    }
+
+    private mutating func member(_ room: UUID128, _ user: UUID128) {
+        memberRooms.append(room)
+        memberUsers.append(user)
+    }
+
+    private mutating func add(_ command: Command) {
+        switch command.action {
+        case .send(let draft, let receiver):
+            messages.append(command.id)
+            if let sign = command.sign {
+                signSenders.append(command.actor)
+                signs.append(sign)
+            }
+            if let receiver { pair(command.actor, receiver) }
+            guard let parent = draft.parent else { return }
+            messages.append(parent)
+            if draft.messageType == .forwarded {
+                forwarded.append(parent)
+                forwarders.append(command.actor)
+            }
+        case .seen(let seq):
+            guard let seq else { return }
+            seenCommands.append(command.id)
+            seenRooms.append(command.room)
+            seenUsers.append(command.actor)
+            seenSeqs.append(seq)
+        case .edit(let message, _), .delete(let message), .react(let message, _, _), .completeFile(let message, _):
+            messages.append(message)
+        case .createRoom(let draft):
+            wholeRooms.append(command.room)
+            if let sign = command.sign {
+                roomSignOwners.append(command.actor)
+                roomSigns.append(sign)
+            }
+            if draft.type == .privateRoom, let other = draft.members.first { pair(command.actor, other) }
+        case .deleteRoom: wholeRooms.append(command.room)
+        case .addMembers(let users): for user in users { member(command.room, user) }
+        case .removeMember(let user), .setRole(let user, _), .mute(let user, _), .ban(let user, _):
+            member(command.room, user)
+        case .updateRoom: break
+        }
+    }
+
+    private mutating func pair(_ one: UUID128, _ other: UUID128) {
+        pairOnes.append(one)
+        pairOthers.append(other)
+    }
+}
+
+extension StoreError {
+    init(_ error: PostgresError) {
+        // 23505: another writer stored the same Sign or room a moment ago. Loading again finds it.
+        self.init(error.description, isTransient: error.isTransient || error.state == "23505")
+    }
+}

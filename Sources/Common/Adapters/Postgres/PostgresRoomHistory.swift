@@ -1,0 +1,78 @@
+public import ChatCore
+
+extension RoomFrame {
+    static let eventColumns = """
+        e.seq, e.kind, e.sign, e.message_id, e.joined, e.departed, e.fields, e.body, e.room_id, \(Message.columns)
+        """
+
+    /// A change as it was told; one of a message with the message as it is today.
+    init(event row: PGRow, at first: Int) {
+        let seq = row.int8(first)
+        let kind = FrameKind(rawValue: UInt8(row.int2(first + 1))) ?? .roomUpdated
+        var body = FrameBody(fieldCount: UInt8(row.int2(first + 6)), bytes: row.bytes(first + 7) ?? [])
+        var onlyUser: UUID128?
+        if row.optionalUUID(first + 3) != nil, !row.isNull(first + 9) {
+            let message = Message(row, at: first + 9)
+            body = message.body(at: seq)
+            if message.status == .uploading { onlyUser = message.senderID }
+        }
+        self.init(
+            seq: UInt64(seq), kind: kind, onlyUser: onlyUser, joined: row.uuids(first + 4), left: row.uuids(first + 5),
+            body: body)
+    }
+}
+
+/// What a relay asks of the store: who is where, and frames that Redis no longer has.
+public final class PostgresRoomHistory: RoomHistory {
+    private let connection: PostgresConnection
+
+    public init(_ connection: PostgresConnection) { self.connection = connection }
+
+    public func memberships(of users: [UUID128]) throws(StoreError) -> [Membership] {
+        try read(
+            """
+            SELECT p.user_id, r.id, r.last_seq FROM members p JOIN rooms r ON r.id = p.room_id
+            WHERE p.user_id = ANY(\(users)) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+            """
+        ).map { Membership(user: $0.uuid(0), room: $0.uuid(1), lastSeq: UInt64($0.int8(2))) }
+    }
+
+    public func lastSeqs(of rooms: [UUID128]) throws(StoreError) -> [UUID128: UInt64] {
+        let rows = try read("SELECT id, last_seq FROM rooms WHERE id = ANY(\(rooms))")
+        return Dictionary(uniqueKeysWithValues: rows.map { ($0.uuid(0), UInt64($0.int8(1))) })
+    }
+
+    public func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128? {
+        try read("SELECT room_id FROM messages WHERE id = \(message)").first?.uuid(0)
+    }
+
+    public func frames(of room: UUID128, after seq: UInt64, limit: Int) throws(StoreError) -> [RoomFrame] {
+        let after = Int64(clamping: seq)
+        let through = after.addingReportingOverflow(Int64(limit)).partialValue
+        let messages = try read(
+            """
+            SELECT \(unsafeSQL: Message.columns), m.content_type <> 1 AND EXISTS
+                (SELECT FROM room_events e WHERE e.room_id = m.room_id AND e.message_id = m.id AND e.kind = 2)
+            FROM messages m WHERE m.room_id = \(room) AND m.seq > \(after) AND m.seq <= \(through)
+            """
+        ).map { row -> RoomFrame in
+            let message = Message(row)
+            // A file was its sender's alone at its own place; everybody's at the place of its completion.
+            let hidden = message.status == .uploading || row.bool(Message.columnCount)
+            return RoomFrame(
+                seq: UInt64(message.seq), kind: .newMessage, onlyUser: hidden ? message.senderID : nil,
+                body: message.body(at: message.seq))
+        }
+        let events = try read(
+            """
+            SELECT \(unsafeSQL: RoomFrame.eventColumns) FROM room_events e LEFT JOIN messages m ON m.id = e.message_id
+            WHERE e.room_id = \(room) AND e.seq > \(after) AND e.seq <= \(through)
+            """
+        ).map { RoomFrame(event: $0, at: 0) }
+        return (messages + events).sorted { $0.seq < $1.seq }
+    }
+
+    private func read(_ sql: SQL) throws(StoreError) -> PGRows {
+        do { return try connection.query(sql) } catch { throw StoreError(error) }
+    }
+}

@@ -1,0 +1,243 @@
+public import ChatCore
+
+/// Reads for REST: one query a request where one can do it.
+public final class PostgresRoomReader: RoomReader {
+    private let connection: PostgresConnection
+
+    public init(_ connection: PostgresConnection) { self.connection = connection }
+
+    public func check() throws(StoreError) { _ = try read("SELECT 1") }
+
+    // MARK: Rooms
+
+    public func rooms(of user: UUID128, before: RoomCursor?, limit: Int) throws(StoreError) -> [RoomView] {
+        try read(
+            """
+            SELECT \(unsafeSQL: Self.viewColumns) \(unsafeSQL: Self.viewTables)
+            WHERE p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+                AND (r.last_activity_at, r.id) < (\(.time(before?.lastActivityAt ?? Self.farFuture)),
+                    \(before?.room ?? UUID128(high: .max, low: .max)))
+            ORDER BY r.last_activity_at DESC, r.id DESC LIMIT \(Int64(limit))
+            """
+        ).map { RoomView($0) }
+    }
+
+    public func room(_ room: UUID128, for user: UUID128) throws(StoreError) -> RoomView? {
+        try read(
+            """
+            SELECT \(unsafeSQL: Self.viewColumns) \(unsafeSQL: Self.viewTables)
+            WHERE p.room_id = \(room) AND p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL
+                AND r.deleted_at IS NULL
+            """
+        ).first.map { RoomView($0) }
+    }
+
+    /// The year 9999, in Unix milliseconds.
+    private static let farFuture: Int64 = 253_402_300_799_000
+    private static let viewColumns = "\(Room.columns), \(Member.columns), \(Message.columns)"
+    /// The newest message that this member may see comes by its key; a file that still uploads is its sender's alone.
+    private static let viewTables = """
+        FROM members p JOIN rooms r ON r.id = p.room_id
+        LEFT JOIN LATERAL (
+            SELECT * FROM messages m WHERE m.room_id = r.id AND (m.status <> 2 OR m.sender_id = p.user_id)
+            ORDER BY m.seq DESC LIMIT 1
+        ) m ON true
+        """
+
+    public func members(
+        of room: UUID128, for user: UUID128, after: UUID128?, limit: Int
+    ) throws(StoreError) -> [Member]? {
+        let rows = try pipeline([
+            Self.membership(room, user),
+            """
+            SELECT \(unsafeSQL: Member.columns) FROM members p
+            WHERE p.room_id = \(room) AND p.left_at IS NULL AND p.banned_at IS NULL
+                AND p.user_id > \(after ?? UUID128.zero)
+            ORDER BY p.user_id LIMIT \(Int64(limit))
+            """,
+        ])
+        return rows[0].first == nil ? nil : rows[1].map { Member($0) }
+    }
+
+    // MARK: Messages
+
+    public func messages(
+        of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
+    ) throws(StoreError) -> [Message]? {
+        // What is checked and what is read goes out together: one round trip.
+        let rows = try pipeline([Self.membership(room, user), Self.page(room, user, page, limit), Self.seenBy(room)])
+        guard rows[0].first != nil else { return nil }
+        let marks = SeenMarks(rows[2])
+        return rows[1].map { marks.applied(to: Message($0)) }
+    }
+
+    public func message(_ id: UUID128, for user: UUID128) throws(StoreError) -> Message? {
+        try read(
+            """
+            SELECT \(unsafeSQL: Message.columns), EXISTS (
+                SELECT FROM members s WHERE s.room_id = m.room_id AND s.user_id <> m.sender_id
+                    AND s.last_seen_seq >= m.seq AND s.left_at IS NULL)
+            FROM messages m JOIN members p ON p.room_id = m.room_id AND p.user_id = \(user)
+            JOIN rooms r ON r.id = m.room_id
+            WHERE m.id = \(id) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+                AND (m.status <> 2 OR m.sender_id = p.user_id)
+            """
+        ).first.map { row in
+            var message = Message(row)
+            if message.status == .sent, row.bool(Message.columnCount) { message.status = .seen }
+            return message
+        }
+    }
+
+    public func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128? {
+        try read("SELECT room_id FROM messages WHERE id = \(message)").first?.uuid(0)
+    }
+
+    public func receipts(of message: UUID128, for user: UUID128) throws(StoreError) -> [SeenMark]? {
+        guard let message = try self.message(message, for: user) else { return nil }
+        return try read(
+            """
+            SELECT p.user_id, p.last_seen_seq, e.created_at FROM members p
+            LEFT JOIN LATERAL (
+                SELECT e.created_at FROM room_events e WHERE e.room_id = p.room_id AND e.actor_id = p.user_id
+                    AND e.kind = \(.int2(Int16(FrameKind.seen.rawValue))) AND e.seq > \(message.seq)
+                ORDER BY e.seq LIMIT 1
+            ) e ON true
+            WHERE p.room_id = \(message.roomID) AND p.user_id <> \(message.senderID) AND p.left_at IS NULL
+                AND p.last_seen_seq >= \(message.seq)
+            ORDER BY p.user_id
+            """
+        ).map {
+            SeenMark(
+                roomID: message.roomID, userID: $0.uuid(0), seq: $0.int8(1), at: $0.optionalTime(2) ?? message.createdAt)
+        }
+    }
+
+    // MARK: Parts of queries
+
+    private static func membership(_ room: UUID128, _ user: UUID128) -> SQL {
+        """
+        SELECT p.role FROM members p JOIN rooms r ON r.id = p.room_id
+        WHERE p.room_id = \(room) AND p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL
+            AND r.deleted_at IS NULL
+        """
+    }
+
+    /// How far the two who have read furthest have read: enough to know of any sender whether somebody else has.
+    private static func seenBy(_ room: UUID128) -> SQL {
+        """
+        SELECT user_id, last_seen_seq FROM members WHERE room_id = \(room) AND left_at IS NULL AND last_seen_seq > 0
+        ORDER BY last_seen_seq DESC LIMIT 2
+        """
+    }
+
+    private static func page(_ room: UUID128, _ user: UUID128, _ page: HistoryPage, _ limit: Int) -> SQL {
+        let limit = Int64(limit)
+        switch page {
+        case .newest: return before(room, user, Int64.max, limit)
+        case .before(let seq): return before(room, user, seq, limit)
+        case .after(let seq):
+            return """
+                SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq > \(seq)
+                    AND (m.status <> 2 OR m.sender_id = \(user))
+                ORDER BY m.seq LIMIT \(limit)
+                """
+        case .around(let seq):
+            return """
+                (SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq <= \(seq)
+                    AND (m.status <> 2 OR m.sender_id = \(user)) ORDER BY m.seq DESC LIMIT \((limit + 1) / 2))
+                UNION ALL
+                (SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq > \(seq)
+                    AND (m.status <> 2 OR m.sender_id = \(user)) ORDER BY m.seq LIMIT \(limit / 2))
+                ORDER BY seq
+                """
+        case .changedSince(let seq):
+            // Two index ranges, each in its order; the partial index holds only what changed after it was sent.
+            return """
+                SELECT * FROM (
+                    (SELECT \(unsafeSQL: Message.columns) FROM messages m
+                        WHERE m.room_id = \(room) AND m.seq > \(seq) AND m.change_seq = m.seq
+                        AND (m.status <> 2 OR m.sender_id = \(user)) ORDER BY m.seq LIMIT \(limit))
+                    UNION ALL
+                    (SELECT \(unsafeSQL: Message.columns) FROM messages m
+                        WHERE m.room_id = \(room) AND m.change_seq > \(seq) AND m.change_seq > m.seq
+                        AND (m.status <> 2 OR m.sender_id = \(user)) ORDER BY m.change_seq LIMIT \(limit))
+                ) m ORDER BY change_seq LIMIT \(limit)
+                """
+        }
+    }
+
+    private static func before(_ room: UUID128, _ user: UUID128, _ seq: Int64, _ limit: Int64) -> SQL {
+        """
+        SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq < \(seq)
+            AND (m.status <> 2 OR m.sender_id = \(user))
+        ORDER BY m.seq DESC LIMIT \(limit)
+        """
+    }
+
+    private func read(_ sql: SQL) throws(StoreError) -> PGRows {
+        do { return try connection.query(sql) } catch { throw StoreError(error) }
+    }
+
+    private func pipeline(_ statements: [SQL]) throws(StoreError) -> [PGRows] {
+        do { return try connection.pipeline(statements) } catch { throw StoreError(error) }
+    }
+}
+
+/// Turns `sent` into `seen` where somebody besides the sender has read that far.
+private struct SeenMarks {
+    private let furthest: [(user: UUID128, seq: Int64)]
+
+    init(_ rows: PGRows) { furthest = rows.map { ($0.uuid(0), $0.int8(1)) } }
+
+    func applied(to message: Message) -> Message {
+        guard message.status == .sent, let other = furthest.first(where: { $0.user != message.senderID }),
+            other.seq >= message.seq
+        else { return message }
+        var message = message
+        message.status = .seen
+        return message
+    }
+}
+
+extension RoomView {
+    /// Columns of the room, of my membership, and of the newest message.
+    fileprivate init(_ row: PGRow) {
+        let room = Room(row)
+        let member = Member(row, at: Room.columnCount)
+        let messageAt = Room.columnCount + Member.columnCount
+        self.init(
+            room: room, lastMessage: row.isNull(messageAt) ? nil : Message(row, at: messageAt),
+            unread: member.unread(in: room), role: member.role, mutedUntil: member.mutedUntil)
+    }
+}
+
+public final class PostgresAccountStore: AccountStore {
+    private let connection: PostgresConnection
+
+    public init(_ connection: PostgresConnection) { self.connection = connection }
+
+    public func block(_ user: UUID128, by blocker: UUID128) throws(StoreError) {
+        try write("INSERT INTO blocks (blocker, blocked) VALUES (\(blocker), \(user)) ON CONFLICT DO NOTHING")
+    }
+
+    public func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) {
+        try write("DELETE FROM blocks WHERE blocker = \(blocker) AND blocked = \(user)")
+    }
+
+    public func register(device token: String, of user: UUID128) throws(StoreError) {
+        try write(
+            """
+            INSERT INTO devices (token, user_id) VALUES (\(token), \(user))
+            ON CONFLICT (token) DO UPDATE SET user_id = EXCLUDED.user_id, updated_at = now()
+            """)
+    }
+
+    public func unregister(device token: String, of user: UUID128) throws(StoreError) {
+        try write("DELETE FROM devices WHERE token = \(token) AND user_id = \(user)")
+    }
+
+    private func write(_ sql: SQL) throws(StoreError) {
+        do { _ = try connection.query(sql) } catch { throw StoreError(error) }
+    }
+}

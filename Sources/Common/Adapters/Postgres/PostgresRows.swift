@@ -1,0 +1,86 @@
+import ChatCore
+
+// How rows become values: the columns and their reading, side by side.
+
+extension Message {
+    static let columns = """
+        m.id, m.room_id, m.sender_id, m.seq, m.change_seq, m.content, m.content_type, m.message_type, \
+        m.parent_message_id, m.forwarded_from, m.sign, m.status, m.file_name, m.file_size, m.file_content_type, \
+        m.file_thumbnail, m.reactions, m.edited_at, m.deleted_at, m.created_at
+        """
+    static let columnCount = 20
+
+    init(_ row: PGRow, at first: Int = 0) {
+        var file: FileInfo?
+        if let name = row.optionalText(first + 12) {
+            file = FileInfo(
+                name: name, size: row.optionalInt8(first + 13) ?? 0, contentType: row.optionalText(first + 14) ?? "",
+                thumbnailURL: row.optionalText(first + 15))
+        }
+        self.init(
+            id: row.uuid(first), roomID: row.uuid(first + 1), senderID: row.uuid(first + 2), seq: row.int8(first + 3),
+            changeSeq: row.int8(first + 4), content: row.text(first + 5),
+            contentType: ContentType(rawValue: row.int2(first + 6)) ?? .text,
+            messageType: MessageType(rawValue: row.int2(first + 7)) ?? .direct,
+            parentMessageID: row.optionalUUID(first + 8), forwardedFrom: row.optionalUUID(first + 9),
+            sign: row.optionalText(first + 10), status: MessageStatus(rawValue: row.int2(first + 11)) ?? .sent,
+            file: file, reactions: row.jsonb(first + 16).map { [Reaction](json: $0) } ?? [],
+            editedAt: row.optionalTime(first + 17), deletedAt: row.optionalTime(first + 18),
+            createdAt: row.time(first + 19))
+    }
+}
+
+extension Room {
+    static let columns = """
+        r.id, r.type, r.name, r.description, r.avatar, r.owner_id, r.member_count, r.member_limit, r.last_seq, \
+        r.message_count, r.last_message_seq, r.last_activity_at, r.created_at, r.created_sign, r.deleted_at
+        """
+    static let columnCount = 15
+
+    init(_ row: PGRow, at first: Int = 0) {
+        self.init(
+            id: row.uuid(first), type: RoomType(rawValue: row.int2(first + 1)) ?? .group, name: row.text(first + 2),
+            description: row.text(first + 3), avatar: row.text(first + 4), ownerID: row.uuid(first + 5),
+            memberCount: row.int4(first + 6), memberLimit: row.optionalInt4(first + 7), lastSeq: row.int8(first + 8),
+            messageCount: row.int8(first + 9), lastMessageSeq: row.int8(first + 10),
+            lastActivityAt: row.time(first + 11), createdAt: row.time(first + 12),
+            createdSign: row.optionalText(first + 13), deletedAt: row.optionalTime(first + 14))
+    }
+}
+
+extension Member {
+    static let columns = """
+        p.room_id, p.user_id, p.role, p.last_seen_seq, p.seen_count, p.seen_sent_count, p.sent_count, p.muted_until, \
+        p.banned_at, p.joined_at, p.joined_seq, p.left_at
+        """
+    static let columnCount = 12
+
+    init(_ row: PGRow, at first: Int = 0) {
+        self.init(
+            roomID: row.uuid(first), userID: row.uuid(first + 1), role: Role(rawValue: row.int2(first + 2)) ?? .member,
+            lastSeenSeq: row.int8(first + 3), seenCount: row.int8(first + 4), seenSentCount: row.int8(first + 5),
+            sentCount: row.int8(first + 6), mutedUntil: row.optionalTime(first + 7),
+            bannedAt: row.optionalTime(first + 8), joinedAt: row.time(first + 9), joinedSeq: row.int8(first + 10),
+            leftAt: row.optionalTime(first + 11))
+    }
+}
+
+extension [Reaction] {
+    /// As ``json`` wrote it: the only writer of the column.
+    init(json: [UInt8]) {
+        let list = (try? JSONReader.decode(json))?.array ?? []
+        self = list.compactMap { entry in
+            guard let emoji = entry["Reaction"]?.string, let users = entry["Users"]?.array else { return nil }
+            return Reaction(emoji: emoji, users: users.compactMap { $0.string.flatMap { UUID128($0) } })
+        }
+    }
+
+    var json: String? {
+        guard !isEmpty else { return nil }
+        var writer = JSONWriter()
+        writer.beginArray(count)
+        for reaction in self { reaction.write(to: &writer) }
+        writer.endArray()
+        return String(decoding: writer.bytes, as: UTF8.self)
+    }
+}

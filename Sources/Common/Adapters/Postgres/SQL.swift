@@ -1,0 +1,161 @@
+public import ChatCore
+
+/// A statement and its values. Values bind by interpolation, so that text from outside never becomes SQL:
+/// `"SELECT name FROM rooms WHERE id = \(room)"`.
+public struct SQL: ExpressibleByStringInterpolation, Sendable {
+    public private(set) var text: String
+    public private(set) var values: [PGValue]
+
+    public init(stringLiteral value: String) {
+        text = value
+        values = []
+    }
+
+    public init(stringInterpolation: Interpolation) {
+        text = stringInterpolation.text
+        values = stringInterpolation.values
+    }
+
+    public struct Interpolation: StringInterpolationProtocol {
+        var text = ""
+        var values: [PGValue] = []
+
+        public init(literalCapacity: Int, interpolationCount: Int) {
+            text.reserveCapacity(literalCapacity + interpolationCount * 4)
+        }
+
+        public mutating func appendLiteral(_ literal: String) { text += literal }
+
+        public mutating func appendInterpolation(_ value: PGValue) {
+            values.append(value)
+            text += "$\(values.count)"
+        }
+
+        public mutating func appendInterpolation(_ value: UUID128) { appendInterpolation(.uuid(value)) }
+        public mutating func appendInterpolation(_ value: UUID128?) { appendInterpolation(.uuid(value)) }
+        public mutating func appendInterpolation(_ value: Int64) { appendInterpolation(.int8(value)) }
+        public mutating func appendInterpolation(_ value: String) { appendInterpolation(.text(value)) }
+        public mutating func appendInterpolation(_ value: [UUID128]) { appendInterpolation(.uuids(value)) }
+
+        /// SQL of our own making, such as a list of columns. Never text from outside.
+        public mutating func appendInterpolation(unsafeSQL sql: String) { text += sql }
+    }
+}
+
+/// A parameter, sent in PostgreSQL's binary format with its type.
+public enum PGValue: Sendable {
+    case bool(Bool)
+    case int2(Int16)
+    case int4(Int32?)
+    case int8(Int64?)
+    case text(String?)
+    case bytes([UInt8]?)
+    case uuid(UUID128?)
+    /// Unix milliseconds.
+    case time(Int64?)
+    case jsonb(String?)
+    case uuids([UUID128?])
+    case int2s([Int16])
+    case int4s([Int32?])
+    case int8s([Int64?])
+    case texts([String?])
+    case times([Int64?])
+    case byteses([[UInt8]?])
+
+    /// The type's oid, from pg_type.
+    var oid: UInt32 {
+        switch self {
+        case .bool: 16
+        case .bytes: 17
+        case .int8: 20
+        case .int2: 21
+        case .int4: 23
+        case .text: 25
+        case .uuid: 2950
+        case .time: 1184
+        case .jsonb: 3802
+        case .byteses: 1001
+        case .int2s: 1005
+        case .int4s: 1007
+        case .int8s: 1016
+        case .texts: 1009
+        case .uuids: 2951
+        case .times: 1185
+        }
+    }
+
+    /// Appends the value; false for NULL.
+    func encode(into bytes: inout [UInt8]) -> Bool {
+        switch self {
+        case .bool(let value): bytes.append(value ? 1 : 0)
+        case .int2(let value): bytes.append(network: value)
+        case .int4(let value):
+            guard let value else { return false }
+            bytes.append(network: value)
+        case .int8(let value):
+            guard let value else { return false }
+            bytes.append(network: value)
+        case .text(let value):
+            guard let value else { return false }
+            bytes.append(contentsOf: value.utf8)
+        case .bytes(let value):
+            guard let value else { return false }
+            bytes.append(contentsOf: value)
+        case .uuid(let value):
+            guard let value else { return false }
+            value.appendBytes(to: &bytes)
+        case .time(let value):
+            guard let value else { return false }
+            bytes.append(network: pgMicroseconds(value))
+        case .jsonb(let value):
+            guard let value else { return false }
+            bytes.append(1)  // jsonb's only format version
+            bytes.append(contentsOf: value.utf8)
+        case .uuids(let values): array(values, of: 2950, &bytes) { $1.appendBytes(to: &$0) }
+        case .int2s(let values): array(values, of: 21, &bytes) { $0.append(network: $1) }
+        case .int4s(let values): array(values, of: 23, &bytes) { $0.append(network: $1) }
+        case .int8s(let values): array(values, of: 20, &bytes) { $0.append(network: $1) }
+        case .texts(let values): array(values, of: 25, &bytes) { $0.append(contentsOf: $1.utf8) }
+        case .times(let values): array(values, of: 1184, &bytes) { $0.append(network: pgMicroseconds($1)) }
+        case .byteses(let values): array(values, of: 17, &bytes) { $0.append(contentsOf: $1) }
+        }
+        return true
+    }
+
+    /// One dimension, lower bound 1; a NULL element has length -1.
+    private func array<T>(
+        _ values: [T?], of oid: UInt32, _ bytes: inout [UInt8], _ write: (inout [UInt8], T) -> Void
+    ) {
+        bytes.append(network: Int32(values.isEmpty ? 0 : 1))
+        bytes.append(network: Int32(values.contains { $0 == nil } ? 1 : 0))
+        bytes.append(network: oid)
+        guard !values.isEmpty else { return }
+        bytes.append(network: Int32(values.count))
+        bytes.append(network: Int32(1))
+        for value in values {
+            let start = bytes.count
+            bytes.append(network: Int32(-1))
+            guard let value else { continue }
+            write(&bytes, value)
+            let length = Int32(bytes.count - start - 4)
+            withUnsafeBytes(of: length.bigEndian) { source in
+                for (offset, byte) in source.enumerated() { bytes[start + offset] = byte }
+            }
+        }
+    }
+}
+
+/// Milliseconds from 1970 to 2000, PostgreSQL's own epoch.
+private let epochOffset: Int64 = 946_684_800_000
+
+func pgMicroseconds(_ unixMilliseconds: Int64) -> Int64 { (unixMilliseconds - epochOffset) * 1000 }
+/// Rounds down, as times were written: in whole milliseconds.
+func unixMilliseconds(_ pgMicroseconds: Int64) -> Int64 {
+    (pgMicroseconds >= 0 ? pgMicroseconds : pgMicroseconds - 999) / 1000 + epochOffset
+}
+
+extension [UInt8] {
+    fileprivate mutating func append(network value: some FixedWidthInteger) {
+        Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
+    }
+}

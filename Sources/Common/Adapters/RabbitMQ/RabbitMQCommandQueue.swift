@@ -1,0 +1,99 @@
+public import ChatCore
+public import Logging
+
+/// A REST worker's way to the command queues: one command at a time, answered through RabbitMQ's direct reply-to.
+public final class RabbitMQCommandQueue: CommandQueue {
+    private static let replyQueue = "amq.rabbitmq.reply-to"
+    private let settings: RabbitMQSettings
+    private let name: String
+    private let log: Logger
+    private var connection: RabbitMQConnection?
+    private var declared: Set<Int> = []
+
+    public init(_ settings: RabbitMQSettings, name: String, log: Logger) {
+        self.settings = settings
+        self.name = name
+        self.log = log
+    }
+
+    /// Whether the broker answers; for readiness.
+    public func check() throws(RabbitMQError) {
+        let connection = try connected()
+        do throws(RabbitMQError) {
+            while case .delivery = try connection.next(timeout: 0) {}
+        } catch {
+            self.connection = nil
+            _ = try connected()
+        }
+    }
+
+    public func submit(_ command: Command, timeout: Int) throws(Refusal) -> CommandAnswer {
+        let deadline = monotonicMilliseconds() + Int64(timeout)
+        var attempts = 0
+        while true {
+            attempts += 1
+            let outcome: Result<CommandAnswer, Refusal>
+            do throws(RabbitMQError) {
+                outcome = try attempt(command, until: deadline)
+            } catch {
+                connection = nil
+                // The broker may have been away for long, or the connection died while idle: one new one tells. Sending
+                // the command again is harmless, its id is the same.
+                guard attempts < 3, monotonicMilliseconds() < deadline else {
+                    log.warning("a command could not be handed over", metadata: ["error": "\(error)"])
+                    throw .unavailable("the message queue")
+                }
+                continue
+            }
+            return try outcome.get()
+        }
+    }
+
+    private func attempt(_ command: Command, until deadline: Int64) throws(RabbitMQError) -> Result<CommandAnswer, Refusal> {
+        let connection = try connected()
+        let index = settings.queueIndex(room: command.room, actor: command.actor)
+        if !declared.contains(index) {
+            try connection.declareCommandQueue(
+                settings.queueName(index), quorum: settings.quorumQueues, maxLength: settings.maxLength)
+            declared.insert(index)
+        }
+        let correlation = command.id.description
+        let tag = try connection.publish(
+            Command.joined([command.encode()]), to: settings.queueName(index), mandatory: true, persistent: true,
+            replyTo: Self.replyQueue, correlation: correlation)
+        var confirmed = false
+        while true {
+            let left = deadline - monotonicMilliseconds()
+            guard left > 0 else {
+                return confirmed ? .success(.queued) : .failure(.unavailable("the message queue"))
+            }
+            switch try connection.next(timeout: Int(left)) {
+            case .delivery(let answer):
+                // Answers to requests that were given up earlier may still come in.
+                guard answer.correlation == correlation else { continue }
+                guard let value = try? MessagePackReader.decode(answer.body) else {
+                    throw RabbitMQError("an answer that cannot be read")
+                }
+                return .success(.answered(value))
+            case .confirm(let confirmedTag, let multiple, let accepted):
+                guard confirmedTag == tag || multiple && confirmedTag > tag else { continue }
+                guard accepted else { return .failure(.busy("the room's queue is full")) }
+                confirmed = true
+            case .returned: throw RabbitMQError("the queue is gone")
+            case .cancelled: throw RabbitMQError("the answers' consumer was ended")
+            case .timeout: continue
+            }
+        }
+    }
+
+    private func connected() throws(RabbitMQError) -> RabbitMQConnection {
+        if let connection { return connection }
+        let opened = try RabbitMQConnection(url: settings.url, name: name)
+        try opened.selectConfirms()
+        // Direct reply-to: the pseudo queue is consumed, without acknowledgements, on the channel that publishes.
+        try opened.consume(Self.replyQueue, prefetch: 0, noAcknowledge: true)
+        declared = []
+        connection = opened
+        return opened
+    }
+}

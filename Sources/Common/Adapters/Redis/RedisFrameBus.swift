@@ -1,0 +1,83 @@
+public import ChatCore
+
+/// Frames through Redis: a stream a room (the log) and pub/sub.
+public final class RedisFrameBus: FrameBus, RoomLog {
+    private let connection: RedisConnection
+    private let logLength: Int
+    private let logSeconds: Int
+
+    /// - Parameters:
+    ///   - logLength: chunks that a room's log keeps, about.
+    ///   - logSeconds: a log that nothing is added to for so long is forgotten.
+    public init(_ connection: RedisConnection, logLength: Int = 1000, logSeconds: Int = 3600) {
+        self.connection = connection
+        self.logLength = logLength
+        self.logSeconds = logSeconds
+    }
+
+    public func publish(_ notice: Notice) throws(BusError) {
+        var commands: [[RedisWord]] = []
+        for room in notice.wiped { commands.append(["DEL", RedisKey.roomLog(room)].words) }
+        for chunk in notice.frames { log(chunk, into: &commands) }
+        for (user, event) in notice.userEvents {
+            commands.append(["PUBLISH", RedisKey.userChannel(user)].words + [event.encode()])
+        }
+        for chunk in notice.frames {
+            commands.append(["PUBLISH", RedisKey.roomChannel(chunk.room)].words + [chunk.encode()])
+        }
+        for (relay, answer) in notice.answers {
+            commands.append(["PUBLISH", RedisKey.relayChannel(relay)].words + [answer.encode()])
+        }
+        guard !commands.isEmpty else { return }
+        do {
+            for value in try connection.pipeline(commands) {
+                guard case .error(let text) = value else { continue }
+                // The log holds this or something newer already: a batch that is told again.
+                if text.contains("equal or smaller than the target stream top item") { continue }
+                throw RedisError(description: "Redis: \(text)", isConnection: false)
+            }
+        } catch { throw BusError("\(error)") }
+    }
+
+    /// One entry for each run without a gap: what is told again may stand far before what is new.
+    private func log(_ chunk: FrameChunk, into commands: inout [[RedisWord]]) {
+        let key = RedisKey.roomLog(chunk.room)
+        var run: [RoomFrame] = []
+        func end() {
+            guard let last = run.last else { return }
+            commands.append(
+                ["XADD", key, "MAXLEN", "~", "\(logLength)", "\(last.seq)-0", "f"].words
+                    + [FrameChunk(room: chunk.room, frames: run).encode()])
+            run = []
+        }
+        for frame in chunk.frames where frame.seq > 0 {
+            if let last = run.last, frame.seq != last.seq + 1 { end() }
+            run.append(frame)
+        }
+        end()
+        commands.append(["EXPIRE", key, "\(logSeconds)"].words)
+    }
+
+    public func frames(of room: UUID128, after seq: UInt64, limit: Int) throws(BusError) -> [RoomFrame]? {
+        let reply: RedisValue
+        do {
+            reply = try connection.command(
+                ["XRANGE", RedisKey.roomLog(room), "\(seq + 1)-0", "+", "COUNT", "\(limit)"].words)
+        } catch { throw BusError("\(error)") }
+        var frames: [RoomFrame] = []
+        for entry in reply.array ?? [] {
+            guard let fields = entry.array, fields.count == 2, let payload = fields[1].array?.last?.bytes,
+                let chunk = try? FrameChunk.decode(payload)
+            else { return nil }
+            for frame in chunk.frames where frame.seq > seq {
+                guard frame.seq == seq + 1 + UInt64(frames.count) else { return nil }
+                frames.append(frame)
+            }
+        }
+        return frames
+    }
+}
+
+extension [String] {
+    fileprivate var words: [RedisWord] { map { RedisWord(word: $0) } }
+}

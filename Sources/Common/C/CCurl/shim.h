@@ -1,0 +1,20 @@
+#pragma once
+#include <curl/curl.h>
+
+// curl_easy_setopt and curl_easy_getinfo are variadic, which Swift cannot call.
+static inline CURLcode chat_curl_set_long(CURL *c, CURLoption o, long v) { return curl_easy_setopt(c, o, v); }
+static inline CURLcode chat_curl_set_off(CURL *c, CURLoption o, curl_off_t v) { return curl_easy_setopt(c, o, v); }
+static inline CURLcode chat_curl_set_string(CURL *c, CURLoption o, const char *v) { return curl_easy_setopt(c, o, v); }
+static inline CURLcode chat_curl_set_pointer(CURL *c, CURLoption o, void *v) { return curl_easy_setopt(c, o, v); }
+static inline CURLcode chat_curl_set_list(CURL *c, CURLoption o, struct curl_slist *v) {
+    return curl_easy_setopt(c, o, v);
+}
+typedef size_t (*chat_curl_callback)(char *, size_t, size_t, void *);
+static inline CURLcode chat_curl_set_callback(CURL *c, CURLoption o, chat_curl_callback v) {
+    return curl_easy_setopt(c, o, v);
+}
+static inline long chat_curl_status(CURL *c) {
+    long status = 0;
+    curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}

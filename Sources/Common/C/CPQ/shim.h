@@ -1,0 +1,7 @@
+#pragma once
+#include <libpq-fe.h>
+
+// PG_DIAG_* are character macros, which Swift does not import.
+static inline int chat_pg_diag_sqlstate(void) { return PG_DIAG_SQLSTATE; }
+static inline int chat_pg_diag_message(void) { return PG_DIAG_MESSAGE_PRIMARY; }
+static inline int chat_pg_diag_constraint(void) { return PG_DIAG_CONSTRAINT_NAME; }

@@ -1,0 +1,112 @@
+/// One change that someone asks of one room. Commands are checked for their form where they are accepted; whether they
+/// are allowed is decided by the room's only writer, in the room's order.
+public struct Command: Sendable, Equatable {
+    /// UUIDv7, made where the command was accepted; also the id of the message (or room) that it makes. Meeting the
+    /// same id again (redelivery) repeats frames and answers, never the work.
+    public var id: UUID128
+    public var room: UUID128
+    public var actor: UUID128
+    /// The client's own id for the request: (actor, sign) is stored once.
+    public var sign: String?
+    public var origin: CommandOrigin
+    /// For logs and traces.
+    public var requestID: String?
+    /// Unix milliseconds at which it was accepted.
+    public var acceptedAt: Int64
+    public var action: Action
+
+    public init(
+        id: UUID128, room: UUID128, actor: UUID128, sign: String? = nil, origin: CommandOrigin = .nobody,
+        requestID: String? = nil, acceptedAt: Int64, action: Action
+    ) {
+        self.id = id
+        self.room = room
+        self.actor = actor
+        self.sign = sign
+        self.origin = origin
+        self.requestID = requestID
+        self.acceptedAt = acceptedAt
+        self.action = action
+    }
+
+    public enum Action: Sendable, Equatable {
+        /// `receiver` is set when the room is the PRIVATE one of actor and receiver, made on first use.
+        case send(MessageDraft, receiver: UUID128?)
+        case seen(seq: Int64?)
+        case edit(message: UUID128, content: String)
+        case delete(message: UUID128)
+        case react(message: UUID128, reaction: String, remove: Bool)
+        case createRoom(RoomDraft)
+        case updateRoom(RoomPatch)
+        case deleteRoom
+        case addMembers([UUID128])
+        /// The actor themselves: leaving.
+        case removeMember(UUID128)
+        case setRole(user: UUID128, role: Role)
+        case mute(user: UUID128, until: Int64?)
+        case ban(user: UUID128, banned: Bool)
+        case completeFile(message: UUID128, file: FileInfo)
+    }
+}
+
+/// Who waits for the answer.
+public enum CommandOrigin: Sendable, Equatable {
+    case nobody
+    case socket(SocketAddress)
+    /// A REST worker: the broker's reply-to address and its own number for the request.
+    case reply(to: String, correlation: String)
+}
+
+public struct RoomDraft: Sendable, Equatable {
+    public var type: RoomType
+    public var name: String
+    public var description: String
+    public var avatar: String
+    /// Besides the actor.
+    public var members: [UUID128]
+    public var memberLimit: Int?
+
+    public init(
+        type: RoomType, name: String = "", description: String = "", avatar: String = "", members: [UUID128],
+        memberLimit: Int? = nil
+    ) {
+        self.type = type
+        self.name = name
+        self.description = description
+        self.avatar = avatar
+        self.members = members
+        self.memberLimit = memberLimit
+    }
+}
+
+/// nil: stays as it is.
+public struct RoomPatch: Sendable, Equatable {
+    public var name: String?
+    public var description: String?
+    public var avatar: String?
+    public var memberLimit: Int?
+
+    public init(name: String? = nil, description: String? = nil, avatar: String? = nil, memberLimit: Int? = nil) {
+        self.name = name
+        self.description = description
+        self.avatar = avatar
+        self.memberLimit = memberLimit
+    }
+}
+
+/// A message as its sender wrote it, checked by itself (not yet against the room).
+public struct MessageDraft: Sendable, Equatable {
+    public var content: String
+    public var contentType: ContentType
+    public var messageType: MessageType
+    public var parent: UUID128?
+
+    public init(
+        content: String, contentType: ContentType = .text, messageType: MessageType = .direct, parent: UUID128? = nil
+    ) {
+        self.content = content
+        self.contentType = contentType
+        self.messageType = messageType
+        self.parent = parent
+    }
+}

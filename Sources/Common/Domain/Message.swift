@@ -1,0 +1,134 @@
+public enum ContentType: Int16, Sendable, CaseIterable {
+    case text = 1
+    case image, video, audio, file
+
+    public var name: String {
+        switch self {
+        case .text: "text"
+        case .image: "image"
+        case .video: "video"
+        case .audio: "audio"
+        case .file: "file"
+        }
+    }
+
+    public init?(name: String) {
+        guard let match = Self.allCases.first(where: { $0.name == name }) else { return nil }
+        self = match
+    }
+}
+
+public enum MessageType: Int16, Sendable, CaseIterable {
+    case direct = 1
+    case replied, forwarded
+    /// The room's own (someone joined …); never sent by a client.
+    case system
+
+    public var name: String {
+        switch self {
+        case .direct: "direct"
+        case .replied: "replied"
+        case .forwarded: "forwarded"
+        case .system: "system"
+        }
+    }
+
+    public init?(name: String) {
+        guard let match = Self.allCases.first(where: { $0.name == name }) else { return nil }
+        self = match
+    }
+}
+
+public enum MessageStatus: Int16, Sendable, CaseIterable {
+    case sent = 1
+    /// A file message whose file is not complete: seen by its sender alone.
+    case uploading
+    case seen
+    case deleted
+
+    public var name: String {
+        switch self {
+        case .sent: "sent"
+        case .uploading: "uploading"
+        case .seen: "seen"
+        case .deleted: "deleted"
+        }
+    }
+}
+
+/// What is known of a message's file. Sizes are bytes.
+public struct FileInfo: Sendable, Equatable {
+    public var name: String
+    public var size: Int64
+    public var contentType: String
+    public var thumbnailURL: String?
+
+    public init(name: String, size: Int64, contentType: String, thumbnailURL: String? = nil) {
+        self.name = name
+        self.size = size
+        self.contentType = contentType
+        self.thumbnailURL = thumbnailURL
+    }
+}
+
+/// One emoji of a message and who chose it.
+public struct Reaction: Sendable, Equatable {
+    public var emoji: String
+    public var users: [UUID128]
+
+    public init(emoji: String, users: [UUID128]) {
+        self.emoji = emoji
+        self.users = users
+    }
+}
+
+/// A message as it is stored. Times are Unix milliseconds.
+public struct Message: Sendable, Equatable {
+    /// Made where the command was accepted: the same command met again is the same message.
+    public var id: UUID128
+    public var roomID: UUID128
+    public var senderID: UUID128
+    /// Its place in the room's order.
+    public var seq: Int64
+    /// The Seq of its newest change (edit, deletion, reaction, finished upload); `seq` when there was none.
+    public var changeSeq: Int64
+    public var content: String
+    public var contentType: ContentType
+    public var messageType: MessageType
+    public var parentMessageID: UUID128?
+    /// The message that was forwarded, at the origin of the chain.
+    public var forwardedFrom: UUID128?
+    /// The sender's own id for it, at most 64 bytes: (sender, sign) is stored once.
+    public var sign: String?
+    public var status: MessageStatus
+    public var file: FileInfo?
+    public var reactions: [Reaction]
+    public var editedAt: Int64?
+    public var deletedAt: Int64?
+    public var createdAt: Int64
+
+    public init(
+        id: UUID128, roomID: UUID128, senderID: UUID128, seq: Int64, changeSeq: Int64, content: String,
+        contentType: ContentType, messageType: MessageType, parentMessageID: UUID128? = nil,
+        forwardedFrom: UUID128? = nil, sign: String? = nil, status: MessageStatus = .sent, file: FileInfo? = nil,
+        reactions: [Reaction] = [], editedAt: Int64? = nil, deletedAt: Int64? = nil, createdAt: Int64
+    ) {
+        self.id = id
+        self.roomID = roomID
+        self.senderID = senderID
+        self.seq = seq
+        self.changeSeq = changeSeq
+        self.content = content
+        self.contentType = contentType
+        self.messageType = messageType
+        self.parentMessageID = parentMessageID
+        self.forwardedFrom = forwardedFrom
+        self.sign = sign
+        self.status = status
+        self.file = file
+        self.reactions = reactions
+        self.editedAt = editedAt
+        self.deletedAt = deletedAt
+        self.createdAt = createdAt
+    }
+}

@@ -1,0 +1,102 @@
+/// Writes Unix milliseconds as RFC 3339 UTC with milliseconds: `2026-11-22T21:30:23.123Z`.
+///
+/// By hand (days-to-civil, as Howard Hinnant published it): it runs for every message of every page.
+public func appendTimestamp(_ unixMilliseconds: Int64, to bytes: inout [UInt8]) {
+    var milliseconds = unixMilliseconds % 1000
+    var seconds = unixMilliseconds / 1000
+    if milliseconds < 0 {
+        milliseconds += 1000
+        seconds -= 1
+    }
+    var days = seconds / 86_400
+    var second = seconds % 86_400
+    if second < 0 {
+        second += 86_400
+        days -= 1
+    }
+    let shifted = days + 719_468
+    let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
+    let dayOfEra = shifted - era * 146_097
+    let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+    let shiftedMonth = (5 * dayOfYear + 2) / 153
+    let day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
+    let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
+    let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+    func put(_ value: Int64, _ digits: Int, _ after: UInt8) {
+        var divisor: Int64 = 1
+        for _ in 1..<digits { divisor *= 10 }
+        while divisor > 0 {
+            bytes.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value / divisor % 10))
+            divisor /= 10
+        }
+        bytes.append(after)
+    }
+    put(year, 4, UInt8(ascii: "-"))
+    put(month, 2, UInt8(ascii: "-"))
+    put(day, 2, UInt8(ascii: "T"))
+    put(second / 3600, 2, UInt8(ascii: ":"))
+    put(second / 60 % 60, 2, UInt8(ascii: ":"))
+    put(second % 60, 2, UInt8(ascii: "."))
+    put(milliseconds, 3, UInt8(ascii: "Z"))
+}
+
+/// Reads RFC 3339 as clients write it, such as `2026-11-22T21:30:23Z` or `2026-11-22T22:30:23.5+01:00`; nil for what is
+/// none. Fractions are cut to milliseconds.
+public func parseTimestamp(_ text: String) -> Int64? {
+    var rest = Array(text.utf8)[...]
+    func number(_ digits: Int, in range: ClosedRange<Int64>) -> Int64? {
+        guard rest.count >= digits else { return nil }
+        var value: Int64 = 0
+        for byte in rest.prefix(digits) {
+            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
+            value = value * 10 + Int64(byte - UInt8(ascii: "0"))
+        }
+        rest = rest.dropFirst(digits)
+        return range.contains(value) ? value : nil
+    }
+    func skip(_ allowed: StaticString) -> UInt8? {
+        let found = rest.first.flatMap { byte in
+            UnsafeBufferPointer(start: allowed.utf8Start, count: allowed.utf8CodeUnitCount).contains(byte) ? byte : nil
+        }
+        if found != nil { rest = rest.dropFirst() }
+        return found
+    }
+    guard let year = number(4, in: 1970...9999), skip("-") != nil, let month = number(2, in: 1...12), skip("-") != nil,
+        let day = number(2, in: 1...daysOf(month, year)), skip("Tt ") != nil, let hour = number(2, in: 0...23),
+        skip(":") != nil, let minute = number(2, in: 0...59), skip(":") != nil, let second = number(2, in: 0...59)
+    else { return nil }
+    var milliseconds: Int64 = 0
+    if skip(".") != nil {
+        var weight: Int64 = 100
+        guard let first = number(1, in: 0...9) else { return nil }
+        milliseconds = first * weight
+        while let digit = number(1, in: 0...9) {
+            weight /= 10
+            milliseconds += digit * weight
+        }
+    }
+    guard let zone = skip("Zz+-") else { return nil }
+    var offset: Int64 = 0
+    if zone == UInt8(ascii: "+") || zone == UInt8(ascii: "-") {
+        guard let hours = number(2, in: 0...23), skip(":") != nil, let minutes = number(2, in: 0...59) else { return nil }
+        offset = (hours * 60 + minutes) * (zone == UInt8(ascii: "+") ? 60_000 : -60_000)
+    }
+    guard rest.isEmpty else { return nil }
+    let seconds = daysSince1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
+    return seconds * 1000 + milliseconds - offset
+}
+
+private func daysOf(_ month: Int64, _ year: Int64) -> Int64 {
+    guard month == 2 else { return [4, 6, 9, 11].contains(month) ? 30 : 31 }
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28
+}
+
+/// Civil-to-days, as Howard Hinnant published it; years from 1970 on.
+private func daysSince1970(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
+    let shifted = month <= 2 ? year - 1 : year
+    let era = shifted / 400
+    let yearOfEra = shifted - era * 400
+    let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
+    return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+}

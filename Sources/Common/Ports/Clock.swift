@@ -1,0 +1,17 @@
+import Glibc
+
+/// Unix milliseconds; an argument wherever time matters, so that tests own it.
+public typealias Clock = @Sendable () -> Int64
+
+public let systemClock: Clock = {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
+}
+
+/// Milliseconds of a clock that never jumps; for time limits.
+public func monotonicMilliseconds() -> Int64 {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
+}

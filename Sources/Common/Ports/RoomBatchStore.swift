@@ -1,0 +1,21 @@
+/// The writer's side of the store.
+public protocol RoomBatchStore: AnyObject {
+    /// Loads what the commands need, and locks their rooms until ``store(_:)`` or ``abandon()``: a second writer (one
+    /// that the broker believes dead) waits, and then meets what the first has done.
+    func load(for commands: [Command], now: Int64) throws(StoreError) -> RoomBatch
+    /// Stores everything that changed in one transaction, durably when it returns.
+    func store(_ batch: RoomBatch) throws(StoreError)
+    func abandon()
+}
+
+/// Why the store did not do it.
+public struct StoreError: Error, Sendable, CustomStringConvertible {
+    public let description: String
+    /// Trying again may help: the store was away, or another writer came first.
+    public let isTransient: Bool
+
+    public init(_ description: String, isTransient: Bool) {
+        self.description = description
+        self.isTransient = isTransient
+    }
+}

@@ -1,0 +1,23 @@
+/// What a relay asks of the store: who is where, and frames that Redis no longer has.
+public protocol RoomHistory: AnyObject {
+    func memberships(of users: [UUID128]) throws(StoreError) -> [Membership]
+    /// Deleted rooms too; a room that never was is missing.
+    func lastSeqs(of rooms: [UUID128]) throws(StoreError) -> [UUID128: UInt64]
+    func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128?
+    /// The frames with Seq in (`after`, `after + limit`], in order, without a gap as long as the room has them. Their
+    /// content is that of today; origins are not kept.
+    func frames(of room: UUID128, after seq: UInt64, limit: Int) throws(StoreError) -> [RoomFrame]
+}
+
+public struct Membership: Sendable, Equatable {
+    public var user: UUID128
+    public var room: UUID128
+    /// The room's newest Seq when it was read.
+    public var lastSeq: UInt64
+
+    public init(user: UUID128, room: UUID128, lastSeq: UInt64) {
+        self.user = user
+        self.room = room
+        self.lastSeq = lastSeq
+    }
+}

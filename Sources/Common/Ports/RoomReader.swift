@@ -1,0 +1,68 @@
+/// What REST reads, straight from the store. Everything is as the asking user may see it: what is not theirs is nil.
+public protocol RoomReader: AnyObject {
+    /// The user's rooms, newest activity first; `before` is the last entry of the page before.
+    func rooms(of user: UUID128, before: RoomCursor?, limit: Int) throws(StoreError) -> [RoomView]
+    func room(_ room: UUID128, for user: UUID128) throws(StoreError) -> RoomView?
+    /// Members in the order of their ids; nil when the user is not one.
+    func members(
+        of room: UUID128, for user: UUID128, after: UUID128?, limit: Int
+    ) throws(StoreError) -> [Member]?
+    /// A page of history; nil when the user is not a member.
+    func messages(
+        of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
+    ) throws(StoreError) -> [Message]?
+    func message(_ id: UUID128, for user: UUID128) throws(StoreError) -> Message?
+    /// The room of a message, whoever asks: to find a command's queue.
+    func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128?
+    /// Who has seen a message, besides its sender; nil when the user may not see it.
+    func receipts(of message: UUID128, for user: UUID128) throws(StoreError) -> [SeenMark]?
+    func check() throws(StoreError)
+}
+
+/// The place of a room in its user's list.
+public struct RoomCursor: Sendable, Equatable {
+    /// Unix milliseconds.
+    public var lastActivityAt: Int64
+    public var room: UUID128
+
+    public init(lastActivityAt: Int64, room: UUID128) {
+        self.lastActivityAt = lastActivityAt
+        self.room = room
+    }
+
+    public init(_ view: RoomView) {
+        self.init(lastActivityAt: view.room.lastActivityAt, room: view.room.id)
+    }
+
+    /// As clients carry it: opaque to them.
+    public var text: String { "\(lastActivityAt)_\(room)" }
+
+    public init?(text: String) {
+        let parts = text.split(separator: "_", omittingEmptySubsequences: false)
+        guard parts.count == 2, let at = Int64(parts[0]), let room = UUID128(String(parts[1])) else { return nil }
+        self.init(lastActivityAt: at, room: room)
+    }
+}
+
+/// Which part of a room's history.
+public enum HistoryPage: Sendable, Equatable {
+    /// Newest first.
+    case newest
+    /// Seq below, newest first.
+    case before(Int64)
+    /// Seq above, oldest first.
+    case after(Int64)
+    /// Half a page on either side of a Seq, oldest first.
+    case around(Int64)
+    /// New, edited, deleted or reacted to since that Seq, in the order of their newest change.
+    case changedSince(Int64)
+}
+
+/// What users keep for themselves: no room's order is touched.
+public protocol AccountStore: AnyObject {
+    func block(_ user: UUID128, by blocker: UUID128) throws(StoreError)
+    func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError)
+    /// Registers an FCM token; one that another user had is theirs no more.
+    func register(device token: String, of user: UUID128) throws(StoreError)
+    func unregister(device token: String, of user: UUID128) throws(StoreError)
+}

@@ -1,0 +1,24 @@
+/// Who a token says its bearer is.
+public struct Identity: Sendable, Equatable {
+    public var user: UUID128
+    /// Unix seconds.
+    public var expiresAt: Int64
+    public var issuedAt: Int64?
+    public var tokenID: String?
+    public var name: String?
+
+    public init(
+        user: UUID128, expiresAt: Int64, issuedAt: Int64? = nil, tokenID: String? = nil, name: String? = nil
+    ) {
+        self.user = user
+        self.expiresAt = expiresAt
+        self.issuedAt = issuedAt
+        self.tokenID = tokenID
+        self.name = name
+    }
+}
+
+public protocol TokenVerifier: AnyObject {
+    /// Throws `unauthorized` or `token_expired`; the sentence never repeats the token.
+    func verify(_ token: String) throws(Refusal) -> Identity
+}

@@ -1,0 +1,38 @@
+import CLinux
+import Glibc
+
+/// Runs the binary on disk with `serve --check` before an upgrade: does it start, does it like the configuration?
+struct BinaryCheck {
+    static let limit: Nanoseconds = 30_000_000_000
+
+    let pid: pid_t
+    private let output: Descriptor
+    private let deadline: Nanoseconds
+
+    init(path: String, arguments: [String]) throws {
+        var ends: [Int32] = [-1, -1]
+        guard chat_pipe2(&ends, O_CLOEXEC) == 0 else { throw SystemError("make a pipe") }
+        output = try Descriptor(high: ends[0], "make a pipe")
+        let input = try Descriptor(high: ends[1], "make a pipe")
+        output.setNonBlocking()
+        deadline = monotonicNow() + BinaryCheck.limit
+        pid = try Spawn(
+            path: path, arguments: arguments, environment: inheritedEnvironment(),
+            descriptors: [(input.number, STDOUT_FILENO), (input.number, STDERR_FILENO)]
+        ).start()
+    }
+
+    func enforceLimit(now: Nanoseconds) {
+        if now > deadline { kill(pid, SIGKILL) }
+    }
+
+    /// Nil when the new binary agreed; else its own last words.
+    func problem(_ status: ExitStatus) -> String? {
+        guard status != .exited(0) else { return nil }
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let got = read(output.number, &bytes, bytes.count)
+        let lines = String(decoding: bytes.prefix(max(0, got)), as: UTF8.self).split(separator: "\n")
+        let words = lines.suffix(5).joined(separator: " | ")
+        return "the new binary's check \(status)" + (words.isEmpty ? "" : ": \(words)")
+    }
+}

@@ -1,0 +1,52 @@
+import CLinux
+import Glibc
+
+/// One end of the unix socketpair between master and worker. It keeps message boundaries, and a message may carry a
+/// descriptor. Neither end ever waits: a full socket (the other side is stuck) loses the message.
+///
+///     master → worker: quit · handover + descriptor · handover-cancelled · pool N
+///     worker → master: ready · renew REASON
+///
+/// These words are spoken between versions: an upgraded master meets the workers of the old one.
+struct Channel {
+    static let longest = 512
+
+    let descriptor: Descriptor
+
+    /// Both ends; the second is for the other process.
+    static func pair() throws -> (Descriptor, Descriptor) {
+        var ends: [Int32] = [-1, -1]
+        let type = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        guard socketpair(AF_UNIX, type, 0, &ends) == 0 else { throw SystemError("make a socket pair") }
+        let first = try Descriptor(high: ends[0], "make a socket pair")
+        return (first, try Descriptor(high: ends[1], "make a socket pair"))
+    }
+
+    @discardableResult
+    func send(_ text: String, descriptor passed: Int32? = nil) -> Bool {
+        let bytes = Array(text.utf8.prefix(Channel.longest))
+        return chat_send_fds(
+            descriptor.number, bytes, bytes.count, passed.map { [$0] } ?? [], passed == nil ? 0 : 1) >= 0
+    }
+
+    enum Received {
+        case message(String, descriptor: Int32?)
+        case nothing
+        case closed
+    }
+
+    func receive() -> Received {
+        var bytes = [UInt8](repeating: 0, count: Channel.longest)
+        var passed = [Int32](repeating: -1, count: 250)
+        var count: Int32 = 0
+        while true {
+            let got = chat_receive_fds(descriptor.number, &bytes, bytes.count, &passed, &count)
+            if got < 0, errno == EINTR { continue }
+            if got < 0 { return errno == EAGAIN ? .nothing : .closed }
+            if got == 0 { return .closed }
+            for extra in passed.prefix(Int(count)).dropFirst() { close(extra) }
+            return .message(
+                String(decoding: bytes.prefix(got), as: UTF8.self), descriptor: count > 0 ? passed[0] : nil)
+        }
+    }
+}

@@ -1,0 +1,112 @@
+import CLinux
+@preconcurrency import Glibc
+
+/// What one image of the master leaves to the next at an `execve`: descriptors stay open, this text says what they
+/// are. It travels in a memfd whose number stands in `CHAT_MASTER_STATE`.
+///
+/// One fact a line, fields between tabs. A newer image must read what an older one wrote.
+struct Inheritance {
+    struct OldPool: Equatable {
+        var name: String
+        var workers: Int
+        var maxWorkers: Int
+        var wanted: Int
+    }
+
+    var generation = 1
+    var board: Int32 = -1
+    var lock: Int32 = -1
+    var control: Int32 = -1
+    var listeners: [(name: String, descriptor: Int32, inherited: Bool, path: String)] = []
+    var pools: [OldPool] = []
+    var workers: [(worker: Worker, channel: Int32)] = []
+
+    static let variable = "CHAT_MASTER_STATE"
+    private static let title = "chat-master 1"
+
+    var text: String {
+        var lines = [Inheritance.title, "generation\t\(generation)"]
+        lines.append("descriptors\t\(board)\t\(lock)\t\(control)")
+        lines += listeners.map {
+            "listener\t\($0.descriptor)\t\($0.inherited ? 1 : 0)\t\($0.name)\t\($0.path)"
+        }
+        lines += pools.map { "pool\t\($0.name)\t\($0.workers)\t\($0.maxWorkers)\t\($0.wanted)" }
+        lines += workers.map { entry in
+            let worker = entry.worker
+            let place = "\(worker.pool)\t\(worker.slot)\t\(worker.generation)\t\(worker.board)"
+            let life =
+                "\(worker.phase.rawValue)\t\(worker.startedAt)\t\(worker.deadline ?? 0)\t\(entry.channel)"
+            return "worker\t\(worker.id)\t\(worker.pid)\t\(place)\t\(life)"
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    init() {}
+
+    init(parsing text: String) throws {
+        let lines = text.split(separator: "\n")
+        guard lines.first == Inheritance.title[...] else {
+            throw OperatorError(
+                "the running program's state is of another version: restart instead of upgrading in place")
+        }
+        for line in lines.dropFirst() {
+            try read(line.split(separator: "\t", omittingEmptySubsequences: false))
+        }
+    }
+
+    private mutating func read(_ fields: [Substring]) throws {
+        func number<Number: FixedWidthInteger>(_ index: Int) throws -> Number {
+            guard index < fields.count, let value = Number(fields[index]) else {
+                throw OperatorError(
+                    "the running program's state is damaged at \"\(fields.joined(separator: " "))\"")
+            }
+            return value
+        }
+        switch fields[0] {
+        case "generation": generation = try number(1)
+        case "descriptors": (board, lock, control) = (try number(1), try number(2), try number(3))
+        case "listener" where fields.count > 4:
+            listeners.append((String(fields[3]), try number(1), try number(2) == 1, String(fields[4])))
+        case "pool":
+            let name = String(fields[1])
+            pools.append(
+                OldPool(
+                    name: name, workers: try number(2), maxWorkers: try number(3), wanted: try number(4)))
+        case "worker" where fields.count > 10:
+            var worker = Worker(
+                id: try number(1), pool: String(fields[3]), slot: try number(4), generation: try number(5),
+                board: try number(6), startedAt: try number(8), pid: try number(2))
+            worker.phase = Worker.Phase(rawValue: String(fields[7])) ?? .stopping
+            let deadline: Nanoseconds = try number(9)
+            worker.deadline = deadline == 0 ? nil : deadline
+            workers.append((worker, try number(10)))
+        default: break
+        }
+    }
+
+    /// Puts the text where the next image finds it. The memfd stays open over the `execve`.
+    func leave() throws -> Descriptor {
+        let file = Descriptor(chat_memfd_create("chat-master", 0))
+        guard file.number >= 0 else { throw SystemError("keep the state for the new program") }
+        let bytes = Array(text.utf8)
+        guard pwrite(file.number, bytes, bytes.count, 0) == bytes.count else {
+            throw SystemError("keep the state")
+        }
+        setenv(Inheritance.variable, String(file.number), 1)
+        return file
+    }
+
+    /// What an earlier image of this very process left; nil at an ordinary start.
+    static func find() throws -> Inheritance? {
+        guard let number = environment(variable).flatMap({ Int32($0) }) else { return nil }
+        unsetenv(variable)
+        let file = Descriptor(number)
+        var status = stat()
+        guard fstat(file.number, &status) == 0 else { return nil }
+        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
+        guard pread(file.number, &bytes, bytes.count, 0) == bytes.count else {
+            throw SystemError("read the old state")
+        }
+        return try Inheritance(parsing: String(decoding: bytes, as: UTF8.self))
+    }
+}

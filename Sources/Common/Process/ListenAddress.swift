@@ -1,0 +1,77 @@
+import CLinux
+
+/// Where a program listens: `unix:/path` or `host:port`.
+public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
+    /// Mode and group say who may connect: nginx runs as another user. Nil: the program's own group.
+    case unix(path: String, mode: UInt32, group: String?)
+    case tcp(host: String, port: UInt16)
+
+    /// `sun_path` has 108 bytes with its final zero.
+    public static let longestPath = 107
+
+    public init(parsing text: String, mode: UInt32 = 0o660, group: String? = nil) throws {
+        guard !text.utf8.contains(where: { $0 < 0x20 }) else {
+            throw OperatorError("a listen address may not contain control characters")
+        }
+        if text.hasPrefix("unix:") {
+            let path = try ListenAddress.checked(path: String(text.dropFirst(5)))
+            self = .unix(path: path, mode: mode, group: group)
+        } else {
+            self = try ListenAddress.hostAndPort(text)
+        }
+    }
+
+    public var description: String {
+        switch self {
+        case .unix(let path, _, _): "unix:\(path)"
+        case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        }
+    }
+
+    static func checked(path: String) throws -> String {
+        guard path.hasPrefix("/") else {
+            throw OperatorError(
+                "the socket path \"\(path)\" must be absolute: write unix:/run/chat/\(path)")
+        }
+        guard path.utf8.count <= longestPath else {
+            let size = path.utf8.count
+            throw OperatorError(
+                "the socket path \(path) has \(size) bytes, at most \(longestPath) work: use a shorter folder"
+            )
+        }
+        return path
+    }
+
+    private static func hostAndPort(_ text: String) throws -> ListenAddress {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]),
+            port > 0
+        else {
+            throw OperatorError("\"\(text)\" is no listen address: write unix:/path or host:port")
+        }
+        var host = String(text[..<colon])
+        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+        guard !host.contains("[") && !host.contains("]") else {
+            throw OperatorError("\"\(text)\" is no listen address: write unix:/path or host:port")
+        }
+        return .tcp(host: host.isEmpty || host == "*" ? "0.0.0.0" : host, port: port)
+    }
+}
+
+/// Calls `body` with the address of a unix socket; the path must fit, see `ListenAddress.checked`.
+func withUnixAddress<Result>(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result)
+    -> Result
+{
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let bytes = Array(path.utf8.prefix(ListenAddress.longestPath))
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+    // An abstract name (systemd's "@…") is its bytes without a final zero.
+    if bytes.first == UInt8(ascii: "@") {
+        withUnsafeMutableBytes(of: &address.sun_path) { $0[0] = 0 }
+    }
+    let length = socklen_t(
+        MemoryLayout<sa_family_t>.size + bytes.count + (bytes.first == UInt8(ascii: "@") ? 0 : 1))
+    return withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, length) }
+    }
+}

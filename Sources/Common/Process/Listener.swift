@@ -1,0 +1,137 @@
+import CLinux
+import Glibc
+
+/// A bound, listening, non-blocking socket that the master holds for its workers.
+final class Listener {
+    let name: String
+    let descriptor: Descriptor
+    /// Given by systemd: not ours to remove.
+    let inherited: Bool
+    /// Empty for TCP.
+    let path: String
+
+    /// nginx answers 502 as soon as the queue is full, so it must be deeper than any burst (php-fpm: 511).
+    static let backlog: Int32 = 1024
+    /// After a kill -9 of a master its workers hold the port until they have finished: worth a short wait.
+    static let portPatience = 50
+
+    init(name: String, descriptor: Descriptor, inherited: Bool, path: String) {
+        self.name = name
+        self.descriptor = descriptor
+        self.inherited = inherited
+        self.path = path
+        descriptor.setNonBlocking()
+    }
+
+    static func bind(_ address: ListenAddress) throws -> Listener {
+        switch address {
+        case .unix(let path, let mode, let group):
+            let descriptor = try bindUnix(path, mode: mode, group: group)
+            return Listener(
+                name: address.description, descriptor: descriptor, inherited: false, path: path)
+        case .tcp(let host, let port):
+            let descriptor = try bindTCP(host, port, address.description)
+            return Listener(name: address.description, descriptor: descriptor, inherited: false, path: "")
+        }
+    }
+
+    /// So that nobody connects to a socket that nobody serves.
+    func removePath() {
+        if !path.isEmpty, !inherited { unlink(path) }
+    }
+}
+
+// MARK: - Unix
+
+/// Binds under another name and renames: clients see the old socket or the new one, never none.
+func bindUnix(_ path: String, mode: UInt32, group: String? = nil) throws -> Descriptor {
+    if let owner = livingOwner(ofSocket: path) {
+        throw OperatorError(
+            "unix:\(path) is in use by process \(owner): stop it first, or choose another path")
+    }
+    var status = stat()
+    if lstat(path, &status) == 0, status.st_mode & S_IFMT != S_IFSOCK {
+        throw OperatorError(
+            "\(path) is there already and is no socket: remove it, or choose another path")
+    }
+    let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
+    let temporary = try ListenAddress.checked(path: "\(folder)/.\(getpid())")
+    let socket = try Descriptor(
+        high: Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0), "make a socket")
+    unlink(temporary)
+    // No one may connect between bind and chmod.
+    let mask = umask(0o177)
+    let bound = withUnixAddress(temporary) { Glibc.bind(socket.number, $0, $1) }
+    let code = errno
+    umask(mask)
+    guard bound == 0 else { throw SystemError("bind unix:\(path)", code: code) }
+    guard listen(socket.number, Listener.backlog) == 0 else {
+        throw SystemError("listen on unix:\(path)")
+    }
+    if let group { try give(temporary, to: group) }
+    guard chmod(temporary, mode) == 0, rename(temporary, path) == 0 else {
+        let code = errno
+        unlink(temporary)
+        throw SystemError("bind unix:\(path)", code: code)
+    }
+    return socket
+}
+
+private func give(_ path: String, to group: String) throws {
+    guard let entry = getgrnam(group) else {
+        unlink(path)
+        throw OperatorError("there is no group \(group): make it, or name the group of nginx's user")
+    }
+    guard chown(path, uid_t.max, entry.pointee.gr_gid) == 0 else {
+        let code = errno
+        unlink(path)
+        throw SystemError("give the socket to the group \(group) (its user must be a member)", code: code)
+    }
+}
+
+/// The process that listens on `path`, when it is another one and lives. The kernel remembers who called `listen`:
+/// workers that outlived their master still hold its socket, but it is theirs no more.
+private func livingOwner(ofSocket path: String) -> pid_t? {
+    let probe = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    guard probe >= 0 else { return nil }
+    defer { close(probe) }
+    makeNonBlocking(probe)
+    guard withUnixAddress(path, { connect(probe, $0, $1) }) == 0 || errno == EAGAIN else {
+        return nil
+    }
+    let owner = chat_peer_pid(probe)
+    guard owner > 0, owner != getpid() else { return nil }
+    return kill(owner, 0) == 0 || errno == EPERM ? owner : nil
+}
+
+// MARK: - TCP
+
+private func bindTCP(_ host: String, _ port: UInt16, _ name: String) throws -> Descriptor {
+    var hints = addrinfo()
+    hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+    hints.ai_flags = AI_PASSIVE
+    var found: UnsafeMutablePointer<addrinfo>?
+    let problem = getaddrinfo(host, String(port), &hints, &found)
+    guard problem == 0, let address = found?.pointee else {
+        throw OperatorError("cannot listen on \(name): \(String(cString: gai_strerror(problem)))")
+    }
+    defer { freeaddrinfo(found) }
+    let socket = try Descriptor(
+        high: Glibc.socket(address.ai_family, address.ai_socktype, 0), "make a socket")
+    var on: Int32 = 1
+    setsockopt(socket.number, SOL_SOCKET, SO_REUSEADDR, &on, 4)
+    for attempt in 1...Listener.portPatience {
+        if bind(socket.number, address.ai_addr, address.ai_addrlen) == 0,
+            listen(socket.number, Listener.backlog) == 0
+        {
+            return socket
+        }
+        guard errno == EADDRINUSE, attempt < Listener.portPatience else { break }
+        usleep(100_000)
+    }
+    guard errno != EADDRINUSE else {
+        throw OperatorError(
+            "\(name) is in use by another program: stop it (ss -ltnp shows it), or choose another port")
+    }
+    throw SystemError("listen on \(name)")
+}

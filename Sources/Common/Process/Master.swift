@@ -1,0 +1,158 @@
+import CLinux
+import Glibc
+import Logging
+
+/// The process that owns the listening sockets and never touches a request: it spawns workers, watches and replaces
+/// them. The three programs use it like this.
+///
+/// `serve`, on the main thread (workers die with the *thread* that spawned them):
+///
+///     let master = Master(
+///         program: "queue-worker", runFolder: settings.runDir, pools: pools(of: settings),
+///         workerArguments: ["worker", "-c", file], checkArguments: ["serve", "--check", "-c", file],
+///         counters: ["commands_total", "queue_depth"],          // names ending in _total are sums, others are of now
+///         reload: { try pools(of: Settings(reading: file)) })   // throws: the running configuration stays
+///     exit(master.run())
+///
+/// `worker`, which the master starts with the same binary:
+///
+///     let channel = try WorkerChannel.fromEnvironment()         // first thing; pool, slot, poolSize, listeners
+///     …open everything…
+///     channel.ready()
+///     loop { poll [channel.fileDescriptor, …]
+///            while let message = channel.next() { .quit: finish what is in hand and return }
+///            channel.scoreboard.beginRequest("GET", path) … .endRequest(status: 200, bytes: 512)
+///            channel.scoreboard.add(to: 0)                      // counter by its place in `counters`
+///            channel.scoreboard.heartbeat() }                   // about once a second
+///
+/// Other commands: `try askMaster("status", in: RunFolder(runDir, program: name))` (also `scale POOL +1`, `reload`,
+/// `stop`), `Scoreboard.open(at: folder.scoreboard)` for /metrics, `LineLog.start(program:level:)` for the log.
+public final class Master {
+    let program: String
+    let folder: RunFolder
+    let path = programPath()
+    let workerArguments: [String]
+    let checkArguments: [String]
+    let counterNames: [String]
+    let readSpecs: () throws -> [PoolSpec]
+    let log: Logger
+
+    var specs: [PoolSpec]
+    var state: MasterState
+    /// A worker's channel, by the worker's id.
+    var channels: [Int: Channel] = [:]
+    var listeners: [Listener] = []
+    var check: BinaryCheck?
+    var exitCode: Int32?
+    // Opened by `run`.
+    var signals: Signals!
+    var lock: Descriptor!
+    var board: Scoreboard!
+    var control: ControlSocket!
+    var givenNames: Set<String> = []
+    private var lastTick: Nanoseconds = 0
+
+    public init(
+        program: String, runFolder: String, pools: [PoolSpec], workerArguments: [String] = ["worker"],
+        checkArguments: [String] = ["serve", "--check"], counters: [String] = [],
+        reload: @escaping () throws -> [PoolSpec]
+    ) {
+        self.program = program
+        self.folder = RunFolder(runFolder, program: program)
+        self.specs = pools
+        self.workerArguments = workerArguments
+        self.checkArguments = checkArguments
+        self.counterNames = counters
+        self.readSpecs = reload
+        self.log = Logger(label: program)
+        self.state = MasterState(pools: pools, boards: Scoreboard.workerRows)
+    }
+
+    /// Serves until it is told to stop. The result is the exit status; 1: could not start, and the log says why.
+    public func run() -> Int32 {
+        do {
+            signals = try Signals()
+            try open()
+        } catch {
+            log.critical("\(error)")
+            return 1
+        }
+        while exitCode == nil {
+            wait()
+            signals.read().forEach { handle(.signal($0)) }
+            reap()
+            readChannels()
+            check?.enforceLimit(now: monotonicNow())
+            control.serve(now: monotonicNow(), answer: answer)
+            tick()
+        }
+        control.remove()
+        return exitCode ?? 0
+    }
+
+    /// Feeds an event to the rules and does what they say. Doing may bring up the next event.
+    func handle(_ event: MasterEvent) {
+        for action in state.handle(event, at: monotonicNow()) { perform(action) }
+    }
+
+    /// Until a signal, a worker, a control client or the next thing that is due; one second at most.
+    private func wait() {
+        let readable =
+            [signals.descriptor.number] + control.descriptors + channels.values.map(\.descriptor.number)
+        var polls = readable.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        poll(&polls, nfds_t(polls.count), Int32(max(0, nextTick() - monotonicNow()) / 1_000_000 + 1))
+    }
+
+    private func nextTick() -> Nanoseconds {
+        let pace: Nanoseconds =
+            specs.contains(where: \.isDynamic) && !state.stopping ? 50_000_000 : 1_000_000_000
+        return min(lastTick + pace, state.nextDue ?? .max)
+    }
+
+    private func tick() {
+        let now = monotonicNow()
+        guard now >= nextTick() else { return }
+        lastTick = now
+        handle(.tick(observations(now: now)))
+    }
+
+    private func reap() {
+        var status: Int32 = 0
+        while true {
+            let pid = waitpid(-1, &status, WNOHANG)
+            guard pid > 0 else { return }
+            if let ended = check, ended.pid == pid {
+                check = nil
+                handle(.binaryChecked(ended.problem(ExitStatus(waitStatus: status))))
+            } else {
+                handle(.exited(pid: pid, ExitStatus(waitStatus: status)))
+            }
+        }
+    }
+
+    private func readChannels() {
+        for (id, channel) in channels {
+            while case .message(let text, let descriptor) = channel.receive() {
+                if let descriptor { close(descriptor) }
+                if text == "ready" { handle(.ready(worker: id)) }
+                if text.hasPrefix("renew") {
+                    handle(.wantsRenewal(worker: id, reason: String(text.dropFirst(6))))
+                }
+            }
+        }
+    }
+
+    /// What the workers' own rows say; a row that its worker has not taken yet says nothing.
+    private func observations(now: Nanoseconds) -> [Int: Observation] {
+        var result: [Int: Observation] = [:]
+        for worker in state.workers {
+            let row = board.row(worker.board)
+            guard row[.pid] == worker.pid else { continue }
+            let since = Nanoseconds(row[.requestStartedAt])
+            result[worker.board] = Observation(
+                busySince: since == 0 ? nil : since, residentBytes: row[.residentBytes],
+                request: since != 0 && now - since > 1_000_000_000 ? row.request : "")
+        }
+        return result
+    }
+}

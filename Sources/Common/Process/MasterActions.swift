@@ -1,0 +1,138 @@
+import CLinux
+@preconcurrency import Glibc
+import Logging
+
+/// What the rules decide, done to the system.
+extension Master {
+    func perform(_ action: MasterAction) {
+        switch action {
+        case .spawn(let worker, let replaces, let poolSize):
+            spawn(worker, replaces: replaces, poolSize: poolSize)
+        case .askToStop(let id): if channels[id]?.send("quit") == false { signal(id, SIGTERM) }
+        case .kill(let id): signal(id, SIGKILL)
+        case .tellPoolSize(let id, let size): channels[id]?.send("pool \(size)")
+        case .cancelHandover(let id): channels[id]?.send("handover-cancelled")
+        case .forget(let worker): forget(worker)
+        case .readConfiguration: readConfiguration()
+        case .checkBinary: checkBinary()
+        case .exec: replaceOwnImage()
+        case .closeListeners:
+            listeners.forEach { $0.removePath() }
+            listeners = []
+        case .notify(let note): Systemd.notify(note)
+        case .log(let level, let message): log.log(level: level, "\(message)")
+        case .exit(let code): exitCode = code
+        }
+    }
+
+    private func signal(_ id: Int, _ number: Int32) {
+        guard let pid = state.workers.first(where: { $0.id == id })?.pid, pid > 0 else { return }
+        Glibc.kill(pid, number)
+    }
+
+    private func forget(_ worker: Worker) {
+        channels[worker.id] = nil
+        let row = board.row(worker.board)
+        // A worker of an image with another scoreboard has never written here.
+        guard row[.generation] == worker.generation, row[.startedAt] != 0 else { return }
+        board.ended(pool: row[.pool]).absorb(row)
+        row.clear()
+    }
+
+    // MARK: - Spawn
+
+    private func spawn(_ worker: Worker, replaces: Int?, poolSize: Int) {
+        do {
+            let (ours, theirs) = try Channel.pair()
+            ours.setNonBlocking()
+            let handover = try replaces.map { _ in try Channel.pair() }
+            let poolIndex = board.pools.firstIndex(of: worker.pool) ?? 0
+            board.row(worker.board).prepare(
+                pool: poolIndex, slot: worker.slot, generation: worker.generation)
+            let pid = try plan(worker, theirs, handover?.1, poolSize).start()
+            channels[worker.id] = Channel(descriptor: ours)
+            if let replaces, let handover {
+                channels[replaces]?.send("handover", descriptor: handover.0.number)
+            }
+            handle(.spawned(worker: worker.id, pid: pid))
+        } catch {
+            handle(.spawnFailed(worker: worker.id, reason: "\(error)"))
+        }
+    }
+
+    private func plan(
+        _ worker: Worker, _ channel: Descriptor, _ handover: Descriptor?, _ poolSize: Int
+    ) -> Spawn {
+        let sockets = listeners(of: worker.pool).map(\.descriptor)
+        let fixed = [channel, board.descriptor] + sockets + (handover.map { [$0] } ?? [])
+        let place =
+            "pool=\(worker.pool) slot=\(worker.slot) of=\(poolSize) generation=\(worker.generation)"
+        let ties =
+            "board=\(worker.board) listen=\(sockets.count) handover=\(handover == nil ? 0 : 1) master=\(getpid())"
+        return Spawn(
+            path: path, arguments: [CommandLine.arguments[0]] + workerArguments,
+            environment: inheritedEnvironment() + ["CHAT_WORKER=program=\(program) \(place) \(ties)"],
+            descriptors: fixed.enumerated().map { ($1.number, WorkerChannel.channelNumber + Int32($0)) })
+    }
+
+    // MARK: - HUP
+
+    private func readConfiguration() {
+        Systemd.notify("RELOADING=1\nMONOTONIC_USEC=\(monotonicNow() / 1000)")
+        do {
+            let new = try readSpecs()
+            listeners += try missingListeners(for: new)
+            specs = new
+            board.write(pools: new.map(\.name))
+            handle(.reload(new))
+            dropUnusedListeners()
+        } catch {
+            dropUnusedListeners()
+            handle(.reloadRefused("\(error)"))
+        }
+    }
+
+    // MARK: - USR2
+
+    private func checkBinary() {
+        do {
+            check = try BinaryCheck(path: path, arguments: [CommandLine.arguments[0]] + checkArguments)
+        } catch {
+            handle(.binaryChecked("\(error)"))
+        }
+    }
+
+    /// The same process, the new program: PID, sockets, lock and children stay.
+    private func replaceOwnImage() {
+        do {
+            let memory = try inheritance().leave()
+            ownDescriptors.forEach { $0.keepOnExec(true) }
+            log.notice("upgrade: the new binary takes over")
+            _ = withCStrings(CommandLine.arguments) { execv(path, $0) }
+            let failure = SystemError("run \(path)")
+            ownDescriptors.forEach { $0.keepOnExec(false) }
+            unsetenv(Inheritance.variable)
+            withExtendedLifetime(memory) { handle(.execFailed(failure.description)) }
+        } catch {
+            handle(.execFailed("\(error)"))
+        }
+    }
+
+    private func inheritance() -> Inheritance {
+        var result = Inheritance()
+        result.generation = state.generation
+        (result.board, result.lock, result.control) = (
+            board.descriptor.number, lock.number, control.listener.number
+        )
+        result.listeners = listeners.map { ($0.name, $0.descriptor.number, $0.inherited, $0.path) }
+        result.pools = state.pools.map {
+            .init(
+                name: $0.spec.name, workers: $0.spec.workers, maxWorkers: $0.spec.maxWorkers,
+                wanted: $0.wanted)
+        }
+        result.workers = state.workers.compactMap { worker in
+            channels[worker.id].map { (worker, $0.descriptor.number) }
+        }
+        return result
+    }
+}

@@ -1,0 +1,108 @@
+import CLinux
+import Glibc
+import Logging
+
+/// Start: alone in RUN_DIR, sockets bound (or taken over), first workers.
+extension Master {
+    func open() throws {
+        if let old = try Inheritance.find() { return try adopt(old) }
+        lock = try folder.lock()
+        let given = try Systemd.givenSockets()
+        for (index, socket) in given.enumerated() {
+            givenNames.insert(socket.name)
+            listeners.append(
+                Listener(
+                    name: givenName(socket.name, index), descriptor: socket.descriptor, inherited: true,
+                    path: ""))
+        }
+        listeners += try missingListeners(for: specs)
+        board = try newBoard()
+        control = try ControlSocket(bindingAt: folder.control)
+        log.notice(
+            "\(program) starts: \(specs.map { "\($0.name) \($0.workers)" }.joined(separator: ", "))")
+        handle(.start)
+    }
+
+    private func newBoard() throws -> Scoreboard {
+        try Scoreboard.create(at: folder.scoreboard, pools: specs.map(\.name), counters: counterNames)
+    }
+
+    private func givenName(_ pool: String, _ index: Int) -> String { "systemd:\(pool):\(index)" }
+
+    /// Binds what `specs` ask for and is not bound yet. All or nothing: a failure leaves no half-bound set.
+    func missingListeners(for specs: [PoolSpec]) throws -> [Listener] {
+        var result: [Listener] = []
+        for spec in specs where !givenNames.contains(spec.name) {
+            for address in spec.listen
+            where !(listeners + result).contains(where: { $0.name == address.description }) {
+                result.append(try Listener.bind(address))
+            }
+        }
+        return result
+    }
+
+    /// The pool's sockets, in the order of its addresses.
+    func listeners(of pool: String) -> [Listener] {
+        if givenNames.contains(pool) {
+            return listeners.filter { $0.name.hasPrefix("systemd:\(pool):") }
+        }
+        let names = specs.first { $0.name == pool }?.listen.map(\.description) ?? []
+        return names.compactMap { name in listeners.first { $0.name == name } }
+    }
+
+    /// Lets go of sockets that no pool listens on any more; workers that still drain hold their own copies.
+    func dropUnusedListeners() {
+        let used = Set(specs.flatMap { listeners(of: $0.name) }.map(\.name))
+        for listener in listeners where !used.contains(listener.name) && !listener.inherited {
+            listener.removePath()
+        }
+        listeners.removeAll { !used.contains($0.name) && !$0.inherited }
+    }
+
+    // MARK: - After an execve
+
+    private func adopt(_ old: Inheritance) throws {
+        lock = Descriptor(old.lock)
+        control = ControlSocket(listener: Descriptor(old.control), path: folder.control)
+        for entry in old.listeners {
+            let descriptor = Descriptor(entry.descriptor)
+            listeners.append(
+                Listener(
+                    name: entry.name, descriptor: descriptor, inherited: entry.inherited, path: entry.path))
+            if entry.inherited { givenNames.insert(String(entry.name.split(separator: ":")[1])) }
+        }
+        try adoptBoard(Descriptor(old.board))
+        state = MasterState(pools: [], boards: Scoreboard.workerRows, generation: old.generation)
+        for pool in old.pools {
+            state.adopt(
+                pool: pool.name, workers: pool.workers, maxWorkers: pool.maxWorkers, wanted: pool.wanted)
+        }
+        for entry in old.workers {
+            channels[entry.worker.id] = Channel(descriptor: Descriptor(entry.channel))
+            state.adopt(entry.worker)
+        }
+        for descriptor in ownDescriptors { descriptor.keepOnExec(false) }
+        listeners += try missingListeners(for: specs)
+        log.notice("upgraded in place, \(old.workers.count) workers adopted")
+        handle(.reload(specs))
+        dropUnusedListeners()
+    }
+
+    /// The old board serves on when it means the same to this program. Else a new one is made: the old workers go on
+    /// writing to theirs, unseen, for the short time that they still have.
+    private func adoptBoard(_ descriptor: Descriptor) throws {
+        if let old = try? Scoreboard(mapping: descriptor, writable: true), old.isOfThisVersion,
+            old.counters == counterNames
+        {
+            board = old
+            board.write(pools: specs.map(\.name))
+        } else {
+            board = try newBoard()
+        }
+    }
+
+    var ownDescriptors: [Descriptor] {
+        [lock, control.listener, board.descriptor] + listeners.map(\.descriptor)
+            + channels.values.map(\.descriptor)
+    }
+}

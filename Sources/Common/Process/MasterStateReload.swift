@@ -1,0 +1,81 @@
+import Logging
+
+extension MasterState {
+    mutating func reload(_ specs: [PoolSpec], _ now: Nanoseconds, _ out: inout [MasterAction]) {
+        guard !stopping else { return }
+        generation += 1
+        announcedReady = false
+        out.append(.log(.notice, "reload: starting generation \(generation)"))
+        for index in pools.indices {
+            if let spec = specs.first(where: { $0.name == pools[index].spec.name }) {
+                renew(index, spec, now, &out)
+            } else {
+                pools[index].removed = true
+                pools[index].retireAll(now: now, &out)
+            }
+        }
+        for spec in specs where !pools.contains(where: { $0.spec.name == spec.name && !$0.removed }) {
+            pools.append(PoolState(spec: spec, target: generation))
+        }
+    }
+
+    /// A count set by `scale` outlives the reload unless the settings' own count has changed.
+    mutating func renew(
+        _ index: Int, _ spec: PoolSpec, _ now: Nanoseconds, _ out: inout [MasterAction]
+    ) {
+        let countChanged =
+            pools[index].spec.workers != spec.workers || pools[index].spec.maxWorkers != spec.maxWorkers
+        if countChanged { pools[index].wanted = spec.workers }
+        pools[index].spec = spec
+        pools[index].target = generation
+        pools[index].reloading = true
+        pools[index].removed = false
+        pools[index].dropReplacements(now: now, &out)
+        for slot in pools[index].slots.indices {
+            pools[index].slots[slot].forgetFailures()
+            guard let current = pools[index].slots[slot].current, current.phase == .starting else {
+                continue
+            }
+            pools[index].slots[slot].current = nil
+            pools[index].retire(current, now: now, &out)
+        }
+    }
+
+    mutating func refuseGeneration(
+        of index: Int, _ reason: String, _ now: Nanoseconds, _ out: inout [MasterAction]
+    ) {
+        pools[index].target = 0
+        pools[index].reloading = false
+        pools[index].dropReplacements(now: now, &out)
+        out.append(
+            .log(
+                .error,
+                "reload of pool \(pools[index].spec.name) failed, its old workers stay in service: \(reason)"
+            ))
+    }
+}
+
+// MARK: - Adoption after an execve
+
+extension MasterState {
+    /// A pool as the earlier image of this process had it; the `reload` that follows compares it with the settings.
+    mutating func adopt(pool name: String, workers: Int, maxWorkers: Int, wanted: Int) {
+        let spec = PoolSpec(name: name, workers: workers, maxWorkers: maxWorkers)
+        var pool = PoolState(spec: spec, target: generation)
+        pool.wanted = wanted
+        pools.append(pool)
+    }
+
+    /// A worker that the earlier image started. A replacement that was under way has been waited for before the
+    /// `execve`, so what is not serving is on its way out.
+    mutating func adopt(_ worker: Worker) {
+        nextID = max(nextID, worker.id + 1)
+        guard let index = pools.firstIndex(where: { $0.spec.name == worker.pool }) else { return }
+        while pools[index].slots.count <= worker.slot { pools[index].slots.append(Slot()) }
+        if worker.phase == .ready, pools[index].slots[worker.slot].current == nil {
+            pools[index].slots[worker.slot].current = worker
+        } else {
+            pools[index].leaving.append(worker)
+        }
+    }
+}

@@ -1,0 +1,48 @@
+import Logging
+
+extension MasterState {
+    mutating func receive(_ signal: MasterSignal, _ now: Nanoseconds, _ out: inout [MasterAction]) {
+        switch signal {
+        case .hangup where !stopping: out.append(.readConfiguration)
+        case .terminate where !stopping: stop(now, &out)
+        case .quit:
+            stopping = true
+            out += [.log(.notice, "stopping at once"), .closeListeners]
+            out += workers.map { .kill(worker: $0.id) }
+        case .upgrade where !stopping && upgrade == .none:
+            upgrade = .checking
+            out += [.log(.notice, "upgrade: asking the binary on disk"), .checkBinary]
+        case .more: scale(signalPool ?? pools.first?.spec.name ?? "", .by(1), &out)
+        case .fewer: scale(signalPool ?? pools.first?.spec.name ?? "", .by(-1), &out)
+        case .hangup, .terminate, .upgrade: break
+        }
+    }
+
+    mutating func stop(_ now: Nanoseconds, _ out: inout [MasterAction]) {
+        stopping = true
+        out += [
+            .log(.notice, "stopping: \(workers.count) workers finish what is in hand"),
+            .notify("STOPPING=1"),
+        ]
+        out.append(.closeListeners)
+        for index in pools.indices { pools[index].retireAll(now: now, &out) }
+    }
+
+    mutating func scale(_ name: String, _ scale: Scale, _ out: inout [MasterAction]) {
+        guard !stopping, let index = pools.firstIndex(where: { $0.spec.name == name }) else { return }
+        signalPool = name
+        let asked =
+            switch scale {
+            case .by(let change): pools[index].wanted + change
+            case .to(let count): count
+            }
+        pools[index].wanted = min(max(1, asked), pools[index].spec.mostWorkers)
+        out.append(.log(.notice, "pool \(name): \(pools[index].wanted) workers wanted"))
+    }
+
+    mutating func binaryChecked(_ problem: String?, _ out: inout [MasterAction]) {
+        upgrade = problem == nil ? .waiting : .none
+        guard let problem else { return }
+        out.append(.log(.error, "upgrade refused, the running program goes on: \(problem)"))
+    }
+}

@@ -1,0 +1,98 @@
+import Logging
+
+extension MasterState {
+    mutating func ended(
+        where matches: (Worker) -> Bool, _ how: String, _ now: Nanoseconds, _ out: inout [MasterAction]
+    ) {
+        for index in pools.indices {
+            guard let (worker, seat) = pools[index].remove(where: matches) else { continue }
+            out.append(.forget(worker))
+            let what = "worker \(worker.label) (pid \(worker.pid)) \(how)"
+            switch seat {
+            case .leaving: out.append(.log(.info, what))
+            case .next(let slot): replacementEnded(index, slot, worker, what, now, &out)
+            case .current(let slot): currentEnded(index, slot, worker, what, now, &out)
+            }
+            return
+        }
+    }
+
+    mutating func currentEnded(
+        _ index: Int, _ slot: Int, _ worker: Worker, _ what: String, _ now: Nanoseconds,
+        _ out: inout [MasterAction]
+    ) {
+        guard !stopping else { return out.append(.log(.info, what)) }
+        // The replacement goes on alone: it sees the end of its socketpair when it was taking over.
+        pools[index].slots[slot].current = pools[index].slots[slot].next
+        pools[index].slots[slot].next = nil
+        let delay = pools[index].slots[slot].recordEnd(life: now - worker.startedAt, now: now)
+        let milliseconds = delay / 1_000_000
+        out.append(
+            .log(
+                .warning, milliseconds == 0 ? what : "\(what); the next is started in \(milliseconds) ms"))
+        if pools[index].reloading, worker.phase == .starting, worker.generation == pools[index].target,
+            pools[index].slots.contains(where: { $0.next != nil })
+        {
+            refuseGeneration(of: index, what, now, &out)
+        }
+    }
+
+    mutating func replacementEnded(
+        _ index: Int, _ slot: Int, _ worker: Worker, _ what: String, _ now: Nanoseconds,
+        _ out: inout [MasterAction]
+    ) {
+        if pools[index].spec.handover, let current = pools[index].slots[slot].current {
+            out.append(.cancelHandover(worker: current.id))
+        }
+        if pools[index].reloading {
+            refuseGeneration(of: index, what, now, &out)
+        } else {
+            _ = pools[index].slots[slot].recordEnd(life: 0, now: now)
+            out.append(.log(.warning, "\(what) before it was ready; the old one stays in service"))
+        }
+    }
+}
+
+extension MasterState {
+    mutating func observe(
+        _ observations: [Int: Observation], _ now: Nanoseconds, _ out: inout [MasterAction]
+    ) {
+        for index in pools.indices {
+            let serving = pools[index].slots.compactMap(\.current).filter { $0.phase == .ready }
+            let busy = serving.filter { observations[$0.board]?.busySince != nil }
+            for worker in pools[index].workers {
+                guard let seen = observations[worker.board] else { continue }
+                watch(worker, seen, pools[index].spec, now, &out)
+            }
+            guard !stopping, !pools[index].reloading else { continue }
+            let change = pools[index].load.change(
+                spec: pools[index].spec, wanted: pools[index].wanted, ready: serving.count,
+                busy: busy.count, now: now)
+            guard change != 0 else { continue }
+            pools[index].wanted += change
+            let name = pools[index].spec.name
+            out.append(
+                .log(.info, "pool \(name): \(pools[index].wanted) workers wanted (\(busy.count) busy)"))
+        }
+    }
+
+    mutating func watch(
+        _ worker: Worker, _ seen: Observation, _ spec: PoolSpec, _ now: Nanoseconds,
+        _ out: inout [MasterAction]
+    ) {
+        if let limit = spec.timeLimit, let since = seen.busySince, now - since > limit.nanoseconds {
+            let what =
+                "worker \(worker.label) (pid \(worker.pid)) killed: over the time limit of \(limit)"
+            out.append(.log(.error, "\(what) in \(seen.request)"))
+            out.append(.kill(worker: worker.id))
+        }
+        if let limit = spec.memoryLimit, seen.residentBytes > limit, worker.phase == .ready,
+            worker.renewal == nil
+        {
+            let reason = "\(seen.residentBytes >> 20) MiB are over the memory limit of \(limit >> 20) MiB"
+            out.append(
+                .log(.notice, "worker \(worker.label) (pid \(worker.pid)) will be replaced: \(reason)"))
+            update(worker.id) { $0.renewal = reason }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+/// One place for a worker: who serves in it, and who is being started to take over.
+struct Slot {
+    var current: Worker?
+    var next: Worker?
+    /// Ends in a row within `steadyAfter`; they double the wait for the next try.
+    var failures = 0
+    var retryAt: Nanoseconds = .min
+
+    static let firstDelay: Nanoseconds = 100_000_000
+    static let longestDelay: Nanoseconds = 30_000_000_000
+    static let steadyAfter: Nanoseconds = 10_000_000_000
+
+    /// Counts the end of a worker that lived for `life` and says how long to wait before the next.
+    mutating func recordEnd(life: Nanoseconds, now: Nanoseconds) -> Nanoseconds {
+        failures = life >= Slot.steadyAfter ? 0 : failures + 1
+        let delay = failures == 0 ? 0 : min(Slot.firstDelay << min(failures - 1, 20), Slot.longestDelay)
+        retryAt = now + delay
+        return delay
+    }
+
+    mutating func forgetFailures() {
+        failures = 0
+        retryAt = .min
+    }
+}
+
+/// A pool's workers. Its methods change who should be where; `MasterState` decides when.
+struct PoolState {
+    var spec: PoolSpec
+    var wanted: Int
+    var slots: [Slot] = []
+    /// Asked to stop, still alive.
+    var leaving: [Worker] = []
+    /// Workers of an older generation are to be replaced. 0 after a refused reload: those in service stay.
+    var target: Int
+    var reloading = false
+    /// Taken out of the configuration: ends when its workers have.
+    var removed = false
+    var load = PoolLoad()
+
+    init(spec: PoolSpec, target: Int) {
+        self.spec = spec
+        self.wanted = spec.workers
+        self.target = target
+    }
+
+    enum Seat: Equatable {
+        case current(Int)
+        case next(Int)
+        case leaving
+    }
+
+    var workers: [Worker] { slots.flatMap { [$0.current, $0.next].compactMap { $0 } } + leaving }
+
+    var isServing: Bool { slots.count == wanted && slots.allSatisfy { $0.current?.phase == .ready } }
+
+    mutating func update(_ id: Int, _ change: (inout Worker) -> Void) {
+        for index in slots.indices {
+            if slots[index].current?.id == id { change(&slots[index].current!) }
+            if slots[index].next?.id == id { change(&slots[index].next!) }
+        }
+        for index in leaving.indices where leaving[index].id == id { change(&leaving[index]) }
+    }
+
+    mutating func remove(where matches: (Worker) -> Bool) -> (Worker, Seat)? {
+        for index in slots.indices {
+            if let worker = slots[index].current, matches(worker) {
+                slots[index].current = nil
+                return (worker, .current(index))
+            }
+            if let worker = slots[index].next, matches(worker) {
+                slots[index].next = nil
+                return (worker, .next(index))
+            }
+        }
+        guard let index = leaving.firstIndex(where: matches) else { return nil }
+        return (leaving.remove(at: index), .leaving)
+    }
+
+    mutating func retire(_ worker: Worker?, now: Nanoseconds, _ out: inout [MasterAction]) {
+        guard var worker else { return }
+        worker.phase = .stopping
+        worker.deadline = now + spec.stopLimit.nanoseconds
+        leaving.append(worker)
+        out.append(.askToStop(worker: worker.id))
+    }
+
+    mutating func retireAll(now: Nanoseconds, _ out: inout [MasterAction]) {
+        for slot in slots {
+            retire(slot.next, now: now, &out)
+            retire(slot.current, now: now, &out)
+        }
+        slots = []
+    }
+
+    /// Drops the replacements that are under way; those in service stay.
+    mutating func dropReplacements(now: Nanoseconds, _ out: inout [MasterAction]) {
+        for index in slots.indices {
+            guard let next = slots[index].next else { continue }
+            slots[index].next = nil
+            retire(next, now: now, &out)
+            if spec.handover, let current = slots[index].current {
+                out.append(.cancelHandover(worker: current.id))
+            }
+        }
+    }
+
+    mutating func resize(now: Nanoseconds, _ out: inout [MasterAction]) {
+        guard slots.count != wanted else { return }
+        while slots.count < wanted { slots.append(Slot()) }
+        while slots.count > wanted {
+            let slot = slots.removeLast()
+            retire(slot.next, now: now, &out)
+            retire(slot.current, now: now, &out)
+        }
+        for worker in workers where worker.phase != .stopping {
+            out.append(.tellPoolSize(worker: worker.id, wanted))
+        }
+    }
+
+    func needsReplacement(_ slot: Slot) -> Bool {
+        guard let current = slot.current, current.phase == .ready else { return false }
+        return current.generation < target || current.renewal != nil
+    }
+
+    /// A reload changes over when every new worker is ready, so that a generation that cannot start has replaced
+    /// nobody. With `handover` each slot changes by itself: its sockets have already moved.
+    mutating func promote(now: Nanoseconds, _ out: inout [MasterAction]) {
+        let allReady = slots.filter(needsReplacement).allSatisfy { $0.next?.phase == .ready }
+        for index in slots.indices {
+            guard let next = slots[index].next, next.phase == .ready else { continue }
+            guard allReady || spec.handover || !reloading else { continue }
+            let old = slots[index].current
+            slots[index].current = next
+            slots[index].next = nil
+            slots[index].forgetFailures()
+            retire(old, now: now, &out)
+        }
+    }
+}

@@ -1,0 +1,43 @@
+import CLinux
+import Glibc
+
+/// RUN_DIR: a program's lock, its scoreboard and its control socket. One master of a program in each.
+public struct RunFolder: Sendable {
+    public let path: String
+    public let program: String
+
+    public init(_ path: String, program: String) {
+        self.path = path
+        self.program = program
+    }
+
+    public var scoreboard: String { "\(path)/\(program).scoreboard" }
+    public var control: String { "\(path)/\(program).control" }
+    var lockFile: String { "\(path)/\(program).pid" }
+
+    /// Holds the lock for as long as the descriptor lives, over an `execve` too. The file names the holder.
+    func lock() throws -> Descriptor {
+        guard mkdir(path, 0o755) == 0 || errno == EEXIST else {
+            throw SystemError("make the folder \(path)")
+        }
+        let number = open(lockFile, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        let file = try Descriptor(high: number, "open \(lockFile)")
+        guard flock(file.number, LOCK_EX | LOCK_NB) == 0 else {
+            let holder = readPid(file.number).map { " (process \($0))" } ?? ""
+            throw OperatorError(
+                "\(program) already runs in \(path)\(holder): stop it, or set another RUN_DIR")
+        }
+        let text = "\(getpid())\n"
+        ftruncate(file.number, 0)
+        pwrite(file.number, text, text.utf8.count, 0)
+        return file
+    }
+
+    private func readPid(_ file: Int32) -> Int? {
+        var bytes = [UInt8](repeating: 0, count: 32)
+        let got = pread(file, &bytes, bytes.count, 0)
+        return Int(
+            String(decoding: bytes.prefix(max(0, got)).prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+        )
+    }
+}

@@ -1,0 +1,159 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// Shared memory in which each worker says what it does: a file in RUN_DIR, mapped by the master, by its workers and,
+/// read only, by `status` and `/metrics`.
+///
+/// Each row has one writer, its worker, and every field is one 64-bit word: readers may see a row a moment old or
+/// half of a change, never a torn number. The layout is for one machine and one version; the header says which.
+///
+///     header (4096 bytes) | rows × 256 bytes | rows × 64 counters
+///
+/// The last `pools` rows belong to no worker: the totals of the workers that have ended, one row for each pool, so
+/// that a counter never goes back when a worker does.
+public final class Scoreboard {
+    public static let workerRows = 496
+    static let poolRows = 16
+    static let rows = workerRows + poolRows
+    static let rowBytes = 256
+    public static let mostCounters = 64
+    static let headerBytes = 4096
+    static let bytes = headerBytes + rows * (rowBytes + mostCounters * 8)
+    /// "chatsb" and the layout's version.
+    static let magic: Int64 = 0x6368_6174_7362_0001
+    static let nameBytes = 40
+
+    let base: UnsafeMutableRawPointer
+    let descriptor: Descriptor
+
+    init(mapping descriptor: Descriptor, writable: Bool) throws {
+        var status = stat()
+        guard fstat(descriptor.number, &status) == 0, status.st_size >= Scoreboard.bytes else {
+            throw OperatorError(
+                "the scoreboard is not of this version: restart the program that wrote it")
+        }
+        let protection = writable ? PROT_READ | PROT_WRITE : PROT_READ
+        let mapped = mmap(nil, Scoreboard.bytes, protection, MAP_SHARED, descriptor.number, 0)
+        guard let mapped, mapped != MAP_FAILED else { throw SystemError("map the scoreboard") }
+        base = mapped
+        self.descriptor = descriptor
+    }
+
+    deinit { munmap(base, Scoreboard.bytes) }
+
+    /// A new, empty one that takes the place of the file at `path`.
+    static func create(at path: String, pools: [String], counters: [String]) throws -> Scoreboard {
+        let temporary = path + ".new"
+        unlink(temporary)
+        let number = Glibc.open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        let file = try Descriptor(high: number, "create the scoreboard \(path)")
+        guard ftruncate(file.number, off_t(bytes)) == 0 else {
+            throw SystemError("size the scoreboard \(path)")
+        }
+        let board = try Scoreboard(mapping: file, writable: true)
+        board.writeHeader(pools: pools, counters: counters)
+        guard rename(temporary, path) == 0 else { throw SystemError("put the scoreboard at \(path)") }
+        return board
+    }
+
+    /// For reading only; fails when no master has been here.
+    public static func open(at path: String) throws -> Scoreboard {
+        let number = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard number >= 0 else { throw SystemError("open the scoreboard \(path)") }
+        let board = try Scoreboard(mapping: Descriptor(number), writable: false)
+        guard board.isOfThisVersion else {
+            throw OperatorError("\(path) is not a scoreboard of this version")
+        }
+        return board
+    }
+
+    public func row(_ index: Int) -> ScoreboardRow {
+        precondition(index >= 0 && index < Scoreboard.rows)
+        return ScoreboardRow(board: self, index: index)
+    }
+
+    /// Rows of the workers that live, and the totals of those that have ended.
+    public var liveRows: [ScoreboardRow] {
+        (0..<Scoreboard.workerRows).map(row).filter { $0[.pid] != 0 }
+    }
+    public func ended(pool index: Int) -> ScoreboardRow {
+        row(Scoreboard.workerRows + min(index, Scoreboard.poolRows - 1))
+    }
+
+    func word(at offset: Int) -> Int64 {
+        base.advanced(by: offset).assumingMemoryBound(to: Atomic<Int64>.self).pointee.load(
+            ordering: .relaxed)
+    }
+
+    func setWord(at offset: Int, to value: Int64) {
+        base.advanced(by: offset).assumingMemoryBound(to: Atomic<Int64>.self).pointee.store(
+            value, ordering: .relaxed)
+    }
+}
+
+// MARK: - Header: magic, master, names
+
+extension Scoreboard {
+    private static let pidOffset = 8
+    private static let startedOffset = 16
+    private static let countersOffset = 24
+    private static let poolNames = 64
+    private static let counterNames = poolNames + poolRows * nameBytes
+
+    private func writeHeader(pools: [String], counters: [String]) {
+        precondition(counters.count <= Scoreboard.mostCounters)
+        setWord(at: Scoreboard.countersOffset, to: Int64(counters.count))
+        for (index, name) in counters.enumerated() {
+            write(
+                name, at: Scoreboard.counterNames + index * Scoreboard.nameBytes, room: Scoreboard.nameBytes
+            )
+        }
+        write(pools: pools)
+        setWord(at: Scoreboard.startedOffset, to: Int64(time(nil)))
+        recordMaster()
+        setWord(at: 0, to: Scoreboard.magic)
+    }
+
+    var isOfThisVersion: Bool { word(at: 0) == Scoreboard.magic }
+
+    func recordMaster() { setWord(at: Scoreboard.pidOffset, to: Int64(getpid())) }
+
+    /// Pools keep their index for as long as the file lives: new names go behind the known ones.
+    func write(pools names: [String]) {
+        for name in names where !pools.contains(name) && pools.count < Scoreboard.poolRows {
+            write(
+                name, at: Scoreboard.poolNames + pools.count * Scoreboard.nameBytes,
+                room: Scoreboard.nameBytes)
+        }
+    }
+
+    public var masterPid: Int { Int(word(at: Scoreboard.pidOffset)) }
+    public var startedAt: Int { Int(word(at: Scoreboard.startedOffset)) }
+
+    public var pools: [String] {
+        (0..<Scoreboard.poolRows).map { text(at: Scoreboard.poolNames + $0 * Scoreboard.nameBytes) }
+            .filter { !$0.isEmpty }
+    }
+
+    public var counters: [String] {
+        let count = min(max(0, Int(word(at: Scoreboard.countersOffset))), Scoreboard.mostCounters)
+        return (0..<count).map { text(at: Scoreboard.counterNames + $0 * Scoreboard.nameBytes) }
+    }
+
+    /// One length byte, then the text, cut to what fits. A reader that meets a writer may see a mixture of two texts.
+    func write(_ text: String, at offset: Int, room: Int) {
+        var length = 0
+        for byte in text.utf8.prefix(room - 1) {
+            length += 1
+            base.storeBytes(of: byte, toByteOffset: offset + length, as: UInt8.self)
+        }
+        base.storeBytes(of: UInt8(length), toByteOffset: offset, as: UInt8.self)
+    }
+
+    func text(at offset: Int) -> String {
+        let length = Int(base.load(fromByteOffset: offset, as: UInt8.self))
+        let bytes = UnsafeRawBufferPointer(start: base.advanced(by: offset + 1), count: length)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

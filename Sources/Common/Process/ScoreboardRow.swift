@@ -1,0 +1,142 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// One worker's row. Written by that worker alone; the master clears it after the worker's end.
+public struct ScoreboardRow {
+    public enum Field: Int, CaseIterable, Sendable {
+        case pid, generation, pool, slot, state
+        /// Seconds since 1970.
+        case startedAt
+        /// Totals of this worker.
+        case requests, clientErrors, serverErrors, bytesOut, busyNanoseconds
+        /// Monotonic clock; 0: no request in hand.
+        case requestStartedAt
+        /// Monotonic clock: when the worker last went round its loop.
+        case heartbeatAt
+        case cpuNanoseconds, residentBytes
+        /// Of the newest finished request.
+        case lastDuration
+    }
+
+    public enum State: Int64, Sendable { case starting, idle, busy, stopping }
+
+    static let totals: [Field] = [
+        .requests, .clientErrors, .serverErrors, .bytesOut, .busyNanoseconds,
+    ]
+    private static let textOffset = 128
+    private static let textRoom = 128
+
+    let board: Scoreboard
+    public let index: Int
+    private var offset: Int { Scoreboard.headerBytes + index * Scoreboard.rowBytes }
+
+    public subscript(field: Field) -> Int {
+        get { Int(board.word(at: offset + field.rawValue * 8)) }
+        nonmutating set { board.setWord(at: offset + field.rawValue * 8, to: Int64(newValue)) }
+    }
+
+    public var state: State {
+        get { State(rawValue: Int64(self[.state])) ?? .starting }
+        nonmutating set { self[.state] = Int(newValue.rawValue) }
+    }
+
+    /// Method and path of the request in hand, or of the last one; without the query, which may carry a token.
+    public var request: String {
+        let text = board.text(at: offset + ScoreboardRow.textOffset)
+        return String(
+            String.UnicodeScalarView(
+                text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7f ? "?" : $0 }))
+    }
+
+    private func counterOffset(_ counter: Int) -> Int {
+        precondition(counter >= 0 && counter < Scoreboard.mostCounters)
+        return Scoreboard.headerBytes + Scoreboard.rows * Scoreboard.rowBytes
+            + (index * Scoreboard.mostCounters + counter) * 8
+    }
+
+    /// The program's own numbers, by their place in the names that it gave to `Master`.
+    public func counter(_ counter: Int) -> Int { Int(board.word(at: counterOffset(counter))) }
+    public func set(_ counter: Int, to value: Int) {
+        board.setWord(at: counterOffset(counter), to: Int64(value))
+    }
+    public func add(_ value: Int = 1, to counter: Int) {
+        set(counter, to: self.counter(counter) &+ value)
+    }
+}
+
+// MARK: - What a worker tells
+
+extension ScoreboardRow {
+    public func beginRequest(_ method: String, _ path: String, at now: Nanoseconds = monotonicNow()) {
+        board.write(
+            "\(method) \(path)", at: offset + ScoreboardRow.textOffset, room: ScoreboardRow.textRoom)
+        self[.requestStartedAt] = Int(now)
+        state = .busy
+    }
+
+    public func endRequest(status: Int, bytes: Int, at now: Nanoseconds = monotonicNow()) {
+        let duration = Int(now) - self[.requestStartedAt]
+        self[.lastDuration] = duration
+        self[.busyNanoseconds] += duration
+        self[.requests] += 1
+        self[.bytesOut] += bytes
+        if status >= 500 { self[.serverErrors] += 1 } else if status >= 400 { self[.clientErrors] += 1 }
+        self[.requestStartedAt] = 0
+        state = .idle
+        if Int(now) - self[.heartbeatAt] > 1_000_000_000 { heartbeat(at: now) }
+    }
+
+    /// Says that the loop goes round, with the CPU time and memory used. Two system calls: once a second is enough.
+    public func heartbeat(at now: Nanoseconds = monotonicNow()) {
+        var usage = rusage()
+        getrusage(RUSAGE_SELF.rawValue, &usage)
+        let seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec
+        let microseconds = Int(usage.ru_utime.tv_usec) + Int(usage.ru_stime.tv_usec)
+        self[.cpuNanoseconds] = (seconds * 1_000_000 + microseconds) * 1000
+        self[.residentBytes] = residentBytes()
+        self[.heartbeatAt] = Int(now)
+    }
+}
+
+/// The second number of /proc/self/statm is resident pages.
+private func residentBytes() -> Int {
+    let file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return 0 }
+    defer { close(file) }
+    let text = withUnsafeTemporaryAllocation(byteCount: 128, alignment: 1) { buffer in
+        String(
+            decoding: buffer.prefix(max(0, read(file, buffer.baseAddress, buffer.count))), as: UTF8.self)
+    }
+    let numbers = text.split(separator: " ")
+    return numbers.count > 1 ? (Int(numbers[1]) ?? 0) * Int(getpagesize()) : 0
+}
+
+// MARK: - What the master does with a row
+
+extension ScoreboardRow {
+    /// Before the worker is spawned, so that it is seen from its first moment.
+    func prepare(pool: Int, slot: Int, generation: Int) {
+        clear()
+        self[.pool] = pool
+        self[.slot] = slot
+        self[.generation] = generation
+        self[.startedAt] = time(nil)
+        self[.heartbeatAt] = Int(monotonicNow())
+    }
+
+    func clear() {
+        for field in Field.allCases { self[field] = 0 }
+        for counter in 0..<Scoreboard.mostCounters { set(counter, to: 0) }
+        board.write("", at: offset + ScoreboardRow.textOffset, room: ScoreboardRow.textRoom)
+    }
+
+    /// Adds an ended worker's totals. A counter is a total when its name ends in `_total`, as Prometheus has it;
+    /// others are numbers of now and end with their worker.
+    func absorb(_ worker: ScoreboardRow) {
+        for field in ScoreboardRow.totals { self[field] += worker[field] }
+        for (index, name) in board.counters.enumerated() where name.hasSuffix("_total") {
+            add(worker.counter(index), to: index)
+        }
+    }
+}

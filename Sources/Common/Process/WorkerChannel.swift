@@ -1,0 +1,155 @@
+import CLinux
+@preconcurrency import Glibc
+
+/// What a master says to its worker.
+public enum WorkerMessage: Equatable, Sendable {
+    /// Take nothing new, finish what is in hand, end. Also when the master has died, and on SIGTERM.
+    case quit
+    /// A replacement is starting: this end of a SOCK_SEQPACKET pair leads to it. The receiver closes it.
+    case handover(Int32)
+    /// The replacement died before it was ready: go on. Its end of the pair is closed as well.
+    case handoverCancelled
+    /// The pool has this many workers from now on.
+    case poolSize(Int)
+}
+
+/// A worker's side of its master. See `Master` for how to use it.
+public final class WorkerChannel {
+    public let program: String
+    public let pool: String
+    /// 0 ..< poolSize; no two ready workers of a generation share one.
+    public let slot: Int
+    public let generation: Int
+    /// How many workers the pool had at the start; `WorkerMessage.poolSize` tells of changes.
+    public let poolSize: Int
+    /// Listening sockets in the order of `PoolSpec.listen`, non-blocking: another worker may win the accept.
+    public let listeners: [Int32]
+    /// In a pool with `handover`: the socket to the worker that this one replaces; nil when there is none.
+    public let handover: Int32?
+    public let scoreboard: ScoreboardRow
+    /// Readable when `next()` has something to say.
+    public var fileDescriptor: Int32 { channel.descriptor.number }
+
+    private let channel: Channel
+    /// All rows, for /metrics; this worker writes only its own.
+    public let board: Scoreboard
+    private var toldToQuit = false
+
+    static let channelNumber: Int32 = 3
+    static let boardNumber: Int32 = 4
+    static let firstListener: Int32 = 5
+
+    /// A worker without a master would serve on for ever if it got stuck: the kernel ends it after this.
+    static let orphanSeconds: UInt32 = 30
+
+    /// Reads what the master left in `CHAT_WORKER`, and ties this process to it. Call it first, on the main thread,
+    /// before any library installs signal handlers.
+    public static func fromEnvironment() throws -> WorkerChannel {
+        guard let text = environment("CHAT_WORKER") else {
+            throw OperatorError("\"worker\" is started by \"serve\" and not by hand")
+        }
+        unsetenv("CHAT_WORKER")
+        let facts = Dictionary(
+            text.split(separator: " ").compactMap { entry -> (String, String)? in
+                let parts = entry.split(separator: "=", maxSplits: 1)
+                return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil
+            }, uniquingKeysWith: { first, _ in first })
+        return try WorkerChannel(facts)
+    }
+
+    private init(_ facts: [String: String]) throws {
+        func number(_ key: String) -> Int { facts[key].flatMap { Int($0) } ?? 0 }
+        program = facts["program"] ?? "worker"
+        pool = facts["pool"] ?? ""
+        slot = number("slot")
+        generation = number("generation")
+        poolSize = number("of")
+        listeners = (0..<Int32(number("listen"))).map { WorkerChannel.firstListener + $0 }
+        let last = WorkerChannel.firstListener + Int32(listeners.count)
+        handover = number("handover") == 1 ? last : nil
+        for descriptor in WorkerChannel.channelNumber...last {
+            _ = chat_fcntl_set(descriptor, F_SETFD, FD_CLOEXEC)
+        }
+        channel = Channel(descriptor: Descriptor(WorkerChannel.channelNumber))
+        channel.descriptor.setNonBlocking()
+        board = try Scoreboard(mapping: Descriptor(WorkerChannel.boardNumber), writable: true)
+        scoreboard = board.row(number("board"))
+        scoreboard[.pid] = Int(getpid())
+        _ = chat_prctl_name("\(pool)/\(slot)")
+        try followMaster(pid_t(number("master")))
+    }
+
+    /// SIGTERM when the master dies, rather than SIGKILL: the request in hand is still answered. The closed channel
+    /// says the same to a worker that polls; the signal reaches one that is inside a library's call.
+    private func followMaster(_ master: pid_t) throws {
+        quitDescriptor = channel.descriptor.number
+        masterPid = master
+        var action = sigaction()
+        action.__sigaction_handler.sa_handler = { _ in
+            shutdown(quitDescriptor, Int32(SHUT_RD))
+            if getppid() != masterPid { alarm(WorkerChannel.orphanSeconds) }
+        }
+        action.sa_flags = SA_RESTART
+        sigaction(SIGTERM, &action, nil)
+        // A terminal sends these to the whole group; they are the master's business.
+        for number in [SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGPIPE] {
+            signal(number, SIG_IGN)
+        }
+        _ = chat_prctl_pdeathsig(SIGTERM)
+        // It may have died before the line above.
+        guard getppid() == master else { throw OperatorError("the master is gone") }
+    }
+
+    /// From now on this worker is given work; what it replaces is asked to stop.
+    public func ready() {
+        scoreboard.state = .idle
+        scoreboard.heartbeat()
+        channel.send("ready")
+    }
+
+    /// Asks for a replacement (after so many requests, say): it is started first, then `quit` comes.
+    public func renew(_ reason: String) { channel.send("renew \(reason)") }
+
+    /// The next message, without waiting; nil when there is none. After `quit` there is nothing more to hear but `quit`.
+    public func next() -> WorkerMessage? {
+        if toldToQuit { return .quit }
+        while true {
+            switch channel.receive() {
+            case .nothing: return nil
+            case .closed: return quit()
+            case .message(let text, let descriptor):
+                if let message = parse(text, descriptor) { return message }
+            }
+        }
+    }
+
+    /// For a worker that only wants to know whether to go on.
+    public var mustQuit: Bool {
+        while let message = next() {
+            if message == .quit { return true }
+            if case .handover(let descriptor) = message { close(descriptor) }
+        }
+        return false
+    }
+
+    private func quit() -> WorkerMessage {
+        toldToQuit = true
+        scoreboard.state = .stopping
+        if getppid() != masterPid { alarm(WorkerChannel.orphanSeconds) }
+        return .quit
+    }
+
+    private func parse(_ text: String, _ descriptor: Int32?) -> WorkerMessage? {
+        if text == "handover", let descriptor { return .handover(descriptor) }
+        if let descriptor { close(descriptor) }
+        if text == "quit" { return quit() }
+        if text == "handover-cancelled" { return .handoverCancelled }
+        if text.hasPrefix("pool "), let size = Int(text.dropFirst(5)) { return .poolSize(size) }
+        // A word of a newer master.
+        return nil
+    }
+}
+
+// A signal handler can reach nothing else than globals; both are set once, before the handler is installed.
+nonisolated(unsafe) private var quitDescriptor: Int32 = -1
+nonisolated(unsafe) private var masterPid: pid_t = 0

@@ -1,0 +1,246 @@
+/// Everything that an operator can set, parsed once at start. Names, defaults and meaning stand in README's table.
+public struct Settings: Sendable {
+    public var database: DatabaseSettings
+    public var redisURL: String
+    public var rabbitMQ: RabbitMQSettings
+    public var tokens: TokenSettings
+    public var fcgi: FcgiSettings
+    public var relay: RelaySettings
+    public var worker: WorkerSettings
+    public var rooms: RoomSettings
+    public var storage: StorageSettings
+    /// Folder of unix sockets, control sockets, locks and scoreboards.
+    public var runDirectory: String
+    /// As clients reach the service, without a path; for links.
+    public var publicURL: String
+    /// trace, debug, info, notice, warning, error or critical.
+    public var logLevel: String
+
+    public init(_ source: some SettingsSource) throws(SettingsError) {
+        var values = SettingsReader(source)
+        runDirectory = values.text("RUN_DIR", default: "/run/chat")
+        publicURL = values.text("PUBLIC_URL", default: "http://127.0.0.1:8000")
+        logLevel = values.choice(
+            "LOG_LEVEL", ["trace", "debug", "info", "notice", "warning", "error", "critical"], default: "info")
+        redisURL = values.text("REDIS_URL", default: "redis://127.0.0.1:6379/0")
+        database = DatabaseSettings(&values)
+        rabbitMQ = RabbitMQSettings(&values)
+        tokens = TokenSettings(&values)
+        fcgi = FcgiSettings(&values, runDirectory: runDirectory)
+        relay = RelaySettings(&values, runDirectory: runDirectory)
+        worker = WorkerSettings(&values)
+        rooms = RoomSettings(&values)
+        storage = StorageSettings(&values)
+        if !values.problems.isEmpty { throw SettingsError(problems: values.problems) }
+    }
+}
+
+public struct DatabaseSettings: Sendable {
+    /// A libpq connection string or URI.
+    public var url: String
+    /// For reads that are not after one's own write; the same as `url` when not set.
+    public var readURL: String
+    public var migrationsDirectory: String
+    /// Milliseconds after which PostgreSQL ends a statement.
+    public var statementTimeout: Int
+
+    init(_ values: inout SettingsReader) {
+        url = values.required("DATABASE_URL", "a libpq connection string, such as postgresql://chat@127.0.0.1/chat")
+        readURL = values.text("DATABASE_READ_URL", default: url)
+        migrationsDirectory = values.text("MIGRATIONS_DIR", default: "Migrations")
+        statementTimeout = values.number("DATABASE_STATEMENT_TIMEOUT_MS", default: 10_000, in: 100...600_000)
+    }
+}
+
+public struct RabbitMQSettings: Sendable {
+    /// `amqp://user:password@host:port/vhost`
+    public var url: String
+    public var totalQueues: Int
+    public var hashByUser: Bool
+    public var quorumQueues: Bool
+    /// Stands before every queue's name, so that several installations can share a broker.
+    public var prefix: String
+    /// Commands that may wait in one queue; above, senders are told `busy`.
+    public var maxLength: Int
+
+    init(_ values: inout SettingsReader) {
+        url = values.text("RABBITMQ_URL", default: "amqp://guest:guest@127.0.0.1:5672/")
+        totalQueues = values.number("RABBITMQ_TOTAL_QUEUE", default: 10, in: 1...1000)
+        hashByUser = values.choice("RABBITMQ_HASH_KEY", ["room", "user"], default: "room") == "user"
+        quorumQueues = values.choice("RABBITMQ_QUEUE_TYPE", ["quorum", "classic"], default: "quorum") == "quorum"
+        prefix = values.text("RABBITMQ_PREFIX", default: "chat")
+        maxLength = values.number("RABBITMQ_MAX_LENGTH", default: 100_000, in: 100...10_000_000)
+    }
+
+    public func queueName(_ index: Int) -> String { "\(prefix).queue.\(index)" }
+
+    /// Where messages go that cannot be carried out.
+    public var deadQueueName: String { "\(prefix).dead" }
+
+    /// The queue of a command: its room's, or its sender's with `RABBITMQ_HASH_KEY=user`.
+    public func queueIndex(room: UUID128, actor: UUID128) -> Int {
+        ChatCore.queueIndex(of: hashByUser ? actor : room, queues: totalQueues)
+    }
+}
+
+public struct TokenSettings: Sendable {
+    /// HS256 key; a secret.
+    public var secret: String
+    public var jwksFile: String?
+    public var audience: String?
+    public var issuer: String?
+
+    init(_ values: inout SettingsReader) {
+        jwksFile = values.optional("JWT_JWKS_FILE")
+        audience = values.optional("JWT_AUDIENCE")
+        issuer = values.optional("JWT_ISSUER")
+        secret = values.text("JWT_SECRET", default: "")
+        // RFC 7518, 3.2: a key at least as long as the hash.
+        if secret.utf8.count < 32, !(secret.isEmpty && jwksFile != nil) {
+            values.problem("JWT_SECRET has fewer than 32 bytes; make one with: openssl rand -base64 32")
+        }
+    }
+}
+
+/// One pool of FastCGI workers.
+public struct PoolSettings: Sendable, Equatable {
+    public var name: String
+    /// `unix:/path` or `host:port`.
+    public var listen: String
+    /// Workers at least; and at most, when more than `workers`: then the pool grows while requests wait.
+    public var workers: Int
+    public var maxWorkers: Int
+    /// Seconds that one request may take before its worker is killed.
+    public var timeLimit: Int
+    /// MiB of resident memory after which a worker is replaced; 0: no limit.
+    public var memoryLimit: Int
+    /// Requests after which a worker is replaced; 0: never.
+    public var maxRequests: Int
+
+    init(_ values: inout SettingsReader, name: String, runDirectory: String, workers: Int) {
+        let prefix = "FCGI_\(name.uppercased())_"
+        self.name = name
+        listen = values.text(prefix + "LISTEN", default: "unix:\(runDirectory)/fcgi-\(name).sock")
+        self.workers = values.number(prefix + "WORKERS", default: workers, in: 1...1024)
+        maxWorkers = values.number(prefix + "MAX_WORKERS", default: self.workers, in: 1...1024)
+        timeLimit = values.number(prefix + "TIME_LIMIT", default: name == "uploads" ? 300 : 30, in: 1...86_400)
+        memoryLimit = values.number(prefix + "MEMORY_LIMIT", default: 256, in: 0...65_536)
+        maxRequests = values.number(prefix + "MAX_REQUESTS", default: 0, in: 0...Int(Int32.max))
+    }
+}
+
+public struct FcgiSettings: Sendable {
+    public var pools: [PoolSettings]
+    /// Requests slower than this (milliseconds) go to the slow log; 0: none.
+    public var slowLog: Int
+    /// Milliseconds that a request waits for its command's answer before it says 202 `queued`.
+    public var answerTimeout: Int
+    /// Bytes of a JSON body.
+    public var maxBody: Int
+
+    init(_ values: inout SettingsReader, runDirectory: String) {
+        pools = [("rooms", 2), ("messages", 4), ("uploads", 2), ("account", 1)].map { name, workers in
+            PoolSettings(&values, name: name, runDirectory: runDirectory, workers: workers)
+        }
+        slowLog = values.number("FCGI_SLOW_LOG_MS", default: 1000, in: 0...3_600_000)
+        answerTimeout = values.number("FCGI_ANSWER_TIMEOUT_MS", default: 5000, in: 10...60_000)
+        maxBody = values.number("FCGI_MAX_BODY", default: 65_536, in: 1024...16_777_216)
+    }
+}
+
+public struct RelaySettings: Sendable {
+    /// `unix:/path` or `host:port`; all processes accept from it.
+    public var listen: String
+    public var processes: Int
+    /// Bytes of one message from a client.
+    public var maxFrame: Int
+    /// Origins whose pages may connect; empty: any (the token is what protects), `*` likewise.
+    public var origins: [String]
+    /// Seconds between pings.
+    public var heartbeat: Int
+    /// Seconds without a byte from the client after which its socket is closed.
+    public var idleTimeout: Int
+    public var outboxBytes: Int
+    public var outboxSeconds: Int
+    public var maxConnections: Int
+    public var maxConnectionsPerUser: Int
+    /// Commands a second that one socket may send, and how many at once.
+    public var rate: Int
+    public var burst: Int
+
+    init(_ values: inout SettingsReader, runDirectory: String) {
+        listen = values.text("WS_LISTEN", default: "unix:\(runDirectory)/ws-relay.sock")
+        processes = values.number("WS_PROCESSES", default: 1, in: 1...256)
+        maxFrame = values.number("WS_MAX_FRAME", default: 65_536, in: 1024...16_777_216)
+        origins = values.list("WS_ORIGINS")
+        heartbeat = values.number("WS_HEARTBEAT", default: 30, in: 1...3600)
+        idleTimeout = values.number("WS_IDLE_SECONDS", default: 90, in: 2...86_400)
+        outboxBytes = values.number("WS_OUTBOX_BYTES", default: 1_048_576, in: 65_536...1_073_741_824)
+        outboxSeconds = values.number("WS_OUTBOX_SECONDS", default: 30, in: 1...3600)
+        maxConnections = values.number("WS_MAX_CONNECTIONS", default: 18_000, in: 1...1_000_000)
+        maxConnectionsPerUser = values.number("WS_MAX_CONNECTIONS_PER_USER", default: 20, in: 1...10_000)
+        rate = values.number("WS_RATE", default: 200, in: 1...1_000_000)
+        burst = values.number("WS_BURST", default: 1000, in: 1...1_000_000)
+    }
+}
+
+public struct WorkerSettings: Sendable {
+    public var processes: Int
+    /// Commands in one batch, one transaction.
+    public var batch: Int
+    /// Deliveries that may wait unacknowledged in one worker, a queue.
+    public var prefetch: Int
+    /// Entries and seconds that a room's log in Redis keeps.
+    public var logLength: Int
+    public var logSeconds: Int
+
+    init(_ values: inout SettingsReader) {
+        processes = values.number("WORKER_PROCESSES", default: 2, in: 1...256)
+        batch = values.number("WORKER_BATCH", default: 256, in: 1...4096)
+        prefetch = values.number("WORKER_PREFETCH", default: 128, in: 1...4096)
+        logLength = values.number("ROOM_LOG_LENGTH", default: 1000, in: 10...1_000_000)
+        logSeconds = values.number("ROOM_LOG_SECONDS", default: 3600, in: 10...604_800)
+    }
+}
+
+public struct RoomSettings: Sendable {
+    public var groupLimit: Int
+    public var channelLimit: Int
+    /// Seconds after sending during which the sender may edit.
+    public var editSeconds: Int
+
+    init(_ values: inout SettingsReader) {
+        groupLimit = values.number("ROOM_GROUP_LIMIT", default: 50, in: 2...100_000)
+        channelLimit = values.number("ROOM_CHANNEL_LIMIT", default: 100, in: 2...100_000)
+        editSeconds = values.number("MESSAGE_EDIT_SECONDS", default: 86_400, in: 0...Int(Int32.max))
+    }
+
+    /// Members that a room of this type may have when it sets no limit of its own.
+    public func limit(of type: RoomType) -> Int {
+        switch type {
+        case .privateRoom: 2
+        case .group: groupLimit
+        case .channel: channelLimit
+        }
+    }
+}
+
+public struct StorageSettings: Sendable {
+    public var endpoint: String
+    /// Both secrets.
+    public var accessKey: String
+    public var secretKey: String
+    public var bucket: String
+    public var region: String
+    /// Bytes of one file.
+    public var maxUpload: Int
+
+    init(_ values: inout SettingsReader) {
+        endpoint = values.text("S3_ENDPOINT", default: "")
+        accessKey = values.text("S3_ACCESS_KEY", default: "")
+        secretKey = values.text("S3_SECRET_KEY", default: "")
+        bucket = values.text("S3_BUCKET_NAME", default: "chat")
+        region = values.text("S3_REGION", default: "us-east-1")
+        maxUpload = values.number("S3_MAX_UPLOAD_SIZE", default: 20 * 1024 * 1024, in: 1...5_368_709_120)
+    }
+}

@@ -1,0 +1,99 @@
+import Configuration
+import SystemPackage
+
+/// Where settings come from: a name in, its text out.
+public protocol SettingsSource {
+    func value(_ name: String) -> String?
+}
+
+/// All that is wrong with the settings, a sentence each.
+public struct SettingsError: Error, CustomStringConvertible {
+    public let problems: [String]
+
+    public init(problems: [String]) { self.problems = problems }
+
+    public var description: String { problems.joined(separator: "\n") }
+}
+
+/// The process environment, then a `.env` file.
+public struct EnvironmentSettings: SettingsSource {
+    private let environment: EnvironmentVariablesProvider
+    private let file: EnvironmentVariablesProvider?
+
+    /// - Parameter file: path of a `.env` file; nil: the environment alone.
+    public init(file path: String?) throws(SettingsError) {
+        environment = EnvironmentVariablesProvider()
+        guard let path else {
+            file = nil
+            return
+        }
+        do {
+            file = try waitFor { try await EnvironmentVariablesProvider(environmentFilePath: FilePath(path)) }
+        } catch {
+            throw SettingsError(problems: ["the settings file \(path) cannot be read: \(error)"])
+        }
+    }
+
+    public func value(_ name: String) -> String? {
+        if let value = try? environment.environmentValue(forName: name) { return value }
+        return try? file?.environmentValue(forName: name)
+    }
+}
+
+/// Runs asynchronous work of a library to its end on the calling thread. Only for processes that do not fork: after an
+/// await in a parent, a forked child's own never resumes (ours are spawned).
+public func waitFor<T: Sendable>(_ work: @escaping @Sendable () async throws -> T) throws -> T {
+    let done = Blocking<Result<T, any Error>>()
+    Task.detached {
+        do { done.set(.success(try await work())) } catch { done.set(.failure(error)) }
+    }
+    return try done.wait().get()
+}
+
+/// Collects the problems instead of ending at the first: an operator corrects them in one go.
+struct SettingsReader {
+    private let source: any SettingsSource
+    private(set) var problems: [String] = []
+
+    init(_ source: some SettingsSource) { self.source = source }
+
+    mutating func problem(_ text: String) { problems.append(text) }
+
+    /// An empty value counts as absent, as `.env.example` files leave them.
+    func optional(_ name: String) -> String? {
+        guard let value = source.value(name), !value.isEmpty else { return nil }
+        return value
+    }
+
+    func text(_ name: String, default fallback: String) -> String { optional(name) ?? fallback }
+
+    mutating func required(_ name: String, _ what: String) -> String {
+        if let value = optional(name) { return value }
+        problems.append("\(name) is not set: it takes \(what)")
+        return ""
+    }
+
+    mutating func number(_ name: String, default fallback: Int, in range: ClosedRange<Int>) -> Int {
+        guard let text = optional(name) else { return fallback }
+        guard let number = Int(text), range.contains(number) else {
+            problems.append("\(name)=\(text) is not a whole number from \(range.lowerBound) to \(range.upperBound)")
+            return fallback
+        }
+        return number
+    }
+
+    mutating func choice(_ name: String, _ choices: [String], default fallback: String) -> String {
+        guard let text = optional(name) else { return fallback }
+        guard choices.contains(text) else {
+            problems.append("\(name)=\(text) is not one of: \(choices.joined(separator: ", "))")
+            return fallback
+        }
+        return text
+    }
+
+    func list(_ name: String) -> [String] {
+        (optional(name) ?? "").split(separator: ",").map { part in
+            String(part.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+        }
+    }
+}

@@ -1,0 +1,92 @@
+extension RoomBatch {
+    /// The sender alone, within the settable time; what it was before is kept.
+    mutating func editMessage(_ id: UUID128, content: String, _ command: Command) throws(Refusal) -> CommandOutcome {
+        _ = try member(command)
+        var message = try message(id, command)
+        guard message.deletedAt == nil else { throw Refusal(.gone, "the message was deleted") }
+        guard message.senderID == command.actor, message.messageType != .system else {
+            throw Refusal(.forbidden, "only its sender may edit a message")
+        }
+        guard message.contentType == .text else { throw Refusal(.forbidden, "only a text can be edited") }
+        guard now - message.createdAt <= Int64(limits.editSeconds) * 1000 else {
+            throw Refusal(.forbidden, "the time for editing is over")
+        }
+        guard message.content != content else { return answered(unchanged(message), command, inFrame: false) }
+        let before = message.content
+        message.content = content
+        message.editedAt = now
+        let outcome = update(&message, command)
+        keep(edit: Edit(message: id, changeSeq: message.changeSeq, before: before, at: now))
+        return outcome
+    }
+
+    /// The sender, or ADMIN and OWNER. Its place stays, its content is gone.
+    mutating func deleteMessage(_ id: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
+        let actor = try member(command)
+        var message = try message(id, command)
+        guard message.deletedAt == nil else { return answered(unchanged(message), command, inFrame: false) }
+        guard message.senderID == command.actor || actor.role >= .admin, message.messageType != .system else {
+            throw Refusal(.forbidden, "only its sender, an ADMIN or the OWNER may delete a message")
+        }
+        let wasHidden = message.status == .uploading
+        message.content = ""
+        message.file = nil
+        message.reactions = []
+        message.status = .deleted
+        message.deletedAt = now
+        wipeLog(of: command.room)
+        return update(&message, command, onlyUser: wasHidden ? message.senderID : nil)
+    }
+
+    /// One reaction per user and emoji; again or already gone changes nothing.
+    mutating func react(
+        to id: UUID128, with emoji: String, remove: Bool, _ command: Command
+    ) throws(Refusal) -> CommandOutcome {
+        _ = try member(command)
+        var message = try message(id, command)
+        guard message.deletedAt == nil else { throw Refusal(.gone, "the message was deleted") }
+        let place = message.reactions.firstIndex { $0.emoji == emoji }
+        let has = place.map { message.reactions[$0].users.contains(command.actor) } ?? false
+        guard has == remove else { return answered(unchanged(message), command, inFrame: false) }
+        if remove, let place {
+            message.reactions[place].users.removeAll { $0 == command.actor }
+            if message.reactions[place].users.isEmpty { message.reactions.remove(at: place) }
+        } else if let place {
+            message.reactions[place].users.append(command.actor)
+        } else {
+            guard message.reactions.count < Self.reactionsPerMessage else {
+                throw Refusal(.conflict, "the message has \(Self.reactionsPerMessage) different reactions")
+            }
+            message.reactions.append(Reaction(emoji: emoji, users: [command.actor]))
+        }
+        return update(&message, command)
+    }
+
+    /// Different emoji on one message; bounds the row.
+    private static let reactionsPerMessage = 50
+
+    /// The file is complete: from now on the message is everybody's.
+    mutating func completeFile(_ id: UUID128, file: FileInfo, _ command: Command) throws(Refusal) -> CommandOutcome {
+        var message = try message(id, command)
+        guard message.senderID == command.actor else { throw .messageNotFound }
+        guard message.deletedAt == nil else { throw Refusal(.gone, "the message was deleted") }
+        guard message.status == .uploading else { return answered(unchanged(message), command, inFrame: false) }
+        message.file = file
+        message.status = .sent
+        return update(&message, command, kind: .newMessage)
+    }
+
+    private func unchanged(_ message: Message) -> FrameBody { FrameBody { message.write(to: &$0) } }
+
+    private mutating func update(
+        _ message: inout Message, _ command: Command, kind: FrameKind = .messageUpdated, onlyUser: UUID128? = nil
+    ) -> CommandOutcome {
+        message.changeSeq = nextSeq(message.roomID)
+        change(message: message)
+        let frame = RoomFrame(
+            seq: UInt64(message.changeSeq), kind: kind, origin: origin(command), sign: command.sign,
+            onlyUser: onlyUser, body: message.body(at: message.changeSeq))
+        record(frame, of: command, message: message.id)
+        return answered(frame.body, command, inFrame: true)
+    }
+}

@@ -1,0 +1,58 @@
+extension RoomBatch {
+    /// A PRIVATE room that is there already is the answer, as is the room that the same key has made before.
+    mutating func createRoom(_ draft: RoomDraft, _ command: Command) throws(Refusal) -> CommandOutcome {
+        if let sign = command.sign, let earlier = roomsBySign[SignKey(command.actor, sign)], let room = rooms[earlier] {
+            return answered(view(of: room, for: command.actor), command, inFrame: false)
+        }
+        if let room = rooms[command.room] {
+            guard members[MemberKey(room.id, command.actor)]?.isActive == true else { throw .notAMember }
+            announce(room)
+            return answered(view(of: room, for: command.actor), command, inFrame: false)
+        }
+        let limit = min(draft.memberLimit ?? .max, limits.limit(of: draft.type))
+        guard draft.members.count + 1 <= limit else {
+            throw Refusal(.roomFull, "a \(draft.type.name) room has at most \(limit) members", field: "Members")
+        }
+        if draft.type == .privateRoom, let other = draft.members.first { try refuseBlocked(command.actor, other) }
+        makeRoom(draft, id: command.room, owner: command.actor, sign: command.sign)
+        remember(roomSign: command.sign, of: command)
+        return answered(view(of: rooms[command.room]!, for: command.actor), command, inFrame: false)
+    }
+
+    mutating func makeRoom(_ draft: RoomDraft, id: UUID128, owner: UUID128, sign: String?) {
+        let users = [owner] + draft.members.filter { $0 != owner }
+        let room = Room(
+            id: id, type: draft.type, name: draft.name, description: draft.description, avatar: draft.avatar,
+            ownerID: owner, memberCount: users.count, memberLimit: draft.memberLimit, lastActivityAt: now,
+            createdAt: now, createdSign: sign)
+        add(room: room)
+        for user in users {
+            // In a PRIVATE room nobody is above the other.
+            let role: Role = user == owner && draft.type != .privateRoom ? .owner : .member
+            put(member: Member(roomID: id, userID: user, role: role, joinedAt: now))
+        }
+        announce(room)
+    }
+
+    /// Tells each member of a new room. Creation is the order's zeroth place: it goes to the members themselves, whose
+    /// relays do not follow the room yet.
+    mutating func announce(_ room: Room) {
+        for (key, member) in members.sorted(by: { $0.key.user < $1.key.user })
+        where key.room == room.id && member.isActive {
+            let view = RoomView(room: room, unread: member.unread(in: room), role: member.role)
+            let update = RoomUpdate(roomID: room.id, change: .created, room: view, seq: 0)
+            tell(
+                user: key.user,
+                .joined(
+                    room: room.id, seq: 0,
+                    created: FrameBody(room: room.id, seq: 0) { update.write(to: &$0) }))
+        }
+    }
+
+    func view(of room: Room, for user: UUID128) -> FrameBody {
+        let member = members[MemberKey(room.id, user)]
+        let view = RoomView(
+            room: room, unread: member?.unread(in: room) ?? 0, role: member?.role, mutedUntil: member?.mutedUntil)
+        return FrameBody { view.write(to: &$0) }
+    }
+}

@@ -1,0 +1,296 @@
+/// The part of the store that a batch of commands needs, what they change in it, and what the rooms are told.
+///
+/// Pure: the writer loads it, lets each command act on it in order, and stores what changed in one transaction.
+public struct RoomBatch: Sendable {
+    public struct MemberKey: Hashable, Sendable {
+        public var room: UUID128
+        public var user: UUID128
+
+        public init(_ room: UUID128, _ user: UUID128) {
+            self.room = room
+            self.user = user
+        }
+    }
+
+    public struct SignKey: Hashable, Sendable {
+        public var sender: UUID128
+        public var sign: String
+
+        public init(_ sender: UUID128, _ sign: String) {
+            self.sender = sender
+            self.sign = sign
+        }
+    }
+
+    public struct Block: Hashable, Sendable {
+        public var blocker: UUID128
+        public var blocked: UUID128
+
+        public init(blocker: UUID128, blocked: UUID128) {
+            self.blocker = blocker
+            self.blocked = blocked
+        }
+    }
+
+    /// A message and the user who wants to forward it.
+    public struct ReadKey: Hashable, Sendable {
+        public var message: UUID128
+        public var user: UUID128
+
+        public init(_ message: UUID128, _ user: UUID128) {
+            self.message = message
+            self.user = user
+        }
+    }
+
+    /// A change of a room's order that is not a new message.
+    public struct Event: Sendable, Equatable {
+        public var room: UUID128
+        public var commandID: UUID128
+        public var actor: UUID128
+        public var at: Int64
+        public var frame: RoomFrame
+        /// For `message_updated`: told again from the message, which may have changed since.
+        public var message: UUID128?
+    }
+
+    /// Users' messages in (the member's stored last seen Seq, a given Seq].
+    public struct SeenCount: Sendable, Equatable {
+        public var all: Int64
+        public var own: Int64
+
+        public init(all: Int64, own: Int64) {
+            self.all = all
+            self.own = own
+        }
+    }
+
+    public struct Edit: Sendable, Equatable {
+        public var message: UUID128
+        public var changeSeq: Int64
+        public var before: String
+        public var at: Int64
+    }
+
+    // MARK: As loaded
+
+    public var rooms: [UUID128: Room] = [:]
+    public var members: [MemberKey: Member] = [:]
+    public var messages: [UUID128: Message] = [:]
+    public var messagesBySign: [SignKey: Message] = [:]
+    public var roomsBySign: [SignKey: UUID128] = [:]
+    /// Messages that a command forwards and its actor may read.
+    public var readable: Set<ReadKey> = []
+    /// Frames of commands that were carried out before, by command id.
+    public var done: [UUID128: [RoomFrame]] = [:]
+    public var blocks: Set<Block> = []
+    /// By command id.
+    public var seenCounts: [UUID128: SeenCount] = [:]
+    /// Members as they were stored, or as they joined in this batch: where counting for a seen mark begins.
+    private var baselines: [MemberKey: Member] = [:]
+    private var joinedHere: Set<MemberKey> = []
+
+    // MARK: As changed
+
+    public private(set) var newRooms: [UUID128] = []
+    public private(set) var changedRooms: Set<UUID128> = []
+    public private(set) var changedMembers: Set<MemberKey> = []
+    public private(set) var newMessages: [UUID128] = []
+    public private(set) var changedMessages: Set<UUID128> = []
+    public private(set) var events: [Event] = []
+    public private(set) var edits: [Edit] = []
+    public private(set) var wiped: Set<UUID128> = []
+
+    // MARK: As told
+
+    /// Frames of each room, in order.
+    public private(set) var frames: [UUID128: [RoomFrame]] = [:]
+    public private(set) var userEvents: [(user: UUID128, event: UserEvent)] = []
+
+    let limits: RoomSettings
+    let now: Int64
+
+    /// - Parameter now: Unix milliseconds; the one time stamp of everything in the batch.
+    public init(limits: RoomSettings, now: Int64) {
+        self.limits = limits
+        self.now = now
+    }
+
+    /// Call once after loading, before the first command.
+    public mutating func begin() { baselines = members }
+
+    public var isUnchanged: Bool {
+        newRooms.isEmpty && changedRooms.isEmpty && changedMembers.isEmpty && newMessages.isEmpty
+            && changedMessages.isEmpty && events.isEmpty
+    }
+
+    // MARK: Reading
+
+    func room(_ id: UUID128) throws(Refusal) -> Room {
+        guard let room = rooms[id], room.deletedAt == nil else { throw .notAMember }
+        return room
+    }
+
+    func member(_ command: Command) throws(Refusal) -> Member {
+        _ = try room(command.room)
+        guard let member = members[MemberKey(command.room, command.actor)] else { throw .notAMember }
+        guard member.bannedAt == nil else { throw Refusal(.banned, "you are banned from this room") }
+        guard member.leftAt == nil else { throw .notAMember }
+        return member
+    }
+
+    /// A message of the command's room, as the actor may see it.
+    func message(_ id: UUID128, _ command: Command) throws(Refusal) -> Message {
+        guard let message = messages[id], message.roomID == command.room,
+            message.status != .uploading || message.senderID == command.actor
+        else { throw .messageNotFound }
+        return message
+    }
+
+    /// Whether either of two users has blocked the other.
+    func areBlocked(_ one: UUID128, _ other: UUID128) -> Bool {
+        blocks.contains(Block(blocker: one, blocked: other)) || blocks.contains(Block(blocker: other, blocked: one))
+    }
+
+    func baseline(_ key: MemberKey) -> (member: Member, isStored: Bool)? {
+        baselines[key].map { ($0, !joinedHere.contains(key)) }
+    }
+
+    // MARK: Changing
+
+    /// The room's next place in the order.
+    mutating func nextSeq(_ room: UUID128) -> Int64 {
+        rooms[room]!.lastSeq += 1
+        changedRooms.insert(room)
+        return rooms[room]!.lastSeq
+    }
+
+    mutating func add(room: Room) {
+        rooms[room.id] = room
+        newRooms.append(room.id)
+    }
+
+    mutating func change(room id: UUID128, _ body: (inout Room) -> Void) {
+        body(&rooms[id]!)
+        changedRooms.insert(id)
+    }
+
+    /// Someone who is in the room from now on, or (banned before ever joining) kept out of it.
+    mutating func put(member: Member) {
+        let key = MemberKey(member.roomID, member.userID)
+        members[key] = member
+        changedMembers.insert(key)
+        baselines[key] = member
+        joinedHere.insert(key)
+    }
+
+    mutating func change(member key: MemberKey, _ body: (inout Member) -> Void) {
+        body(&members[key]!)
+        changedMembers.insert(key)
+    }
+
+    mutating func add(message: Message) {
+        messages[message.id] = message
+        if let sign = message.sign { messagesBySign[SignKey(message.senderID, sign)] = message }
+        newMessages.append(message.id)
+    }
+
+    mutating func change(message: Message) {
+        messages[message.id] = message
+        if let sign = message.sign { messagesBySign[SignKey(message.senderID, sign)] = message }
+        changedMessages.insert(message.id)
+    }
+
+    mutating func keep(edit: Edit) { edits.append(edit) }
+
+    /// The room's log in Redis holds content that must be gone.
+    mutating func wipeLog(of room: UUID128) { wiped.insert(room) }
+
+    mutating func remember(roomSign sign: String?, of command: Command) {
+        if let sign { roomsBySign[SignKey(command.actor, sign)] = command.room }
+    }
+
+    // MARK: Telling
+
+    mutating func tell(_ room: UUID128, _ frame: RoomFrame) { frames[room, default: []].append(frame) }
+
+    mutating func tell(user: UUID128, _ event: UserEvent) { userEvents.append((user, event)) }
+
+    /// Tells the room and keeps the frame, so that it can be told again.
+    mutating func record(_ frame: RoomFrame, of command: Command, message: UUID128? = nil) {
+        events.append(
+            Event(
+                room: command.room, commandID: command.id, actor: command.actor, at: now, frame: frame,
+                message: message))
+        tell(command.room, frame)
+    }
+}
+
+/// What became of one command.
+public struct CommandOutcome: Sendable, Equatable {
+    public var command: Command
+    /// What its sender is answered.
+    public var answer: FrameBody
+    /// A frame of the room's order carries the answer to the socket that asked; otherwise `relay:{id}` does.
+    public var isInFrame: Bool
+    /// The refusal's code, for counting.
+    public var refusal: ErrorCode?
+
+    public init(command: Command, answer: FrameBody, isInFrame: Bool, refusal: ErrorCode? = nil) {
+        self.command = command
+        self.answer = answer
+        self.isInFrame = isInFrame
+        self.refusal = refusal
+    }
+}
+
+extension RoomBatch {
+    /// Carries out one command. A refusal changes nothing.
+    public mutating func carryOut(_ command: Command) -> CommandOutcome {
+        do throws(Refusal) {
+            if let frames = done[command.id], let last = frames.first {
+                return repeated(frames, answer: last.body, command)
+            }
+            switch command.action {
+            case .send(let draft, let receiver): return try sendMessage(draft, receiver: receiver, command)
+            case .seen(let seq): return try markSeen(upTo: seq, command)
+            case .edit(let message, let content): return try editMessage(message, content: content, command)
+            case .delete(let message): return try deleteMessage(message, command)
+            case .react(let message, let reaction, let remove):
+                return try react(to: message, with: reaction, remove: remove, command)
+            case .createRoom(let draft): return try createRoom(draft, command)
+            case .updateRoom(let patch): return try updateRoom(patch, command)
+            case .deleteRoom: return try deleteRoom(command)
+            case .addMembers(let users): return try addMembers(users, command)
+            case .removeMember(let user): return try removeMember(user, command)
+            case .setRole(let user, let role): return try setRole(role, of: user, command)
+            case .mute(let user, let until): return try mute(user, until: until, command)
+            case .ban(let user, let banned): return try ban(user, banned, command)
+            case .completeFile(let message, let file): return try completeFile(message, file: file, command)
+            }
+        } catch {
+            return CommandOutcome(command: command, answer: FrameBody(error), isInFrame: false, refusal: error.code)
+        }
+    }
+
+    /// A command met again: its frames are told again (relays drop what they had), and so is its answer.
+    mutating func repeated(_ frames: [RoomFrame], answer: FrameBody, _ command: Command) -> CommandOutcome {
+        for var frame in frames {
+            if let first = frames.first, first.seq == frame.seq {
+                frame.origin = origin(command)
+                frame.sign = command.sign
+            }
+            tell(command.room, frame)
+        }
+        return CommandOutcome(command: command, answer: answer, isInFrame: true)
+    }
+
+    func origin(_ command: Command) -> SocketAddress? {
+        guard case .socket(let address) = command.origin else { return nil }
+        return address
+    }
+
+    func answered(_ body: FrameBody, _ command: Command, inFrame: Bool) -> CommandOutcome {
+        CommandOutcome(command: command, answer: body, isInFrame: inFrame)
+    }
+}

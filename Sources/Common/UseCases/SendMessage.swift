@@ -1,0 +1,116 @@
+extension RoomBatch {
+    mutating func sendMessage(
+        _ draft: MessageDraft, receiver: UUID128?, _ command: Command
+    ) throws(Refusal) -> CommandOutcome {
+        if let outcome = alreadySent(command) { return outcome }
+        if let receiver { try openPrivateRoom(with: receiver, command) }
+        let sender = try member(command)
+        try mayPost(sender, command)
+        var message = Message(
+            id: command.id, roomID: command.room, senderID: command.actor, seq: 0, changeSeq: 0,
+            content: draft.content, contentType: draft.contentType, messageType: draft.messageType,
+            parentMessageID: draft.parent, sign: command.sign,
+            status: draft.contentType == .text ? .sent : .uploading, createdAt: now)
+        try attachParent(to: &message, draft, command)
+        store(&message)
+        let frame = RoomFrame(
+            seq: UInt64(message.seq), kind: .newMessage, origin: origin(command), sign: command.sign,
+            onlyUser: message.status == .uploading ? message.senderID : nil, body: message.body(at: message.seq))
+        tell(command.room, frame)
+        return answered(frame.body, command, inFrame: true)
+    }
+
+    /// The same command again, or another with a Sign that this sender has used.
+    private mutating func alreadySent(_ command: Command) -> CommandOutcome? {
+        if let message = messages[command.id], message.senderID == command.actor {
+            if let room = rooms[command.room], room.type == .privateRoom, message.seq == 1 { announce(room) }
+            let frame = RoomFrame(
+                seq: UInt64(message.seq), kind: .newMessage,
+                onlyUser: message.status == .uploading ? message.senderID : nil, body: message.body(at: message.seq))
+            return repeated([frame], answer: frame.body, command)
+        }
+        guard let sign = command.sign, let message = messagesBySign[SignKey(command.actor, sign)] else { return nil }
+        return answered(message.body(at: message.seq), command, inFrame: false)
+    }
+
+    /// The first message of a pair makes their room. Both may do so at the same moment: the room's id is the same, so
+    /// is its queue, and here one comes after the other.
+    private mutating func openPrivateRoom(with receiver: UUID128, _ command: Command) throws(Refusal) {
+        guard rooms[command.room] == nil else { return }
+        guard privateRoomID(command.actor, receiver) == command.room else {
+            throw .invalid("ReceiverID", "is not the other user of this room")
+        }
+        try refuseBlocked(command.actor, receiver)
+        makeRoom(
+            RoomDraft(type: .privateRoom, members: [receiver]), id: command.room, owner: command.actor, sign: nil)
+    }
+
+    func refuseBlocked(_ one: UUID128, _ other: UUID128) throws(Refusal) {
+        guard !areBlocked(one, other) else { throw Refusal(.blocked, "one of you has blocked the other") }
+    }
+
+    private func mayPost(_ sender: Member, _ command: Command) throws(Refusal) {
+        let room = try room(command.room)
+        if let until = sender.mutedUntil, until > now {
+            throw Refusal(.muted, "you are muted in this room", retryAfter: Int((until - now) / 1000) + 1)
+        }
+        switch room.type {
+        case .group: return
+        case .channel:
+            guard sender.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN post to a CHANNEL") }
+        case .privateRoom:
+            guard !blocks.isEmpty else { return }
+            // Both members of a PRIVATE room are always loaded.
+            for key in members.keys where key.room == room.id && key.user != sender.userID {
+                try refuseBlocked(sender.userID, key.user)
+            }
+        }
+    }
+
+    private func attachParent(
+        to message: inout Message, _ draft: MessageDraft, _ command: Command
+    ) throws(Refusal) {
+        guard let id = draft.parent else { return }
+        guard let parent = messages[id], parent.deletedAt == nil, parent.status != .uploading else {
+            throw Refusal(.messageNotFound, "there is no such parent message that you may see", field: "ParentMessageID")
+        }
+        guard draft.messageType == .forwarded else {
+            guard parent.roomID == command.room else {
+                throw Refusal(
+                    .messageNotFound, "there is no such parent message in this room", field: "ParentMessageID")
+            }
+            return
+        }
+        guard readable.contains(ReadKey(id, command.actor)) else {
+            throw Refusal(.messageNotFound, "there is no such parent message that you may see", field: "ParentMessageID")
+        }
+        message.content = parent.content
+        message.contentType = parent.contentType
+        message.file = parent.file
+        message.status = .sent
+        message.forwardedFrom = parent.forwardedFrom ?? parent.id
+    }
+
+    /// Gives the message its place, and counts it.
+    mutating func store(_ message: inout Message) {
+        message.seq = nextSeq(message.roomID)
+        message.changeSeq = message.seq
+        let seq = message.seq
+        let counts = message.messageType != .system
+        let now = now
+        change(room: message.roomID) { room in
+            room.lastMessageSeq = seq
+            room.lastActivityAt = now
+            if counts { room.messageCount += 1 }
+        }
+        if counts { change(member: MemberKey(message.roomID, message.senderID)) { $0.sentCount += 1 } }
+        add(message: message)
+    }
+}
+
+extension Message {
+    /// The frame's fields, at the room's Seq `seq` (the message's own, or that of its change).
+    public func body(at seq: Int64) -> FrameBody {
+        FrameBody(room: roomID, seq: seq, reserving: 640 + content.utf8.count) { write(to: &$0) }
+    }
+}

@@ -1,0 +1,90 @@
+/// What a client may ask for over a socket; REST builds the same values from its bodies.
+public enum ChatRequest: Sendable, Equatable {
+    case message(room: UUID128?, receiver: UUID128?, draft: MessageDraft)
+    case seen(room: UUID128, seq: Int64?)
+    case typing(room: UUID128)
+    case edit(message: UUID128, content: String)
+    case delete(message: UUID128)
+    case react(message: UUID128, reaction: String, remove: Bool)
+    case resume([ResumePoint])
+    case auth(token: String)
+    case ping
+}
+
+/// Where a client's copy of a room ends.
+public struct ResumePoint: Sendable, Equatable {
+    public var room: UUID128
+    public var seq: Int64
+
+    public init(room: UUID128, seq: Int64) {
+        self.room = room
+        self.seq = seq
+    }
+}
+
+/// The limits of what a client may write; the protocol fixes them.
+public enum RequestLimit {
+    /// Bytes of `Content`.
+    public static let content = 16 * 1024
+    /// Bytes of `Sign` and `Idempotency-Key`.
+    public static let sign = 64
+    /// Bytes of a file's name: what file systems and S3 consoles take.
+    public static let fileName = 255
+    /// Bytes of a reaction: the longest emoji sequences in use have 35.
+    public static let reaction = 64
+    public static let roomName = 128
+    public static let roomDescription = 1024
+    public static let avatar = 1024
+    /// Rooms in one `resume`.
+    public static let resumeRooms = 1000
+}
+
+extension ChatRequest {
+    /// Reads a client's map. `sign` is filled as soon as it is known, so that a refusal can repeat it.
+    public static func parse(_ value: WireValue, sign: inout String?) throws(Refusal) -> ChatRequest {
+        guard case .map = value else { throw Refusal(.malformed, "a frame is a map with a Type") }
+        let fields = RequestFields(value)
+        sign = try fields.sign()
+        guard let type = try fields.text("Type") else { throw .invalid("Type", "is missing") }
+        switch type {
+        case "message":
+            let room = try fields.uuid("RoomID")
+            let receiver = try fields.uuid("ReceiverID")
+            guard room != nil || receiver != nil else { throw .invalid("RoomID", "or ReceiverID is missing") }
+            return .message(room: room, receiver: receiver, draft: try MessageDraft(fields))
+        case "seen": return .seen(room: try fields.required("RoomID"), seq: try fields.seq("Seq"))
+        case "typing": return .typing(room: try fields.required("RoomID"))
+        case "edit":
+            return .edit(message: try fields.required("MessageID"), content: try fields.content(of: .text))
+        case "delete": return .delete(message: try fields.required("MessageID"))
+        case "react":
+            return .react(
+                message: try fields.required("MessageID"), reaction: try fields.reaction(),
+                remove: try fields.flag("Remove"))
+        case "resume": return .resume(try fields.resumePoints())
+        case "auth":
+            guard let token = try fields.text("Token") else { throw .invalid("Token", "is missing") }
+            return .auth(token: token)
+        case "ping": return .ping
+        default: throw Refusal(.unknownType, "there is no request of this Type", field: "Type")
+        }
+    }
+}
+
+extension MessageDraft {
+    public init(_ fields: RequestFields) throws(Refusal) {
+        contentType = try fields.name("ContentType", ContentType.init(name:), "is not text, image, video, audio or file")
+            ?? .text
+        messageType = try fields.name("MessageType", MessageType.init(name:), "is not direct, replied or forwarded")
+            ?? .direct
+        guard messageType != .system else { throw .invalid("MessageType", "system is the room's own") }
+        parent = try fields.uuid("ParentMessageID")
+        guard (parent != nil) == (messageType != .direct) else {
+            throw .invalid(
+                "ParentMessageID",
+                parent == nil ? "is missing: a \(messageType.name) message has one" : "goes with replied or forwarded")
+        }
+        // What is forwarded brings its own content.
+        content = messageType == .forwarded && fields.isAbsent("Content") ? "" : try fields.content(of: contentType)
+    }
+}

@@ -1,0 +1,105 @@
+/// One change of a room on its way to the members' sockets.
+public struct RoomFrame: Sendable, Equatable {
+    /// Its place in the room's order; 0 for frames outside of it (typing), which are never stored.
+    public var seq: UInt64
+    public var kind: FrameKind
+    /// The socket that asked for the change: its relay turns this very frame into the `response`.
+    public var origin: SocketAddress?
+    /// The `Sign` of the request, for that response.
+    public var sign: String?
+    /// Set where one user alone may see the frame (a file that is still uploading); the others' order passes over it.
+    public var onlyUser: UUID128?
+    /// Who is a member from this frame on (they get it), and who was until it (they get it too, and nothing later).
+    public var joined: [UUID128]
+    public var left: [UUID128]
+    public var body: FrameBody
+
+    public init(
+        seq: UInt64, kind: FrameKind, origin: SocketAddress? = nil, sign: String? = nil, onlyUser: UUID128? = nil,
+        joined: [UUID128] = [], left: [UUID128] = [], body: FrameBody
+    ) {
+        self.seq = seq
+        self.kind = kind
+        self.origin = origin
+        self.sign = sign
+        self.onlyUser = onlyUser
+        self.joined = joined
+        self.left = left
+        self.body = body
+    }
+}
+
+/// A socket among all relays: neither number is ever used again.
+public struct SocketAddress: Sendable, Hashable {
+    public var relay: UInt64
+    public var socket: UInt64
+
+    public init(relay: UInt64, socket: UInt64) {
+        self.relay = relay
+        self.socket = socket
+    }
+}
+
+/// What `room:{id}` carries and what the room's log holds: one or more frames of one room, in order.
+///
+/// A batch is published and logged as one chunk a room: one command to Redis instead of one a frame. The log's entry
+/// id is the chunk's last Seq, so the entries after `Seq` are just those that hold something newer.
+public struct FrameChunk: Sendable, Equatable {
+    private static let version: UInt8 = 1
+
+    public var room: UUID128
+    public var frames: [RoomFrame]
+
+    public init(room: UUID128, frames: [RoomFrame]) {
+        self.room = room
+        self.frames = frames
+    }
+
+    public func encode() -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(frames.reduce(32) { $0 + $1.body.bytes.count + 96 })
+        bytes.append(Self.version)
+        room.appendBytes(to: &bytes)
+        bytes.append(integer: UInt32(frames.count))
+        for frame in frames {
+            bytes.append(integer: frame.seq)
+            bytes.append(frame.kind.rawValue)
+            bytes.append(integer: frame.origin?.relay ?? 0)
+            bytes.append(integer: frame.origin?.socket ?? 0)
+            bytes.append(shortText: frame.sign)
+            bytes.append(uuids: frame.onlyUser.map { [$0] } ?? [])
+            bytes.append(uuids: frame.joined)
+            bytes.append(uuids: frame.left)
+            bytes.append(frame.body.fieldCount)
+            bytes.append(integer: UInt32(frame.body.bytes.count))
+            bytes.append(contentsOf: frame.body.bytes)
+        }
+        return bytes
+    }
+
+    public static func decode(_ bytes: some Sequence<UInt8>) throws(WireError) -> FrameChunk {
+        var reader = ByteReader(bytes)
+        guard try reader.integer(UInt8.self) == version else { throw WireError("an unknown frame version", at: 0) }
+        var chunk = FrameChunk(room: try reader.uuid(), frames: [])
+        for _ in 0..<(try reader.integer(UInt32.self)) {
+            let seq = try reader.integer(UInt64.self)
+            guard let kind = FrameKind(rawValue: try reader.integer()) else {
+                throw WireError("an unknown frame kind", at: 0)
+            }
+            let origin = SocketAddress(relay: try reader.integer(), socket: try reader.integer())
+            let sign = try reader.shortText()
+            let onlyUser = try reader.uuids().first
+            let joined = try reader.uuids()
+            let left = try reader.uuids()
+            let fieldCount = try reader.integer(UInt8.self)
+            let length = Int(try reader.integer(UInt32.self))
+            chunk.frames.append(
+                RoomFrame(
+                    seq: seq, kind: kind, origin: origin.relay == 0 ? nil : origin, sign: sign, onlyUser: onlyUser,
+                    joined: joined, left: left,
+                    body: FrameBody(fieldCount: fieldCount, bytes: Array(try reader.take(length)))))
+        }
+        guard reader.isAtEnd else { throw WireError("bytes follow the chunk", at: 0) }
+        return chunk
+    }
+}

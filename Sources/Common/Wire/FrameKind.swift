@@ -1,0 +1,28 @@
+/// The `Type` of a frame that the server sends. The raw value travels between our own programs.
+public enum FrameKind: UInt8, Sendable, CaseIterable {
+    case response = 1
+    case newMessage
+    case messageUpdated
+    case seen
+    case typing
+    case presence
+    case roomUpdated
+    case pong
+    case resync
+    case welcome
+
+    public var name: StaticString {
+        switch self {
+        case .response: "response"
+        case .newMessage: "new_message"
+        case .messageUpdated: "message_updated"
+        case .seen: "seen"
+        case .typing: "typing"
+        case .presence: "presence"
+        case .roomUpdated: "room_updated"
+        case .pong: "pong"
+        case .resync: "resync"
+        case .welcome: "welcome"
+        }
+    }
+}

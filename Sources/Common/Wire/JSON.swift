@@ -1,0 +1,317 @@
+/// Writes JSON without white space.
+public struct JSONWriter: WireWriter, Sendable {
+    public var bytes: [UInt8] = []
+
+    public init(reserving capacity: Int = 256) { bytes.reserveCapacity(capacity) }
+
+    public mutating func beginMap(_ count: Int) { open(UInt8(ascii: "{")) }
+    public mutating func endMap() { bytes.append(UInt8(ascii: "}")) }
+    public mutating func beginArray(_ count: Int) { open(UInt8(ascii: "[")) }
+    public mutating func endArray() { bytes.append(UInt8(ascii: "]")) }
+
+    public mutating func key(_ name: StaticString) {
+        separate()
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(UInt8(ascii: ":"))
+    }
+
+    public mutating func key(_ name: String) {
+        string(name)
+        bytes.append(UInt8(ascii: ":"))
+    }
+
+    public mutating func null() { literal("null") }
+    public mutating func bool(_ value: Bool) { literal(value ? "true" : "false") }
+
+    public mutating func int(_ value: Int64) {
+        separate()
+        bytes.append(contentsOf: String(value).utf8)
+    }
+
+    /// JSON has no infinities and no NaN: they become null, as JavaScript writes them.
+    public mutating func double(_ value: Double) {
+        guard value.isFinite else { return null() }
+        separate()
+        bytes.append(contentsOf: "\(value)".utf8)
+    }
+
+    public mutating func string(_ value: String) {
+        separate()
+        bytes.append(UInt8(ascii: "\""))
+        var value = value
+        value.withUTF8 { escape(UnsafeRawBufferPointer($0)) }
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    public mutating func uuid(_ value: UUID128) {
+        quoted { value.appendText(to: &$0) }
+    }
+
+    public mutating func timestamp(_ unixMilliseconds: Int64) {
+        quoted { appendTimestamp(unixMilliseconds, to: &$0) }
+    }
+
+    /// JSON has no bytes: lower-case hexadecimal text.
+    public mutating func binary(_ value: [UInt8]) {
+        quoted { bytes in
+            for byte in value {
+                bytes.append(hexDigit(byte >> 4))
+                bytes.append(hexDigit(byte & 15))
+            }
+        }
+    }
+
+    /// Appends bytes that are JSON already.
+    public mutating func raw(_ json: some Collection<UInt8>) {
+        separate()
+        bytes.append(contentsOf: json)
+    }
+
+    private mutating func quoted(_ write: (inout [UInt8]) -> Void) {
+        separate()
+        bytes.append(UInt8(ascii: "\""))
+        write(&bytes)
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    private mutating func open(_ bracket: UInt8) {
+        separate()
+        bytes.append(bracket)
+    }
+
+    private mutating func literal(_ text: StaticString) {
+        separate()
+        bytes.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    /// A comma, unless the last byte opened something: then this is its first element.
+    private mutating func separate() {
+        switch bytes.last {
+        case nil, UInt8(ascii: "{"), UInt8(ascii: "["), UInt8(ascii: ":"): return
+        default: bytes.append(UInt8(ascii: ","))
+        }
+    }
+
+    private mutating func escape(_ text: UnsafeRawBufferPointer) {
+        var plain = 0
+        for index in 0..<text.count {
+            let byte = text[index]
+            guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7f else {
+                continue
+            }
+            bytes.append(contentsOf: text[plain..<index])
+            plain = index + 1
+            bytes.append(UInt8(ascii: "\\"))
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes.append(byte)
+            case 0x0a: bytes.append(UInt8(ascii: "n"))
+            case 0x0d: bytes.append(UInt8(ascii: "r"))
+            case 0x09: bytes.append(UInt8(ascii: "t"))
+            default:
+                bytes.append(contentsOf: "u00".utf8)
+                bytes.append(hexDigit(byte >> 4))
+                bytes.append(hexDigit(byte & 15))
+            }
+        }
+        bytes.append(contentsOf: text[plain..<text.count])
+    }
+}
+
+func hexDigit(_ nibble: UInt8) -> UInt8 {
+    nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "a") + nibble - 10
+}
+
+/// Reads JSON (RFC 8259) from a stranger into the same tree as MessagePack: strict grammar, unique keys, UTF-8,
+/// bounded depth, nothing after the value.
+public struct JSONReader {
+    private let bytes: [UInt8]
+    private var position = 0
+
+    public static func decode(_ bytes: [UInt8]) throws(WireError) -> WireValue {
+        var reader = JSONReader(bytes)
+        reader.skipSpace()
+        let value = try reader.value(depth: 0)
+        reader.skipSpace()
+        guard reader.position == bytes.count else { throw reader.error("text follows the value") }
+        return value
+    }
+
+    private init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    private func error(_ text: String) -> WireError { WireError(text, at: position) }
+    private var current: UInt8? { position < bytes.count ? bytes[position] : nil }
+
+    private mutating func skipSpace() {
+        while let byte = current, byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09 { position += 1 }
+    }
+
+    private mutating func value(depth: Int) throws(WireError) -> WireValue {
+        guard depth < WireLimit.depth else { throw error("nested deeper than \(WireLimit.depth)") }
+        guard let byte = current else { throw error("the value is cut off") }
+        switch byte {
+        case UInt8(ascii: "{"): return try map(depth)
+        case UInt8(ascii: "["): return try array(depth)
+        case UInt8(ascii: "\""): return .string(try text())
+        case UInt8(ascii: "t"): return try literal("true", .bool(true))
+        case UInt8(ascii: "f"): return try literal("false", .bool(false))
+        case UInt8(ascii: "n"): return try literal("null", .null)
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return try number()
+        default: throw error("not JSON")
+        }
+    }
+
+    private mutating func literal(_ word: StaticString, _ value: WireValue) throws(WireError) -> WireValue {
+        let end = position + word.utf8CodeUnitCount
+        guard end <= bytes.count,
+            bytes[position..<end].elementsEqual(
+                UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount))
+        else { throw error("not JSON") }
+        position = end
+        return value
+    }
+
+    private mutating func map(_ depth: Int) throws(WireError) -> WireValue {
+        var entries: [WireValue.Entry] = []
+        position += 1
+        skipSpace()
+        if current == UInt8(ascii: "}") {
+            position += 1
+            return .map(entries)
+        }
+        while true {
+            skipSpace()
+            guard current == UInt8(ascii: "\"") else { throw error("a key is expected") }
+            let key = try text()
+            guard !entries.contains(where: { $0.key == key }) else { throw error("a key is there twice") }
+            guard entries.count < 64 else { throw error("an object has more than 64 keys") }
+            skipSpace()
+            guard current == UInt8(ascii: ":") else { throw error("a colon is expected") }
+            position += 1
+            skipSpace()
+            entries.append(.init(key, try value(depth: depth + 1)))
+            guard try another(closing: UInt8(ascii: "}")) else { return .map(entries) }
+        }
+    }
+
+    private mutating func array(_ depth: Int) throws(WireError) -> WireValue {
+        var values: [WireValue] = []
+        position += 1
+        skipSpace()
+        if current == UInt8(ascii: "]") {
+            position += 1
+            return .array(values)
+        }
+        while true {
+            skipSpace()
+            values.append(try value(depth: depth + 1))
+            guard try another(closing: UInt8(ascii: "]")) else { return .array(values) }
+        }
+    }
+
+    /// Steps over a comma (true) or the closing bracket (false).
+    private mutating func another(closing bracket: UInt8) throws(WireError) -> Bool {
+        skipSpace()
+        guard let byte = current, byte == bracket || byte == UInt8(ascii: ",") else {
+            throw error(current == nil ? "the value is cut off" : "a comma or the end is expected")
+        }
+        position += 1
+        return byte != bracket
+    }
+
+    private mutating func number() throws(WireError) -> WireValue {
+        let start = position
+        if current == UInt8(ascii: "-") { position += 1 }
+        if current == UInt8(ascii: "0") { position += 1 } else { try digits() }
+        var whole = true
+        if current == UInt8(ascii: ".") {
+            whole = false
+            position += 1
+            try digits()
+        }
+        if current == UInt8(ascii: "e") || current == UInt8(ascii: "E") {
+            whole = false
+            position += 1
+            if current == UInt8(ascii: "+") || current == UInt8(ascii: "-") { position += 1 }
+            try digits()
+        }
+        let text = String(decoding: bytes[start..<position], as: UTF8.self)
+        if whole, let value = Int64(text) { return .int(value) }
+        guard let value = Double(text), value.isFinite else { throw error("a number is out of range") }
+        return .double(value)
+    }
+
+    private mutating func digits() throws(WireError) {
+        let start = position
+        while let byte = current, byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") { position += 1 }
+        guard position > start else { throw error("a digit is expected") }
+    }
+
+    private mutating func text() throws(WireError) -> String {
+        position += 1
+        var content: [UInt8] = []
+        while let byte = current {
+            position += 1
+            switch byte {
+            case UInt8(ascii: "\""):
+                guard let text = String(validating: content, as: UTF8.self) else { throw error("text is not UTF-8") }
+                return text
+            case UInt8(ascii: "\\"): try escape(into: &content)
+            case 0..<0x20: throw error("a control character in text")
+            default: content.append(byte)
+            }
+        }
+        throw error("the text is cut off")
+    }
+
+    private mutating func escape(into content: inout [UInt8]) throws(WireError) {
+        guard let byte = current else { throw error("the text is cut off") }
+        position += 1
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): content.append(byte)
+        case UInt8(ascii: "b"): content.append(0x08)
+        case UInt8(ascii: "f"): content.append(0x0c)
+        case UInt8(ascii: "n"): content.append(0x0a)
+        case UInt8(ascii: "r"): content.append(0x0d)
+        case UInt8(ascii: "t"): content.append(0x09)
+        case UInt8(ascii: "u"):
+            var unit = UInt32(try hexUnit())
+            if unit & 0xfc00 == 0xd800 {
+                guard literalEscapeFollows() else { throw error("half of a surrogate pair") }
+                let low = UInt32(try hexUnit())
+                guard low & 0xfc00 == 0xdc00 else { throw error("half of a surrogate pair") }
+                unit = 0x10000 + (unit & 0x3ff) << 10 + (low & 0x3ff)
+            }
+            guard let scalar = Unicode.Scalar(unit) else { throw error("half of a surrogate pair") }
+            content.append(contentsOf: UTF8.encode(scalar).map { Array($0) } ?? [])
+        default: throw error("an unknown escape")
+        }
+    }
+
+    private mutating func literalEscapeFollows() -> Bool {
+        guard position + 1 < bytes.count, bytes[position] == UInt8(ascii: "\\"),
+            bytes[position + 1] == UInt8(ascii: "u")
+        else { return false }
+        position += 2
+        return true
+    }
+
+    private mutating func hexUnit() throws(WireError) -> UInt16 {
+        guard position + 4 <= bytes.count else { throw error("the text is cut off") }
+        var unit: UInt16 = 0
+        for _ in 0..<4 {
+            let byte = bytes[position]
+            let digit: UInt8
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): digit = byte - UInt8(ascii: "0")
+            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit = byte - UInt8(ascii: "a") + 10
+            case UInt8(ascii: "A")...UInt8(ascii: "F"): digit = byte - UInt8(ascii: "A") + 10
+            default: throw error("four hexadecimal digits are expected")
+            }
+            unit = unit << 4 | UInt16(digit)
+            position += 1
+        }
+        return unit
+    }
+}

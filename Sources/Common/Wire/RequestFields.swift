@@ -1,0 +1,145 @@
+/// The fields of one request, read with their types. An empty text stands for an absent one, as clients of typed
+/// languages send it; a null does too.
+public struct RequestFields: Sendable {
+    private let value: WireValue
+
+    public init(_ value: WireValue) { self.value = value }
+
+    public func isAbsent(_ key: String) -> Bool {
+        switch value[key] {
+        case nil, .null, .string(""): true
+        default: false
+        }
+    }
+
+    public func has(_ key: String) -> Bool { value[key] != nil }
+
+    public func text(_ key: String) throws(Refusal) -> String? {
+        guard !isAbsent(key) else { return nil }
+        guard let text = value[key]?.string else { throw .invalid(key, "is not text") }
+        return text
+    }
+
+    /// A single line for people, at most `limit` bytes, without control characters; "" when absent.
+    public func line(_ key: String, limit: Int) throws(Refusal) -> String? {
+        guard has(key) else { return nil }
+        guard let text = try text(key) else { return "" }
+        guard text.utf8.count <= limit else { throw .invalid(key, "has more than \(limit) bytes") }
+        guard !text.unicodeScalars.contains(where: { isControl($0) }) else {
+            throw .invalid(key, "has control characters")
+        }
+        return text
+    }
+
+    public func uuid(_ key: String) throws(Refusal) -> UUID128? {
+        guard let text = try text(key) else { return nil }
+        guard let uuid = UUID128(text) else { throw .invalid(key, "is not a UUID") }
+        return uuid
+    }
+
+    public func required(_ key: String) throws(Refusal) -> UUID128 {
+        guard let uuid = try uuid(key) else { throw .invalid(key, "is missing") }
+        return uuid
+    }
+
+    public func uuids(_ key: String, limit: Int) throws(Refusal) -> [UUID128] {
+        guard !isAbsent(key) else { return [] }
+        guard let values = value[key]?.array else { throw .invalid(key, "is not a list") }
+        guard values.count <= limit else { throw .invalid(key, "has more than \(limit) entries") }
+        var all: [UUID128] = []
+        for element in values {
+            guard let text = element.string, let uuid = UUID128(text) else { throw .invalid(key, "holds what is no UUID") }
+            if !all.contains(uuid) { all.append(uuid) }
+        }
+        return all
+    }
+
+    public func integer(_ key: String, in range: ClosedRange<Int64>) throws(Refusal) -> Int64? {
+        guard !isAbsent(key) else { return nil }
+        guard let number = value[key]?.int, range.contains(number) else {
+            throw .invalid(key, "is not a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+
+    public func seq(_ key: String) throws(Refusal) -> Int64? {
+        try integer(key, in: 0...Int64.max)
+    }
+
+    public func flag(_ key: String) throws(Refusal) -> Bool {
+        guard !isAbsent(key) else { return false }
+        guard let flag = value[key]?.bool else { throw .invalid(key, "is not true or false") }
+        return flag
+    }
+
+    public func name<T>(_ key: String, _ find: (String) -> T?, _ otherwise: String) throws(Refusal) -> T? {
+        guard let text = try text(key) else { return nil }
+        guard let found = find(text) else { throw .invalid(key, otherwise) }
+        return found
+    }
+
+    public func sign() throws(Refusal) -> String? {
+        guard let sign = try text("Sign") else { return nil }
+        try Self.check(sign: sign, field: "Sign")
+        return sign
+    }
+
+    public static func check(sign: String, field: String) throws(Refusal) {
+        guard sign.utf8.count <= RequestLimit.sign else {
+            throw .invalid(field, "has more than \(RequestLimit.sign) bytes")
+        }
+        guard !sign.unicodeScalars.contains(where: { isControl($0) }) else {
+            throw .invalid(field, "has control characters")
+        }
+    }
+
+    /// `Content`: text for people, or a file's name.
+    public func content(of type: ContentType) throws(Refusal) -> String {
+        guard let content = try text("Content") else { throw .invalid("Content", "is missing") }
+        guard type == .text else {
+            guard content.utf8.count <= RequestLimit.fileName else {
+                throw .invalid("Content", "is a file name of more than \(RequestLimit.fileName) bytes")
+            }
+            guard content != ".", content != "..",
+                !content.unicodeScalars.contains(where: { $0 == "/" || $0 == "\\" || isControl($0) })
+            else { throw .invalid("Content", "is not a plain file name") }
+            return content
+        }
+        guard content.utf8.count <= RequestLimit.content else {
+            throw .invalid("Content", "has more than \(RequestLimit.content) bytes")
+        }
+        guard !content.unicodeScalars.contains(where: { isControl($0) && $0 != "\n" && $0 != "\r" && $0 != "\t" })
+        else { throw .invalid("Content", "has control characters") }
+        return content
+    }
+
+    public func reaction() throws(Refusal) -> String {
+        guard let reaction = try text("Reaction") else { throw .invalid("Reaction", "is missing") }
+        return try Self.check(reaction: reaction)
+    }
+
+    public static func check(reaction: String) throws(Refusal) -> String {
+        guard !reaction.isEmpty, reaction.utf8.count <= RequestLimit.reaction, reaction.count == 1,
+            !reaction.unicodeScalars.contains(where: { isControl($0) || $0.properties.isWhitespace })
+        else { throw .invalid("Reaction", "is not a single emoji") }
+        return reaction
+    }
+
+    public func resumePoints() throws(Refusal) -> [ResumePoint] {
+        guard let rooms = value["Rooms"]?.array else { throw .invalid("Rooms", "is not a list") }
+        guard rooms.count <= RequestLimit.resumeRooms else {
+            throw .invalid("Rooms", "has more than \(RequestLimit.resumeRooms) entries")
+        }
+        var points: [ResumePoint] = []
+        for room in rooms {
+            let fields = RequestFields(room)
+            points.append(ResumePoint(room: try fields.required("RoomID"), seq: try fields.seq("Seq") ?? 0))
+        }
+        return points
+    }
+}
+
+/// C0, DEL and C1: nothing that people write, and what breaks terminals and logs.
+private func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
+}

@@ -1,0 +1,81 @@
+/// What `user:{id}` carries to every relay that holds sockets of that user.
+public enum UserEvent: Sendable, Equatable {
+    /// The user is a member of `room` from the change `seq` on. A relay that does not follow the room yet delivers
+    /// `created` to the user's sockets, if it is there, and follows the room from `seq` on; one that follows it already
+    /// learns the same from the room's own frame and does nothing.
+    ///
+    /// `created` is the `room_updated` frame of a new room (Seq 0, which no log holds). Without it, the frame of the
+    /// joining has the Seq `seq + 1` and comes from the room's log.
+    case joined(room: UUID128, seq: UInt64, created: FrameBody?)
+    /// Tokens of the user issued before `before` (Unix seconds), or the one with this `jti`, are no longer good.
+    case revoked(before: Int64?, jti: String?)
+
+    public func encode() -> [UInt8] {
+        var bytes: [UInt8] = []
+        switch self {
+        case .joined(let room, let seq, let created):
+            bytes.append(1)
+            room.appendBytes(to: &bytes)
+            bytes.append(integer: seq)
+            bytes.append(created?.fieldCount ?? 0)
+            bytes.append(contentsOf: created?.bytes ?? [])
+        case .revoked(let before, let jti):
+            bytes.append(2)
+            bytes.append(integer: before ?? Int64.min)
+            bytes.append(shortText: jti)
+        }
+        return bytes
+    }
+
+    public static func decode(_ bytes: [UInt8]) throws(WireError) -> UserEvent {
+        var reader = ByteReader(bytes)
+        switch try reader.integer(UInt8.self) {
+        case 1:
+            let room = try reader.uuid()
+            let seq = try reader.integer(UInt64.self)
+            let fieldCount = try reader.integer(UInt8.self)
+            let body = FrameBody(fieldCount: fieldCount, bytes: Array(try reader.take(bytes.count - 26)))
+            return .joined(room: room, seq: seq, created: fieldCount == 0 ? nil : body)
+        case 2:
+            let before: Int64 = try reader.integer()
+            return .revoked(before: before == .min ? nil : before, jti: try reader.shortText())
+        default: throw WireError("an unknown user event", at: 0)
+        }
+    }
+}
+
+/// What `relay:{id}` carries: an answer that is not a frame of a room's order (a refusal, or a repeat of an earlier
+/// answer), for one socket.
+public struct RelayAnswer: Sendable, Equatable {
+    public var socket: UInt64
+    /// The whole client frame, MessagePack.
+    public var frame: [UInt8]
+
+    public init(socket: UInt64, frame: [UInt8]) {
+        self.socket = socket
+        self.frame = frame
+    }
+
+    public func encode() -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.append(integer: socket)
+        bytes.append(contentsOf: frame)
+        return bytes
+    }
+
+    public static func decode(_ bytes: [UInt8]) throws(WireError) -> RelayAnswer {
+        var reader = ByteReader(bytes)
+        let socket: UInt64 = try reader.integer()
+        return RelayAnswer(socket: socket, frame: Array(try reader.take(bytes.count - 8)))
+    }
+}
+
+/// The names of what we keep in Redis, each in one place.
+public enum RedisKey {
+    public static func roomChannel(_ room: UUID128) -> String { "room:\(room)" }
+    public static func userChannel(_ user: UUID128) -> String { "user:\(user)" }
+    public static func relayChannel(_ relay: UInt64) -> String { "relay:\(relay)" }
+    /// A stream: bounded, expiring; entry ids are `Seq-0` of a chunk's last frame, field `f` is the chunk.
+    public static func roomLog(_ room: UUID128) -> String { "room:\(room):log" }
+    public static func presence(_ user: UUID128) -> String { "presence:\(user)" }
+}

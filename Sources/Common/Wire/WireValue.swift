@@ -1,0 +1,118 @@
+/// What MessagePack and JSON have in common: the one tree into which untrusted bytes are read.
+public indirect enum WireValue: Sendable, Equatable {
+    case null
+    case bool(Bool)
+    case int(Int64)
+    case double(Double)
+    case string(String)
+    case binary([UInt8])
+    case array([WireValue])
+    case map([Entry])
+
+    public struct Entry: Sendable, Equatable {
+        public var key: String
+        public var value: WireValue
+
+        public init(_ key: String, _ value: WireValue) {
+            self.key = key
+            self.value = value
+        }
+    }
+
+    /// The value of a map's key; nil where there is none, or where this is no map.
+    public subscript(key: String) -> WireValue? {
+        guard case .map(let entries) = self else { return nil }
+        return entries.first { $0.key == key }?.value
+    }
+
+    public var string: String? {
+        guard case .string(let value) = self else { return nil }
+        return value
+    }
+
+    /// A whole number, also one that a JavaScript client wrote as a float.
+    public var int: Int64? {
+        switch self {
+        case .int(let value): value
+        case .double(let value): Int64(exactly: value)
+        default: nil
+        }
+    }
+
+    public var bool: Bool? {
+        guard case .bool(let value) = self else { return nil }
+        return value
+    }
+
+    public var array: [WireValue]? {
+        guard case .array(let value) = self else { return nil }
+        return value
+    }
+
+    public var isNull: Bool { self == .null }
+}
+
+/// Why bytes are not a value: a sentence for the client.
+public struct WireError: Error, Equatable, CustomStringConvertible {
+    public let description: String
+    /// Offset of the byte at which reading stopped.
+    public let offset: Int
+
+    public init(_ description: String, at offset: Int) {
+        self.description = "\(description) (at byte \(offset))"
+        self.offset = offset
+    }
+}
+
+/// Limits of a value read from a stranger. Depth bounds the stack; the bytes bound everything else,
+/// because each element takes at least one.
+public enum WireLimit {
+    public static let depth = 16
+}
+
+/// Both encodings of the shapes that clients see are written through this, so that they cannot differ.
+public protocol WireWriter {
+    mutating func beginMap(_ count: Int)
+    mutating func endMap()
+    mutating func beginArray(_ count: Int)
+    mutating func endArray()
+    mutating func key(_ name: StaticString)
+    mutating func key(_ name: String)
+    mutating func null()
+    mutating func bool(_ value: Bool)
+    mutating func int(_ value: Int64)
+    mutating func double(_ value: Double)
+    mutating func string(_ value: String)
+    mutating func uuid(_ value: UUID128)
+    /// Unix milliseconds, written as RFC 3339 UTC text.
+    mutating func timestamp(_ unixMilliseconds: Int64)
+    mutating func binary(_ value: [UInt8])
+}
+
+extension WireWriter {
+    public mutating func optional<T>(_ value: T?, _ write: (inout Self, T) -> Void) {
+        if let value { write(&self, value) } else { null() }
+    }
+
+    public mutating func value(_ value: WireValue) {
+        switch value {
+        case .null: null()
+        case .bool(let value): bool(value)
+        case .int(let value): int(value)
+        case .double(let value): double(value)
+        case .string(let value): string(value)
+        case .binary(let value): binary(value)
+        case .array(let values):
+            beginArray(values.count)
+            for element in values { self.value(element) }
+            endArray()
+        case .map(let entries):
+            beginMap(entries.count)
+            for entry in entries {
+                key(entry.key)
+                self.value(entry.value)
+            }
+            endMap()
+        }
+    }
+}

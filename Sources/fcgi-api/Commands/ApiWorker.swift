@@ -1,0 +1,83 @@
+import ChatAdapters
+import ChatCore
+import ChatProcess
+import Logging
+
+/// One worker, put together: the channel to its master, its connections, its endpoints, its loop.
+final class ApiWorker {
+    private let channel: WorkerChannel
+    private let settings: Settings
+    private let log: Logger
+    private let readers: Readers
+    private let commands: RabbitMQCommandQueue
+    private let redis: RedisConnection
+    private let doors: Doors
+
+    init(_ channel: WorkerChannel, _ settings: Settings, _ log: Logger) throws {
+        self.channel = channel
+        self.settings = settings
+        self.log = log
+        let name = "\(FcgiApi.program) \(channel.pool)/\(channel.slot)"
+        let database = settings.database
+        func connection(_ url: String) -> PostgresConnection {
+            PostgresConnection(url: url, applicationName: name, statementTimeout: database.statementTimeout)
+        }
+        let primary = connection(database.url)
+        let hasReplica = database.readURL != database.url
+        readers = Readers(
+            primary: PostgresRoomReader(primary),
+            replica: hasReplica ? PostgresRoomReader(connection(database.readURL)) : nil,
+            writes: hasReplica ? try RecentWrites(path: "\(settings.runDirectory)/fcgi-api.writes") : nil)
+        commands = RabbitMQCommandQueue(settings.rabbitMQ, name: name, log: log)
+        redis = try RedisConnection(url: settings.redisURL)
+        doors = Doors(
+            tokens: try JWTTokens(settings.tokens), readers: readers, accounts: PostgresAccountStore(primary),
+            commands: commands, answerTimeout: settings.fcgi.answerTimeout, maxBody: settings.fcgi.maxBody,
+            scoreboard: channel.scoreboard, log: log)
+    }
+
+    func run() throws {
+        let api = Api(
+            router: router(), scoreboard: channel.scoreboard, log: log, clock: systemClock, slow: settings.fcgi.slowLog)
+        let server = try FastCGI(channel)
+        connect()
+        channel.ready()
+        server.run({ renewAfterEnough(api.answer($0)) }, refused: api.refuse)
+    }
+
+    private func router() -> Router {
+        var router = Router()
+        MessageEndpoints(doors: doors).add(to: &router)
+        RoomEndpoints(doors: doors).add(to: &router)
+        MemberEndpoints(doors: doors).add(to: &router)
+        AccountEndpoints(doors: doors).add(to: &router)
+        HealthEndpoints(dependencies: dependencies).add(to: &router)
+        MetricsEndpoint(runDirectory: settings.runDirectory).add(to: &router)
+        return router
+    }
+
+    private var dependencies: [(name: String, check: () throws -> Void)] {
+        [
+            ("postgresql", { [readers] in try readers.check() }), ("rabbitmq", { [commands] in try commands.check() }),
+            ("redis", { [redis] in _ = try redis.command([RedisWord(word: "PING")]) }),
+        ]
+    }
+
+    /// Before it is given work, so that the first request after a reload does not pay for it. What is not there yet is
+    /// no reason to wait: requests are answered with 503 and Retry-After until it is.
+    private func connect() {
+        let needed = channel.pool == "account" ? ["postgresql"] : ["postgresql", "rabbitmq"]
+        for (name, check) in dependencies where needed.contains(name) {
+            do { try check() } catch {
+                log.warning("\(name) cannot be reached yet, requests get 503 until it can", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+
+    /// The replacement is started first, so asking once is enough.
+    private func renewAfterEnough(_ response: Response) -> Response {
+        let limit = settings.fcgi.pools.first { $0.name == channel.pool }?.maxRequests ?? 0
+        if limit > 0, channel.scoreboard[.requests] == limit { channel.renew("\(limit) requests") }
+        return response
+    }
+}

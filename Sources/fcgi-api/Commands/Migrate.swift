@@ -1,0 +1,95 @@
+import ArgumentParser
+import ChatAdapters
+import ChatCore
+import Logging
+
+struct Migrate: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Bring the database's tables to this version, or back.",
+        subcommands: [Up.self, Down.self, State.self, Seed.self])
+
+    static func migrations(_ settings: Settings) -> PostgresMigrations {
+        // A migration may rewrite a table: an hour instead of a request's seconds.
+        let connection = PostgresConnection(
+            url: settings.database.url, applicationName: "fcgi-api migrate", statementTimeout: 3_600_000)
+        return PostgresMigrations(connection, directory: settings.database.migrationsDirectory)
+    }
+
+    struct Up: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Apply what is missing.")
+        @OptionGroup var settings: SettingsOption
+
+        func run() throws {
+            let done = try Migrate.migrations(try settings.read()).up()
+            print(done.isEmpty ? "nothing to do" : done.map { "applied \($0)" }.joined(separator: "\n"))
+        }
+    }
+
+    struct Down: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Take the newest one back. Its data are lost.")
+        @OptionGroup var settings: SettingsOption
+
+        func run() throws {
+            let done = try Migrate.migrations(try settings.read()).down()
+            print(done.map { "took back \($0)" } ?? "nothing to do")
+        }
+    }
+
+    struct State: ParsableCommand {
+        static let configuration = CommandConfiguration(commandName: "status", abstract: "Say which are applied.")
+        @OptionGroup var settings: SettingsOption
+
+        func run() throws {
+            for version in try Migrate.migrations(try settings.read()).status() {
+                print("\(version.isApplied ? "applied" : "missing") \(version.name)")
+            }
+        }
+    }
+
+    /// Through the queue, as every change goes: so queue-worker has to run.
+    struct Seed: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make a few rooms and messages to look at. queue-worker must run; doing it again changes nothing.")
+        @OptionGroup var settings: SettingsOption
+
+        func run() throws {
+            let settings = try self.settings.read()
+            let queue = RabbitMQCommandQueue(settings.rabbitMQ, name: "fcgi-api seed", log: Logger(label: "fcgi-api"))
+            let people = SeedUser.all
+            let group = try room(queue, people[0].id, "seed group", RoomDraft(type: .group, name: "Kitchen", members: people.dropFirst().map(\.id)))
+            _ = try room(queue, people[0].id, "seed channel", RoomDraft(type: .channel, name: "News", members: people.dropFirst().map(\.id)))
+            for (index, text) in ["Good morning", "Who is making coffee?", "I am", "Thank you!"].enumerated() {
+                let send = Command.Action.send(MessageDraft(content: text), receiver: nil)
+                _ = try submit(queue, group, people[index % people.count].id, "seed \(index)", send)
+            }
+            print("seeded; fcgi-api token init prints tokens of its users")
+        }
+
+        private func room(
+            _ queue: RabbitMQCommandQueue, _ owner: UUID128, _ sign: String, _ draft: RoomDraft
+        ) throws -> UUID128 {
+            let answer = try submit(queue, .v7(at: systemClock()), owner, sign, .createRoom(draft))
+            guard let id = answer["ID"]?.string.flatMap({ UUID128($0) }) else {
+                throw ValidationError("the answer to a new room has no ID")
+            }
+            return id
+        }
+
+        private func submit(
+            _ queue: RabbitMQCommandQueue, _ room: UUID128, _ actor: UUID128, _ sign: String, _ action: Command.Action
+        ) throws -> WireValue {
+            let now = systemClock()
+            let id = if case .createRoom = action { room } else { UUID128.v7(at: now) }
+            let command = Command(id: id, room: room, actor: actor, sign: sign, acceptedAt: now, action: action)
+            do {
+                guard case .answered(let frame) = try queue.submit(command, timeout: 10_000) else {
+                    throw ValidationError("no answer within 10 s: start queue-worker, then seed again")
+                }
+                guard frame["Success"]?.bool == true else {
+                    throw ValidationError(frame["Error"]?.string ?? "refused")
+                }
+                return frame["Data"] ?? .null
+            } catch let refusal as Refusal { throw ValidationError(refusal.message) }
+        }
+    }
+}

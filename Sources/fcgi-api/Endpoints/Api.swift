@@ -1,0 +1,58 @@
+import ChatCore
+import ChatProcess
+import Logging
+
+/// Answers requests: routes them, turns refusals into their envelope, counts and logs.
+final class Api {
+    private let router: Router
+    private let scoreboard: ScoreboardRow
+    private let log: Logger
+    private let clock: Clock
+    /// Milliseconds from which a request is slow; 0: none is.
+    private let slow: Int
+
+    init(router: Router, scoreboard: ScoreboardRow, log: Logger, clock: @escaping Clock, slow: Int) {
+        self.router = router
+        self.scoreboard = scoreboard
+        self.log = log
+        self.clock = clock
+        self.slow = slow
+    }
+
+    func answer(_ request: Request) -> Response {
+        let start = monotonicNow()
+        let call = Call(request, now: clock())
+        scoreboard.beginRequest(request.method, request.path, at: start)
+        var response: Response
+        do throws(Refusal) {
+            response = try call.route(router)
+        } catch {
+            response = .refusal(error, requestID: call.requestID)
+            if let methods = error.allow { response.headers.append(("Allow", methods)) }
+        }
+        response.headers.append(("X-Request-ID", call.requestID))
+        let end = monotonicNow()
+        scoreboard.endRequest(status: response.status, bytes: response.body.count, at: end)
+        record(call, response, milliseconds: Double((end - start) / 1000) / 1000)
+        return response
+    }
+
+    /// For what is too broken to be a request.
+    func refuse(_ refusal: Refusal) -> Response {
+        log.info("refused", metadata: ["reason": "\(refusal.message)"])
+        return .refusal(refusal, requestID: UUID128.v7(at: clock()).description)
+    }
+
+    /// Never the query: it may carry a token.
+    private func record(_ call: Call, _ response: Response, milliseconds: Double) {
+        let isSlow = slow > 0 && milliseconds >= Double(slow)
+        let level: Logger.Level = response.status >= 500 ? .error : isSlow ? .warning : .info
+        guard level >= log.logLevel else { return }
+        var values: Logger.Metadata = [
+            "status": "\(response.status)", "bytes": "\(response.body.count)", "ms": "\(milliseconds)",
+            "request": "\(call.requestID)",
+        ]
+        if let user = call.user { values["user"] = "\(user)" }
+        log.log(level: level, "\(isSlow ? "slow " : "")\(call.request.method) \(call.request.path)", metadata: values)
+    }
+}

@@ -1,0 +1,143 @@
+import ChatCore
+import ChatProcess
+import Logging
+
+/// What the endpoints stand on: who asks, where reads come from, where commands go. One for each worker; it serves one
+/// request at a time.
+final class Doors {
+    private let tokens: any TokenVerifier
+    private let readers: Readers
+    let accounts: any AccountStore
+    private let commands: any CommandQueue
+    /// Milliseconds that a command's answer is waited for.
+    private let answerTimeout: Int
+    /// Bytes of a JSON body.
+    let maxBody: Int
+    let clock: Clock
+    private let scoreboard: ScoreboardRow?
+    let log: Logger
+
+    init(
+        tokens: any TokenVerifier, readers: Readers, accounts: any AccountStore, commands: any CommandQueue,
+        answerTimeout: Int = 5000, maxBody: Int = 65_536, clock: @escaping Clock = systemClock,
+        scoreboard: ScoreboardRow? = nil, log: Logger = Logger(label: "fcgi-api")
+    ) {
+        self.tokens = tokens
+        self.readers = readers
+        self.accounts = accounts
+        self.commands = commands
+        self.answerTimeout = answerTimeout
+        self.maxBody = maxBody
+        self.clock = clock
+        self.scoreboard = scoreboard
+        self.log = log
+    }
+
+    /// The bearer of the request's token.
+    func user(_ call: Call) throws(Refusal) -> UUID128 {
+        if let user = call.user { return user }
+        guard let header = call.request.header("authorization") else {
+            throw Refusal(.unauthorized, "send a token: Authorization: Bearer <JWT>")
+        }
+        let parts = header.split(separator: " ", omittingEmptySubsequences: true)
+        guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+            throw Refusal(.unauthorized, "the Authorization header is not of the form: Bearer <JWT>")
+        }
+        let user = try tokens.verify(String(parts[1])).user
+        call.user = user
+        return user
+    }
+
+    /// A read as the asking user; after their own write it sees that write.
+    func read<T>(_ call: Call, _ body: (any RoomReader, UUID128) throws(StoreError) -> T) throws(Refusal) -> T {
+        let user = try user(call)
+        let reader = readers.reader(for: user)
+        return try stored { () throws(StoreError) in try body(reader, user) }
+    }
+
+    func stored<T>(_ body: () throws(StoreError) -> T) throws(Refusal) -> T {
+        do throws(StoreError) {
+            return try body()
+        } catch {
+            log.error("the database failed", metadata: ["error": "\(error)"])
+            guard error.isTransient else { throw Refusal(.internalError, "the request failed here; it is in the log") }
+            throw .unavailable("the database")
+        }
+    }
+
+    /// The message's room, to find its queue. Whether the user may touch it is decided by the room's writer.
+    func roomOfMessage(_ message: UUID128, _ call: Call) throws(Refusal) -> UUID128 {
+        let room = try read(call) { reader, _ throws(StoreError) in try reader.roomOfMessage(message) }
+        guard let room else { throw .messageNotFound }
+        return room
+    }
+
+    /// Puts a command on its room's queue and waits for what became of it.
+    ///
+    /// - Parameter id: of the command, and of what it makes; nil: a new one.
+    func submit(
+        _ call: Call, room: UUID128, id: UUID128? = nil, sign: String? = nil, _ action: Command.Action
+    ) throws(Refusal) -> Outcome {
+        let user = try user(call)
+        let now = clock()
+        let command = Command(
+            id: id ?? .v7(at: now), room: room, actor: user, sign: sign, requestID: call.requestID, acceptedAt: now,
+            action: action)
+        // Also before the answer: a command that timed out may still be carried out.
+        readers.remember(writeOf: user)
+        let answer = try commands.submit(command, timeout: answerTimeout)
+        readers.remember(writeOf: user)
+        switch answer {
+        case .answered(let frame): return try .done(data(of: frame))
+        case .queued:
+            scoreboard?.add(to: ApiCounter.queued.rawValue)
+            return .queued(command)
+        }
+    }
+
+    private func data(of frame: WireValue) throws(Refusal) -> WireValue {
+        guard frame["Success"]?.bool != true else { return frame["Data"] ?? .null }
+        throw Refusal(answer: frame["Error"]?.string ?? "")
+    }
+}
+
+enum Outcome {
+    /// Carried out and stored.
+    case done(WireValue)
+    /// Safe in its queue, and will be carried out.
+    case queued(Command)
+
+    /// 202 `Status: queued` when it is not yet known how it ends.
+    func response(status: Int = 200) -> Response {
+        switch self {
+        case .done(let data): .data(status: status) { $0.value(data) }
+        case .queued(let command): .data(status: 202) { Outcome.write(queued: command, to: &$0) }
+        }
+    }
+
+    private static func write(queued command: Command, to writer: inout JSONWriter) {
+        writer.beginMap(4)
+        writer.key("ID")
+        writer.uuid(command.id)
+        writer.key("RoomID")
+        writer.uuid(command.room)
+        writer.key("Sign")
+        writer.optional(command.sign) { $0.string($1) }
+        writer.key("Status")
+        writer.string("queued")
+        writer.endMap()
+    }
+}
+
+extension Refusal {
+    /// Reads the `Error` of an answer: code, colon, sentence.
+    init(answer text: String) {
+        let parts = text.split(separator: ":", maxSplits: 1)
+        guard parts.count == 2, let code = ErrorCode(rawValue: String(parts[0])) else {
+            self = Refusal(.internalError, "the answer could not be read")
+            return
+        }
+        let again = code == .busy || code == .unavailable || code == .rateLimited
+        self = Refusal(code, trimmed(parts[1]), retryAfter: again ? 1 : nil)
+    }
+}

@@ -1,0 +1,28 @@
+import ChatCore
+
+/// Is this worker alive; can it do its work.
+struct HealthEndpoints {
+    /// What has to be there for a request to succeed: a name and a check that throws why not.
+    let dependencies: [(name: String, check: () throws -> Void)]
+
+    func add(to router: inout Router) {
+        router.on("GET", "/healthz") { _ throws(Refusal) in .text("ok\n") }
+        router.on("GET", "/readyz") { _ throws(Refusal) in ready() }
+    }
+
+    private func ready() -> Response {
+        var lines = ""
+        var well = true
+        for dependency in dependencies {
+            do {
+                try dependency.check()
+                lines += "\(dependency.name): ok\n"
+            } catch {
+                well = false
+                // The reason goes to the log of whoever looks there; a stranger gets the name alone.
+                lines += "\(dependency.name): unreachable\n"
+            }
+        }
+        return .text(lines.isEmpty ? "ok\n" : lines, status: well ? 200 : 503)
+    }
+}

@@ -1,0 +1,81 @@
+import ChatCore
+
+struct MemberEndpoints {
+    let doors: Doors
+
+    func add(to router: inout Router) {
+        router.on("GET", "/rooms/{id}/members") { call throws(Refusal) in try list(call) }
+        router.on("POST", "/rooms/{id}/members") { call throws(Refusal) in try invite(call) }
+        router.on("PATCH", "/rooms/{id}/members/{user}") { call throws(Refusal) in try change(call) }
+        router.on("DELETE", "/rooms/{id}/members/{user}") { call throws(Refusal) in
+            let user = try call.uuid("user")
+            return try doors.submit(call, room: try call.uuid("id"), .removeMember(user)).response()
+        }
+        router.on("PUT", "/users/{id}/block") { call throws(Refusal) in try block(call) }
+        router.on("DELETE", "/users/{id}/block") { call throws(Refusal) in
+            let (user, me) = (try call.uuid("id"), try doors.user(call))
+            try doors.stored { () throws(StoreError) in try doors.accounts.unblock(user, by: me) }
+            return .noContent
+        }
+    }
+
+    private func list(_ call: Call) throws(Refusal) -> Response {
+        let limit = try call.request.query.limit()
+        let room = try call.uuid("id")
+        var after: UUID128?
+        if let text = call.request.query["cursor"] {
+            after = UUID128(text)
+            guard after != nil else { throw .invalid("cursor", "is not one that a list has given as Next") }
+        }
+        let found = try doors.read(call) { reader, user throws(StoreError) in
+            try reader.members(of: room, for: user, after: after, limit: limit + 1)
+        }
+        guard let found else { throw .notAMember }
+        let page = Array(found.prefix(limit))
+        let next = found.count > limit ? page.last.map { $0.userID.description } : nil
+        return .list(page, next: next) { $1.write(to: &$0) }
+    }
+
+    /// `Members`, or `UserID` for one.
+    private func invite(_ call: Call) throws(Refusal) -> Response {
+        let fields = try call.request.fields(limit: doors.maxBody)
+        var users = try fields.uuids("Members", limit: 1000)
+        if let user = try fields.uuid("UserID"), !users.contains(user) { users.append(user) }
+        guard !users.isEmpty else { throw .invalid("Members", "is missing") }
+        let sign = try call.sign(fields)
+        return try doors.submit(call, room: try call.uuid("id"), sign: sign, .addMembers(users)).response(status: 201)
+    }
+
+    /// One change a request: `Role`, `MutedUntil` (null ends it) or `Banned`.
+    private func change(_ call: Call) throws(Refusal) -> Response {
+        let fields = try call.request.fields(limit: doors.maxBody)
+        let (room, user) = (try call.uuid("id"), try call.uuid("user"))
+        let given = ["Role", "MutedUntil", "Banned"].filter(fields.has)
+        guard given.count == 1 else { throw .invalid("Role", "or MutedUntil or Banned is needed, and one of them alone") }
+        switch given[0] {
+        case "Role":
+            let role = try fields.name("Role", Role.init(name:), "is not OWNER, ADMIN or MEMBER")
+            guard let role else { throw .invalid("Role", "is missing") }
+            return try doors.submit(call, room: room, .setRole(user: user, role: role)).response()
+        case "MutedUntil":
+            return try doors.submit(call, room: room, .mute(user: user, until: try mutedUntil(fields))).response()
+        default:
+            return try doors.submit(call, room: room, .ban(user: user, banned: try fields.flag("Banned"))).response()
+        }
+    }
+
+    private func mutedUntil(_ fields: RequestFields) throws(Refusal) -> Int64? {
+        guard let text = try fields.text("MutedUntil") else { return nil }
+        guard let time = parseTimestamp(text) else {
+            throw .invalid("MutedUntil", "is not an RFC 3339 time such as 2030-01-31T12:00:00Z")
+        }
+        return time > doors.clock() ? time : nil
+    }
+
+    private func block(_ call: Call) throws(Refusal) -> Response {
+        let (user, me) = (try call.uuid("id"), try doors.user(call))
+        guard user != me else { throw Refusal(.conflict, "nobody blocks themselves") }
+        try doors.stored { () throws(StoreError) in try doors.accounts.block(user, by: me) }
+        return .noContent
+    }
+}

@@ -1,0 +1,102 @@
+import ChatCore
+
+struct MessageEndpoints {
+    let doors: Doors
+
+    func add(to router: inout Router) {
+        router.on("GET", "/rooms/{id}/messages") { call throws(Refusal) in try history(call) }
+        router.on("POST", "/rooms/{id}/messages") { call throws(Refusal) in try send(call) }
+        router.on("POST", "/rooms/{id}/seen") { call throws(Refusal) in try seen(call) }
+        router.on("GET", "/messages/{id}") { call throws(Refusal) in try show(call) }
+        router.on("PATCH", "/messages/{id}") { call throws(Refusal) in try edit(call) }
+        router.on("DELETE", "/messages/{id}") { call throws(Refusal) in
+            let message = try call.uuid("id")
+            return try doors.submit(call, room: try doors.roomOfMessage(message, call), .delete(message: message))
+                .response()
+        }
+        router.on("GET", "/messages/{id}/receipts") { call throws(Refusal) in try receipts(call) }
+        router.on("PUT", "/messages/{id}/reactions/{emoji}") { call throws(Refusal) in try react(call, remove: false) }
+        router.on("DELETE", "/messages/{id}/reactions/{emoji}") { call throws(Refusal) in try react(call, remove: true) }
+    }
+
+    private func history(_ call: Call) throws(Refusal) -> Response {
+        let room = try call.uuid("id")
+        let limit = try call.request.query.limit()
+        let page = try HistoryPage(call.request.query)
+        // One more than asked tells whether there is a next page.
+        let found = try doors.read(call) { reader, user throws(StoreError) in
+            try reader.messages(of: room, for: user, page, limit: page.isOpenEnded ? limit + 1 : limit)
+        }
+        guard let found else { throw .notAMember }
+        let shown = Array(found.prefix(limit))
+        let next = found.count > limit ? shown.last.map { page.cursor($0) } : nil
+        return .list(shown, next: next) { $1.write(to: &$0) }
+    }
+
+    private func send(_ call: Call) throws(Refusal) -> Response {
+        let fields = try call.request.fields(limit: doors.maxBody)
+        let draft = try MessageDraft(fields)
+        let sign = try call.sign(fields)
+        return try doors.submit(call, room: try call.uuid("id"), sign: sign, .send(draft, receiver: nil))
+            .response(status: 201)
+    }
+
+    private func seen(_ call: Call) throws(Refusal) -> Response {
+        let fields = try call.request.fields(limit: doors.maxBody)
+        return try doors.submit(call, room: try call.uuid("id"), .seen(seq: try fields.seq("Seq"))).response()
+    }
+
+    private func show(_ call: Call) throws(Refusal) -> Response {
+        let id = try call.uuid("id")
+        let message = try doors.read(call) { reader, user throws(StoreError) in try reader.message(id, for: user) }
+        guard let message else { throw .messageNotFound }
+        return .data { message.write(to: &$0) }
+    }
+
+    private func edit(_ call: Call) throws(Refusal) -> Response {
+        let message = try call.uuid("id")
+        let content = try call.request.fields(limit: doors.maxBody).content(of: .text)
+        let room = try doors.roomOfMessage(message, call)
+        return try doors.submit(call, room: room, .edit(message: message, content: content)).response()
+    }
+
+    private func react(_ call: Call, remove: Bool) throws(Refusal) -> Response {
+        let message = try call.uuid("id")
+        let emoji = try RequestFields.check(reaction: call.text("emoji"))
+        let room = try doors.roomOfMessage(message, call)
+        return try doors.submit(call, room: room, .react(message: message, reaction: emoji, remove: remove)).response()
+    }
+
+    private func receipts(_ call: Call) throws(Refusal) -> Response {
+        let id = try call.uuid("id")
+        let marks = try doors.read(call) { reader, user throws(StoreError) in try reader.receipts(of: id, for: user) }
+        guard let marks else { throw .messageNotFound }
+        return .list(marks, next: nil) { $1.write(to: &$0) }
+    }
+}
+
+extension HistoryPage {
+    /// At most one of before, after, around and changed_since.
+    init(_ query: Query) throws(Refusal) {
+        let given = ["before", "after", "around", "changed_since"].filter { query[$0] != nil }
+        guard given.count <= 1 else { throw .invalid(given[1], "does not go together with \(given[0])") }
+        guard let name = given.first, let seq = try query.seq(name) else {
+            self = .newest
+            return
+        }
+        switch name {
+        case "before": self = .before(seq)
+        case "after": self = .after(seq)
+        case "around": self = .around(seq)
+        default: self = .changedSince(seq)
+        }
+    }
+
+    /// A page around a place has two ends and is gone on from with before and after.
+    var isOpenEnded: Bool { if case .around = self { false } else { true } }
+
+    /// The value of the same parameter for the next page.
+    func cursor(_ last: Message) -> String {
+        if case .changedSince = self { String(last.changeSeq) } else { String(last.seq) }
+    }
+}

@@ -1,0 +1,53 @@
+import ChatCore
+
+/// A request on its way through the endpoints: what was asked, by whom, and under which id it is logged.
+final class Call {
+    let request: Request
+    let requestID: String
+    fileprivate(set) var values: [String: String] = [:]
+    /// Known after `Doors.user(_:)`; for the access log.
+    var user: UUID128?
+
+    init(_ request: Request, now: Int64) {
+        self.request = request
+        requestID = Call.accepted(request.header("x-request-id")) ?? UUID128.v7(at: now).description
+    }
+
+    func route(_ router: Router) throws(Refusal) -> Response {
+        let (handle, values) = try router.find(request.method, request.path)
+        self.values = values
+        return try handle(self)
+    }
+
+    /// A `{…}` of the path that is a UUID. What is none names nothing that is here.
+    func uuid(_ name: String) throws(Refusal) -> UUID128 {
+        guard let id = values[name].flatMap({ UUID128($0) }) else {
+            throw Refusal(.notFound, "the address holds what is no UUID", field: name)
+        }
+        return id
+    }
+
+    func text(_ name: String) -> String { values[name] ?? "" }
+
+    /// `Idempotency-Key` is the `Sign` of a request whose body has none.
+    func sign(_ fields: RequestFields) throws(Refusal) -> String? {
+        if let sign = try fields.sign() { return sign }
+        guard let key = request.header("idempotency-key") else { return nil }
+        try RequestFields.check(sign: key, field: "Idempotency-Key")
+        return key
+    }
+
+    /// Another program's id is taken when it cannot harm a log or a header.
+    private static func accepted(_ id: String?) -> String? {
+        guard let id, (1...64).contains(id.utf8.count) else { return nil }
+        let plain = id.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
+                true
+            default: false
+            }
+        }
+        return plain ? id : nil
+    }
+}

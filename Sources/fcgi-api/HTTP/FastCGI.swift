@@ -1,0 +1,105 @@
+import CFCGI
+import CLinux
+import ChatCore
+import ChatProcess
+import Glibc
+
+/// A worker's loop: accept, read one request, answer it, close.
+///
+/// The accept is ours and not libfcgi's, whose signal handling loses the rest of a body: it is woken by the channel to
+/// the master as well, and it drops connections whose client is gone by the time that it is their turn.
+final class FastCGI {
+    /// Seconds that a read from nginx or a write to it may take. nginx buffers both ways, so more is a dead nginx.
+    static let socketSeconds = 30
+
+    private let channel: WorkerChannel
+    private let connection: UnsafeMutablePointer<FCGX_Request>
+    private let poller: Int32
+
+    /// After `WorkerChannel.fromEnvironment`: libfcgi leaves signal handlers alone that are there already.
+    init(_ channel: WorkerChannel) throws {
+        self.channel = channel
+        connection = .allocate(capacity: 1)
+        guard FCGX_Init() == 0, FCGX_InitRequest(connection, -1, 0) == 0 else {
+            throw OperatorError("libfcgi cannot be initialised")
+        }
+        poller = epoll_create1(Int32(EPOLL_CLOEXEC))
+        guard poller >= 0 else { throw SystemError("make an epoll descriptor") }
+        try watch(channel.fileDescriptor, EPOLLIN.rawValue)
+        // Exclusive: a new connection wakes one idle worker and not all.
+        for listener in channel.listeners { try watch(listener, EPOLLIN.rawValue | EPOLLEXCLUSIVE.rawValue) }
+    }
+
+    private func watch(_ descriptor: Int32, _ events: UInt32) throws {
+        var event = epoll_event()
+        event.events = events
+        event.data.fd = descriptor
+        guard epoll_ctl(poller, EPOLL_CTL_ADD, descriptor, &event) == 0 else { throw SystemError("watch a socket") }
+    }
+
+    /// Until the master says quit.
+    func run(_ answer: (Request) -> Response, refused: (Refusal) -> Response) {
+        var events = [epoll_event](repeating: epoll_event(), count: 8)
+        while true {
+            let count = epoll_wait(poller, &events, Int32(events.count), 1000)
+            if count == 0 { channel.scoreboard.heartbeat() }
+            for event in events.prefix(Int(max(0, count))) {
+                if event.data.fd == channel.fileDescriptor {
+                    if channel.mustQuit { return }
+                } else {
+                    accept(event.data.fd, answer, refused)
+                }
+            }
+        }
+    }
+
+    private func accept(_ listener: Int32, _ answer: (Request) -> Response, _ refused: (Refusal) -> Response) {
+        // Another worker may have been faster: then there is nothing here.
+        let client = chat_accept4(listener, Int32(SOCK_CLOEXEC.rawValue))
+        guard client >= 0 else { return }
+        guard !isGone(client) else { return _ = close(client) }
+        var limit = timeval(tv_sec: FastCGI.socketSeconds, tv_usec: 0)
+        for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+            setsockopt(client, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
+        }
+        connection.pointee.ipcFd = client
+        // Else FCGX_Accept_r begins by closing it.
+        connection.pointee.keepConnection = 1
+        guard FCGX_Accept_r(connection) == 0 else { return }
+        // One request a connection: a kept one would pin this worker while others wait.
+        connection.pointee.keepConnection = 0
+        serve(answer, refused)
+        FCGX_Finish_r(connection)
+    }
+
+    private func serve(_ answer: (Request) -> Response, _ refused: (Refusal) -> Response) {
+        let response: Response
+        do throws(Refusal) {
+            response = answer(try request())
+        } catch {
+            response = refused(error)
+        }
+        let head = response.head()
+        FCGX_PutStr(head, Int32(head.utf8.count), connection.pointee.out)
+        response.body.withUnsafeBytes { bytes in
+            _ = FCGX_PutStr(bytes.bindMemory(to: CChar.self).baseAddress, Int32(bytes.count), connection.pointee.out)
+        }
+    }
+
+    private func request() throws(Refusal) -> Request {
+        let connection = connection
+        return try Request(
+            parameter: { name in FCGX_GetParam(name, connection.pointee.envp).map { String(cString: $0) } },
+            read: { buffer in
+                let room = Int32(min(buffer.count, 1 << 20))
+                let start = buffer.bindMemory(to: CChar.self).baseAddress
+                return Int(max(0, FCGX_GetStr(start, room, connection.pointee.in)))
+            })
+    }
+
+    /// nginx closes its end when its client has given up. Under load that is many, and none of them needs an answer.
+    private func isGone(_ client: Int32) -> Bool {
+        var state = pollfd(fd: client, events: 0, revents: 0)
+        return poll(&state, 1, 0) > 0 && state.revents & Int16(POLLHUP | POLLERR) != 0
+    }
+}

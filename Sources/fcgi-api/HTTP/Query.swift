@@ -1,0 +1,71 @@
+import ChatCore
+
+/// The pairs of a query or of a plain form (WHATWG URL, application/x-www-form-urlencoded).
+struct Query {
+    let pairs: [(name: String, value: String)]
+
+    /// More are an attack on whoever looks them up, not a request.
+    static let mostPairs = 64
+
+    init(_ text: Substring) throws(Refusal) {
+        var pairs: [(String, String)] = []
+        for part in text.split(separator: "&") {
+            guard pairs.count < Query.mostPairs else { throw Refusal(.malformed, "more than \(Query.mostPairs) fields") }
+            let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let value = sides.count > 1 ? sides[1] : ""
+            pairs.append((try percentDecoded(sides[0], plus: true), try percentDecoded(value, plus: true)))
+        }
+        self.pairs = pairs
+    }
+
+    /// Nil when absent or empty.
+    subscript(name: String) -> String? {
+        guard let value = pairs.first(where: { $0.name == name })?.value, !value.isEmpty else { return nil }
+        return value
+    }
+
+    func number(_ name: String, in range: ClosedRange<Int64>) throws(Refusal) -> Int64? {
+        guard let text = self[name] else { return nil }
+        guard let number = Int64(text), range.contains(number) else {
+            let limits = range.upperBound == .max ? "from \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
+            throw .invalid(name, "is not a whole number \(limits)")
+        }
+        return number
+    }
+
+    func seq(_ name: String) throws(Refusal) -> Int64? { try number(name, in: 0...Int64.max) }
+
+    /// How many entries a list has at most.
+    func limit() throws(Refusal) -> Int { Int(try number("limit", in: 1...100) ?? 50) }
+}
+
+func percentDecoded(_ text: some StringProtocol, plus: Bool = false) throws(Refusal) -> String {
+    guard text.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") }) else { return String(text) }
+    var bytes: [UInt8] = []
+    var rest = Array(text.utf8)[...]
+    while let byte = rest.popFirst() {
+        if byte == UInt8(ascii: "+"), plus {
+            bytes.append(UInt8(ascii: " "))
+        } else if byte == UInt8(ascii: "%") {
+            guard let high = rest.popFirst().flatMap(hexValue), let low = rest.popFirst().flatMap(hexValue) else {
+                throw Refusal(.malformed, "a % in the address is not followed by two hexadecimal digits")
+            }
+            bytes.append(high << 4 | low)
+        } else {
+            bytes.append(byte)
+        }
+    }
+    guard let decoded = String(validating: bytes, as: UTF8.self) else {
+        throw Refusal(.malformed, "the address is not UTF-8")
+    }
+    return decoded
+}
+
+private func hexValue(_ byte: UInt8) -> UInt8? {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+    case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+    case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+    default: nil
+    }
+}

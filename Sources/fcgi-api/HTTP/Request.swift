@@ -1,0 +1,64 @@
+import ChatCore
+
+/// One HTTP request as nginx hands it over. Valid only until its response is written: it reads from the connection.
+struct Request {
+    let method: String
+    /// As the client wrote it, without the query and without the API's prefix; segments are still percent-encoded.
+    let path: String
+    let query: Query
+    /// Bytes that follow.
+    let contentLength: Int
+    /// A CGI variable, such as REMOTE_ADDR or HTTP_ACCEPT.
+    let parameter: (String) -> String?
+    /// Reads up to as many body bytes as fit, 0 at the end; waits for the client at most as long as the socket's limit.
+    let read: (UnsafeMutableRawBufferPointer) -> Int
+
+    static let defaultPrefix = "/api/v1"
+
+    init(
+        parameter: @escaping (String) -> String?, read: @escaping (UnsafeMutableRawBufferPointer) -> Int = { _ in 0 }
+    ) throws(Refusal) {
+        self.parameter = parameter
+        self.read = read
+        method = parameter("REQUEST_METHOD") ?? "GET"
+        let uri = parameter("REQUEST_URI") ?? "/"
+        let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        path = Request.strip(parameter("CHAT_PREFIX") ?? Request.defaultPrefix, from: String(parts.first ?? "/"))
+        query = try Query(parts.count > 1 ? parts[1] : "")
+        contentLength = try Request.length(parameter("CONTENT_LENGTH"))
+    }
+
+    /// `name` in any case, as in "content-type".
+    func header(_ name: String) -> String? {
+        let cgi = String(name.uppercased().map { $0 == "-" ? "_" : $0 })
+        let value = parameter(cgi == "CONTENT_TYPE" || cgi == "CONTENT_LENGTH" ? cgi : "HTTP_" + cgi)
+        return value?.isEmpty == true ? nil : value
+    }
+
+    /// The media type in lower case, without its parameters.
+    var mediaType: String? {
+        header("content-type")?.split(separator: ";").first.map { trimmed($0).lowercased() }
+    }
+
+    private static func strip(_ prefix: String, from path: String) -> String {
+        guard !prefix.isEmpty, path.hasPrefix(prefix) else { return path }
+        let rest = path.dropFirst(prefix.count)
+        return rest.isEmpty ? "/" : rest.hasPrefix("/") ? String(rest) : path
+    }
+
+    private static func length(_ text: String?) throws(Refusal) -> Int {
+        guard let text, !text.isEmpty else { return 0 }
+        guard let length = Int(text), length >= 0 else {
+            throw Refusal(.malformed, "the Content-Length is no number of bytes")
+        }
+        return length
+    }
+}
+
+/// Without the spaces and tabs around it.
+func trimmed(_ text: some StringProtocol) -> String {
+    var rest = text[...]
+    while let first = rest.first, first == " " || first == "\t" { rest = rest.dropFirst() }
+    while let last = rest.last, last == " " || last == "\t" { rest = rest.dropLast() }
+    return String(rest)
+}

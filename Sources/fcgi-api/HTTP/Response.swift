@@ -1,0 +1,111 @@
+import ChatCore
+
+struct Response {
+    var status: Int
+    var headers: [(name: String, value: String)] = []
+    var body: [UInt8] = []
+
+    static let json = "application/json; charset=utf-8"
+
+    init(status: Int, type: String? = nil, body: [UInt8] = []) {
+        self.status = status
+        self.body = body
+        if let type { headers.append(("Content-Type", type)) }
+    }
+
+    static func text(_ text: String, status: Int = 200) -> Response {
+        Response(status: status, type: "text/plain; charset=utf-8", body: Array(text.utf8))
+    }
+
+    static let noContent = Response(status: 204)
+
+    /// `{"Success": true, "Data": …}`.
+    static func data(status: Int = 200, _ write: (inout JSONWriter) -> Void) -> Response {
+        var writer = JSONWriter(reserving: 1024)
+        writer.beginMap(2)
+        writer.key("Success")
+        writer.bool(true)
+        writer.key("Data")
+        write(&writer)
+        writer.endMap()
+        return Response(status: status, type: json, body: writer.bytes)
+    }
+
+    /// A page of a list; `next` is where the following one begins, nil at the end.
+    static func list<Element>(
+        _ elements: [Element], next: String?, _ write: (inout JSONWriter, Element) -> Void
+    ) -> Response {
+        var writer = JSONWriter(reserving: 64 + elements.count * 384)
+        writer.beginMap(3)
+        writer.key("Success")
+        writer.bool(true)
+        writer.key("Data")
+        writer.beginArray(elements.count)
+        for element in elements { write(&writer, element) }
+        writer.endArray()
+        writer.key("Next")
+        writer.optional(next) { $0.string($1) }
+        writer.endMap()
+        return Response(status: 200, type: json, body: writer.bytes)
+    }
+
+    /// `{"Success": false, "Error": {"Code", "Message", "Field"?}, "RequestID"}`.
+    static func refusal(_ refusal: Refusal, requestID: String) -> Response {
+        var writer = JSONWriter()
+        writer.beginMap(3)
+        writer.key("Success")
+        writer.bool(false)
+        writer.key("Error")
+        writer.beginMap(refusal.field == nil ? 2 : 3)
+        writer.key("Code")
+        writer.string(refusal.code.rawValue)
+        writer.key("Message")
+        writer.string(refusal.message)
+        if let field = refusal.field {
+            writer.key("Field")
+            writer.string(field)
+        }
+        writer.endMap()
+        writer.key("RequestID")
+        writer.string(requestID)
+        writer.endMap()
+        var response = Response(status: refusal.code.status, type: json, body: writer.bytes)
+        if let seconds = refusal.retryAfter { response.headers.append(("Retry-After", String(seconds))) }
+        if response.status == 401 { response.headers.append(("WWW-Authenticate", "Bearer")) }
+        return response
+    }
+
+    /// The CGI header block. A line break inside a value would begin another header: such a value is left out.
+    func head() -> String {
+        var text = "Status: \(status) \(Response.reason(status))\r\n"
+        for (name, value) in headers where !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) {
+            text += "\(name): \(value)\r\n"
+        }
+        if status != 204 && status != 304 { text += "Content-Length: \(body.count)\r\n" }
+        return text + "\r\n"
+    }
+
+    private static func reason(_ status: Int) -> String {
+        switch status {
+        case 200: "OK"
+        case 201: "Created"
+        case 202: "Accepted"
+        case 204: "No Content"
+        case 302: "Found"
+        case 303: "See Other"
+        case 400: "Bad Request"
+        case 401: "Unauthorized"
+        case 403: "Forbidden"
+        case 404: "Not Found"
+        case 405: "Method Not Allowed"
+        case 409: "Conflict"
+        case 410: "Gone"
+        case 413: "Content Too Large"
+        case 415: "Unsupported Media Type"
+        case 422: "Unprocessable Content"
+        case 429: "Too Many Requests"
+        case 503: "Service Unavailable"
+        default: status >= 500 ? "Internal Server Error" : "Status"
+        }
+    }
+}

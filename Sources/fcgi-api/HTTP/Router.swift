@@ -1,0 +1,55 @@
+import ChatCore
+
+/// From method and path to the code that answers. Routes are few: a linear look costs less than a request's first read.
+struct Router {
+    typealias Handler = (Call) throws(Refusal) -> Response
+
+    private struct Route {
+        let method: String
+        let pattern: [Substring]
+        let handle: Handler
+    }
+
+    private var routes: [Route] = []
+
+    /// `pattern` such as "/rooms/{id}/messages".
+    mutating func on(_ method: String, _ pattern: String, _ handle: @escaping Handler) {
+        routes.append(Route(method: method, pattern: Substring(pattern).split(separator: "/"), handle: handle))
+    }
+
+    /// The code that answers and the values of `{…}`, decoded. HEAD is answered as GET; nginx drops the body.
+    func find(_ method: String, _ path: String) throws(Refusal) -> (Handler, [String: String]) {
+        let segments = path.split(separator: "/")
+        let method = method == "HEAD" ? "GET" : method
+        var allowed: [String] = []
+        for route in routes where Router.matches(route.pattern, segments) {
+            guard route.method == method else {
+                allowed.append(route.method)
+                continue
+            }
+            var values: [String: String] = [:]
+            for (name, segment) in zip(route.pattern, segments) where name.hasPrefix("{") {
+                values[String(name.dropFirst().dropLast())] = try percentDecoded(segment)
+            }
+            return (route.handle, values)
+        }
+        guard allowed.isEmpty else { throw .methodNotAllowed(allowed) }
+        throw Refusal(.notFound, "there is nothing at this address")
+    }
+
+    private static func matches(_ pattern: [Substring], _ segments: [Substring]) -> Bool {
+        pattern.count == segments.count && zip(pattern, segments).allSatisfy { $0 == $1 || $0.hasPrefix("{") }
+    }
+}
+
+extension Refusal {
+    private static let allowedHere = "allowed here: "
+
+    static func methodNotAllowed(_ methods: [String]) -> Refusal {
+        let all = methods.contains("GET") ? methods + ["HEAD"] : methods
+        return Refusal(.methodNotAllowed, allowedHere + all.sorted().joined(separator: ", "))
+    }
+
+    /// For the Allow header, which RFC 9110 demands beside a 405.
+    var allow: String? { code == .methodNotAllowed ? String(message.dropFirst(Refusal.allowedHere.count)) : nil }
+}

@@ -1,0 +1,97 @@
+import ArgumentParser
+import ChatAdapters
+import ChatCore
+import ChatProcess
+import Glibc
+import Logging
+
+@main
+struct QueueWorker: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "queue-worker",
+        abstract: "Carries out the commands of every room, in order: the rooms' only writer.",
+        subcommands: [Serve.self, Work.self, Status.self, Scale.self])
+}
+
+struct SettingsOption: ParsableArguments {
+    @Option(name: [.customShort("c"), .customLong("config")], help: "A .env file; the environment wins over it.")
+    var file: String?
+
+    func read() throws -> Settings {
+        do { return try Settings(EnvironmentSettings(file: file)) } catch {
+            throw ValidationError("\(error)")
+        }
+    }
+
+    var arguments: [String] { file.map { ["-c", $0] } ?? [] }
+}
+
+struct Serve: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Run in the foreground: a master and its workers.")
+
+    @OptionGroup var settings: SettingsOption
+    @Flag(help: "Only check the settings.") var check = false
+
+    func run() throws {
+        let settings = try self.settings.read()
+        guard !check else { return print("the settings are good") }
+        LineLog.start(program: "queue-worker", level: Logger.Level(rawValue: settings.logLevel) ?? .info)
+        let master = Master(
+            program: "queue-worker", runFolder: settings.runDirectory, pools: [Self.pool(settings)],
+            workerArguments: ["worker"] + self.settings.arguments,
+            checkArguments: ["serve", "--check"] + self.settings.arguments, counters: Counter.names,
+            reload: { [option = self.settings] in [Self.pool(try option.read())] })
+        throw ExitCode(master.run())
+    }
+
+    /// A worker is ready when the broker has taken it, which may be long after its start: the broker may be away.
+    private static func pool(_ settings: Settings) -> PoolSpec {
+        PoolSpec(name: "queues", workers: settings.worker.processes, startLimit: .seconds(86_400))
+    }
+}
+
+struct Work: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "worker", abstract: "Started by serve.", shouldDisplay: false)
+
+    @OptionGroup var settings: SettingsOption
+
+    func run() throws {
+        let channel = try WorkerChannel.fromEnvironment()
+        let settings = try self.settings.read()
+        LineLog.start(program: "queue-worker", level: Logger.Level(rawValue: settings.logLevel) ?? .info)
+        let log = Logger(label: "queue-worker")
+        let store = PostgresRoomBatchStore(
+            PostgresConnection(
+                url: settings.database.url, applicationName: "queue-worker",
+                statementTimeout: settings.database.statementTimeout),
+            limits: settings.rooms)
+        let bus = RedisFrameBus(
+            try RedisConnection(url: settings.redisURL), logLength: settings.worker.logLength,
+            logSeconds: settings.worker.logSeconds)
+        Consumer(
+            settings: settings, channel: channel,
+            run: BatchRun(store: store, limits: settings.rooms, clock: systemClock, log: log), bus: bus, log: log
+        ).serve()
+    }
+}
+
+struct Status: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show the workers of the running master.")
+    @OptionGroup var settings: SettingsOption
+
+    func run() throws {
+        print(try askMaster("status", in: RunFolder(settings.read().runDirectory, program: "queue-worker")))
+    }
+}
+
+struct Scale: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Change how many workers run, until the next reload.")
+    @Argument(help: "+1, -1 or a number.") var change: String
+    @OptionGroup var settings: SettingsOption
+
+    func run() throws {
+        let folder = RunFolder(try settings.read().runDirectory, program: "queue-worker")
+        print(try askMaster("scale queues \(change)", in: folder))
+    }
+}

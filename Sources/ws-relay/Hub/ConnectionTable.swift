@@ -1,0 +1,112 @@
+/// The number that stands for "none" in every table of this folder.
+let noIndex = UInt32.max
+
+/// One socket, without any object of its own: 72 bytes. What only slow or half-read sockets need is in `SlowState`.
+struct Connection: BitwiseCopyable {
+    struct Flags: OptionSet, BitwiseCopyable {
+        let rawValue: UInt16
+        /// Not a WebSocket yet: its `SlowState` reads the head.
+        static let greeting = Flags(rawValue: 1)
+        /// `chat.json` instead of msgpack.
+        static let json = Flags(rawValue: 2)
+        /// `welcome` is sent: from here on it gets every frame of its rooms.
+        static let welcomed = Flags(rawValue: 4)
+        /// A close frame is sent or queued: nothing else is.
+        static let closing = Flags(rawValue: 8)
+        /// A ping is out.
+        static let pinged = Flags(rawValue: 16)
+        /// epoll watches for room to write.
+        static let watchesWrite = Flags(rawValue: 32)
+        /// Frames of this tick wait in its list.
+        static let dirty = Flags(rawValue: 64)
+        /// Not read until `welcome` is out.
+        static let readPaused = Flags(rawValue: 128)
+        /// Has a `SlowState`.
+        static let slow = Flags(rawValue: 256)
+    }
+
+    var descriptor: Int32
+    /// Which use of this slot it is: a late event of an earlier one must not touch this one.
+    var generation: UInt32
+    var serial: UInt64 = 0
+    var user = noIndex
+    /// The list of the user's sockets.
+    var nextOfUser = noIndex
+    /// Frames of this tick: a list in `TickWrites`.
+    var firstWrite = noIndex
+    var lastWrite = noIndex
+    /// Second (of the relay's own clock) of the client's last byte.
+    var heard: UInt32 = 0
+    /// Second at which the timer looks again.
+    var deadline: UInt32 = 0
+    /// Unix second at which the token ends, and the one at which it was issued (0: not told).
+    var expires: UInt32 = 0
+    var issued: UInt32 = 0
+    /// A hash of the token's `jti`, for revocation; 0: none.
+    var tokenID: UInt64 = 0
+    var bucket = RateBucket()
+    var flags: Flags = []
+}
+
+/// All sockets by slot, in memory that never moves: a send that fails may change a slot while a loop walks others.
+/// The pages of unused slots are never touched.
+final class ConnectionTable {
+    let capacity: Int
+    private let slots: UnsafeMutablePointer<Connection>
+    private var free: [UInt32] = []
+    /// Slots below it have been used at least once.
+    private(set) var used = 0
+    private(set) var count = 0
+
+    init(capacity: Int) {
+        self.capacity = capacity
+        slots = .allocate(capacity: capacity)
+    }
+
+    deinit { slots.deallocate() }
+
+    subscript(slot: UInt32) -> Connection {
+        @inline(__always) unsafeAddress { UnsafePointer(slots + Int(slot)) }
+        @inline(__always) unsafeMutableAddress { slots + Int(slot) }
+    }
+
+    var isFull: Bool { free.isEmpty && used == capacity }
+
+    /// A slot for the descriptor; nil when the table is full.
+    func open(_ descriptor: Int32) -> UInt32? {
+        if let slot = free.popLast() {
+            let generation = slots[Int(slot)].generation &+ 1
+            slots[Int(slot)] = Connection(descriptor: descriptor, generation: generation)
+            count += 1
+            return slot
+        }
+        guard used < capacity else { return nil }
+        (slots + used).initialize(to: Connection(descriptor: descriptor, generation: 0))
+        used += 1
+        count += 1
+        return UInt32(used - 1)
+    }
+
+    func close(_ slot: UInt32) {
+        slots[Int(slot)].descriptor = -1
+        slots[Int(slot)].generation &+= 1
+        slots[Int(slot)].flags = []
+        slots[Int(slot)].deadline = 0
+        free.append(slot)
+        count -= 1
+    }
+
+    /// What an epoll event carries: finds the slot, if that is still the same connection.
+    func ticket(_ slot: UInt32) -> UInt64 { UInt64(slots[Int(slot)].generation) << 32 | UInt64(slot) }
+
+    func slot(_ ticket: UInt64) -> UInt32? {
+        let slot = UInt32(truncatingIfNeeded: ticket)
+        guard slot < used, slots[Int(slot)].descriptor >= 0, self.ticket(slot) == ticket else { return nil }
+        return slot
+    }
+
+    /// Every open slot; the body may close any.
+    func forEach(_ body: (UInt32) -> Void) {
+        for slot in 0..<used where slots[slot].descriptor >= 0 { body(UInt32(slot)) }
+    }
+}

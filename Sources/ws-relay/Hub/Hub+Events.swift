@@ -1,0 +1,130 @@
+import ChatCore
+import Logging
+
+/// What Redis says, and what the look-ups found.
+extension Hub {
+    func handle(_ event: FeedEvent) {
+        switch event {
+        case .message(let channel, let payload): received(payload, on: channel)
+        case .subscribed(let channel): confirmed(channel)
+        case .lost: log.warning("the feed is lost: sockets stay, frames are late")
+        case .restored: restored()
+        }
+    }
+
+    private func confirmed(_ channel: String) {
+        switch ChannelName(channel) {
+        case .room(let id): if let room = rooms[id], room.stage == .subscribing { confirmed(room) }
+        case .user(let id): if let user = users.index(id) { confirmed(user: user) }
+        case nil: break
+        }
+    }
+
+    /// Frames may have passed by while Redis was away: every room is closed up to now again, and every user's rooms
+    /// are asked for again.
+    private func restored() {
+        log.notice("the feed is back", metadata: ["rooms": "\(rooms.count)", "users": "\(users.count)"])
+        for room in rooms.values {
+            if room.stage == .subscribing { room.stage = .closing }
+            // One that is out may have been answered before the loss.
+            room.sequencer.fetchFailed()
+            room.retryAt = now
+            fetch(room)
+        }
+        users.forEach { user in
+            if users[user].stage == .subscribing { users[user].stage = .loading }
+            askMemberships(of: user)
+        }
+    }
+
+    private func received(_ payload: [UInt8], on channel: String) {
+        do throws(WireError) {
+            switch ChannelName(channel) {
+            case .room: received(try FrameChunk.decode(payload))
+            case .user(let id): if let user = users.index(id) { received(try UserEvent.decode(payload), user) }
+            case nil: received(try RelayAnswer.decode(payload))
+            }
+        } catch {
+            log.error("an unreadable message", metadata: ["channel": "\(channel)", "error": "\(error)"])
+        }
+    }
+
+    private func received(_ answer: RelayAnswer) {
+        guard let slot = slots[answer.socket] else { return }
+        send(ClientFrames.whole(answer.frame, asJSON: connections[slot].flags.contains(.json)), to: slot)
+    }
+
+    private func received(_ event: UserEvent, _ user: UInt32) {
+        switch event {
+        case .joined(let room, let seq, let created): joined(room, seq, created, user)
+        case .revoked(let before, let tokenID):
+            let hash = tokenID.map { fnv1a64($0.utf8) }
+            users.forEachConnection(of: user, connections) { slot in
+                let isOld = before.map { Int64(connections[slot].issued) < $0 } ?? false
+                let isNamed = hash != nil && connections[slot].tokenID == hash
+                if isOld || isNamed { close(slot, .tokenExpired, "the token was revoked") }
+            }
+        }
+    }
+
+    /// A room that is tracked learns of a later member from its own frames; of its first ones, who came with its
+    /// creation, no frame tells.
+    private func joined(_ id: UUID128, _ seq: UInt64, _ created: FrameBody?, _ user: UInt32) {
+        let room = rooms[id] ?? track(id, last: seq)
+        let isNew = room.sequencer.last == seq && room.stage == .subscribing
+        guard isNew || created != nil, room.changes.verdict(users[user].id, since: seq) != .left,
+            add(user, to: room)
+        else { return }
+        guard let created else { return }
+        users.forEachConnection(of: user, connections) { slot in
+            if connections[slot].flags.contains(.welcomed) { reply(created, .roomUpdated, to: slot) }
+        }
+    }
+
+    // MARK: Found
+
+    func handle(_ found: Found) {
+        switch found {
+        case .memberships(let user, let epoch, let list): self.found(list, user: user, epoch: epoch)
+        case .frames(let room, _, let run, .room(let number)): self.found(run, room: room, fetch: number)
+        case .frames(let room, _, let run, .socket(let ticket)): self.found(run, room: room, ticket: ticket)
+        case .room(let room, let message, let latent): self.found(room, ofMessage: message, latent)
+        case .failed(let lookup): failed(lookup)
+        case .refused(let unsent, let refusal):
+            for command in unsent {
+                if let slot = slots[command.socket] { refuse(refusal, sign: command.sign, to: slot) }
+            }
+        }
+    }
+
+    func failed(_ lookup: Lookup) {
+        switch lookup {
+        // Asked again by the timer, until the user's time is over.
+        case .memberships(let id, let epoch):
+            if let user = users.index(id), users[user].epoch == epoch { reloads.insert(id) }
+        case .frames(let id, _, _, _, .room(let number)):
+            if let room = rooms[id], room.fetch == number { fetchFailed(room) }
+        case .frames(let id, _, _, _, .socket(let ticket)): giveUpResume(room: id, ticket: ticket)
+        case .room(_, let latent):
+            if let slot = slots[latent.socket] { refuse(.unavailable("the store"), sign: latent.sign, to: slot) }
+        }
+    }
+}
+
+/// Which kind of channel a name is; nil is the relay's own.
+enum ChannelName {
+    case room(UUID128)
+    case user(UUID128)
+
+    init?(_ channel: String) {
+        // Both prefixes have five bytes.
+        var channel = channel
+        let parsed = channel.withUTF8 { utf8 -> (isRoom: Bool, id: UUID128)? in
+            guard utf8.count == 41, let id = UUID128(utf8: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(utf8)[5...]))
+            else { return nil }
+            return (utf8[0] == UInt8(ascii: "r"), id)
+        }
+        guard let parsed else { return nil }
+        self = parsed.isRoom ? .room(parsed.id) : .user(parsed.id)
+    }
+}

@@ -1,0 +1,208 @@
+import ChatCore
+
+/// From the request's head to `welcome`: the token, the user's channel, the memberships, the rooms closed up to now.
+/// Only then does the client hear `welcome`, so that nothing that happens after it can be missed.
+extension Hub {
+    /// Seconds from the upgrade to `welcome`.
+    static let joiningLimit: UInt32 = 10
+
+    func greet(_ slot: UInt32, _ chunk: UnsafeRawBufferPointer) {
+        guard let state = slowIfAny(slot), state.head != nil else { return }
+        switch state.head!.feed(chunk) {
+        case .needsMore: return
+        case .tooLarge: refuse(.malformed("the request's head is too large"), slot)
+        case .head(let bytes, let rest):
+            switch Visitor(bytes, origins: origins) {
+            case .health: answer(slot, HTTPRefusal.healthy)
+            case .refused(let refusal): refuse(refusal, slot)
+            case .socket(let upgrade): admit(upgrade, slot, early: rest)
+            }
+        }
+    }
+
+    private func refuse(_ refusal: HTTPRefusal, _ slot: UInt32) {
+        counters.refused += 1
+        answer(slot, refusal.answer(requestID: newID().description))
+    }
+
+    private func admit(_ upgrade: Upgrade, _ slot: UInt32, early: [UInt8]) {
+        guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot) }
+        let identity: Identity
+        do { identity = try tokens.verify(upgrade.token) } catch { return refuse(.unauthorized, slot) }
+        connections[slot].flags.remove(.greeting)
+        connections[slot].flags.insert(upgrade.subprotocol == .json ? [.json, .readPaused] : .readPaused)
+        connections[slot].serial = serial
+        serial += 1
+        slots[connections[slot].serial] = slot
+        note(identity, slot)
+        send(SharedFrame(whole: upgrade.answer), to: slot)
+        let state = slowState(slot)
+        (state.head, state.early) = (nil, early)
+        watch(slot)
+        join(identity.user, slot)
+    }
+
+    /// What of a token is kept: when it ends, and what a revocation would name.
+    func note(_ identity: Identity, _ slot: UInt32) {
+        connections[slot].expires = UInt32(clamping: identity.expiresAt)
+        connections[slot].issued = UInt32(clamping: identity.issuedAt ?? 0)
+        connections[slot].tokenID = identity.tokenID.map { fnv1a64($0.utf8) } ?? 0
+    }
+
+    private func join(_ id: UUID128, _ slot: UInt32) {
+        let deadline = now &+ Self.joiningLimit
+        connections[slot].deadline = deadline
+        guard let user = users.index(id) else {
+            let user = users.open(id, deadline: deadline)
+            users.attach(slot, to: user, connections)
+            return feed.subscribe(RedisKey.userChannel(id))
+        }
+        if users[user].connections >= settings.maxConnectionsPerUser { replaceOldest(of: user) }
+        // The last one may have been closed just now, and the user with it.
+        guard users.index(id) == user else { return join(id, slot) }
+        users.attach(slot, to: user, connections)
+        if users[user].stage == .ready { welcome(slot) }
+    }
+
+    private func replaceOldest(of user: UInt32) {
+        var oldest = noIndex
+        users.forEachConnection(of: user, connections) { slot in
+            if oldest == noIndex || connections[slot].serial < connections[oldest].serial { oldest = slot }
+        }
+        if oldest != noIndex { close(oldest, .replaced, "a newer connection of this user took this one's place") }
+    }
+
+    // MARK: The user's channel, the memberships
+
+    func confirmed(user: UInt32) {
+        guard users[user].stage == .subscribing else { return }
+        users[user].stage = .loading
+        askMemberships(of: user)
+    }
+
+    func askMemberships(of user: UInt32) {
+        users[user].epoch = nextEpoch()
+        let lookup = Lookup.memberships(of: users[user].id, epoch: users[user].epoch)
+        if !lookups.ask(lookup) { failed(lookup) }
+    }
+
+    func found(_ memberships: [Membership], user id: UUID128, epoch: UInt64) {
+        guard let user = users.index(id), users[user].epoch == epoch else { return }
+        let isReload = users[user].stage == .ready
+        if !isReload { users[user].stage = .joining }
+        for membership in memberships where !enter(membership, user, isReload: isReload) {
+            // The room's log of comings and goings does not reach back far enough to judge: a newer list is due.
+            return askMemberships(of: user)
+        }
+        becomeReadyIfDone(user)
+    }
+
+    /// Puts the user into a room as a list read at `membership.lastSeq` says. False when that cannot be told.
+    private func enter(_ membership: Membership, _ user: UInt32, isReload: Bool) -> Bool {
+        guard let room = rooms[membership.room] else {
+            let room = track(membership.room, last: membership.lastSeq)
+            add(user, to: room)
+            wait(for: room, user)
+            if isReload { tellResync(room, to: user) }
+            return true
+        }
+        if membership.lastSeq < room.sequencer.last {
+            switch room.changes.verdict(users[user].id, since: membership.lastSeq) {
+            case .left: return true
+            case .unknown: return false
+            case .joined, .unchanged: break
+            }
+        } else {
+            expect(membership.lastSeq, in: room)
+        }
+        if add(user, to: room), isReload { tellResync(room, to: user) }
+        wait(for: room, user)
+        return true
+    }
+
+    private func wait(for room: TrackedRoom, _ user: UInt32) {
+        guard room.stage != .live, users[user].stage != .ready, !room.waiters.contains(user) else { return }
+        room.waiters.append(user)
+        users[user].waiting += 1
+    }
+
+    /// The room has been closed up to now.
+    func release(_ room: TrackedRoom) {
+        let waiters = room.waiters
+        room.waiters = []
+        for user in waiters {
+            users[user].waiting -= 1
+            becomeReadyIfDone(user)
+        }
+    }
+
+    private func becomeReadyIfDone(_ user: UInt32) {
+        guard users[user].stage == .joining, users[user].waiting == 0 else { return }
+        users[user].stage = .ready
+        arrived(user)
+        users.forEachConnection(of: user, connections) { welcome($0) }
+    }
+
+    // MARK: Welcome
+
+    private func welcome(_ slot: UInt32) {
+        guard !connections[slot].flags.contains(.closing) else { return }
+        connections[slot].flags.insert(.welcomed)
+        connections[slot].flags.remove(.readPaused)
+        connections[slot].heard = now
+        connections[slot].deadline = now
+        watch(slot)
+        reply(welcomeBody(slot), .welcome, to: slot)
+        guard let state = slowIfAny(slot) else { return }
+        var early = state.early
+        state.early = []
+        early.withUnsafeMutableBytes { read($0, from: slot) }
+    }
+
+    private func welcomeBody(_ slot: UInt32) -> FrameBody {
+        FrameBody { writer in
+            writer.beginMap(4)
+            writer.key("UserID")
+            writer.uuid(users[connections[slot].user].id)
+            writer.key("ConnectionID")
+            writer.uuid(newID())
+            writer.key("Heartbeat")
+            writer.int(Int64(settings.heartbeat))
+            writer.key("Limits")
+            writer.beginMap(5)
+            writer.key("MaxFrame")
+            writer.int(Int64(settings.maxFrame))
+            writer.key("MaxContent")
+            writer.int(Int64(RequestLimit.content))
+            writer.key("Rate")
+            writer.int(Int64(settings.rate))
+            writer.key("Burst")
+            writer.int(Int64(settings.burst))
+            writer.key("ResumeFrames")
+            writer.int(Int64(Self.resumeLimit))
+        }
+    }
+
+    // MARK: Leaving
+
+    /// The socket is no longer one of its user's; the last one takes the user along.
+    func leave(_ slot: UInt32) {
+        slots[connections[slot].serial] = nil
+        let user = connections[slot].user
+        guard user != noIndex else { return }
+        users.detach(slot, connections)
+        if users[user].connections == 0 { drop(user) }
+    }
+
+    private func drop(_ user: UInt32) {
+        let entry = users[user]
+        if entry.stage == .ready { departed(entry.id, entry.rooms.map(\.id)) }
+        for room in entry.rooms {
+            room.remove(user)
+            room.waiters.removeAll { $0 == user }
+            if room.members.isEmpty { untrack(room) }
+        }
+        feed.unsubscribe(RedisKey.userChannel(entry.id))
+        users.close(user)
+    }
+}

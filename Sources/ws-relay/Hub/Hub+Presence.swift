@@ -1,0 +1,35 @@
+import ChatCore
+
+/// Who comes and goes. When many do at once the others hear of some only: a frame to every room of everybody would
+/// drown the messages, and the REST API knows it exactly.
+extension Hub {
+    /// Frames a second, each to one room.
+    static let presenceRate = 500
+    /// Seconds that a user may be away without it being told.
+    private static let presenceDelay: UInt32 = 5
+
+    func arrived(_ user: UInt32) {
+        let id = users[user].id
+        guard departures.removeValue(forKey: id) == nil else { return }
+        tell(id, isOnline: true, users[user].rooms.map(\.id))
+    }
+
+    func departed(_ id: UUID128, _ rooms: [UUID128]) { departures[id] = (rooms, now) }
+
+    /// Once a second.
+    func tellPresence() {
+        presenceBudget = Self.presenceRate
+        for (id, departure) in departures where now &- departure.at >= Self.presenceDelay {
+            departures[id] = nil
+            if users.index(id) == nil { tell(id, isOnline: false, departure.rooms) }
+        }
+        guard now % 60 == 0 else { return }
+        ephemerals.renew(Array(users.indexes.keys), at: unixMilliseconds)
+    }
+
+    private func tell(_ id: UUID128, isOnline: Bool, _ rooms: [UUID128]) {
+        let told = Array(rooms.prefix(presenceBudget))
+        presenceBudget -= told.count
+        ephemerals.note(Presence(user: id, isOnline: isOnline, rooms: told, at: unixMilliseconds))
+    }
+}

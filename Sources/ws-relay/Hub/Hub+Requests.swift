@@ -1,0 +1,120 @@
+import ChatCore
+
+/// What clients ask for. The relay knows the form, not the rules: it hands commands on and answers only what is its
+/// own (ping, typing, resume, auth).
+extension Hub {
+    /// Rooms of messages that are remembered; past it all are forgotten and asked for again.
+    private static let rememberedMessages = 10_000
+
+    func request(_ payload: FrameParser.Payload, isText: Bool, _ slot: UInt32) {
+        guard isText == connections[slot].flags.contains(.json) else {
+            let wanted = isText ? "binary frames of MessagePack" : "text frames of JSON"
+            return close(slot, .unsupportedData, "this socket takes \(wanted)")
+        }
+        counters.requests += 1
+        let limits = RateBucket.Limits(rate: Float(settings.rate), burst: Float(settings.burst))
+        switch connections[slot].bucket.take(now: UInt32(truncatingIfNeeded: milliseconds), limits: limits) {
+        case .pass: carryOut(payload.withBytes(Array.init), isText: isText, slot)
+        case .refuse: refuseForRate(payload.withBytes(Array.init), isText: isText, slot)
+        case .close: close(slot, .policyViolation, "too many requests for too long")
+        }
+    }
+
+    private func decode(_ bytes: [UInt8], isText: Bool) throws(Refusal) -> WireValue {
+        do throws(WireError) {
+            return isText ? try JSONReader.decode(bytes) : try MessagePackReader.decode(bytes)
+        } catch {
+            throw Refusal(.malformed, error.description)
+        }
+    }
+
+    private func refuseForRate(_ bytes: [UInt8], isText: Bool, _ slot: UInt32) {
+        var sign: String?
+        if let value = try? decode(bytes, isText: isText) { _ = try? ChatRequest.parse(value, sign: &sign) }
+        refuse(Refusal(.rateLimited, "more than \(settings.rate) requests a second", retryAfter: 1), sign: sign, to: slot)
+    }
+
+    private func carryOut(_ bytes: [UInt8], isText: Bool, _ slot: UInt32) {
+        var sign: String?
+        do throws(Refusal) {
+            let request = try ChatRequest.parse(try decode(bytes, isText: isText), sign: &sign)
+            try carryOut(request, sign, slot)
+        } catch {
+            refuse(error, sign: sign, to: slot)
+        }
+    }
+
+    private func carryOut(_ request: ChatRequest, _ sign: String?, _ slot: UInt32) throws(Refusal) {
+        switch request {
+        case .ping: reply(FrameBody { $0.null() }, .pong, sign: sign, to: slot)
+        case .typing(let room): try type(in: room, slot)
+        case .resume(let points): resume(points, sign: sign, slot)
+        case .auth(let token): try authenticate(token, sign, slot)
+        case .message(let room?, _, let draft): try submit(.send(draft, receiver: nil), room, sign, slot)
+        case .message(nil, let receiver, let draft):
+            guard let receiver, let room = privateRoomID(users[connections[slot].user].id, receiver) else {
+                throw .invalid("ReceiverID", "is yourself")
+            }
+            try submit(.send(draft, receiver: receiver), room, sign, slot)
+        case .seen(let room, let seq): try submit(.seen(seq: seq), room, sign, slot)
+        case .edit(let message, let content):
+            try submit(.edit(message: message, content: content), ofMessage: message, sign, slot)
+        case .delete(let message): try submit(.delete(message: message), ofMessage: message, sign, slot)
+        case .react(let message, let reaction, let remove):
+            try submit(.react(message: message, reaction: reaction, remove: remove), ofMessage: message, sign, slot)
+        }
+    }
+
+    // MARK: Commands
+
+    private func submit(_ action: Command.Action, _ room: UUID128, _ sign: String?, _ slot: UInt32) throws(Refusal) {
+        let socket = connections[slot].serial
+        let command = Command(
+            id: newID(), room: room, actor: users[connections[slot].user].id, sign: sign,
+            origin: .socket(SocketAddress(relay: relayID, socket: socket)), acceptedAt: unixMilliseconds,
+            action: action)
+        guard commands.put(command, from: socket) else { throw .busy("too many commands wait") }
+    }
+
+    private func submit(
+        _ action: Command.Action, ofMessage message: UUID128, _ sign: String?, _ slot: UInt32
+    ) throws(Refusal) {
+        if let room = messageRooms[message] { return try submit(action, room, sign, slot) }
+        let latent = LatentCommand(socket: connections[slot].serial, sign: sign, action: action)
+        guard lookups.ask(.room(ofMessage: message, latent)) else { throw .busy("too many look-ups wait") }
+    }
+
+    func found(_ room: UUID128?, ofMessage message: UUID128, _ latent: LatentCommand) {
+        guard let slot = slots[latent.socket] else { return }
+        guard let room else { return refuse(.messageNotFound, sign: latent.sign, to: slot) }
+        if messageRooms.count >= Self.rememberedMessages { messageRooms.removeAll(keepingCapacity: true) }
+        messageRooms[message] = room
+        do { try submit(latent.action, room, latent.sign, slot) } catch { refuse(error, sign: latent.sign, to: slot) }
+    }
+
+    // MARK: The relay's own
+
+    private func type(in id: UUID128, _ slot: UInt32) throws(Refusal) {
+        let user = connections[slot].user
+        guard let room = rooms[id], room.members.contains(user) else { throw .notAMember }
+        let body = FrameBody(room: id) { writer in
+            writer.beginMap(2)
+            writer.key("RoomID")
+            writer.uuid(id)
+            writer.key("UserID")
+            writer.uuid(users[user].id)
+        }
+        let origin = SocketAddress(relay: relayID, socket: connections[slot].serial)
+        ephemerals.publish(RoomFrame(seq: 0, kind: .typing, origin: origin, body: body), in: id)
+    }
+
+    private func authenticate(_ token: String, _ sign: String?, _ slot: UInt32) throws(Refusal) {
+        let identity = try tokens.verify(token)
+        guard identity.user == users[connections[slot].user].id else {
+            throw Refusal(.forbidden, "this token is another user's", field: "Token")
+        }
+        note(identity, slot)
+        connections[slot].deadline = now
+        reply(FrameBody { $0.null() }, sign: sign, to: slot)
+    }
+}

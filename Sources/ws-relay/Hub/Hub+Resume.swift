@@ -1,0 +1,93 @@
+import ChatCore
+
+/// A client that was away gets what it missed, in order, before anything newer of that room.
+extension Hub {
+    /// Frames of one room that are sent after the fact; beyond it the client is told to fetch over REST.
+    static let resumeLimit = 1000
+
+    func resume(_ points: [ResumePoint], sign: String?, _ slot: UInt32) {
+        let user = connections[slot].user
+        for point in points {
+            guard let room = rooms[point.room], room.members.contains(user) else {
+                refuse(Refusal(.notAMember, "you are not a member of room \(point.room)"), sign: sign, to: slot)
+                continue
+            }
+            let last = UInt64(max(0, point.seq))
+            guard last < room.sequencer.last, !isBeingResumed(slot, room) else { continue }
+            guard room.sequencer.last - last <= Self.resumeLimit else {
+                sendResync(room, to: slot)
+                continue
+            }
+            room.resumes.append(.init(ticket: connections.ticket(slot), last: last))
+            askMissed(room, after: last, ticket: connections.ticket(slot))
+        }
+    }
+
+    private func isBeingResumed(_ slot: UInt32, _ room: TrackedRoom) -> Bool {
+        room.resumes.contains { $0.ticket == connections.ticket(slot) }
+    }
+
+    private func askMissed(_ room: TrackedRoom, after last: UInt64, ticket: UInt64) {
+        let lookup = Lookup.frames(
+            room: room.id, after: last, atLeast: room.sequencer.last, limit: Self.resumeLimit, .socket(ticket))
+        if !lookups.ask(lookup) { failed(lookup) }
+    }
+
+    func found(_ run: FrameRun, room id: UUID128, ticket: UInt64) {
+        guard let room = rooms[id], let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) else { return }
+        guard let slot = connections.slot(ticket), connections[slot].flags.contains(.welcomed),
+            room.members.contains(connections[slot].user)
+        else {
+            room.resumes.remove(at: place)
+            return
+        }
+        // What is newer than the room's own last frame comes by the room, in its turn.
+        let end = room.sequencer.last
+        let before = room.resumes[place].last
+        let me = users[connections[slot].user].id
+        for frame in run.frames where frame.seq > before && frame.seq <= end {
+            guard frame.onlyUser == nil || frame.onlyUser == me else { continue }
+            send(
+                ClientFrames.make(
+                    frame.body, frame.kind, asJSON: connections[slot].flags.contains(.json),
+                    place: .init(room: id, seq: frame.seq)), to: slot)
+        }
+        let last = max(before, min(run.through, end))
+        room.resumes[place].last = last
+        if last >= end {
+            room.resumes.remove(at: place)
+        } else if last > before {
+            askMissed(room, after: last, ticket: ticket)
+        } else {
+            giveUpResume(room: id, ticket: ticket)
+        }
+    }
+
+    func giveUpResume(room id: UUID128, ticket: UInt64) {
+        guard let room = rooms[id] else { return }
+        room.resumes.removeAll { $0.ticket == ticket }
+        if let slot = connections.slot(ticket) { sendResync(room, to: slot) }
+    }
+
+    /// The gap is older than what is told again: fetch the room over REST; frames go on after `Seq`.
+    private func sendResync(_ room: TrackedRoom, to slot: UInt32) {
+        reply(resyncBody(room), .resync, to: slot)
+    }
+
+    func tellResync(_ room: TrackedRoom, to user: UInt32) {
+        users.forEachConnection(of: user, connections) { slot in
+            if connections[slot].flags.contains(.welcomed) { sendResync(room, to: slot) }
+        }
+    }
+
+    private func resyncBody(_ room: TrackedRoom) -> FrameBody {
+        let seq = Int64(room.sequencer.last)
+        return FrameBody(room: room.id, seq: seq) { writer in
+            writer.beginMap(2)
+            writer.key("RoomID")
+            writer.uuid(room.id)
+            writer.key("Seq")
+            writer.int(seq)
+        }
+    }
+}

@@ -1,0 +1,222 @@
+import ChatCore
+
+/// Rooms: their frames in order, their members, what is missing.
+extension Hub {
+    /// Frames of one fetch.
+    static let fetchLimit = 1024
+
+    // MARK: Tracking
+
+    @discardableResult
+    func track(_ id: UUID128, last: UInt64) -> TrackedRoom {
+        let room = TrackedRoom(id: id, last: last)
+        rooms[id] = room
+        feed.subscribe(RedisKey.roomChannel(id))
+        return room
+    }
+
+    func untrack(_ room: TrackedRoom) {
+        guard rooms[room.id] === room else { return }
+        rooms[room.id] = nil
+        troubled.remove(room.id)
+        feed.unsubscribe(RedisKey.roomChannel(room.id))
+    }
+
+    @discardableResult
+    func add(_ user: UInt32, to room: TrackedRoom) -> Bool {
+        guard room.add(user) else { return false }
+        users[user].rooms.append(room)
+        return true
+    }
+
+    private func remove(_ user: UInt32, from room: TrackedRoom) {
+        room.remove(user)
+        users[user].rooms.removeAll { $0 === room }
+        if let place = room.waiters.firstIndex(of: user) {
+            room.waiters.remove(at: place)
+            users[user].waiting -= 1
+        }
+    }
+
+    /// The channel is confirmed: what passed by before is fetched, then the room is live.
+    func confirmed(_ room: TrackedRoom) {
+        room.stage = .closing
+        fetch(room)
+    }
+
+    // MARK: Frames
+
+    func received(_ chunk: FrameChunk) {
+        guard let room = rooms[chunk.room] else { return }
+        for frame in chunk.frames {
+            guard frame.seq > 0 else {
+                deliver(frame, in: room)
+                continue
+            }
+            switch room.sequencer.receive(frame) {
+            case .deliver: deliver(frame, in: room)
+            case .duplicate: answerLate(frame, in: room)
+            case .held: break
+            }
+        }
+        drain(room)
+    }
+
+    private func drain(_ room: TrackedRoom) {
+        while let frame = room.sequencer.nextHeld() { deliver(frame, in: room) }
+        if room.sequencer.due != nil { fetch(room) }
+        if room.members.isEmpty { untrack(room) }
+    }
+
+    /// To every socket of every member, once each; those who join with the frame get it, and so do those who leave.
+    private func deliver(_ frame: RoomFrame, in room: TrackedRoom) {
+        for id in frame.joined {
+            room.changes.note(id, joined: true, seq: frame.seq)
+            if let user = users.index(id) { add(user, to: room) }
+        }
+        fanOut(frame, in: room)
+        for id in frame.left {
+            room.changes.note(id, joined: false, seq: frame.seq)
+            if let user = users.index(id) {
+                remove(user, from: room)
+            }
+        }
+    }
+
+    private func fanOut(_ frame: RoomFrame, in room: TrackedRoom) {
+        let asker = frame.origin.flatMap { $0.relay == relayID ? slots[$0.socket] : nil } ?? noIndex
+        // Who types knows it.
+        let skipped = frame.kind == .typing && asker != noIndex ? connections[asker].user : noIndex
+        var encoded = EncodedFrame(frame, room.id)
+        for user in room.members where user != skipped {
+            // The room may have more sockets than the tick's memory has room: then it goes out in parts. Never between
+            // two sockets of one user: a flush may close some of them.
+            if writes.left < settings.maxConnectionsPerUser {
+                flush()
+                encoded.forget()
+            }
+            if let only = frame.onlyUser, users[user].id != only { continue }
+            var slot = users.firstConnection(user)
+            while slot != noIndex {
+                let flags = connections[slot].flags
+                let next = connections[slot].nextOfUser
+                if flags.contains(.welcomed), room.resumes.isEmpty || frame.seq == 0 || !isResuming(slot, in: room) {
+                    push(encoded.index(asResponse: slot == asker, asJSON: flags.contains(.json), writes), to: slot)
+                }
+                slot = next
+            }
+        }
+    }
+
+    private func isResuming(_ slot: UInt32, in room: TrackedRoom) -> Bool {
+        let ticket = connections.ticket(slot)
+        return room.resumes.contains { $0.ticket == ticket }
+    }
+
+    /// A frame that PostgreSQL told before its turn on the channel: the socket that asked has seen it as everybody's,
+    /// and still waits for its `response`.
+    private func answerLate(_ frame: RoomFrame, in room: TrackedRoom) {
+        guard let place = room.unanswered.firstIndex(of: frame.seq) else { return }
+        room.unanswered.remove(at: place)
+        guard let origin = frame.origin, origin.relay == relayID, let slot = slots[origin.socket] else { return }
+        reply(frame.body, sign: frame.sign, to: slot)
+    }
+
+    // MARK: What is missing
+
+    func fetch(_ room: TrackedRoom) {
+        guard now &- room.retryAt < UInt32.max / 2, !room.sequencer.isFetching else {
+            troubled.insert(room.id)
+            return
+        }
+        let last = room.sequencer.beginFetch() - 1
+        room.fetch = nextEpoch()
+        counters.fetches += 1
+        let known = max(room.expected, room.sequencer.held.first.map { $0.seq - 1 } ?? 0)
+        let lookup = Lookup.frames(
+            room: room.id, after: last, atLeast: known, limit: Self.fetchLimit, .room(room.fetch))
+        if !lookups.ask(lookup) { failed(lookup) }
+    }
+
+    func found(_ run: FrameRun, room id: UUID128, fetch number: UInt64) {
+        guard let room = rooms[id], room.fetch == number else { return }
+        let before = room.sequencer.last
+        for frame in room.sequencer.fetched(run.frames, through: run.through) {
+            if !run.namesOrigin { room.unanswered = room.unanswered.suffix(Self.fetchLimit - 1) + [frame.seq] }
+            deliver(frame, in: room)
+        }
+        if run.newest > run.through {
+            if room.sequencer.last == before { return fetchFailed(room) }
+            fetch(room)
+        } else {
+            (room.failures, room.retryAt) = (0, now)
+            if room.expected > room.sequencer.last { fetchFailed(room) }
+            if room.stage == .closing {
+                room.stage = .live
+                release(room)
+            }
+        }
+        drain(room)
+    }
+
+    /// Asked again by the timer, later each time, up to ten seconds.
+    func fetchFailed(_ room: TrackedRoom) {
+        room.sequencer.fetchFailed()
+        room.failures += 1
+        room.retryAt = now &+ min(room.failures, 10)
+        troubled.insert(room.id)
+    }
+
+    /// PostgreSQL knows the room up to `seq`: if that does not come by itself within a second, it is fetched.
+    func expect(_ seq: UInt64, in room: TrackedRoom) {
+        guard seq > room.sequencer.last, seq > room.expected else { return }
+        room.expected = seq
+        room.retryAt = now &+ 1
+        troubled.insert(room.id)
+    }
+
+    /// Once a second: rooms with a fetch to repeat.
+    func lookAtTroubledRooms() {
+        for id in troubled {
+            guard let room = rooms[id] else {
+                troubled.remove(id)
+                continue
+            }
+            guard now &- room.retryAt < UInt32.max / 2, !room.sequencer.isFetching else { continue }
+            troubled.remove(id)
+            if room.stage == .closing || room.sequencer.due != nil || room.expected > room.sequencer.last { fetch(room) }
+        }
+    }
+}
+
+/// A room frame in the up to four forms that sockets want, each made when the first asks for it.
+private struct EncodedFrame {
+    private let frame: RoomFrame
+    private let room: UUID128
+    private var indexes: (UInt32, UInt32) = (noIndex, noIndex)
+
+    init(_ frame: RoomFrame, _ room: UUID128) {
+        self.frame = frame
+        self.room = room
+    }
+
+    /// The tick's memory has been flushed: what was added to it is gone.
+    mutating func forget() { indexes = (noIndex, noIndex) }
+
+    @inline(__always)
+    mutating func index(asResponse: Bool, asJSON: Bool, _ writes: TickWrites) -> UInt32 {
+        if asResponse { return writes.add(make(.response, sign: frame.sign, asJSON)) }
+        if asJSON {
+            if indexes.1 == noIndex { indexes.1 = writes.add(make(frame.kind, sign: nil, true)) }
+            return indexes.1
+        }
+        if indexes.0 == noIndex { indexes.0 = writes.add(make(frame.kind, sign: nil, false)) }
+        return indexes.0
+    }
+
+    private func make(_ kind: FrameKind, sign: String?, _ asJSON: Bool) -> SharedFrame {
+        ClientFrames.make(
+            frame.body, kind, sign: sign, asJSON: asJSON,
+            place: frame.seq == 0 ? nil : SharedFrame.Place(room: room, seq: frame.seq))
+    }
+}

@@ -1,0 +1,153 @@
+import ChatCore
+import Glibc
+
+/// Sockets come, are read, and go.
+extension Hub {
+    /// Seconds that a request's head may take.
+    static let greetingLimit: UInt32 = 10
+    /// Seconds that a client has to take the close frame and hang up.
+    static let closingLimit: UInt32 = 5
+
+    // MARK: Coming
+
+    func accepted(_ descriptor: Int32) {
+        guard !isEnding, let slot = connections.open(descriptor) else {
+            counters.refused += 1
+            let answer = HTTPRefusal.unavailable(retryAfter: 5).answer(requestID: newID().description)
+            _ = answer.withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress, $0.count, sendFlags)
+            }
+            Glibc.close(descriptor)
+            return
+        }
+        counters.accepted += 1
+        connections[slot].flags.insert(.greeting)
+        connections[slot].heard = now
+        connections[slot].deadline = now &+ Self.greetingLimit
+        slowState(slot).head = HeadReader()
+        epoll.add(descriptor, .read, ticket: connections.ticket(slot))
+    }
+
+    func newID() -> UUID128 { UUID128.v7(at: unixMilliseconds) }
+
+    // MARK: Reading
+
+    func readable(_ slot: UInt32) {
+        let got = recv(connections[slot].descriptor, input.baseAddress, input.count, sendFlags)
+        guard got > 0 else {
+            if got == 0 || (errno != EAGAIN && errno != EINTR) { destroy(slot) }
+            return
+        }
+        connections[slot].heard = now
+        connections[slot].flags.remove(.pinged)
+        let chunk = UnsafeMutableRawBufferPointer(rebasing: input[..<got])
+        if connections[slot].flags.contains(.closing) { return }
+        if connections[slot].flags.contains(.greeting) { return greet(slot, UnsafeRawBufferPointer(chunk)) }
+        read(chunk, from: slot)
+    }
+
+    /// Frames of a welcomed client. A half-read one stays in the slot's state until more comes.
+    func read(_ chunk: UnsafeMutableRawBufferPointer, from slot: UInt32) {
+        let ticket = connections.ticket(slot)
+        var rest = chunk
+        var parser = slowIfAny(slot)?.parser ?? FrameParser(maxMessage: settings.maxFrame)
+        slowIfAny(slot)?.parser = nil
+        while let event = parser.next(&rest) {
+            handle(event, slot)
+            guard connections.slot(ticket) == slot, !connections[slot].flags.contains(.closing) else { return }
+        }
+        if parser.isIdle { dropSlowStateIfIdle(slot) } else { slowState(slot).parser = parser }
+    }
+
+    private func handle(_ event: FrameParser.Event, _ slot: UInt32) {
+        switch event {
+        case .message(let isText, let payload): request(payload, isText: isText, slot)
+        case .ping(let payload): send(SharedFrame(.pong, payload.withBytes(Array.init)), to: slot)
+        case .pong: break
+        case .close(let code):
+            let echo = code.flatMap(CloseCode.init(rawValue:)) ?? .normal
+            close(slot, echo, "")
+        case .violation(let code): close(slot, code, "these frames break RFC 6455, or a limit")
+        }
+    }
+
+    // MARK: Going
+
+    /// Ends a WebSocket: what was pushed before goes first, then the close frame, then our half of the connection.
+    /// The user is free of it at once.
+    func close(_ slot: UInt32, _ code: CloseCode, _ reason: String) {
+        guard !connections[slot].flags.contains(.closing) else { return }
+        end(slot, with: SharedFrame(whole: FrameHeader.close(code, reason)))
+    }
+
+    /// Ends a connection that never became a WebSocket.
+    func answer(_ slot: UInt32, _ bytes: [UInt8]) {
+        slowIfAny(slot)?.head = nil
+        end(slot, with: SharedFrame(whole: bytes))
+    }
+
+    private func end(_ slot: UInt32, with last: SharedFrame) {
+        if let state = slowIfAny(slot) {
+            (state.early, state.parser) = ([], nil)
+            if !state.outbox.isEmpty {
+                state.outbox.finish(with: last, now: now)
+                // What this tick pushed would come behind the close.
+                writes.clear(slot, connections)
+            } else {
+                send(last, to: slot)
+            }
+        } else {
+            send(last, to: slot)
+        }
+        connections[slot].flags.insert(.closing)
+        connections[slot].flags.remove([.greeting, .welcomed, .readPaused])
+        connections[slot].deadline = now &+ Self.closingLimit
+        watchWrite(slot)
+        watch(slot)
+        leave(slot)
+        dropSlowStateIfIdle(slot)
+    }
+
+    /// Once everything is out: the client sees the end, and its own end is what destroys the slot. (Closing at once,
+    /// with bytes of the client unread, would make the kernel throw the close frame away.)
+    func finishIfClosing(_ slot: UInt32) {
+        guard connections[slot].flags.contains(.closing), slowIfAny(slot)?.outbox.isEmpty ?? true else { return }
+        shutdown(connections[slot].descriptor, Int32(SHUT_WR))
+    }
+
+    /// The connection is gone, or gets no more time.
+    func destroy(_ slot: UInt32) {
+        writes.clear(slot, connections)
+        leave(slot)
+        slow[slot] = nil
+        Glibc.close(connections[slot].descriptor)
+        connections.close(slot)
+    }
+
+    // MARK: epoll
+
+    func watch(_ slot: UInt32) {
+        var interest: Epoll.Interest = connections[slot].flags.contains(.readPaused) ? [] : .read
+        if connections[slot].flags.contains(.watchesWrite) { interest.insert(.write) }
+        epoll.change(connections[slot].descriptor, interest, ticket: connections.ticket(slot))
+    }
+
+    /// Watches for room to write just as long as something waits.
+    func watchWrite(_ slot: UInt32) {
+        let isNeeded = !(slowIfAny(slot)?.outbox.isEmpty ?? true)
+        guard isNeeded != connections[slot].flags.contains(.watchesWrite) else { return }
+        if isNeeded { connections[slot].flags.insert(.watchesWrite) } else { connections[slot].flags.remove(.watchesWrite) }
+        watch(slot)
+    }
+
+    /// An event of epoll; late ones of earlier connections find no slot.
+    func handle(_ event: Epoll.Event) {
+        guard let slot = connections.slot(event.ticket) else { return }
+        if event.isReadable, !connections[slot].flags.contains(.readPaused) {
+            readable(slot)
+        } else if event.isBroken {
+            return destroy(slot)
+        }
+        if event.isWritable, connections.slot(event.ticket) == slot { writable(slot) }
+    }
+}

@@ -1,0 +1,39 @@
+import ChatCore
+
+/// What happens by itself, once a second: pings, ends of tokens, and every wait's limit.
+extension Hub {
+    func everySecond() {
+        for slot in 0..<UInt32(connections.used)
+        where connections[slot].descriptor >= 0 && now &- connections[slot].deadline < UInt32.max / 2 { due(slot) }
+        let overdue = slow.filter { $0.value.outbox.isOverdue(now: now, limits: limits) }.keys
+        for slot in overdue where !connections[slot].flags.contains(.closing) { closeSlow(slot, lost: nil) }
+        lookAtTroubledRooms()
+        tellPresence()
+        let again = reloads
+        reloads = []
+        for id in again { if let user = users.index(id) { askMemberships(of: user) } }
+    }
+
+    private func due(_ slot: UInt32) {
+        let flags = connections[slot].flags
+        if flags.contains(.closing) { return destroy(slot) }
+        if flags.contains(.greeting) {
+            return answer(slot, HTTPRefusal.headTimedOut.answer(requestID: newID().description))
+        }
+        if !flags.contains(.welcomed) { return close(slot, .tryAgainLater, "your rooms could not be loaded in time") }
+        let left = Int64(connections[slot].expires) - unixMilliseconds / 1000
+        if left <= 0 { return close(slot, .tokenExpired, "the token has expired") }
+        let silent = now &- connections[slot].heard
+        if silent >= UInt32(settings.idleTimeout) { return close(slot, .goingAway, "no sign of life") }
+        let next = silent >= UInt32(settings.heartbeat) ? ping(slot) : UInt32(settings.heartbeat) - silent
+        let untilIdle = UInt32(settings.idleTimeout) - silent
+        connections[slot].deadline = now &+ max(1, min(next, untilIdle, UInt32(clamping: left)))
+    }
+
+    /// - Returns: seconds until the next one.
+    private func ping(_ slot: UInt32) -> UInt32 {
+        connections[slot].flags.insert(.pinged)
+        send(SharedFrame(.ping, [], isEphemeral: true), to: slot)
+        return UInt32(settings.heartbeat)
+    }
+}

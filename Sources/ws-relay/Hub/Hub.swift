@@ -1,0 +1,133 @@
+import ChatCore
+import Glibc
+import Logging
+
+/// The relay's state and what happens to it: sockets, their users, the rooms they are in, and this tick's writes.
+///
+/// One thread owns it. It never waits: what takes time is asked for through the outlets, and the answers come back as
+/// events. Everything that is due to a socket in one tick leaves in one write at its end (`flush`).
+final class Hub {
+    /// Bytes of one read, and of one joined write.
+    static let readSize = 65_536
+    static let writeSize = 262_144
+
+    let settings: RelaySettings
+    let origins: OriginRule
+    let tokens: any TokenVerifier
+    let feed: any Feed
+    let commands: any CommandOutlet
+    let lookups: any LookupOutlet
+    let ephemerals: any EphemeralOutlet
+    let log: Logger
+
+    /// This relay's name in command origins; with `serial` it is never used twice.
+    let relayID: UInt64
+    var serial: UInt64 = 1
+    /// Numbers fetches and look-ups, so that a late answer is known for what it is.
+    var epoch: UInt64 = 0
+
+    let epoll = Epoll()
+    let connections: ConnectionTable
+    var slow: [UInt32: SlowState] = [:]
+    var slots: [UInt64: UInt32] = [:]
+    let users: UserTable
+    var rooms: [UUID128: TrackedRoom] = [:]
+    /// Rooms that the timer has to look at: a fetch to repeat, or a Seq that should have come.
+    var troubled: Set<UUID128> = []
+    /// Users whose memberships are asked for again with the next second.
+    var reloads: Set<UUID128> = []
+    /// Rooms of messages that were asked for lately.
+    var messageRooms: [UUID128: UUID128] = [:]
+    /// Users whose last socket went a moment ago, and when: a client that reconnects at once was never away.
+    var departures: [UUID128: (rooms: [UUID128], at: UInt32)] = [:]
+    /// Presence frames that may still be told in this second.
+    var presenceBudget = Hub.presenceRate
+    let writes = TickWrites()
+    let input = UnsafeMutableRawBufferPointer.allocate(byteCount: readSize, alignment: 64)
+    let output = UnsafeMutableRawBufferPointer.allocate(byteCount: writeSize, alignment: 64)
+    var counters = Counters()
+    /// No new socket is taken in: the process ends.
+    var isEnding = false
+
+    /// Milliseconds of the clock that never jumps, and of the one that people read; set by `beginTick`.
+    private(set) var milliseconds: Int64 = 0
+    private(set) var unixMilliseconds: Int64 = 0
+    private(set) var now: UInt32 = 0
+
+    struct Counters {
+        var accepted = 0
+        var refused = 0
+        var requests = 0
+        var deliveries = 0
+        var writes = 0
+        var bytesWritten = 0
+        var slowClosed = 0
+        var fetches = 0
+    }
+
+    init(
+        settings: RelaySettings, relayID: UInt64, tokens: any TokenVerifier, feed: any Feed,
+        commands: any CommandOutlet, lookups: any LookupOutlet, ephemerals: any EphemeralOutlet, log: Logger
+    ) {
+        self.settings = settings
+        self.relayID = relayID
+        self.tokens = tokens
+        self.feed = feed
+        self.commands = commands
+        self.lookups = lookups
+        self.ephemerals = ephemerals
+        self.log = log
+        origins = OriginRule(settings.origins)
+        connections = ConnectionTable(capacity: settings.maxConnections)
+        users = UserTable(capacity: settings.maxConnections)
+        feed.subscribe(RedisKey.relayChannel(relayID))
+    }
+
+    deinit {
+        connections.forEach { Glibc.close(connections[$0].descriptor) }
+        input.deallocate()
+        output.deallocate()
+    }
+
+    /// Times are read once a tick.
+    func beginTick(milliseconds: Int64, unixMilliseconds: Int64) {
+        self.milliseconds = milliseconds
+        self.unixMilliseconds = unixMilliseconds
+        now = UInt32(truncatingIfNeeded: milliseconds / 1000)
+    }
+
+    /// Sends what the tick gathered: one write a socket, one AMQP message a queue.
+    func endTick() {
+        commands.endTick()
+        flush()
+    }
+
+    func nextEpoch() -> UInt64 {
+        epoch += 1
+        return epoch
+    }
+
+    // MARK: Sending
+
+    /// Queues a frame for the end of the tick.
+    @inline(__always)
+    func push(_ frame: UInt32, to slot: UInt32) {
+        writes.push(frame, to: slot, connections)
+        counters.deliveries += 1
+    }
+
+    /// A frame for one socket.
+    func send(_ frame: SharedFrame, to slot: UInt32) {
+        guard !connections[slot].flags.contains(.closing) else { return }
+        if writes.left == 0 { flush() }
+        push(writes.add(frame), to: slot)
+    }
+
+    func reply(_ body: FrameBody, _ kind: FrameKind = .response, sign: String? = nil, to slot: UInt32) {
+        send(ClientFrames.make(body, kind, sign: sign, asJSON: connections[slot].flags.contains(.json)), to: slot)
+    }
+
+    func refuse(_ refusal: Refusal, sign: String?, to slot: UInt32) {
+        reply(FrameBody(refusal), sign: sign, to: slot)
+    }
+}

@@ -1,0 +1,11 @@
+/// What a connection needs only while it is greeting, half-read or slow; an idle one has none.
+final class SlowState {
+    /// The head of the request, until it is whole.
+    var head: HeadReader?
+    /// What the client sent before its `welcome`: read only after it. At most a head's length and one chunk.
+    var early: [UInt8] = []
+    var parser: FrameParser?
+    var outbox = Outbox()
+
+    var isNeeded: Bool { head != nil || !early.isEmpty || parser != nil || !outbox.isEmpty }
+}

@@ -1,0 +1,110 @@
+import ChatCore
+
+/// A user with at least one socket here. The rooms are the user's, not each socket's: a second device costs nothing.
+final class UserTable {
+    enum Stage: UInt8 {
+        /// The user's channel is not confirmed yet.
+        case subscribing
+        /// Memberships are asked for.
+        case loading
+        /// Rooms are being closed up to now; `waiting` counts them.
+        case joining
+        case ready
+    }
+
+    struct Entry {
+        let id: UUID128
+        var stage = Stage.subscribing
+        var connections: UInt32 = 0
+        var waiting = 0
+        /// Of the memberships that are asked for now.
+        var epoch: UInt64 = 0
+        /// Second until which the stages before `ready` may take.
+        var deadline: UInt32
+        var rooms: [TrackedRoom] = []
+    }
+
+    private(set) var indexes: [UUID128: UInt32] = [:]
+    private var entries: [Entry?] = []
+    private var free: [UInt32] = []
+    /// Each user's newest socket, dense: the only thing that a delivery reads of a user. The others follow in
+    /// `Connection.nextOfUser`.
+    private let first: UnsafeMutablePointer<UInt32>
+
+    /// Users have at least one connection each, so there are never more of them.
+    init(capacity: Int) {
+        first = .allocate(capacity: capacity)
+        entries.reserveCapacity(64)
+    }
+
+    deinit { first.deallocate() }
+
+    var count: Int { indexes.count }
+
+    func index(_ id: UUID128) -> UInt32? { indexes[id] }
+
+    subscript(index: UInt32) -> Entry {
+        _read { yield entries[Int(index)]! }
+        _modify { yield &entries[Int(index)]! }
+    }
+
+    @inline(__always)
+    func firstConnection(_ index: UInt32) -> UInt32 { first[Int(index)] }
+
+    func open(_ id: UUID128, deadline: UInt32) -> UInt32 {
+        let entry = Entry(id: id, deadline: deadline)
+        let index: UInt32
+        if let reused = free.popLast() {
+            index = reused
+            entries[Int(index)] = entry
+        } else {
+            index = UInt32(entries.count)
+            entries.append(entry)
+        }
+        first[Int(index)] = noIndex
+        indexes[id] = index
+        return index
+    }
+
+    func close(_ index: UInt32) {
+        indexes[self[index].id] = nil
+        entries[Int(index)] = nil
+        free.append(index)
+    }
+
+    func attach(_ slot: UInt32, to index: UInt32, _ connections: ConnectionTable) {
+        connections[slot].user = index
+        connections[slot].nextOfUser = first[Int(index)]
+        first[Int(index)] = slot
+        self[index].connections += 1
+    }
+
+    func detach(_ slot: UInt32, _ connections: ConnectionTable) {
+        let index = connections[slot].user
+        guard index != noIndex else { return }
+        var at = first[Int(index)]
+        if at == slot {
+            first[Int(index)] = connections[slot].nextOfUser
+        } else {
+            while connections[at].nextOfUser != slot { at = connections[at].nextOfUser }
+            connections[at].nextOfUser = connections[slot].nextOfUser
+        }
+        self[index].connections -= 1
+        connections[slot].user = noIndex
+        connections[slot].nextOfUser = noIndex
+    }
+
+    /// The user's sockets, newest first; the body may detach the one it is given.
+    func forEachConnection(of index: UInt32, _ connections: ConnectionTable, _ body: (UInt32) -> Void) {
+        var at = first[Int(index)]
+        while at != noIndex {
+            let next = connections[at].nextOfUser
+            body(at)
+            at = next
+        }
+    }
+
+    func forEach(_ body: (UInt32) -> Void) {
+        for index in indexes.values { body(index) }
+    }
+}

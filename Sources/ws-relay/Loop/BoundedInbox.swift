@@ -1,0 +1,114 @@
+import CLinux
+import Glibc
+
+/// A bounded queue between threads. What is full refuses; who takes gets everything that is there at once.
+///
+/// `onArrival` wakes a consumer that does not wait in `take` (the loop: an eventfd).
+final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
+    // Every stored property below is only touched with the mutex held.
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let arrived = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var elements: [Element] = []
+    private var isClosed = false
+    private let limit: Int
+    private let onArrival: (@Sendable () -> Void)?
+
+    init(limit: Int, onArrival: (@Sendable () -> Void)? = nil) {
+        self.limit = limit
+        self.onArrival = onArrival
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(arrived, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(arrived)
+        pthread_mutex_destroy(mutex)
+        arrived.deallocate()
+        mutex.deallocate()
+    }
+
+    /// False when it is full or closed: the element is the caller's again.
+    func put(_ element: Element) -> Bool {
+        pthread_mutex_lock(mutex)
+        let fits = elements.count < limit && !isClosed
+        let wasEmpty = elements.isEmpty
+        if fits { elements.append(element) }
+        pthread_cond_signal(arrived)
+        pthread_mutex_unlock(mutex)
+        if fits, wasEmpty { onArrival?() }
+        return fits
+    }
+
+    /// For a producer that may wait: until there is room. False when it is closed.
+    @discardableResult
+    func putWaiting(_ element: Element) -> Bool {
+        while !put(element) {
+            if hasEnded { return false }
+            usleep(1000)
+        }
+        return true
+    }
+
+    private var hasEnded: Bool {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return isClosed
+    }
+
+    /// Closed, and everything is taken.
+    var isFinished: Bool {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return isClosed && elements.isEmpty
+    }
+
+    /// Everything that is there, at once; never waits.
+    func drain() -> [Element] {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        defer { elements = [] }
+        return elements
+    }
+
+    /// Waits for at least one element; nil once it is closed and empty.
+    func take(atMost most: Int = .max) -> [Element]? {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        while elements.isEmpty, !isClosed { pthread_cond_wait(arrived, mutex) }
+        guard !elements.isEmpty else { return nil }
+        let taken = Array(elements.prefix(most))
+        elements.removeFirst(taken.count)
+        return taken
+    }
+
+    /// Nothing more is taken in; what is there may still be taken out.
+    func close() {
+        pthread_mutex_lock(mutex)
+        isClosed = true
+        pthread_cond_broadcast(arrived)
+        pthread_mutex_unlock(mutex)
+    }
+}
+
+/// Starts a named thread; all signals stay with the main thread.
+func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {
+    final class Box { let body: @Sendable () -> Void; init(_ body: @escaping @Sendable () -> Void) { self.body = body } }
+    var all = sigset_t()
+    var before = sigset_t()
+    sigfillset(&all)
+    pthread_sigmask(SIG_SETMASK, &all, &before)
+    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+    var thread = pthread_t()
+    let box = Unmanaged.passRetained(Box {
+        _ = chat_prctl_name(name)
+        body()
+    })
+    let failed = pthread_create(
+        &thread, nil,
+        { argument in
+            Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
+            return nil
+        }, box.toOpaque())
+    precondition(failed == 0, "no thread could be started: \(failed)")
+    return thread
+}

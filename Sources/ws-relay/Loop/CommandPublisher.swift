@@ -1,0 +1,184 @@
+import ChatAdapters
+import ChatCore
+import Glibc
+import Logging
+
+/// Hands commands to RabbitMQ on a thread of its own, since the library blocks.
+///
+/// All commands of one tick and one queue travel in one AMQP message, in the order in which they came. A message is
+/// kept until the broker has confirmed it and is sent again, in order, on a new connection: commands have ids, so
+/// twice is once. What the broker refuses, or does not take in ten seconds, is told to the senders.
+final class CommandPublisher: CommandOutlet {
+    private struct Batch: Sendable {
+        let queue: Int
+        let body: [UInt8]
+        let senders: [UnsentCommand]
+        /// Monotonic milliseconds after which it is given up.
+        let deadline: Int64
+    }
+
+    /// Batches that wait; past it senders are told `busy`.
+    private static let waiting = 4096
+    /// Commands of one AMQP message: as many as queue-worker takes at once.
+    private static let joined = 256
+    /// Milliseconds from a command's arrival to the end of trying.
+    private static let patience: Int64 = 10_000
+
+    private let settings: RabbitMQSettings
+    private let answers: BoundedInbox<Found>
+    private let inbox: BoundedInbox<Batch>
+    private var tick: [Int: (bodies: [[UInt8]], senders: [UnsentCommand])] = [:]
+
+    init(_ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>, log: Logger) {
+        self.settings = settings
+        self.answers = answers
+        let arrival = EventCounter()
+        inbox = BoundedInbox(limit: Self.waiting, onArrival: { arrival.wake() })
+        let inbox = inbox
+        _ = startThread("commands") {
+            Sending(settings, name: name, answers: answers, inbox: inbox, arrival: arrival, log: log).run()
+        }
+    }
+
+    deinit { inbox.close() }
+
+    func put(_ command: Command, from socket: UInt64) -> Bool {
+        let queue = settings.queueIndex(room: command.room, actor: command.actor)
+        tick[queue, default: ([], [])].bodies.append(command.encode())
+        tick[queue]!.senders.append(UnsentCommand(socket: socket, sign: command.sign))
+        if tick[queue]!.bodies.count == Self.joined { hand(over: queue) }
+        return true
+    }
+
+    func endTick() {
+        for queue in tick.keys { hand(over: queue) }
+    }
+
+    private func hand(over queue: Int) {
+        guard let (bodies, senders) = tick.removeValue(forKey: queue) else { return }
+        let batch = Batch(
+            queue: queue, body: Command.joined(bodies), senders: senders,
+            deadline: monotonicMilliseconds() + Self.patience)
+        if !inbox.put(batch) { _ = answers.put(.refused(senders, .busy("too many commands wait"))) }
+    }
+
+    /// The thread's own side.
+    private final class Sending {
+        /// AMQP messages without a confirm.
+        private static let window = 256
+
+        let settings: RabbitMQSettings
+        let name: String
+        let answers: BoundedInbox<Found>
+        let inbox: BoundedInbox<Batch>
+        let arrival: EventCounter
+        let log: Logger
+        var connection: RabbitMQConnection?
+        var declared: Set<Int> = []
+        var unsent: [Batch] = []
+        var unconfirmed: [(tag: UInt64, batch: Batch)] = []
+        var nextAttempt: Int64 = 0
+
+        init(
+            _ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>, inbox: BoundedInbox<Batch>,
+            arrival: EventCounter, log: Logger
+        ) {
+            self.settings = settings
+            self.name = name
+            self.answers = answers
+            self.inbox = inbox
+            self.arrival = arrival
+            self.log = log
+        }
+
+        func run() {
+            while true {
+                arrival.clear()
+                unsent += inbox.drain()
+                giveUpLate()
+                do throws(RabbitMQError) {
+                    try connectIfDue()
+                    try send()
+                    try readConfirms()
+                } catch {
+                    lose("\(error)")
+                }
+                if inbox.isFinished, unsent.isEmpty, unconfirmed.isEmpty { return }
+                wait()
+            }
+        }
+
+        private func lose(_ why: String) {
+            log.warning("commands wait: the broker is lost", metadata: ["error": "\(why)"])
+            connection = nil
+            unsent = unconfirmed.map(\.batch) + unsent
+            unconfirmed = []
+            nextAttempt = monotonicMilliseconds() + 500
+        }
+
+        private func connectIfDue() throws(RabbitMQError) {
+            guard connection == nil, monotonicMilliseconds() >= nextAttempt else { return }
+            let opened = try RabbitMQConnection(url: settings.url, name: name)
+            try opened.selectConfirms()
+            declared = []
+            connection = opened
+        }
+
+        private func send() throws(RabbitMQError) {
+            guard let connection else { return }
+            var sent = 0
+            defer { unsent.removeFirst(sent) }
+            while sent < unsent.count, unconfirmed.count < Self.window {
+                let batch = unsent[sent]
+                let queue = settings.queueName(batch.queue)
+                if !declared.contains(batch.queue) {
+                    try connection.declareCommandQueue(
+                        queue, quorum: settings.quorumQueues, maxLength: settings.maxLength)
+                    declared.insert(batch.queue)
+                }
+                let tag = try connection.publish(batch.body, to: queue, mandatory: true, persistent: true)
+                sent += 1
+                unconfirmed.append((tag, batch))
+            }
+        }
+
+        private func readConfirms() throws(RabbitMQError) {
+            guard let connection else { return }
+            while true {
+                switch try connection.next(timeout: 0) {
+                case .confirm(let tag, let multiple, let accepted): confirm(tag, multiple, accepted)
+                case .returned: return lose("a queue is gone")
+                case .delivery, .cancelled: break
+                case .timeout: return
+                }
+            }
+        }
+
+        private func confirm(_ tag: UInt64, _ multiple: Bool, _ accepted: Bool) {
+            let isMeant: (UInt64) -> Bool = { $0 == tag || multiple && $0 < tag }
+            if !accepted {
+                for entry in unconfirmed where isMeant(entry.tag) {
+                    answers.putWaiting(.refused(entry.batch.senders, .busy("the room's queue is full")))
+                }
+            }
+            unconfirmed.removeAll { isMeant($0.tag) }
+        }
+
+        private func giveUpLate() {
+            let now = monotonicMilliseconds()
+            guard let first = unsent.first, first.deadline < now else { return }
+            for batch in unsent where batch.deadline < now {
+                answers.putWaiting(.refused(batch.senders, .unavailable("the message queue")))
+            }
+            unsent.removeAll { $0.deadline < now }
+        }
+
+        /// For a batch, a confirm, or the time to call the broker's heartbeat.
+        private func wait() {
+            if let connection, connection.hasBuffered { return }
+            var polls = [pollfd(fd: arrival.descriptor, events: Int16(POLLIN), revents: 0)]
+            if let connection { polls.append(pollfd(fd: connection.fileDescriptor, events: Int16(POLLIN), revents: 0)) }
+            poll(&polls, nfds_t(polls.count), connection == nil ? 200 : 1000)
+        }
+    }
+}

@@ -1,0 +1,113 @@
+import ChatAdapters
+import ChatCore
+import Logging
+
+/// Publishes typing and presence, and keeps `presence:{user}`, on a thread of its own. Nothing of it is promised:
+/// what does not fit is dropped.
+///
+/// `presence:{user}` is a hash: a field for each relay (its number) that holds sockets of the user, with the Unix
+/// millisecond until which that counts; and `seen`, when the last one said goodbye. Online is who has a field in the
+/// future. Relays renew their fields every minute; a relay that dies leaves fields that end by themselves.
+final class Ephemerals: EphemeralOutlet {
+    private enum Item: Sendable {
+        case frame(RoomFrame, room: UUID128)
+        case presence(Presence)
+        case renewal([UUID128], at: Int64)
+    }
+
+    private static let waiting = 10_000
+    /// Milliseconds that a relay's word counts.
+    private static let lease: Int64 = 150_000
+
+    private let inbox = BoundedInbox<Item>(limit: waiting)
+
+    init(redisURL: String, relayID: UInt64, log: Logger) {
+        let inbox = inbox
+        _ = startThread("ephemerals") {
+            guard let connection = try? RedisConnection(url: redisURL) else { return }
+            let publishing = Publishing(connection, field: "\(relayID)")
+            while let items = inbox.take(atMost: 256) {
+                do { try publishing.carryOut(items) } catch {
+                    log.debug("typing and presence are dropped", metadata: ["error": "\(error)"])
+                }
+            }
+        }
+    }
+
+    deinit { inbox.close() }
+
+    func publish(_ frame: RoomFrame, in room: UUID128) { _ = inbox.put(.frame(frame, room: room)) }
+    func note(_ presence: Presence) { _ = inbox.put(.presence(presence)) }
+    func renew(_ users: [UUID128], at: Int64) { _ = inbox.put(.renewal(users, at: at)) }
+
+    private final class Publishing {
+        private let connection: RedisConnection
+        private let field: String
+
+        init(_ connection: RedisConnection, field: String) {
+            self.connection = connection
+            self.field = field
+        }
+
+        func carryOut(_ items: [Item]) throws(RedisError) {
+            var frames: [(RoomFrame, UUID128)] = []
+            for item in items {
+                switch item {
+                case .frame(let frame, let room): frames.append((frame, room))
+                case .presence(let presence): if try note(presence) { frames += presence.frames }
+                case .renewal(let users, let at): try renew(users, at)
+                }
+            }
+            guard !frames.isEmpty else { return }
+            _ = try connection.pipeline(
+                frames.map { frame, room in
+                    [
+                        [UInt8](word: "PUBLISH"), [UInt8](word: RedisKey.roomChannel(room)),
+                        FrameChunk(room: room, frames: [frame]).encode(),
+                    ]
+                })
+        }
+
+        /// Whether it is news: not while another relay has the user.
+        private func note(_ presence: Presence) throws(RedisError) -> Bool {
+            let key = RedisKey.presence(presence.user)
+            let change =
+                presence.isOnline
+                ? [["HSET", key, field, "\(presence.at + lease)"], ["PEXPIRE", key, "2592000000"]]
+                : [["HDEL", key, field], ["HSET", key, "seen", "\(presence.at)"]]
+            let values = try connection.pipeline((change + [["HGETALL", key]]).map { $0.map { [UInt8](word: $0) } })
+            let others = Self.pairs(values.last?.array ?? [])
+                .filter { $0.key != field && $0.key != "seen" && (Int64($0.value) ?? 0) > presence.at }
+            return others.isEmpty
+        }
+
+        private func renew(_ users: [UUID128], _ at: Int64) throws(RedisError) {
+            _ = try connection.pipeline(
+                users.map { user in
+                    ["HSET", RedisKey.presence(user), field, "\(at + lease)"].map { [UInt8](word: $0) }
+                })
+        }
+
+        private static func pairs(_ flat: [RedisValue]) -> [(key: String, value: String)] {
+            let texts = flat.map { String(decoding: $0.bytes ?? [], as: UTF8.self) }
+            return stride(from: 0, to: texts.count - 1, by: 2).map { (texts[$0], texts[$0 + 1]) }
+        }
+    }
+}
+
+extension Presence {
+    fileprivate var frames: [(RoomFrame, UUID128)] {
+        rooms.map { room in
+            let body = FrameBody(room: room) { writer in
+                writer.beginMap(3)
+                writer.key("UserID")
+                writer.uuid(user)
+                writer.key("Online")
+                writer.bool(isOnline)
+                writer.key("LastSeenAt")
+                writer.timestamp(at)
+            }
+            return (RoomFrame(seq: 0, kind: .presence, body: body), room)
+        }
+    }
+}

@@ -1,0 +1,68 @@
+import CLinux
+import Glibc
+
+/// The kernel's list of descriptors to watch; each carries a 64-bit ticket of ours. Level-triggered: what is left
+/// unread comes again, so a tick can stop reading anywhere.
+final class Epoll {
+    struct Interest: OptionSet {
+        let rawValue: UInt32
+        static let read = Interest(rawValue: EPOLLIN.rawValue | EPOLLRDHUP.rawValue)
+        /// Only one of the processes that share a listening socket is woken for a connection. (The kernel refuses RDHUP
+        /// together with EXCLUSIVE.)
+        static let listen = Interest(rawValue: EPOLLIN.rawValue | EPOLLEXCLUSIVE.rawValue)
+        static let write = Interest(rawValue: EPOLLOUT.rawValue)
+    }
+
+    struct Event {
+        let ticket: UInt64
+        let isReadable: Bool
+        let isWritable: Bool
+        /// Both directions are gone, or an error waits: reading will tell.
+        let isBroken: Bool
+    }
+
+    private let descriptor: Int32
+    private let events: UnsafeMutablePointer<epoll_event>
+    private let capacity = 1024
+
+    init() {
+        descriptor = epoll_create1(Int32(EPOLL_CLOEXEC))
+        events = .allocate(capacity: capacity)
+        precondition(descriptor >= 0, "no epoll: errno \(errno)")
+    }
+
+    deinit {
+        close(descriptor)
+        events.deallocate()
+    }
+
+    @discardableResult
+    func add(_ fd: Int32, _ interest: Interest, ticket: UInt64) -> Bool { control(EPOLL_CTL_ADD, fd, interest, ticket) }
+    @discardableResult
+    func change(_ fd: Int32, _ interest: Interest, ticket: UInt64) -> Bool {
+        control(EPOLL_CTL_MOD, fd, interest, ticket)
+    }
+    func remove(_ fd: Int32) { _ = control(EPOLL_CTL_DEL, fd, [], 0) }
+
+    private func control(_ operation: Int32, _ fd: Int32, _ interest: Interest, _ ticket: UInt64) -> Bool {
+        var event = epoll_event()
+        event.events = interest.rawValue
+        event.data.u64 = ticket
+        return epoll_ctl(descriptor, operation, fd, &event) == 0
+    }
+
+    /// Waits at most `milliseconds`; a signal ends the wait early.
+    func wait(milliseconds: Int32, _ body: (Event) -> Void) {
+        let count = epoll_wait(descriptor, events, Int32(capacity), milliseconds)
+        guard count > 0 else { return }
+        for index in 0..<Int(count) {
+            let bits = events[index].events
+            body(
+                Event(
+                    ticket: events[index].data.u64,
+                    isReadable: bits & (EPOLLIN.rawValue | EPOLLRDHUP.rawValue) != 0,
+                    isWritable: bits & EPOLLOUT.rawValue != 0,
+                    isBroken: bits & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0))
+        }
+    }
+}

@@ -1,0 +1,119 @@
+import ChatAdapters
+import ChatCore
+import Logging
+
+/// The relay's subscriptions in Redis, kept up: it connects again with growing delay, subscribes to everything again,
+/// and takes a Redis that says nothing for lost.
+final class RedisFeed: Feed {
+    /// Milliseconds: a connect may take so long that the loop stands still; then 100 ms … 2 s between attempts.
+    private static let connectLimit = 500
+    private static let delays: ClosedRange<Int64> = 100...2000
+    /// Milliseconds of silence after which Redis is asked whether it lives, and after which it is given up.
+    private static let silence: Int64 = 10_000
+    private static let patience: Int64 = 15_000
+
+    private let subscription: RedisSubscription
+    private let log: Logger
+    private var book = ChannelBook()
+    /// What this tick wants, in order: a channel may be left and taken again.
+    private var wishes: [(isWanted: Bool, channel: String)] = []
+    private var nextAttempt: Int64 = 0
+    private var delay = delays.lowerBound
+    private var heardAt: Int64 = 0
+    private var hasPinged = false
+    /// Grows with each connection: the loop has to watch the new descriptor.
+    private(set) var connection = 0
+
+    init(url: String, log: Logger) throws(RedisError) {
+        subscription = try RedisSubscription(url: url)
+        self.log = log
+    }
+
+    /// -1 while there is no connection.
+    var descriptor: Int32 { subscription.fileDescriptor }
+    var wantsWrite: Bool { subscription.wantsWrite }
+
+    func subscribe(_ channel: String) {
+        if book.subscribe(channel) { wishes.append((true, channel)) }
+    }
+
+    func unsubscribe(_ channel: String) {
+        if book.unsubscribe(channel) { wishes.append((false, channel)) }
+    }
+
+    /// Connects when that is due. Call it every tick.
+    func keepUp(now: Int64, _ handle: (FeedEvent) -> Void) {
+        if descriptor >= 0 { return checkLife(now, handle) }
+        guard now >= nextAttempt else { return }
+        do {
+            try subscription.connect(timeout: Self.connectLimit)
+            (heardAt, hasPinged, delay) = (now, false, Self.delays.lowerBound)
+            connection += 1
+            wishes = book.reconnected().map { (true, $0) }
+            if wishes.isEmpty { handle(.restored) }
+        } catch {
+            log.warning("the feed cannot connect", metadata: ["error": "\(error)"])
+            nextAttempt = now + delay
+            delay = min(delay * 2, Self.delays.upperBound)
+        }
+    }
+
+    private func checkLife(_ now: Int64, _ handle: (FeedEvent) -> Void) {
+        if now - heardAt > Self.patience { return lose("Redis does not answer", now, handle) }
+        if now - heardAt > Self.silence, !hasPinged {
+            hasPinged = true
+            subscription.ping()
+        }
+    }
+
+    private func lose(_ why: String, _ now: Int64, _ handle: (FeedEvent) -> Void) {
+        log.warning("the feed is lost", metadata: ["error": "\(why)"])
+        subscription.close()
+        nextAttempt = now
+        handle(.lost)
+    }
+
+    /// Reads up to 16 KiB and hands on what is in it. False when nothing more is there.
+    func read(now: Int64, _ handle: (FeedEvent) -> Void) -> Bool {
+        do throws(RedisError) {
+            let some = try subscription.readAvailable { event in
+                switch event {
+                case .message(let channel, let payload): handle(.message(channel: channel, payload: payload))
+                case .subscribed(let channel): answered(channel, handle)
+                case .unsubscribed, .pong: break
+                }
+            }
+            if some { (heardAt, hasPinged) = (now, false) }
+            return some
+        } catch {
+            lose(error.description, now, handle)
+            return false
+        }
+    }
+
+    private func answered(_ channel: String, _ handle: (FeedEvent) -> Void) {
+        switch book.answered(channel) {
+        case .stale: break
+        case .confirmed: handle(.subscribed(channel: channel))
+        case .confirmedAll: handle(.restored)
+        }
+    }
+
+    /// Sends the tick's wishes: neighbours of the same kind in one command, at most 1,000 channels each.
+    func endTick(now: Int64, _ handle: (FeedEvent) -> Void) {
+        guard descriptor >= 0 else {
+            // The next connection asks the book.
+            wishes = []
+            return
+        }
+        var rest = wishes[...]
+        while let first = rest.first {
+            let run = rest.prefix(1000).prefix { $0.isWanted == first.isWanted }.map(\.channel)
+            rest = rest.dropFirst(run.count)
+            if first.isWanted { subscription.subscribe(run) } else { subscription.unsubscribe(run) }
+        }
+        wishes = []
+        guard subscription.wantsWrite else { return }
+        do throws(RedisError) { try subscription.flush() } catch { lose(error.description, now, handle) }
+    }
+}

@@ -1,0 +1,185 @@
+import ChatCore
+import ChatProcess
+import Glibc
+import Logging
+
+/// One thread around one epoll: connections, the feed, answers of the other threads, and the master.
+///
+/// A tick reads what is there (bounded, so that a flood delays nobody for long), then `endTick` writes everything
+/// that it brought, joined a socket.
+final class RelayLoop {
+    /// Tickets of what is no connection: a slot's number never has this lower half.
+    private enum Ticket {
+        static let feed: UInt64 = 1 << 32 | UInt64(noIndex)
+        static let answers: UInt64 = 2 << 32 | UInt64(noIndex)
+        static let master: UInt64 = 3 << 32 | UInt64(noIndex)
+        static let listener: UInt64 = 4 << 32 | UInt64(noIndex)
+    }
+
+    /// Connections taken in one tick, and deliveries after which a tick reads no more of the feed.
+    private static let acceptsPerTick = 64
+    private static let deliveriesPerTick = 20_000
+
+    let hub: Hub
+    private let feed: RedisFeed
+    private let answers: BoundedInbox<Found>
+    private let arrival: EventCounter
+    private let channel: WorkerChannel
+    private let log: Logger
+    private var watchedFeed = 0
+    private var feedWatchesWrite = false
+    private var second: Int64 = 0
+    private var isReady = false
+    private var mayAccept = true
+    private var endsAt: Int64?
+
+    init(
+        hub: Hub, feed: RedisFeed, answers: BoundedInbox<Found>, arrival: EventCounter, channel: WorkerChannel,
+        log: Logger
+    ) {
+        self.hub = hub
+        self.feed = feed
+        self.answers = answers
+        self.arrival = arrival
+        self.channel = channel
+        self.log = log
+    }
+
+    func run() {
+        hub.epoll.add(arrival.descriptor, .read, ticket: Ticket.answers)
+        hub.epoll.add(channel.fileDescriptor, .read, ticket: Ticket.master)
+        while !isOver { tick() }
+        log.notice("this relay has ended")
+    }
+
+    private var isOver: Bool {
+        guard let endsAt else { return false }
+        return hub.connections.count == 0 || monotonicMilliseconds() > endsAt
+    }
+
+    private func tick() {
+        hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
+        feed.keepUp(now: hub.milliseconds) { hub.handle($0) }
+        watchFeed()
+        hub.endTick()
+        feed.endTick(now: hub.milliseconds) { hub.handle($0) }
+        hub.epoll.wait(milliseconds: untilNextSecond) { event in
+            if event.ticket & UInt64(noIndex) == UInt64(noIndex) { handle(event) } else { hub.handle(event) }
+        }
+        everySecond()
+    }
+
+    private func handle(_ event: Epoll.Event) {
+        switch event.ticket {
+        case Ticket.feed: readFeed()
+        case Ticket.answers: takeAnswers()
+        case Ticket.master: hearMaster()
+        default: accept(channel.listeners[Int(event.ticket >> 32) - Int(Ticket.listener >> 32)])
+        }
+    }
+
+    // MARK: The feed
+
+    /// The descriptor is another one after each reconnection, and wants to write when wishes did not fit.
+    private func watchFeed() {
+        guard feed.descriptor >= 0 else { return }
+        let interest: Epoll.Interest = feed.wantsWrite ? [.read, .write] : .read
+        if watchedFeed != feed.connection {
+            hub.epoll.add(feed.descriptor, interest, ticket: Ticket.feed)
+            (watchedFeed, feedWatchesWrite) = (feed.connection, feed.wantsWrite)
+        } else if feedWatchesWrite != feed.wantsWrite {
+            hub.epoll.change(feed.descriptor, interest, ticket: Ticket.feed)
+            feedWatchesWrite = feed.wantsWrite
+        }
+    }
+
+    private func readFeed() {
+        let before = hub.counters.deliveries
+        while hub.counters.deliveries - before < Self.deliveriesPerTick {
+            guard feed.read(now: hub.milliseconds, { hub.handle($0) }) else { return }
+            becomeReady()
+        }
+    }
+
+    /// Redis has answered once: this relay can keep what `welcome` promises.
+    private func becomeReady() {
+        guard !isReady else { return }
+        isReady = true
+        watchListeners()
+        channel.ready()
+        log.notice("this relay serves", metadata: ["relay": "\(hub.relayID)"])
+    }
+
+    // MARK: The other threads
+
+    private func takeAnswers() {
+        arrival.clear()
+        for found in answers.drain() { hub.handle(found) }
+    }
+
+    // MARK: New connections
+
+    private func watchListeners() {
+        for (index, listener) in channel.listeners.enumerated() {
+            hub.epoll.add(listener, .listen, ticket: Ticket.listener + UInt64(index) << 32)
+        }
+    }
+
+    private func accept(_ listener: Int32) {
+        for _ in 0..<Self.acceptsPerTick {
+            let descriptor = acceptNonBlocking(listener)
+            guard descriptor >= 0 else {
+                if errno == EMFILE || errno == ENFILE { pauseAccepting() }
+                return
+            }
+            hub.accepted(descriptor)
+        }
+    }
+
+    /// Out of descriptors: others of this program may have some; looked at again with the next second.
+    private func pauseAccepting() {
+        log.error("out of file descriptors: raise the limit, or lower WS_MAX_CONNECTIONS")
+        channel.listeners.forEach { hub.epoll.remove($0) }
+        mayAccept = false
+    }
+
+    // MARK: The master, the clock
+
+    private func hearMaster() {
+        while let message = channel.next() {
+            switch message {
+            case .quit: return beginEnd()
+            case .handover(let descriptor): close(descriptor)
+            case .handoverCancelled, .poolSize: break
+            }
+        }
+    }
+
+    /// Without a successor: clients are told to come back, and have a moment to take the close frame.
+    private func beginEnd() {
+        guard endsAt == nil else { return }
+        endsAt = monotonicMilliseconds() + 5000
+        hub.epoll.remove(channel.fileDescriptor)
+        channel.listeners.forEach { hub.epoll.remove($0) }
+        hub.endAll()
+    }
+
+    private var untilNextSecond: Int32 {
+        let left = 1000 - hub.milliseconds % 1000
+        // Without the feed there may be a reconnection due earlier.
+        return Int32(feed.descriptor < 0 ? min(left, 100) : left)
+    }
+
+    private func everySecond() {
+        let now = monotonicMilliseconds() / 1000
+        guard now != second else { return }
+        second = now
+        hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
+        hub.everySecond()
+        if !mayAccept, isReady, endsAt == nil {
+            mayAccept = true
+            watchListeners()
+        }
+        hub.report(to: channel.scoreboard)
+    }
+}

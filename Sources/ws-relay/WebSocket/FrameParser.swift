@@ -1,0 +1,145 @@
+/// RFC 6455 from the server's side: takes chunks cut anywhere, gives whole messages and control frames.
+///
+/// A frame that lies whole in the chunk is unmasked there and handed out without a copy. Only what is half-read is
+/// kept, so a parser that `isIdle` can be thrown away, and an idle connection needs none. Nothing of a message is
+/// kept beyond `maxMessage`: a longer one is refused at its header.
+struct FrameParser: Sendable {
+    enum Payload {
+        /// Lies in the chunk that was given; valid until the chunk's memory is used again.
+        case inPlace(UnsafeRawBufferPointer)
+        case assembled([UInt8])
+
+        func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+            switch self {
+            case .inPlace(let bytes): try body(bytes)
+            case .assembled(let bytes): try bytes.withUnsafeBytes(body)
+            }
+        }
+    }
+
+    enum Event {
+        case message(isText: Bool, Payload)
+        case ping(Payload)
+        case pong(Payload)
+        /// The client's goodbye; nil when it gave no code.
+        case close(UInt16?)
+        /// The connection must be closed with this code; the parser is of no use after it.
+        case violation(CloseCode)
+    }
+
+    /// What has been read of the frame whose payload is not complete.
+    struct Frame: Equatable, Sendable {
+        var opcode: Opcode
+        var isFinal: Bool
+        var length: Int
+        var read: Int
+        var mask: UInt32
+    }
+
+    let maxMessage: Int
+    var head = PartialHeader()
+    var frame: Frame?
+    /// The kind of a message that has begun and waits for continuations.
+    var messageKind: Opcode?
+    var message: [UInt8] = []
+    var control: [UInt8] = []
+    var text = UTF8Check()
+
+    init(maxMessage: Int) { self.maxMessage = maxMessage }
+
+    /// Between two messages: there is nothing to keep.
+    var isIdle: Bool { head.count == 0 && frame == nil && messageKind == nil }
+
+    /// The next event of the chunk, whose front is consumed; nil when all of it is.
+    mutating func next(_ chunk: inout UnsafeMutableRawBufferPointer) -> Event? {
+        while true {
+            if frame == nil {
+                guard head.take(from: &chunk, check: check) else { return nil }
+                if let code = head.violation { return .violation(code) }
+                if let code = begin(head.frame) { return .violation(code) }
+            }
+            guard var current = frame else { return nil }
+            if current.length > current.read, chunk.isEmpty { return nil }
+            let piece = takePayload(of: &current, from: &chunk)
+            let isWhole = current.read == current.length
+            frame = isWhole ? nil : current
+            if let event = current.opcode.isControl
+                ? controlPiece(piece, current, isWhole) : messagePiece(piece, current, isWhole)
+            {
+                return event
+            }
+        }
+    }
+
+    /// What the first two bytes of a header say, checked as soon as they are here.
+    private func check(_ first: UInt8, _ second: UInt8) -> CloseCode? {
+        guard first & 0x70 == 0, let opcode = Opcode(rawValue: first & 0x0F), second & 0x80 != 0 else {
+            return .protocolError
+        }
+        let isFinal = first & 0x80 != 0
+        if opcode.isControl { return isFinal && second & 0x7F <= 125 ? nil : .protocolError }
+        return (opcode == .continuation) == (messageKind != nil) ? nil : .protocolError
+    }
+
+    private mutating func begin(_ next: Frame) -> CloseCode? {
+        head = PartialHeader()
+        if !next.opcode.isControl {
+            guard next.length <= maxMessage - message.count else { return .messageTooBig }
+            if next.opcode != .continuation { (messageKind, text) = (next.opcode, UTF8Check()) }
+        }
+        frame = next
+        return nil
+    }
+
+    private func takePayload(
+        of frame: inout Frame, from chunk: inout UnsafeMutableRawBufferPointer
+    ) -> UnsafeRawBufferPointer {
+        let count = min(frame.length - frame.read, chunk.count)
+        let piece = UnsafeMutableRawBufferPointer(rebasing: chunk[..<count])
+        Masking.unmask(piece, key: frame.mask, offset: frame.read)
+        frame.read += count
+        chunk = UnsafeMutableRawBufferPointer(rebasing: chunk[count...])
+        return UnsafeRawBufferPointer(piece)
+    }
+
+    private mutating func messagePiece(_ piece: UnsafeRawBufferPointer, _ frame: Frame, _ isWhole: Bool) -> Event? {
+        let isText = messageKind == .text
+        if isText, !text.accept(piece) { return .violation(.invalidText) }
+        guard isWhole, frame.isFinal else {
+            message.append(contentsOf: piece)
+            return nil
+        }
+        if isText, !text.isComplete { return .violation(.invalidText) }
+        messageKind = nil
+        if message.isEmpty { return .message(isText: isText, .inPlace(piece)) }
+        message.append(contentsOf: piece)
+        defer { message = [] }
+        return .message(isText: isText, .assembled(message))
+    }
+
+    private mutating func controlPiece(_ piece: UnsafeRawBufferPointer, _ frame: Frame, _ isWhole: Bool) -> Event? {
+        var payload = Payload.inPlace(piece)
+        if !isWhole || !control.isEmpty {
+            control.append(contentsOf: piece)
+            guard isWhole else { return nil }
+            payload = .assembled(control)
+            control = []
+        }
+        switch frame.opcode {
+        case .ping: return .ping(payload)
+        case .pong: return .pong(payload)
+        default: return payload.withBytes(Self.closing)
+        }
+    }
+
+    private static func closing(_ payload: UnsafeRawBufferPointer) -> Event {
+        if payload.isEmpty { return .close(nil) }
+        guard payload.count >= 2 else { return .violation(.protocolError) }
+        let code = UInt16(payload[0]) << 8 | UInt16(payload[1])
+        guard CloseCode.mayBeReceived(code) else { return .violation(.protocolError) }
+        guard UTF8Check.isValid(UnsafeRawBufferPointer(rebasing: payload[2...])) else {
+            return .violation(.invalidText)
+        }
+        return .close(code)
+    }
+}

@@ -1,0 +1,55 @@
+/// Every answer of this relay that is not a socket, in the error envelope of the REST API.
+enum HTTPRefusal: Error, Equatable, Sendable {
+    case malformed(String)
+    case unauthorized
+    case forbiddenOrigin
+    case notFound
+    case methodNotAllowed
+    case headTimedOut
+    case upgradeRequired
+    /// Too many connections of this user or in a short time; seconds until the next try makes sense.
+    case tooMany(retryAfter: Int)
+    /// The relay is full, starting or ending.
+    case unavailable(retryAfter: Int)
+
+    private var parts: (status: String, code: String, message: String, headers: [String]) {
+        switch self {
+        case .malformed(let why): ("400 Bad Request", "malformed", why, [])
+        case .unauthorized:
+            ("401 Unauthorized", "unauthorized", "a valid token is needed", ["WWW-Authenticate: Bearer"])
+        case .forbiddenOrigin: ("403 Forbidden", "forbidden", "pages of this origin may not connect", [])
+        case .notFound: ("404 Not Found", "not_found", "there is nothing here", [])
+        case .methodNotAllowed: ("405 Method Not Allowed", "method_not_allowed", "only GET", ["Allow: GET"])
+        case .headTimedOut: ("408 Request Timeout", "timeout", "the request took too long to arrive", [])
+        case .upgradeRequired:
+            (
+                "426 Upgrade Required", "upgrade_required", "this is a WebSocket of version 13",
+                ["Upgrade: websocket", "Sec-WebSocket-Version: 13"]
+            )
+        case .tooMany(let wait):
+            ("429 Too Many Requests", "rate_limited", "too many connections", ["Retry-After: \(wait)"])
+        case .unavailable(let wait):
+            ("503 Service Unavailable", "unavailable", "the relay takes no sockets now", ["Retry-After: \(wait)"])
+        }
+    }
+
+    var status: Int { Int(parts.status.prefix(3)) ?? 500 }
+
+    /// `requestID` has been checked, or made, by the caller.
+    func answer(requestID: String) -> [UInt8] {
+        let (status, code, message, headers) = parts
+        let body = """
+            {"Success":false,"Error":{"Code":"\(code)","Message":"\(message)"},"RequestID":"\(requestID)"}
+            """
+        return Self.response(status, body, headers + ["X-Request-ID: \(requestID)"])
+    }
+
+    static let healthy = response("200 OK", #"{"Success":true,"Data":{"Status":"ok"}}"#, [])
+
+    private static func response(_ status: String, _ body: String, _ headers: [String]) -> [UInt8] {
+        let lines =
+            ["HTTP/1.1 \(status)", "Content-Type: application/json", "Content-Length: \(body.utf8.count)"]
+            + headers + ["Connection: close", "", body]
+        return Array(lines.joined(separator: "\r\n").utf8)
+    }
+}

@@ -1,0 +1,87 @@
+import Crypto
+
+/// What a client asks for at `/ws/v1/chat`, once its head is read: a socket with a token, or a refusal.
+struct Upgrade: Equatable, Sendable {
+    enum Subprotocol: String, Sendable {
+        case msgpack = "chat.msgpack"
+        case json = "chat.json"
+    }
+
+    static let path = "/ws/v1/chat"
+    /// RFC 6455 1.3.
+    private static let acceptSuffix = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+    let key: String
+    let subprotocol: Subprotocol
+    /// Whether the client offered a subprotocol that it must see confirmed.
+    let confirmsSubprotocol: Bool
+    /// A secret: never logged, and dropped once it is verified.
+    let token: String
+
+    init(_ head: RequestHead, origins: OriginRule) throws(HTTPRefusal) {
+        do {
+            try self.init(reading: head, origins: origins)
+        } catch let refusal as HTTPRefusal {
+            throw refusal
+        } catch let malformed as RequestHead.Malformed {
+            throw .malformed(malformed.why)
+        } catch {
+            throw .malformed("\(error)")
+        }
+    }
+
+    private init(reading head: RequestHead, origins: OriginRule) throws {
+        guard head.method == "GET" else { throw HTTPRefusal.methodNotAllowed }
+        guard head.list("upgrade").contains(where: { $0.lowercased() == "websocket" }),
+            head.list("connection").contains(where: { $0.lowercased() == "upgrade" }),
+            try head.only("sec-websocket-version") == "13"
+        else { throw HTTPRefusal.upgradeRequired }
+        guard let host = try head.only("host"), !host.isEmpty else { throw HTTPRefusal.malformed("no Host") }
+        guard let key = try head.only("sec-websocket-key"), Self.isKey(key) else {
+            throw HTTPRefusal.malformed("Sec-WebSocket-Key is not 16 bytes in base64")
+        }
+        guard head.list("transfer-encoding").isEmpty, try head.only("content-length") ?? "0" == "0" else {
+            throw HTTPRefusal.malformed("an upgrade has no body")
+        }
+        guard origins.admits(origin: try head.only("origin"), host: host) else { throw HTTPRefusal.forbiddenOrigin }
+        guard let token = try Self.token(head), !token.isEmpty else { throw HTTPRefusal.unauthorized }
+        let offered = head.list("sec-websocket-protocol")
+        let known = offered.lazy.compactMap(Subprotocol.init(rawValue:)).first
+        (self.key, self.token) = (key, token)
+        (subprotocol, confirmsSubprotocol) = (known ?? .msgpack, known != nil)
+    }
+
+    /// The header, else the subprotocol, else the query: the one that is least likely to be logged on its way.
+    private static func token(_ head: RequestHead) throws -> String? {
+        if let value = try head.only("authorization") {
+            guard value.lowercased().hasPrefix("bearer ") else { return nil }
+            return String(value.dropFirst(7).drop(while: { $0 == " " }))
+        }
+        if let offered = head.list("sec-websocket-protocol").first(where: { $0.hasPrefix("bearer.") }) {
+            return String(offered.dropFirst(7))
+        }
+        return try QueryString.value(of: "token", in: head.query)
+    }
+
+    private static func isKey(_ key: String) -> Bool {
+        let bytes = Array(key.utf8)
+        guard bytes.count == 24, bytes[22] == UInt8(ascii: "="), bytes[23] == UInt8(ascii: "=") else { return false }
+        return bytes[..<22].allSatisfy { byte in
+            switch byte {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "+"), UInt8(ascii: "/"): true
+            default: false
+            }
+        }
+    }
+
+    /// The 101 that makes the connection a WebSocket.
+    var answer: [UInt8] {
+        let digest = Insecure.SHA1.hash(data: Array((key + Self.acceptSuffix).utf8))
+        let chosen = confirmsSubprotocol ? "Sec-WebSocket-Protocol: \(subprotocol.rawValue)\r\n" : ""
+        let text = """
+            HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: \(Base64.encode(Array(digest)))\r\n\(chosen)\r\n
+            """
+        return Array(text.utf8)
+    }
+}

@@ -1,0 +1,26 @@
+/// What the head of a new connection turns out to want.
+enum Visitor: Equatable, Sendable {
+    case socket(Upgrade)
+    case health
+    case refused(HTTPRefusal)
+
+    init(_ headBytes: [UInt8], origins: OriginRule) {
+        do {
+            self = try Self.route(try RequestHead(parsing: headBytes), origins)
+        } catch let malformed as RequestHead.Malformed {
+            self = .refused(.malformed(malformed.why))
+        } catch {
+            self = .refused(error as? HTTPRefusal ?? .malformed("unreadable"))
+        }
+    }
+
+    private static func route(_ head: RequestHead, _ origins: OriginRule) throws -> Visitor {
+        switch head.path {
+        case Upgrade.path: return .socket(try Upgrade(head, origins: origins))
+        case "/healthz":
+            guard head.method == "GET" else { throw HTTPRefusal.methodNotAllowed }
+            return .health
+        default: throw HTTPRefusal.notFound
+        }
+    }
+}

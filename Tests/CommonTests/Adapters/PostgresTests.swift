@@ -1,0 +1,93 @@
+import ChatAdapters
+import ChatCore
+import Glibc
+import Synchronization
+import TestSupport
+import Testing
+
+@Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
+struct PostgresConnectionTests {
+    @Test func valuesRoundTrip() throws {
+        let id = UUID128(high: 1, low: 2)
+        let row = try #require(
+            try TestServers.postgres().query(
+                """
+                SELECT \("text ä"), \(.text(nil))::text, \(Int64.min), \(id), \(.bytes([0, 1, 255])), \(.time(1_700_000_000_123)),
+                    \(.bool(true)), \(.int2(-3)), \(.int4(7)), \(.texts(["a", nil, "c"]))::text[], \([id, id]), \("")
+                """
+            ).first)
+        #expect(row.text(0) == "text ä")
+        #expect(row.isNull(1))
+        #expect(row.int8(2) == .min)
+        #expect(row.uuid(3) == id)
+        #expect(row.bytes(4) == [0, 1, 255])
+        #expect(row.time(5) == 1_700_000_000_123)
+        #expect(row.bool(6))
+        #expect(row.int2(7) == -3)
+        #expect(row.int4(8) == 7)
+        #expect(row.uuids(10) == [id, id])
+        #expect(row.text(11) == "")
+    }
+
+    @Test func anErrorSaysWhatAndTheNextStatementWorks() throws {
+        let connection = TestServers.postgres()
+        let error = try #require(throws: PostgresError.self) { try connection.query("SELECT no_such_column") }
+        #expect(error.state == "42703")
+        #expect(!error.isTransient)
+        #expect(try connection.query("SELECT 1::int8").first?.int8(0) == 1)
+    }
+
+    @Test func aLostConnectionIsMadeAgain() throws {
+        let connection = TestServers.postgres()
+        let pid = try #require(try connection.query("SELECT pg_backend_pid()").first?.int4(0))
+        _ = try TestServers.postgres().query("SELECT pg_terminate_backend(\(.int4(Int32(pid))))")
+        let error = try #require(throws: PostgresError.self) {
+            for _ in 0..<50 {
+                _ = try connection.query("SELECT 1")
+                usleep(20_000)
+            }
+        }
+        #expect(error.isTransient)
+        #expect(try connection.query("SELECT 1::int8").first?.int8(0) == 1)
+    }
+
+    @Test func noAnswerInTimeIsAnError() {
+        let connection = PostgresConnection(
+            url: TestServers.settings!.database.url, applicationName: "test", statementTimeout: 200)
+        #expect(throws: PostgresError.self) { try connection.query("SELECT pg_sleep(30)") }
+    }
+
+    @Test func nobodyThere() {
+        let connection = PostgresConnection(url: "host=127.0.0.1 port=1 dbname=x", applicationName: "test")
+        let error = #expect(throws: PostgresError.self) { try connection.query("SELECT 1") }
+        #expect(error?.isTransient == true)
+    }
+}
+
+@Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
+struct MigrationTests {
+    @Test func upDownAndUpAgainLeaveTheSame() throws {
+        let database = try TestDatabase()
+        func tables() throws -> [String] {
+            try database.connection().query(
+                "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1"
+            ).map { $0.text(0) }
+        }
+        let before = try tables()
+        #expect(before.contains("messages"))
+        while try database.migrations().down() != nil {}
+        #expect(try tables() == ["schema_migrations"])
+        _ = try database.migrations().up()
+        #expect(try tables() == before)
+        #expect(try database.migrations().status().allSatisfy(\.isApplied))
+    }
+
+    @Test func manyAtOnceApplyEachOnce() async throws {
+        let database = try TestDatabase(migrated: false)
+        let applied = try await withThrowingTaskGroup(of: Int.self) { group in
+            for _ in 0..<4 { group.addTask { try database.migrations().up().count } }
+            return try await group.reduce(0, +)
+        }
+        #expect(applied == (try database.migrations().status().count))
+    }
+}

@@ -1,0 +1,79 @@
+import ChatAdapters
+import ChatCore
+import Glibc
+import TestSupport
+import Testing
+
+@Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
+struct RedisFrameBusTests {
+    private let room = UUID128.v7(at: systemClock())
+
+    private func frame(_ seq: UInt64) -> RoomFrame {
+        RoomFrame(seq: seq, kind: .newMessage, body: FrameBody(room: room, seq: Int64(seq)) { $0.int(Int64(seq)) })
+    }
+
+    private func notice(_ seqs: [UInt64]) -> Notice {
+        Notice(frames: [FrameChunk(room: room, frames: seqs.map { frame($0) })])
+    }
+
+    @Test func theLogIsReadFromAnySeqAndTrustedOnlyWithoutAHole() throws {
+        let bus = RedisFrameBus(try TestServers.redis())
+        try bus.publish(notice([1, 2, 3]))
+        try bus.publish(notice([4]))
+        #expect(try bus.frames(of: room, after: 0, limit: 10)?.map(\.seq) == [1, 2, 3, 4])
+        #expect(try bus.frames(of: room, after: 2, limit: 10) == [frame(3), frame(4)])
+        #expect(try bus.frames(of: room, after: 4, limit: 10) == [])
+        // Told again, partly: nothing changes.
+        try bus.publish(notice([2, 3, 4, 5]))
+        #expect(try bus.frames(of: room, after: 4, limit: 10)?.map(\.seq) == [5])
+        try bus.publish(notice([7]))
+        #expect(try bus.frames(of: room, after: 5, limit: 10) == nil)
+        var wiping = Notice()
+        wiping.wiped = [room]
+        try bus.publish(wiping)
+        #expect(try bus.frames(of: room, after: 0, limit: 10) == [])
+    }
+
+    @Test func subscribersGetEventsThenFramesThenAnswers() throws {
+        let user = UUID128.v7(at: systemClock())
+        let subscription = try RedisSubscription(url: TestServers.settings!.redisURL)
+        try subscription.connect(timeout: 1000)
+        let channels = [RedisKey.roomChannel(room), RedisKey.userChannel(user), RedisKey.relayChannel(5)]
+        subscription.subscribe(channels)
+        var subscribed: [String] = []
+        var messages: [(String, [UInt8])] = []
+        func pump(until done: () -> Bool) throws {
+            let deadline = monotonicMilliseconds() + 5000
+            while !done(), monotonicMilliseconds() < deadline {
+                if subscription.wantsWrite { try subscription.flush() }
+                _ = try subscription.readAvailable { event in
+                    switch event {
+                    case .subscribed(let channel): subscribed.append(channel)
+                    case .message(let channel, let payload): messages.append((channel, payload))
+                    default: break
+                    }
+                }
+                usleep(1000)
+            }
+        }
+        try pump { subscribed.count == 3 }
+        #expect(subscribed == channels)
+        var notice = notice([1])
+        let event = UserEvent.joined(room: room, seq: 0, created: nil)
+        notice.userEvents = [(user, event)]
+        notice.answers = [(5, RelayAnswer(socket: 1, frame: [9]))]
+        try RedisFrameBus(try TestServers.redis()).publish(notice)
+        try pump { messages.count == 3 }
+        #expect(messages.map(\.0) == [channels[1], channels[0], channels[2]])
+        #expect(try UserEvent.decode(messages[0].1) == event)
+        #expect(try FrameChunk.decode(messages[1].1).frames == [frame(1)])
+        #expect(try RelayAnswer.decode(messages[2].1).frame == [9])
+    }
+
+    @Test func nobodyThere() throws {
+        let connection = try RedisConnection(url: "redis://127.0.0.1:1")
+        let error = #expect(throws: RedisError.self) { try connection.command([RedisWord(word: "PING")]) }
+        #expect(error?.isConnection == true)
+        #expect(throws: RedisError.self) { try RedisConnection(url: "http://x") }
+    }
+}

@@ -1,0 +1,179 @@
+import ChatAdapters
+import ChatCore
+import TestSupport
+import Testing
+
+/// The writer, its store and the readers, on a real database.
+@Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
+struct RoomStoreTests {
+    private let database: TestDatabase
+    private let store: PostgresRoomBatchStore
+    private let reader: PostgresRoomReader
+    private let history: PostgresRoomHistory
+    private var scene = Scene()
+
+    init() throws {
+        database = try TestDatabase()
+        store = PostgresRoomBatchStore(database.connection(), limits: Scene.limits)
+        reader = PostgresRoomReader(database.connection())
+        history = PostgresRoomHistory(database.connection())
+    }
+
+    @discardableResult
+    private func run(_ commands: [Command], now: Int64 = 1_000_000) throws -> (RoomBatch, [CommandOutcome]) {
+        var batch = try store.load(for: commands, now: now)
+        let outcomes = commands.map { batch.carryOut($0) }
+        try store.store(batch)
+        return (batch, outcomes)
+    }
+
+    private mutating func create(_ type: RoomType = .group) throws -> UUID128 {
+        let id = scene.id()
+        let draft = RoomDraft(type: type, name: "room", members: [scene.member])
+        try run([scene.command(id, scene.owner, .createRoom(draft), id: id)])
+        return id
+    }
+
+    private mutating func text(_ room: UUID128, _ user: UUID128, _ text: String, sign: String? = nil) -> Command {
+        scene.command(room, user, .send(MessageDraft(content: text), receiver: nil), sign: sign)
+    }
+
+    /// One batch or many: the store ends the same, and so does what the rooms were told.
+    @Test mutating func oneBatchOrManyAreTheSame() throws {
+        let (one, other) = (try create(), try create())
+        func script(_ room: UUID128) -> [Command] {
+            let first = scene.id()
+            let draft = MessageDraft(content: "first")
+            return [
+                scene.command(room, scene.owner, .send(draft, receiver: nil), sign: "\(room)", id: first),
+                text(room, scene.member, "second"),
+                scene.command(room, scene.member, .seen(seq: 1)),
+                scene.command(room, scene.owner, .edit(message: first, content: "edited")),
+                scene.command(room, scene.member, .react(message: first, reaction: "👍", remove: false)),
+                scene.command(room, scene.owner, .addMembers([scene.stranger])),
+                text(room, scene.stranger, "third"),
+                scene.command(room, scene.member, .seen(seq: nil)),
+                scene.command(room, scene.member, .seen(seq: 99)),
+                scene.command(room, scene.owner, .delete(message: first)),
+                scene.command(room, scene.stranger, .removeMember(scene.stranger)),
+                text(room, scene.stranger, "refused"),
+                text(room, scene.owner, "again", sign: "\(room)"),
+            ]
+        }
+        let (batch, _) = try run(script(one))
+        var told: [RoomFrame] = []
+        for command in script(other) { told += try run([command]).0.frames[other] ?? [] }
+        #expect(told.map(\.seq) == batch.frames[one]!.map(\.seq))
+        #expect(told.map(\.kind) == batch.frames[one]!.map(\.kind))
+        for user in [scene.owner, scene.member] {
+            let views = [try #require(try reader.room(one, for: user)), try #require(try reader.room(other, for: user))]
+            #expect(views[0].unread == views[1].unread)
+            #expect(views[0].room.lastSeq == views[1].room.lastSeq)
+            #expect(views[0].room.messageCount == 3)
+            #expect(views[0].room.memberCount == 2)
+            let pages = [
+                try #require(try reader.messages(of: one, for: user, .after(0), limit: 100)),
+                try #require(try reader.messages(of: other, for: user, .after(0), limit: 100)),
+            ]
+            #expect(pages[0].filter { $0.messageType != .system }.map(\.content) == ["", "second", "third"])
+            #expect(pages[0].map(\.changeSeq) == pages[1].map(\.changeSeq))
+        }
+        #expect(try reader.room(one, for: scene.stranger) == nil)
+        #expect(try reader.messages(of: one, for: scene.stranger, .newest, limit: 1) == nil)
+    }
+
+    @Test mutating func aRedeliveredBatchTellsTheSameAndChangesNothing() throws {
+        let room = try create()
+        let commands = [
+            text(room, scene.owner, "a", sign: "s"), text(room, scene.member, "b"),
+            scene.command(room, scene.member, .seen(seq: nil)),
+            scene.command(room, scene.owner, .addMembers([scene.stranger])),
+        ]
+        let (first, answers) = try run(commands)
+        let before = try reader.room(room, for: scene.owner)
+        let (again, repeated) = try run(commands, now: 2_000_000)
+        #expect(again.isUnchanged)
+        #expect(try reader.room(room, for: scene.owner) == before)
+        #expect(repeated.map(\.answer) == answers.map(\.answer))
+        #expect(Set(again.frames[room]!.map(\.seq)).isSubset(of: Set(first.frames[room]!.map(\.seq))))
+        #expect(again.frames[room]!.first?.body == first.frames[room]!.first?.body)
+    }
+
+    @Test mutating func theSameSignIsStoredOnceAcrossRooms() throws {
+        let (one, other) = (try create(), try create())
+        let first = try run([text(one, scene.owner, "a", sign: "s")]).1[0]
+        let retry = try run([text(other, scene.owner, "b", sign: "s")]).1[0]
+        #expect(retry.answer == first.answer)
+        #expect(try reader.room(other, for: scene.owner)?.room.lastSeq == 0)
+    }
+
+    @Test mutating func theSameKeyMakesOneRoom() throws {
+        let draft = RoomDraft(type: .group, members: [])
+        let (one, other) = (scene.id(), scene.id())
+        let first = try run([scene.command(one, scene.owner, .createRoom(draft), sign: "k", id: one)]).1[0]
+        let retry = try run([scene.command(other, scene.owner, .createRoom(draft), sign: "k", id: other)]).1[0]
+        #expect(first.refusal == nil)
+        #expect(retry.answer == first.answer)
+        #expect(try reader.rooms(of: scene.owner, before: nil, limit: 10).count == 1)
+    }
+
+    @Test mutating func historyTellsEverySeqAgainWithoutAGap() throws {
+        let room = try create()
+        let file = scene.id()
+        let draft = MessageDraft(content: "a.png", contentType: .image)
+        let info = FileInfo(name: "a.png", size: 1, contentType: "image/png")
+        let (batch, _) = try run([
+            text(room, scene.owner, "a"), scene.command(room, scene.member, .seen(seq: nil)),
+            scene.command(room, scene.owner, .send(draft, receiver: nil), id: file),
+            scene.command(room, scene.owner, .addMembers([scene.stranger])),
+            scene.command(room, scene.owner, .completeFile(message: file, file: info)),
+            scene.command(room, scene.stranger, .removeMember(scene.stranger)),
+        ])
+        let told = batch.frames[room]!
+        let again = try history.frames(of: room, after: 0, limit: 100)
+        #expect(again.map(\.seq) == Array(1...UInt64(again.count)))
+        #expect(again.map(\.seq) == told.map(\.seq))
+        #expect(again.map(\.kind) == told.map(\.kind))
+        #expect(again.map(\.joined) == told.map(\.joined))
+        #expect(again.map(\.left) == told.map(\.left))
+        #expect(again.map(\.onlyUser) == told.map(\.onlyUser))
+        #expect(try history.frames(of: room, after: 2, limit: 2).map(\.seq) == [3, 4])
+        #expect(try history.lastSeqs(of: [room, scene.stranger]) == [room: UInt64(told.count)])
+        #expect(try history.memberships(of: [scene.member, scene.stranger]).map(\.user) == [scene.member])
+        #expect(try history.roomOfMessage(file) == room)
+    }
+
+    @Test mutating func pagesOfHistory() throws {
+        let room = try create()
+        try run((1...9).map { text(room, scene.owner, "\($0)") })
+        try run([scene.command(room, scene.member, .seen(seq: 4))])
+        func page(_ page: HistoryPage, _ limit: Int) throws -> [String] {
+            try #require(try reader.messages(of: room, for: scene.member, page, limit: limit)).map(\.content)
+        }
+        #expect(try page(.newest, 3) == ["9", "8", "7"])
+        #expect(try page(.before(3), 5) == ["2", "1"])
+        #expect(try page(.after(7), 5) == ["8", "9"])
+        #expect(try page(.around(5), 4) == ["4", "5", "6", "7"])
+        #expect(try page(.changedSince(6), 2) == ["7", "8"])
+        let statuses = try #require(try reader.messages(of: room, for: scene.member, .after(2), limit: 3)).map(\.status)
+        #expect(statuses == [.seen, .seen, .sent])
+    }
+
+    @Test mutating func roomsComeNewestActivityFirstInPages() throws {
+        var rooms: [UUID128] = []
+        for index in 0..<5 {
+            let room = try create()
+            try run([text(room, scene.owner, "x")], now: 1_000_000 + Int64(index))
+            rooms.append(room)
+        }
+        var seen: [UUID128] = []
+        var cursor: RoomCursor?
+        repeat {
+            let page = try reader.rooms(of: scene.member, before: cursor, limit: 2)
+            seen += page.map(\.room.id)
+            cursor = page.last.flatMap { RoomCursor(text: RoomCursor($0).text) }
+            #expect(page.allSatisfy { $0.unread == 1 && $0.lastMessage?.content == "x" && $0.role == .member })
+        } while cursor != nil
+        #expect(seen == rooms.reversed())
+    }
+}

@@ -1,0 +1,97 @@
+import ChatAdapters
+import ChatCore
+import Crypto
+import Synchronization
+import Testing
+
+@Suite struct TokenTests {
+    private static let secret = "0123456789abcdef0123456789abcdef"
+    private let user = UUID128(high: 1, low: 2)
+
+    private struct Values: SettingsSource {
+        var values: [String: String]
+        func value(_ name: String) -> String? { values[name] }
+    }
+
+    private func tokens(_ values: [String: String] = [:], now: Int64 = 1_000_000_000_000) throws -> JWTTokens {
+        var all = ["DATABASE_URL": "x", "JWT_SECRET": Self.secret]
+        all.merge(values) { $1 }
+        return try JWTTokens(Settings(Values(values: all)).tokens, clock: { now })
+    }
+
+    /// A token made by hand: header and claims as given, signed with HMAC-SHA256.
+    private func forged(_ header: String, _ claims: String, key: String = secret) -> String {
+        let signed = base64URL(Array(header.utf8)) + "." + base64URL(Array(claims.utf8))
+        let code = HMAC<SHA256>.authenticationCode(for: Array(signed.utf8), using: SymmetricKey(data: Array(key.utf8)))
+        return signed + "." + base64URL(Array(code))
+    }
+
+    private func base64URL(_ bytes: [UInt8]) -> String {
+        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+        var text = ""
+        for start in stride(from: 0, to: bytes.count, by: 3) {
+            let part = bytes[start..<min(start + 3, bytes.count)]
+            var bits = part.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } << UInt32((3 - part.count) * 8)
+            for _ in 0...part.count {
+                text.append(alphabet[Int(bits >> 18 & 63)])
+                bits <<= 6
+            }
+        }
+        return text
+    }
+
+    @Test func issuedTokensAreGoodUntilTheyExpire() throws {
+        let token = try tokens().issue(user: user, lifetime: 60, name: "Ada")
+        let identity = try tokens().verify(token)
+        #expect(identity.user == user)
+        #expect(identity.expiresAt == 1_000_000_060)
+        #expect(identity.name == "Ada")
+        #expect(identity.tokenID != nil)
+        let late = try #require(throws: Refusal.self) { try tokens(now: 1_000_000_060_000).verify(token) }
+        #expect(late.code == .tokenExpired)
+    }
+
+    @Test func aRememberedTokenStillExpires() throws {
+        let now = Atomic<Int64>(1_000_000_000_000)
+        let settings = try Settings(Values(values: ["DATABASE_URL": "x", "JWT_SECRET": Self.secret])).tokens
+        let tokens = try JWTTokens(settings, clock: { now.load(ordering: .relaxed) })
+        let token = try tokens.issue(user: user, lifetime: 60)
+        _ = try tokens.verify(token)
+        now.store(1_000_000_061_000, ordering: .relaxed)
+        #expect(throws: Refusal.self) { try tokens.verify(token) }
+    }
+
+    @Test func handMadeTokens() throws {
+        let claims = #"{"sub":"\#(user)","exp":1000000060}"#
+        #expect(try tokens().verify(forged(#"{"alg":"HS256","typ":"JWT"}"#, claims)).user == user)
+        let bad: [(String, String, String)] = [
+            (#"{"alg":"none"}"#, claims, Self.secret), (#"{"alg":"HS512"}"#, claims, Self.secret),
+            (#"{"alg":"RS256"}"#, claims, Self.secret), (#"{}"#, claims, Self.secret), ("x", claims, Self.secret),
+            (#"{"alg":"HS256","crit":["x"]}"#, claims, Self.secret),
+            (#"{"alg":"HS256"}"#, claims, "another key of thirty-two bytes!!"),
+            (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)"}"#, Self.secret),
+            (#"{"alg":"HS256"}"#, #"{"exp":1000000060}"#, Self.secret),
+            (#"{"alg":"HS256"}"#, #"{"sub":"me","exp":1000000060}"#, Self.secret),
+            (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":"soon"}"#, Self.secret),
+            (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":1e300}"#, Self.secret),
+            (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":1000000060,"nbf":1000000030}"#, Self.secret),
+            (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":999999999}"#, Self.secret),
+            (#"{"alg":"HS256"}"#, "not json", Self.secret),
+        ]
+        for (header, claims, key) in bad {
+            #expect(throws: Refusal.self, "\(header) \(claims)") { try tokens().verify(forged(header, claims, key: key)) }
+        }
+        let unsigned = forged(#"{"alg":"none"}"#, claims).split(separator: ".").prefix(2).joined(separator: ".") + "."
+        for text in ["", ".", "..", "a.b.c", unsigned, String(repeating: "x", count: 10_000)] {
+            #expect(throws: Refusal.self) { try tokens().verify(text) }
+        }
+    }
+
+    @Test func audienceAndIssuerAreCheckedWhenSet() throws {
+        let strict = try tokens(["JWT_AUDIENCE": "chat", "JWT_ISSUER": "us"])
+        #expect(throws: Refusal.self) { try strict.verify(try tokens().issue(user: user, lifetime: 60)) }
+        #expect(try strict.verify(try strict.issue(user: user, lifetime: 60)).user == user)
+        let claims = #"{"sub":"\#(user)","exp":1000000060,"aud":["a","chat"],"iss":"us"}"#
+        #expect(try strict.verify(forged(#"{"alg":"HS256"}"#, claims)).user == user)
+    }
+}

@@ -1,0 +1,291 @@
+import ChatCore
+import Testing
+
+/// The rules, on a batch without a store: what it "loads" is what it has.
+struct Scene {
+    static let limits: RoomSettings = {
+        struct Empty: SettingsSource {
+            func value(_ name: String) -> String? {
+                ["DATABASE_URL": "x", "JWT_SECRET": String(repeating: "x", count: 32)][name]
+            }
+        }
+        return try! Settings(Empty()).rooms
+    }()
+
+    var batch = RoomBatch(limits: Scene.limits, now: 1_000_000)
+    private var random = SplitMix(seed: 5)
+    let owner: UUID128
+    let member: UUID128
+    let stranger: UUID128
+
+    init() {
+        owner = UUID128.v7(unixMilliseconds: 1, using: &random)
+        member = UUID128.v7(unixMilliseconds: 2, using: &random)
+        stranger = UUID128.v7(unixMilliseconds: 3, using: &random)
+        batch.begin()
+    }
+
+    mutating func id() -> UUID128 { UUID128.v7(unixMilliseconds: 4, using: &random) }
+
+    mutating func command(
+        _ room: UUID128, _ actor: UUID128, _ action: Command.Action, sign: String? = nil, id: UUID128? = nil,
+        origin: CommandOrigin = .nobody
+    ) -> Command {
+        Command(
+            id: id ?? self.id(), room: room, actor: actor, sign: sign, origin: origin, acceptedAt: 0, action: action)
+    }
+
+    mutating func room(_ type: RoomType = .group) -> UUID128 {
+        let id = type == .privateRoom ? privateRoomID(owner, member)! : self.id()
+        let outcome = batch.carryOut(
+            command(id, owner, .createRoom(RoomDraft(type: type, name: "room", members: [member])), id: id))
+        #expect(outcome.refusal == nil)
+        return id
+    }
+
+    mutating func send(
+        _ room: UUID128, _ actor: UUID128, _ text: String = "hello", sign: String? = nil, id: UUID128? = nil
+    ) -> CommandOutcome {
+        batch.carryOut(command(room, actor, .send(MessageDraft(content: text), receiver: nil), sign: sign, id: id))
+    }
+
+    mutating func act(_ room: UUID128, _ actor: UUID128, _ action: Command.Action) -> CommandOutcome {
+        batch.carryOut(command(room, actor, action))
+    }
+
+    func frames(_ room: UUID128) -> [RoomFrame] { batch.frames[room] ?? [] }
+    func unread(_ room: UUID128, _ user: UUID128) -> Int64? {
+        batch.members[.init(room, user)]?.unread(in: batch.rooms[room]!)
+    }
+}
+
+@Suite struct SendMessageTests {
+    @Test func takesTheNextPlaceAndTellsTheRoom() throws {
+        var scene = Scene()
+        let room = scene.room()
+        #expect(scene.send(room, scene.owner).refusal == nil)
+        #expect(scene.send(room, scene.member).refusal == nil)
+        #expect(scene.frames(room).map(\.seq) == [1, 2])
+        #expect(scene.frames(room).allSatisfy { $0.kind == .newMessage })
+        #expect(scene.batch.rooms[room]?.lastSeq == 2)
+        #expect(scene.batch.rooms[room]?.messageCount == 2)
+    }
+
+    @Test func strangersAndMissingRoomsLookTheSame() {
+        var scene = Scene()
+        let room = scene.room()
+        #expect(scene.send(room, scene.stranger).refusal == .notAMember)
+        #expect(scene.send(scene.id(), scene.owner).refusal == .notAMember)
+        #expect(scene.frames(room).isEmpty)
+    }
+
+    @Test func theSameSignIsStoredOnceAndAnsweredTheSame() {
+        var scene = Scene()
+        let room = scene.room()
+        let first = scene.send(room, scene.owner, sign: "a")
+        let retry = scene.send(room, scene.owner, "another text", sign: "a")
+        #expect(retry.answer == first.answer)
+        #expect(!retry.isInFrame)
+        #expect(scene.frames(room).count == 1)
+        // The sign belongs to its sender alone.
+        #expect(scene.send(room, scene.member, sign: "a").refusal == nil)
+        #expect(scene.frames(room).count == 2)
+    }
+
+    @Test func aRedeliveredCommandRepeatsItsFrameNotTheWork() {
+        var scene = Scene()
+        let room = scene.room()
+        let id = scene.id()
+        let first = scene.send(room, scene.owner, sign: "a", id: id)
+        let again = scene.send(room, scene.owner, sign: "a", id: id)
+        #expect(again.answer == first.answer)
+        #expect(again.isInFrame)
+        #expect(scene.frames(room).map(\.seq) == [1, 1])
+        #expect(scene.batch.newMessages.count == 1)
+    }
+
+    @Test func aPrivateRoomComesFromItsFirstMessageOnce() {
+        var scene = Scene()
+        let room = privateRoomID(scene.owner, scene.member)!
+        for (sender, receiver) in [(scene.owner, scene.member), (scene.member, scene.owner)] {
+            let command = scene.command(room, sender, .send(MessageDraft(content: "x"), receiver: receiver))
+            #expect(scene.batch.carryOut(command).refusal == nil)
+        }
+        #expect(scene.batch.newRooms == [room])
+        #expect(scene.frames(room).map(\.seq) == [1, 2])
+        #expect(scene.batch.userEvents.map(\.user).sorted() == [scene.owner, scene.member].sorted())
+        let wrong = scene.command(scene.id(), scene.owner, .send(MessageDraft(content: "x"), receiver: scene.member))
+        #expect(scene.batch.carryOut(wrong).refusal == .invalid)
+    }
+
+    @Test func onlyOwnerAndAdminPostToAChannel() {
+        var scene = Scene()
+        let room = scene.room(.channel)
+        #expect(scene.send(room, scene.member).refusal == .forbidden)
+        #expect(scene.act(room, scene.owner, .setRole(user: scene.member, role: .admin)).refusal == nil)
+        #expect(scene.send(room, scene.member).refusal == nil)
+    }
+
+    @Test func aBlockedPairDoesNotUseItsRoom() {
+        var scene = Scene()
+        let room = scene.room(.privateRoom)
+        scene.batch.blocks.insert(.init(blocker: scene.member, blocked: scene.owner))
+        #expect(scene.send(room, scene.owner).refusal == .blocked)
+        #expect(scene.send(room, scene.member).refusal == .blocked)
+    }
+
+    @Test func repliesStayInTheirRoomAndForwardsKeepTheirOrigin() {
+        var scene = Scene()
+        let room = scene.room()
+        let other = scene.room()
+        let origin = scene.id()
+        _ = scene.send(room, scene.owner, "origin", id: origin)
+        let reply = MessageDraft(content: "re", messageType: .replied, parent: origin)
+        #expect(scene.act(room, scene.member, .send(reply, receiver: nil)).refusal == nil)
+        #expect(scene.act(other, scene.member, .send(reply, receiver: nil)).refusal == .messageNotFound)
+        let forward = MessageDraft(content: "", messageType: .forwarded, parent: origin)
+        #expect(scene.act(other, scene.member, .send(forward, receiver: nil)).refusal == .messageNotFound)
+        scene.batch.readable.insert(.init(origin, scene.member))
+        let id = scene.id()
+        let command = scene.command(other, scene.member, .send(forward, receiver: nil), id: id)
+        #expect(scene.batch.carryOut(command).refusal == nil)
+        #expect(scene.batch.messages[id]?.content == "origin")
+        #expect(scene.batch.messages[id]?.forwardedFrom == origin)
+    }
+
+    @Test func aFileIsItsSendersAloneUntilItIsComplete() throws {
+        var scene = Scene()
+        let room = scene.room()
+        let id = scene.id()
+        let draft = MessageDraft(content: "a.png", contentType: .image)
+        let send = scene.command(room, scene.owner, .send(draft, receiver: nil), id: id)
+        _ = scene.batch.carryOut(send)
+        #expect(scene.frames(room).last?.onlyUser == scene.owner)
+        let info = FileInfo(name: "a.png", size: 3, contentType: "image/png")
+        #expect(scene.act(room, scene.member, .completeFile(message: id, file: info)).refusal == .messageNotFound)
+        #expect(scene.act(room, scene.owner, .completeFile(message: id, file: info)).refusal == nil)
+        let told = try #require(scene.frames(room).last)
+        #expect(told.kind == .newMessage)
+        #expect(told.onlyUser == nil)
+        #expect(told.seq == 2)
+        #expect(scene.act(room, scene.owner, .completeFile(message: id, file: info)).refusal == nil)
+        #expect(scene.frames(room).count == 2)
+    }
+}
+
+@Suite struct SeenTests {
+    @Test func unreadIsWhatOthersSentAfterMyMark() {
+        var scene = Scene()
+        let room = scene.room()
+        for _ in 0..<3 { _ = scene.send(room, scene.owner) }
+        for _ in 0..<2 { _ = scene.send(room, scene.member) }
+        #expect(scene.unread(room, scene.owner) == 2)
+        #expect(scene.unread(room, scene.member) == 3)
+        #expect(scene.act(room, scene.member, .seen(seq: 2)).refusal == nil)
+        #expect(scene.unread(room, scene.member) == 1)
+        #expect(scene.act(room, scene.member, .seen(seq: nil)).refusal == nil)
+        #expect(scene.unread(room, scene.member) == 0)
+        _ = scene.send(room, scene.owner)
+        #expect(scene.unread(room, scene.member) == 1)
+    }
+
+    @Test func aMarkNeverGoesBackAndNeverStandsOnItself() throws {
+        var scene = Scene()
+        let room = scene.room()
+        _ = scene.send(room, scene.owner)
+        #expect(scene.act(room, scene.member, .seen(seq: 99)).isInFrame)
+        let told = scene.frames(room).count
+        for seq in [nil, 0, 1, 99] as [Int64?] {
+            let outcome = scene.act(room, scene.member, .seen(seq: seq))
+            #expect(outcome.refusal == nil)
+            #expect(!outcome.isInFrame)
+        }
+        #expect(scene.frames(room).count == told)
+        #expect(scene.batch.members[.init(room, scene.member)]?.lastSeenSeq == 1)
+    }
+}
+
+@Suite struct ChangeMessageTests {
+    @Test func editAndDeleteTakeTheNextPlace() throws {
+        var scene = Scene()
+        let room = scene.room()
+        let id = scene.id()
+        _ = scene.send(room, scene.owner, id: id)
+        #expect(scene.act(room, scene.member, .edit(message: id, content: "b")).refusal == .forbidden)
+        #expect(scene.act(room, scene.owner, .edit(message: id, content: "b")).refusal == nil)
+        #expect(scene.batch.messages[id]?.changeSeq == 2)
+        #expect(scene.batch.edits.map(\.before) == ["hello"])
+        #expect(scene.act(room, scene.stranger, .delete(message: id)).refusal == .notAMember)
+        #expect(scene.act(room, scene.member, .delete(message: id)).refusal == .forbidden)
+        #expect(scene.act(room, scene.owner, .delete(message: id)).refusal == nil)
+        let message = try #require(scene.batch.messages[id])
+        #expect(message.content == "" && message.status == .deleted && message.seq == 1 && message.changeSeq == 3)
+        #expect(scene.batch.wiped == [room])
+        #expect(scene.act(room, scene.owner, .edit(message: id, content: "c")).refusal == .gone)
+    }
+
+    @Test func oneReactionPerUserAndEmoji() throws {
+        var scene = Scene()
+        let room = scene.room()
+        let id = scene.id()
+        _ = scene.send(room, scene.owner, id: id)
+        func react(_ user: UUID128, _ remove: Bool) -> CommandOutcome {
+            scene.act(room, user, .react(message: id, reaction: "👍", remove: remove))
+        }
+        #expect(react(scene.member, false).isInFrame)
+        #expect(!react(scene.member, false).isInFrame)
+        #expect(react(scene.owner, false).isInFrame)
+        #expect(scene.batch.messages[id]?.reactions.first?.users.count == 2)
+        #expect(react(scene.member, true).isInFrame)
+        #expect(react(scene.owner, true).isInFrame)
+        #expect(scene.batch.messages[id]?.reactions.isEmpty == true)
+        #expect(!react(scene.owner, true).isInFrame)
+    }
+}
+
+@Suite struct MemberTests {
+    @Test func whoJoinsGetsTheirOwnFrameAndWhoLeavesTheirLast() throws {
+        var scene = Scene()
+        let room = scene.room()
+        #expect(scene.act(room, scene.member, .addMembers([scene.stranger])).refusal == .forbidden)
+        #expect(scene.act(room, scene.owner, .addMembers([scene.stranger])).refusal == nil)
+        let joined = try #require(scene.frames(room).first)
+        #expect(joined.kind == .roomUpdated && joined.joined == [scene.stranger])
+        #expect(scene.frames(room).count == 2)  // and the SYSTEM message
+        #expect(scene.send(room, scene.stranger).refusal == nil)
+        #expect(scene.act(room, scene.stranger, .removeMember(scene.stranger)).refusal == nil)
+        #expect(scene.frames(room)[3].left == [scene.stranger])
+        #expect(scene.send(room, scene.stranger).refusal == .notAMember)
+        #expect(scene.batch.rooms[room]?.memberCount == 2)
+        #expect(scene.unread(room, scene.member) == 1)  // SYSTEM messages do not count
+    }
+
+    @Test func theLimitHolds() {
+        var scene = Scene()
+        let room = scene.room()
+        for _ in 2..<50 { #expect(scene.act(room, scene.owner, .addMembers([scene.id()])).refusal == nil) }
+        #expect(scene.act(room, scene.owner, .addMembers([scene.id()])).refusal == .roomFull)
+    }
+
+    @Test func bansKeepOut() {
+        var scene = Scene()
+        let room = scene.room()
+        #expect(scene.act(room, scene.member, .ban(user: scene.owner, banned: true)).refusal == .forbidden)
+        #expect(scene.act(room, scene.owner, .ban(user: scene.member, banned: true)).refusal == nil)
+        #expect(scene.send(room, scene.member).refusal == .banned)
+        #expect(scene.act(room, scene.owner, .addMembers([scene.member])).refusal == .banned)
+        #expect(scene.act(room, scene.owner, .ban(user: scene.member, banned: false)).refusal == nil)
+        #expect(scene.send(room, scene.member).refusal == .notAMember)
+        #expect(scene.act(room, scene.owner, .addMembers([scene.member])).refusal == nil)
+        #expect(scene.send(room, scene.member).refusal == nil)
+    }
+
+    @Test func theOwnerHandsOverBeforeLeaving() {
+        var scene = Scene()
+        let room = scene.room()
+        #expect(scene.act(room, scene.owner, .removeMember(scene.owner)).refusal == .conflict)
+        #expect(scene.act(room, scene.owner, .setRole(user: scene.member, role: .owner)).refusal == nil)
+        #expect(scene.batch.rooms[room]?.ownerID == scene.member)
+        #expect(scene.act(room, scene.owner, .removeMember(scene.owner)).refusal == nil)
+    }
+}

@@ -1,0 +1,171 @@
+import ChatCore
+import Testing
+
+@Suite struct MessagePackTests {
+    static let values: [WireValue] = [
+        .null, .bool(true), .bool(false), .int(0), .int(127), .int(128), .int(255), .int(256), .int(65_535),
+        .int(65_536), .int(4_294_967_295), .int(4_294_967_296), .int(.max), .int(-1), .int(-32), .int(-33), .int(-128),
+        .int(-129), .int(-32_768), .int(-32_769), .int(-2_147_483_648), .int(-2_147_483_649), .int(.min), .double(1.5),
+        .string(""), .string(String(repeating: "ä", count: 15)), .string(String(repeating: "x", count: 31)),
+        .string(String(repeating: "x", count: 32)), .string(String(repeating: "x", count: 256)),
+        .string(String(repeating: "x", count: 65_536)), .binary([]), .binary([1, 2, 3]),
+        .binary(.init(repeating: 7, count: 300)), .array((0..<20).map { .int($0) }),
+        .map((0..<20).map { .init("k\($0)", .array([.int($0), .null])) }),
+    ]
+
+    @Test(arguments: values) func roundTrip(value: WireValue) throws {
+        var writer = MessagePackWriter()
+        writer.value(value)
+        #expect(try MessagePackReader.decode(writer.bytes) == value)
+    }
+
+    @Test(arguments: values) func everyPrefixIsRefused(value: WireValue) {
+        var writer = MessagePackWriter()
+        writer.value(value)
+        for length in 0..<min(writer.bytes.count, 400) {
+            #expect(throws: WireError.self) { try MessagePackReader.decode(Array(writer.bytes[0..<length])) }
+        }
+    }
+
+    @Test(arguments: [
+        [0xc1], [0xc7, 1, 2, 3], [0xd4, 1, 2], [0x81, 0x01, 0x02], [0x82, 0xa1, 0x61, 1, 0xa1, 0x61, 2],
+        [0xa1, 0xff], [0xdd, 0xff, 0xff, 0xff, 0xff], [0xdf, 0xff, 0xff, 0xff, 0xff], [0xdb, 0x7f, 0xff, 0xff, 0xff],
+        [0xcf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], [0x01, 0x01],
+        .init(repeating: 0x91, count: 10_000), .init(repeating: 0x81, count: 10_000),
+    ] as [[UInt8]])
+    func junk(bytes: [UInt8]) {
+        #expect(throws: WireError.self) { try MessagePackReader.decode(bytes) }
+    }
+
+    @Test func randomBytesNeverTrap() {
+        var random = SplitMix(seed: 3)
+        for _ in 0..<20_000 {
+            let bytes = (0..<Int(random.next() % 40)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+            _ = try? MessagePackReader.decode(bytes)
+            _ = try? JSONReader.decode(bytes)
+            _ = try? FrameChunk.decode(bytes)
+            _ = try? UserEvent.decode(bytes)
+            _ = try? RelayAnswer.decode(bytes)
+            _ = try? Command.decodeAll(bytes)
+        }
+    }
+}
+
+@Suite struct JSONTests {
+    @Test(arguments: [
+        (#"{"a":1,"b":[true,false,null,-2,1.5e2],"c":"x\n\"\\\u00e4\ud83d\ude00"}"#,
+            WireValue.map([
+                .init("a", .int(1)),
+                .init("b", .array([.bool(true), .bool(false), .null, .int(-2), .double(150)])),
+                .init("c", .string("x\n\"\\ä😀")),
+            ])),
+        (" [ ] ", .array([])), ("{}", .map([])), ("0", .int(0)), ("9223372036854775807", .int(.max)),
+    ])
+    func reads(text: String, value: WireValue) throws {
+        #expect(try JSONReader.decode(Array(text.utf8)) == value)
+    }
+
+    @Test(arguments: [
+        "", "{", "[", "[1,]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "'a'", "01", "1.", "1e", "-", "+1", "nul",
+        "\"a", "\"\\x\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\u12\"", "\"\u{1}\"", "1 2", "{\"a\":1,\"a\":2}",
+        "1e999", "NaN", String(repeating: "[", count: 1000),
+    ])
+    func refuses(text: String) {
+        #expect(throws: WireError.self) { try JSONReader.decode(Array(text.utf8)) }
+    }
+
+    @Test func wrongUTF8IsRefused() {
+        #expect(throws: WireError.self) { try JSONReader.decode([0x22, 0xc3, 0x28, 0x22]) }
+    }
+
+    @Test func writesWhatItReads() throws {
+        for value in MessagePackTests.values {
+            if case .binary = value { continue }
+            var writer = JSONWriter()
+            writer.value(value)
+            #expect(try JSONReader.decode(writer.bytes) == value)
+        }
+    }
+
+    @Test func escapesEveryControlCharacter() throws {
+        var writer = JSONWriter()
+        let text = String(String.UnicodeScalarView((0..<0x80).map { Unicode.Scalar($0)! }))
+        writer.string(text)
+        #expect(!writer.bytes.contains { $0 < 0x20 })
+        #expect(try JSONReader.decode(writer.bytes) == .string(text))
+    }
+}
+
+@Suite struct RecordTests {
+    private let room = UUID128(high: 1, low: 2)
+
+    @Test func framesRoundTripAndEveryPrefixIsRefused() throws {
+        let body = FrameBody(room: room, seq: 7) { $0.string("data") }
+        let chunk = FrameChunk(
+            room: room,
+            frames: [
+                RoomFrame(
+                    seq: 7, kind: .newMessage, origin: SocketAddress(relay: 9, socket: 10), sign: "s", onlyUser: room,
+                    joined: [room], left: [UUID128.zero, room], body: body),
+                RoomFrame(seq: 0, kind: .typing, body: body),
+            ])
+        let bytes = chunk.encode()
+        #expect(try FrameChunk.decode(bytes) == chunk)
+        for length in 0..<bytes.count {
+            #expect(throws: WireError.self) { try FrameChunk.decode(bytes[0..<length]) }
+        }
+    }
+
+    @Test func oneBodyMakesTheFrameAndTheResponse() throws {
+        let body = FrameBody(room: room, seq: 7) { $0.string("data") }
+        let frame = try MessagePackReader.decode(body.frame(.newMessage))
+        #expect(frame["Type"] == .string("new_message"))
+        #expect(frame["Success"] == .bool(true))
+        #expect(frame["Error"] == .string(""))
+        #expect(frame["Seq"] == .int(7))
+        #expect(frame["RoomID"] == .string(room.description))
+        #expect(frame["Sign"] == nil)
+        let response = try MessagePackReader.decode(body.frame(.response, sign: "s"))
+        #expect(response["Type"] == .string("response"))
+        #expect(response["Sign"] == .string("s"))
+        #expect(response["Data"] == .string("data"))
+        let refusal = try MessagePackReader.decode(FrameBody(.notAMember).frame(.response, sign: "s"))
+        #expect(refusal["Success"] == .bool(false))
+        #expect(refusal["Error"] == .string("not_a_member: you are not a member of this room"))
+    }
+
+    @Test func userEventsAndAnswersRoundTrip() throws {
+        let created = FrameBody(room: room, seq: 0) { $0.null() }
+        for event in [
+            UserEvent.joined(room: room, seq: 0, created: created), .joined(room: room, seq: 12, created: nil),
+            .revoked(before: 5, jti: nil), .revoked(before: nil, jti: "x"),
+        ] {
+            #expect(try UserEvent.decode(event.encode()) == event)
+        }
+        let answer = RelayAnswer(socket: 5, frame: [1, 2, 3])
+        #expect(try RelayAnswer.decode(answer.encode()) == answer)
+    }
+
+    @Test func commandsOfEveryKindRoundTrip() throws {
+        let user = UUID128(high: 3, low: 4)
+        let actions: [Command.Action] = [
+            .send(MessageDraft(content: "x", contentType: .file, messageType: .replied, parent: user), receiver: user),
+            .send(MessageDraft(content: "y"), receiver: nil), .seen(seq: 4), .seen(seq: nil),
+            .edit(message: user, content: "z"), .delete(message: user),
+            .react(message: user, reaction: "👍", remove: true),
+            .createRoom(RoomDraft(type: .channel, name: "n", members: [user], memberLimit: 3)),
+            .updateRoom(RoomPatch(name: "n")), .deleteRoom, .addMembers([user]), .removeMember(user),
+            .setRole(user: user, role: .admin), .mute(user: user, until: 9), .ban(user: user, banned: true),
+            .completeFile(message: user, file: FileInfo(name: "f", size: 1, contentType: "c")),
+        ]
+        let commands = actions.enumerated().map { index, action in
+            Command(
+                id: UUID128(high: 0, low: UInt64(index)), room: room, actor: user, sign: index % 2 == 0 ? "s" : nil,
+                origin: .socket(SocketAddress(relay: .max, socket: 1)), requestID: "r", acceptedAt: 5, action: action)
+        }
+        #expect(try Command.decodeAll(Command.joined(commands.map { $0.encode() })) == commands)
+        var plain = commands[0]
+        plain.origin = .reply(to: "q", correlation: "c")
+        #expect(try Command.decodeAll(Command.joined([plain.encode()]), reply: plain.origin) == [plain])
+    }
+}

@@ -1,0 +1,134 @@
+import Glibc
+import Testing
+
+@testable import ChatProcess
+
+@Suite struct MasterStateTests {
+    @Test func startsEveryPoolAndSaysReadyOnce() {
+        var master = MasterScenario(pool("rooms", 2), pool("messages", 3))
+        #expect(master.spawned.count == 5)
+        #expect(Set(master.spawned.map(\.board)).count == 5)
+        #expect(!master.actions.contains(.notify("READY=1")))
+        master.allReady()
+        #expect(master.actions.contains(.notify("READY=1")))
+        master.pass(.seconds(1))
+        #expect(master.actions.isEmpty)
+    }
+
+    @Test func deathOfASteadyWorkerIsMadeGoodAtOnce() {
+        var master = MasterScenario(pool())
+        master.allReady()
+        master.pass(.seconds(11))
+        master.end(master.ready[1], .killed(SIGKILL))
+        #expect(master.spawned.map(\.slot) == [1])
+        #expect(master.log.contains("was killed by SIGKILL"))
+    }
+
+    @Test func deathsAtStartDoubleTheWait() {
+        var master = MasterScenario(pool("rooms", 1))
+        for wait in [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000] {
+            master.end(where: { _ in true }, .exited(1))
+            #expect(master.spawned.isEmpty)
+            #expect(master.log.contains("in \(wait) ms"))
+            master.pass(.milliseconds(wait - 1))
+            #expect(master.spawned.isEmpty)
+            #expect(master.state.nextDue == master.now + 1_000_000)
+            master.pass(.milliseconds(1))
+            #expect(master.spawned.count == 1)
+        }
+        master.allReady()
+        master.pass(.seconds(10))
+        master.end(where: { _ in true }, .exited(1))
+        #expect(master.spawned.count == 1)
+    }
+
+    @Test func workerThatNeverGetsReadyIsKilled() {
+        var master = MasterScenario(pool("rooms", 1))
+        master.pass(.seconds(29))
+        #expect(master.killed.isEmpty)
+        master.pass(.seconds(1))
+        #expect(master.killed.count == 1)
+        master.pass(.seconds(1))
+        #expect(master.killed.isEmpty)
+    }
+
+    @Test func termFinishesWhatIsInHand() {
+        var master = MasterScenario(pool())
+        master.allReady()
+        master.send(.signal(.terminate))
+        #expect(master.stopped.count == 2)
+        #expect(master.actions.contains(.closeListeners))
+        #expect(!master.actions.contains(.exit(0)))
+        master.end(master.state.workers[0])
+        #expect(master.spawned.isEmpty)
+        master.pass(.seconds(30))
+        #expect(master.killed.count == 1)
+        master.end(master.state.workers[0], .killed(SIGKILL))
+        #expect(master.actions.contains(.exit(0)))
+    }
+
+    @Test func quitKillsAtOnce() {
+        var master = MasterScenario(pool())
+        master.allReady()
+        master.send(.signal(.quit))
+        #expect(master.killed.count == 2)
+        master.end(where: { _ in true }, .killed(SIGKILL))
+        #expect(master.actions.contains(.exit(0)))
+    }
+
+    @Test func scaleAndItsSignals() {
+        var master = MasterScenario(pool("rooms", 1), pool("messages", 2))
+        master.allReady()
+        master.send(.scale(pool: "messages", .to(4)))
+        #expect(master.spawned.map(\.slot) == [2, 3])
+        master.allReady()
+        master.send(.signal(.fewer))
+        #expect(master.stopped.count == 1)
+        #expect(master.state.pools[1].wanted == 3)
+        #expect(master.actions.contains { if case .tellPoolSize(_, 3) = $0 { true } else { false } })
+        master.send(.scale(pool: "messages", .to(0)))
+        #expect(master.state.pools[1].wanted == 1)
+    }
+
+    @Test func renewalStartsTheNewOneFirst() {
+        var master = MasterScenario(pool())
+        master.allReady()
+        let old = master.ready[0]
+        master.send(.wantsRenewal(worker: old.id, reason: "1000 requests"))
+        #expect(master.spawned.map(\.slot) == [0])
+        #expect(master.stopped.isEmpty)
+        master.allReady()
+        #expect(master.stopped == [old.id])
+        master.end(old)
+        #expect(master.spawned.isEmpty)
+        #expect(master.ready.count == 2)
+    }
+
+    @Test func renewalThatDiesLeavesTheOldOneAndIsTriedAgain() {
+        var master = MasterScenario(pool())
+        master.allReady()
+        master.send(.wantsRenewal(worker: master.ready[0].id, reason: "1000 requests"))
+        master.end(where: { $0.phase == .starting }, .exited(1))
+        #expect(master.ready.count == 2)
+        #expect(master.stopped.isEmpty)
+        master.pass(.milliseconds(100))
+        #expect(master.spawned.count == 1)
+    }
+
+    @Test func limitsOfTimeAndMemory() {
+        var spec = pool("rooms", 2)
+        spec.timeLimit = .seconds(5)
+        spec.memoryLimit = 64 << 20
+        var master = MasterScenario(spec)
+        master.allReady()
+        let (slow, fat) = (master.ready[0], master.ready[1])
+        let busy = Observation(busySince: master.now, request: "GET /slow")
+        master.now += 6_000_000_000
+        master.send(.tick([slow.board: busy, fat.board: Observation(residentBytes: 65 << 20)]))
+        #expect(master.killed == [slow.id])
+        #expect(master.log.contains("GET /slow"))
+        #expect(master.spawned.map(\.slot) == [1])
+        master.allReady()
+        #expect(master.stopped == [fat.id])
+    }
+}

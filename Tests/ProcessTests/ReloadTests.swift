@@ -1,0 +1,234 @@
+import Glibc
+import Testing
+
+@testable import ChatProcess
+
+@Suite struct ReloadTests {
+    @Test func oldOnesLeaveWhenAllNewOnesAreReady() {
+        var master = MasterScenario(pool())
+        master.allReady()
+        let old = master.ready.map(\.id)
+        master.send(.reload([pool()]))
+        #expect(master.spawned.map(\.generation) == [2, 2])
+        #expect(master.stopped.isEmpty)
+        let new = master.spawned
+        master.send(.ready(worker: new[0].id))
+        #expect(master.stopped.isEmpty)
+        master.send(.ready(worker: new[1].id))
+        #expect(Set(master.stopped) == Set(old))
+        #expect(master.log.contains("generation 2 is in service"))
+        #expect(master.actions.contains(.notify("READY=1")))
+        master.end(where: { old.contains($0.id) })
+        #expect(master.spawned.isEmpty)
+        #expect(master.ready.map(\.id) == new.map(\.id))
+    }
+
+    @Test func newOnesThatDieAtStartReplaceNobody() {
+        var master = MasterScenario(pool())
+        master.allReady()
+        let old = master.ready
+        master.send(.reload([pool()]))
+        let new = master.spawned
+        master.send(.ready(worker: new[0].id))
+        master.end(new.map { id in master.state.workers.first { $0.id == id.id }! }[1], .exited(1))
+        #expect(master.stopped == [new[0].id])
+        #expect(master.log.contains("its old workers stay in service"))
+        master.end(where: { $0.id == new[0].id })
+        master.pass(.seconds(60))
+        #expect(master.spawned.isEmpty)
+        #expect(master.ready == old)
+        // The next reload is not held back by the failed one.
+        master.send(.reload([pool()]))
+        #expect(master.spawned.map(\.generation) == [3, 3])
+    }
+
+    @Test func refusedConfigurationChangesNothing() {
+        var master = MasterScenario(pool())
+        master.allReady()
+        master.send(.signal(.hangup))
+        #expect(master.actions == [.readConfiguration])
+        master.send(.reloadRefused("FCGI_ROOMS_WORKERS is \"x\", a number from 1 to 128 is needed"))
+        #expect(master.log.contains("FCGI_ROOMS_WORKERS"))
+        #expect(master.spawned.isEmpty)
+    }
+
+    @Test func poolsComeAndGo() {
+        var master = MasterScenario(pool("rooms", 1), pool("uploads", 1))
+        master.allReady()
+        let uploads = master.ready[1].id
+        master.send(.reload([pool("rooms", 3), pool("account", 1)]))
+        #expect(master.stopped == [uploads])
+        #expect(master.spawned.count == 4)
+        master.allReady()
+        master.end(where: { $0.phase == .stopping })
+        #expect(master.state.pools.map(\.spec.name) == ["rooms", "account"])
+        #expect(master.ready.count == 4)
+    }
+
+    @Test func scaleOutlivesAReloadUnlessTheSettingChanged() {
+        var master = MasterScenario(pool("rooms", 1))
+        master.allReady()
+        master.send(.scale(pool: "rooms", .to(3)))
+        master.allReady()
+        master.send(.reload([pool("rooms", 1)]))
+        #expect(master.state.pools[0].wanted == 3)
+        master.send(.reload([pool("rooms", 2)]))
+        #expect(master.state.pools[0].wanted == 2)
+    }
+
+    @Test func reloadDuringAReloadStartsOver() {
+        var master = MasterScenario(pool())
+        master.allReady()
+        master.send(.reload([pool()]))
+        let second = master.spawned.map(\.id)
+        master.send(.reload([pool()]))
+        #expect(Set(master.stopped) == Set(second))
+        #expect(master.spawned.map(\.generation) == [3, 3])
+        master.allReady()
+        master.end(where: { $0.phase == .stopping })
+        #expect(master.ready.map(\.generation) == [3, 3])
+    }
+
+    @Test func reloadHealsAPoolInBackOff() {
+        var master = MasterScenario(pool("rooms", 1))
+        for _ in 0..<5 {
+            master.end(where: { _ in true }, .exited(1))
+            master.pass(.seconds(30))
+        }
+        master.end(where: { _ in true }, .exited(1))
+        master.send(.reload([pool("rooms", 1)]))
+        #expect(master.spawned.map(\.generation) == [2])
+    }
+}
+
+@Suite struct HandoverTests {
+    @Test func eachSlotChangesByItself() {
+        var master = MasterScenario(pool(handover: true))
+        master.allReady()
+        let old = master.ready
+        master.send(.reload([pool(handover: true)]))
+        let replaced = master.actions.compactMap {
+            if case .spawn(_, let id, _) = $0 { id } else { nil }
+        }
+        #expect(replaced == old.map(\.id))
+        let new = master.spawned
+        master.send(.ready(worker: new[1].id))
+        #expect(master.stopped == [old[1].id])
+    }
+
+    @Test func deadSuccessorIsTakenBack() {
+        var master = MasterScenario(pool(handover: true))
+        master.allReady()
+        let old = master.ready
+        master.send(.reload([pool(handover: true)]))
+        master.end(where: { $0.phase == .starting && $0.slot == 0 }, .exited(1))
+        #expect(master.actions.contains(.cancelHandover(worker: old[0].id)))
+        #expect(master.actions.contains(.cancelHandover(worker: old[1].id)))
+        #expect(master.ready == old)
+    }
+
+    @Test func deadPredecessorLeavesTheSlotToTheSuccessor() {
+        var master = MasterScenario(pool("relays", 1, handover: true))
+        master.allReady()
+        let old = master.ready[0]
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        let new = master.spawned[0]
+        master.end(old, .killed(SIGKILL))
+        #expect(master.spawned.isEmpty)
+        master.send(.ready(worker: new.id))
+        #expect(master.ready.map(\.id) == [new.id])
+        #expect(master.log.contains("in service"))
+    }
+}
+
+@Suite struct UpgradeTests {
+    @Test func execWaitsForWhatIsStarting() {
+        var master = MasterScenario(pool())
+        master.send(.signal(.upgrade))
+        #expect(master.actions.contains(.checkBinary))
+        master.send(.signal(.upgrade))
+        #expect(!master.actions.contains(.checkBinary))
+        master.send(.binaryChecked(nil))
+        #expect(!master.actions.contains(.exec))
+        master.allReady()
+        #expect(master.actions.contains(.exec))
+        master.send(.execFailed("no such file"))
+        #expect(master.log.contains("no such file"))
+        master.send(.signal(.upgrade))
+        #expect(master.actions.contains(.checkBinary))
+    }
+
+    @Test func refusedBinaryIsNotRun() {
+        var master = MasterScenario(pool())
+        master.allReady()
+        master.send(.signal(.upgrade))
+        master.send(.binaryChecked("JWT_SECRET is missing"))
+        #expect(!master.actions.contains(.exec))
+        #expect(master.log.contains("JWT_SECRET is missing"))
+    }
+
+    @Test func nextImageAdoptsAndReplaces() throws {
+        var old = Inheritance()
+        (old.generation, old.board, old.lock, old.control) = (4, 70, 71, 72)
+        old.listeners = [("unix:/run/a b.sock", 73, false, "/run/a b.sock")]
+        old.pools = [.init(name: "rooms", workers: 1, maxWorkers: 1, wanted: 2)]
+        for slot in 0..<2 {
+            var worker = Worker(
+                id: 7 + slot, pool: "rooms", slot: slot, generation: 4, board: slot, startedAt: 5, pid: 100)
+            worker.phase = .ready
+            old.workers.append((worker, 74))
+        }
+        let read = try Inheritance(parsing: old.text)
+        #expect(read.text == old.text)
+
+        var state = MasterState(pools: [], boards: 64, generation: read.generation)
+        for pool in read.pools {
+            state.adopt(
+                pool: pool.name, workers: pool.workers, maxWorkers: pool.maxWorkers, wanted: pool.wanted)
+        }
+        for entry in read.workers { state.adopt(entry.worker) }
+        let actions = state.handle(.reload([pool("rooms", 1)]), at: 10)
+        let new = actions.compactMap { if case .spawn(let worker, _, _) = $0 { worker } else { nil } }
+        #expect(new.map(\.generation) == [5, 5])
+        #expect(new.map(\.id) == [9, 10])
+        #expect(state.pools[0].wanted == 2)
+        #expect(!actions.contains(.askToStop(worker: 7)))
+    }
+
+    @Test func stateOfAnotherVersionIsRefused() {
+        #expect(throws: OperatorError.self) { try Inheritance(parsing: "chat-master 99\n") }
+        #expect(throws: OperatorError.self) {
+            try Inheritance(parsing: "chat-master 1\ngeneration\tx\n")
+        }
+    }
+}
+
+@Suite struct PoolLoadTests {
+    private let spec = pool("rooms", 2, max: 8)
+
+    @Test func growsWhileEverybodyIsBusyAndShrinksWhenQuiet() {
+        var load = PoolLoad()
+        var now: Nanoseconds = 0
+        func change(_ wanted: Int, busy: Int) -> Int {
+            now += 60_000_000
+            return load.change(spec: spec, wanted: wanted, ready: wanted, busy: busy, now: now)
+        }
+        #expect([change(2, busy: 2), change(2, busy: 2), change(2, busy: 2)] == [0, 0, 1])
+        #expect([change(3, busy: 3), change(3, busy: 3)] == [0, 2])
+        #expect([change(5, busy: 5), change(5, busy: 5)] == [0, 3])
+        #expect([change(8, busy: 8), change(8, busy: 8)] == [0, 0])
+        #expect(change(8, busy: 1) == 0)
+        now += PoolLoad.shrinkAfter
+        #expect(change(8, busy: 1) == -1)
+        #expect(change(7, busy: 1) == 0)
+    }
+
+    @Test func staticPoolsStayAsTheyAre() {
+        var load = PoolLoad()
+        let spec = pool("rooms", 2)
+        for tick in 0..<100 {
+            #expect(
+                load.change(spec: spec, wanted: 2, ready: 2, busy: 2, now: Nanoseconds(tick) << 30) == 0)
+        }
+    }
+}

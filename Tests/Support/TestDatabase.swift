@@ -1,0 +1,21 @@
+public import ChatAdapters
+import ChatCore
+
+/// A database of a test's own, migrated; dropped with the test stack.
+public final class TestDatabase: Sendable {
+    public let url: String
+
+    public init(migrated: Bool = true) throws {
+        let name = "test_" + UUID128.v7(at: systemClock()).description.filter { $0 != "-" }
+        _ = try TestServers.postgres().query("CREATE DATABASE \(unsafeSQL: name)")
+        // In a connection string the last of two equal keywords counts.
+        url = TestServers.settings!.database.url + " dbname=\(name)"
+        if migrated { _ = try migrations().up() }
+    }
+
+    public func connection() -> PostgresConnection { PostgresConnection(url: url, applicationName: "test") }
+
+    public func migrations() -> PostgresMigrations {
+        PostgresMigrations(connection(), directory: TestServers.settings!.database.migrationsDirectory)
+    }
+}

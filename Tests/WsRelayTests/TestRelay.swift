@@ -1,0 +1,270 @@
+import ChatCore
+import Glibc
+import Logging
+
+@testable import ws_relay
+
+final class FakeFeed: Feed {
+    var subscribed: [String] = []
+    func subscribe(_ channel: String) { subscribed.append(channel) }
+    func unsubscribe(_ channel: String) { subscribed.removeAll { $0 == channel } }
+}
+
+final class FakeCommands: CommandOutlet {
+    var commands: [Command] = []
+    var isFull = false
+    func put(_ command: Command, from socket: UInt64) -> Bool {
+        if !isFull { commands.append(command) }
+        return !isFull
+    }
+    func endTick() {}
+}
+
+final class FakeLookups: LookupOutlet {
+    var asked: [Lookup] = []
+    func ask(_ lookup: Lookup) -> Bool {
+        asked.append(lookup)
+        return true
+    }
+}
+
+final class FakeEphemerals: EphemeralOutlet {
+    var frames: [RoomFrame] = []
+    var presences: [Presence] = []
+    func publish(_ frame: RoomFrame, in room: UUID128) { frames.append(frame) }
+    func note(_ presence: Presence) { presences.append(presence) }
+    func renew(_ users: [UUID128], at unixMilliseconds: Int64) {}
+}
+
+/// A token is the user's id, a blank, and the Unix second at which it ends.
+final class FakeTokens: TokenVerifier {
+    func verify(_ token: String) throws(Refusal) -> Identity {
+        let parts = token.split(separator: " ")
+        guard parts.count == 2, let user = UUID128(String(parts[0])), let end = Int64(parts[1]) else {
+            throw Refusal(.unauthorized, "no")
+        }
+        return Identity(user: user, expiresAt: end, issuedAt: 500, tokenID: "id-\(user)")
+    }
+}
+
+struct NoSettings: SettingsSource {
+    var values: [String: String] = [:]
+    func value(_ name: String) -> String? {
+        values[name] ?? ["DATABASE_URL": "x", "JWT_SECRET": String(repeating: "s", count: 32)][name]
+    }
+}
+
+func id(_ number: UInt64) -> UUID128 { UUID128(high: 0x0190_0000_0000_7000, low: 0x8000_0000_0000_0000 | number) }
+
+/// A hub with real sockets and everything else played by the test; its clock moves when told.
+final class TestRelay {
+    let feed = FakeFeed()
+    let commands = FakeCommands()
+    let lookups = FakeLookups()
+    let ephemerals = FakeEphemerals()
+    let hub: Hub
+    var milliseconds: Int64 = 1_000_000
+
+    init(_ values: [String: String] = [:]) throws {
+        let settings = try Settings(NoSettings(values: values)).relay
+        hub = Hub(
+            settings: settings, relayID: 7, tokens: FakeTokens(), feed: feed, commands: commands, lookups: lookups,
+            ephemerals: ephemerals, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        hub.beginTick(milliseconds: milliseconds, unixMilliseconds: milliseconds)
+    }
+
+    /// Until nothing happens any more.
+    func run() {
+        for _ in 0..<100 {
+            var some = false
+            hub.endTick()
+            hub.epoll.wait(milliseconds: 0) {
+                some = true
+                hub.handle($0)
+            }
+            hub.endTick()
+            if !some { return }
+        }
+    }
+
+    func pass(seconds: Int) {
+        for _ in 0..<seconds {
+            milliseconds += 1000
+            hub.beginTick(milliseconds: milliseconds, unixMilliseconds: milliseconds)
+            hub.everySecond()
+            run()
+        }
+    }
+
+    func connect(sendBuffer: Int32? = nil) -> TestClient {
+        var ends: [Int32] = [-1, -1]
+        socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0, &ends)
+        if var size = sendBuffer { setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, 4) }
+        hub.accepted(ends[0])
+        return TestClient(ends[1])
+    }
+
+    /// Only the request; nothing is confirmed or found.
+    func greet(user: UInt64, ends: Int64 = 1_000_000, subprotocol: String? = nil, early: [UInt8] = []) -> TestClient {
+        let client = connect()
+        client.upgrade(token: "\(id(user))%20\(ends)", subprotocol: subprotocol, early: early)
+        run()
+        return client
+    }
+
+    /// The whole way to `welcome`, with these rooms.
+    func join(
+        user: UInt64, rooms: [UInt64: UInt64] = [1: 0], ends: Int64 = 1_000_000, subprotocol: String? = nil
+    ) -> TestClient {
+        let client = greet(user: user, ends: ends, subprotocol: subprotocol)
+        finishJoining(user: user, rooms: rooms)
+        client.read()
+        return client
+    }
+
+    func finishJoining(user: UInt64, rooms: [UInt64: UInt64]) {
+        hub.handle(.subscribed(channel: "user:\(id(user))"))
+        for case .memberships(let asked, let epoch) in takeLookups() where asked == id(user) {
+            hub.handle(
+                .memberships(
+                    of: asked, epoch: epoch,
+                    rooms.map { Membership(user: asked, room: id($0.key), lastSeq: $0.value) }))
+        }
+        for room in rooms.keys.sorted() { hub.handle(.subscribed(channel: "room:\(id(room))")) }
+        answerFrames { _ in [] }
+        run()
+    }
+
+    func takeLookups() -> [Lookup] {
+        defer { lookups.asked = [] }
+        return lookups.asked
+    }
+
+    /// Plays the log: `frames` of a room in order.
+    func answerFrames(namesOrigin: Bool = true, _ frames: (UUID128) -> [RoomFrame]) {
+        for case .frames(let room, let after, _, let limit, let purpose) in takeLookups() {
+            let found = Array(frames(room).filter { $0.seq > after }.prefix(limit))
+            let through = found.last?.seq ?? after
+            hub.handle(
+                .frames(
+                    room: room, after: after,
+                    FrameRun(frames: found, through: through, newest: through, namesOrigin: namesOrigin), purpose))
+        }
+        run()
+    }
+
+    func publish(_ frames: RoomFrame..., room: UInt64 = 1) {
+        hub.handle(
+            .message(
+                channel: "room:\(id(room))", payload: FrameChunk(room: id(room), frames: frames).encode()))
+        run()
+    }
+}
+
+extension RoomFrame {
+    /// A frame whose `Data` is its own Seq.
+    static func numbered(
+        _ seq: UInt64, kind: FrameKind = .newMessage, socket: UInt64? = nil, sign: String? = nil, only: UInt64? = nil,
+        joined: [UInt64] = [], left: [UInt64] = [], room: UInt64 = 1, padding: Int = 0
+    ) -> RoomFrame {
+        let body = FrameBody(room: id(room), seq: Int64(seq)) {
+            if padding == 0 { $0.int(Int64(seq)) } else { $0.string(String(repeating: "x", count: padding)) }
+        }
+        return RoomFrame(
+            seq: seq, kind: kind, origin: socket.map { SocketAddress(relay: 7, socket: $0) }, sign: sign,
+            onlyUser: only.map { id($0) }, joined: joined.map { id($0) }, left: left.map { id($0) }, body: body)
+    }
+}
+
+/// The other end of a socket: speaks WebSocket, and remembers what it heard.
+final class TestClient {
+    let descriptor: Int32
+    var raw: [UInt8] = []
+    var head = ""
+    var frames: [WireValue] = []
+    var pings = 0
+    var pongs: [[UInt8]] = []
+    var closed: (code: UInt16, reason: String)?
+    var hasEnded = false
+
+    init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+    deinit { close(descriptor) }
+
+    func write(_ bytes: [UInt8]) { _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
+
+    func upgrade(token: String, subprotocol: String?, early: [UInt8]) {
+        var lines = [
+            "GET /ws/v1/chat?token=\(token) HTTP/1.1", "Host: h", "Upgrade: websocket", "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        ]
+        if let subprotocol { lines.append("Sec-WebSocket-Protocol: \(subprotocol)") }
+        write(Array((lines + ["", ""]).joined(separator: "\r\n").utf8) + early)
+    }
+
+    func ask(_ entries: (String, WireValue)...) {
+        write(ClientFrame.bytes(2, Self.pack(entries)))
+    }
+
+    static func pack(_ entries: [(String, WireValue)]) -> [UInt8] {
+        var writer = MessagePackWriter()
+        writer.value(.map(entries.map { .init($0.0, $0.1) }))
+        return writer.bytes
+    }
+
+    func read() {
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let got = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+            if got == 0 { hasEnded = true }
+            guard got > 0 else { break }
+            raw += buffer[..<got]
+        }
+        parse()
+    }
+
+    private func parse() {
+        if head.isEmpty {
+            guard let end = raw.indices.first(where: { raw[$0...].starts(with: [13, 10, 13, 10]) }) else { return }
+            head = String(decoding: raw[..<end], as: UTF8.self)
+            raw.removeFirst(end + 4)
+            guard head.contains(" 101 ") else { return }
+        }
+        while let (opcode, payload, length) = frame() {
+            raw.removeFirst(length)
+            switch opcode {
+            case 1: frames.append((try? JSONReader.decode(payload)) ?? .null)
+            case 2: frames.append((try? MessagePackReader.decode(payload)) ?? .null)
+            case 8:
+                closed = (
+                    UInt16(payload[0]) << 8 | UInt16(payload[1]), String(decoding: payload[2...], as: UTF8.self)
+                )
+            case 9: pings += 1
+            default: pongs.append(payload)
+            }
+        }
+    }
+
+    private func frame() -> (UInt8, [UInt8], Int)? {
+        guard raw.count >= 2 else { return nil }
+        let (start, length): (Int, Int)
+        switch raw[1] {
+        case 126 where raw.count >= 4: (start, length) = (4, Int(raw[2]) << 8 | Int(raw[3]))
+        case 127 where raw.count >= 10: (start, length) = (10, raw[2..<10].reduce(0) { $0 << 8 | Int($1) })
+        case 126, 127: return nil
+        default: (start, length) = (2, Int(raw[1]))
+        }
+        guard raw.count >= start + length else { return nil }
+        return (raw[0] & 0x0F, Array(raw[start..<start + length]), start + length)
+    }
+
+    /// What came since the last call.
+    func take() -> [WireValue] {
+        read()
+        defer { frames = [] }
+        return frames
+    }
+
+    func takeTypes() -> [String] { take().map { $0["Type"]?.string ?? "?" } }
+    func takeSeqs() -> [Int64] { take().map { $0["Seq"]?.int ?? -1 } }
+}
