@@ -6,6 +6,7 @@ next start, which knows it by its environment (processes.py).
 """
 
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -181,9 +182,9 @@ def wait_for(instance, supervisord, name, attempt):
             reason = error
         if supervisord.poll() is not None:
             raise Refusal(f"supervisord did not start:\n{last_lines(instance.log / 'supervisord.out')}")
-        fatal = [line.split()[0].rpartition(":")[2] for line in supervisor_status(instance) if " FATAL " in line]
-        if fatal:
-            raise Refusal(f"{fatal[0]} keeps ending; its log ends with:\n{last_lines(instance.log / (fatal[0] + '.log'))}")
+        failing = keeps_ending(instance)
+        if failing:
+            raise Refusal(f"{failing} keeps ending; its log ends with:\n{last_lines(instance.log / (failing + '.log'))}")
         if time.monotonic() > end:
             why = f" ({reason})" if reason else ""
             raise Refusal(f"{name} was not ready after {START_SECONDS} s{why}; its log ends with:\n"
@@ -191,18 +192,20 @@ def wait_for(instance, supervisord, name, attempt):
         time.sleep(0.1)
 
 
-def supervisor_status(instance):
-    """Asked once a second at most: each question is a Python start, on two cores that have a stack to bring up."""
-    now = time.monotonic()
-    if now - supervisor_status.asked < 1:
-        return []
-    supervisor_status.asked = now
+def keeps_ending(instance, asked=[0.0], seen={}):
+    """The name of a program that supervisord found dead in ten looks. Looks are a second apart: each is a Python start,
+    on few cores that have a stack to bring up."""
+    if time.monotonic() - asked[0] < 1:
+        return None
+    asked[0] = time.monotonic()
     answer = subprocess.run(["supervisorctl", "-c", str(instance.supervisor_conf), "status"],
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    return answer.stdout.splitlines()
-
-
-supervisor_status.asked = 0
+    for line in answer.stdout.splitlines():
+        name, state = line.split()[:2]
+        seen[name] = seen.get(name, 0) + {"BACKOFF": 1, "FATAL": 10}.get(state, 0)
+        if seen[name] >= 10:
+            return name.rpartition(":")[2]
+    return None
 
 
 def postgres_programs():
@@ -240,6 +243,10 @@ def stop(instance, supervisord):
         except subprocess.TimeoutExpired:
             supervisord.kill()
     processes.sweep(instance, grace=3)
+    for port in instance.state().get("ports", {}).values():
+        for left in glob.glob(f"/tmp/seaweedfs-*-{port}.sock"):
+            if os.lstat(left).st_uid == os.getuid():
+                os.unlink(left)
     instance.state_file.unlink(missing_ok=True)
 
 
