@@ -3,6 +3,7 @@ no socket closed, every acknowledged message in the history and at every member 
 """
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -27,6 +28,7 @@ class Ledger:
         self.acknowledged = {}  # message id → room
         self.unavailable = []  # REST answers that ask to try again
         self.trouble = []
+        self.reloads = self.kills = 0
 
 
 class Member:
@@ -112,21 +114,27 @@ class Member:
 
 
 async def disturb(pids, ledger, end):
-    """First half: reloads, which nobody may notice. Second half: also kills, after which REST may say: try again."""
+    """First half: reloads and replacements in turn, which nobody may notice. Second half: also kills, after which REST
+    may say: try again."""
     chance = random.Random(7)
+    reloads = itertools.cycle([(name, number) for number in (signal.SIGHUP, signal.SIGUSR2) for name in RELOADED])
+    kills = itertools.cycle(KILLED)
     middle = time.monotonic() + (end - time.monotonic()) / 2
     while time.monotonic() < end - 1:
-        await asyncio.sleep(chance.uniform(0.5, 1.2))
+        await asyncio.sleep(chance.uniform(0.3, 0.8))
         rows = await asyncio.to_thread(pids)
         if time.monotonic() < middle or chance.random() < 0.3:
-            masters = [pid for name, kind, pid in rows if kind == "master" and name in RELOADED]
-            send(chance.choice(masters), chance.choice((signal.SIGHUP, signal.SIGUSR2)))
+            name, number = next(reloads)
+            send(chance.choice([pid for who, kind, pid in rows if (who, kind) == (name, "master")]), number)
+            ledger.reloads += 1
             if ledger.unavailable and time.monotonic() < middle:
                 ledger.trouble.append(f"{len(ledger.unavailable)} REST calls failed during reloads alone")
         else:
-            workers = [pid for name, kind, pid in rows if kind == "worker" and name in KILLED]
+            name = next(kills)
+            workers = [pid for who, kind, pid in rows if (who, kind) == (name, "worker")]
             if workers:
                 send(chance.choice(workers), signal.SIGKILL)
+                ledger.kills += 1
 
 
 def send(pid, number):
@@ -165,6 +173,7 @@ def test_nothing_is_lost_doubled_or_disordered(base_url, secret, pids):
     ledger, members, rooms, closed = asyncio.run(scenario(base_url, secret, pids))
     assert ledger.trouble == [] and closed == []
     assert len(ledger.acknowledged) > SENDERS * SECONDS, "hardly anything was sent"
+    assert ledger.reloads and ledger.kills
 
     for room in rooms:
         history = members[-1].user.history(room)
@@ -187,7 +196,7 @@ def test_nothing_is_lost_doubled_or_disordered(base_url, secret, pids):
             assert last in (None, seqs[-1]), "two members end at different places"
             last = seqs[-1]
     print(f"\n{len(ledger.acknowledged)} messages, {sum(len(member.frames) for member in members)} frames, "
-          f"{len(ledger.unavailable)} times 503 after a kill")
+          f"{ledger.reloads} reloads, {ledger.kills} kills, {len(ledger.unavailable)} times 503 after one")
 
 
 def odd(seqs):

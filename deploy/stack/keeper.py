@@ -17,6 +17,7 @@ import time
 import uuid
 
 import processes
+import supervisor
 from bucket import create_bucket
 from configure import PROGRAMS, configure, environment, write_settings
 from instance import CHECKOUT, PORT_OFFSETS, Instance, Refusal, say
@@ -160,15 +161,14 @@ def bring_up(instance, supervisord, env):
         command(instance, env, "migrate", [f"{bin_dir}/createdb", "-h", socket, "-U", "chat", "chat"])
     command(instance, env, "migrate", [f"{instance.runtime}/bin/fcgi-api", "migrate", "up", "-c", str(instance.env_file)])
     say("starting fcgi-api, ws-relay and queue-worker")
-    # Not waited for: supervisorctl watches each for a second, one after the other.
-    starting = subprocess.Popen(["supervisorctl", "-c", str(instance.supervisor_conf), "start", "writer:*", "front:*"],
-                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    for group in ("writer", "front"):
+        supervisor.supervisor(instance).startProcessGroup(group, False)  # False: without waiting a second for each
     secret, port = instance.secrets()["S3_SECRET_KEY"], instance.state()["ports"]["S3"]
     wait_for(instance, supervisord, "seaweedfs", lambda: create_bucket(f"127.0.0.1:{port}", "chat", "chat", secret))
     url = instance.state()["url"]
     wait_for(instance, supervisord, "fcgi-api", lambda: is_ready(url))
     wait_for(instance, supervisord, "queue-worker", lambda: send_message(instance, url))
-    starting.wait()
+    (instance.folder / "rabbitmq" / "complete").touch()
 
 
 def wait_for(instance, supervisord, name, attempt):
@@ -193,18 +193,15 @@ def wait_for(instance, supervisord, name, attempt):
 
 
 def keeps_ending(instance, asked=[0.0], seen={}):
-    """The name of a program that supervisord found dead in ten looks. Looks are a second apart: each is a Python start,
-    on few cores that have a stack to bring up."""
+    """The name of a program that supervisord found dead in ten looks, a second apart."""
     if time.monotonic() - asked[0] < 1:
         return None
     asked[0] = time.monotonic()
-    answer = subprocess.run(["supervisorctl", "-c", str(instance.supervisor_conf), "status"],
-                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    for line in answer.stdout.splitlines():
-        name, state = line.split()[:2]
-        seen[name] = seen.get(name, 0) + {"BACKOFF": 1, "FATAL": 10}.get(state, 0)
+    for found in supervisor.processes(instance):
+        name = found["name"]
+        seen[name] = seen.get(name, 0) + {"BACKOFF": 1, "FATAL": 10}.get(found["statename"], 0)
         if seen[name] >= 10:
-            return name.rpartition(":")[2]
+            return name
     return None
 
 
@@ -316,8 +313,7 @@ def wait_ready(instance, keeper, log):
 def what_fails(instance, url):
     """None, or why a message cannot be sent just now: supervisord may be starting something again."""
     try:
-        if not is_ready(url):
-            return "/readyz is not 200"
+        is_ready(url)
         send_message(instance, url)
         return None
     except (OSError, Refusal) as error:
