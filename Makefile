@@ -64,4 +64,4 @@ clean: ## stop, and remove data, logs and build output
 ##v   CHAT_DIR=.run         the folder of data, logs and settings: another one is another stack beside the first
 ##v   CHAT_BIN=             programs that are built already, instead of a build
 ##v   CHAT_UPLOAD_LIMIT=24m the largest upload request that nginx takes
-##v   LOG_LEVEL, FCGI_*, WS_*, QUEUE_*, ROOM_*, UPLOAD_*, RATE_*, JWT_*, FCM_*   settings for the programs, see .env.example
+##v   LOG_LEVEL, FCGI_*, WS_*, WORKER_*, ROOM_*, JWT_*, FCM_* …   settings for the programs, see .env.example

@@ -16,12 +16,13 @@ CREATE TABLE rooms (
     last_message_seq bigint NOT NULL DEFAULT 0,  -- the newest message, so that a list of rooms finds it by key
     last_activity_at timestamptz NOT NULL,
     created_at       timestamptz NOT NULL,
+    created_by       uuid NOT NULL,              -- stays when the room is handed over
     created_sign     text,                       -- the creator's Idempotency-Key
     deleted_at       timestamptz
 );
 
 -- The same (creator, Idempotency-Key) makes one room, although the two requests may meet on different queues.
-CREATE UNIQUE INDEX rooms_once ON rooms (owner_id, created_sign) WHERE created_sign IS NOT NULL;
+CREATE UNIQUE INDEX rooms_once ON rooms (created_by, created_sign) WHERE created_sign IS NOT NULL;
 
 CREATE TABLE members (
     room_id         uuid NOT NULL REFERENCES rooms (id) ON DELETE CASCADE,

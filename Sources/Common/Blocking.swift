@@ -1,11 +1,32 @@
 import Glibc
 
-/// A value that one thread waits for and another sets, once.
-final class Blocking<T: Sendable>: @unchecked Sendable {
-    // POSIX primitives: the waiting thread may be the only one that is not the executor's.
+/// Runs asynchronous work of a library to its end on the calling thread.
+///
+/// The work's own jobs run on this very thread, not on the global pool: no thread is started for them, and a caller
+/// that is itself a thread of that pool cannot wait for itself. Only for processes that do not fork: after an await in
+/// a parent, a forked child's own never resumes (ours are spawned).
+public func waitFor<T: Sendable>(_ work: @escaping @Sendable () async throws -> T) throws -> T {
+    let executor = CallerExecutor()
+    let outcome = Outcome<T>()
+    Task.detached(executorPreference: executor) {
+        do { outcome.result = .success(try await work()) } catch { outcome.result = .failure(error) }
+        executor.finish()
+    }
+    executor.runUntilFinished()
+    return try outcome.result!.get()
+}
+
+/// Written by the task, read after it has finished.
+private final class Outcome<T: Sendable>: @unchecked Sendable {
+    var result: Result<T, any Error>?
+}
+
+/// Runs jobs on the thread that calls ``runUntilFinished()``.
+private final class CallerExecutor: TaskExecutor, @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private var value: T?
+    private var jobs: [UnownedJob] = []
+    private var isFinished = false
 
     init() {
         pthread_mutex_init(mutex, nil)
@@ -19,19 +40,28 @@ final class Blocking<T: Sendable>: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func set(_ new: T) {
-        pthread_mutex_lock(mutex)
-        value = new
-        pthread_cond_signal(condition)
-        pthread_mutex_unlock(mutex)
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        change { jobs.append(job) }
     }
 
-    func wait() -> T {
+    func finish() { change { isFinished = true } }
+
+    func runUntilFinished() {
+        while let job = next() { job.runSynchronously(on: asUnownedTaskExecutor()) }
+    }
+
+    private func next() -> UnownedJob? {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        while true {
-            if let value { return value }
-            pthread_cond_wait(condition, mutex)
-        }
+        while jobs.isEmpty, !isFinished { pthread_cond_wait(condition, mutex) }
+        return jobs.isEmpty ? nil : jobs.removeFirst()
+    }
+
+    private func change(_ body: () -> Void) {
+        pthread_mutex_lock(mutex)
+        body()
+        pthread_cond_signal(condition)
+        pthread_mutex_unlock(mutex)
     }
 }

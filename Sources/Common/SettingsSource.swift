@@ -40,16 +40,6 @@ public struct EnvironmentSettings: SettingsSource {
     }
 }
 
-/// Runs asynchronous work of a library to its end on the calling thread. Only for processes that do not fork: after an
-/// await in a parent, a forked child's own never resumes (ours are spawned).
-public func waitFor<T: Sendable>(_ work: @escaping @Sendable () async throws -> T) throws -> T {
-    let done = Blocking<Result<T, any Error>>()
-    Task.detached {
-        do { done.set(.success(try await work())) } catch { done.set(.failure(error)) }
-    }
-    return try done.wait().get()
-}
-
 /// Collects the problems instead of ending at the first: an operator corrects them in one go.
 struct SettingsReader {
     private let source: any SettingsSource

@@ -142,8 +142,10 @@ import Testing
 }
 
 @Suite struct UpgradeTests {
-    @Test func execWaitsForWhatIsStarting() {
-        var master = MasterScenario(pool())
+    @Test func execWaitsForAHandover() {
+        var master = MasterScenario(pool(handover: true))
+        master.allReady()
+        master.send(.reload([pool(handover: true)]))
         master.send(.signal(.upgrade))
         #expect(master.actions.contains(.checkBinary))
         master.send(.signal(.upgrade))
@@ -156,6 +158,23 @@ import Testing
         #expect(master.log.contains("no such file"))
         master.send(.signal(.upgrade))
         #expect(master.actions.contains(.checkBinary))
+    }
+
+    /// It may be waiting for a server that is away; the new binary's workers will wait as well.
+    @Test func execDoesNotWaitForAFirstStart() {
+        var master = MasterScenario(pool())
+        master.send(.signal(.upgrade))
+        master.send(.binaryChecked(nil))
+        #expect(master.actions.contains(.exec))
+    }
+
+    @Test func workersThatWereStartingAreAskedToStopByTheNextImage() {
+        var state = MasterState(pools: [], boards: 64)
+        state.adopt(pool: "rooms", workers: 1, maxWorkers: 1, wanted: 1)
+        state.adopt(Worker(id: 3, pool: "rooms", slot: 0, generation: 1, board: 0, startedAt: 5, pid: 100))
+        let actions = state.handle(.reload([pool("rooms", 1)]), at: 10)
+        #expect(actions.contains(.askToStop(worker: 3)))
+        #expect(actions.contains { if case .spawn = $0 { true } else { false } })
     }
 
     @Test func refusedBinaryIsNotRun() {

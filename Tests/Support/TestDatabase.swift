@@ -8,8 +8,9 @@ public final class TestDatabase: Sendable {
     public init(migrated: Bool = true) throws {
         let name = "test_" + UUID128.v7(at: systemClock()).description.filter { $0 != "-" }
         _ = try TestServers.postgres().query("CREATE DATABASE \(unsafeSQL: name)")
-        // In a connection string the last of two equal keywords counts.
-        url = TestServers.settings!.database.url + " dbname=\(name)"
+        // Of two equal keywords libpq takes the last, in a connection string and in a URI's query.
+        let base = TestServers.settings!.database.url
+        url = base.contains("://") ? base + (base.contains("?") ? "&" : "?") + "dbname=\(name)" : base + " dbname=\(name)"
         if migrated { _ = try migrations().up() }
     }
 

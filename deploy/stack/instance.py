@@ -4,6 +4,7 @@ An instance is a folder (CHAT_DIR, `.run` unless told) of this checkout. Two ins
 own next to a running `make run`.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -26,8 +27,8 @@ PORT_OFFSETS = {
 
 # Settings that a caller may pass on to the programs: `make run LOG_LEVEL=debug`. Addresses are never taken from outside:
 # a DATABASE_URL left in somebody's shell must not point a private stack at a real database.
-PASSED_ON = ("LOG_", "FCGI_", "WS_", "QUEUE_", "ROOM_", "UPLOAD_", "RATE_", "PUSH_", "FCM_", "JWT_", "PRESENCE_",
-             "MESSAGE_", "RABBITMQ_TOTAL_QUEUE", "RABBITMQ_HASH_KEY", "RABBITMQ_PREFETCH", "RABBITMQ_QUEUE_TYPE")
+PASSED_ON = ("LOG_", "FCGI_", "WS_", "WORKER_", "ROOM_", "UPLOAD_", "RATE_", "PUSH_", "FCM_", "JWT_", "PRESENCE_",
+             "MESSAGE_", "RABBITMQ_TOTAL_QUEUE", "RABBITMQ_HASH_KEY", "RABBITMQ_MAX_LENGTH", "RABBITMQ_QUEUE_TYPE")
 
 
 class Refusal(Exception):
@@ -112,7 +113,7 @@ class Instance:
             if explicit and not port_is_free(int(explicit)):
                 raise Refusal(f"port {explicit} is taken by another program: choose another CHAT_{name}_PORT.")
             port = int(explicit) if explicit else base + offset
-            while port in used or not port_is_free(port):
+            while port in used or not port_is_free(port) or foreign_socket(port):
                 port += len(PORT_OFFSETS) + 1
                 if port > 65535:
                     raise Refusal(f"no free port was found above {base}: choose a lower CHAT_PORT.")
@@ -159,6 +160,11 @@ def port_is_free(port):
                 raise Refusal(f"port {port} needs root: choose one above 1023 with CHAT_PORT=8000.")
             return False
     return True
+
+
+def foreign_socket(port):
+    """SeaweedFS keeps a socket named by port in /tmp whatever it is told; one of another user's cannot be replaced."""
+    return any(os.lstat(path).st_uid != os.getuid() for path in glob.glob(f"/tmp/seaweedfs-*-{port}.sock"))
 
 
 def free_base():

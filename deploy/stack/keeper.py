@@ -6,6 +6,7 @@ next start, which knows it by its environment (processes.py).
 """
 
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import time
 import uuid
 
 import processes
+import supervisor
 from bucket import create_bucket
 from configure import PROGRAMS, configure, environment, write_settings
 from instance import CHECKOUT, PORT_OFFSETS, Instance, Refusal, say
@@ -159,15 +161,14 @@ def bring_up(instance, supervisord, env):
         command(instance, env, "migrate", [f"{bin_dir}/createdb", "-h", socket, "-U", "chat", "chat"])
     command(instance, env, "migrate", [f"{instance.runtime}/bin/fcgi-api", "migrate", "up", "-c", str(instance.env_file)])
     say("starting fcgi-api, ws-relay and queue-worker")
-    # Not waited for: supervisorctl watches each for a second, one after the other.
-    starting = subprocess.Popen(["supervisorctl", "-c", str(instance.supervisor_conf), "start", "writer:*", "front:*"],
-                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    for group in ("writer", "front"):
+        supervisor.supervisor(instance).startProcessGroup(group, False)  # False: without waiting a second for each
     secret, port = instance.secrets()["S3_SECRET_KEY"], instance.state()["ports"]["S3"]
     wait_for(instance, supervisord, "seaweedfs", lambda: create_bucket(f"127.0.0.1:{port}", "chat", "chat", secret))
     url = instance.state()["url"]
     wait_for(instance, supervisord, "fcgi-api", lambda: is_ready(url))
     wait_for(instance, supervisord, "queue-worker", lambda: send_message(instance, url))
-    starting.wait()
+    (instance.folder / "rabbitmq" / "complete").touch()
 
 
 def wait_for(instance, supervisord, name, attempt):
@@ -181,9 +182,9 @@ def wait_for(instance, supervisord, name, attempt):
             reason = error
         if supervisord.poll() is not None:
             raise Refusal(f"supervisord did not start:\n{last_lines(instance.log / 'supervisord.out')}")
-        fatal = [line.split()[0].rpartition(":")[2] for line in supervisor_status(instance) if " FATAL " in line]
-        if fatal:
-            raise Refusal(f"{fatal[0]} keeps ending; its log ends with:\n{last_lines(instance.log / (fatal[0] + '.log'))}")
+        failing = keeps_ending(instance)
+        if failing:
+            raise Refusal(f"{failing} keeps ending; its log ends with:\n{last_lines(instance.log / (failing + '.log'))}")
         if time.monotonic() > end:
             why = f" ({reason})" if reason else ""
             raise Refusal(f"{name} was not ready after {START_SECONDS} s{why}; its log ends with:\n"
@@ -191,18 +192,17 @@ def wait_for(instance, supervisord, name, attempt):
         time.sleep(0.1)
 
 
-def supervisor_status(instance):
-    """Asked once a second at most: each question is a Python start, on two cores that have a stack to bring up."""
-    now = time.monotonic()
-    if now - supervisor_status.asked < 1:
-        return []
-    supervisor_status.asked = now
-    answer = subprocess.run(["supervisorctl", "-c", str(instance.supervisor_conf), "status"],
-                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    return answer.stdout.splitlines()
-
-
-supervisor_status.asked = 0
+def keeps_ending(instance, asked=[0.0], seen={}):
+    """The name of a program that supervisord found dead in ten looks, a second apart."""
+    if time.monotonic() - asked[0] < 1:
+        return None
+    asked[0] = time.monotonic()
+    for found in supervisor.processes(instance):
+        name = found["name"]
+        seen[name] = seen.get(name, 0) + {"BACKOFF": 1, "FATAL": 10}.get(found["statename"], 0)
+        if seen[name] >= 10:
+            return name
+    return None
 
 
 def postgres_programs():
@@ -240,6 +240,10 @@ def stop(instance, supervisord):
         except subprocess.TimeoutExpired:
             supervisord.kill()
     processes.sweep(instance, grace=3)
+    for port in instance.state().get("ports", {}).values():
+        for left in glob.glob(f"/tmp/seaweedfs-*-{port}.sock"):
+            if os.lstat(left).st_uid == os.getuid():
+                os.unlink(left)
     instance.state_file.unlink(missing_ok=True)
 
 
@@ -309,8 +313,7 @@ def wait_ready(instance, keeper, log):
 def what_fails(instance, url):
     """None, or why a message cannot be sent just now: supervisord may be starting something again."""
     try:
-        if not is_ready(url):
-            return "/readyz is not 200"
+        is_ready(url)
         send_message(instance, url)
         return None
     except (OSError, Refusal) as error:

@@ -16,7 +16,10 @@ RECEIVER = uuid.uuid5(uuid.NAMESPACE_URL, "chat:probe:receiver")
 
 
 def is_ready(url):
-    return call(url, "GET", "/readyz")[0] == 200
+    status, body = call(url, "GET", "/readyz")
+    if status != 200:
+        raise Refusal(f"/readyz answers {status} {json.dumps(body) if body else ''}".strip())
+    return True
 
 
 def send_message(instance, url):

@@ -6,11 +6,11 @@ over their environment; those are ours if they run such a program in a folder of
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 
+import supervisor
 from instance import Instance
 
 OVERWRITE_ENVIRONMENT = {"nginx": "nginx", "postgres": "postgres", "redis-server": "redis", "redis-check-rdb": "redis"}
@@ -72,14 +72,7 @@ def is_ours(process, marker, homes):
 
 def masters(instance):
     """Name to PID of what supervisord runs now."""
-    command = ["supervisorctl", "-c", str(instance.supervisor_conf), "status"]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
-    found = {}
-    for line in answer.splitlines():
-        words = line.replace(",", "").split()
-        if "pid" in words:
-            found[words[0].rpartition(":")[2]] = int(words[words.index("pid") + 1])
-    return found
+    return {found["name"]: found["pid"] for found in supervisor.processes(instance) if found["pid"]}
 
 
 def rows(instance):

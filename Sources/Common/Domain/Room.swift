@@ -58,6 +58,8 @@ public struct Room: Sendable, Equatable {
     public var lastMessageSeq: Int64
     public var lastActivityAt: Int64
     public var createdAt: Int64
+    /// Who made it; stays when the room is handed over.
+    public var createdBy: UUID128
     /// The creator's Idempotency-Key.
     public var createdSign: String?
     public var deletedAt: Int64?
@@ -66,7 +68,7 @@ public struct Room: Sendable, Equatable {
         id: UUID128, type: RoomType, name: String = "", description: String = "", avatar: String = "",
         ownerID: UUID128, memberCount: Int = 0, memberLimit: Int? = nil, lastSeq: Int64 = 0, messageCount: Int64 = 0,
         lastMessageSeq: Int64 = 0, lastActivityAt: Int64, createdAt: Int64,
-        createdSign: String? = nil, deletedAt: Int64? = nil
+        createdBy: UUID128? = nil, createdSign: String? = nil, deletedAt: Int64? = nil
     ) {
         self.id = id
         self.type = type
@@ -81,6 +83,7 @@ public struct Room: Sendable, Equatable {
         self.lastMessageSeq = lastMessageSeq
         self.lastActivityAt = lastActivityAt
         self.createdAt = createdAt
+        self.createdBy = createdBy ?? ownerID
         self.createdSign = createdSign
         self.deletedAt = deletedAt
     }

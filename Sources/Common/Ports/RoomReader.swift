@@ -16,6 +16,13 @@ public protocol RoomReader: AnyObject {
     func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128?
     /// Who has seen a message, besides its sender; nil when the user may not see it.
     func receipts(of message: UUID128, for user: UUID128) throws(StoreError) -> [SeenMark]?
+    /// Messages whose content holds `text` (in any case), Seq below `before`, newest first; nil when the user is not a
+    /// member.
+    func search(
+        _ text: String, in room: UUID128, for user: UUID128, before: Int64, limit: Int
+    ) throws(StoreError) -> [Message]?
+    /// Whether two users are members of one room today.
+    func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool
     func check() throws(StoreError)
 }
 
@@ -56,6 +63,36 @@ public enum HistoryPage: Sendable, Equatable {
     case around(Int64)
     /// New, edited, deleted or reacted to since that Seq, in the order of their newest change.
     case changedSince(Int64)
+}
+
+/// Whether somebody is there now. Nothing of it is promised: relays write it, and Redis may have forgotten it.
+public protocol PresenceReader: AnyObject {
+    func presence(of user: UUID128, at now: Int64) throws(BusError) -> PresenceMark
+}
+
+/// `Data` of a presence answer and frame.
+public struct PresenceMark: Sendable, Equatable {
+    public var userID: UUID128
+    public var isOnline: Bool
+    /// Unix milliseconds; nil: not known, or there now.
+    public var lastSeenAt: Int64?
+
+    public init(userID: UUID128, isOnline: Bool, lastSeenAt: Int64? = nil) {
+        self.userID = userID
+        self.isOnline = isOnline
+        self.lastSeenAt = lastSeenAt
+    }
+
+    public func write<W: WireWriter>(to writer: inout W) {
+        writer.beginMap(3)
+        writer.key("UserID")
+        writer.uuid(userID)
+        writer.key("Online")
+        writer.bool(isOnline)
+        writer.key("LastSeenAt")
+        writer.optional(lastSeenAt) { $0.timestamp($1) }
+        writer.endMap()
+    }
 }
 
 /// What users keep for themselves: no room's order is touched.

@@ -66,16 +66,18 @@ extension MasterState {
         pools.append(pool)
     }
 
-    /// A worker that the earlier image started. A replacement that was under way has been waited for before the
-    /// `execve`, so what is not serving is on its way out.
+    /// A worker that the earlier image started, in the place that it had there. The `reload` that follows asks those
+    /// that are not ready to stop.
     mutating func adopt(_ worker: Worker) {
         nextID = max(nextID, worker.id + 1)
         guard let index = pools.firstIndex(where: { $0.spec.name == worker.pool }) else { return }
         while pools[index].slots.count <= worker.slot { pools[index].slots.append(Slot()) }
-        if worker.phase == .ready, pools[index].slots[worker.slot].current == nil {
+        if worker.phase == .stopping {
+            pools[index].leaving.append(worker)
+        } else if pools[index].slots[worker.slot].current == nil {
             pools[index].slots[worker.slot].current = worker
         } else {
-            pools[index].leaving.append(worker)
+            pools[index].slots[worker.slot].next = worker
         }
     }
 }

@@ -25,7 +25,9 @@ extension MasterState {
 
     mutating func announce(_ now: Nanoseconds, _ out: inout [MasterAction]) {
         if stopping, workers.isEmpty { out.append(.exit(0)) }
-        let inMotion = workers.contains { $0.phase == .starting }
+        // Sockets that are being handed over must not be asked back half-way. Other workers that are starting are
+        // replaced: they may be waiting for a server, for as long as it takes.
+        let inMotion = pools.contains { $0.spec.handover && $0.slots.contains { $0.next != nil } }
         if upgrade == .waiting, !inMotion, !stopping {
             upgrade = .none
             out.append(.exec)

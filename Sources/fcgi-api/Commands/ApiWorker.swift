@@ -32,7 +32,8 @@ final class ApiWorker {
         redis = try RedisConnection(url: settings.redisURL)
         doors = Doors(
             tokens: try JWTTokens(settings.tokens), readers: readers, accounts: PostgresAccountStore(primary),
-            commands: commands, answerTimeout: settings.fcgi.answerTimeout, maxBody: settings.fcgi.maxBody,
+            presences: RedisPresence(redis), commands: commands, answerTimeout: settings.fcgi.answerTimeout,
+            maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, log: log)
     }
 
@@ -42,7 +43,7 @@ final class ApiWorker {
         let server = try FastCGI(channel)
         connect()
         channel.ready()
-        server.run({ renewAfterEnough(api.answer($0)) }, refused: api.refuse)
+        server.run({ renewAfterEnough(api.answer($0)) }, refused: api.refuse, everySecond: commands.keepAlive)
     }
 
     private func router() -> Router {
@@ -69,7 +70,8 @@ final class ApiWorker {
         let needed = channel.pool == "account" ? ["postgresql"] : ["postgresql", "rabbitmq"]
         for (name, check) in dependencies where needed.contains(name) {
             do { try check() } catch {
-                log.warning("\(name) cannot be reached yet, requests get 503 until it can", metadata: ["error": "\(error)"])
+                log.warning(
+                    "\(name) cannot be reached yet, requests get 503 until it can", metadata: ["error": "\(error)"])
             }
         }
     }

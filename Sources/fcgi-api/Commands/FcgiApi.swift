@@ -71,13 +71,12 @@ func poolSpecs(_ settings: Settings) throws -> [PoolSpec] {
 
 /// The program's own numbers in the scoreboard, by place.
 enum ApiCounter: Int, CaseIterable {
-    case queued, idempotentRepeats
+    case queued
 
     static var names: [String] {
         allCases.map {
             switch $0 {
             case .queued: "queued_answers_total"
-            case .idempotentRepeats: "idempotent_repeats_total"
             }
         }
     }

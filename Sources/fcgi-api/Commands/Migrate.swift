@@ -1,6 +1,7 @@
 import ArgumentParser
 import ChatAdapters
 import ChatCore
+import ChatProcess
 import Logging
 
 struct Migrate: ParsableCommand {
@@ -49,15 +50,18 @@ struct Migrate: ParsableCommand {
     /// Through the queue, as every change goes: so queue-worker has to run.
     struct Seed: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a few rooms and messages to look at. queue-worker must run; doing it again changes nothing.")
+            abstract: "Make a few rooms and messages to look at. queue-worker must run; doing it again changes nothing."
+        )
         @OptionGroup var settings: SettingsOption
 
         func run() throws {
             let settings = try self.settings.read()
             let queue = RabbitMQCommandQueue(settings.rabbitMQ, name: "fcgi-api seed", log: Logger(label: "fcgi-api"))
             let people = SeedUser.all
-            let group = try room(queue, people[0].id, "seed group", RoomDraft(type: .group, name: "Kitchen", members: people.dropFirst().map(\.id)))
-            _ = try room(queue, people[0].id, "seed channel", RoomDraft(type: .channel, name: "News", members: people.dropFirst().map(\.id)))
+            let others = people.dropFirst().map(\.id)
+            let kitchen = RoomDraft(type: .group, name: "Kitchen", members: others)
+            let group = try room(queue, people[0].id, "seed group", kitchen)
+            _ = try room(queue, people[0].id, "seed channel", RoomDraft(type: .channel, name: "News", members: others))
             for (index, text) in ["Good morning", "Who is making coffee?", "I am", "Thank you!"].enumerated() {
                 let send = Command.Action.send(MessageDraft(content: text), receiver: nil)
                 _ = try submit(queue, group, people[index % people.count].id, "seed \(index)", send)
@@ -70,7 +74,7 @@ struct Migrate: ParsableCommand {
         ) throws -> UUID128 {
             let answer = try submit(queue, .v7(at: systemClock()), owner, sign, .createRoom(draft))
             guard let id = answer["ID"]?.string.flatMap({ UUID128($0) }) else {
-                throw ValidationError("the answer to a new room has no ID")
+                throw OperatorError("the answer to a new room has no ID")
             }
             return id
         }
@@ -83,13 +87,13 @@ struct Migrate: ParsableCommand {
             let command = Command(id: id, room: room, actor: actor, sign: sign, acceptedAt: now, action: action)
             do {
                 guard case .answered(let frame) = try queue.submit(command, timeout: 10_000) else {
-                    throw ValidationError("no answer within 10 s: start queue-worker, then seed again")
+                    throw OperatorError("no answer within 10 s: start queue-worker, then seed again")
                 }
                 guard frame["Success"]?.bool == true else {
-                    throw ValidationError(frame["Error"]?.string ?? "refused")
+                    throw OperatorError(frame["Error"]?.string ?? "refused")
                 }
                 return frame["Data"] ?? .null
-            } catch let refusal as Refusal { throw ValidationError(refusal.message) }
+            } catch let refusal as Refusal { throw OperatorError(refusal.message) }
         }
     }
 }

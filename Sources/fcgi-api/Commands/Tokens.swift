@@ -13,7 +13,7 @@ struct TokenCommand: ParsableCommand {
         @OptionGroup var settings: SettingsOption
         @Option(help: "The user's UUID.")
         var user: String
-        @Option(help: "Seconds until it expires; negative: expired already, for tests.")
+        @Option(parsing: .unconditional, help: "Seconds until it expires; negative: expired already, for tests.")
         var ttl: Int64 = 86_400
         @Option(help: "The user's name, for people who read tokens.")
         var name: String?

@@ -8,6 +8,7 @@ final class Doors {
     private let tokens: any TokenVerifier
     private let readers: Readers
     let accounts: any AccountStore
+    private let presences: any PresenceReader
     private let commands: any CommandQueue
     /// Milliseconds that a command's answer is waited for.
     private let answerTimeout: Int
@@ -18,13 +19,15 @@ final class Doors {
     let log: Logger
 
     init(
-        tokens: any TokenVerifier, readers: Readers, accounts: any AccountStore, commands: any CommandQueue,
-        answerTimeout: Int = 5000, maxBody: Int = 65_536, clock: @escaping Clock = systemClock,
+        tokens: any TokenVerifier, readers: Readers, accounts: any AccountStore, presences: any PresenceReader,
+        commands: any CommandQueue, answerTimeout: Int = 5000, maxBody: Int = 65_536,
+        clock: @escaping Clock = systemClock,
         scoreboard: ScoreboardRow? = nil, log: Logger = Logger(label: "fcgi-api")
     ) {
         self.tokens = tokens
         self.readers = readers
         self.accounts = accounts
+        self.presences = presences
         self.commands = commands
         self.answerTimeout = answerTimeout
         self.maxBody = maxBody
@@ -65,6 +68,15 @@ final class Doors {
         }
     }
 
+    func presence(of user: UUID128) throws(Refusal) -> PresenceMark {
+        do {
+            return try presences.presence(of: user, at: clock())
+        } catch {
+            log.error("Redis failed", metadata: ["error": "\(error)"])
+            throw .unavailable("presence")
+        }
+    }
+
     /// The message's room, to find its queue. Whether the user may touch it is decided by the room's writer.
     func roomOfMessage(_ message: UUID128, _ call: Call) throws(Refusal) -> UUID128 {
         let room = try read(call) { reader, _ throws(StoreError) in try reader.roomOfMessage(message) }
@@ -95,6 +107,14 @@ final class Doors {
         }
     }
 
+    /// The whole room as the asking user has it now, after a change of it.
+    func room(after outcome: Outcome, _ id: UUID128, _ call: Call, _ status: Int = 200) throws(Refusal) -> Response {
+        guard case .done = outcome else { return outcome.response() }
+        let view = try read(call) { reader, user throws(StoreError) in try reader.room(id, for: user) }
+        guard let view else { return outcome.response(status: status) }
+        return .data(status: status) { view.write(to: &$0) }
+    }
+
     private func data(of frame: WireValue) throws(Refusal) -> WireValue {
         guard frame["Success"]?.bool != true else { return frame["Data"] ?? .null }
         throw Refusal(answer: frame["Error"]?.string ?? "")
@@ -106,6 +126,12 @@ enum Outcome {
     case done(WireValue)
     /// Safe in its queue, and will be carried out.
     case queued(Command)
+
+    /// A `room_updated` stripped to the member that it is about.
+    var member: Outcome {
+        guard case .done(let update) = self, let member = update["Member"] else { return self }
+        return .done(member)
+    }
 
     /// 202 `Status: queued` when it is not yet known how it ends.
     func response(status: Int = 200) -> Response {

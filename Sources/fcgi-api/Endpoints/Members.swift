@@ -11,6 +11,7 @@ struct MemberEndpoints {
             let user = try call.uuid("user")
             return try doors.submit(call, room: try call.uuid("id"), .removeMember(user)).response()
         }
+        router.on("GET", "/users/{id}/presence") { call throws(Refusal) in try presence(call) }
         router.on("PUT", "/users/{id}/block") { call throws(Refusal) in try block(call) }
         router.on("DELETE", "/users/{id}/block") { call throws(Refusal) in
             let (user, me) = (try call.uuid("id"), try doors.user(call))
@@ -43,7 +44,8 @@ struct MemberEndpoints {
         if let user = try fields.uuid("UserID"), !users.contains(user) { users.append(user) }
         guard !users.isEmpty else { throw .invalid("Members", "is missing") }
         let sign = try call.sign(fields)
-        return try doors.submit(call, room: try call.uuid("id"), sign: sign, .addMembers(users)).response(status: 201)
+        let room = try call.uuid("id")
+        return try doors.room(after: doors.submit(call, room: room, sign: sign, .addMembers(users)), room, call, 201)
     }
 
     /// One change a request: `Role`, `MutedUntil` (null ends it) or `Banned`.
@@ -51,16 +53,20 @@ struct MemberEndpoints {
         let fields = try call.request.fields(limit: doors.maxBody)
         let (room, user) = (try call.uuid("id"), try call.uuid("user"))
         let given = ["Role", "MutedUntil", "Banned"].filter(fields.has)
-        guard given.count == 1 else { throw .invalid("Role", "or MutedUntil or Banned is needed, and one of them alone") }
+        guard given.count == 1 else {
+            throw .invalid("Role", "or MutedUntil or Banned is needed, and one of them alone")
+        }
         switch given[0] {
         case "Role":
             let role = try fields.name("Role", Role.init(name:), "is not OWNER, ADMIN or MEMBER")
             guard let role else { throw .invalid("Role", "is missing") }
-            return try doors.submit(call, room: room, .setRole(user: user, role: role)).response()
+            return try doors.submit(call, room: room, .setRole(user: user, role: role)).member.response()
         case "MutedUntil":
-            return try doors.submit(call, room: room, .mute(user: user, until: try mutedUntil(fields))).response()
+            return try doors.submit(call, room: room, .mute(user: user, until: try mutedUntil(fields))).member
+                .response()
         default:
-            return try doors.submit(call, room: room, .ban(user: user, banned: try fields.flag("Banned"))).response()
+            let banned = try fields.flag("Banned")
+            return try doors.submit(call, room: room, .ban(user: user, banned: banned)).member.response()
         }
     }
 
@@ -70,6 +76,18 @@ struct MemberEndpoints {
             throw .invalid("MutedUntil", "is not an RFC 3339 time such as 2030-01-31T12:00:00Z")
         }
         return time > doors.clock() ? time : nil
+    }
+
+    /// Of those only with whom the asking user shares a room.
+    private func presence(_ call: Call) throws(Refusal) -> Response {
+        let user = try call.uuid("id")
+        let isKnown = try doors.read(call) { reader, me throws(StoreError) in
+            if user == me { return true }
+            return try reader.shareRoom(me, user)
+        }
+        guard isKnown else { throw Refusal(.notFound, "there is no such user in your rooms") }
+        let mark = try doors.presence(of: user)
+        return .data { mark.write(to: &$0) }
     }
 
     private func block(_ call: Call) throws(Refusal) -> Response {

@@ -6,6 +6,7 @@ struct MessageEndpoints {
     func add(to router: inout Router) {
         router.on("GET", "/rooms/{id}/messages") { call throws(Refusal) in try history(call) }
         router.on("POST", "/rooms/{id}/messages") { call throws(Refusal) in try send(call) }
+        router.on("GET", "/rooms/{id}/search") { call throws(Refusal) in try search(call) }
         router.on("POST", "/rooms/{id}/seen") { call throws(Refusal) in try seen(call) }
         router.on("GET", "/messages/{id}") { call throws(Refusal) in try show(call) }
         router.on("PATCH", "/messages/{id}") { call throws(Refusal) in try edit(call) }
@@ -16,7 +17,8 @@ struct MessageEndpoints {
         }
         router.on("GET", "/messages/{id}/receipts") { call throws(Refusal) in try receipts(call) }
         router.on("PUT", "/messages/{id}/reactions/{emoji}") { call throws(Refusal) in try react(call, remove: false) }
-        router.on("DELETE", "/messages/{id}/reactions/{emoji}") { call throws(Refusal) in try react(call, remove: true) }
+        router.on("DELETE", "/messages/{id}/reactions/{emoji}") { call throws(Refusal) in try react(call, remove: true)
+        }
     }
 
     private func history(_ call: Call) throws(Refusal) -> Response {
@@ -31,6 +33,21 @@ struct MessageEndpoints {
         let shown = Array(found.prefix(limit))
         let next = found.count > limit ? shown.last.map { page.cursor($0) } : nil
         return .list(shown, next: next) { $1.write(to: &$0) }
+    }
+
+    /// `q`: at least two characters, so that it narrows anything down at all.
+    private func search(_ call: Call) throws(Refusal) -> Response {
+        let (room, query) = (try call.uuid("id"), call.request.query)
+        guard let text = query["q"], (2...256).contains(text.count) else {
+            throw .invalid("q", "is the text to look for, from 2 to 256 characters")
+        }
+        let (limit, before) = (try query.limit(), try query.seq("before") ?? .max)
+        let found = try doors.read(call) { reader, user throws(StoreError) in
+            try reader.search(text, in: room, for: user, before: before, limit: limit + 1)
+        }
+        guard let found else { throw .notAMember }
+        let shown = Array(found.prefix(limit))
+        return .list(shown, next: found.count > limit ? shown.last.map { String($0.seq) } : nil) { $1.write(to: &$0) }
     }
 
     private func send(_ call: Call) throws(Refusal) -> Response {

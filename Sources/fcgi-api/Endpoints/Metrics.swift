@@ -43,7 +43,9 @@ struct MetricsEndpoint {
             lines["chat_" + name, default: []].append("chat_\(name){\(labels)\(more)} \(value)\n")
         }
         // What ended workers did counts as well: a total never goes back.
-        func total(_ field: ScoreboardRow.Field) -> Int { live.reduce(board.ended(pool: index)[field]) { $0 + $1[field] } }
+        func total(_ field: ScoreboardRow.Field) -> Int {
+            live.reduce(board.ended(pool: index)[field]) { $0 + $1[field] }
+        }
         for state in [ScoreboardRow.State.starting, .idle, .busy, .stopping] {
             put("workers", "\(live.count { $0.state == state })", ",state=\"\(state)\"")
         }

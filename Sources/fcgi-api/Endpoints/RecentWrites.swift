@@ -15,7 +15,8 @@ final class RecentWrites {
     init(path: String) throws {
         let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard file >= 0, ftruncate(file, off_t(RecentWrites.bytes)) == 0,
-            let mapped = mmap(nil, RecentWrites.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), mapped != MAP_FAILED
+            let mapped = mmap(nil, RecentWrites.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0),
+            mapped != MAP_FAILED
         else { throw SettingsError(problems: ["\(path) cannot be made: check that RUN_DIR may be written"]) }
         close(file)
         base = mapped

@@ -26,7 +26,7 @@ struct RoomEndpoints {
         guard draft.members.count == 1, let room = privateRoomID(user, draft.members[0]) else {
             throw .invalid("Members", "of a PRIVATE room is the one other user")
         }
-        return try doors.submit(call, room: room, .createRoom(draft)).response(status: 201)
+        return try doors.room(after: doors.submit(call, room: room, .createRoom(draft)), room, call, 201)
     }
 
     private func list(_ call: Call) throws(Refusal) -> Response {
@@ -54,7 +54,8 @@ struct RoomEndpoints {
 
     private func update(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: doors.maxBody)
-        return try doors.submit(call, room: try call.uuid("id"), .updateRoom(try RoomPatch(fields))).response()
+        let room = try call.uuid("id")
+        return try doors.room(after: doors.submit(call, room: room, .updateRoom(try RoomPatch(fields))), room, call)
     }
 }
 
@@ -66,7 +67,9 @@ extension RoomDraft {
         self.init(
             type: type, name: patch.name ?? "", description: patch.description ?? "", avatar: patch.avatar ?? "",
             members: try fields.uuids("Members", limit: 1000), memberLimit: patch.memberLimit)
-        guard type == .privateRoom || !name.isEmpty else { throw .invalid("Name", "is missing: a \(type.name) has one") }
+        guard type == .privateRoom || !name.isEmpty else {
+            throw .invalid("Name", "is missing: a \(type.name) has one")
+        }
     }
 }
 

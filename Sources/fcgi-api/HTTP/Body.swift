@@ -9,7 +9,8 @@ extension Request {
         var filled = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: contentLength) { buffer, count in
             while filled < contentLength {
-                let got = read(UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[filled...]))
+                let got = read(
+                    UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[filled...]))
                 guard got > 0 else { break }
                 filled += got
             }
@@ -38,7 +39,9 @@ extension Request {
     private func json(_ limit: Int) throws(Refusal) -> WireValue {
         let bytes = try body(limit: limit)
         let value: WireValue
-        do { value = try JSONReader.decode(bytes) } catch { throw Refusal(.malformed, "the body is not JSON: \(error)") }
+        do { value = try JSONReader.decode(bytes) } catch {
+            throw Refusal(.malformed, "the body is not JSON: \(error)")
+        }
         guard case .map = value else { throw Refusal(.malformed, "the body is not a JSON object") }
         return value
     }

@@ -37,12 +37,18 @@ final class FastCGI {
         guard epoll_ctl(poller, EPOLL_CTL_ADD, descriptor, &event) == 0 else { throw SystemError("watch a socket") }
     }
 
-    /// Until the master says quit.
-    func run(_ answer: (Request) -> Response, refused: (Refusal) -> Response) {
+    /// Until the master says quit. `everySecond` is called between requests, busy or not.
+    func run(_ answer: (Request) -> Response, refused: (Refusal) -> Response, everySecond: () -> Void) {
         var events = [epoll_event](repeating: epoll_event(), count: 8)
+        var nextChore: Nanoseconds = 0
         while true {
             let count = epoll_wait(poller, &events, Int32(events.count), 1000)
-            if count == 0 { channel.scoreboard.heartbeat() }
+            let now = monotonicNow()
+            if now >= nextChore {
+                nextChore = now + 1_000_000_000
+                channel.scoreboard.heartbeat(at: now)
+                everySecond()
+            }
             for event in events.prefix(Int(max(0, count))) {
                 if event.data.fd == channel.fileDescriptor {
                     if channel.mustQuit { return }
@@ -57,7 +63,10 @@ final class FastCGI {
         // Another worker may have been faster: then there is nothing here.
         let client = chat_accept4(listener, Int32(SOCK_CLOEXEC.rawValue))
         guard client >= 0 else { return }
-        guard !isGone(client) else { return _ = close(client) }
+        guard !isGone(client) else {
+            _ = close(client)
+            return
+        }
         var limit = timeval(tv_sec: FastCGI.socketSeconds, tv_usec: 0)
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
             setsockopt(client, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))

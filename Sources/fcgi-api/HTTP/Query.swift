@@ -10,7 +10,9 @@ struct Query {
     init(_ text: Substring) throws(Refusal) {
         var pairs: [(String, String)] = []
         for part in text.split(separator: "&") {
-            guard pairs.count < Query.mostPairs else { throw Refusal(.malformed, "more than \(Query.mostPairs) fields") }
+            guard pairs.count < Query.mostPairs else {
+                throw Refusal(.malformed, "more than \(Query.mostPairs) fields")
+            }
             let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             let value = sides.count > 1 ? sides[1] : ""
             pairs.append((try percentDecoded(sides[0], plus: true), try percentDecoded(value, plus: true)))
@@ -27,7 +29,9 @@ struct Query {
     func number(_ name: String, in range: ClosedRange<Int64>) throws(Refusal) -> Int64? {
         guard let text = self[name] else { return nil }
         guard let number = Int64(text), range.contains(number) else {
-            let limits = range.upperBound == .max ? "from \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
+            let limits =
+                range.upperBound == .max
+                ? "from \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
             throw .invalid(name, "is not a whole number \(limits)")
         }
         return number

@@ -21,7 +21,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         do { rows = try connection.pipeline(["BEGIN"] + statements(needs)) } catch { throw StoreError(error) }
         for room in rows[1].map({ Room($0) }) {
             batch.rooms[room.id] = room
-            if let sign = room.createdSign { batch.roomsBySign[.init(room.ownerID, sign)] = room.id }
+            if let sign = room.createdSign { batch.roomsBySign[.init(room.createdBy, sign)] = room.id }
         }
         for member in rows[2].map({ Member($0) }) { batch.members[.init(member.roomID, member.userID)] = member }
         for message in rows[3].map({ Message($0) }) {
@@ -43,7 +43,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
             // In the order of ids, so that two writers cannot wait for each other.
             """
             SELECT \(unsafeSQL: Room.columns) FROM rooms r
-            WHERE r.id = ANY(\(needs.rooms)) OR (r.owner_id, r.created_sign) IN
+            WHERE r.id = ANY(\(needs.rooms)) OR (r.created_by, r.created_sign) IN
                 (SELECT * FROM unnest(\(needs.roomSignOwners), \(.texts(needs.roomSigns))))
             ORDER BY r.id FOR UPDATE
             """,
@@ -54,6 +54,10 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
             UNION
             SELECT \(unsafeSQL: Member.columns) FROM members p JOIN rooms r ON r.id = p.room_id
             WHERE r.id = ANY(\(needs.rooms)) AND (r.type = 1 OR r.id = ANY(\(needs.wholeRooms)))
+            UNION
+            SELECT \(unsafeSQL: Member.columns) FROM members p JOIN rooms r ON r.id = p.room_id
+            WHERE p.user_id = r.created_by AND (r.created_by, r.created_sign) IN
+                (SELECT * FROM unnest(\(needs.roomSignOwners), \(.texts(needs.roomSigns))))
             """,
             """
             SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.id = ANY(\(needs.messages))
@@ -117,13 +121,14 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
     private func insert(_ rooms: [Room]) -> SQL {
         """
         INSERT INTO rooms (id, type, name, description, avatar, owner_id, member_count, member_limit, last_seq,
-            message_count, last_message_seq, last_activity_at, created_at, created_sign)
+            message_count, last_message_seq, last_activity_at, created_at, created_by,
+            created_sign)
         SELECT * FROM unnest(\(rooms.map(\.id)), \(.int2s(rooms.map(\.type.rawValue))), \(.texts(rooms.map(\.name))),
             \(.texts(rooms.map(\.description))), \(.texts(rooms.map(\.avatar))), \(rooms.map(\.ownerID)),
             \(.int4s(rooms.map { Int32($0.memberCount) })), \(.int4s(rooms.map { $0.memberLimit.map { Int32($0) } })),
             \(.int8s(rooms.map(\.lastSeq))), \(.int8s(rooms.map(\.messageCount))),
             \(.int8s(rooms.map(\.lastMessageSeq))), \(.times(rooms.map(\.lastActivityAt))),
-            \(.times(rooms.map(\.createdAt))), \(.texts(rooms.map(\.createdSign))))
+            \(.times(rooms.map(\.createdAt))), \(rooms.map(\.createdBy)), \(.texts(rooms.map(\.createdSign))))
         """
     }
 

@@ -113,6 +113,37 @@ public final class PostgresRoomReader: RoomReader {
         }
     }
 
+    /// A walk back through the room until the page is full: no index over content, which every send would pay for. The
+    /// statement's time limit ends it in a room of millions.
+    public func search(
+        _ text: String, in room: UUID128, for user: UUID128, before: Int64, limit: Int
+    ) throws(StoreError) -> [Message]? {
+        let pattern = "%" + text.flatMap { "\\%_".contains($0) ? ["\\", $0] : [$0] } + "%"
+        let rows = try pipeline([
+            Self.membership(room, user),
+            """
+            SELECT \(unsafeSQL: Message.columns) FROM messages m
+            WHERE m.room_id = \(room) AND m.seq < \(before) AND m.content ILIKE \(pattern) AND m.deleted_at IS NULL
+                AND m.message_type <> 4 AND (m.status <> 2 OR m.sender_id = \(user))
+            ORDER BY m.seq DESC LIMIT \(Int64(limit))
+            """,
+            Self.seenBy(room),
+        ])
+        guard rows[0].first != nil else { return nil }
+        let marks = SeenMarks(rows[2])
+        return rows[1].map { marks.applied(to: Message($0)) }
+    }
+
+    public func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool {
+        try read(
+            """
+            SELECT FROM members a JOIN members b USING (room_id) JOIN rooms r ON r.id = room_id
+            WHERE a.user_id = \(one) AND a.left_at IS NULL AND a.banned_at IS NULL AND r.deleted_at IS NULL
+                AND b.user_id = \(other) AND b.left_at IS NULL AND b.banned_at IS NULL LIMIT 1
+            """
+        ).count > 0
+    }
+
     // MARK: Parts of queries
 
     private static func membership(_ room: UUID128, _ user: UUID128) -> SQL {

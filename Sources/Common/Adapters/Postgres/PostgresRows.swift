@@ -33,9 +33,10 @@ extension Message {
 extension Room {
     static let columns = """
         r.id, r.type, r.name, r.description, r.avatar, r.owner_id, r.member_count, r.member_limit, r.last_seq, \
-        r.message_count, r.last_message_seq, r.last_activity_at, r.created_at, r.created_sign, r.deleted_at
+        r.message_count, r.last_message_seq, r.last_activity_at, r.created_at, r.created_by, r.created_sign, \
+        r.deleted_at
         """
-    static let columnCount = 15
+    static let columnCount = 16
 
     init(_ row: PGRow, at first: Int = 0) {
         self.init(
@@ -44,7 +45,8 @@ extension Room {
             memberCount: row.int4(first + 6), memberLimit: row.optionalInt4(first + 7), lastSeq: row.int8(first + 8),
             messageCount: row.int8(first + 9), lastMessageSeq: row.int8(first + 10),
             lastActivityAt: row.time(first + 11), createdAt: row.time(first + 12),
-            createdSign: row.optionalText(first + 13), deletedAt: row.optionalTime(first + 14))
+            createdBy: row.uuid(first + 13),
+            createdSign: row.optionalText(first + 14), deletedAt: row.optionalTime(first + 15))
     }
 }
 

@@ -27,6 +27,16 @@ public final class RabbitMQCommandQueue: CommandQueue {
         }
     }
 
+    /// Answers the broker's heartbeats while there is nothing to send: about once a second. Never connects.
+    public func keepAlive() {
+        guard let connection else { return }
+        do throws(RabbitMQError) {
+            while case .delivery = try connection.next(timeout: 0) {}
+        } catch {
+            self.connection = nil
+        }
+    }
+
     public func submit(_ command: Command, timeout: Int) throws(Refusal) -> CommandAnswer {
         let deadline = monotonicMilliseconds() + Int64(timeout)
         var attempts = 0

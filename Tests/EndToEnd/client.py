@@ -1,0 +1,148 @@
+"""A small client of the chat, written from the protocol alone: nothing of the server's code is shared."""
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+import uuid
+
+import msgpack
+import requests
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+WAIT = 10
+
+
+def encode(part):
+    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+
+
+def make_token(secret, user, ttl=3600, alg="HS256", **claims):
+    """A JWT by hand, so that wrong ones can be made as easily as right ones."""
+    header = {"alg": alg, "typ": "JWT"}
+    body = {"sub": str(user), "exp": int(time.time()) + ttl, **claims}
+    text = f"{encode(json.dumps(header).encode())}.{encode(json.dumps(body).encode())}"
+    if alg == "none":
+        return f"{text}."
+    digest = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}[alg]
+    return f"{text}.{encode(hmac.new(secret.encode(), text.encode(), digest).digest())}"
+
+
+def message_frame(**fields):
+    """The frame of the first client example, with other values where told."""
+    return {"Type": "message", "RoomID": "", "ReceiverID": "", "Content": "Hello World", "ContentType": "text",
+            "MessageType": "direct", "Sign": str(uuid.uuid4()), "ParentMessageID": "", **fields}
+
+
+class User:
+    """Somebody with a token."""
+
+    def __init__(self, base_url, secret):
+        self.id = str(uuid.uuid4())
+        self.base_url = base_url
+        self.token = make_token(secret, self.id)
+
+    def rest(self, method, path, body=None, expect=None, **options):
+        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        answer = requests.request(method, f"{self.base_url}/api/v1{path}", json=body, headers=headers, timeout=30,
+                                  **options)
+        if expect is not None:
+            assert answer.status_code == expect, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
+        return answer
+
+    def data(self, method, path, body=None, expect=200):
+        return self.rest(method, path, body, expect).json()["Data"]
+
+    def group(self, *members, name="Test"):
+        body = {"Type": "GROUP", "Name": name, "Members": [member.id for member in members]}
+        return self.data("POST", "/rooms", body, 201)["ID"]
+
+    def history(self, room):
+        """All of a room, oldest first."""
+        found, after = [], 0
+        while True:
+            page = self.rest("GET", f"/rooms/{room}/messages?after={after}&limit=100", expect=200).json()
+            found += page["Data"]
+            if page["Next"] is None:
+                return found
+            after = page["Data"][-1]["Seq"]
+
+    def socket(self, **options):
+        return Socket(self, **options)
+
+
+class Socket:
+    """A WebSocket whose frames are all kept, in the order in which they came."""
+
+    def __init__(self, user, token=None, headers=None, query=""):
+        self.user, self.frames, self.closed = user, [], None
+        self._news = threading.Condition()
+        url = user.base_url.replace("http", "ws", 1) + "/ws/v1/chat" + query
+        if headers is None:
+            headers = {"Authorization": f"Bearer {token or user.token}"}
+        self._socket = connect(url, additional_headers=headers, open_timeout=WAIT, max_size=2**20)
+        threading.Thread(target=self._read, daemon=True).start()
+        self.wait(lambda frame: frame["Type"] == "welcome")
+
+    def _read(self):
+        try:
+            for raw in self._socket:
+                assert isinstance(raw, bytes), "a text frame on a msgpack socket"
+                with self._news:
+                    self.frames.append(msgpack.unpackb(raw))
+                    self._news.notify_all()
+        except ConnectionClosed:
+            pass
+        with self._news:
+            self.closed = self._socket.close_code
+            self._news.notify_all()
+
+    def wait(self, matches, seconds=WAIT):
+        """The first frame that matches, also one that came before."""
+        end = time.monotonic() + seconds
+        with self._news:
+            while True:
+                for frame in self.frames:
+                    if matches(frame):
+                        return frame
+                left = end - time.monotonic()
+                assert left > 0 and self.closed is None, (
+                    f"no such frame; closed: {self.closed}; the last of {len(self.frames)}: {self.frames[-5:]}")
+                self._news.wait(left)
+
+    def wait_closed(self, seconds=WAIT):
+        end = time.monotonic() + seconds
+        with self._news:
+            while self.closed is None and time.monotonic() < end:
+                self._news.wait(end - time.monotonic())
+        return self.closed
+
+    def send_raw(self, raw):
+        self._socket.send(raw)
+
+    def send(self, frame):
+        self.send_raw(msgpack.packb(frame))
+
+    def ask(self, frame):
+        """Sends, and gives the response to it."""
+        self.send(frame)
+        return self.wait(lambda answer: answer["Type"] == "response" and answer.get("Sign") == frame["Sign"])
+
+    def new_message(self, content):
+        return self.wait(lambda frame: frame["Type"] == "new_message" and frame["Data"]["Content"] == content)
+
+    def count(self, matches):
+        with self._news:
+            return sum(1 for frame in self.frames if matches(frame))
+
+    def close(self):
+        self._socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

@@ -1,0 +1,167 @@
+import ChatCore
+import Testing
+
+@testable import fcgi_api
+
+@Suite struct MessageEndpointTests {
+    private let api = TestApi()
+
+    @Test func sendsWithTheKeyAsSign() {
+        let answer = api.ask(
+            "POST", "/rooms/\(kitchen)/messages", body: #"{"Content":"hi"}"#, headers: ["HTTP_IDEMPOTENCY_KEY": "k1"])
+        #expect(answer.status == 201)
+        let command = api.queue.commands[0]
+        #expect(command.sign == "k1")
+        #expect(command.room == kitchen)
+        #expect(command.actor == bob)
+        #expect(command.action == .send(MessageDraft(content: "hi"), receiver: nil))
+    }
+
+    @Test func signOfTheBodyWins() {
+        _ = api.ask(
+            "POST", "/rooms/\(kitchen)/messages", body: #"{"Content":"hi","Sign":"s"}"#,
+            headers: ["HTTP_IDEMPOTENCY_KEY": "k1"])
+        #expect(api.queue.commands[0].sign == "s")
+    }
+
+    @Test func queuedIsSaidSo() {
+        api.queue.answer = .success(.queued)
+        let answer = api.ask("POST", "/rooms/\(kitchen)/messages", body: #"{"Content":"hi"}"#)
+        #expect(answer.status == 202)
+        #expect(answer.json["Data"]?["Status"] == .string("queued"))
+        #expect(answer.json["Data"]?["ID"]?.string == api.queue.commands[0].id.description)
+    }
+
+    @Test func refusalsOfTheWriterKeepTheirCode() {
+        let frame = WireValue.map([
+            .init("Success", .bool(false)), .init("Error", .string("not_a_member: you are not a member")),
+        ])
+        api.queue.answer = .success(.answered(frame))
+        let answer = api.ask("POST", "/rooms/\(kitchen)/messages", body: #"{"Content":"hi"}"#)
+        #expect(answer.status == 404)
+        #expect(answer.code == "not_a_member")
+    }
+
+    @Test func busyQueueIsA503() {
+        api.queue.answer = .failure(.busy("the room's queue is full"))
+        let answer = api.ask("POST", "/rooms/\(kitchen)/messages", body: #"{"Content":"hi"}"#)
+        #expect(answer.status == 503)
+        #expect(answer.headers["Retry-After"] == "1")
+    }
+
+    @Test func bodiesAreChecked() {
+        let path = "/rooms/\(kitchen)/messages"
+        #expect(api.ask("POST", path, body: "{").status == 400)
+        #expect(api.ask("POST", path, body: "[]").status == 400)
+        #expect(api.ask("POST", path).field == "Content")
+        #expect(api.ask("POST", path, body: "<a/>", type: "text/xml").status == 415)
+        #expect(api.ask("POST", path, body: "Content=a+b", type: "application/x-www-form-urlencoded").status == 201)
+        #expect(api.ask("POST", path, body: String(repeating: " ", count: 70_000)).status == 413)
+        #expect(api.queue.commands.count == 1)
+    }
+
+    @Test func pagesOfHistory() {
+        let newest = api.ask("GET", "/rooms/\(kitchen)/messages?limit=2")
+        #expect(newest.json["Data"]?.array?.count == 2)
+        #expect(newest.json["Next"] == .string("2"))
+        #expect(api.ask("GET", "/rooms/\(kitchen)/messages?limit=3").json["Next"] == .null)
+        #expect(api.ask("GET", "/rooms/\(kitchen)/messages?changed_since=5&limit=2").json["Next"] == .string("12"))
+        _ = api.ask("GET", "/rooms/\(kitchen)/messages?before=9")
+        _ = api.ask("GET", "/rooms/\(kitchen)/messages?after=0")
+        #expect(api.store.asked.suffix(3) == [.changedSince(5), .before(9), .after(0)])
+        #expect(api.ask("GET", "/rooms/\(kitchen)/messages?before=1&after=2").status == 422)
+        #expect(api.ask("GET", "/rooms/\(kitchen)/messages?before=-1").field == "before")
+        #expect(api.ask("GET", "/rooms/\(kitchen)/messages", as: alice).code == "not_a_member")
+    }
+
+    @Test func reactions() {
+        let id = UUID128(high: 8, low: 1)
+        #expect(api.ask("PUT", "/messages/\(id)/reactions/%F0%9F%91%8D").status == 200)
+        #expect(api.queue.commands[0].action == .react(message: id, reaction: "👍", remove: false))
+        #expect(api.ask("PUT", "/messages/\(id)/reactions/ab").status == 422)
+        #expect(api.ask("PUT", "/messages/\(alice)/reactions/%F0%9F%91%8D").code == "message_not_found")
+    }
+}
+
+@Suite struct RoomEndpointTests {
+    private let api = TestApi()
+
+    @Test func onePairHasOneRoom() {
+        let body = #"{"Type":"PRIVATE","Members":["\#(alice)"]}"#
+        #expect(api.ask("POST", "/rooms", body: body).status == 201)
+        #expect(api.queue.commands[0].room == privateRoomID(alice, bob))
+        #expect(api.ask("POST", "/rooms", as: alice, body: body).field == "Members")
+        #expect(api.ask("POST", "/rooms", body: #"{"Type":"PRIVATE","Members":[]}"#).field == "Members")
+        #expect(api.ask("POST", "/rooms", body: #"{"Type":"GROUP","Members":[]}"#).field == "Name")
+        #expect(api.ask("POST", "/rooms", body: #"{"Type":"CLUB","Name":"x"}"#).field == "Type")
+    }
+
+    @Test func groupIsItsCommand() {
+        _ = api.ask("POST", "/rooms", body: #"{"Type":"GROUP","Name":"Kitchen"}"#)
+        #expect(api.queue.commands[0].id == api.queue.commands[0].room)
+    }
+
+    @Test func listGoesOn() {
+        let page = api.ask("GET", "/rooms?limit=2")
+        #expect(page.json["Data"]?.array?.count == 2)
+        let next = page.json["Next"]?.string ?? ""
+        #expect(RoomCursor(text: next)?.lastActivityAt == 99)
+        #expect(api.ask("GET", "/rooms?cursor=\(next)").status == 200)
+        #expect(api.ask("GET", "/rooms?cursor=1").field == "cursor")
+    }
+
+    @Test func authorization() {
+        #expect(api.ask("GET", "/rooms", as: nil).status == 401)
+        #expect(api.ask("GET", "/rooms", as: nil).headers["WWW-Authenticate"] == "Bearer")
+        #expect(api.ask("GET", "/rooms", as: nil, headers: ["HTTP_AUTHORIZATION": "Basic x"]).status == 401)
+        #expect(api.ask("GET", "/rooms/\(kitchen)").status == 200)
+        #expect(api.ask("GET", "/rooms/\(kitchen)", as: alice).status == 404)
+    }
+
+    @Test func storeThatIsAwayIsA503AndABugIsNot() {
+        api.store.problem = StoreError("gone", isTransient: true)
+        #expect(api.ask("GET", "/rooms/\(kitchen)").status == 503)
+        api.store.problem = StoreError("wrong", isTransient: false)
+        #expect(api.ask("GET", "/rooms/\(kitchen)").status == 500)
+    }
+
+    @Test func memberChangesAreOneAtATime() {
+        let path = "/rooms/\(kitchen)/members/\(alice)"
+        #expect(api.ask("PATCH", path, body: #"{"Role":"ADMIN"}"#).status == 200)
+        #expect(api.ask("PATCH", path, body: #"{"MutedUntil":"2030-01-01T00:00:00+02:00"}"#).status == 200)
+        #expect(api.ask("PATCH", path, body: #"{"MutedUntil":null}"#).status == 200)
+        #expect(api.ask("PATCH", path, body: #"{"Banned":true}"#).status == 200)
+        #expect(
+            api.queue.commands.map(\.action) == [
+                .setRole(user: alice, role: .admin), .mute(user: alice, until: 1_893_448_800_000),
+                .mute(user: alice, until: nil), .ban(user: alice, banned: true),
+            ])
+        #expect(api.ask("PATCH", path, body: #"{"Banned":true,"Role":"ADMIN"}"#).status == 422)
+        #expect(api.ask("PATCH", path, body: #"{"MutedUntil":"tomorrow"}"#).field == "MutedUntil")
+        #expect(api.ask("PATCH", path, body: "{}").status == 422)
+    }
+
+    @Test func presenceIsForThoseWhoShareARoom() {
+        #expect(api.ask("GET", "/users/\(alice)/presence").json["Data"]?["Online"] == .bool(true))
+        #expect(api.ask("GET", "/users/\(kitchen)/presence", as: alice).status == 404)
+    }
+
+    @Test func devices() {
+        #expect(api.ask("PUT", "/devices/abc:d-e_f").status == 204)
+        #expect(api.ask("PUT", "/devices/a%20b").status == 422)
+    }
+}
+
+@Suite struct TimestampTests {
+    @Test(arguments: [
+        ("1970-01-01T00:00:00Z", 0), ("2026-11-22T21:30:23.123Z", 1_795_383_023_123),
+        ("2026-11-22T22:30:23.1239+01:00", 1_795_383_023_123), ("2024-02-29t00:00:00z", 1_709_164_800_000),
+    ])
+    func reads(_ text: String, _ time: Int64) { #expect(parseTimestamp(text) == time) }
+
+    @Test(arguments: [
+        "", "2026-11-22", "2026-02-30T00:00:00Z", "2026-11-22T24:00:00Z", "2026-11-22T00:00:00",
+        "2026-11-22T00:00:00Zx",
+    ])
+    func refuses(_ text: String) { #expect(parseTimestamp(text) == nil) }
+}

@@ -1,0 +1,144 @@
+import ChatCore
+
+@testable import fcgi_api
+
+let alice = UUID128("01900000-0000-7000-8000-000000000001")!
+let bob = UUID128("01900000-0000-7000-8000-000000000002")!
+let kitchen = UUID128("01900000-0000-7000-8000-0000000000aa")!
+
+/// A token is its user's UUID.
+final class PlainTokens: TokenVerifier {
+    func verify(_ token: String) throws(Refusal) -> Identity {
+        guard let user = UUID128(token) else { throw Refusal(.unauthorized, "no such token") }
+        return Identity(user: user, expiresAt: .max)
+    }
+}
+
+/// Remembers what was submitted and answers as told.
+final class RecordingQueue: CommandQueue {
+    var commands: [Command] = []
+    var answer: Result<CommandAnswer, Refusal> = .success(
+        .answered(.map([.init("Success", .bool(true)), .init("Error", .string("")), .init("Data", .map([]))])))
+
+    func submit(_ command: Command, timeout: Int) throws(Refusal) -> CommandAnswer {
+        commands.append(command)
+        return try answer.get()
+    }
+}
+
+/// One room with some messages; bob is a member.
+final class OneRoom: RoomReader {
+    var asked: [HistoryPage] = []
+    var problem: StoreError?
+
+    func rooms(of user: UUID128, before: RoomCursor?, limit: Int) throws(StoreError) -> [RoomView] {
+        (0..<Int64(min(limit, 3))).map { index in
+            RoomView(
+                room: Room(
+                    id: UUID128(high: 7, low: UInt64(index)), type: .group, ownerID: alice, lastActivityAt: 100 - index,
+                    createdAt: 0))
+        }
+    }
+
+    func room(_ id: UUID128, for user: UUID128) throws(StoreError) -> RoomView? {
+        if let problem { throw problem }
+        guard id == kitchen, user == bob else { return nil }
+        return RoomView(room: Room(id: kitchen, type: .group, ownerID: bob, lastActivityAt: 0, createdAt: 0))
+    }
+
+    func members(of id: UUID128, for user: UUID128, after: UUID128?, limit: Int) throws(StoreError) -> [Member]? {
+        user == bob ? [Member(roomID: id, userID: bob, role: .owner, joinedAt: 0)] : nil
+    }
+
+    func messages(
+        of id: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
+    ) throws(StoreError) -> [Message]? {
+        asked.append(page)
+        guard user == bob else { return nil }
+        return (1...Int64(min(limit, 3))).map { message($0) }
+    }
+
+    func message(_ seq: Int64) -> Message {
+        Message(
+            id: UUID128(high: 8, low: UInt64(seq)), roomID: kitchen, senderID: bob, seq: seq, changeSeq: seq + 10,
+            content: "text \(seq)", contentType: .text, messageType: .direct, createdAt: 0)
+    }
+
+    func message(_ id: UUID128, for user: UUID128) throws(StoreError) -> Message? { nil }
+    func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128? { message.high == 8 ? kitchen : nil }
+    func receipts(of message: UUID128, for user: UUID128) throws(StoreError) -> [SeenMark]? { nil }
+    func search(
+        _ text: String, in id: UUID128, for user: UUID128, before: Int64, limit: Int
+    ) throws(StoreError) -> [Message]? { [] }
+    func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool { one == bob || other == bob }
+    func check() throws(StoreError) {}
+}
+
+final class NoAccounts: AccountStore, PresenceReader {
+    func block(_ user: UUID128, by blocker: UUID128) throws(StoreError) {}
+    func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) {}
+    func register(device token: String, of user: UUID128) throws(StoreError) {}
+    func unregister(device token: String, of user: UUID128) throws(StoreError) {}
+    func presence(of user: UUID128, at now: Int64) throws(BusError) -> PresenceMark {
+        PresenceMark(userID: user, isOnline: true)
+    }
+}
+
+/// The API with all of these behind it, asked as nginx asks.
+final class TestApi {
+    let queue = RecordingQueue()
+    let store = OneRoom()
+    private var router = Router()
+
+    init() {
+        let doors = Doors(
+            tokens: PlainTokens(), readers: Readers(primary: store), accounts: NoAccounts(), presences: NoAccounts(),
+            commands: queue, clock: { 1_795_386_496_000 })
+        MessageEndpoints(doors: doors).add(to: &router)
+        RoomEndpoints(doors: doors).add(to: &router)
+        MemberEndpoints(doors: doors).add(to: &router)
+        AccountEndpoints(doors: doors).add(to: &router)
+        HealthEndpoints(dependencies: []).add(to: &router)
+    }
+
+    struct Answer {
+        var status: Int
+        var json: WireValue
+        var headers: [String: String]
+        var code: String? { json["Error"]?["Code"]?.string }
+        var field: String? { json["Error"]?["Field"]?.string }
+    }
+
+    func ask(
+        _ method: String, _ uri: String, as user: UUID128? = bob, body: String = "", type: String = "application/json",
+        headers: [String: String] = [:]
+    ) -> Answer {
+        var values = ["REQUEST_METHOD": method, "REQUEST_URI": "/api/v1" + uri, "CHAT_PREFIX": "/api/v1"]
+        values["CONTENT_LENGTH"] = body.isEmpty ? "" : String(body.utf8.count)
+        values["CONTENT_TYPE"] = body.isEmpty ? "" : type
+        if let user { values["HTTP_AUTHORIZATION"] = "Bearer \(user)" }
+        values.merge(headers) { _, new in new }
+        let request = try! request(values, body: Array(body.utf8))
+        let call = Call(request, now: 1)
+        var response: Response
+        do throws(Refusal) { response = try call.route(router) } catch {
+            response = .refusal(error, requestID: call.requestID)
+        }
+        return Answer(
+            status: response.status, json: (try? JSONReader.decode(response.body)) ?? .null,
+            headers: Dictionary(response.headers.map { ($0.name, $0.value) }) { first, _ in first })
+    }
+}
+
+func request(_ values: [String: String], body: [UInt8] = []) throws(Refusal) -> Request {
+    var rest = body[...]
+    return try Request(
+        parameter: { values[$0] },
+        read: { buffer in
+            // Small steps, as a network gives them.
+            let part = rest.prefix(min(buffer.count, 7))
+            buffer.copyBytes(from: part)
+            rest = rest.dropFirst(part.count)
+            return part.count
+        })
+}
