@@ -1,3 +1,4 @@
+import ArgumentParser
 import ChatAdapters
 import ChatCore
 import ChatProcess
@@ -14,20 +15,30 @@ struct Relay {
         let log = Logger(label: "ws-relay")
         let arrival = EventCounter()
         let answers = BoundedInbox<Found>(limit: Self.waitingAnswers, onArrival: { arrival.wake() })
-        let relayID = UInt64.random(in: 1...UInt64.max)
+        let inherited = channel.handover.map(HandoffChannel.init).flatMap { line in
+            Successor.relayID(line, log: log).map { (line: line, id: $0.id, channels: $0.channels) }
+        }
+        let relayID = inherited?.id ?? UInt64.random(in: 1...UInt64.max)
         let feed = try RedisFeed(url: settings.redisURL, log: log)
         let database = settings.database
+        let commands = CommandPublisher(settings.rabbitMQ, name: "ws-relay", answers: answers, log: log)
+        let ephemerals = Ephemerals(redisURL: settings.redisURL, relayID: relayID, log: log)
         let hub = Hub(
             settings: settings.relay, relayID: relayID, tokens: try JWTTokens(settings.tokens), feed: feed,
-            commands: CommandPublisher(settings.rabbitMQ, name: "ws-relay", answers: answers, log: log),
+            commands: commands,
             lookups: CatchUp(redisURL: settings.redisURL, answers: answers, log: log) {
                 PostgresRoomHistory(
                     PostgresConnection(
                         url: database.url, applicationName: "ws-relay", statementTimeout: database.statementTimeout))
             },
-            ephemerals: Ephemerals(redisURL: settings.redisURL, relayID: relayID, log: log), log: log)
+            ephemerals: ephemerals, log: log)
         loop = RelayLoop(
-            hub: hub, feed: feed, answers: answers, arrival: arrival, channel: channel, log: log)
+            hub: hub, feed: feed, answers: answers, arrival: arrival, commands: commands, ephemerals: ephemerals,
+            channel: channel, log: log)
+        guard let inherited else { return }
+        let successor = Successor(channel: inherited.line, feed: feed, log: log)
+        guard successor.takeOver(hub, channels: inherited.channels) else { throw ExitCode.failure }
+        loop.becomeReady()
     }
 
     func run() { loop.run() }

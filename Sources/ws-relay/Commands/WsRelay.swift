@@ -48,7 +48,7 @@ struct Serve: ParsableCommand {
     private static func pool(_ settings: Settings) throws -> PoolSpec {
         PoolSpec(
             name: "sockets", workers: settings.relay.processes,
-            listen: [try ListenAddress(parsing: settings.relay.listen)], handover: false,
+            listen: [try ListenAddress(parsing: settings.relay.listen)], handover: true,
             startLimit: .seconds(86_400))
     }
 }

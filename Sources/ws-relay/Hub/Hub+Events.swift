@@ -50,6 +50,7 @@ extension Hub {
     }
 
     private func received(_ answer: RelayAnswer) {
+        if answer.socket == 0 { markerSeen = true }
         guard let slot = slots[answer.socket] else { return }
         unanswered.removeAnswered(by: answer.frame, of: answer.socket)
         send(ClientFrames.whole(answer.frame, asJSON: connections[slot].flags.contains(.json)), to: slot)
@@ -109,6 +110,7 @@ extension Hub {
             if let room = rooms[id], room.fetch == number { fetchFailed(room) }
         case .frames(let id, _, _, _, .socket(let ticket)): giveUpResume(room: id, ticket: ticket)
         case .room(_, let latent):
+            latentCommands -= 1
             if let slot = slots[latent.socket] { refuse(.unavailable("the store"), sign: latent.sign, to: slot) }
         }
     }

@@ -75,8 +75,12 @@ extension Hub {
     // MARK: The user's channel, the memberships
 
     func confirmed(user: UInt32) {
-        guard users[user].stage == .subscribing else { return }
-        users[user].stage = .loading
+        switch users[user].stage {
+        case .subscribing: users[user].stage = .loading
+        // Taken over from a predecessor before the channel was heard here: rooms joined meanwhile are found.
+        case .ready: break
+        case .loading, .joining: return
+        }
         askMemberships(of: user)
     }
 

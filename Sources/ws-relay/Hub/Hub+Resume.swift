@@ -27,7 +27,7 @@ extension Hub {
         room.resumes.contains { $0.ticket == connections.ticket(slot) }
     }
 
-    private func askMissed(_ room: TrackedRoom, after last: UInt64, ticket: UInt64) {
+    func askMissed(_ room: TrackedRoom, after last: UInt64, ticket: UInt64) {
         let lookup = Lookup.frames(
             room: room.id, after: last, atLeast: room.sequencer.last, limit: Self.resumeLimit, .socket(ticket))
         if !lookups.ask(lookup) { failed(lookup) }

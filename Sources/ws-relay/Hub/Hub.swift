@@ -47,6 +47,10 @@ final class Hub {
     let input = UnsafeMutableRawBufferPointer.allocate(byteCount: readSize, alignment: 64)
     let output = UnsafeMutableRawBufferPointer.allocate(byteCount: writeSize, alignment: 64)
     var counters = Counters()
+    /// Commands that wait for a look-up of their room.
+    var latentCommands = 0
+    /// The line that a handover draws through the feed has been heard.
+    var markerSeen = false
     /// No new socket is taken in: the process ends.
     var isEnding = false
 

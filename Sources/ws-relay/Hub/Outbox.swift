@@ -71,6 +71,18 @@ struct Outbox {
         append(frame, now)
     }
 
+    /// The frames that wait, in order, with the second since when.
+    func forEachWaiting(_ body: (SharedFrame, UInt32) -> Void) {
+        for item in waiting[head...] { body(item.frame, item.since) }
+    }
+
+    /// As another process had it; `taken` bytes of the first are gone.
+    mutating func restore(_ frame: SharedFrame, since: UInt32, taken: Int) {
+        if taken > 0 { self.taken = min(taken, frame.count) }
+        append(frame, since)
+        bytes -= taken
+    }
+
     /// Calls `body` with what waits, piece by piece in order, until it returns false.
     func forEachPiece(_ body: (UnsafeRawBufferPointer) -> Bool) {
         var skip = taken

@@ -19,6 +19,8 @@ struct UnansweredSigns {
 
     func contains(_ sign: String, of socket: UInt64) -> Bool { signs[socket]?.contains(sign) == true }
 
+    func all(of socket: UInt64) -> Set<String> { signs[socket] ?? [] }
+
     mutating func forget(_ socket: UInt64) { signs[socket] = nil }
 
     /// A finished frame, whose Sign has to be read out of it.

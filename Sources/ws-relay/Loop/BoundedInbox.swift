@@ -55,6 +55,12 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
         return isClosed
     }
 
+    var isEmpty: Bool {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return elements.isEmpty
+    }
+
     /// Closed, and everything is taken.
     var isFinished: Bool {
         pthread_mutex_lock(mutex)

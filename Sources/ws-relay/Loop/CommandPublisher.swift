@@ -2,6 +2,7 @@ import ChatAdapters
 import ChatCore
 import Glibc
 import Logging
+import Synchronization
 
 /// Hands commands to RabbitMQ on a thread of its own, since the library blocks.
 ///
@@ -27,6 +28,8 @@ final class CommandPublisher: CommandOutlet {
     private let settings: RabbitMQSettings
     private let answers: BoundedInbox<Found>
     private let inbox: BoundedInbox<Batch>
+    /// AMQP messages that the thread has taken and not finished.
+    private let outstanding: Outstanding
     private var tick: [Int: (bodies: [[UInt8]], senders: [UnsentCommand])] = [:]
 
     init(_ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>, log: Logger) {
@@ -35,8 +38,13 @@ final class CommandPublisher: CommandOutlet {
         let arrival = EventCounter()
         inbox = BoundedInbox(limit: Self.waiting, onArrival: { arrival.wake() })
         let inbox = inbox
+        let outstanding = Outstanding()
+        self.outstanding = outstanding
         _ = startThread("commands") {
-            Sending(settings, name: name, answers: answers, inbox: inbox, arrival: arrival, log: log).run()
+            Sending(
+                settings, name: name, answers: answers, inbox: inbox, outstanding: outstanding, arrival: arrival,
+                log: log
+            ).run()
         }
     }
 
@@ -54,12 +62,22 @@ final class CommandPublisher: CommandOutlet {
         for queue in tick.keys { hand(over: queue) }
     }
 
+    /// Everything that was put has been confirmed or refused.
+    var isIdle: Bool { tick.isEmpty && inbox.isEmpty && outstanding.count.load(ordering: .acquiring) == 0 }
+
+    /// A millisecond, for the thread to get on.
+    func waitABit() { usleep(1000) }
+
     private func hand(over queue: Int) {
         guard let (bodies, senders) = tick.removeValue(forKey: queue) else { return }
         let batch = Batch(
             queue: queue, body: Command.joined(bodies), senders: senders,
             deadline: monotonicMilliseconds() + Self.patience)
         if !inbox.put(batch) { _ = answers.put(.refused(senders, .busy("too many commands wait"))) }
+    }
+
+    private final class Outstanding: Sendable {
+        let count = Atomic(0)
     }
 
     /// The thread's own side.
@@ -71,6 +89,7 @@ final class CommandPublisher: CommandOutlet {
         let name: String
         let answers: BoundedInbox<Found>
         let inbox: BoundedInbox<Batch>
+        let outstanding: Outstanding
         let arrival: EventCounter
         let log: Logger
         var connection: RabbitMQConnection?
@@ -81,12 +100,13 @@ final class CommandPublisher: CommandOutlet {
 
         init(
             _ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>, inbox: BoundedInbox<Batch>,
-            arrival: EventCounter, log: Logger
+            outstanding: Outstanding, arrival: EventCounter, log: Logger
         ) {
             self.settings = settings
             self.name = name
             self.answers = answers
             self.inbox = inbox
+            self.outstanding = outstanding
             self.arrival = arrival
             self.log = log
         }
@@ -94,6 +114,8 @@ final class CommandPublisher: CommandOutlet {
         func run() {
             while true {
                 arrival.clear()
+                // Counted before it is taken, so that it is never counted nowhere.
+                outstanding.count.store(1, ordering: .releasing)
                 unsent += inbox.drain()
                 giveUpLate()
                 do throws(RabbitMQError) {
@@ -103,6 +125,7 @@ final class CommandPublisher: CommandOutlet {
                 } catch {
                     lose("\(error)")
                 }
+                outstanding.count.store(unsent.count + unconfirmed.count, ordering: .releasing)
                 if inbox.isFinished, unsent.isEmpty, unconfirmed.isEmpty { return }
                 wait()
             }

@@ -12,6 +12,7 @@ final class Ephemerals: EphemeralOutlet {
     private enum Item: Sendable {
         case frame(RoomFrame, room: UUID128)
         case presence(Presence)
+        case answer(RelayAnswer, relay: UInt64)
         case renewal([UUID128], at: Int64)
     }
 
@@ -37,6 +38,7 @@ final class Ephemerals: EphemeralOutlet {
     deinit { inbox.close() }
 
     func publish(_ frame: RoomFrame, in room: UUID128) { _ = inbox.put(.frame(frame, room: room)) }
+    func publish(_ answer: RelayAnswer, to relay: UInt64) { _ = inbox.put(.answer(answer, relay: relay)) }
     func note(_ presence: Presence) { _ = inbox.put(.presence(presence)) }
     func renew(_ users: [UUID128], at: Int64) { _ = inbox.put(.renewal(users, at: at)) }
 
@@ -54,6 +56,9 @@ final class Ephemerals: EphemeralOutlet {
             for item in items {
                 switch item {
                 case .frame(let frame, let room): frames.append((frame, room))
+                case .answer(let answer, let relay):
+                    let channel = RedisKey.relayChannel(relay)
+                    try connection.command([[UInt8](word: "PUBLISH"), [UInt8](word: channel), answer.encode()])
                 case .presence(let presence): if try note(presence) { frames += presence.frames }
                 case .renewal(let users, let at): try renew(users, at)
                 }

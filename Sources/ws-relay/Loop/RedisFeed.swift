@@ -1,5 +1,6 @@
 import ChatAdapters
 import ChatCore
+import Glibc
 import Logging
 
 /// The relay's subscriptions in Redis, kept up: it connects again with growing delay, subscribes to everything again,
@@ -41,6 +42,18 @@ final class RedisFeed: Feed {
         if book.unsubscribe(channel) { wishes.append((false, channel)) }
     }
 
+    func isConfirmed(_ channel: String) -> Bool { book.isConfirmed(channel) }
+
+    /// For those who have nothing else to wait for.
+    func wait(milliseconds: Int32) {
+        guard descriptor >= 0 else {
+            usleep(UInt32(milliseconds) * 1000)
+            return
+        }
+        var polls = [pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)]
+        poll(&polls, 1, milliseconds)
+    }
+
     /// Connects when that is due. Call it every tick.
     func keepUp(now: Int64, _ handle: (FeedEvent) -> Void) {
         if descriptor >= 0 { return checkLife(now, handle) }
@@ -64,6 +77,12 @@ final class RedisFeed: Feed {
             hasPinged = true
             subscription.ping()
         }
+    }
+
+    /// This relay's part is over: it neither hears nor connects again.
+    func shutDown() {
+        subscription.close()
+        nextAttempt = .max
     }
 
     private func lose(_ why: String, _ now: Int64, _ handle: (FeedEvent) -> Void) {

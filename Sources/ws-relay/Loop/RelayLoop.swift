@@ -13,7 +13,8 @@ final class RelayLoop {
         static let feed: UInt64 = 1 << 32 | UInt64(noIndex)
         static let answers: UInt64 = 2 << 32 | UInt64(noIndex)
         static let master: UInt64 = 3 << 32 | UInt64(noIndex)
-        static let listener: UInt64 = 4 << 32 | UInt64(noIndex)
+        static let successor: UInt64 = 4 << 32 | UInt64(noIndex)
+        static let listener: UInt64 = 5 << 32 | UInt64(noIndex)
     }
 
     /// Connections taken in one tick, and deliveries after which a tick reads no more of the feed.
@@ -24,8 +25,12 @@ final class RelayLoop {
     private let feed: RedisFeed
     private let answers: BoundedInbox<Found>
     private let arrival: EventCounter
+    private let commands: CommandPublisher
+    private let ephemerals: Ephemerals
     private let channel: WorkerChannel
     private let log: Logger
+    private var successor: HandoffChannel?
+    private var hasHandedOver = false
     private var watchedFeed = 0
     private var feedWatchesWrite = false
     private var second: Int64 = 0
@@ -34,9 +39,11 @@ final class RelayLoop {
     private var endsAt: Int64?
 
     init(
-        hub: Hub, feed: RedisFeed, answers: BoundedInbox<Found>, arrival: EventCounter, channel: WorkerChannel,
-        log: Logger
+        hub: Hub, feed: RedisFeed, answers: BoundedInbox<Found>, arrival: EventCounter, commands: CommandPublisher,
+        ephemerals: Ephemerals, channel: WorkerChannel, log: Logger
     ) {
+        self.commands = commands
+        self.ephemerals = ephemerals
         self.hub = hub
         self.feed = feed
         self.answers = answers
@@ -54,7 +61,7 @@ final class RelayLoop {
 
     private var isOver: Bool {
         guard let endsAt else { return false }
-        return hub.connections.count == 0 || monotonicMilliseconds() > endsAt
+        return hub.connections.count == 0 && commands.isIdle || monotonicMilliseconds() > endsAt
     }
 
     private func tick() {
@@ -74,6 +81,7 @@ final class RelayLoop {
         case Ticket.feed: readFeed()
         case Ticket.answers: takeAnswers()
         case Ticket.master: hearMaster()
+        case Ticket.successor: hearSuccessor()
         default: accept(channel.listeners[Int(event.ticket >> 32) - Int(Ticket.listener >> 32)])
         }
     }
@@ -102,7 +110,7 @@ final class RelayLoop {
     }
 
     /// Redis has answered once: this relay can keep what `welcome` promises.
-    private func becomeReady() {
+    func becomeReady() {
         guard !isReady else { return }
         isReady = true
         watchListeners()
@@ -114,7 +122,18 @@ final class RelayLoop {
 
     private func takeAnswers() {
         arrival.clear()
-        for found in answers.drain() { hub.handle(found) }
+        for found in answers.drain() {
+            if hasHandedOver { passOn(found) } else { hub.handle(found) }
+        }
+    }
+
+    /// Refusals of the last commands find their sockets at the successor, by the relay's own channel.
+    private func passOn(_ found: Found) {
+        guard case .refused(let unsent, let refusal) = found else { return }
+        for command in unsent {
+            let frame = FrameBody(refusal).frame(.response, sign: command.sign)
+            ephemerals.publish(RelayAnswer(socket: command.socket, frame: frame), to: hub.relayID)
+        }
     }
 
     // MARK: New connections
@@ -149,18 +168,57 @@ final class RelayLoop {
         while let message = channel.next() {
             switch message {
             case .quit: return beginEnd()
-            case .handover(let descriptor): close(descriptor)
-            case .handoverCancelled, .poolSize: break
+            case .handover(let descriptor): beginHandover(descriptor)
+            case .handoverCancelled: if !hasHandedOver { endHandover() }
+            case .poolSize: break
             }
         }
+    }
+
+    // MARK: Handing over
+
+    private func beginHandover(_ descriptor: Int32) {
+        guard !hasHandedOver, endsAt == nil else {
+            close(descriptor)
+            return
+        }
+        endHandover()
+        successor = HandoffChannel(descriptor)
+        hub.epoll.add(descriptor, .read, ticket: Ticket.successor)
+    }
+
+    private func endHandover() {
+        if let successor { hub.epoll.remove(successor.descriptor) }
+        successor = nil
+    }
+
+    private func hearSuccessor() {
+        guard let successor else { return }
+        let predecessor = Predecessor(
+            channel: successor, hub: hub, feed: feed, commands: commands, ephemerals: ephemerals,
+            takeAnswers: takeAnswers, log: log)
+        switch predecessor.hear() {
+        case .serving: break
+        case .alone: endHandover()
+        case .handedOver:
+            hasHandedOver = true
+            endHandover()
+            stopAccepting()
+            feed.shutDown()
+        }
+    }
+
+    private func stopAccepting() {
+        channel.listeners.forEach { hub.epoll.remove($0) }
+        mayAccept = true
     }
 
     /// Without a successor: clients are told to come back, and have a moment to take the close frame.
     private func beginEnd() {
         guard endsAt == nil else { return }
-        endsAt = monotonicMilliseconds() + 5000
+        endsAt = monotonicMilliseconds() + (commands.isIdle ? 5000 : 11_000)
         hub.epoll.remove(channel.fileDescriptor)
-        channel.listeners.forEach { hub.epoll.remove($0) }
+        stopAccepting()
         hub.endAll()
     }
 
@@ -176,7 +234,7 @@ final class RelayLoop {
         second = now
         hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
         hub.everySecond()
-        if !mayAccept, isReady, endsAt == nil {
+        if !mayAccept, isReady, endsAt == nil, !hasHandedOver {
             mayAccept = true
             watchListeners()
         }

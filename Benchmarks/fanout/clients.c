@@ -1,0 +1,103 @@
+// Opens N WebSockets and counts the frames that come: the other side of a fan-out measurement.
+//
+//   clients HOST PORT TARGETS    TARGETS: a file with one request target a line, a socket each
+//
+// Prints "open N" when every socket has heard its first frame (welcome), then, once a second while frames come,
+// "frames TOTAL bytes TOTAL". SIGINT ends it.
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+struct client { int fd; int upgraded; uint8_t head[2048]; int have; uint64_t skip; };
+static struct client *clients;
+static uint64_t frames, bytes, opened, lost;
+
+static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
+
+// Counts frames in a stream cut anywhere: payloads are skipped, headers gathered.
+static void frame_bytes(struct client *c, const uint8_t *at, size_t n) {
+    bytes += n;
+    while (n) {
+        if (c->skip) {
+            uint64_t take = c->skip < n ? c->skip : n;
+            c->skip -= take; at += take; n -= take;
+            continue;
+        }
+        c->head[c->have++] = *at++; n--;
+        int need = c->have < 2 ? 2 : c->head[1] == 126 ? 4 : c->head[1] == 127 ? 10 : 2;
+        if (c->have < need) continue;
+        uint64_t length = c->head[1];
+        if (length == 126) length = c->head[2] << 8 | c->head[3];
+        else if (length == 127) { length = 0; for (int i = 2; i < 10; i++) length = length << 8 | c->head[i]; }
+        if (c->upgraded == 1) { c->upgraded = 2; opened++; } else if ((c->head[0] & 15) < 8) frames++;
+        c->skip = length; c->have = 0;
+    }
+}
+
+static void readable(struct client *c) {
+    static uint8_t buffer[262144];
+    ssize_t n = recv(c->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (n <= 0) {
+        if (n == 0 || errno != EAGAIN) { lost++; close(c->fd); c->fd = -1; }
+        return;
+    }
+    uint8_t *at = buffer;
+    if (!c->upgraded) {
+        uint8_t *end = memmem(buffer, n, "\r\n\r\n", 4);
+        if (!end || memcmp(buffer, "HTTP/1.1 101", 12)) { fprintf(stderr, "refused: %.*s\n", (int)n, buffer); exit(1); }
+        c->upgraded = 1;
+        n -= end + 4 - at; at = end + 4;
+    }
+    frame_bytes(c, at, n);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 4) return 2;
+    struct rlimit limit; getrlimit(RLIMIT_NOFILE, &limit); limit.rlim_cur = limit.rlim_max; setrlimit(RLIMIT_NOFILE, &limit);
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(atoi(argv[2])) };
+    inet_pton(AF_INET, argv[1], &address.sin_addr);
+    FILE *file = fopen(argv[3], "r");
+    int ep = epoll_create1(0), count = 0, size = 0;
+    char line[4096];
+    struct epoll_event events[1024];
+    double start = now(), last = start;
+    while (fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = 0;
+        if (count == size) clients = realloc(clients, (size = size ? size * 2 : 1024) * sizeof *clients);
+        struct client *c = &clients[count];
+        memset(c, 0, sizeof *c);
+        c->fd = socket(AF_INET, SOCK_STREAM, 0);
+        if (connect(c->fd, (void *)&address, sizeof address)) { perror("connect"); return 1; }
+        char request[5000];
+        int n = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", line);
+        if (send(c->fd, request, n, 0) != n) return 1;
+        count++;
+    }
+    for (int i = 0; i < count; i++) {
+        struct epoll_event e = { .events = EPOLLIN, .data.u32 = i };
+        epoll_ctl(ep, EPOLL_CTL_ADD, clients[i].fd, &e);
+    }
+    int told = 0; uint64_t before = 0;
+    while (1) {
+        int n = epoll_wait(ep, events, 1024, 1000);
+        for (int i = 0; i < n; i++) readable(&clients[events[i].data.u32]);
+        if (!told && opened == (uint64_t)count) { told = 1; printf("open %d in %.2f s\n", count, now() - start); fflush(stdout); }
+        if (now() - last >= 1) {
+            last = now();
+            if (frames != before) { printf("frames %lu bytes %lu lost %lu\n", frames, bytes, lost); fflush(stdout); }
+            before = frames;
+        }
+    }
+}

@@ -1,0 +1,37 @@
+import ChatCore
+
+extension Outbox {
+    /// Whole frames and how far the first has got: a socket must go on in the middle of it.
+    func write(to state: inout StateWriter) {
+        state.put(UInt32(count))
+        state.put(taken)
+        forEachWaiting { frame, since in
+            state.put(since)
+            frame.withBytes { state.put(bytes: $0) }
+            state.put(frame.isEphemeral)
+            state.put(frame.place != nil)
+            guard let place = frame.place else { return }
+            state.put(place.room.high)
+            state.put(place.room.low)
+            state.put(place.seq)
+        }
+    }
+
+    init(from state: inout StateReader) throws(StateUnreadable) {
+        self.init()
+        let count = try state.take(UInt32.self)
+        let taken = try state.take(Int.self)
+        for index in 0..<count {
+            let since = try state.take(UInt32.self)
+            let bytes = try state.takeBytes()
+            let isEphemeral = try state.take(Bool.self)
+            var place: SharedFrame.Place?
+            if try state.take(Bool.self) {
+                place = .init(
+                    room: UUID128(high: try state.take(), low: try state.take()), seq: try state.take())
+            }
+            let frame = SharedFrame(whole: bytes, isEphemeral: isEphemeral, place: place)
+            restore(frame, since: since, taken: index == 0 ? taken : 0)
+        }
+    }
+}

@@ -1,0 +1,111 @@
+import ChatCore
+import ChatProcess
+import Logging
+
+/// The side that goes. It serves until the successor hears everything that it hears itself; then it stops reading,
+/// lets what is under way come to its end, and draws a line through the feed: a marker on the relay's own channel.
+/// Redis tells all subscribers everything in one order, so what comes before the marker is still ours, and what comes
+/// after it the successor has kept. The state as of the marker is handed over with the sockets.
+struct Predecessor {
+    /// Milliseconds for the commands to reach the broker, for the marker to come back, for the successor to adopt.
+    private static let drainLimit: Int64 = 1000
+    private static let markerLimit: Int64 = 1000
+    private static let adoptLimit: Int32 = 10_000
+
+    let channel: HandoffChannel
+    let hub: Hub
+    let feed: RedisFeed
+    let commands: CommandPublisher
+    let ephemerals: Ephemerals
+    /// Takes what the other threads have answered.
+    let takeAnswers: () -> Void
+    let log: Logger
+
+    enum Outcome {
+        /// It goes on as before: the handover has not come that far, or has failed.
+        case serving
+        case handedOver
+        /// The successor is gone: nobody is to be waited for.
+        case alone
+    }
+
+    /// A packet of the successor is there.
+    func hear() -> Outcome {
+        do throws(HandoffChannel.Failure) {
+            let packet = try channel.receive(milliseconds: 0)
+            switch packet.tag {
+            case .hello:
+                guard packet.bytes == [HandoffChannel.version] else {
+                    log.warning("the successor speaks another version: sockets will be closed")
+                    try channel.send(.init(tag: .refused))
+                    return .serving
+                }
+                try channel.send(.prologue, hub.prologue())
+                return .serving
+            case .subscribed: return try handOverOrGoOn()
+            default: return .serving
+            }
+        } catch .tookTooLong {
+            return .serving
+        } catch {
+            log.warning("the successor is gone: this relay goes on", metadata: ["error": "\(error)"])
+            return .alone
+        }
+    }
+
+    private func handOverOrGoOn() throws(HandoffChannel.Failure) -> Outcome {
+        do throws(HandoffChannel.Failure) {
+            return try handOver()
+        } catch {
+            // What came behind the marker was left to the successor.
+            hub.handle(.restored)
+            throw error
+        }
+    }
+
+    private func handOver() throws(HandoffChannel.Failure) -> Outcome {
+        let begun = monotonicMilliseconds()
+        finishWhatIsUnderWay(until: begun + Self.drainLimit)
+        hearUpToTheMarker()
+        hub.endTick()
+        let (bytes, descriptors) = hub.export()
+        try channel.send(.state, bytes, descriptors: descriptors)
+        let packet = try channel.receive(milliseconds: Self.adoptLimit)
+        guard packet.tag == .adopted else { throw .closed }
+        hub.letGo()
+        log.notice(
+            "all sockets are handed over",
+            metadata: [
+                "sockets": "\(descriptors.count)", "bytes": "\(bytes.count)",
+                "ms": "\(monotonicMilliseconds() - begun)",
+            ])
+        return .handedOver
+    }
+
+    /// Commands must be with the broker before the successor sends later ones of the same socket.
+    private func finishWhatIsUnderWay(until deadline: Int64) {
+        repeat {
+            takeAnswers()
+            hub.endTick()
+            if hub.latentCommands == 0, commands.isIdle { return }
+            commands.waitABit()
+        } while monotonicMilliseconds() < deadline
+        log.warning("commands are still on their way to the broker")
+    }
+
+    private func hearUpToTheMarker() {
+        let marker = RelayAnswer(socket: 0, frame: [])
+        ephemerals.publish(marker, to: hub.relayID)
+        hub.markerSeen = false
+        let deadline = monotonicMilliseconds() + Self.markerLimit
+        while !hub.markerSeen, monotonicMilliseconds() < deadline {
+            hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
+            feed.wait(milliseconds: 10)
+            while !hub.markerSeen, feed.read(now: hub.milliseconds, { event in
+                // What came in the same read behind the marker is the successor's.
+                if !hub.markerSeen { hub.handle(event) }
+            }) {}
+        }
+        if !hub.markerSeen { log.warning("the marker did not come back: the successor fetches what is missing") }
+    }
+}

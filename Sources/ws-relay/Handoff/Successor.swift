@@ -1,0 +1,114 @@
+import ChatCore
+import ChatProcess
+import Logging
+
+/// The side that takes over, before it serves: it subscribes to everything that the predecessor hears, keeps what
+/// comes behind the marker, adopts the sockets, and goes on with what it kept.
+struct Successor {
+    private static let prologueLimit: Int32 = 5000
+    private static let subscribeLimit: Int64 = 10_000
+    private static let stateLimit: Int64 = 20_000
+    /// Messages kept between the marker and the state; past it everything is fetched from the logs.
+    private static let kept = 100_000
+
+    let channel: HandoffChannel
+    let feed: RedisFeed
+    let log: Logger
+
+    /// The name that the predecessor's commands carry: ours from now on. Nil: there is nothing to take over.
+    static func relayID(_ channel: HandoffChannel, log: Logger) -> (id: UInt64, channels: [String])? {
+        do {
+            try channel.send(.init(tag: .hello, bytes: [HandoffChannel.version]))
+            var bytes: [UInt8] = []
+            while true {
+                let packet = try channel.receive(milliseconds: prologueLimit)
+                if packet.tag == .end { break }
+                guard packet.tag == .prologue else { throw HandoffChannel.Failure.closed }
+                bytes += packet.bytes
+            }
+            var state = StateReader(bytes)
+            let id: UInt64 = try state.take()
+            var channels: [String] = []
+            for _ in 0..<(try state.take(UInt32.self)) { channels.append(RedisKey.userChannel(try state.takeID())) }
+            for _ in 0..<(try state.take(UInt32.self)) { channels.append(RedisKey.roomChannel(try state.takeID())) }
+            return (id, channels)
+        } catch {
+            log.warning("nothing is taken over: the predecessor does not answer", metadata: ["error": "\(error)"])
+            return nil
+        }
+    }
+
+    /// False: nothing was taken over. This process must end then: it bears the predecessor's name, and the predecessor
+    /// serves on.
+    func takeOver(_ hub: Hub, channels: [String]) -> Bool {
+        for name in channels { feed.subscribe(name) }
+        do {
+            guard subscribeAll() else { throw HandoffChannel.Failure.tookTooLong }
+            try channel.send(.init(tag: .subscribed))
+            let (bytes, descriptors, kept) = try receive()
+            hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
+            try hub.adopt(bytes, descriptors: descriptors)
+            try channel.send(.init(tag: .adopted))
+            if let kept { kept.forEach { hub.handle($0) } } else { hub.handle(.restored) }
+            dropUnused(hub, channels)
+            hub.endTick()
+            log.notice("all sockets are taken over", metadata: ["sockets": "\(descriptors.count)"])
+            return true
+        } catch {
+            log.error("nothing is taken over", metadata: ["error": "\(error)"])
+            return false
+        }
+    }
+
+    private func subscribeAll() -> Bool {
+        let deadline = monotonicMilliseconds() + Self.subscribeLimit
+        var isRestored = false
+        while !isRestored, monotonicMilliseconds() < deadline {
+            let now = monotonicMilliseconds()
+            feed.keepUp(now: now) { if case .restored = $0 { isRestored = true } }
+            feed.endTick(now: now) { _ in }
+            feed.wait(milliseconds: 20)
+            while feed.read(now: now, { if case .restored = $0 { isRestored = true } }) {}
+        }
+        return isRestored
+    }
+
+    /// The state, and what the feed said behind the marker (nil: unknown, because the feed broke or said too much).
+    private func receive() throws -> ([UInt8], [Int32], [FeedEvent]?) {
+        var (bytes, descriptors): ([UInt8], [Int32]) = ([], [])
+        var kept: [FeedEvent] = []
+        var (hasMarker, isWhole) = (false, true)
+        let deadline = monotonicMilliseconds() + Self.stateLimit
+        while monotonicMilliseconds() < deadline {
+            let now = monotonicMilliseconds()
+            while feed.read(now: now, { event in
+                switch event {
+                case .lost: isWhole = false
+                case .message(_, let payload) where !hasMarker: hasMarker = Self.isMarker(payload)
+                default: if hasMarker { kept.append(event) }
+                }
+                if kept.count > Self.kept { (isWhole, kept) = (false, []) }
+            }) {}
+            do throws(HandoffChannel.Failure) {
+                let packet = try channel.receive(milliseconds: 5)
+                if packet.tag == .end { return (bytes, descriptors, hasMarker && isWhole ? kept : nil) }
+                bytes += packet.bytes
+                descriptors += packet.descriptors
+            } catch .tookTooLong {} catch { throw error }
+        }
+        throw HandoffChannel.Failure.tookTooLong
+    }
+
+    private static func isMarker(_ payload: [UInt8]) -> Bool { payload == RelayAnswer(socket: 0, frame: []).encode() }
+
+    /// Rooms and users that went while we subscribed.
+    private func dropUnused(_ hub: Hub, _ channels: [String]) {
+        for name in channels {
+            switch ChannelName(name) {
+            case .room(let id): if hub.rooms[id] == nil { feed.unsubscribe(name) }
+            case .user(let id): if hub.users.index(id) == nil { feed.unsubscribe(name) }
+            case nil: break
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+import ChatCore
+import Glibc
+import Testing
+
+@testable import ws_relay
+
+/// State moves from one hub to another as it does between processes: bytes, and copies of the descriptors.
+@Suite struct HandoffTests {
+    private static func handOver(_ old: TestRelay, _ values: [String: String] = [:]) throws -> TestRelay {
+        let new = try TestRelay(values)
+        new.feed.confirmed = Set(old.feed.subscribed)
+        new.milliseconds = old.milliseconds
+        new.hub.beginTick(milliseconds: new.milliseconds, unixMilliseconds: new.milliseconds)
+        old.hub.endTick()
+        let (bytes, descriptors) = old.hub.export()
+        try new.hub.adopt(bytes, descriptors: descriptors.map { dup($0) })
+        old.hub.letGo()
+        new.run()
+        return new
+    }
+
+    private static func pingFrame(_ sign: String) -> [UInt8] {
+        ClientFrame.bytes(2, TestClient.pack([("Type", .string("ping")), ("Sign", .string(sign))]))
+    }
+
+    @Test func socketsGoOnWithUsersRoomsAndSerials() throws {
+        let old = try TestRelay()
+        let clients = [old.join(user: 5, rooms: [1: 3, 2: 9]), old.join(user: 6, rooms: [1: 3]), old.greet(user: 5)]
+        old.publish(.numbered(4))
+        clients.forEach { _ = $0.take() }
+        let serial = old.hub.connections[0].serial
+        let new = try Self.handOver(old)
+        #expect(old.hub.connections.count == 0 && new.hub.connections.count == 3)
+        new.publish(.numbered(4), .numbered(5, socket: serial, sign: "s"))
+        new.publish(.numbered(10, room: 2), room: 2)
+        #expect(clients[0].take().map { $0["Type"]?.string } == ["response", "new_message"])
+        #expect(clients[1].takeSeqs() == [5])
+        #expect(clients[2].takeSeqs() == [5, 10])
+        #expect(new.join(user: 7, rooms: [:]).takeTypes() == ["welcome"])
+        #expect(new.hub.connections[3].serial == old.hub.serial)
+    }
+
+    /// A frame, a fragmented message and a request's head, each cut at every place.
+    @Test func halfReadBytesGoOnInTheMiddle() throws {
+        let message = Self.pingFrame("whole")
+        let payload = TestClient.pack([("Type", .string("ping")), ("Sign", .string("parts"))])
+        let parts =
+            ClientFrame.bytes(2, Array(payload[..<7]), final: false) + ClientFrame.bytes(9, [1])
+            + ClientFrame.bytes(0, Array(payload[7...]))
+        for (bytes, sign) in [(message, "whole"), (parts, "parts")] {
+            for cut in 1..<bytes.count {
+                let old = try TestRelay()
+                let client = old.join(user: 5)
+                _ = client.take()
+                client.write(Array(bytes[..<cut]))
+                old.run()
+                let new = try Self.handOver(old)
+                client.write(Array(bytes[cut...]))
+                new.run()
+                #expect(client.take().map { $0["Sign"]?.string } == [sign], "cut at \(cut)")
+                #expect(new.hub.slow.isEmpty)
+            }
+        }
+    }
+
+    @Test func aHalfReadHeadGoesOn() throws {
+        let old = try TestRelay()
+        let client = old.connect()
+        client.write(Array("GET /healthz HTTP/1.1\r\nHo".utf8))
+        old.run()
+        let new = try Self.handOver(old)
+        client.write(Array("st: a\r\n\r\n".utf8))
+        new.run()
+        client.read()
+        #expect(client.head.hasPrefix("HTTP/1.1 200"))
+    }
+
+    @Test func whoIsJoiningIsWelcomedByTheSuccessor() throws {
+        let old = try TestRelay()
+        let subscribing = old.greet(user: 5, early: Self.pingFrame("early"))
+        let loading = old.greet(user: 6)
+        old.hub.handle(.subscribed(channel: "user:\(id(6))"))
+        let new = try Self.handOver(old)
+        for case .memberships(let user, let epoch) in new.takeLookups() {
+            new.hub.handle(.memberships(of: user, epoch: epoch, []))
+        }
+        new.run()
+        #expect(loading.takeTypes() == ["welcome"])
+        #expect(subscribing.takeTypes() == ["welcome", "pong"])
+    }
+
+    @Test func halfWrittenBytesGoOnInTheMiddle() throws {
+        let old = try TestRelay()
+        let client = old.join(user: 5)
+        _ = client.take()
+        for seq in UInt64(1)...100 { old.publish(.numbered(seq, padding: 8000)) }
+        #expect(old.hub.slow.count == 1)
+        let new = try Self.handOver(old)
+        #expect(new.hub.slow.count == 1)
+        new.publish(.numbered(101, padding: 8000))
+        var seqs: [Int64] = []
+        for _ in 0..<20 {
+            seqs += client.takeSeqs()
+            new.run()
+        }
+        #expect(seqs == Array(1...101))
+        #expect(new.hub.slow.isEmpty)
+    }
+
+    @Test func aSlowSocketThatMovedIsStillTold() throws {
+        let old = try TestRelay(["WS_OUTBOX_SECONDS": "5"])
+        let client = old.join(user: 5)
+        _ = client.take()
+        for seq in UInt64(1)...60 { old.publish(.numbered(seq, padding: 8000)) }
+        let new = try Self.handOver(old, ["WS_OUTBOX_SECONDS": "5"])
+        new.pass(seconds: 7)
+        for _ in 0..<5 {
+            client.read()
+            new.run()
+        }
+        let got = client.takeSeqs()
+        #expect(got == Array(1...Int64(got.count)))
+        #expect(client.closed?.reason == "slow consumer; resume \(id(1)) \(got.count)")
+    }
+
+    @Test func aResumeUnderWayAndAGapAreAskedForAgain() throws {
+        let old = try TestRelay()
+        let client = old.join(user: 5, rooms: [1: 10, 2: 0])
+        _ = client.take()
+        client.ask(
+            ("Type", .string("resume")),
+            ("Rooms", .array([.map([.init("RoomID", .string(id(1).description)), .init("Seq", .int(8))])])))
+        old.run()
+        old.publish(.numbered(3, room: 2), room: 2)
+        let new = try Self.handOver(old)
+        new.publish(.numbered(11))
+        #expect(client.take().isEmpty)
+        new.answerFrames { room in
+            room == id(1) ? (1...11).map { .numbered($0) } : (1...3).map { .numbered($0, room: 2) }
+        }
+        #expect(client.takeSeqs().sorted() == [1, 2, 3, 9, 10, 11])
+    }
+
+    @Test func damagedStateIsRefused() throws {
+        let old = try TestRelay()
+        let client = old.join(user: 5)
+        let (bytes, descriptors) = old.hub.export()
+        for length in stride(from: 0, to: bytes.count, by: 3) {
+            let new = try TestRelay()
+            #expect(throws: StateUnreadable.self) {
+                try new.hub.adopt(Array(bytes[..<length]), descriptors: descriptors.map { dup($0) })
+            }
+        }
+        _ = client
+    }
+}
+
+@Suite struct HandoffChannelTests {
+    @Test func carriesAnyAmountOfBytesAndDescriptors() throws {
+        var ends: [Int32] = [-1, -1]
+        socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &ends)
+        let (one, other) = (HandoffChannel(ends[0]), HandoffChannel(ends[1]))
+        let bytes = (0..<150_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        let descriptors = (0..<450).map { _ in dup(0) }
+        try one.send(.state, bytes, descriptors: descriptors)
+        var (gotBytes, gotDescriptors): ([UInt8], [Int32]) = ([], [])
+        while true {
+            let packet = try other.receive(milliseconds: 1000)
+            if packet.tag == .end { break }
+            gotBytes += packet.bytes
+            gotDescriptors += packet.descriptors
+        }
+        #expect(gotBytes == bytes && gotDescriptors.count == 450)
+        #expect(throws: HandoffChannel.Failure.self) { try other.receive(milliseconds: 1) }
+        (descriptors + gotDescriptors).forEach { close($0) }
+    }
+}
