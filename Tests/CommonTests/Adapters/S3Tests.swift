@@ -11,7 +11,9 @@ struct S3ObjectStoreTests {
 
     /// A file without a name that holds `bytes`.
     private func file(_ bytes: [UInt8]) -> Int32 {
-        let descriptor = open("/tmp", O_TMPFILE | O_RDWR, 0o600)
+        var path = Array("/tmp/chat-test-XXXXXX".utf8CString)
+        let descriptor = mkstemp(&path)
+        unlink(path)
         _ = write(descriptor, bytes, bytes.count)
         return descriptor
     }
