@@ -61,7 +61,9 @@ public final class S3ObjectStore: ObjectStore {
                 guard let number = element("PartNumber", in: part).flatMap({ Int($0) }),
                     let etag = element("ETag", in: part)
                 else { continue }
-                let plain = etag.replacing("&quot;").filter { $0 != "\"" }
+                let plain = etag.replacing("&quot;", with: "").replacing("&#34;", with: "").filter { $0 != "\"" }
+                // A part that was stored twice is listed twice by some stores; the later one counts.
+                parts.removeAll { $0.number == number }
                 parts.append(
                     StoredPart(number: number, etag: plain, size: element("Size", in: part).flatMap { Int64($0) } ?? 0))
             }
@@ -194,8 +196,4 @@ private func elements(_ name: String, in text: String) -> [String] {
         rest = rest[end.upperBound...]
     }
     return found
-}
-
-extension String {
-    fileprivate func replacing(_ text: String) -> String { self.replacing(text, with: "") }
 }
