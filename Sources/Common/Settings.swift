@@ -11,6 +11,9 @@ public struct Settings: Sendable {
     public var storage: StorageSettings
     /// Folder of unix sockets, control sockets, locks and scoreboards.
     public var runDirectory: String
+    /// Who may connect to unix sockets: nginx runs as another user. The group's name; nil: the program's own.
+    public var socketGroup: String?
+    public var socketMode: Int
     /// As clients reach the service, without a path; for links.
     public var publicURL: String
     /// trace, debug, info, notice, warning, error or critical.
@@ -19,6 +22,8 @@ public struct Settings: Sendable {
     public init(_ source: some SettingsSource) throws(SettingsError) {
         var values = SettingsReader(source)
         runDirectory = values.text("RUN_DIR", default: "/run/chat")
+        socketGroup = values.optional("SOCKET_GROUP")
+        socketMode = values.octal("SOCKET_MODE", default: 0o660)
         publicURL = values.text("PUBLIC_URL", default: "http://127.0.0.1:8000")
         logLevel = values.choice(
             "LOG_LEVEL", ["trace", "debug", "info", "notice", "warning", "error", "critical"], default: "info")
