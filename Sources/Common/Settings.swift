@@ -184,8 +184,8 @@ public struct RelaySettings: Sendable {
         outboxSeconds = values.number("WS_OUTBOX_SECONDS", default: 30, in: 1...3600)
         maxConnections = values.number("WS_MAX_CONNECTIONS", default: 18_000, in: 1...1_000_000)
         maxConnectionsPerUser = values.number("WS_MAX_CONNECTIONS_PER_USER", default: 20, in: 1...10_000)
-        rate = values.number("WS_RATE", default: 200, in: 1...1_000_000)
-        burst = values.number("WS_BURST", default: 1000, in: 1...1_000_000)
+        rate = values.number("WS_RATE", default: 1000, in: 1...1_000_000)
+        burst = values.number("WS_BURST", default: 5000, in: 1...1_000_000)
     }
 }
 
