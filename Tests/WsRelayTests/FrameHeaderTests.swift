@@ -3,10 +3,11 @@ import Testing
 @testable import ws_relay
 
 @Suite struct FrameHeaderTests {
-    @Test(arguments: [
-        (0, [0x82, 0]), (125, [0x82, 125]), (126, [0x82, 126, 0, 126]), (65_535, [0x82, 126, 0xFF, 0xFF]),
-        (65_536, [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
-    ] as [(Int, [UInt8])])
+    @Test(
+        arguments: [
+            (0, [0x82, 0]), (125, [0x82, 125]), (126, [0x82, 126, 0, 126]), (65_535, [0x82, 126, 0xFF, 0xFF]),
+            (65_536, [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] as [(Int, [UInt8])])
     func writesTheShortestForm(payload: Int, header: [UInt8]) {
         let frame = FrameHeader.frame(.binary, Array(repeating: 0x5A, count: payload))
         #expect(Array(frame.prefix(header.count)) == header)

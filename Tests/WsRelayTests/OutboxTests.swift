@@ -28,7 +28,9 @@ import Testing
     func keepsOrderAndEveryByteHoweverLittleIsTaken(atMost: Int) {
         var outbox = Outbox()
         outbox.begin(Self.frame(1, 5), taken: 2, now: 0)
-        for byte in UInt8(2)...9 { #expect(outbox.enqueue(Self.frame(byte, 4), now: 0, limits: Self.limits) == .queued) }
+        for byte in UInt8(2)...9 {
+            #expect(outbox.enqueue(Self.frame(byte, 4), now: 0, limits: Self.limits) == .queued)
+        }
         #expect(outbox.bytes == 3 + 8 * 4)
         let wanted: [UInt8] = [1, 1, 1] + (UInt8(2)...9).flatMap { Array(repeating: $0, count: 4) }
         #expect(Self.drain(&outbox, atMost: atMost) == wanted)

@@ -72,7 +72,9 @@ import Testing
         #expect(Self.refusal(Self.visitor("/healthz", method: "PUT")) == .methodNotAllowed)
     }
 
-    @Test(arguments: ["", "c2hvcnQ=", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZ!==", "aaaaaaaaaaaaaaaaaaaaaaaa"])
+    @Test(arguments: [
+        "", "c2hvcnQ=", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZ!==", "aaaaaaaaaaaaaaaaaaaaaaaa",
+    ])
     func refusesABadKey(key: String) {
         let answer = Self.visitor(without: "Sec-WebSocket-Key", with: ["Sec-WebSocket-Key: \(key)"])
         #expect(Self.refusal(answer)?.status == 400)
@@ -93,7 +95,8 @@ import Testing
         for line in ["Host: b", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"] {
             #expect(Self.refusal(Self.visitor(with: [line]))?.status == 400)
         }
-        #expect(Self.refusal(Self.visitor(with: ["Authorization: Bearer a", "Authorization: Bearer b"]))?.status == 400)
+        #expect(
+            Self.refusal(Self.visitor(with: ["Authorization: Bearer a", "Authorization: Bearer b"]))?.status == 400)
         #expect(Self.refusal(Self.visitor(with: ["Content-Length: 5"]))?.status == 400)
         #expect(Self.refusal(Self.visitor(with: ["Transfer-Encoding: chunked"]))?.status == 400)
         #expect(Self.refusal(Self.visitor(with: (0..<64).map { "X-\($0): y" }))?.status == 400)

@@ -13,6 +13,12 @@ struct Relay {
 
     init(_ settings: Settings, _ channel: WorkerChannel) throws {
         let log = Logger(label: "ws-relay")
+        let files = raiseDescriptorLimit()
+        if files < settings.relay.maxConnections + 100 {
+            log.warning(
+                "WS_MAX_CONNECTIONS is more than this process may open files",
+                metadata: ["connections": "\(settings.relay.maxConnections)", "files": "\(files)"])
+        }
         let arrival = EventCounter()
         let answers = BoundedInbox<Found>(limit: Self.waitingAnswers, onArrival: { arrival.wake() })
         let inherited = channel.handover.map(HandoffChannel.init).flatMap { line in

@@ -1,5 +1,5 @@
-import ChatProcess
 import CLinux
+import ChatProcess
 import Glibc
 
 /// One end of the socket between the worker that goes and the one that takes its place. Packets keep their bounds

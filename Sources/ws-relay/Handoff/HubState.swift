@@ -111,7 +111,9 @@ extension Hub {
         serial = try state.take()
         let behind = try adoptRooms(from: &state)
         let ready = try adoptUsers(from: &state)
-        guard try state.take(UInt32.self) == UInt32(descriptors.count) else { throw StateUnreadable(wanted: 0, left: 0) }
+        guard try state.take(UInt32.self) == UInt32(descriptors.count) else {
+            throw StateUnreadable(wanted: 0, left: 0)
+        }
         var open: [UInt32] = []
         for descriptor in descriptors { open.append(try adopt(descriptor, from: &state)) }
         for _ in 0..<(try state.take(UInt32.self)) {
@@ -167,7 +169,9 @@ extension Hub {
             users.attach(slot, to: user, connections)
             slots[connections[slot].serial] = slot
         }
-        for _ in 0..<(try state.take(UInt32.self)) { unanswered.insert(try state.takeText(), of: connections[slot].serial) }
+        for _ in 0..<(try state.take(UInt32.self)) {
+            unanswered.insert(try state.takeText(), of: connections[slot].serial)
+        }
         if try state.take(Bool.self) {
             slow[slot] = try SlowState(maxMessage: settings.maxFrame, from: &state)
             connections[slot].flags.insert(.slow)

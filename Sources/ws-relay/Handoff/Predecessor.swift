@@ -101,10 +101,14 @@ struct Predecessor {
         while !hub.markerSeen, monotonicMilliseconds() < deadline {
             hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
             feed.wait(milliseconds: 10)
-            while !hub.markerSeen, feed.read(now: hub.milliseconds, { event in
-                // What came in the same read behind the marker is the successor's.
-                if !hub.markerSeen { hub.handle(event) }
-            }) {}
+            while !hub.markerSeen,
+                feed.read(
+                    now: hub.milliseconds,
+                    { event in
+                        // What came in the same read behind the marker is the successor's.
+                        if !hub.markerSeen { hub.handle(event) }
+                    })
+            {}
         }
         if !hub.markerSeen { log.warning("the marker did not come back: the successor fetches what is missing") }
     }

@@ -81,14 +81,17 @@ struct Successor {
         let deadline = monotonicMilliseconds() + Self.stateLimit
         while monotonicMilliseconds() < deadline {
             let now = monotonicMilliseconds()
-            while feed.read(now: now, { event in
-                switch event {
-                case .lost: isWhole = false
-                case .message(_, let payload) where !hasMarker: hasMarker = Self.isMarker(payload)
-                default: if hasMarker { kept.append(event) }
-                }
-                if kept.count > Self.kept { (isWhole, kept) = (false, []) }
-            }) {}
+            while feed.read(
+                now: now,
+                { event in
+                    switch event {
+                    case .lost: isWhole = false
+                    case .message(_, let payload) where !hasMarker: hasMarker = Self.isMarker(payload)
+                    default: if hasMarker { kept.append(event) }
+                    }
+                    if kept.count > Self.kept { (isWhole, kept) = (false, []) }
+                })
+            {}
             do throws(HandoffChannel.Failure) {
                 let packet = try channel.receive(milliseconds: 5)
                 if packet.tag == .end { return (bytes, descriptors, hasMarker && isWhole ? kept : nil) }

@@ -125,7 +125,8 @@ enum ChannelName {
         // Both prefixes have five bytes.
         var channel = channel
         let parsed = channel.withUTF8 { utf8 -> (isRoom: Bool, id: UUID128)? in
-            guard utf8.count == 41, let id = UUID128(utf8: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(utf8)[5...]))
+            guard utf8.count == 41,
+                let id = UUID128(utf8: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(utf8)[5...]))
             else { return nil }
             return (utf8[0] == UInt8(ascii: "r"), id)
         }

@@ -31,7 +31,8 @@ extension Hub {
     private func refuseForRate(_ bytes: [UInt8], isText: Bool, _ slot: UInt32) {
         var sign: String?
         if let value = try? decode(bytes, isText: isText) { _ = try? ChatRequest.parse(value, sign: &sign) }
-        refuse(Refusal(.rateLimited, "more than \(settings.rate) requests a second", retryAfter: 1), sign: sign, to: slot)
+        refuse(
+            Refusal(.rateLimited, "more than \(settings.rate) requests a second", retryAfter: 1), sign: sign, to: slot)
     }
 
     private func carryOut(_ bytes: [UInt8], isText: Bool, _ slot: UInt32) {

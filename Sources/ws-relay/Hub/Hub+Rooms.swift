@@ -186,7 +186,9 @@ extension Hub {
             }
             guard now &- room.retryAt < UInt32.max / 2, !room.sequencer.isFetching else { continue }
             troubled.remove(id)
-            if room.stage == .closing || room.sequencer.due != nil || room.expected > room.sequencer.last { fetch(room) }
+            if room.stage == .closing || room.sequencer.due != nil || room.expected > room.sequencer.last {
+                fetch(room)
+            }
         }
     }
 }

@@ -136,7 +136,11 @@ extension Hub {
     func watchWrite(_ slot: UInt32) {
         let isNeeded = !(slowIfAny(slot)?.outbox.isEmpty ?? true)
         guard isNeeded != connections[slot].flags.contains(.watchesWrite) else { return }
-        if isNeeded { connections[slot].flags.insert(.watchesWrite) } else { connections[slot].flags.remove(.watchesWrite) }
+        if isNeeded {
+            connections[slot].flags.insert(.watchesWrite)
+        } else {
+            connections[slot].flags.remove(.watchesWrite)
+        }
         watch(slot)
     }
 

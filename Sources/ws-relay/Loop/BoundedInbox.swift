@@ -98,17 +98,20 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
 
 /// Starts a named thread; all signals stay with the main thread.
 func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {
-    final class Box { let body: @Sendable () -> Void; init(_ body: @escaping @Sendable () -> Void) { self.body = body } }
+    final class Box {
+        let body: @Sendable () -> Void; init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
     var all = sigset_t()
     var before = sigset_t()
     sigfillset(&all)
     pthread_sigmask(SIG_SETMASK, &all, &before)
     defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
     var thread = pthread_t()
-    let box = Unmanaged.passRetained(Box {
-        _ = chat_prctl_name(name)
-        body()
-    })
+    let box = Unmanaged.passRetained(
+        Box {
+            _ = chat_prctl_name(name)
+            body()
+        })
     let failed = pthread_create(
         &thread, nil,
         { argument in

@@ -86,7 +86,8 @@ final class Answering {
     private func frames(_ lookups: [Lookup]) -> [Found] {
         let asked = lookups.compactMap { lookup -> FramesAsked? in
             guard case .frames(let room, let after, let atLeast, let limit, let purpose) = lookup else { return nil }
-            return FramesAsked(room: room, after: after, atLeast: atLeast, limit: limit, purpose: purpose, lookup: lookup)
+            return FramesAsked(
+                room: room, after: after, atLeast: atLeast, limit: limit, purpose: purpose, lookup: lookup)
         }
         guard !asked.isEmpty else { return [] }
         var isStoreLost = false
@@ -170,7 +171,9 @@ final class RoomLogs: RoomLogReader {
 
     private static func run(_ entries: [RedisValue], _ question: FramesAsked) -> FrameRun {
         let chunks = entries.compactMap { entry -> FrameChunk? in
-            guard let fields = entry.array?.last?.array, fields.count >= 2, let bytes = fields[1].bytes else { return nil }
+            guard let fields = entry.array?.last?.array, fields.count >= 2, let bytes = fields[1].bytes else {
+                return nil
+            }
             return try? FrameChunk.decode(bytes)
         }
         var run = FrameRun(frames: [], through: question.after, newest: question.after)

@@ -1,0 +1,12 @@
+import Glibc
+
+/// Raises the soft limit of open files to the hard one: each client is a file.
+///
+/// - Returns: how many this process may have.
+func raiseDescriptorLimit() -> Int {
+    var limit = rlimit()
+    getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    limit.rlim_cur = limit.rlim_max
+    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    return Int(clamping: limit.rlim_cur)
+}
