@@ -201,7 +201,7 @@ extension Hub {
 
     private func drop(_ user: UInt32) {
         let entry = users[user]
-        if entry.stage == .ready { departed(entry.id, entry.rooms.map(\.id)) }
+        if entry.stage == .ready { departed(entry.id, presenceRooms(of: user)) }
         for room in entry.rooms {
             room.remove(user)
             room.waiters.removeAll { $0 == user }

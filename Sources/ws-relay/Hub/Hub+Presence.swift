@@ -4,14 +4,20 @@ import ChatCore
 /// drown the messages, and the REST API knows it exactly.
 extension Hub {
     /// Frames a second, each to one room.
-    static let presenceRate = 500
+    static let presenceRate = 200
+    /// Members here above which a room is not told: each of its members would cost it a frame to all the others.
+    private static let presenceMembers = 100
     /// Seconds that a user may be away without it being told.
     private static let presenceDelay: UInt32 = 5
 
     func arrived(_ user: UInt32) {
         let id = users[user].id
         guard departures.removeValue(forKey: id) == nil else { return }
-        tell(id, isOnline: true, users[user].rooms.map(\.id))
+        tell(id, isOnline: true, presenceRooms(of: user))
+    }
+
+    func presenceRooms(of user: UInt32) -> [UUID128] {
+        users[user].rooms.filter { $0.members.count <= Self.presenceMembers }.map(\.id)
     }
 
     func departed(_ id: UUID128, _ rooms: [UUID128]) { departures[id] = (rooms, now) }

@@ -19,7 +19,7 @@ final class RelayLoop {
 
     /// Connections taken in one tick, and deliveries after which a tick reads no more of the feed.
     private static let acceptsPerTick = 64
-    private static let deliveriesPerTick = 20_000
+    private static let deliveriesPerTick = 100_000
 
     let hub: Hub
     private let feed: RedisFeed
