@@ -1,6 +1,7 @@
 import ChatAdapters
 import ChatCore
 import Crypto
+import Glibc
 import Synchronization
 import Testing
 
@@ -93,5 +94,45 @@ import Testing
         #expect(try strict.verify(try strict.issue(user: user, lifetime: 60)).user == user)
         let claims = #"{"sub":"\#(user)","exp":1000000060,"aud":["a","chat"],"iss":"us"}"#
         #expect(try strict.verify(forged(#"{"alg":"HS256"}"#, claims)).user == user)
+    }
+
+    @Test func publicKeysComeFromAFile() throws {
+        let elliptic = P256.Signing.PrivateKey()
+        let edwards = Curve25519.Signing.PrivateKey()
+        let point = Array(elliptic.publicKey.rawRepresentation)
+        let keys = """
+            {"keys":[
+            {"kty":"EC","crv":"P-256","alg":"ES256","kid":"e","x":"\(base64URL(Array(point[0..<32])))",
+            "y":"\(base64URL(Array(point[32...])))"},
+            {"kty":"OKP","crv":"Ed25519","alg":"EdDSA","kid":"d","x":"\(base64URL(Array(edwards.publicKey.rawRepresentation)))"}
+            ]}
+            """
+        let path = "/tmp/chat-test-\(UUID128.v7(at: systemClock())).json"
+        let file = try #require(fopen(path, "w"))
+        fputs(keys, file)
+        fclose(file)
+        defer { unlink(path) }
+        let claims = base64URL(Array(#"{"sub":"\#(user)","exp":1000000060}"#.utf8))
+        func token(_ header: String, _ sign: ([UInt8]) throws -> [UInt8]) rethrows -> String {
+            let signed = base64URL(Array(header.utf8)) + "." + claims
+            return signed + "." + base64URL(try sign(Array(signed.utf8)))
+        }
+        let both = try tokens(["JWT_JWKS_FILE": path])
+        let byElliptic = try token(#"{"alg":"ES256","kid":"e"}"#) { Array(try elliptic.signature(for: $0).rawRepresentation) }
+        let byEdwards = try token(#"{"alg":"EdDSA","kid":"d"}"#) { Array(try edwards.signature(for: $0)) }
+        #expect(try both.verify(byElliptic).user == user)
+        #expect(try both.verify(byEdwards).user == user)
+        #expect(throws: Refusal.self) { try tokens().verify(byElliptic) }
+        let mixed = try token(#"{"alg":"EdDSA","kid":"e"}"#) { Array(try edwards.signature(for: $0)) }
+        #expect(throws: Refusal.self) { try both.verify(mixed) }
+        // The public key as an HMAC secret: the oldest trick.
+        let confused = token(#"{"alg":"HS256","kid":"e"}"#) { bytes in
+            Array(HMAC<SHA256>.authenticationCode(for: bytes, using: SymmetricKey(data: point)))
+        }
+        #expect(throws: Refusal.self) { try both.verify(confused) }
+        let alone = try tokens(["JWT_JWKS_FILE": path, "JWT_SECRET": ""])
+        #expect(try alone.verify(byElliptic).user == user)
+        #expect(throws: Refusal.self) { try alone.verify(forged(#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":1000000060}"#)) }
+        #expect(throws: SettingsError.self) { try tokens(["JWT_JWKS_FILE": "/nowhere"]) }
     }
 }
