@@ -11,6 +11,9 @@ public struct Settings: Sendable {
     public var storage: StorageSettings
     /// Folder of unix sockets, control sockets, locks and scoreboards.
     public var runDirectory: String
+    /// Who may connect to unix sockets: nginx runs as another user. The group's name; nil: the program's own.
+    public var socketGroup: String?
+    public var socketMode: Int
     /// As clients reach the service, without a path; for links.
     public var publicURL: String
     /// trace, debug, info, notice, warning, error or critical.
@@ -19,6 +22,8 @@ public struct Settings: Sendable {
     public init(_ source: some SettingsSource) throws(SettingsError) {
         var values = SettingsReader(source)
         runDirectory = values.text("RUN_DIR", default: "/run/chat")
+        socketGroup = values.optional("SOCKET_GROUP")
+        socketMode = values.octal("SOCKET_MODE", default: 0o660)
         publicURL = values.text("PUBLIC_URL", default: "http://127.0.0.1:8000")
         logLevel = values.choice(
             "LOG_LEVEL", ["trace", "debug", "info", "notice", "warning", "error", "critical"], default: "info")
@@ -179,8 +184,8 @@ public struct RelaySettings: Sendable {
         outboxSeconds = values.number("WS_OUTBOX_SECONDS", default: 30, in: 1...3600)
         maxConnections = values.number("WS_MAX_CONNECTIONS", default: 18_000, in: 1...1_000_000)
         maxConnectionsPerUser = values.number("WS_MAX_CONNECTIONS_PER_USER", default: 20, in: 1...10_000)
-        rate = values.number("WS_RATE", default: 200, in: 1...1_000_000)
-        burst = values.number("WS_BURST", default: 1000, in: 1...1_000_000)
+        rate = values.number("WS_RATE", default: 1000, in: 1...1_000_000)
+        burst = values.number("WS_BURST", default: 5000, in: 1...1_000_000)
     }
 }
 

@@ -72,6 +72,16 @@ struct SettingsReader {
         return number
     }
 
+    /// Permission bits as `chmod` takes them.
+    mutating func octal(_ name: String, default fallback: Int) -> Int {
+        guard let text = optional(name) else { return fallback }
+        guard let number = Int(text, radix: 8), (0...0o777).contains(number) else {
+            problems.append("\(name)=\(text) is not a file mode such as 0660")
+            return fallback
+        }
+        return number
+    }
+
     mutating func choice(_ name: String, _ choices: [String], default fallback: String) -> String {
         guard let text = optional(name) else { return fallback }
         guard choices.contains(text) else {

@@ -64,7 +64,10 @@ func poolSpecs(_ settings: Settings) throws -> [PoolSpec] {
     try settings.fcgi.pools.map { pool in
         PoolSpec(
             name: pool.name, workers: pool.workers, maxWorkers: pool.maxWorkers,
-            listen: [try ListenAddress(parsing: pool.listen)], timeLimit: .seconds(pool.timeLimit),
+            listen: [
+                try ListenAddress(
+                    parsing: pool.listen, mode: UInt32(settings.socketMode), group: settings.socketGroup)
+            ], timeLimit: .seconds(pool.timeLimit),
             memoryLimit: pool.memoryLimit == 0 ? nil : pool.memoryLimit << 20)
     }
 }

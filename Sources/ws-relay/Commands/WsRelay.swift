@@ -48,7 +48,10 @@ struct Serve: ParsableCommand {
     private static func pool(_ settings: Settings) throws -> PoolSpec {
         PoolSpec(
             name: "sockets", workers: settings.relay.processes,
-            listen: [try ListenAddress(parsing: settings.relay.listen)], handover: true,
+            listen: [
+                try ListenAddress(
+                    parsing: settings.relay.listen, mode: UInt32(settings.socketMode), group: settings.socketGroup)
+            ], handover: true,
             startLimit: .seconds(86_400))
     }
 }

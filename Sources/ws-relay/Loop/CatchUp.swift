@@ -1,5 +1,6 @@
 import ChatAdapters
 import ChatCore
+import ChatProcess
 import Glibc
 import Logging
 
@@ -38,6 +39,7 @@ final class Answering {
     private let history: any RoomHistory
     private let logs: any RoomLogReader
     private let log: Logger
+    private var outage = Outage()
 
     init(history: any RoomHistory, logs: any RoomLogReader, log: Logger) {
         self.history = history
@@ -46,7 +48,10 @@ final class Answering {
     }
 
     func answer(_ lookups: [Lookup]) -> [Found] {
-        memberships(lookups) + frames(lookups) + rooms(lookups)
+        let found = memberships(lookups) + frames(lookups) + rooms(lookups)
+        let isWell = !found.contains { if case .failed = $0 { true } else { false } }
+        if isWell { outage.ended("PostgreSQL", log) }
+        return found
     }
 
     private func memberships(_ lookups: [Lookup]) -> [Found] {
@@ -59,7 +64,7 @@ final class Answering {
                 grouping: try history.memberships(of: Array(Set(asked.map(\.user)))), by: \.user)
             return asked.map { .memberships(of: $0.user, epoch: $0.epoch, all[$0.user] ?? []) }
         } catch {
-            log.warning("memberships could not be read", metadata: ["error": "\(error)"])
+            outage.began("PostgreSQL", "\(error)", log)
             return asked.map { .failed(.memberships(of: $0.user, epoch: $0.epoch)) }
         }
     }
@@ -70,7 +75,7 @@ final class Answering {
             do throws(StoreError) {
                 return .room(try history.roomOfMessage(message), ofMessage: message, latent)
             } catch {
-                log.warning("a message's room could not be read", metadata: ["error": "\(error)"])
+                outage.began("PostgreSQL", "\(error)", log)
                 return .failed(lookup)
             }
         }
@@ -93,7 +98,7 @@ final class Answering {
                 return question.found(try stored(question, logged))
             } catch {
                 isStoreLost = true
-                log.warning("frames could not be read", metadata: ["error": "\(error)"])
+                outage.began("PostgreSQL", "\(error)", log)
                 return .failed(question.lookup)
             }
         }

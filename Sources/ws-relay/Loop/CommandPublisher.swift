@@ -1,5 +1,6 @@
 import ChatAdapters
 import ChatCore
+import ChatProcess
 import Glibc
 import Logging
 import Synchronization
@@ -97,6 +98,7 @@ final class CommandPublisher: CommandOutlet {
         var unsent: [Batch] = []
         var unconfirmed: [(tag: UInt64, batch: Batch)] = []
         var nextAttempt: Int64 = 0
+        var outage = Outage()
 
         init(
             _ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>, inbox: BoundedInbox<Batch>,
@@ -132,7 +134,7 @@ final class CommandPublisher: CommandOutlet {
         }
 
         private func lose(_ why: String) {
-            log.warning("commands wait: the broker is lost", metadata: ["error": "\(why)"])
+            outage.began("RabbitMQ", why, log)
             connection = nil
             unsent = unconfirmed.map(\.batch) + unsent
             unconfirmed = []
@@ -145,6 +147,7 @@ final class CommandPublisher: CommandOutlet {
             try opened.selectConfirms()
             declared = []
             connection = opened
+            outage.ended("RabbitMQ", log)
         }
 
         private func send() throws(RabbitMQError) {

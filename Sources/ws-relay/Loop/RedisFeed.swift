@@ -1,5 +1,6 @@
 import ChatAdapters
 import ChatCore
+import ChatProcess
 import Glibc
 import Logging
 
@@ -15,6 +16,7 @@ final class RedisFeed: Feed {
 
     private let subscription: RedisSubscription
     private let log: Logger
+    private var outage = Outage()
     private var book = ChannelBook()
     /// What this tick wants, in order: a channel may be left and taken again.
     private var wishes: [(isWanted: Bool, channel: String)] = []
@@ -63,12 +65,17 @@ final class RedisFeed: Feed {
             (heardAt, hasPinged, delay) = (now, false, Self.delays.lowerBound)
             connection += 1
             wishes = book.reconnected().map { (true, $0) }
-            if wishes.isEmpty { handle(.restored) }
+            if wishes.isEmpty { restored(handle) }
         } catch {
-            log.warning("the feed cannot connect", metadata: ["error": "\(error)"])
+            outage.began("Redis", "\(error)", log)
             nextAttempt = now + delay
             delay = min(delay * 2, Self.delays.upperBound)
         }
+    }
+
+    private func restored(_ handle: (FeedEvent) -> Void) {
+        outage.ended("Redis", log)
+        handle(.restored)
     }
 
     private func checkLife(_ now: Int64, _ handle: (FeedEvent) -> Void) {
@@ -86,7 +93,7 @@ final class RedisFeed: Feed {
     }
 
     private func lose(_ why: String, _ now: Int64, _ handle: (FeedEvent) -> Void) {
-        log.warning("the feed is lost", metadata: ["error": "\(why)"])
+        outage.began("Redis", why, log)
         subscription.close()
         nextAttempt = now
         handle(.lost)
@@ -114,7 +121,7 @@ final class RedisFeed: Feed {
         switch book.answered(channel) {
         case .stale: break
         case .confirmed: handle(.subscribed(channel: channel))
-        case .confirmedAll: handle(.restored)
+        case .confirmedAll: restored(handle)
         }
     }
 

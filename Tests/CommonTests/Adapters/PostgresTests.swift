@@ -51,6 +51,13 @@ struct PostgresConnectionTests {
         #expect(try connection.query("SELECT 1::int8").first?.int8(0) == 1)
     }
 
+    @Test func whatMayRunTwiceDoesNotNoticeALostConnection() throws {
+        let connection = TestServers.postgres()
+        let pid = try #require(try connection.query("SELECT pg_backend_pid()").first?.int4(0))
+        _ = try TestServers.postgres().query("SELECT pg_terminate_backend(\(.int4(Int32(pid))), 5000)")
+        #expect(try connection.repeatable(["SELECT 1::int8"])[0].first?.int8(0) == 1)
+    }
+
     @Test func noAnswerInTimeIsAnError() {
         let connection = PostgresConnection(
             url: TestServers.settings!.database.url, applicationName: "test", statementTimeout: 200)

@@ -11,6 +11,10 @@ public struct PostgresError: Error, CustomStringConvertible, Sendable {
 
     public var description: String { state.map { "PostgreSQL \($0): \(message)" } ?? "PostgreSQL: \(message)" }
 
+    /// The server ended the connection, or it broke; not that it was too slow to answer.
+    var isLostConnection: Bool { state == nil ? message != Self.tooSlow : state!.hasPrefix("57P") }
+    fileprivate static let tooSlow = "no answer within its time limit"
+
     /// Nothing is wrong with what was asked: it may work later, perhaps on a new connection. Classes 08 (connection),
     /// 53 (resources), 57 (operator intervention), 40 (rollback), 25006 (now a read-only standby), and a lost link.
     public var isTransient: Bool {
@@ -46,6 +50,16 @@ public final class PostgresConnection {
         PQfinish(connection)
         connection = nil
         prepared.removeAll()
+    }
+
+    /// As ``pipeline(_:)``, for statements that may run twice without harm: when a connection that was open before turns
+    /// out to be lost (the server was restarted meanwhile), they run again on a new one.
+    public func repeatable(_ statements: [SQL]) throws(PostgresError) -> [PGRows] {
+        let wasOpen = connection != nil
+        do throws(PostgresError) { return try pipeline(statements) } catch {
+            guard wasOpen, error.isLostConnection else { throw error }
+            return try pipeline(statements)
+        }
     }
 
     /// Runs one statement.
@@ -101,7 +115,11 @@ public final class PostgresConnection {
         }
         let settings: [(String, String)] = [
             ("dbname", url), ("application_name", applicationName), ("connect_timeout", "3"),
-            ("options", "-c statement_timeout=\(statementTimeout) -c timezone=UTC"), ("client_encoding", "UTF8"),
+            (
+                "options",
+                // A writer that is stopped, not dead, must not hold its rooms for ever.
+                "-c statement_timeout=\(statementTimeout) -c timezone=UTC -c idle_in_transaction_session_timeout=15000"
+            ), ("client_encoding", "UTF8"),
             ("tcp_user_timeout", "10000"), ("keepalives_idle", "10"), ("keepalives_interval", "3"),
         ]
         let keys = settings.map { strdup($0.0) }
@@ -192,7 +210,7 @@ public final class PostgresConnection {
             if unsent == 0, PQisBusy(connection) == 0 { break }
             let left = deadline - monotonicMilliseconds()
             guard left > 0 else {
-                throw PostgresError(state: nil, message: "no answer within its time limit", constraint: nil)
+                throw PostgresError(state: nil, message: PostgresError.tooSlow, constraint: nil)
             }
             let events = Int16(POLLIN) | (unsent == 1 ? Int16(POLLOUT) : 0)
             var waiting = pollfd(fd: PQsocket(connection), events: events, revents: 0)

@@ -81,6 +81,6 @@ public final class PostgresRoomHistory: RoomHistory {
     }
 
     private func read(_ sql: SQL) throws(StoreError) -> PGRows {
-        do { return try connection.query(sql) } catch { throw StoreError(error) }
+        do { return try connection.repeatable([sql])[0] } catch { throw StoreError(error) }
     }
 }

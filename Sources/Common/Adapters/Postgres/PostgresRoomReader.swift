@@ -207,11 +207,11 @@ public final class PostgresRoomReader: RoomReader {
     }
 
     private func read(_ sql: SQL) throws(StoreError) -> PGRows {
-        do { return try connection.query(sql) } catch { throw StoreError(error) }
+        do { return try connection.repeatable([sql])[0] } catch { throw StoreError(error) }
     }
 
     private func pipeline(_ statements: [SQL]) throws(StoreError) -> [PGRows] {
-        do { return try connection.pipeline(statements) } catch { throw StoreError(error) }
+        do { return try connection.repeatable(statements) } catch { throw StoreError(error) }
     }
 }
 
@@ -269,6 +269,6 @@ public final class PostgresAccountStore: AccountStore {
     }
 
     private func write(_ sql: SQL) throws(StoreError) {
-        do { _ = try connection.query(sql) } catch { throw StoreError(error) }
+        do { _ = try connection.repeatable([sql]) } catch { throw StoreError(error) }
     }
 }

@@ -1,0 +1,161 @@
+import CCurl
+import ChatCore
+import Glibc
+
+/// One HTTP request through libcurl, which signs it (AWS Signature Version 4).
+struct HTTPTransfer {
+    var method: String
+    var url: String
+    var headers: [String] = []
+    var body: Body = .none
+    /// Milliseconds for the whole request.
+    var timeout = 30_000
+
+    enum Body {
+        case none
+        case bytes([UInt8])
+        case file(FilePart)
+    }
+
+    struct Answer {
+        var status: Int
+        var etag: String?
+        var contentLength: Int64?
+        var body: [UInt8]
+    }
+
+    struct Failure: Error {
+        let description: String
+    }
+}
+
+/// A reusable libcurl handle: connections stay open between requests. For one thread.
+final class HTTPClient {
+    /// Bytes of an answer that are kept: what S3 says about itself is short.
+    static let maxAnswer = 1 << 20
+    private let handle: UnsafeMutableRawPointer
+    private let credentials: String
+    private let scope: String
+
+    /// - Parameter scope: of the signature, such as `aws:amz:us-east-1:s3`.
+    init(accessKey: String, secretKey: String, scope: String) {
+        handle = curl_easy_init()!
+        credentials = "\(accessKey):\(secretKey)"
+        self.scope = scope
+    }
+
+    deinit { curl_easy_cleanup(handle) }
+
+    func send(_ request: HTTPTransfer) throws(HTTPTransfer.Failure) -> HTTPTransfer.Answer {
+        curl_easy_reset(handle)
+        let exchange = Exchange(request.body)
+        var list: UnsafeMutablePointer<curl_slist>?
+        for header in request.headers { list = curl_slist_append(list, header) }
+        defer { curl_slist_free_all(list) }
+        configure(request, list, exchange)
+        let result = curl_easy_perform(handle)
+        guard result == CURLE_OK else {
+            throw HTTPTransfer.Failure(description: String(cString: curl_easy_strerror(result)))
+        }
+        return HTTPTransfer.Answer(
+            status: chat_curl_status(handle), etag: exchange.etag, contentLength: exchange.contentLength,
+            body: exchange.received)
+    }
+
+    private func configure(
+        _ request: HTTPTransfer, _ list: UnsafeMutablePointer<curl_slist>?, _ exchange: Exchange
+    ) {
+        let context = Unmanaged.passUnretained(exchange).toOpaque()
+        chat_curl_set_string(handle, CURLOPT_URL, request.url)
+        chat_curl_set_string(handle, CURLOPT_AWS_SIGV4, scope)
+        chat_curl_set_string(handle, CURLOPT_USERPWD, credentials)
+        chat_curl_set_string(handle, CURLOPT_CUSTOMREQUEST, request.method)
+        chat_curl_set_list(handle, CURLOPT_HTTPHEADER, list)
+        chat_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
+        chat_curl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, 3000)
+        chat_curl_set_long(handle, CURLOPT_TIMEOUT_MS, request.timeout)
+        // An empty `Expect:` header would be signed and not sent.
+        chat_curl_set_long(handle, CURLOPT_EXPECT_100_TIMEOUT_MS, 1)
+        chat_curl_set_string(handle, CURLOPT_PROTOCOLS_STR, "http,https")
+        chat_curl_set_callback(handle, CURLOPT_WRITEFUNCTION) { bytes, size, count, context in
+            Exchange.of(context).receive(UnsafeRawBufferPointer(start: bytes, count: size * count))
+        }
+        chat_curl_set_pointer(handle, CURLOPT_WRITEDATA, context)
+        chat_curl_set_callback(handle, CURLOPT_HEADERFUNCTION) { bytes, size, count, context in
+            Exchange.of(context).receive(header: UnsafeRawBufferPointer(start: bytes, count: size * count))
+        }
+        chat_curl_set_pointer(handle, CURLOPT_HEADERDATA, context)
+        guard let length = exchange.toSend else {
+            if request.method == "HEAD" { chat_curl_set_long(handle, CURLOPT_NOBODY, 1) }
+            return
+        }
+        chat_curl_set_long(handle, CURLOPT_UPLOAD, 1)
+        chat_curl_set_off(handle, CURLOPT_INFILESIZE_LARGE, curl_off_t(length))
+        chat_curl_set_callback(handle, CURLOPT_READFUNCTION) { bytes, size, count, context in
+            Exchange.of(context).send(into: UnsafeMutableRawBufferPointer(start: bytes, count: size * count))
+        }
+        chat_curl_set_pointer(handle, CURLOPT_READDATA, context)
+    }
+}
+
+/// What goes out and what comes in during one request.
+private final class Exchange {
+    static func of(_ context: UnsafeMutableRawPointer?) -> Exchange {
+        Unmanaged<Exchange>.fromOpaque(context!).takeUnretainedValue()
+    }
+
+    private let body: HTTPTransfer.Body
+    private var sent: Int64 = 0
+    private(set) var received: [UInt8] = []
+    private(set) var etag: String?
+    private(set) var contentLength: Int64?
+
+    init(_ body: HTTPTransfer.Body) { self.body = body }
+
+    var toSend: Int64? {
+        switch body {
+        case .none: nil
+        case .bytes(let bytes): Int64(bytes.count)
+        case .file(let part): part.length
+        }
+    }
+
+    /// A number other than all of it makes libcurl end the request.
+    func receive(_ bytes: UnsafeRawBufferPointer) -> Int {
+        guard received.count + bytes.count <= HTTPClient.maxAnswer else { return 0 }
+        received.append(contentsOf: bytes)
+        return bytes.count
+    }
+
+    func receive(header bytes: UnsafeRawBufferPointer) -> Int {
+        let line = String(decoding: bytes, as: UTF8.self)
+        if let colon = line.firstIndex(of: ":") {
+            let value = line[line.index(after: colon)...].filter { !$0.isWhitespace && $0 != "\"" }
+            switch line[..<colon].lowercased() {
+            case "etag": etag = value
+            case "content-length": contentLength = Int64(value)
+            default: break
+            }
+        }
+        return bytes.count
+    }
+
+    func send(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        switch body {
+        case .none: return 0
+        case .bytes(let bytes):
+            let part = bytes[Int(sent)..<min(bytes.count, Int(sent) + buffer.count)]
+            buffer.copyBytes(from: part)
+            sent += Int64(part.count)
+            return part.count
+        case .file(let part):
+            let wanted = min(Int64(buffer.count), part.length - sent)
+            guard wanted > 0 else { return 0 }
+            let count = pread(part.descriptor, buffer.baseAddress, Int(wanted), off_t(part.offset + sent))
+            // CURL_READFUNC_ABORT: a file that cannot be read any more must not become a short part.
+            guard count > 0 else { return 0x1000_0000 }
+            sent += Int64(count)
+            return count
+        }
+    }
+}

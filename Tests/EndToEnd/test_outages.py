@@ -1,0 +1,107 @@
+"""A server is killed (-9) while people write, one after the other. No socket of theirs closes, whatever was acknowledged is
+in the history and at every member, in order and once; who was told to try again does so with the same Sign.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import time
+import uuid
+
+import msgpack
+import pytest
+from client import User, message_frame
+from test_load import Ledger, Member, odd
+
+SECONDS = float(os.environ.get("OUTAGE_SECONDS", "12"))
+SENDERS = 8
+SERVERS = os.environ.get("OUTAGE_SERVERS", "postgres redis rabbitmq").split()
+
+
+class Patient(Member):
+    """Sends again, with the same Sign, what was refused because something was away."""
+
+    async def send_over_socket(self, room, text):
+        frame = message_frame(RoomID=room, Content=text)
+        for _ in range(60):
+            answer = self.waiting[frame["Sign"]] = asyncio.get_running_loop().create_future()
+            await self.socket.send(msgpack.packb(frame))
+            try:
+                got = await asyncio.wait_for(answer, 15)
+            except TimeoutError:
+                continue
+            if got["Success"]:
+                self.ledger.acknowledged[got["Data"]["ID"]] = room
+                return
+            if got["Error"].split(":")[0] not in ("busy", "unavailable"):
+                self.ledger.trouble.append(f"refused: {got['Error']}")
+                return
+            await asyncio.sleep(0.5)
+        self.ledger.trouble.append(f"never acknowledged: {text}")
+
+    async def send_over_rest(self, room, text):
+        sign = str(uuid.uuid4())
+        for _ in range(60):
+            status, data = await self.post(f"/api/v1/rooms/{room}/messages", {"Content": text, "Sign": sign})
+            if status == 201:
+                self.ledger.acknowledged[data["Data"]["ID"]] = room
+                return
+            if status not in (202, 503):
+                self.ledger.trouble.append(f"POST answered {status} {data}")
+                return
+            await asyncio.sleep(0.5)
+        self.ledger.trouble.append(f"never stored: {text}")
+
+
+async def scenario(base_url, secret, pids, server):
+    ledger = Ledger()
+    members = [Patient(User(base_url, secret), ledger) for _ in range(SENDERS)]
+    for member in members:
+        await member.open()
+    while not all(member.frames for member in members):  # welcome: from here on nothing may be missing
+        await asyncio.sleep(0.01)
+    room = await asyncio.to_thread(members[0].user.group, *[member.user for member in members[1:]], name=server)
+
+    async def kill():
+        chance = random.Random(11)
+        await asyncio.sleep(SECONDS / 4)
+        for _ in range(2):
+            rows = await asyncio.to_thread(pids)
+            for pid in [pid for who, kind, pid in rows if (who, kind) == (server, "master")]:
+                os.kill(pid, signal.SIGKILL)
+                ledger.kills += 1
+            await asyncio.sleep(SECONDS / 4 + chance.random())
+
+    end = time.monotonic() + SECONDS
+    await asyncio.gather(kill(), *[member.write([room], end) for member in members])
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        ends = {max((frame.get("Seq") or 0) for frame in member.frames) for member in members}
+        if len(ends) == 1:
+            break
+        await asyncio.sleep(0.2)
+    closed = [member for member in members if member.reader.done()]
+    for member in members:
+        member.reader.cancel()
+        await member.socket.close()
+    return ledger, members, room, closed
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_killed_server_loses_nothing(base_url, secret, pids, server):
+    ledger, members, room, closed = asyncio.run(scenario(base_url, secret, pids, server))
+    assert ledger.trouble == [] and closed == []
+    assert ledger.kills and ledger.acknowledged
+    history = members[0].user.history(room)
+    ids = [message["ID"] for message in history]
+    signs = [(message["SenderID"], message["Sign"]) for message in history if message["MessageType"] != "system"]
+    assert len(ids) == len(set(ids)) and len(signs) == len(set(signs))
+    assert set(ledger.acknowledged) <= set(ids), "an acknowledged message is not in the history"
+    for member in members:
+        seqs = [frame["Seq"] for frame in member.frames if frame.get("RoomID") == room and frame.get("Seq")]
+        assert seqs == list(range(1, len(seqs) + 1)), f"gaps or doubles: first {seqs[0]}, {odd(seqs)}"
+        arrived = {frame["Data"]["ID"] for frame in member.frames
+                   if frame["Type"] in ("new_message", "response") and (frame.get("Data") or {}).get("ID")}
+        assert set(ledger.acknowledged) <= arrived, "an acknowledged message did not arrive"
+    print(f"\n{server}: {ledger.kills} kills, {len(ledger.acknowledged)} messages acknowledged")
