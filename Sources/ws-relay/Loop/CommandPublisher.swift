@@ -190,12 +190,13 @@ final class CommandPublisher: CommandOutlet {
             unconfirmed.removeAll { isMeant($0.tag) }
         }
 
+        /// A broker that is away, or takes messages and says nothing.
         private func giveUpLate() {
             let now = monotonicMilliseconds()
-            guard let first = unsent.first, first.deadline < now else { return }
-            for batch in unsent where batch.deadline < now {
-                answers.putWaiting(.refused(batch.senders, .unavailable("the message queue")))
-            }
+            let late = (unconfirmed.map(\.batch) + unsent).filter { $0.deadline < now }
+            guard !late.isEmpty else { return }
+            for batch in late { answers.putWaiting(.refused(batch.senders, .unavailable("the message queue"))) }
+            unconfirmed.removeAll { $0.batch.deadline < now }
             unsent.removeAll { $0.deadline < now }
         }
 
