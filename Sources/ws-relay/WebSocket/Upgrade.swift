@@ -13,8 +13,9 @@ struct Upgrade: Equatable, Sendable {
 
     let key: String
     let subprotocol: Subprotocol
-    /// Whether the client offered a subprotocol that it must see confirmed.
-    let confirmsSubprotocol: Bool
+    /// What is confirmed of the subprotocols that the client offered; a browser gives up when nothing is. The offer that
+    /// carries the token is, where it is the only one we know: its own sender reads it.
+    private let confirmed: String?
     /// A secret: never logged, and dropped once it is verified.
     let token: String
 
@@ -48,7 +49,8 @@ struct Upgrade: Equatable, Sendable {
         let offered = head.list("sec-websocket-protocol")
         let known = offered.lazy.compactMap(Subprotocol.init(rawValue:)).first
         (self.key, self.token) = (key, token)
-        (subprotocol, confirmsSubprotocol) = (known ?? .msgpack, known != nil)
+        subprotocol = known ?? .msgpack
+        confirmed = known?.rawValue ?? offered.first { $0.hasPrefix("bearer.") }
     }
 
     /// The header, else the subprotocol, else the query: the one that is least likely to be logged on its way.
@@ -77,7 +79,7 @@ struct Upgrade: Equatable, Sendable {
     /// The 101 that makes the connection a WebSocket.
     var answer: [UInt8] {
         let digest = Insecure.SHA1.hash(data: Array((key + Self.acceptSuffix).utf8))
-        let chosen = confirmsSubprotocol ? "Sec-WebSocket-Protocol: \(subprotocol.rawValue)\r\n" : ""
+        let chosen = confirmed.map { "Sec-WebSocket-Protocol: \($0)\r\n" } ?? ""
         let text = """
             HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Accept: \(Base64.encode(Array(digest)))\r\n\(chosen)\r\n
