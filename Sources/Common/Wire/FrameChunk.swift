@@ -7,7 +7,8 @@ public struct RoomFrame: Sendable, Equatable {
     public var origin: SocketAddress?
     /// The `Sign` of the request, for that response.
     public var sign: String?
-    /// Who asked, where the store tells a frame again: it knows the user and the `sign`, not the socket. Not encoded.
+    /// Who asked, where a socket is not known or not meant: a frame that the store tells again, which knows the user and
+    /// the `sign`; and one outside of the order (typing, presence), which its own user's sockets do not get.
     public var asker: UUID128?
     /// Set where one user alone may see the frame (a file that is still uploading); the others' order passes over it.
     public var onlyUser: UUID128?
@@ -17,13 +18,14 @@ public struct RoomFrame: Sendable, Equatable {
     public var body: FrameBody
 
     public init(
-        seq: UInt64, kind: FrameKind, origin: SocketAddress? = nil, sign: String? = nil, onlyUser: UUID128? = nil,
-        joined: [UUID128] = [], left: [UUID128] = [], body: FrameBody
+        seq: UInt64, kind: FrameKind, origin: SocketAddress? = nil, sign: String? = nil, asker: UUID128? = nil,
+        onlyUser: UUID128? = nil, joined: [UUID128] = [], left: [UUID128] = [], body: FrameBody
     ) {
         self.seq = seq
         self.kind = kind
         self.origin = origin
         self.sign = sign
+        self.asker = asker
         self.onlyUser = onlyUser
         self.joined = joined
         self.left = left
@@ -69,6 +71,7 @@ public struct FrameChunk: Sendable, Equatable {
             bytes.append(integer: frame.origin?.relay ?? 0)
             bytes.append(integer: frame.origin?.socket ?? 0)
             bytes.append(shortText: frame.sign)
+            bytes.append(uuids: frame.asker.map { [$0] } ?? [])
             bytes.append(uuids: frame.onlyUser.map { [$0] } ?? [])
             bytes.append(uuids: frame.joined)
             bytes.append(uuids: frame.left)
@@ -90,6 +93,7 @@ public struct FrameChunk: Sendable, Equatable {
             }
             let origin = SocketAddress(relay: try reader.integer(), socket: try reader.integer())
             let sign = try reader.shortText()
+            let asker = try reader.uuids().first
             let onlyUser = try reader.uuids().first
             let joined = try reader.uuids()
             let left = try reader.uuids()
@@ -97,7 +101,7 @@ public struct FrameChunk: Sendable, Equatable {
             let length = Int(try reader.integer(UInt32.self))
             chunk.frames.append(
                 RoomFrame(
-                    seq: seq, kind: kind, origin: origin.relay == 0 ? nil : origin, sign: sign, onlyUser: onlyUser,
+                    seq: seq, kind: kind, origin: origin.relay == 0 ? nil : origin, sign: sign, asker: asker, onlyUser: onlyUser,
                     joined: joined, left: left,
                     body: FrameBody(fieldCount: fieldCount, bytes: Array(try reader.take(length)))))
         }

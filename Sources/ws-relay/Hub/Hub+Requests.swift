@@ -108,8 +108,7 @@ extension Hub {
             writer.key("UserID")
             writer.uuid(users[user].id)
         }
-        let origin = SocketAddress(relay: relayID, socket: connections[slot].serial)
-        ephemerals.publish(RoomFrame(seq: 0, kind: .typing, origin: origin, body: body), in: id)
+        ephemerals.publish(RoomFrame(seq: 0, kind: .typing, asker: users[user].id, body: body), in: id)
     }
 
     private func authenticate(_ token: String, _ sign: String?, _ slot: UInt32) throws(Refusal) {

@@ -85,8 +85,8 @@ extension Hub {
     private func fanOut(_ frame: RoomFrame, in room: TrackedRoom) {
         let asker = asker(of: frame)
         if asker != noIndex, let sign = frame.sign { unanswered.remove(sign, of: connections[asker].serial) }
-        // Who types knows it.
-        let skipped = frame.kind == .typing && asker != noIndex ? connections[asker].user : noIndex
+        // Who types, comes or goes knows it.
+        let skipped = frame.seq == 0 ? frame.asker.flatMap { users.index($0) } ?? noIndex : noIndex
         var encoded = EncodedFrame(frame, room.id)
         for user in room.members where user != skipped {
             // The room may have more sockets than the tick's memory has room: then it goes out in parts. Never between

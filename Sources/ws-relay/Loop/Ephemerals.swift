@@ -112,7 +112,7 @@ extension Presence {
                 writer.key("LastSeenAt")
                 writer.timestamp(at)
             }
-            return (RoomFrame(seq: 0, kind: .presence, body: body), room)
+            return (RoomFrame(seq: 0, kind: .presence, asker: user, body: body), room)
         }
     }
 }

@@ -105,7 +105,8 @@ import Testing
             room: room,
             frames: [
                 RoomFrame(
-                    seq: 7, kind: .newMessage, origin: SocketAddress(relay: 9, socket: 10), sign: "s", onlyUser: room,
+                    seq: 7, kind: .newMessage, origin: SocketAddress(relay: 9, socket: 10), sign: "s", asker: room,
+                    onlyUser: room,
                     joined: [room], left: [UUID128.zero, room], body: body),
                 RoomFrame(seq: 0, kind: .typing, body: body),
             ])
