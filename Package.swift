@@ -56,7 +56,7 @@ let package = Package(
             ],
             path: "Sources/Common/Adapters", swiftSettings: settings),
 
-        .executableTarget(name: "fcgi-api", dependencies: program + ["CFCGI", "CLinux"], swiftSettings: settings),
+        .executableTarget(name: "fcgi-api", dependencies: program + ["CFCGI", "CLinux", crypto], swiftSettings: settings),
         .executableTarget(name: "ws-relay", dependencies: program + ["CLinux", crypto], swiftSettings: settings),
         .executableTarget(name: "queue-worker", dependencies: program, swiftSettings: settings),
 

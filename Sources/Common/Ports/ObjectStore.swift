@@ -1,7 +1,8 @@
 /// Where files are kept: any S3-compatible store.
 ///
 /// Guarantee: a call that returned is durable in the store. Every call has a time limit and is tried again where that is
-/// harmless; a thrown error that `isTransient` may be tried again by the caller.
+/// harmless; a thrown error that `isTransient` may be tried again by the caller, one that `isMissing` says that the upload
+/// was aborted or completed.
 public protocol ObjectStore: AnyObject {
     /// Begins an upload in parts.
     /// - Returns: the store's id of the upload.
@@ -10,7 +11,7 @@ public protocol ObjectStore: AnyObject {
     /// - Parameter number: from 1.
     /// - Returns: the part's ETag, which completing needs.
     func storePart(_ number: Int, of key: String, upload: String, from part: FilePart) throws(StoreError) -> String
-    /// Joins the parts. Again after success is an error `NoSuchUpload`: ask ``size(of:)`` then.
+    /// Joins the parts. Again after success is an error that `isMissing`: ask ``size(of:)`` then.
     func completeUpload(of key: String, upload: String, parts: [StoredPart]) throws(StoreError)
     /// Also when there is none any more.
     func abortUpload(of key: String, upload: String) throws(StoreError)

@@ -13,9 +13,12 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
     public let description: String
     /// Trying again may help: the store was away, or another writer came first.
     public let isTransient: Bool
+    /// What was asked about is not there (any more).
+    public let isMissing: Bool
 
-    public init(_ description: String, isTransient: Bool) {
+    public init(_ description: String, isTransient: Bool, isMissing: Bool = false) {
         self.description = description
         self.isTransient = isTransient
+        self.isMissing = isMissing
     }
 }

@@ -78,4 +78,7 @@ public enum RedisKey {
     /// A stream: bounded, expiring; entry ids are `Seq-0` of a chunk's last frame, field `f` is the chunk.
     public static func roomLog(_ room: UUID128) -> String { "room:\(room):log" }
     public static func presence(_ user: UUID128) -> String { "presence:\(user)" }
+    /// A hash: how far a file's upload is.
+    public static func upload(_ message: UUID128) -> String { "upload:\(message)" }
+    public static func uploadLock(_ message: UUID128) -> String { "upload:\(message):lock" }
 }

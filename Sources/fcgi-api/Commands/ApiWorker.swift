@@ -1,6 +1,7 @@
 import ChatAdapters
 import ChatCore
 import ChatProcess
+import Glibc
 import Logging
 
 /// One worker, put together: the channel to its master, its connections, its endpoints, its loop.
@@ -12,6 +13,7 @@ final class ApiWorker {
     private let commands: RabbitMQCommandQueue
     private let redis: RedisConnection
     private let doors: Doors
+    private let uploads: UploadEndpoints?
 
     init(_ channel: WorkerChannel, _ settings: Settings, _ log: Logger) throws {
         self.channel = channel
@@ -35,6 +37,20 @@ final class ApiWorker {
             presences: RedisPresence(redis), commands: commands, answerTimeout: settings.fcgi.answerTimeout,
             maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, log: log)
+        uploads = channel.pool == "uploads" ? ApiWorker.uploads(settings, doors, primary, redis, log) : nil
+    }
+
+    private static func uploads(
+        _ settings: Settings, _ doors: Doors, _ primary: PostgresConnection, _ redis: RedisConnection, _ log: Logger
+    ) -> UploadEndpoints {
+        let objects = S3ObjectStore(settings.storage)
+        let upload = UploadFile(
+            objects: objects, records: PostgresUploadRecords(primary), progress: RedisUploadProgress(redis),
+            rules: UploadRules(maxSize: Int64(settings.storage.maxUpload)),
+            pause: { usleep(useconds_t($0) * 1000) }, log: log)
+        return UploadEndpoints(
+            doors: doors, upload: upload, objects: objects, publicURL: settings.publicURL,
+            folder: TemporaryFile.folder(otherwise: settings.runDirectory))
     }
 
     func run() throws {
@@ -52,6 +68,7 @@ final class ApiWorker {
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
         AccountEndpoints(doors: doors).add(to: &router)
+        uploads?.add(to: &router)
         HealthEndpoints(dependencies: dependencies).add(to: &router)
         MetricsEndpoint(runDirectory: settings.runDirectory).add(to: &router)
         return router

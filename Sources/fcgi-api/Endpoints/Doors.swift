@@ -51,6 +51,20 @@ final class Doors {
         return user
     }
 
+    /// The same from a form's field, for a page without JavaScript.
+    func user(_ call: Call, token: String?) throws(Refusal) -> UUID128 {
+        if let token, call.request.header("authorization") == nil { call.user = try tokens.verify(token).user }
+        return try user(call)
+    }
+
+    /// As the asking user sees it at this moment: never from a replica, which may not have it yet.
+    func newest(_ message: UUID128, _ call: Call) throws(Refusal) -> Message {
+        readers.remember(writeOf: try user(call))
+        let found = try read(call) { reader, user throws(StoreError) in try reader.message(message, for: user) }
+        guard let found else { throw .messageNotFound }
+        return found
+    }
+
     /// A read as the asking user; after their own write it sees that write.
     func read<T>(_ call: Call, _ body: (any RoomReader, UUID128) throws(StoreError) -> T) throws(Refusal) -> T {
         let user = try user(call)

@@ -88,10 +88,18 @@ final class FastCGI {
         } catch {
             response = refused(error)
         }
+        drain()
         let head = response.head()
         FCGX_PutStr(head, Int32(head.utf8.count), connection.pointee.out)
         response.body.withUnsafeBytes { bytes in
             _ = FCGX_PutStr(bytes.bindMemory(to: CChar.self).baseAddress, Int32(bytes.count), connection.pointee.out)
+        }
+    }
+
+    /// nginx takes a worker that answers before it has read everything for a broken one: 502.
+    private func drain() {
+        withUnsafeTemporaryAllocation(byteCount: 65_536, alignment: 1) { buffer in
+            while FCGX_GetStr(buffer.bindMemory(to: CChar.self).baseAddress, 65_536, connection.pointee.in) == 65_536 {}
         }
     }
 

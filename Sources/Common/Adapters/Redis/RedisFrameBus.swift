@@ -79,5 +79,5 @@ public final class RedisFrameBus: FrameBus, RoomLog {
 }
 
 extension [String] {
-    fileprivate var words: [RedisWord] { map { RedisWord(word: $0) } }
+    var words: [RedisWord] { map { RedisWord(word: $0) } }
 }

@@ -18,7 +18,8 @@ public final class S3ObjectStore: ObjectStore {
     }
 
     public func beginUpload(of key: String, contentType: String) throws(StoreError) -> String {
-        let answer = try send("POST", key, query: "uploads=", headers: ["Content-Type: \(contentType)"], body: .bytes([]))
+        let answer = try send(
+            "POST", key, query: "uploads=", headers: ["Content-Type: \(contentType)"], body: .bytes([]))
         guard let upload = element("UploadId", in: answer.body) else {
             throw StoreError("S3: an upload without an id", isTransient: true)
         }
@@ -30,7 +31,9 @@ public final class S3ObjectStore: ObjectStore {
     ) throws(StoreError) -> String {
         let query = "partNumber=\(number)&uploadId=\(encoded(upload))"
         let answer = try send("PUT", key, query: query, headers: [Self.unsigned], body: .file(part), timeout: 120_000)
-        guard let etag = answer.etag, !etag.isEmpty else { throw StoreError("S3: a part without an ETag", isTransient: true) }
+        guard let etag = answer.etag, !etag.isEmpty else {
+            throw StoreError("S3: a part without an ETag", isTransient: true)
+        }
         return etag
     }
 
@@ -40,9 +43,12 @@ public final class S3ObjectStore: ObjectStore {
             xml += "<Part><PartNumber>\(part.number)</PartNumber><ETag>\"\(part.etag)\"</ETag></Part>"
         }
         xml += "</CompleteMultipartUpload>"
-        let answer = try send("POST", key, query: "uploadId=\(encoded(upload))", body: .bytes(Array(xml.utf8)), timeout: 120_000)
+        let answer = try send(
+            "POST", key, query: "uploadId=\(encoded(upload))", body: .bytes(Array(xml.utf8)), timeout: 120_000)
         // S3 may begin its answer with 200 before it knows.
-        if let code = element("Code", in: answer.body) { throw StoreError("S3: \(code)", isTransient: code == "InternalError") }
+        if let code = element("Code", in: answer.body) {
+            throw StoreError("S3: \(code)", isTransient: code == "InternalError", isMissing: code == "NoSuchUpload")
+        }
     }
 
     public func abortUpload(of key: String, upload: String) throws(StoreError) {
@@ -87,7 +93,8 @@ public final class S3ObjectStore: ObjectStore {
         return presigned(
             key, seconds: seconds,
             query: [
-                ("response-cache-control", "private, max-age=\(seconds)"), ("response-content-disposition", disposition),
+                ("response-cache-control", "private, max-age=\(seconds)"),
+                ("response-content-disposition", disposition),
                 ("response-content-type", contentType),
             ])
     }
@@ -128,7 +135,9 @@ public final class S3ObjectStore: ObjectStore {
 
     private func error(_ answer: HTTPTransfer.Answer) -> StoreError {
         let code = element("Code", in: answer.body) ?? "HTTP \(answer.status)"
-        return StoreError("S3: \(code)", isTransient: answer.status >= 500 || answer.status == 429 || answer.status == 408)
+        return StoreError(
+            "S3: \(code)", isTransient: answer.status >= 500 || answer.status == 429 || answer.status == 408,
+            isMissing: code == "NoSuchUpload" || code == "NoSuchKey")
     }
 
     // MARK: Links
@@ -140,10 +149,11 @@ public final class S3ObjectStore: ObjectStore {
         let digits = String(decoding: stampBytes, as: UTF8.self).filter { $0 != "-" && $0 != ":" }
         let stamp = digits.prefix(15) + "Z"
         let scope = "\(stamp.prefix(8))/\(settings.region)/s3/aws4_request"
-        let all = [
-            ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"), ("X-Amz-Credential", "\(settings.accessKey)/\(scope)"),
-            ("X-Amz-Date", String(stamp)), ("X-Amz-Expires", "\(seconds)"), ("X-Amz-SignedHeaders", "host"),
-        ] + query
+        let all =
+            [
+                ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"), ("X-Amz-Credential", "\(settings.accessKey)/\(scope)"),
+                ("X-Amz-Date", String(stamp)), ("X-Amz-Expires", "\(seconds)"), ("X-Amz-SignedHeaders", "host"),
+            ] + query
         let canonicalQuery = all.map { "\(encoded($0.0))=\(encoded($0.1))" }.sorted().joined(separator: "&")
         let rest = settings.endpoint.drop { $0 != "/" }.dropFirst(2)
         let host = rest.prefix { $0 != "/" }
@@ -191,7 +201,8 @@ private func element(_ name: String, in text: String) -> String? { elements(name
 private func elements(_ name: String, in text: String) -> [String] {
     var found: [String] = []
     var rest = text[...]
-    while let start = rest.firstRange(of: "<\(name)>"), let end = rest[start.upperBound...].firstRange(of: "</\(name)>") {
+    while let start = rest.firstRange(of: "<\(name)>"), let end = rest[start.upperBound...].firstRange(of: "</\(name)>")
+    {
         found.append(String(rest[start.upperBound..<end.lowerBound]))
         rest = rest[end.upperBound...]
     }

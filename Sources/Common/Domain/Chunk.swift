@@ -1,0 +1,53 @@
+/// One piece of a file, as it came with a request.
+public struct Chunk: Sendable {
+    /// From 1.
+    public var index: Int
+    public var total: Int
+    public var bytes: FilePart
+    /// Lower-case hexadecimal, which most stores give as a part's ETag; nil: not known.
+    public var md5: String?
+    public var mediaType: MediaType?
+
+    public init(index: Int, total: Int, bytes: FilePart, md5: String? = nil, mediaType: MediaType? = nil) {
+        self.index = index
+        self.total = total
+        self.bytes = bytes
+        self.md5 = md5
+        self.mediaType = mediaType
+    }
+
+    /// S3's own bounds.
+    public static let maxTotal = 10_000
+    public static let minBytes: Int64 = 5 << 20
+}
+
+/// What a file and its chunks may be.
+public struct UploadRules: Sendable {
+    /// Bytes of one file.
+    public var maxSize: Int64
+
+    public init(maxSize: Int64) { self.maxSize = maxSize }
+
+    /// What can be said of a chunk without knowing the others.
+    public func check(_ chunk: Chunk) throws(Refusal) {
+        guard (1...Chunk.maxTotal).contains(chunk.total) else {
+            throw .invalid("TotalChunk", "is not a whole number from 1 to \(Chunk.maxTotal)")
+        }
+        guard (1...chunk.total).contains(chunk.index) else {
+            throw .invalid("ChunkIndex", "is not a whole number from 1 to TotalChunk (\(chunk.total))")
+        }
+        guard chunk.bytes.length > 0 else { throw .invalid("File", "is empty") }
+        try check(size: chunk.bytes.length)
+        guard chunk.index == chunk.total || chunk.bytes.length >= Chunk.minBytes else {
+            throw .invalid(
+                "File", "is a chunk of \(chunk.bytes.length) bytes; all but the last have at least \(Chunk.minBytes)")
+        }
+        try check(size: Int64(chunk.total - 1) * Chunk.minBytes + 1)
+    }
+
+    public func check(size: Int64) throws(Refusal) {
+        guard size <= maxSize else {
+            throw Refusal(.tooLarge, "the file is larger than \(maxSize) bytes", field: "File")
+        }
+    }
+}

@@ -1,0 +1,73 @@
+/// The media type of a file (`type/subtype`, lower case), as its sender says it or its name suggests. Never trusted:
+/// it decides how a client shows the file, not whether a browser may run it here (see ``isShownInline``).
+public struct MediaType: Sendable, Equatable, CustomStringConvertible {
+    public let description: String
+
+    public static let unknown = MediaType("application/octet-stream")!
+
+    /// Parameters are left out; nil for what is no media type.
+    public init?(_ text: String) {
+        let plain = text.prefix { $0 != ";" }.filter { $0 != " " && $0 != "\t" }.lowercased()
+        let sides = plain.split(separator: "/", omittingEmptySubsequences: false)
+        // RFC 6838, 4.2: restricted names, each at most 127 characters.
+        guard sides.count == 2,
+            sides.allSatisfy({ (1...127).contains($0.utf8.count) && $0.utf8.allSatisfy(MediaType.isNameByte) })
+        else { return nil }
+        description = plain
+    }
+
+    /// By the extension of a file's name; what is not listed is ``unknown``.
+    public init(fileName: String) {
+        let parts = fileName.split(separator: ".", omittingEmptySubsequences: false)
+        let known = parts.count > 1 ? MediaType.byExtension[parts.last!.lowercased()] : nil
+        self = known.flatMap { MediaType($0) } ?? .unknown
+    }
+
+    public var contentType: ContentType {
+        switch description.prefix(while: { $0 != "/" }) {
+        case "image": .image
+        case "video": .video
+        case "audio": .audio
+        default: .file
+        }
+    }
+
+    /// What browsers show without running anything of it.
+    public var isShownInline: Bool {
+        guard !isActive else { return false }
+        switch description {
+        case "image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf": return true
+        default: return contentType == .video || contentType == .audio
+        }
+    }
+
+    /// What a browser could run if it were ever shown from an origin of ours.
+    public var isActive: Bool {
+        let words = ["html", "xml", "svg", "script"]
+        return words.contains { description.firstRange(of: $0) != nil }
+            || description.hasPrefix("text/") && description != "text/plain"
+    }
+
+    private static func isNameByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+        default: "!#$&-^_.+".utf8.contains(byte)
+        }
+    }
+
+    private static let byExtension = [
+        "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp",
+        "heic": "image/heic", "avif": "image/avif", "svg": "image/svg+xml",
+        "mp4": "video/mp4", "m4v": "video/mp4", "webm": "video/webm", "mov": "video/quicktime",
+        "mkv": "video/x-matroska",
+        "mp3": "audio/mpeg", "m4a": "audio/mp4", "aac": "audio/aac", "ogg": "audio/ogg", "opus": "audio/ogg",
+        "wav": "audio/wav", "flac": "audio/flac",
+        "pdf": "application/pdf", "zip": "application/zip", "gz": "application/gzip", "json": "application/json",
+        "txt": "text/plain", "csv": "text/csv", "html": "text/html", "xml": "application/xml",
+        "doc": "application/msword", "xls": "application/vnd.ms-excel", "ppt": "application/vnd.ms-powerpoint",
+        "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        "odt": "application/vnd.oasis.opendocument.text", "ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ]
+}

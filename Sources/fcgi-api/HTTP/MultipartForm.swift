@@ -1,0 +1,258 @@
+import ChatCore
+import Glibc
+
+/// Reads multipart/form-data (RFC 7578) in pieces cut anywhere. A value without I/O: each piece goes in, what it means
+/// comes out, and nothing of a part's content is kept. Strict: text before the first boundary or behind the last one,
+/// and whatever else a form never has, is refused.
+struct MultipartForm {
+    enum Event {
+        case begin(PartHead)
+        /// Of the part that began last. A slice of what came in, or a few bytes held back from before.
+        case data(ArraySlice<UInt8>)
+        case end
+    }
+
+    static let maxBoundary = 70  // RFC 2046, 5.1.1
+    static let maxHead = 8192
+    static let maxParts = 32
+
+    private enum Place {
+        /// Within `--boundary` at the very beginning.
+        case first
+        case content
+        /// Behind a boundary: `\r\n` begins a part, `--` ends the form.
+        case behindBoundary
+        case head
+        /// Behind the last boundary: `\r\n` at most.
+        case end
+    }
+
+    /// `\r\n--boundary`. Only its first byte is a CR, so a search that fails begins anew at the byte that failed it.
+    private let delimiter: [UInt8]
+    private var place = Place.first
+    /// Bytes of `delimiter` that the last bytes were.
+    private var matched = 2
+    /// The bytes behind a boundary, a part's head, or those behind the end.
+    private var held: [UInt8] = []
+    private var parts = 0
+    private var isClosed = false
+
+    /// - Parameter contentType: the request's, with its boundary.
+    init(contentType: String) throws(Refusal) {
+        let parameters = try HeaderValue(contentType)
+        guard parameters.value == "multipart/form-data" else {
+            throw Refusal(.unsupportedMediaType, "the body must be multipart/form-data")
+        }
+        guard let boundary = parameters["boundary"], (1...Self.maxBoundary).contains(boundary.utf8.count),
+            boundary.utf8.allSatisfy({ (0x20...0x7e).contains($0) }), boundary.utf8.last != 0x20
+        else { throw Refusal(.malformed, "the Content-Type has no boundary of 1 to \(Self.maxBoundary) characters") }
+        delimiter = Array("\r\n--\(boundary)".utf8)
+    }
+
+    mutating func feed(_ bytes: ArraySlice<UInt8>, _ handle: (Event) throws(Refusal) -> Void) throws(Refusal) {
+        var rest = bytes
+        while !rest.isEmpty {
+            switch place {
+            case .first: try begin(&rest)
+            case .content: try content(&rest, handle)
+            case .behindBoundary: try behindBoundary(&rest)
+            case .head: try head(&rest, handle)
+            case .end: try end(&rest)
+            }
+        }
+    }
+
+    /// When all bytes are in.
+    func finish() throws(Refusal) {
+        guard isClosed, held.isEmpty || held == [13, 10] else { throw Refusal(.malformed, "the form is cut off") }
+    }
+
+    private mutating func begin(_ rest: inout ArraySlice<UInt8>) throws(Refusal) {
+        while matched < delimiter.count, let byte = rest.first {
+            guard byte == delimiter[matched] else {
+                throw Refusal(.malformed, "the form does not begin with its boundary")
+            }
+            matched += 1
+            rest.removeFirst()
+        }
+        if matched == delimiter.count { place = .behindBoundary }
+    }
+
+    private mutating func content(
+        _ rest: inout ArraySlice<UInt8>, _ handle: (Event) throws(Refusal) -> Void
+    ) throws(Refusal) {
+        if matched == 0 {
+            let end = rest.firstCR
+            if end > rest.startIndex { try handle(.data(rest[..<end])) }
+            rest = rest[end...]
+        }
+        while let byte = rest.first, byte == delimiter[matched] {
+            matched += 1
+            rest.removeFirst()
+            guard matched < delimiter.count else {
+                place = .behindBoundary
+                return try handle(.end)
+            }
+        }
+        // It only looked like one: the bytes were content.
+        if !rest.isEmpty, matched > 0 {
+            let bytes = delimiter[..<matched]
+            matched = 0
+            try handle(.data(bytes))
+        }
+    }
+
+    private mutating func behindBoundary(_ rest: inout ArraySlice<UInt8>) throws(Refusal) {
+        while held.count < 2, let byte = rest.popFirst() { held.append(byte) }
+        guard held.count == 2 else { return }
+        switch held {
+        case [13, 10]:
+            parts += 1
+            guard parts <= Self.maxParts else {
+                throw Refusal(.malformed, "the form has more than \(Self.maxParts) parts")
+            }
+            place = .head
+        case [UInt8(ascii: "-"), UInt8(ascii: "-")]:
+            held = []
+            isClosed = true
+            place = .end
+        default: throw Refusal(.malformed, "a boundary of the form is followed by something else")
+        }
+    }
+
+    /// `held` begins with the line break behind the boundary, so that no header at all ends like any other head.
+    private mutating func head(
+        _ rest: inout ArraySlice<UInt8>, _ handle: (Event) throws(Refusal) -> Void
+    ) throws(Refusal) {
+        while let byte = rest.popFirst() {
+            guard held.count < Self.maxHead else {
+                throw Refusal(.malformed, "the headers of a part have more than \(Self.maxHead) bytes")
+            }
+            held.append(byte)
+            guard byte == 10, held.suffix(4) == [13, 10, 13, 10] else { continue }
+            let head = try PartHead(held.dropFirst(2).dropLast(2))
+            held = []
+            matched = 0
+            place = .content
+            return try handle(.begin(head))
+        }
+    }
+
+    private mutating func end(_ rest: inout ArraySlice<UInt8>) throws(Refusal) {
+        while let byte = rest.popFirst() {
+            held.append(byte)
+            guard held == [13] || held == [13, 10] else { throw Refusal(.malformed, "something follows the form") }
+        }
+    }
+}
+
+extension ArraySlice<UInt8> {
+    /// The place of the first CR, or the end.
+    fileprivate var firstCR: Int {
+        withUnsafeBytes { bytes in
+            guard let start = bytes.baseAddress, let found = memchr(start, 13, bytes.count) else { return endIndex }
+            return startIndex + (UnsafeRawPointer(found) - start)
+        }
+    }
+}
+
+/// The headers of a part that matter.
+struct PartHead: Equatable {
+    var name: String
+    var fileName: String?
+    var contentType: String?
+    /// Base64.
+    var md5: String?
+    var sha256: String?
+
+    /// - Parameter bytes: lines, each with its line break.
+    init(_ bytes: ArraySlice<UInt8>) throws(Refusal) {
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw Refusal(.malformed, "a part's headers are not UTF-8")
+        }
+        var values: [String: String] = [:]
+        for line in text.split(separator: "\r\n") {
+            guard let colon = line.firstIndex(of: ":"), colon > line.startIndex,
+                !line.unicodeScalars.contains(where: { $0.value < 0x20 && $0 != "\t" || $0.value == 0x7f }),
+                line.first != " ", line.first != "\t"
+            else { throw Refusal(.malformed, "a part has a line that is no header") }
+            let name = line[..<colon].lowercased()
+            guard values.updateValue(trimmed(line[line.index(after: colon)...]), forKey: name) == nil else {
+                throw Refusal(.malformed, "a part has a header twice")
+            }
+        }
+        let disposition = try HeaderValue(values["content-disposition"] ?? "")
+        guard disposition.value == "form-data", let name = disposition["name"] else {
+            throw Refusal(.malformed, "a part has no Content-Disposition: form-data with a name")
+        }
+        self.name = name
+        fileName = disposition["filename*"].flatMap(PartHead.extended) ?? disposition["filename"]
+        contentType = values["content-type"]
+        md5 = values["content-md5"]
+        sha256 = values["x-amz-checksum-sha256"]
+        let encoding = values["content-transfer-encoding"]?.lowercased() ?? "binary"
+        guard ["binary", "8bit", "7bit"].contains(encoding) else {
+            throw Refusal(.malformed, "a part is encoded in a way that browsers do not use")
+        }
+    }
+
+    /// RFC 5987: `UTF-8''…`, as some libraries write names with other than ASCII characters.
+    private static func extended(_ text: String) -> String? {
+        let parts = text.split(separator: "'", maxSplits: 2, omittingEmptySubsequences: false)
+        guard parts.count == 3, parts[0].lowercased() == "utf-8" else { return nil }
+        return try? percentDecoded(parts[2])
+    }
+}
+
+/// `value; name=text; name="text"`.
+struct HeaderValue {
+    /// In lower case.
+    let value: String
+    private var parameters: [String: String] = [:]
+
+    init(_ text: String) throws(Refusal) {
+        let wrong = Refusal(.malformed, "a header's parameters cannot be read")
+        var rest = Array(text.unicodeScalars)[...]
+        func take(until stop: (Unicode.Scalar) -> Bool) -> String {
+            let taken = rest.prefix { !stop($0) }
+            rest = rest.dropFirst(taken.count)
+            var text = ""
+            text.unicodeScalars.append(contentsOf: taken)
+            return trimmed(text)
+        }
+        value = take { $0 == ";" }.lowercased()
+        while rest.popFirst() != nil {
+            let name = take { $0 == "=" || $0 == ";" }.lowercased()
+            if name.isEmpty, rest.first != "=" { continue }
+            guard !name.isEmpty, rest.popFirst() == "=" else { throw wrong }
+            while rest.first == " " || rest.first == "\t" { rest.removeFirst() }
+            let text: String
+            if rest.first == "\"" {
+                guard let quoted = HeaderValue.quoted(&rest) else { throw wrong }
+                text = quoted
+                guard take(until: { $0 == ";" }).isEmpty else { throw wrong }
+            } else {
+                text = take { $0 == ";" }
+            }
+            guard parameters.updateValue(text, forKey: name) == nil else { throw wrong }
+        }
+    }
+
+    subscript(name: String) -> String? { parameters[name] }
+
+    /// Browsers write a quote as %22, curl as \"; any other backslash is one, as in old paths.
+    private static func quoted(_ rest: inout ArraySlice<Unicode.Scalar>) -> String? {
+        rest.removeFirst()
+        var text = String.UnicodeScalarView()
+        while let scalar = rest.popFirst() {
+            if scalar == "\"" { return String(text).replacing("%22", with: "\"") }
+            if scalar == "\\", let next = rest.first, next == "\"" || next == "\\" {
+                text.append(next)
+                rest.removeFirst()
+            } else {
+                text.append(scalar)
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,298 @@
+"""Files: in chunks as the client's program sends them, whole from a plain form, and what is refused."""
+
+import base64
+import hashlib
+import os
+import random
+import socket as network
+import subprocess
+import threading
+import time
+import uuid
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from client import message_frame
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def room(ann, bob):
+    return ann.group(bob)
+
+
+def begin(user, room, name="photo.png", kind="image"):
+    """The FILE message, over REST."""
+    sent = user.data("POST", f"/rooms/{room}/messages", {"Content": name, "ContentType": kind}, 201)
+    assert sent["Status"] == "uploading"
+    return sent["ID"]
+
+
+def post(user, message, content, index=1, total=1, expect=200, name="blob", kind="image/png", headers=None, fields=None):
+    """One chunk, the file first and the numbers behind it, as a browser's FormData has them."""
+    fields = {"ChunkIndex": index, "TotalChunk": total} if fields is None else fields
+    parts = [("File", (name, content, kind))] + [(key, (None, str(value))) for key, value in fields.items()]
+    answer = requests.post(f"{user.base_url}/api/v1/files/{message}/upload", files=parts, timeout=60,
+                           headers={"Authorization": f"Bearer {user.token}", **(headers or {})})
+    assert answer.status_code == expect, f"{answer.status_code} {answer.text[:500]}"
+    return answer.json()["Data"] if expect == 200 else answer.json()["Error"]
+
+
+def bytes_of(user, message):
+    """What whoever follows the link gets."""
+    answer = user.rest("GET", f"/files/{message}", expect=302, allow_redirects=False)
+    return requests.get(answer.headers["Location"], timeout=30)
+
+
+def told(socket, message):
+    return lambda frame: frame["Type"] == "new_message" and frame["Data"]["ID"] == message
+
+
+def test_one_chunk_over_the_socket(ann, bob, room):
+    content = os.urandom(1000) + b"\r\n--not a boundary\r\n\r\r\n--" + os.urandom(1000)
+    with ann.socket() as mine, bob.socket() as theirs:
+        answer = mine.ask(message_frame(RoomID=room, Content="photo.png", ContentType="image"))
+        assert answer["Success"] and answer["Data"]["Status"] == "uploading", answer
+        message = answer["Data"]["ID"]
+        data = post(ann, message, content)
+        assert data["MessageID"] == message and data["ChunkIndex"] == 1 and data["TotalChunk"] == 1
+        assert data["Received"] == [1] and data["Completed"] is True
+        assert data["Message"]["Status"] == "sent"
+        assert data["Message"]["File"] == {"Name": "photo.png", "Size": len(content), "ContentType": "image/png"}
+        frame = theirs.wait(told(theirs, message))
+        assert frame["Data"]["File"]["Size"] == len(content)
+        again = post(ann, message, content)
+        assert again["Completed"] is True and again["Message"]["ID"] == message
+        time.sleep(0.3)
+        assert theirs.count(told(theirs, message)) == 1
+    got = bytes_of(bob, message)
+    assert got.content == content and got.headers["Content-Type"] == "image/png"
+    assert got.headers["Content-Disposition"].startswith("inline")
+    ann.rest("GET", f"/files/{message}/upload", expect=200)
+
+
+def test_chunks_in_any_order_in_parallel_and_repeated(ann, bob, room):
+    chunks = {1: os.urandom(5 * MIB), 2: os.urandom(5 * MIB), 3: os.urandom(123_456)}
+    with bob.socket() as theirs:
+        message = begin(ann, room, "film.mp4", "video")
+        bob.rest("GET", f"/messages/{message}", expect=404)
+        order = [1, 2, 3, 1, 3]
+        random.shuffle(order)
+        answers, start = [], threading.Barrier(len(order))
+
+        def send(index):
+            start.wait()
+            answers.append(post(ann, message, chunks[index], index, 3, kind="video/mp4"))
+
+        threads = [threading.Thread(target=send, args=(index,)) for index in order]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(answers) == len(order)
+        assert any(answer["Completed"] for answer in answers)
+        theirs.wait(told(theirs, message))
+        time.sleep(0.5)
+        assert theirs.count(told(theirs, message)) == 1
+    assert bytes_of(bob, message).content == b"".join(chunks[index] for index in (1, 2, 3))
+    file = bob.data("GET", f"/messages/{message}")["File"]
+    assert file == {"Name": "film.mp4", "Size": 10 * MIB + 123_456, "ContentType": "video/mp4"}
+
+
+def test_a_client_resumes_from_what_is_here(ann, bob, room):
+    first, last = os.urandom(5 * MIB), b"the rest"
+    with bob.socket() as theirs:
+        message = begin(ann, room)
+        assert ann.data("GET", f"/files/{message}/upload")["Received"] == []
+        data = post(ann, message, last, 2, 2)
+        assert data["Received"] == [2] and data["Completed"] is False and "Message" not in data
+        state = ann.data("GET", f"/files/{message}/upload")
+        assert (state["TotalChunk"], state["Received"], state["Size"], state["Completed"]) == (2, [2], 8, False)
+        bob.rest("GET", f"/files/{message}/upload", expect=404)
+        ann.rest("GET", f"/files/{message}", expect=404, allow_redirects=False)
+        assert theirs.count(told(theirs, message)) == 0
+        assert post(ann, message, first, 1, 2)["Received"] == [1, 2]
+        theirs.wait(told(theirs, message))
+    state = ann.data("GET", f"/files/{message}/upload")
+    assert (state["Received"], state["Size"], state["Completed"]) == ([1, 2], 5 * MIB + 8, True)
+    assert bytes_of(ann, message).content == first + last
+
+
+def test_a_chunk_may_be_corrected(ann, room):
+    message = begin(ann, room)
+    post(ann, message, b"wrong", 2, 2)
+    post(ann, message, b"right", 2, 2)
+    first = os.urandom(5 * MIB)
+    post(ann, message, first, 1, 2)
+    assert bytes_of(ann, message).content == first + b"right"
+
+
+def test_redis_forgets_everything_in_the_middle(ann, bob, room, settings):
+    chunks = {1: os.urandom(5 * MIB), 2: os.urandom(5 * MIB), 3: b"end"}
+    message = begin(ann, room, "film.mp4", "video")
+    post(ann, message, chunks[1], 1, 3, kind="video/webm")
+    path = settings["REDIS_URL"].removeprefix("unix://").split("?")[0]
+    subprocess.run(["redis-cli", "-s", path, "FLUSHALL"], check=True, stdout=subprocess.DEVNULL)
+    assert ann.data("GET", f"/files/{message}/upload")["Received"] == [1]
+    post(ann, message, chunks[3], 3, 3)
+    subprocess.run(["redis-cli", "-s", path, "FLUSHALL"], check=True, stdout=subprocess.DEVNULL)
+    data = post(ann, message, chunks[2], 2, 3)
+    assert data["Completed"] is True and data["Message"]["File"]["ContentType"] == "video/webm"
+    assert bytes_of(bob, message).content == b"".join(chunks[index] for index in (1, 2, 3))
+
+
+def test_an_unfinished_upload_is_aborted(ann, bob, room):
+    with bob.socket() as theirs:
+        for path in ("", "/upload"):
+            message = begin(ann, room)
+            post(ann, message, b"rest", 2, 2)
+            bob.rest("DELETE", f"/files/{message}{path}", expect=404)
+            ann.rest("DELETE", f"/files/{message}{path}", expect=200)
+            assert ann.data("GET", f"/messages/{message}")["Status"] == "deleted"
+            assert post(ann, message, b"rest", 2, 2, expect=410)["Code"] == "gone"
+            ann.rest("DELETE", f"/files/{message}{path}", expect=200)
+            assert theirs.count(lambda frame: frame.get("Data") and frame["Data"].get("ID") == message) == 0
+    message = begin(ann, room)
+    post(ann, message, b"whole")
+    assert ann.rest("DELETE", f"/files/{message}", expect=409).json()["Error"]["Code"] == "conflict"
+
+
+def test_whose_upload_it_is_and_who_may_read(ann, bob, make_user, room):
+    message = begin(ann, room)
+    for other in (bob, make_user()):
+        assert post(other, message, b"mine", expect=404)["Code"] == "message_not_found"
+        other.rest("GET", f"/files/{message}", expect=404, allow_redirects=False)
+    post(ann, message, b"whole")
+    bob.rest("GET", f"/files/{message}", expect=302, allow_redirects=False)
+    make_user().rest("GET", f"/files/{message}", expect=404, allow_redirects=False)
+    text = ann.data("POST", f"/rooms/{room}/messages", {"Content": "text"}, 201)["ID"]
+    assert post(ann, text, b"x", expect=409)["Code"] == "conflict"
+    assert post(ann, uuid.uuid4(), b"x", expect=404)["Code"] == "message_not_found"
+    stranger = requests.post(f"{ann.base_url}/api/v1/files/{message}/upload", files={"File": b"x" * 3 * MIB}, timeout=30)
+    assert stranger.status_code == 401
+
+
+def test_what_a_chunk_may_be(ann, room, settings):
+    message = begin(ann, room)
+    limit = int(settings.get("S3_MAX_UPLOAD_SIZE", 20 * MIB))
+    for status, code, content, fields in [
+        (422, "invalid", b"x", {"ChunkIndex": 0, "TotalChunk": 1}),
+        (422, "invalid", b"x", {"ChunkIndex": 3, "TotalChunk": 2}),
+        (422, "invalid", b"x", {"ChunkIndex": 1, "TotalChunk": 10_001}),
+        (422, "invalid", b"x", {"ChunkIndex": "one", "TotalChunk": 1}),
+        (422, "invalid", b"x", {"ChunkIndex": 1}),
+        (422, "invalid", b"x", {}),
+        (422, "invalid", b"", {"ChunkIndex": 1, "TotalChunk": 1}),
+        (422, "invalid", b"small", {"ChunkIndex": 1, "TotalChunk": 2}),
+        (413, "too_large", b"x", {"ChunkIndex": 9000, "TotalChunk": 9000}),
+        (413, "too_large", bytes(limit + 1), {"ChunkIndex": 1, "TotalChunk": 1}),
+        (413, "too_large", bytes(30 * MIB), {"ChunkIndex": 1, "TotalChunk": 1}),
+    ]:
+        error = post(ann, message, content, fields=fields, expect=status)
+        assert error["Code"] == code, (fields, error)
+    assert ann.data("GET", f"/files/{message}/upload")["Received"] == []
+    post(ann, message, b"rest", 2, 2)
+    assert post(ann, message, b"rest", 3, 3, expect=409)["Code"] == "conflict"
+    # Together too large, each alone not.
+    assert post(ann, message, bytes(limit - 3), 1, 2, expect=413)["Code"] == "too_large"
+    post(ann, message, bytes(limit - 4), 1, 2)
+    assert ann.data("GET", f"/messages/{message}")["File"]["Size"] == limit
+
+
+def test_checksums_are_checked(ann, room):
+    content = os.urandom(70_000)
+    md5 = base64.b64encode(hashlib.md5(content).digest()).decode()
+    sha = base64.b64encode(hashlib.sha256(content).digest()).decode()
+    message = begin(ann, room)
+    for headers in ({"Content-MD5": md5[::-1]}, {"x-amz-checksum-sha256": md5}):
+        assert post(ann, message, content, headers=headers, expect=422)["Field"] == "File"
+    post(ann, message, content, headers={"Content-MD5": md5, "x-amz-checksum-sha256": sha})
+    assert bytes_of(ann, message).content == content
+
+
+def test_a_body_that_is_cut_off_stores_nothing(ann, room):
+    message = begin(ann, room)
+    whole = (b'--cut\r\nContent-Disposition: form-data; name="File"; filename="a"\r\n\r\nabc\r\n'
+             b'--cut\r\nContent-Disposition: form-data; name="ChunkIndex"\r\n\r\n1\r\n'
+             b'--cut\r\nContent-Disposition: form-data; name="TotalChunk"\r\n\r\n1\r\n--cut--\r\n')
+    url = f"{ann.base_url}/api/v1/files/{message}/upload"
+    headers = {"Authorization": f"Bearer {ann.token}", "Content-Type": "multipart/form-data; boundary=cut"}
+    for end in random.sample(range(len(whole) - 4), 20):
+        answer = requests.post(url, data=whole[:end], headers=headers, timeout=30)
+        assert answer.status_code in (400, 422), (end, answer.text)
+    # Promised and never sent.
+    address = urlsplit(ann.base_url)
+    with network.create_connection((address.hostname, address.port)) as raw:
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        raw.sendall(f"POST {urlsplit(url).path} HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {len(whole)}\r\n\r\n"
+                    .encode() + whole[:-20])
+    time.sleep(0.2)
+    assert ann.data("GET", f"/files/{message}/upload")["Received"] == []
+    duplicate = whole.replace(b"TotalChunk", b"ChunkIndex")
+    assert requests.post(url, data=duplicate, headers=headers, timeout=30).status_code == 400
+    headers["Content-Type"] = "application/json"
+    assert requests.post(url, data="{}", headers=headers, timeout=30).status_code == 415
+    headers["Content-Type"] = "multipart/form-data; boundary=cut"
+    assert requests.post(url, data=whole, headers=headers, timeout=30).status_code == 200
+
+
+def form(user, room, content=b"the content", name="plan.pdf", kind="application/pdf", auth=True, **options):
+    headers = options.pop("headers", {})
+    if auth:
+        headers["Authorization"] = f"Bearer {user.token}"
+    return requests.post(f"{user.base_url}/api/v1/rooms/{room}/files", files={"File": (name, content, kind)},
+                         headers=headers, timeout=60, allow_redirects=False, **options)
+
+
+def test_a_plain_form_sends_a_whole_file(ann, bob, room):
+    content = os.urandom(17 * MIB)
+    with bob.socket() as theirs:
+        answer = form(ann, room, content, name="C:\\fakepath\\Plan äöü.pdf")
+        assert answer.status_code == 201, answer.text
+        message = answer.json()["Data"]
+        assert message["Status"] == "sent" and message["ContentType"] == "file"
+        assert message["File"] == {"Name": "Plan äöü.pdf", "Size": 17 * MIB, "ContentType": "application/pdf"}
+        theirs.wait(lambda frame: frame["Type"] == "new_message" and frame["Data"].get("File"))
+        got = bytes_of(bob, message["ID"])
+        assert got.content == content and "Plan%20%C3%A4" in got.headers["Content-Disposition"]
+    assert form(ann, room, b"").status_code == 422
+    assert form(bob, uuid.uuid4()).status_code == 404
+    data = {"Sign": "form-" + str(uuid.uuid4())}
+    first, second = (form(ann, room, kind="image/png", data=data).json()["Data"] for _ in range(2))
+    assert first["ID"] == second["ID"] and first["ContentType"] == "image"
+
+
+def test_a_browser_is_sent_on(ann, room):
+    html = {"Accept": "text/html,application/xhtml+xml"}
+    for target, where in [
+        ("/rooms/1?x=1", "/rooms/1?x=1"), (ann.base_url + "/a", ann.base_url + "/a"), ("//evil.example", "/"),
+        ("/\\evil.example", "/"), ("https://evil.example/", "/"), (ann.base_url + "@evil.example/", "/"),
+        ("javascript:alert(1)", "/"), ("/\t/evil.example", "/"), ("", "/"),
+    ]:
+        answer = form(ann, room, auth=False, headers=dict(html), data={"token": ann.token, "Redirect": target})
+        assert (answer.status_code, answer.headers.get("Location")) == (303, where), (target, answer.text)
+    answer = form(ann, room, auth=False, headers=dict(html), data={"token": "<junk>"})
+    assert answer.status_code == 401 and answer.headers["Content-Type"].startswith("text/html")
+    assert "<junk>" not in answer.text and "unauthorized" in answer.text
+
+
+def test_what_a_browser_could_run_is_only_saved(ann, room):
+    for name, kind in [("page.html", "text/html"), ("a.svg", "image/svg+xml"), ("a.xml", "application/xml")]:
+        message = form(ann, room, b"<script>alert(1)</script>", name, kind).json()["Data"]
+        got = bytes_of(ann, message["ID"])
+        assert got.headers["Content-Disposition"].startswith("attachment")
+        assert got.headers["Content-Type"] == "application/octet-stream"
+        assert message["File"]["ContentType"] == kind
+
+
+def test_a_forwarded_file_is_the_same_file(ann, bob, make_user, room):
+    eve = make_user()
+    other = bob.group(eve)
+    message = form(ann, room).json()["Data"]["ID"]
+    body = {"Content": "forwarded", "ContentType": "file", "MessageType": "forwarded", "ParentMessageID": message}
+    forwarded = bob.data("POST", f"/rooms/{other}/messages", body, 201)
+    assert forwarded["ForwardedFrom"] == message
+    assert bytes_of(eve, forwarded["ID"]).content == b"the content"
+    eve.rest("GET", f"/files/{message}", expect=404, allow_redirects=False)
