@@ -61,7 +61,7 @@ let package = Package(
         .executableTarget(name: "queue-worker", dependencies: program, swiftSettings: settings),
 
         .target(name: "TestSupport", dependencies: ["ChatCore", "ChatAdapters"], path: "Tests/Support"),
-        .testTarget(name: "CommonTests", dependencies: ["ChatCore", "ChatAdapters", "TestSupport", crypto]),
+        .testTarget(name: "CommonTests", dependencies: ["ChatCore", "ChatAdapters", "TestSupport", crypto, log]),
         .testTarget(name: "ProcessTests", dependencies: ["ChatProcess"]),
         .testTarget(name: "FcgiApiTests", dependencies: ["fcgi-api", "ChatCore", "TestSupport"]),
         .testTarget(name: "WsRelayTests", dependencies: ["ws-relay", "ChatCore", "TestSupport"]),

@@ -56,7 +56,7 @@ public final class S3ObjectStore: ObjectStore {
     }
 
     public func parts(of key: String, upload: String) throws(StoreError) -> [StoredPart] {
-        var parts: [StoredPart] = []
+        var parts: [Int: (part: StoredPart, storedAt: String)] = [:]
         var marker = 0
         // 10,000 parts are S3's own bound; a page has 1,000.
         for _ in 0..<11 {
@@ -67,14 +67,16 @@ public final class S3ObjectStore: ObjectStore {
                 guard let number = element("PartNumber", in: part).flatMap({ Int($0) }),
                     let etag = element("ETag", in: part)
                 else { continue }
-                let plain = etag.replacing("&quot;").filter { $0 != "\"" }
-                parts.append(
-                    StoredPart(number: number, etag: plain, size: element("Size", in: part).flatMap { Int64($0) } ?? 0))
+                let size = element("Size", in: part).flatMap { Int64($0) } ?? 0
+                let storedAt = element("LastModified", in: part) ?? ""
+                marker = max(marker, number)
+                // SeaweedFS lists a part that was replaced beside the one that replaced it.
+                if let known = parts[number], known.storedAt >= storedAt { continue }
+                parts[number] = (StoredPart(number: number, etag: unquoted(etag), size: size), storedAt)
             }
-            guard element("IsTruncated", in: text) == "true", let last = parts.last else { return parts }
-            marker = last.number
+            guard element("IsTruncated", in: text) == "true" else { break }
         }
-        return parts
+        return parts.values.map { $0.part }.sorted { $0.number < $1.number }
     }
 
     public func size(of key: String) throws(StoreError) -> Int64? {
@@ -207,6 +209,7 @@ private func elements(_ name: String, in text: String) -> [String] {
     return found
 }
 
-extension String {
-    fileprivate func replacing(_ text: String) -> String { self.replacing(text, with: "") }
+/// The quotes around an ETag come as themselves or as one of XML's names for them.
+private func unquoted(_ etag: String) -> String {
+    ["&quot;", "&#34;", "&#x22;", "\""].reduce(etag) { $0.replacing($1, with: "") }
 }
