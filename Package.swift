@@ -56,15 +56,17 @@ let package = Package(
             ],
             path: "Sources/Common/Adapters", swiftSettings: settings),
 
-        .executableTarget(name: "fcgi-api", dependencies: program + ["CFCGI", "CLinux", crypto], swiftSettings: settings),
+        .executableTarget(
+            name: "fcgi-api", dependencies: program + ["CFCGI", "CLinux", crypto], swiftSettings: settings),
         .executableTarget(name: "ws-relay", dependencies: program + ["CLinux", crypto], swiftSettings: settings),
         .executableTarget(name: "queue-worker", dependencies: program, swiftSettings: settings),
 
         .target(name: "TestSupport", dependencies: ["ChatCore", "ChatAdapters"], path: "Tests/Support"),
-        .testTarget(name: "CommonTests", dependencies: ["ChatCore", "ChatAdapters", "TestSupport", crypto]),
+        .testTarget(name: "CommonTests", dependencies: ["ChatCore", "ChatAdapters", "TestSupport", crypto, log]),
         .testTarget(name: "ProcessTests", dependencies: ["ChatProcess"]),
         .testTarget(name: "FcgiApiTests", dependencies: ["fcgi-api", "ChatCore", "TestSupport"]),
         .testTarget(name: "WsRelayTests", dependencies: ["ws-relay", "ChatCore", "TestSupport"]),
-        .testTarget(name: "QueueWorkerTests", dependencies: ["queue-worker", "ChatCore", "ChatAdapters", "TestSupport"]),
+        .testTarget(
+            name: "QueueWorkerTests", dependencies: ["queue-worker", "ChatCore", "ChatAdapters", "TestSupport"]),
     ]
 )

@@ -134,7 +134,9 @@ final class Consumer {
     }
 
     /// A body that cannot be read is put aside, with its reason, where an operator finds it.
-    private func decode(_ delivery: RabbitMQDelivery, _ connection: RabbitMQConnection) throws(RabbitMQError) -> [Command] {
+    private func decode(_ delivery: RabbitMQDelivery, _ connection: RabbitMQConnection) throws(RabbitMQError)
+        -> [Command]
+    {
         let reply: CommandOrigin =
             delivery.replyTo.isEmpty ? .nobody : .reply(to: delivery.replyTo, correlation: delivery.correlation)
         do throws(WireError) {
@@ -160,7 +162,8 @@ final class Consumer {
             } catch {
                 run.store.abandon()
                 guard error.isTransient else {
-                    log.error("the store refuses a batch; trying its commands one by one", metadata: ["error": "\(error)"])
+                    log.error(
+                        "the store refuses a batch; trying its commands one by one", metadata: ["error": "\(error)"])
                     isAlone = true
                     continue
                 }

@@ -10,7 +10,8 @@ public final class TestDatabase: Sendable {
         _ = try TestServers.postgres().query("CREATE DATABASE \(unsafeSQL: name)")
         // Of two equal keywords libpq takes the last, in a connection string and in a URI's query.
         let base = TestServers.settings!.database.url
-        url = base.contains("://") ? base + (base.contains("?") ? "&" : "?") + "dbname=\(name)" : base + " dbname=\(name)"
+        url =
+            base.contains("://") ? base + (base.contains("?") ? "&" : "?") + "dbname=\(name)" : base + " dbname=\(name)"
         if migrated { _ = try migrations().up() }
     }
 

@@ -93,9 +93,11 @@ final class ChatSocket {
     }
 
     private func greet(_ bytes: inout UnsafeRawBufferPointer) {
-        guard let end = (0..<max(0, bytes.count - 3)).first(where: {
-            bytes[$0] == 13 && bytes[$0 + 1] == 10 && bytes[$0 + 2] == 13 && bytes[$0 + 3] == 10
-        }) else { return }
+        guard
+            let end = (0..<max(0, bytes.count - 3)).first(where: {
+                bytes[$0] == 13 && bytes[$0 + 1] == 10 && bytes[$0 + 2] == 13 && bytes[$0 + 3] == 10
+            })
+        else { return }
         let head = String(decoding: bytes[..<end], as: UTF8.self)
         guard head.hasPrefix("HTTP/1.1 101") else { fail("the upgrade was refused: \(head)") }
         isOpen = true

@@ -30,13 +30,17 @@ struct FrameScan {
         }
         for length in [2, 3, 5, 1, 9] {
             let value = payload.count - length
-            guard value > 64, payload[value - 4] == 0xa3, Self.seqKey.withUnsafeBytes({
-                memcmp($0.baseAddress!, payload.baseAddress! + value - 4, 4) == 0
-            }), let number = Self.integer(payload, at: value, length) else { continue }
+            guard value > 64, payload[value - 4] == 0xa3,
+                Self.seqKey.withUnsafeBytes({
+                    memcmp($0.baseAddress!, payload.baseAddress! + value - 4, 4) == 0
+                }), let number = Self.integer(payload, at: value, length)
+            else { continue }
             roomAt = value - 4 - 36
-            guard Self.roomKey.withUnsafeBytes({
-                memcmp($0.baseAddress!, payload.baseAddress! + roomAt - 9, 9) == 0
-            }) else { return }
+            guard
+                Self.roomKey.withUnsafeBytes({
+                    memcmp($0.baseAddress!, payload.baseAddress! + roomAt - 9, 9) == 0
+                })
+            else { return }
             seq = number
             return
         }

@@ -89,7 +89,9 @@ final class MessageLoad {
         membersOf = sockets.map { UInt8(byRoom[String(decoding: $0.room, as: UTF8.self)]!.count) }
         let end = monotonic() + 15_000_000_000
         while welcomes < sockets.count {
-            guard monotonic() < end, problems.closed == 0 else { fail("\(welcomes) of \(sockets.count) sockets were welcomed") }
+            guard monotonic() < end, problems.closed == 0 else {
+                fail("\(welcomes) of \(sockets.count) sockets were welcomed")
+            }
             turn(nanoseconds: 100_000_000)
         }
     }
@@ -141,7 +143,9 @@ final class MessageLoad {
             return
         }
         check(seq, frame, socket)
-        guard frame.kind != .other, let number = frame.number(after: socket.template.marker), number < next else { return }
+        guard frame.kind != .other, let number = frame.number(after: socket.template.marker), number < next else {
+            return
+        }
         deliveries += 1
         socket.received += 1
         let latency = now - due(number)
@@ -161,7 +165,9 @@ final class MessageLoad {
     /// Promise 2: each room's frames in order, without gaps and without doubles.
     private func check(_ seq: Int64, _ frame: FrameScan, _ socket: ChatSocket) {
         if !frame.isOf(room: socket.room) { problems.strangers += 1 }
-        if socket.firstSeq == nil { socket.firstSeq = seq } else if seq <= socket.lastSeq {
+        if socket.firstSeq == nil {
+            socket.firstSeq = seq
+        } else if seq <= socket.lastSeq {
             problems.doubles += 1
         } else if seq != socket.lastSeq + 1 {
             problems.gaps += 1
@@ -172,7 +178,8 @@ final class MessageLoad {
     private func refuse(_ payload: UnsafeRawBufferPointer) {
         problems.refused += 1
         if problems.firstRefusal.isEmpty {
-            problems.firstRefusal = String(String(decoding: payload, as: UTF8.self).unicodeScalars.filter { $0.value >= 32 })
+            problems.firstRefusal = String(
+                String(decoding: payload, as: UTF8.self).unicodeScalars.filter { $0.value >= 32 })
         }
     }
 

@@ -57,12 +57,14 @@ struct MessageTemplate {
         payload.withUnsafeBytes { bytes in
             var at = 0
             while at + 8 <= count {
-                out.storeBytes(of: bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self) ^ wide, toByteOffset: 8 + at,
+                out.storeBytes(
+                    of: bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self) ^ wide, toByteOffset: 8 + at,
                     as: UInt64.self)
                 at += 8
             }
             while at < count {
-                out.storeBytes(of: bytes[at] ^ UInt8(truncatingIfNeeded: mask >> UInt32(at % 4 * 8)), toByteOffset: 8 + at,
+                out.storeBytes(
+                    of: bytes[at] ^ UInt8(truncatingIfNeeded: mask >> UInt32(at % 4 * 8)), toByteOffset: 8 + at,
                     as: UInt8.self)
                 at += 1
             }

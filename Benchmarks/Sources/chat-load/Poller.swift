@@ -58,6 +58,8 @@ func connectLoopback(port: UInt16) -> Int32 {
     guard status == 0 else { fail("cannot connect to 127.0.0.1:\(port): errno \(errno)") }
     var one: Int32 = 1
     setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
-    guard fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK) == 0 else { fail("fcntl: errno \(errno)") }
+    guard fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK) == 0 else {
+        fail("fcntl: errno \(errno)")
+    }
     return descriptor
 }

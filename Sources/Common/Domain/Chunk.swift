@@ -6,6 +6,7 @@ public struct Chunk: Sendable {
     public var bytes: FilePart
     /// Lower-case hexadecimal, which most stores give as a part's ETag; nil: not known.
     public var md5: String?
+    /// Nil when its sender does not know either.
     public var mediaType: MediaType?
 
     public init(index: Int, total: Int, bytes: FilePart, md5: String? = nil, mediaType: MediaType? = nil) {

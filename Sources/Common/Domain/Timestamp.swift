@@ -79,7 +79,9 @@ public func parseTimestamp(_ text: String) -> Int64? {
     guard let zone = skip("Zz+-") else { return nil }
     var offset: Int64 = 0
     if zone == UInt8(ascii: "+") || zone == UInt8(ascii: "-") {
-        guard let hours = number(2, in: 0...23), skip(":") != nil, let minutes = number(2, in: 0...59) else { return nil }
+        guard let hours = number(2, in: 0...23), skip(":") != nil, let minutes = number(2, in: 0...59) else {
+            return nil
+        }
         offset = (hours * 60 + minutes) * (zone == UInt8(ascii: "+") ? 60_000 : -60_000)
     }
     guard rest.isEmpty else { return nil }

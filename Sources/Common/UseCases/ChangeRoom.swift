@@ -68,7 +68,9 @@ extension RoomBatch {
     mutating func removeMember(_ user: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         let room = try room(command.room)
-        guard room.type != .privateRoom else { throw Refusal(.forbidden, "nobody leaves a PRIVATE room: block instead") }
+        guard room.type != .privateRoom else {
+            throw Refusal(.forbidden, "nobody leaves a PRIVATE room: block instead")
+        }
         let target = try other(user, command)
         if user == command.actor {
             guard target.role != .owner || room.memberCount == 1 else {
@@ -123,7 +125,9 @@ extension RoomBatch {
     mutating func ban(_ user: UUID128, _ banned: Bool, _ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         let room = try room(command.room)
-        guard room.type != .privateRoom else { throw Refusal(.forbidden, "nobody is banned from a PRIVATE room: block") }
+        guard room.type != .privateRoom else {
+            throw Refusal(.forbidden, "nobody is banned from a PRIVATE room: block")
+        }
         guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN ban") }
         let key = MemberKey(room.id, user)
         let wasActive = members[key]?.isActive == true
@@ -131,7 +135,8 @@ extension RoomBatch {
         guard (members[key]?.bannedAt != nil) != banned else {
             return answered(view(of: room, for: command.actor), command, inFrame: false)
         }
-        var member = members[key]
+        var member =
+            members[key]
             ?? Member(roomID: room.id, userID: user, role: .member, joinedAt: now, joinedSeq: room.lastSeq, leftAt: now)
         member.bannedAt = banned ? now : nil
         member.leftAt = member.leftAt ?? now

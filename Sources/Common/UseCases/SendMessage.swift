@@ -72,7 +72,8 @@ extension RoomBatch {
     ) throws(Refusal) {
         guard let id = draft.parent else { return }
         guard let parent = messages[id], parent.deletedAt == nil, parent.status != .uploading else {
-            throw Refusal(.messageNotFound, "there is no such parent message that you may see", field: "ParentMessageID")
+            throw Refusal(
+                .messageNotFound, "there is no such parent message that you may see", field: "ParentMessageID")
         }
         guard draft.messageType == .forwarded else {
             guard parent.roomID == command.room else {
@@ -82,7 +83,8 @@ extension RoomBatch {
             return
         }
         guard readable.contains(ReadKey(id, command.actor)) else {
-            throw Refusal(.messageNotFound, "there is no such parent message that you may see", field: "ParentMessageID")
+            throw Refusal(
+                .messageNotFound, "there is no such parent message that you may see", field: "ParentMessageID")
         }
         message.content = parent.content
         message.contentType = parent.contentType

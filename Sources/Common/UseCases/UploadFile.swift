@@ -164,7 +164,7 @@ public final class UploadFile {
 
     /// - Returns: nil when the upload was completed meanwhile.
     private func add(_ chunk: Chunk, _ state: UploadState, _ message: Message) throws(Refusal) -> UploadState? {
-        if let type = chunk.mediaType, chunk.index == 1, type != .unknown {
+        if let type = chunk.mediaType, chunk.index == 1 {
             try stored { () throws(StoreError) in try records.note(mediaType: type.description, of: message.id) }
         }
         if let part = state.parts[chunk.index], part.size == chunk.bytes.length, part.etag == chunk.md5 { return state }
@@ -184,7 +184,7 @@ public final class UploadFile {
                 try progress.add(part, to: message.id, upload: state.upload)
             }
             if let now { return now }
-        } else if try record(of: message)?.isCompleted == false {
+        } else if try record(of: message)?.isCompleted != true {
             // What Redis knows may be of an upload that the store has no more.
             try shared { () throws(BusError) in try progress.remove(message.id) }
         }

@@ -73,9 +73,11 @@ extension ChatRequest {
 
 extension MessageDraft {
     public init(_ fields: RequestFields) throws(Refusal) {
-        contentType = try fields.name("ContentType", ContentType.init(name:), "is not text, image, video, audio or file")
+        contentType =
+            try fields.name("ContentType", ContentType.init(name:), "is not text, image, video, audio or file")
             ?? .text
-        messageType = try fields.name("MessageType", MessageType.init(name:), "is not direct, replied or forwarded")
+        messageType =
+            try fields.name("MessageType", MessageType.init(name:), "is not direct, replied or forwarded")
             ?? .direct
         guard messageType != .system else { throw .invalid("MessageType", "system is the room's own") }
         parent = try fields.uuid("ParentMessageID")

@@ -101,7 +101,8 @@ public struct FrameChunk: Sendable, Equatable {
             let length = Int(try reader.integer(UInt32.self))
             chunk.frames.append(
                 RoomFrame(
-                    seq: seq, kind: kind, origin: origin.relay == 0 ? nil : origin, sign: sign, asker: asker, onlyUser: onlyUser,
+                    seq: seq, kind: kind, origin: origin.relay == 0 ? nil : origin, sign: sign, asker: asker,
+                    onlyUser: onlyUser,
                     joined: joined, left: left,
                     body: FrameBody(fieldCount: fieldCount, bytes: Array(try reader.take(length)))))
         }

@@ -48,7 +48,9 @@ public struct RequestFields: Sendable {
         guard values.count <= limit else { throw .invalid(key, "has more than \(limit) entries") }
         var all: [UUID128] = []
         for element in values {
-            guard let text = element.string, let uuid = UUID128(text) else { throw .invalid(key, "holds what is no UUID") }
+            guard let text = element.string, let uuid = UUID128(text) else {
+                throw .invalid(key, "holds what is no UUID")
+            }
             if !all.contains(uuid) { all.append(uuid) }
         }
         return all

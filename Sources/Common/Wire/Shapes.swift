@@ -173,7 +173,8 @@ public struct SeenMark: Sendable, Equatable {
 
 /// What a `room_updated` frame says happened.
 public enum RoomChange: String, Sendable, CaseIterable {
-    case created, changed, deleted, joined, left, removed, role, owner, muted, unmuted, banned, unbanned, pinned, unpinned
+    case created, changed, deleted, joined, left, removed, role, owner, muted, unmuted, banned, unbanned, pinned,
+        unpinned
 }
 
 /// `Data` of a `room_updated` frame.

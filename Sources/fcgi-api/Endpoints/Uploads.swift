@@ -32,7 +32,7 @@ struct UploadEndpoints {
         let chunk = Chunk(
             index: try form.number("ChunkIndex"), total: try form.number("TotalChunk"),
             bytes: FilePart(descriptor: form.file.descriptor, offset: 0, length: form.file.size), md5: form.md5,
-            mediaType: form.head.contentType.flatMap { MediaType($0) })
+            mediaType: form.mediaType)
         let result = try upload.store(chunk, of: message) { file throws(Refusal) in try finish(message, file, call) }
         return try answer(result, message, call, total: chunk.total, index: chunk.index)
     }
@@ -179,7 +179,7 @@ struct UploadEndpoints {
         let form = try UploadForm(call.request, maxFile: upload.rules.maxSize, folder: folder)
         _ = try doors.user(call, token: form["token"])
         let name = FileName.cleaned(form.head.fileName ?? "")
-        let type = form.head.contentType.flatMap { MediaType($0) } ?? MediaType(fileName: name)
+        let type = form.mediaType ?? MediaType(fileName: name)
         let draft = MessageDraft(content: name, contentType: type.contentType)
         let sign = try call.sign(RequestFields(.map([.init("Sign", form["Sign"].map { .string($0) } ?? .null)])))
         let sent = try doors.submit(call, room: try call.uuid("id"), sign: sign, .send(draft, receiver: nil))

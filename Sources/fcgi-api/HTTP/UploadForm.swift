@@ -45,6 +45,11 @@ struct UploadForm {
     /// Nil when absent or empty.
     subscript(name: String) -> String? { fields[name].flatMap { $0.isEmpty ? nil : $0 } }
 
+    /// Of the file; what programs send that do not know it counts as nothing.
+    var mediaType: MediaType? {
+        head.contentType.flatMap { MediaType($0) }.flatMap { $0 == .unknown ? nil : $0 }
+    }
+
     func number(_ name: String) throws(Refusal) -> Int {
         guard let text = self[name] else { throw .invalid(name, "is missing") }
         guard text.utf8.count <= 6, let number = Int(text), text.utf8.first != UInt8(ascii: "+") else {

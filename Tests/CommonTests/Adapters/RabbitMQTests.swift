@@ -13,7 +13,9 @@ struct RabbitMQTests {
 
     private func deliveries(_ connection: RabbitMQConnection, _ count: Int) throws -> [RabbitMQDelivery] {
         var all: [RabbitMQDelivery] = []
-        while all.count < count, case .delivery(let delivery) = try connection.next(timeout: 5000) { all.append(delivery) }
+        while all.count < count, case .delivery(let delivery) = try connection.next(timeout: 5000) {
+            all.append(delivery)
+        }
         return all
     }
 

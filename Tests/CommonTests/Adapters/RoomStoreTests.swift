@@ -66,7 +66,9 @@ struct RoomStoreTests {
         #expect(told.map(\.seq) == batch.frames[one]!.map(\.seq))
         #expect(told.map(\.kind) == batch.frames[one]!.map(\.kind))
         for user in [scene.owner, scene.member] {
-            let views = [try #require(try reader.room(one, for: user)), try #require(try reader.room(other, for: user))]
+            let views = [
+                try #require(try reader.room(one, for: user)), try #require(try reader.room(other, for: user)),
+            ]
             #expect(views[0].unread == views[1].unread)
             #expect(views[0].room.lastSeq == views[1].room.lastSeq)
             #expect(views[0].room.messageCount == 3)

@@ -71,7 +71,9 @@ struct S3ObjectStoreTests {
         #expect(error?.isTransient == true)
         settings = TestServers.settings!.storage
         settings.secretKey = "wrong"
-        let refused = #expect(throws: StoreError.self) { try S3ObjectStore(settings).beginUpload(of: key, contentType: "a/b") }
+        let refused = #expect(throws: StoreError.self) {
+            try S3ObjectStore(settings).beginUpload(of: key, contentType: "a/b")
+        }
         #expect(refused?.isTransient == false)
     }
 }

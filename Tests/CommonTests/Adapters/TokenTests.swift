@@ -80,7 +80,9 @@ import Testing
             (#"{"alg":"HS256"}"#, "not json", Self.secret),
         ]
         for (header, claims, key) in bad {
-            #expect(throws: Refusal.self, "\(header) \(claims)") { try tokens().verify(forged(header, claims, key: key)) }
+            #expect(throws: Refusal.self, "\(header) \(claims)") {
+                try tokens().verify(forged(header, claims, key: key))
+            }
         }
         let unsigned = forged(#"{"alg":"none"}"#, claims).split(separator: ".").prefix(2).joined(separator: ".") + "."
         for text in ["", ".", "..", "a.b.c", unsigned, String(repeating: "x", count: 10_000)] {
@@ -118,7 +120,9 @@ import Testing
             return signed + "." + base64URL(try sign(Array(signed.utf8)))
         }
         let both = try tokens(["JWT_JWKS_FILE": path])
-        let byElliptic = try token(#"{"alg":"ES256","kid":"e"}"#) { Array(try elliptic.signature(for: $0).rawRepresentation) }
+        let byElliptic = try token(#"{"alg":"ES256","kid":"e"}"#) {
+            Array(try elliptic.signature(for: $0).rawRepresentation)
+        }
         let byEdwards = try token(#"{"alg":"EdDSA","kid":"d"}"#) { Array(try edwards.signature(for: $0)) }
         #expect(try both.verify(byElliptic).user == user)
         #expect(try both.verify(byEdwards).user == user)
@@ -132,7 +136,9 @@ import Testing
         #expect(throws: Refusal.self) { try both.verify(confused) }
         let alone = try tokens(["JWT_JWKS_FILE": path, "JWT_SECRET": ""])
         #expect(try alone.verify(byElliptic).user == user)
-        #expect(throws: Refusal.self) { try alone.verify(forged(#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":1000000060}"#)) }
+        #expect(throws: Refusal.self) {
+            try alone.verify(forged(#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":1000000060}"#))
+        }
         #expect(throws: SettingsError.self) { try tokens(["JWT_JWKS_FILE": "/nowhere"]) }
     }
 }

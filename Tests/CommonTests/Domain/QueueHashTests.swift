@@ -27,7 +27,9 @@ import Testing
     @Test(arguments: [(10, 33.72), (100, 161.32)])
     func evenness(queues: Int, bound: Double) {
         var random = SplitMix(seed: 7)
-        var kinds: [String: [Int]] = ["v7": .init(repeating: 0, count: queues), "v5": .init(repeating: 0, count: queues)]
+        var kinds: [String: [Int]] = [
+            "v7": .init(repeating: 0, count: queues), "v5": .init(repeating: 0, count: queues),
+        ]
         for index in 0..<100_000 {
             let v7 = UUID128.v7(unixMilliseconds: 1_700_000_000_000 + Int64(index), using: &random)
             kinds["v7"]![queueIndex(of: v7, queues: queues)] += 1

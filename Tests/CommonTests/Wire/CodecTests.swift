@@ -27,12 +27,14 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        [0xc1], [0xc7, 1, 2, 3], [0xd4, 1, 2], [0x81, 0x01, 0x02], [0x82, 0xa1, 0x61, 1, 0xa1, 0x61, 2],
-        [0xa1, 0xff], [0xdd, 0xff, 0xff, 0xff, 0xff], [0xdf, 0xff, 0xff, 0xff, 0xff], [0xdb, 0x7f, 0xff, 0xff, 0xff],
-        [0xcf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], [0x01, 0x01],
-        .init(repeating: 0x91, count: 10_000), .init(repeating: 0x81, count: 10_000),
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0xc1], [0xc7, 1, 2, 3], [0xd4, 1, 2], [0x81, 0x01, 0x02], [0x82, 0xa1, 0x61, 1, 0xa1, 0x61, 2],
+            [0xa1, 0xff], [0xdd, 0xff, 0xff, 0xff, 0xff], [0xdf, 0xff, 0xff, 0xff, 0xff],
+            [0xdb, 0x7f, 0xff, 0xff, 0xff],
+            [0xcf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], [0x01, 0x01],
+            .init(repeating: 0x91, count: 10_000), .init(repeating: 0x81, count: 10_000),
+        ] as [[UInt8]])
     func junk(bytes: [UInt8]) {
         #expect(throws: WireError.self) { try MessagePackReader.decode(bytes) }
     }
@@ -53,12 +55,14 @@ import Testing
 
 @Suite struct JSONTests {
     @Test(arguments: [
-        (#"{"a":1,"b":[true,false,null,-2,1.5e2],"c":"x\n\"\\\u00e4\ud83d\ude00"}"#,
+        (
+            #"{"a":1,"b":[true,false,null,-2,1.5e2],"c":"x\n\"\\\u00e4\ud83d\ude00"}"#,
             WireValue.map([
                 .init("a", .int(1)),
                 .init("b", .array([.bool(true), .bool(false), .null, .int(-2), .double(150)])),
                 .init("c", .string("x\n\"\\ä😀")),
-            ])),
+            ])
+        ),
         (" [ ] ", .array([])), ("{}", .map([])), ("0", .int(0)), ("9223372036854775807", .int(.max)),
     ])
     func reads(text: String, value: WireValue) throws {

@@ -1,5 +1,5 @@
-public import ChatCore
 import CPQ
+public import ChatCore
 import Glibc
 
 /// What PostgreSQL, or the way to it, said. Never holds values of a statement.

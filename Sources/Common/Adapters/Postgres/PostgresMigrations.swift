@@ -62,7 +62,8 @@ public final class PostgresMigrations {
     private func run(_ name: String, up: Bool) throws -> Bool {
         let script = try read("\(directory)/\(name).\(up ? "up" : "down").sql")
         _ = try connection.query("BEGIN")
-        let touched = up
+        let touched =
+            up
             ? try connection.query("INSERT INTO schema_migrations (name) VALUES (\(name)) ON CONFLICT DO NOTHING")
             : try connection.query("DELETE FROM schema_migrations WHERE name = \(name)")
         guard touched.affected == 1 else {

@@ -109,7 +109,8 @@ public final class PostgresRoomReader: RoomReader {
             """
         ).map {
             SeenMark(
-                roomID: message.roomID, userID: $0.uuid(0), seq: $0.int8(1), at: $0.optionalTime(2) ?? message.createdAt)
+                roomID: message.roomID, userID: $0.uuid(0), seq: $0.int8(1), at: $0.optionalTime(2) ?? message.createdAt
+            )
         }
     }
 

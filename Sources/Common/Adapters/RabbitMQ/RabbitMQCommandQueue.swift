@@ -59,7 +59,9 @@ public final class RabbitMQCommandQueue: CommandQueue {
         }
     }
 
-    private func attempt(_ command: Command, until deadline: Int64) throws(RabbitMQError) -> Result<CommandAnswer, Refusal> {
+    private func attempt(_ command: Command, until deadline: Int64) throws(RabbitMQError) -> Result<
+        CommandAnswer, Refusal
+    > {
         let connection = try connected()
         let index = settings.queueIndex(room: command.room, actor: command.actor)
         if !declared.contains(index) {

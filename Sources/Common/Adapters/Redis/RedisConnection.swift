@@ -252,7 +252,8 @@ struct RedisAddress {
 
     func open(timeout: Int) throws(RedisError) -> UnsafeMutablePointer<redisContext> {
         let limit = timeval(tv_sec: timeout / 1000, tv_usec: timeout % 1000 * 1000)
-        let opened = path.map { redisConnectUnixWithTimeout($0, limit) }
+        let opened =
+            path.map { redisConnectUnixWithTimeout($0, limit) }
             ?? redisConnectWithTimeout(host, Int32(port), limit)
         guard let opened else { throw RedisError(description: "Redis: no memory", isConnection: true) }
         guard opened.pointee.err == 0 else {

@@ -24,7 +24,8 @@ public final class JWTTokens: TokenVerifier {
         self.clock = clock
         do {
             let secret = settings.secret
-            secretKeys = secret.isEmpty
+            secretKeys =
+                secret.isEmpty
                 ? nil
                 : try waitFor {
                     let keys = JWTKeyCollection()
@@ -44,7 +45,8 @@ public final class JWTTokens: TokenVerifier {
         } catch let error as SettingsError {
             throw error
         } catch {
-            throw SettingsError(problems: ["JWT_JWKS_FILE=\(settings.jwksFile ?? "") is not a usable key set: \(error)"])
+            throw SettingsError(problems: ["JWT_JWKS_FILE=\(settings.jwksFile ?? "") is not a usable key set: \(error)"]
+            )
         }
     }
 
@@ -108,7 +110,9 @@ public final class JWTTokens: TokenVerifier {
     ///
     /// - Parameter lifetime: seconds; negative ones make an expired token, for tests.
     public func issue(user: UUID128, lifetime: Int64, name: String? = nil) throws(SettingsError) -> String {
-        guard let secretKeys else { throw SettingsError(problems: ["JWT_SECRET is not set: there is nothing to sign with"]) }
+        guard let secretKeys else {
+            throw SettingsError(problems: ["JWT_SECRET is not set: there is nothing to sign with"])
+        }
         let now = clock() / 1000
         let claims = ChatClaims(
             sub: user.description, exp: Double(now + lifetime), nbf: nil, iat: Double(now),

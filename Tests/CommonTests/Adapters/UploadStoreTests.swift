@@ -1,0 +1,119 @@
+import ChatAdapters
+import ChatCore
+import Glibc
+import Logging
+import TestSupport
+import Testing
+
+@Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
+struct UploadStoreTests {
+    private let message = UUID128.v7(at: systemClock())
+
+    private func part(_ number: Int, _ etag: String = "e") -> StoredPart {
+        StoredPart(number: number, etag: etag, size: Int64(number) * 10)
+    }
+
+    @Test func redisHoldsHowFarItIs() throws {
+        let progress = RedisUploadProgress(try TestServers.redis())
+        func find() throws -> UploadState? { try progress.find(message) }
+        #expect(try find() == nil)
+        #expect(try progress.add(part(1), to: message, upload: "a") == nil)
+        #expect(try find() == nil)
+        try progress.put(UploadState(upload: "a", total: 3, parts: [part(1), part(3)]), of: message)
+        #expect(try progress.add(part(2, "x,y"), to: message, upload: "b") == nil)
+        let state = try progress.add(part(2, "x,y"), to: message, upload: "a")
+        #expect(state == UploadState(upload: "a", total: 3, parts: [part(1), part(2, "x,y"), part(3)]))
+        #expect(state?.isWhole == true && state?.size == 60)
+        #expect(try find() == state)
+        try progress.put(UploadState(upload: "b", total: 1), of: message)
+        #expect(try find() == UploadState(upload: "b", total: 1))
+        let ttl = try TestServers.redis().command([RedisWord(word: "TTL"), RedisWord(word: RedisKey.upload(message))])
+        guard case .int(let seconds) = ttl else { throw BusError("no TTL") }
+        #expect((86_300...86_400).contains(seconds))
+        try progress.remove(message)
+        #expect(try find() == nil)
+    }
+
+    @Test func aLockIsItsOwnersAloneAndRunsOut() throws {
+        let progress = RedisUploadProgress(try TestServers.redis())
+        #expect(try progress.lock(message, token: "a", milliseconds: 10_000))
+        #expect(try !progress.lock(message, token: "b", milliseconds: 10_000))
+        try progress.unlock(message, token: "b")
+        #expect(try !progress.lock(message, token: "b", milliseconds: 10_000))
+        try progress.unlock(message, token: "a")
+        #expect(try progress.lock(message, token: "b", milliseconds: 20))
+        usleep(100_000)
+        #expect(try progress.lock(message, token: "c", milliseconds: 10_000))
+        try progress.unlock(message, token: "c")
+    }
+
+    /// A message's row, without the way through the queue.
+    private func insertMessage(_ connection: PostgresConnection) throws {
+        let (room, user) = (UUID128.v7(at: systemClock()), UUID128.v7(at: systemClock()))
+        _ = try connection.pipeline([
+            """
+            INSERT INTO rooms (id, type, owner_id, member_count, last_activity_at, created_at, created_by)
+            VALUES (\(room), 2, \(user), 1, now(), now(), \(user))
+            """,
+            """
+            INSERT INTO messages (id, room_id, seq, change_seq, sender_id, content, content_type, message_type, status,
+                created_at)
+            VALUES (\(message), \(room), 1, 1, \(user), 'a.png', 2, 1, 2, now())
+            """,
+        ])
+    }
+
+    @Test func postgresKeepsTheFirstRecordOfAMessage() throws {
+        let connection = try TestDatabase().connection()
+        let records = PostgresUploadRecords(connection)
+        func find() throws -> UploadRecord? { try records.find(message) }
+        let record = UploadRecord(message: message, upload: "a", total: 3)
+        #expect(try records.begin(record) == nil)
+        try insertMessage(connection)
+        #expect(try records.begin(record) == record)
+        #expect(try records.begin(UploadRecord(message: message, upload: "b", total: 4)) == record)
+        try records.note(mediaType: "image/png", of: message)
+        try records.remove(message, upload: "b")
+        #expect(try find()?.mediaType == "image/png")
+        try records.complete(message)
+        try records.complete(message)
+        #expect(try find()?.isCompleted == true)
+        try records.remove(message, upload: "a")
+        #expect(try find() == nil)
+    }
+
+    /// The use case on the real three: all of it, with Redis forgetting in between.
+    @Test func aFileThroughTheRealStores() throws {
+        let connection = try TestDatabase().connection()
+        try insertMessage(connection)
+        let objects = S3ObjectStore(TestServers.settings!.storage)
+        let progress = RedisUploadProgress(try TestServers.redis())
+        let upload = UploadFile(
+            objects: objects, records: PostgresUploadRecords(connection), progress: progress,
+            rules: UploadRules(maxSize: 20 << 20), pause: { usleep(useconds_t($0) * 1000) }, log: Logger(label: "test"))
+        let message = Message(
+            id: message, roomID: self.message, senderID: self.message, seq: 1, changeSeq: 1, content: "a.png",
+            contentType: .image, messageType: .direct, status: .uploading, createdAt: 0)
+        var path = Array("/tmp/chat-test-XXXXXX".utf8CString)
+        let file = mkstemp(&path)
+        unlink(path)
+        defer { close(file) }
+        #expect(ftruncate(file, 6 << 20) == 0)
+        func send(_ index: Int) throws -> FileInfo? {
+            let bytes = FilePart(descriptor: file, offset: 0, length: index == 1 ? 5 << 20 : 77)
+            let result = try upload.store(Chunk(index: index, total: 2, bytes: bytes), of: message) { $0 }
+            guard case .completed(let info) = result else { return nil }
+            return info
+        }
+        #expect(try send(2) == nil)
+        try progress.remove(message.id)
+        #expect(try send(1) == FileInfo(name: "a.png", size: (5 << 20) + 77, contentType: "image/png"))
+        // The room was not told: again, now without Redis; the object is there.
+        try progress.remove(message.id)
+        #expect(try send(1)?.size == (5 << 20) + 77)
+        upload.forget(message.id)
+        #expect(try send(1) == nil)
+        try upload.abort(message)
+        #expect(try objects.size(of: UploadFile.key(message)) == nil)
+    }
+}
