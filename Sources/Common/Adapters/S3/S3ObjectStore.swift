@@ -67,20 +67,12 @@ public final class S3ObjectStore: ObjectStore {
                 guard let number = element("PartNumber", in: part).flatMap({ Int($0) }),
                     let etag = element("ETag", in: part)
                 else { continue }
-<<<<<<< HEAD
-                let plain = etag.replacing("&quot;", with: "").replacing("&#34;", with: "").filter { $0 != "\"" }
-                // A part that was stored twice is listed twice by some stores; the later one counts.
-                parts.removeAll { $0.number == number }
-                parts.append(
-                    StoredPart(number: number, etag: plain, size: element("Size", in: part).flatMap { Int64($0) } ?? 0))
-=======
                 let size = element("Size", in: part).flatMap { Int64($0) } ?? 0
                 let storedAt = element("LastModified", in: part) ?? ""
                 marker = max(marker, number)
                 // SeaweedFS lists a part that was replaced beside the one that replaced it.
                 if let known = parts[number], known.storedAt >= storedAt { continue }
                 parts[number] = (StoredPart(number: number, etag: unquoted(etag), size: size), storedAt)
->>>>>>> process
             }
             guard element("IsTruncated", in: text) == "true" else { break }
         }
@@ -216,11 +208,8 @@ private func elements(_ name: String, in text: String) -> [String] {
     }
     return found
 }
-<<<<<<< HEAD
-=======
 
 /// The quotes around an ETag come as themselves or as one of XML's names for them.
 private func unquoted(_ etag: String) -> String {
     ["&quot;", "&#34;", "&#x22;", "\""].reduce(etag) { $0.replacing($1, with: "") }
 }
->>>>>>> process
