@@ -142,13 +142,14 @@ def measure(stack):
         ours, theirs = (stack.call("GET", path, token, port=port) for port in (stack.url.port, php.port))
         if ours != theirs:
             raise RuntimeError(f"php-fpm answers something else: {json.dumps(ours)[:400]} and {json.dumps(theirs)[:400]}")
-        workers = [row for row in stack.processes() if row[0] == "fcgi-api" and row[1] == "worker"]
-        postgres = [row for row in stack.processes() if row[0] == "postgres"]
-        sides = {"fcgi-api": (stack.url.port, workers), "php-fpm": (php.port, php.processes())}
-        found = {name: [] for name in sides}
+        found = {"fcgi-api": [], "php-fpm": []}
         for turn in range(ROUNDS + 1):
-            for name, (port, processes) in sides.items():
-                result = run_client("history", processes + postgres, port=port, path=f"/api/v1{path}", token=token,
+            # The first round warms up. Asked for again each time: php-fpm's workers connect with their first request.
+            processes = stack.processes()
+            workers = [row for row in processes if row[:2] == ("fcgi-api", "worker")]
+            postgres = [row for row in processes if row[0] == "postgres"]
+            for name, port, own in (("fcgi-api", stack.url.port, workers), ("php-fpm", php.port, php.processes())):
+                result = run_client("history", own + postgres, port=port, path=f"/api/v1{path}", token=token,
                                     connections=CONNECTIONS, requests=REQUESTS if turn else 1000)
                 if result["failed"]:
                     raise RuntimeError(f"{result['failed']} requests to {name} failed")

@@ -16,6 +16,8 @@ final class HistoryLoad {
         /// Bytes of the answer that are still to come; nil before its head is known.
         var left: Int?
         var askedAt: Int64 = 0
+        /// nginx ends a connection after a thousand requests, and says so.
+        var isLast = false
     }
 
     private let order: Order
@@ -87,6 +89,7 @@ final class HistoryLoad {
         if connections[number].left == nil {
             let head = readHead(UnsafeRawBufferPointer(rebasing: input[..<got]))
             connections[number].left = head.body
+            connections[number].isLast = head.isLast
             body -= head.size
         }
         bytes += body
@@ -94,11 +97,16 @@ final class HistoryLoad {
         guard connections[number].left == 0 else { return }
         answered += 1
         latencies.add(nanoseconds: monotonic() - connections[number].askedAt)
+        if connections[number].isLast {
+            close(connections[number].descriptor)
+            connections[number] = Connection(descriptor: connectLoopback(port: order.port))
+            poller.add(connections[number].descriptor, number: number)
+        }
         ask(number)
     }
 
     /// nginx sends a head in one piece.
-    private func readHead(_ bytes: UnsafeRawBufferPointer) -> (size: Int, body: Int) {
+    private func readHead(_ bytes: UnsafeRawBufferPointer) -> (size: Int, body: Int, isLast: Bool) {
         func find(_ text: StaticString, from start: Int = 0) -> Int? {
             memmem(bytes.baseAddress! + start, bytes.count - start, text.utf8Start, text.utf8CodeUnitCount).map {
                 UnsafeRawPointer($0) - bytes.baseAddress!
@@ -113,6 +121,6 @@ final class HistoryLoad {
             guard byte >= 48, byte <= 57 else { break }
             body = body * 10 + Int(byte - 48)
         }
-        return (end + 4, body)
+        return (end + 4, body, find("Connection: close").map { $0 < end } ?? false)
     }
 }

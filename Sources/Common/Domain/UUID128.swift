@@ -82,6 +82,9 @@ extension UUID128: CustomStringConvertible, LosslessStringConvertible {
         }
     }
 
+    /// Writes the 36 bytes of ``description``.
+    func writeText(to place: UnsafeMutablePointer<UInt8>) { writeText { place[$0] = $1 } }
+
     @inline(__always)
     private func writeText(_ put: (Int, UInt8) -> Void) {
         var at = 0

@@ -1,122 +1,163 @@
 /// Writes JSON without white space.
+///
+/// Each key and value is one write into memory that is there already: a page of history is some 1,600 of them.
 public struct JSONWriter: WireWriter, Sendable {
-    public var bytes: [UInt8] = []
+    /// The first `used` bytes are the text; the rest is room.
+    private var storage: [UInt8]
+    private var used = 0
+    private var needsComma = false
 
-    public init(reserving capacity: Int = 256) { bytes.reserveCapacity(capacity) }
+    public init(reserving capacity: Int = 256) { storage = [UInt8](repeating: 0, count: capacity) }
+
+    public var bytes: [UInt8] { Array(storage[..<used]) }
 
     public mutating func beginMap(_ count: Int) { open(UInt8(ascii: "{")) }
-    public mutating func endMap() { bytes.append(UInt8(ascii: "}")) }
+    public mutating func endMap() { close(UInt8(ascii: "}")) }
     public mutating func beginArray(_ count: Int) { open(UInt8(ascii: "[")) }
-    public mutating func endArray() { bytes.append(UInt8(ascii: "]")) }
+    public mutating func endArray() { close(UInt8(ascii: "]")) }
 
     public mutating func key(_ name: StaticString) {
-        separate()
-        bytes.append(UInt8(ascii: "\""))
-        bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
-        bytes.append(UInt8(ascii: "\""))
-        bytes.append(UInt8(ascii: ":"))
+        let count = name.utf8CodeUnitCount
+        write(count + 3) { place in
+            place[0] = UInt8(ascii: "\"")
+            (place + 1).update(from: name.utf8Start, count: count)
+            place[count + 1] = UInt8(ascii: "\"")
+            place[count + 2] = UInt8(ascii: ":")
+        }
+        needsComma = false
     }
 
     public mutating func key(_ name: String) {
         string(name)
-        bytes.append(UInt8(ascii: ":"))
+        needsComma = false
+        write(1) { $0[0] = UInt8(ascii: ":") }
+        needsComma = false
     }
 
     public mutating func null() { literal("null") }
     public mutating func bool(_ value: Bool) { literal(value ? "true" : "false") }
-
-    public mutating func int(_ value: Int64) {
-        separate()
-        bytes.append(contentsOf: String(value).utf8)
-    }
+    public mutating func int(_ value: Int64) { raw(String(value).utf8) }
 
     /// JSON has no infinities and no NaN: they become null, as JavaScript writes them.
     public mutating func double(_ value: Double) {
         guard value.isFinite else { return null() }
-        separate()
-        bytes.append(contentsOf: "\(value)".utf8)
+        raw("\(value)".utf8)
     }
 
     public mutating func string(_ value: String) {
-        separate()
-        bytes.append(UInt8(ascii: "\""))
         var value = value
-        value.withUTF8 { escape(UnsafeRawBufferPointer($0)) }
-        bytes.append(UInt8(ascii: "\""))
+        value.withUTF8 { text in
+            if mayNeedEscape(UnsafeRawBufferPointer(text)) { return escaped(text) }
+            write(text.count + 2) { place in
+                place[0] = UInt8(ascii: "\"")
+                if let start = text.baseAddress { (place + 1).update(from: start, count: text.count) }
+                place[text.count + 1] = UInt8(ascii: "\"")
+            }
+        }
     }
 
     public mutating func uuid(_ value: UUID128) {
-        quoted { value.appendText(to: &$0) }
+        write(38) { place in
+            place[0] = UInt8(ascii: "\"")
+            value.writeText(to: place + 1)
+            place[37] = UInt8(ascii: "\"")
+        }
     }
 
     public mutating func timestamp(_ unixMilliseconds: Int64) {
-        quoted { appendTimestamp(unixMilliseconds, to: &$0) }
+        var text: [UInt8] = [UInt8(ascii: "\"")]
+        text.reserveCapacity(32)
+        appendTimestamp(unixMilliseconds, to: &text)
+        text.append(UInt8(ascii: "\""))
+        raw(text)
     }
 
     /// JSON has no bytes: lower-case hexadecimal text.
     public mutating func binary(_ value: [UInt8]) {
-        quoted { bytes in
-            for byte in value {
-                bytes.append(hexDigit(byte >> 4))
-                bytes.append(hexDigit(byte & 15))
+        write(value.count * 2 + 2) { place in
+            place[0] = UInt8(ascii: "\"")
+            for (index, byte) in value.enumerated() {
+                place[index * 2 + 1] = hexDigit(byte >> 4)
+                place[index * 2 + 2] = hexDigit(byte & 15)
             }
+            place[value.count * 2 + 1] = UInt8(ascii: "\"")
         }
     }
 
     /// Appends bytes that are JSON already.
     public mutating func raw(_ json: some Collection<UInt8>) {
-        separate()
-        bytes.append(contentsOf: json)
-    }
-
-    private mutating func quoted(_ write: (inout [UInt8]) -> Void) {
-        separate()
-        bytes.append(UInt8(ascii: "\""))
-        write(&bytes)
-        bytes.append(UInt8(ascii: "\""))
+        write(json.count) { place in
+            _ = UnsafeMutableBufferPointer(start: place, count: json.count).update(fromContentsOf: json)
+        }
     }
 
     private mutating func open(_ bracket: UInt8) {
-        separate()
-        bytes.append(bracket)
+        write(1) { $0[0] = bracket }
+        needsComma = false
+    }
+
+    private mutating func close(_ bracket: UInt8) {
+        needsComma = false
+        write(1) { $0[0] = bracket }
     }
 
     private mutating func literal(_ text: StaticString) {
-        separate()
-        bytes.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        write(text.utf8CodeUnitCount) { $0.update(from: text.utf8Start, count: text.utf8CodeUnitCount) }
     }
 
-    /// A comma, unless the last byte opened something: then this is its first element.
-    private mutating func separate() {
-        switch bytes.last {
-        case nil, UInt8(ascii: "{"), UInt8(ascii: "["), UInt8(ascii: ":"): return
-        default: bytes.append(UInt8(ascii: ","))
-        }
-    }
-
-    private mutating func escape(_ text: UnsafeRawBufferPointer) {
-        var plain = 0
-        for index in 0..<text.count {
-            let byte = text[index]
-            guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7f else {
-                continue
-            }
-            bytes.append(contentsOf: text[plain..<index])
-            plain = index + 1
-            bytes.append(UInt8(ascii: "\\"))
+    private mutating func escaped(_ text: UnsafeBufferPointer<UInt8>) {
+        var json: [UInt8] = [UInt8(ascii: "\"")]
+        json.reserveCapacity(text.count + 32)
+        for byte in text {
             switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes.append(byte)
-            case 0x0a: bytes.append(UInt8(ascii: "n"))
-            case 0x0d: bytes.append(UInt8(ascii: "r"))
-            case 0x09: bytes.append(UInt8(ascii: "t"))
-            default:
-                bytes.append(contentsOf: "u00".utf8)
-                bytes.append(hexDigit(byte >> 4))
-                bytes.append(hexDigit(byte & 15))
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"): json += [UInt8(ascii: "\\"), byte]
+            case 0x0a: json += [UInt8(ascii: "\\"), UInt8(ascii: "n")]
+            case 0x0d: json += [UInt8(ascii: "\\"), UInt8(ascii: "r")]
+            case 0x09: json += [UInt8(ascii: "\\"), UInt8(ascii: "t")]
+            case ..<0x20, 0x7f:
+                json += "\\u00".utf8
+                json += [hexDigit(byte >> 4), hexDigit(byte & 15)]
+            default: json.append(byte)
             }
         }
-        bytes.append(contentsOf: text[plain..<text.count])
+        json.append(UInt8(ascii: "\""))
+        raw(json)
     }
+
+    /// Has `body` write exactly `count` bytes, behind a comma where one is due; another is due after them.
+    @inline(__always)
+    private mutating func write(_ count: Int, _ body: (UnsafeMutablePointer<UInt8>) -> Void) {
+        if storage.count - used <= count {
+            storage += repeatElement(0, count: max(storage.count, count + 1))
+        }
+        let (start, comma) = (used, needsComma ? 1 : 0)
+        storage.withUnsafeMutableBufferPointer { buffer in
+            let place = buffer.baseAddress! + start
+            if comma == 1 { place[0] = UInt8(ascii: ",") }
+            body(place + comma)
+        }
+        used = start + comma + count
+        needsComma = true
+    }
+}
+
+/// Whether a control character, a quote or a backslash is in the text; eight bytes at a time, by the arithmetic of
+/// "Bit Twiddling Hacks" (a byte less than n, a byte equal to n).
+private func mayNeedEscape(_ text: UnsafeRawBufferPointer) -> Bool {
+    let ones: UInt64 = 0x0101_0101_0101_0101
+    let tops: UInt64 = 0x8080_8080_8080_8080
+    func equal(_ word: UInt64, _ byte: UInt64) -> UInt64 {
+        let other = word ^ (ones &* byte)
+        return (other &- ones) & ~other
+    }
+    var at = 0
+    while at + 8 <= text.count {
+        let word = text.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+        let control = (word &- ones &* 0x20) & ~word
+        if (control | equal(word, 0x22) | equal(word, 0x5c) | equal(word, 0x7f)) & tops != 0 { return true }
+        at += 8
+    }
+    return text[at...].contains { $0 < 0x20 || $0 == 0x22 || $0 == 0x5c || $0 == 0x7f }
 }
 
 func hexDigit(_ nibble: UInt8) -> UInt8 {

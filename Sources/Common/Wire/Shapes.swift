@@ -1,6 +1,8 @@
 // The shapes of `Data`, each in one place for both encodings: MessagePack on sockets, JSON over REST.
+// Those of long lists are compiled for JSON here, since the API's module sees no body to do that with.
 
 extension Message {
+    @_specialize(where W == JSONWriter)
     public func write<W: WireWriter>(to writer: inout W) {
         writer.beginMap(16)
         writer.key("ID")
@@ -92,6 +94,7 @@ public struct RoomView: Sendable, Equatable {
         self.mutedUntil = mutedUntil
     }
 
+    @_specialize(where W == JSONWriter)
     public func write<W: WireWriter>(to writer: inout W) {
         writer.beginMap(13)
         writer.key("ID")
@@ -125,6 +128,7 @@ public struct RoomView: Sendable, Equatable {
 }
 
 extension Member {
+    @_specialize(where W == JSONWriter)
     public func write<W: WireWriter>(to writer: inout W) {
         writer.beginMap(6)
         writer.key("UserID")

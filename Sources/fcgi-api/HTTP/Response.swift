@@ -35,7 +35,7 @@ struct Response {
     static func list<Element>(
         _ elements: [Element], next: String?, _ write: (inout JSONWriter, Element) -> Void
     ) -> Response {
-        var writer = JSONWriter(reserving: 64 + elements.count * 384)
+        var writer = JSONWriter(reserving: 64 + elements.count * 640)
         writer.beginMap(3)
         writer.key("Success")
         writer.bool(true)

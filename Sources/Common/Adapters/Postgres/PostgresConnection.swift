@@ -118,7 +118,8 @@ public final class PostgresConnection {
             (
                 "options",
                 // A writer that is stopped, not dead, must not hold its rooms for ever.
-                "-c statement_timeout=\(statementTimeout) -c timezone=UTC -c idle_in_transaction_session_timeout=15000"
+                "-c statement_timeout=\(statementTimeout) -c timezone=UTC -c idle_in_transaction_session_timeout=15000 "
+                    + Self.planning
             ), ("client_encoding", "UTF8"),
             ("tcp_user_timeout", "10000"), ("keepalives_idle", "10"), ("keepalives_interval", "3"),
         ]
@@ -138,6 +139,14 @@ public final class PostgresConnection {
         connection = opened
         return opened
     }
+
+    /// Every statement is prepared and finds its rows by key, so one plan is right for all values and all sizes, and is
+    /// kept: planning each time cost the server half of its CPU. What an empty table would suggest (to read all of it)
+    /// is switched off, because the plan is still used when the table has grown. JIT goes by costs that say nothing then.
+    private static let planning = """
+        -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
+        -c jit=off
+        """
 
     private func failure(_ connection: OpaquePointer) -> PostgresError {
         PostgresError(state: nil, message: firstLine(String(cString: PQerrorMessage(connection))), constraint: nil)

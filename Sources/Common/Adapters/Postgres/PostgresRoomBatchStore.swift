@@ -14,88 +14,162 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
 
     // MARK: Loading
 
+    /// A statement and what its rows mean. One row may come twice.
+    private typealias Part = (sql: SQL, read: (PGRow, inout RoomBatch) -> Void)
+
     public func load(for commands: [Command], now: Int64) throws(StoreError) -> RoomBatch {
-        let needs = BatchNeeds(commands)
+        let parts = parts(BatchNeeds(commands))
         var batch = RoomBatch(limits: limits, now: now)
-        let rows: [PGRows]
-        do { rows = try connection.pipeline(["BEGIN"] + statements(needs)) } catch { throw StoreError(error) }
-        for room in rows[1].map({ Room($0) }) {
-            batch.rooms[room.id] = room
-            if let sign = room.createdSign { batch.roomsBySign[.init(room.createdBy, sign)] = room.id }
+        let results: [PGRows]
+        do { results = try connection.pipeline(["BEGIN"] + parts.map(\.sql)) } catch { throw StoreError(error) }
+        for (part, rows) in zip(parts, results.dropFirst()) {
+            for index in 0..<rows.count { part.read(rows[index], &batch) }
         }
-        for member in rows[2].map({ Member($0) }) { batch.members[.init(member.roomID, member.userID)] = member }
-        for message in rows[3].map({ Message($0) }) {
-            batch.messages[message.id] = message
-            if let sign = message.sign { batch.messagesBySign[.init(message.senderID, sign)] = message }
-        }
-        for row in rows[4].map({ $0 }) { batch.readable.insert(.init(row.uuid(0), row.uuid(1))) }
-        for row in rows[5].map({ $0 }) {
-            batch.done[row.uuid(0), default: []].append(RoomFrame(event: row, at: 1))
-        }
-        for row in rows[6].map({ $0 }) { batch.blocks.insert(.init(blocker: row.uuid(0), blocked: row.uuid(1))) }
-        for row in rows[7].map({ $0 }) { batch.seenCounts[row.uuid(0)] = .init(all: row.int8(1), own: row.int8(2)) }
         batch.begin()
         return batch
     }
 
-    private func statements(_ needs: BatchNeeds) -> [SQL] {
-        [
-            // In the order of ids, so that two writers cannot wait for each other.
-            """
-            SELECT \(unsafeSQL: Room.columns) FROM rooms r
-            WHERE r.id = ANY(\(needs.rooms)) OR (r.created_by, r.created_sign) IN
-                (SELECT * FROM unnest(\(needs.roomSignOwners), \(.texts(needs.roomSigns))))
-            ORDER BY r.id FOR UPDATE
-            """,
-            """
-            SELECT \(unsafeSQL: Member.columns) FROM members p
-            JOIN (SELECT DISTINCT * FROM unnest(\(needs.memberRooms), \(needs.memberUsers)) n (room_id, user_id)) n
-                USING (room_id, user_id)
-            UNION
-            SELECT \(unsafeSQL: Member.columns) FROM members p JOIN rooms r ON r.id = p.room_id
-            WHERE r.id = ANY(\(needs.rooms)) AND (r.type = 1 OR r.id = ANY(\(needs.wholeRooms)))
-            UNION
-            SELECT \(unsafeSQL: Member.columns) FROM members p JOIN rooms r ON r.id = p.room_id
-            WHERE p.user_id = r.created_by AND (r.created_by, r.created_sign) IN
-                (SELECT * FROM unnest(\(needs.roomSignOwners), \(.texts(needs.roomSigns))))
-            """,
-            """
-            SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.id = ANY(\(needs.messages))
-            UNION ALL
-            SELECT \(unsafeSQL: Message.columns) FROM messages m
-            WHERE (m.sender_id, m.sign) IN (SELECT * FROM unnest(\(needs.signSenders), \(.texts(needs.signs))))
-            """,
-            """
-            SELECT m.id, f.user_id FROM unnest(\(needs.forwarded), \(needs.forwarders)) f (message_id, user_id)
-            JOIN messages m ON m.id = f.message_id
-            JOIN members p ON p.room_id = m.room_id AND p.user_id = f.user_id
-            WHERE p.left_at IS NULL AND p.banned_at IS NULL
-            """,
-            """
-            SELECT e.command_id, \(unsafeSQL: RoomFrame.eventColumns) FROM room_events e
-            LEFT JOIN messages m ON m.id = e.message_id
-            WHERE e.command_id = ANY(\(needs.commands)) ORDER BY e.seq
-            """,
-            """
-            SELECT b.blocker, b.blocked FROM rooms r
-            JOIN members a ON a.room_id = r.id JOIN members o ON o.room_id = r.id
-            JOIN blocks b ON b.blocker = a.user_id AND b.blocked = o.user_id
-            WHERE r.id = ANY(\(needs.rooms)) AND r.type = 1
-            UNION
-            SELECT b.blocker, b.blocked FROM unnest(\(needs.pairOnes), \(needs.pairOthers)) n (one, other)
-            JOIN blocks b ON (b.blocker, b.blocked) IN ((n.one, n.other), (n.other, n.one))
-            """,
-            """
-            SELECT s.command_id, c.total, c.own
-            FROM unnest(\(needs.seenCommands), \(needs.seenRooms), \(needs.seenUsers), \(.int8s(needs.seenSeqs)))
-                s (command_id, room_id, user_id, seq)
-            JOIN members p ON p.room_id = s.room_id AND p.user_id = s.user_id
-            CROSS JOIN LATERAL (
-                SELECT count(*) AS total, count(*) FILTER (WHERE m.sender_id = s.user_id) AS own FROM messages m
-                WHERE m.room_id = s.room_id AND m.seq > p.last_seen_seq AND m.seq <= s.seq AND m.message_type <> 4
-            ) c
-            """,
+    /// What no command of the batch needs is not asked for: most batches are messages of members, and a statement costs
+    /// the server the same whether it finds nothing.
+    private func parts(_ needs: BatchNeeds) -> [Part] {
+        var parts: [Part] = [
+            (rooms(needs), Self.readRoom), (members(needs), Self.readMember), (wholeRooms(needs), Self.readMember),
+            (privateRoomBlocks(needs), Self.readBlock),
         ]
+        if !needs.roomSigns.isEmpty { parts.append((creators(needs), Self.readMember)) }
+        if !needs.messages.isEmpty { parts.append((messages(needs), Self.readMessage)) }
+        if !needs.signs.isEmpty { parts.append((signedMessages(needs), Self.readMessage)) }
+        if !needs.forwarded.isEmpty {
+            parts.append((readable(needs), { $1.readable.insert(.init($0.uuid(0), $0.uuid(1))) }))
+        }
+        if !needs.commands.isEmpty {
+            parts.append((events(needs), { $1.done[$0.uuid(0), default: []].append(RoomFrame(event: $0, at: 1)) }))
+        }
+        if !needs.pairOnes.isEmpty { parts.append((pairBlocks(needs), Self.readBlock)) }
+        if !needs.seenCommands.isEmpty {
+            parts.append((seenCounts(needs), { $1.seenCounts[$0.uuid(0)] = .init(all: $0.int8(1), own: $0.int8(2)) }))
+        }
+        return parts
+    }
+
+    private static func readRoom(_ row: PGRow, _ batch: inout RoomBatch) {
+        let room = Room(row)
+        batch.rooms[room.id] = room
+        if let sign = room.createdSign { batch.roomsBySign[.init(room.createdBy, sign)] = room.id }
+    }
+
+    private static func readMember(_ row: PGRow, _ batch: inout RoomBatch) {
+        let member = Member(row)
+        batch.members[.init(member.roomID, member.userID)] = member
+    }
+
+    private static func readMessage(_ row: PGRow, _ batch: inout RoomBatch) {
+        let message = Message(row)
+        batch.messages[message.id] = message
+        if let sign = message.sign { batch.messagesBySign[.init(message.senderID, sign)] = message }
+    }
+
+    private static func readBlock(_ row: PGRow, _ batch: inout RoomBatch) {
+        batch.blocks.insert(.init(blocker: row.uuid(0), blocked: row.uuid(1)))
+    }
+
+    /// In the order of ids, so that two writers cannot wait for each other.
+    private func rooms(_ needs: BatchNeeds) -> SQL {
+        guard !needs.roomSigns.isEmpty else {
+            return """
+                SELECT \(unsafeSQL: Room.columns) FROM rooms r WHERE r.id = ANY(\(needs.rooms)) ORDER BY r.id FOR UPDATE
+                """
+        }
+        // The ids first: as one condition with OR, no index serves it.
+        return """
+            SELECT \(unsafeSQL: Room.columns) FROM rooms r
+            WHERE r.id = ANY(\(needs.rooms) || ARRAY(
+                SELECT c.id FROM unnest(\(needs.roomSignOwners), \(.texts(needs.roomSigns))) n (owner, sign)
+                JOIN rooms c ON c.created_by = n.owner AND c.created_sign = n.sign))
+            ORDER BY r.id FOR UPDATE
+            """
+    }
+
+    private func members(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT \(unsafeSQL: Member.columns)
+        FROM unnest(\(needs.memberRooms), \(needs.memberUsers)) n (room_id, user_id)
+        JOIN members p USING (room_id, user_id)
+        """
+    }
+
+    private func wholeRooms(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT \(unsafeSQL: Member.columns) FROM rooms r JOIN members p ON p.room_id = r.id
+        WHERE r.id = ANY(\(needs.rooms)) AND (r.type = 1 OR r.id = ANY(\(needs.wholeRooms)))
+        """
+    }
+
+    /// Those who made a room with one of these Signs before, in it.
+    private func creators(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT \(unsafeSQL: Member.columns)
+        FROM unnest(\(needs.roomSignOwners), \(.texts(needs.roomSigns))) n (owner, sign)
+        JOIN rooms c ON c.created_by = n.owner AND c.created_sign = n.sign
+        JOIN members p ON p.room_id = c.id AND p.user_id = c.created_by
+        """
+    }
+
+    private func messages(_ needs: BatchNeeds) -> SQL {
+        "SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.id = ANY(\(needs.messages))"
+    }
+
+    private func signedMessages(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT \(unsafeSQL: Message.columns) FROM unnest(\(needs.signSenders), \(.texts(needs.signs))) n (sender_id, sign)
+        JOIN messages m USING (sender_id, sign)
+        """
+    }
+
+    private func readable(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT m.id, f.user_id FROM unnest(\(needs.forwarded), \(needs.forwarders)) f (message_id, user_id)
+        JOIN messages m ON m.id = f.message_id
+        JOIN members p ON p.room_id = m.room_id AND p.user_id = f.user_id
+        WHERE p.left_at IS NULL AND p.banned_at IS NULL
+        """
+    }
+
+    private func events(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT e.command_id, \(unsafeSQL: RoomFrame.eventColumns) FROM room_events e
+        LEFT JOIN messages m ON m.id = e.message_id
+        WHERE e.command_id = ANY(\(needs.commands)) ORDER BY e.seq
+        """
+    }
+
+    private func privateRoomBlocks(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT b.blocker, b.blocked FROM rooms r
+        JOIN members a ON a.room_id = r.id JOIN members o ON o.room_id = r.id
+        JOIN blocks b ON b.blocker = a.user_id AND b.blocked = o.user_id
+        WHERE r.id = ANY(\(needs.rooms)) AND r.type = 1
+        """
+    }
+
+    private func pairBlocks(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT b.blocker, b.blocked FROM unnest(\(needs.pairOnes), \(needs.pairOthers)) n (one, other)
+        JOIN blocks b ON (b.blocker, b.blocked) IN ((n.one, n.other), (n.other, n.one))
+        """
+    }
+
+    private func seenCounts(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT s.command_id, c.total, c.own
+        FROM unnest(\(needs.seenCommands), \(needs.seenRooms), \(needs.seenUsers), \(.int8s(needs.seenSeqs)))
+            s (command_id, room_id, user_id, seq)
+        JOIN members p ON p.room_id = s.room_id AND p.user_id = s.user_id
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS total, count(*) FILTER (WHERE m.sender_id = s.user_id) AS own FROM messages m
+            WHERE m.room_id = s.room_id AND m.seq > p.last_seen_seq AND m.seq <= s.seq AND m.message_type <> 4
+        ) c
+        """
     }
 
     // MARK: Storing
