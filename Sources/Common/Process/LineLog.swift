@@ -47,9 +47,10 @@ public struct LineLog: LogHandler {
         var key = key
         return key.withUTF8 { name in
             secretWords.contains { word in
-                name.count >= word.count && (0...name.count - word.count).contains { start in
-                    word.indices.allSatisfy { name[start + $0] | 0x20 == word[$0] }
-                }
+                name.count >= word.count
+                    && (0...name.count - word.count).contains { start in
+                        word.indices.allSatisfy { name[start + $0] | 0x20 == word[$0] }
+                    }
             }
         }
     }
