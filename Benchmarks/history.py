@@ -51,14 +51,15 @@ class PHP:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self, *words):
-        self.children.append(subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *map(str, words)],
-                                              stdin=subprocess.DEVNULL, cwd="/"))
+        with open(Path(os.environ["TEST_ENV_FILE"]).parent / "log/bench.log", "a") as log:
+            self.children.append(subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *map(str, words)],
+                                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"))
         return self.children[-1]
 
     def start_php(self):
         workers = self.stack.settings.get("FCGI_MESSAGES_WORKERS", "4")
         conf = f"""[global]
-error_log = {self.folder}/php.log
+error_log = /proc/self/fd/2
 daemonize = no
 [bench]
 listen = {self.folder}/fcgi-messages.sock

@@ -65,7 +65,7 @@ def measure(stack):
     if result:
         latencies.append(latency_row(f"{best:,}/s", [result]))
         costs.append(cost_row(f"{best:,}/s", [result]))
-    table(["rate", "response p50", "p99", "member p50", "p99", "last p50", "p99", "max", "stored", "held"], latencies)
+    table(["rate", "response p50", "p99", "member p50", "p99", "last p50", "p99", "max", "stored", "complete"], latencies)
     print("\nCPU microseconds a message, by program; `others` is how many cores everybody else used meanwhile")
     table(["rate", *NAMES, "all", "without client", "others"], costs)
     print(f"\nhighest rate that held for {SECONDS} s: {best:,}/s; "
