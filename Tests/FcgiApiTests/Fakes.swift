@@ -84,6 +84,17 @@ final class NoAccounts: AccountStore, PresenceReader {
     }
 }
 
+final class NumberedTickets: TicketStore {
+    private var issued: [Identity] = []
+
+    func issue(for identity: Identity) throws(BusError) -> String {
+        issued.append(identity)
+        return "\(issued.count - 1)"
+    }
+
+    func redeem(_ ticket: String) throws(BusError) -> Identity? { Int(ticket).map { issued[$0] } }
+}
+
 /// The API with all of these behind it, asked as nginx asks.
 final class TestApi {
     let queue = RecordingQueue()
@@ -97,7 +108,7 @@ final class TestApi {
         MessageEndpoints(doors: doors).add(to: &router)
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
-        AccountEndpoints(doors: doors).add(to: &router)
+        AccountEndpoints(doors: doors, tickets: NumberedTickets()).add(to: &router)
         HealthEndpoints(dependencies: []).add(to: &router)
     }
 

@@ -22,7 +22,7 @@ struct MasterScenario {
     private mutating func perform(_ new: [MasterAction]) {
         for action in new {
             actions.append(action)
-            guard case .spawn(let worker, _, _) = action else { continue }
+            guard case .spawn(let worker, _, _, _) = action else { continue }
             nextPid += 1
             perform(state.handle(.spawned(worker: worker.id, pid: nextPid), at: now))
         }
@@ -47,7 +47,7 @@ struct MasterScenario {
     }
 
     var spawned: [Worker] {
-        actions.compactMap { if case .spawn(let worker, _, _) = $0 { worker } else { nil } }
+        actions.compactMap { if case .spawn(let worker, _, _, _) = $0 { worker } else { nil } }
     }
     var stopped: [Int] {
         actions.compactMap { if case .askToStop(let worker) = $0 { worker } else { nil } }

@@ -108,7 +108,7 @@ import Testing
         let old = master.ready
         master.send(.reload([pool(handover: true)]))
         let replaced = master.actions.compactMap {
-            if case .spawn(_, let id, _) = $0 { id } else { nil }
+            if case .spawn(_, let id, _, _) = $0 { id } else { nil }
         }
         #expect(replaced == old.map(\.id))
         let new = master.spawned
@@ -138,6 +138,72 @@ import Testing
         master.send(.ready(worker: new.id))
         #expect(master.ready.map(\.id) == [new.id])
         #expect(master.log.contains("in service"))
+    }
+}
+
+@Suite struct WreckTests {
+    private static func salvaged(_ master: MasterScenario) -> [Int?] {
+        master.actions.compactMap { if case .spawn(_, _, let id, _) = $0 { .some(id) } else { nil } }
+    }
+
+    private static func relays() -> MasterScenario {
+        var master = MasterScenario(pool("relays", 1, handover: true))
+        master.allReady()
+        master.pass(.seconds(60))
+        return master
+    }
+
+    @Test func theNextOneGetsTheFilesAndThenTheyMayGo() {
+        var master = Self.relays()
+        let dead = master.ready[0]
+        master.end(dead, .killed(SIGKILL))
+        #expect(Self.salvaged(master) == [dead.id])
+        #expect(!master.actions.contains(.release(worker: dead.id)))
+        master.allReady()
+        #expect(master.actions.contains(.release(worker: dead.id)))
+        // The one that took over leaves a wreck of its own.
+        let second = master.ready[0]
+        master.pass(.seconds(60))
+        master.end(second, .killed(SIGKILL))
+        #expect(Self.salvaged(master) == [second.id])
+    }
+
+    @Test func successorsThatDieOverItGiveItUp() {
+        var master = Self.relays()
+        let dead = master.ready[0]
+        master.end(dead, .killed(SIGSEGV))
+        for _ in 1..<Slot.salvageAttempts {
+            master.end(where: { $0.phase == .starting }, .killed(SIGSEGV))
+            master.pass(.seconds(30))
+            #expect(Self.salvaged(master) == [dead.id])
+        }
+        master.end(where: { $0.phase == .starting }, .killed(SIGSEGV))
+        #expect(master.actions.contains(.release(worker: dead.id)))
+        master.pass(.seconds(30))
+        #expect(Self.salvaged(master) == [nil])
+    }
+
+    @Test func anUpgradeWaitsForIt() {
+        var master = Self.relays()
+        master.end(master.ready[0], .killed(SIGKILL))
+        master.send(.signal(.upgrade))
+        master.send(.binaryChecked(nil))
+        #expect(!master.actions.contains(.exec))
+        master.allReady()
+        #expect(master.actions.contains(.exec))
+    }
+
+    @Test func whoEndsInGoodOrderLeavesNone() {
+        var master = Self.relays()
+        let worker = master.ready[0]
+        master.send(.signal(.terminate))
+        master.end(worker)
+        #expect(master.actions.contains(.release(worker: worker.id)))
+        var plain = MasterScenario(pool("rooms", 1))
+        plain.allReady()
+        let other = plain.ready[0]
+        plain.end(other, .killed(SIGKILL))
+        #expect(plain.actions.contains(.release(worker: other.id)))
     }
 }
 
@@ -195,10 +261,13 @@ import Testing
             var worker = Worker(
                 id: 7 + slot, pool: "rooms", slot: slot, generation: 4, board: slot, startedAt: 5, pid: 100)
             worker.phase = .ready
-            old.workers.append((worker, 74))
+            old.workers.append((worker, 74, slot == 0 ? 75 : -1))
         }
         let read = try Inheritance(parsing: old.text)
         #expect(read.text == old.text)
+        // As an image wrote it that knew no keepers.
+        let older = try Inheritance(parsing: old.text.replacing("\t74\t75", with: "\t74"))
+        #expect(older.workers.map(\.keeper) == [-1, -1])
 
         var state = MasterState(pools: [], boards: 64, generation: read.generation)
         for pool in read.pools {
@@ -207,7 +276,7 @@ import Testing
         }
         for entry in read.workers { state.adopt(entry.worker) }
         let actions = state.handle(.reload([pool("rooms", 1)]), at: 10)
-        let new = actions.compactMap { if case .spawn(let worker, _, _) = $0 { worker } else { nil } }
+        let new = actions.compactMap { if case .spawn(let worker, _, _, _) = $0 { worker } else { nil } }
         #expect(new.map(\.generation) == [5, 5])
         #expect(new.map(\.id) == [9, 10])
         #expect(state.pools[0].wanted == 2)

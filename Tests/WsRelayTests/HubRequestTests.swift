@@ -137,20 +137,45 @@ import Testing
     @Test func aRevokedTokenClosesItsSockets() throws {
         let relay = try TestRelay()
         let (first, second) = (relay.join(user: 5), relay.join(user: 6))
-        for (user, event) in [
-            (5, UserEvent.revoked(before: 501, jti: nil)), (6, .revoked(before: 500, jti: "other")),
-        ] as [(UInt64, UserEvent)] {
-            relay.hub.handle(.message(channel: "user:\(id(user))", payload: event.encode()))
+        func revoke(_ subjects: Revocation.Subject...) {
+            relay.hub.handle(.revocations(subjects.map { Revocation($0, at: 1) }))
+            relay.run()
         }
-        relay.run()
+        revoke(.user(id(5), before: 501), .user(id(6), before: 500), .token("other"))
         first.read()
         second.read()
         #expect(first.closed?.code == 4001 && second.closed == nil)
-        let event = UserEvent.revoked(before: nil, jti: "id-\(id(6))")
-        relay.hub.handle(.message(channel: "user:\(id(6))", payload: event.encode()))
-        relay.run()
+        revoke(.token("id-\(id(6))"))
         second.read()
         #expect(second.closed?.code == 4001)
+        // Nor do they come back.
+        let again = relay.greet(user: 5)
+        again.read()
+        #expect(again.head.contains(" 401 "))
+    }
+
+    @Test func aTicketStandsForItsTokenOnce() throws {
+        let relay = try TestRelay()
+        func knock(_ found: Identity?) -> TestClient {
+            let client = relay.connect()
+            client.write(Array(TestClient.head("?ticket=t1").utf8))
+            relay.run()
+            for case .ticket("t1", let connection) in relay.takeLookups() {
+                relay.hub.handle(.ticket(found, connection: connection))
+            }
+            relay.run()
+            client.read()
+            return client
+        }
+        let good = Identity(user: id(5), expiresAt: 2000, issuedAt: 500)
+        #expect(knock(nil).head.contains(" 401 "))
+        #expect(knock(Identity(user: id(5), expiresAt: 999)).head.contains(" 401 "))
+        let client = knock(good)
+        relay.finishJoining(user: 5, rooms: [:])
+        #expect(client.takeTypes() == ["welcome"])
+        relay.hub.handle(.revocations([Revocation(.user(id(5), before: 501), at: 1)]))
+        #expect(knock(good).head.contains(" 401 "))
+        #expect(relay.hub.waitingLookups == 0)
     }
 }
 

@@ -90,7 +90,7 @@ import Testing
 
 @Suite struct ConnectionTableTests {
     @Test func aLateEventNeverFindsTheNextUserOfTheSlot() throws {
-        let table = ConnectionTable(capacity: 2)
+        let table = ConnectionTable(RelayMemory(capacity: 2))
         let first = try #require(table.open(7))
         let ticket = table.ticket(first)
         #expect(table.slot(ticket) == first)
@@ -102,7 +102,7 @@ import Testing
     }
 
     @Test func isBounded() throws {
-        let table = ConnectionTable(capacity: 2)
+        let table = ConnectionTable(RelayMemory(capacity: 2))
         let first = try #require(table.open(1))
         #expect(table.open(2) != nil)
         #expect(table.isFull && table.open(3) == nil)

@@ -67,11 +67,12 @@ final class TestRelay {
     let hub: Hub
     var milliseconds: Int64 = 1_000_000
 
-    init(_ values: [String: String] = [:]) throws {
+    init(_ values: [String: String] = [:], memory: RelayMemory? = nil) throws {
         let settings = try Settings(NoSettings(values: values)).relay
         hub = Hub(
             settings: settings, relayID: 7, tokens: FakeTokens(), feed: feed, commands: commands, lookups: lookups,
-            ephemerals: ephemerals, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            ephemerals: ephemerals, memory: memory ?? RelayMemory(capacity: settings.maxConnections),
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         hub.beginTick(milliseconds: milliseconds, unixMilliseconds: milliseconds)
     }
 
@@ -196,12 +197,17 @@ final class TestClient {
     func write(_ bytes: [UInt8]) { _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
 
     func upgrade(token: String, subprotocol: String?, early: [UInt8]) {
-        var lines = [
-            "GET /ws/v1/chat?token=\(token) HTTP/1.1", "Host: h", "Upgrade: websocket", "Connection: Upgrade",
+        write(
+            Array(Self.head("?token=\(token)", subprotocol.map { ["Sec-WebSocket-Protocol: \($0)"] } ?? []).utf8)
+                + early)
+    }
+
+    static func head(_ query: String, _ more: [String] = []) -> String {
+        let lines = [
+            "GET /ws/v1/chat\(query) HTTP/1.1", "Host: h", "Upgrade: websocket", "Connection: Upgrade",
             "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         ]
-        if let subprotocol { lines.append("Sec-WebSocket-Protocol: \(subprotocol)") }
-        write(Array((lines + ["", ""]).joined(separator: "\r\n").utf8) + early)
+        return (lines + more + ["", ""]).joined(separator: "\r\n")
     }
 
     func ask(_ entries: (String, WireValue)...) {

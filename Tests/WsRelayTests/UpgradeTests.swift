@@ -35,13 +35,15 @@ import Testing
     }
 
     @Test func takesTheTokenFromEachPlace() {
-        #expect(Self.upgrade(Self.visitor())?.token == "t0k")
-        #expect(Self.upgrade(Self.visitor("/ws/v1/chat?a=b&token=x%2Ey+z"))?.token == "x.y z")
-        #expect(Self.upgrade(Self.visitor("/ws/v1/chat", with: ["Authorization: Bearer  h.e.a"]))?.token == "h.e.a")
-        #expect(Self.upgrade(Self.visitor(with: ["authorization: bearer first"]))?.token == "first")
+        #expect(Self.upgrade(Self.visitor())?.credential == .token("t0k"))
+        #expect(Self.upgrade(Self.visitor("/ws/v1/chat?a=b&token=x%2Ey+z"))?.credential == .token("x.y z"))
+        #expect(
+            Self.upgrade(Self.visitor("/ws/v1/chat", with: ["Authorization: Bearer  h.e.a"]))?.credential
+                == .token("h.e.a"))
+        #expect(Self.upgrade(Self.visitor(with: ["authorization: bearer first"]))?.credential == .token("first"))
         let offered = Self.upgrade(
             Self.visitor("/ws/v1/chat", with: ["Sec-WebSocket-Protocol: chat.json, bearer.a.b.c"]))
-        #expect(offered?.token == "a.b.c")
+        #expect(offered?.credential == .token("a.b.c"))
         #expect(offered?.subprotocol == .json)
     }
 

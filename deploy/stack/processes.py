@@ -24,6 +24,7 @@ SUPERVISED = ("postgres", "redis", "rabbitmq", "nginx", "seaweedfs", "fcgi-api",
 class Process:
     pid: int
     parent: int
+    name: str
     program: str
     command: str
 
@@ -54,12 +55,13 @@ def ours(instance):
 
 def read(pid):
     # The command stands in parentheses and may hold any character: the fields start after the last one.
-    fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+    before, _, after = open(f"/proc/{pid}/stat").read().rpartition(")")
+    fields, name = after.split(), before.partition("(")[2]
     if fields[0] in "ZX":
         return None
     program = os.path.basename(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)"))
     command = open(f"/proc/{pid}/cmdline", errors="replace").read().replace("\0", " ").strip()
-    return Process(pid, int(fields[1]), program, command)
+    return Process(pid, int(fields[1]), name, program, command)
 
 
 def is_ours(process, marker, homes):
@@ -82,6 +84,9 @@ def rows(instance):
     for pid, process in processes.items():
         if pid in name_of:
             yield name_of[pid], "master", pid
+            continue
+        # The other half of a relay worker: it only keeps the worker's files open, should the worker be killed.
+        if process.name == "keeper":
             continue
         ancestor = process
         while ancestor and ancestor.pid not in name_of:

@@ -1,5 +1,5 @@
 /// A UUID as two big-endian halves: 16 bytes, no allocation, ordered as its text is.
-public struct UUID128: Hashable, Sendable, Comparable {
+public struct UUID128: Hashable, BitwiseCopyable, Sendable, Comparable {
     public let high: UInt64
     public let low: UInt64
 

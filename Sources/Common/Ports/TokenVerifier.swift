@@ -3,6 +3,7 @@ public struct Identity: Sendable, Equatable {
     public var user: UUID128
     /// Unix seconds.
     public var expiresAt: Int64
+    /// Unix milliseconds.
     public var issuedAt: Int64?
     public var tokenID: String?
     public var name: String?

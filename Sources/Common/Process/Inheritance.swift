@@ -19,7 +19,8 @@ struct Inheritance {
     var control: Int32 = -1
     var listeners: [(name: String, descriptor: Int32, inherited: Bool, path: String)] = []
     var pools: [OldPool] = []
-    var workers: [(worker: Worker, channel: Int32)] = []
+    /// `keeper` is -1 where there is none, as in images that knew none.
+    var workers: [(worker: Worker, channel: Int32, keeper: Int32)] = []
 
     static let variable = "CHAT_MASTER_STATE"
     private static let title = "chat-master 1"
@@ -35,7 +36,7 @@ struct Inheritance {
             let worker = entry.worker
             let place = "\(worker.pool)\t\(worker.slot)\t\(worker.generation)\t\(worker.board)"
             let life =
-                "\(worker.phase.rawValue)\t\(worker.startedAt)\t\(worker.deadline ?? 0)\t\(entry.channel)"
+                "\(worker.phase.rawValue)\t\(worker.startedAt)\t\(worker.deadline ?? 0)\t\(entry.channel)\t\(entry.keeper)"
             return "worker\t\(worker.id)\t\(worker.pid)\t\(place)\t\(life)"
         }
         return lines.joined(separator: "\n") + "\n"
@@ -79,7 +80,7 @@ struct Inheritance {
             worker.phase = Worker.Phase(rawValue: String(fields[7])) ?? .stopping
             let deadline: Nanoseconds = try number(9)
             worker.deadline = deadline == 0 ? nil : deadline
-            workers.append((worker, try number(10)))
+            workers.append((worker, try number(10), fields.count > 11 ? try number(11) : -1))
         default: break
         }
     }

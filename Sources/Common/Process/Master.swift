@@ -41,6 +41,8 @@ public final class Master {
     var state: MasterState
     /// A worker's channel, by the worker's id.
     var channels: [Int: Channel] = [:]
+    /// To the keeper of a worker's open files, by the worker's id; closing it lets the files go.
+    var keepers: [Int: Channel] = [:]
     var listeners: [Listener] = []
     var check: BinaryCheck?
     var exitCode: Int32?

@@ -6,13 +6,14 @@ import Logging
 extension Master {
     func perform(_ action: MasterAction) {
         switch action {
-        case .spawn(let worker, let replaces, let poolSize):
-            spawn(worker, replaces: replaces, poolSize: poolSize)
+        case .spawn(let worker, let replaces, let salvages, let poolSize):
+            spawn(worker, replaces: replaces, salvages: salvages, poolSize: poolSize)
         case .askToStop(let id): if channels[id]?.send("quit") == false { signal(id, SIGTERM) }
         case .kill(let id): signal(id, SIGKILL)
         case .tellPoolSize(let id, let size): channels[id]?.send("pool \(size)")
         case .cancelHandover(let id): channels[id]?.send("handover-cancelled")
         case .forget(let worker): forget(worker)
+        case .release(let id): keepers[id] = nil
         case .readConfiguration: readConfiguration()
         case .checkBinary: checkBinary()
         case .exec: replaceOwnImage()
@@ -41,16 +42,23 @@ extension Master {
 
     // MARK: - Spawn
 
-    private func spawn(_ worker: Worker, replaces: Int?, poolSize: Int) {
+    private func spawn(_ worker: Worker, replaces: Int?, salvages: Int?, poolSize: Int) {
         do {
             let (ours, theirs) = try Channel.pair()
             ours.setNonBlocking()
             let handover = try replaces.map { _ in try Channel.pair() }
+            let wreck = try salvages.flatMap { keepers[$0] }.map { ($0, try Channel.pair()) }
+            let keeper = try keepsFiles(worker.pool) ? Channel.pair() : nil
             let poolIndex = board.pools.firstIndex(of: worker.pool) ?? 0
             board.row(worker.board).prepare(
                 pool: poolIndex, slot: worker.slot, generation: worker.generation)
-            let pid = try plan(worker, theirs, handover?.1, poolSize).start()
+            let ends = [("handover", handover?.1), ("wreck", wreck?.1.1), ("keeper", keeper?.1)]
+            let pid = try plan(worker, theirs, ends.compactMap { name, end in end.map { (name, $0) } }, poolSize)
+                .start()
             channels[worker.id] = Channel(descriptor: ours)
+            keeper?.0.setNonBlocking()
+            if let keeper { keepers[worker.id] = Channel(descriptor: keeper.0) }
+            if let (keeper, ends) = wreck { keeper.send("G", descriptor: ends.0.number) }
             if let replaces, let handover {
                 channels[replaces]?.send("handover", descriptor: handover.0.number)
             }
@@ -60,15 +68,17 @@ extension Master {
         }
     }
 
+    private func keepsFiles(_ pool: String) -> Bool { specs.first { $0.name == pool }?.handover == true }
+
     private func plan(
-        _ worker: Worker, _ channel: Descriptor, _ handover: Descriptor?, _ poolSize: Int
+        _ worker: Worker, _ channel: Descriptor, _ ends: [(name: String, descriptor: Descriptor)], _ poolSize: Int
     ) -> Spawn {
         let sockets = listeners(of: worker.pool).map(\.descriptor)
-        let fixed = [channel, board.descriptor] + sockets + (handover.map { [$0] } ?? [])
+        let fixed = [channel, board.descriptor] + sockets + ends.map(\.descriptor)
         let place =
             "pool=\(worker.pool) slot=\(worker.slot) of=\(poolSize) generation=\(worker.generation)"
         let ties =
-            "board=\(worker.board) listen=\(sockets.count) handover=\(handover == nil ? 0 : 1) master=\(getpid())"
+            "board=\(worker.board) listen=\(sockets.count) ends=\(ends.map(\.name).joined(separator: ",")) master=\(getpid())"
         return Spawn(
             path: path, arguments: [CommandLine.arguments[0]] + workerArguments,
             environment: inheritedEnvironment() + ["CHAT_WORKER=program=\(program) \(place) \(ties)"],
@@ -131,7 +141,7 @@ extension Master {
                 wanted: $0.wanted)
         }
         result.workers = state.workers.compactMap { worker in
-            channels[worker.id].map { (worker, $0.descriptor.number) }
+            channels[worker.id].map { (worker, $0.descriptor.number, keepers[worker.id]?.descriptor.number ?? -1) }
         }
         return result
     }

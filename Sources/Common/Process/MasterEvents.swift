@@ -31,13 +31,16 @@ enum Scale: Equatable {
 /// What a master has to do, in this order.
 enum MasterAction: Equatable {
     /// `replaces`: the ready worker whose sockets the new one takes over.
-    case spawn(Worker, replaces: Int?, poolSize: Int)
+    /// `salvages`: the dead one whose open files it gets.
+    case spawn(Worker, replaces: Int?, salvages: Int? = nil, poolSize: Int)
     case askToStop(worker: Int)
     case kill(worker: Int)
     case tellPoolSize(worker: Int, Int)
     case cancelHandover(worker: Int)
     /// The worker is gone: close its channel, keep its totals.
     case forget(Worker)
+    /// Nobody wants the open files of this dead worker.
+    case release(worker: Int)
     case readConfiguration
     case checkBinary
     case exec

@@ -79,6 +79,7 @@ extension Master {
         }
         for entry in old.workers {
             channels[entry.worker.id] = Channel(descriptor: Descriptor(entry.channel))
+            if entry.keeper >= 0 { keepers[entry.worker.id] = Channel(descriptor: Descriptor(entry.keeper)) }
             state.adopt(entry.worker)
         }
         for descriptor in ownDescriptors { descriptor.keepOnExec(false) }
@@ -103,6 +104,6 @@ extension Master {
 
     var ownDescriptors: [Descriptor] {
         [lock, control.listener, board.descriptor] + listeners.map(\.descriptor)
-            + channels.values.map(\.descriptor)
+            + channels.values.map(\.descriptor) + keepers.values.map(\.descriptor)
     }
 }

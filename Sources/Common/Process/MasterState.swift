@@ -50,8 +50,7 @@ struct MasterState {
         case .spawned(let id, let pid): update(id) { $0.pid = pid }
         case .spawnFailed(let id, let reason):
             ended(where: { $0.id == id }, "could not be started: \(reason)", now, &out)
-        case .ready(let id):
-            update(id) { if $0.phase == .starting { ($0.phase, $0.deadline) = (.ready, nil) } }
+        case .ready(let id): ready(id, &out)
         case .wantsRenewal(let id, let reason): update(id) { $0.renewal = $0.renewal ?? reason }
         case .exited(let pid, let status):
             ended(where: { $0.pid == pid }, status.description, now, &out)
@@ -65,6 +64,15 @@ struct MasterState {
         case .binaryChecked(let problem): binaryChecked(problem, &out)
         case .execFailed(let reason):
             out.append(.log(.error, "upgrade failed, the running program goes on: \(reason)"))
+        }
+    }
+
+    private mutating func ready(_ id: Int, _ out: inout [MasterAction]) {
+        update(id) { if $0.phase == .starting { ($0.phase, $0.deadline) = (.ready, nil) } }
+        for pool in pools.indices {
+            for slot in pools[pool].slots.indices where pools[pool].slots[slot].current?.id == id {
+                pools[pool].slots[slot].releaseWreck(&out)
+            }
         }
     }
 

@@ -27,7 +27,7 @@ extension MasterState {
         if stopping, workers.isEmpty { out.append(.exit(0)) }
         // Sockets that are being handed over must not be asked back half-way. Other workers that are starting are
         // replaced: they may be waiting for a server, for as long as it takes.
-        let inMotion = pools.contains { $0.spec.handover && $0.slots.contains { $0.next != nil } }
+        let inMotion = pools.contains { $0.spec.handover && $0.slots.contains { $0.next != nil || $0.wreck != nil } }
         if upgrade == .waiting, !inMotion, !stopping {
             upgrade = .none
             out.append(.exec)
@@ -57,6 +57,7 @@ extension MasterState {
         let seat = pools[index].slots[slot]
         guard seat.retryAt <= now else { return }
         if seat.current == nil {
+            pools[index].slots[slot].wreck?.attempts += 1
             pools[index].slots[slot].current = hire(index, slot, replaces: nil, now, &out)
         } else if seat.next == nil, pools[index].needsReplacement(seat), upgrade == .none {
             let replaces = pools[index].spec.handover ? seat.current?.id : nil
@@ -78,7 +79,8 @@ extension MasterState {
             startedAt: now)
         worker.deadline = now + pools[index].spec.startLimit.nanoseconds
         nextID += 1
-        out.append(.spawn(worker, replaces: replaces, poolSize: pools[index].wanted))
+        let salvages = replaces == nil ? pools[index].slots[slot].wreck?.worker : nil
+        out.append(.spawn(worker, replaces: replaces, salvages: salvages, poolSize: pools[index].wanted))
         return worker
     }
 }

@@ -9,7 +9,7 @@ extension MasterState {
             out.append(.forget(worker))
             let what = "worker \(worker.label) (pid \(worker.pid)) \(how)"
             switch seat {
-            case .leaving: out.append(.log(.info, what))
+            case .leaving: out += [.release(worker: worker.id), .log(.info, what)]
             case .next(let slot): replacementEnded(index, slot, worker, what, now, &out)
             case .current(let slot): currentEnded(index, slot, worker, what, now, &out)
             }
@@ -21,7 +21,11 @@ extension MasterState {
         _ index: Int, _ slot: Int, _ worker: Worker, _ what: String, _ now: Nanoseconds,
         _ out: inout [MasterAction]
     ) {
-        guard !stopping else { return out.append(.log(.info, what)) }
+        guard !stopping else {
+            out += [.release(worker: worker.id), .log(.info, what)]
+            return
+        }
+        leaveWreck(index, slot, worker, &out)
         // The replacement goes on alone: it sees the end of its socketpair when it was taking over.
         pools[index].slots[slot].current = pools[index].slots[slot].next
         pools[index].slots[slot].next = nil
@@ -37,10 +41,24 @@ extension MasterState {
         }
     }
 
+    /// The dead worker's files wait for the next one, unless an earlier wreck has killed too many or is still there.
+    mutating func leaveWreck(_ index: Int, _ slot: Int, _ worker: Worker, _ out: inout [MasterAction]) {
+        if let old = pools[index].slots[slot].wreck, old.attempts >= Slot.salvageAttempts {
+            out.append(.log(.error, "the open files of a dead worker are given up: its successors died over them"))
+            pools[index].slots[slot].releaseWreck(&out)
+        }
+        if pools[index].spec.handover, worker.phase == .ready, pools[index].slots[slot].wreck == nil {
+            pools[index].slots[slot].wreck = Wreck(worker: worker.id)
+        } else {
+            out.append(.release(worker: worker.id))
+        }
+    }
+
     mutating func replacementEnded(
         _ index: Int, _ slot: Int, _ worker: Worker, _ what: String, _ now: Nanoseconds,
         _ out: inout [MasterAction]
     ) {
+        out.append(.release(worker: worker.id))
         if pools[index].spec.handover, let current = pools[index].slots[slot].current {
             out.append(.cancelHandover(worker: current.id))
         }

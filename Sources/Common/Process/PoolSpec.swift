@@ -7,7 +7,8 @@ public struct PoolSpec: Equatable, Sendable {
     public var maxWorkers: Int
     /// The master binds these; the workers get them as descriptors, in this order.
     public var listen: [ListenAddress]
-    /// A replacement gets a socketpair to the worker that it replaces (see `WorkerChannel.handover`).
+    /// A replacement gets a socketpair to the worker that it replaces (see `WorkerChannel.handover`), and what a killed
+    /// worker had open is kept for the next one (see `WorkerChannel.wreck`).
     public var handover: Bool
     /// A worker that has not said ready after this is killed.
     public var startLimit: Duration

@@ -2,6 +2,8 @@
 struct Slot {
     var current: Worker?
     var next: Worker?
+    /// The worker that died here and whose open files wait for a successor.
+    var wreck: Wreck?
     /// Ends in a row within `steadyAfter`; they double the wait for the next try.
     var failures = 0
     var retryAt: Nanoseconds = .min
@@ -18,10 +20,26 @@ struct Slot {
         return delay
     }
 
+    /// Successors that may die over a wreck before it is given up: it may be what kills them.
+    static let salvageAttempts = 3
+
+    /// What became of the wreck is settled: its files may be closed.
+    mutating func releaseWreck(_ out: inout [MasterAction]) {
+        if let wreck { out.append(.release(worker: wreck.worker)) }
+        wreck = nil
+    }
+
     mutating func forgetFailures() {
         failures = 0
         retryAt = .min
     }
+}
+
+/// A dead worker's open files, kept until a successor has taken them over.
+struct Wreck: Equatable {
+    let worker: Int
+    /// Successors that were started for it.
+    var attempts = 0
 }
 
 /// A pool's workers. Its methods change who should be where; `MasterState` decides when.
@@ -86,9 +104,10 @@ struct PoolState {
     }
 
     mutating func retireAll(now: Nanoseconds, _ out: inout [MasterAction]) {
-        for slot in slots {
-            retire(slot.next, now: now, &out)
-            retire(slot.current, now: now, &out)
+        for index in slots.indices {
+            slots[index].releaseWreck(&out)
+            retire(slots[index].next, now: now, &out)
+            retire(slots[index].current, now: now, &out)
         }
         slots = []
     }
@@ -109,7 +128,8 @@ struct PoolState {
         guard slots.count != wanted else { return }
         while slots.count < wanted { slots.append(Slot()) }
         while slots.count > wanted {
-            let slot = slots.removeLast()
+            var slot = slots.removeLast()
+            slot.releaseWreck(&out)
             retire(slot.next, now: now, &out)
             retire(slot.current, now: now, &out)
         }
@@ -133,6 +153,7 @@ struct PoolState {
             let old = slots[index].current
             slots[index].current = next
             slots[index].next = nil
+            slots[index].releaseWreck(&out)
             slots[index].forgetFailures()
             retire(old, now: now, &out)
         }

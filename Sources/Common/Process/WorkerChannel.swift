@@ -26,6 +26,12 @@ public final class WorkerChannel {
     public let listeners: [Int32]
     /// In a pool with `handover`: the socket to the worker that this one replaces; nil when there is none.
     public let handover: Int32?
+    /// In a pool with `handover`: the socket to the keeper of a worker that died here; nil when none did, or nothing of
+    /// it is left. See `Wreckage`.
+    public let wreck: Int32?
+    /// In a pool with `handover`: a file that outlives this process as its open files do, for what its successor has to
+    /// know; nil where files are not kept.
+    public let keepsake: Int32?
     public let scoreboard: ScoreboardRow
     /// Readable when `next()` has something to say.
     public var fileDescriptor: Int32 { channel.descriptor.number }
@@ -65,11 +71,14 @@ public final class WorkerChannel {
         generation = number("generation")
         poolSize = number("of")
         listeners = (0..<Int32(number("listen"))).map { WorkerChannel.firstListener + $0 }
-        let last = WorkerChannel.firstListener + Int32(listeners.count)
-        handover = number("handover") == 1 ? last : nil
-        for descriptor in WorkerChannel.channelNumber...last {
+        let firstEnd = WorkerChannel.firstListener + Int32(listeners.count)
+        let ends = (facts["ends"] ?? "").split(separator: ",").map(String.init)
+        func end(_ name: String) -> Int32? { ends.firstIndex(of: name).map { firstEnd + Int32($0) } }
+        (handover, wreck) = (end("handover"), end("wreck"))
+        for descriptor in WorkerChannel.channelNumber..<firstEnd + Int32(ends.count) {
             _ = chat_fcntl_set(descriptor, F_SETFD, FD_CLOEXEC)
         }
+        keepsake = end("keeper").flatMap(WorkerChannel.startKeeper)
         channel = Channel(descriptor: Descriptor(WorkerChannel.channelNumber))
         channel.descriptor.setNonBlocking()
         board = try Scoreboard(mapping: Descriptor(WorkerChannel.boardNumber), writable: true)
@@ -77,6 +86,13 @@ public final class WorkerChannel {
         scoreboard[.pid] = Int(getpid())
         _ = chat_prctl_name("\(pool)/\(slot)")
         try followMaster(pid_t(number("master")))
+    }
+
+    /// From here on this process's open files outlive it, for as long as the master wants. First thing: the keeper is a
+    /// copy of what this process is now.
+    private static func startKeeper(_ channel: Int32) -> Int32? {
+        let file = chat_memfd_create("chat-keepsake", 0)
+        return file >= 0 && chat_start_keeper(channel, file) > 0 ? file : nil
     }
 
     /// SIGTERM when the master dies, rather than SIGKILL: the request in hand is still answered. The closed channel

@@ -7,8 +7,6 @@ public enum UserEvent: Sendable, Equatable {
     /// `created` is the `room_updated` frame of a new room (Seq 0, which no log holds). Without it, the frame of the
     /// joining has the Seq `seq + 1` and comes from the room's log.
     case joined(room: UUID128, seq: UInt64, created: FrameBody?)
-    /// Tokens of the user issued before `before` (Unix seconds), or the one with this `jti`, are no longer good.
-    case revoked(before: Int64?, jti: String?)
 
     public func encode() -> [UInt8] {
         var bytes: [UInt8] = []
@@ -19,10 +17,6 @@ public enum UserEvent: Sendable, Equatable {
             bytes.append(integer: seq)
             bytes.append(created?.fieldCount ?? 0)
             bytes.append(contentsOf: created?.bytes ?? [])
-        case .revoked(let before, let jti):
-            bytes.append(2)
-            bytes.append(integer: before ?? Int64.min)
-            bytes.append(shortText: jti)
         }
         return bytes
     }
@@ -36,9 +30,6 @@ public enum UserEvent: Sendable, Equatable {
             let fieldCount = try reader.integer(UInt8.self)
             let body = FrameBody(fieldCount: fieldCount, bytes: Array(try reader.take(bytes.count - 26)))
             return .joined(room: room, seq: seq, created: fieldCount == 0 ? nil : body)
-        case 2:
-            let before: Int64 = try reader.integer()
-            return .revoked(before: before == .min ? nil : before, jti: try reader.shortText())
         default: throw WireError("an unknown user event", at: 0)
         }
     }
@@ -80,5 +71,6 @@ public enum RedisKey {
     public static func presence(_ user: UUID128) -> String { "presence:\(user)" }
     /// A hash: how far a file's upload is.
     public static func upload(_ message: UUID128) -> String { "upload:\(message)" }
+    public static func ticket(_ ticket: String) -> String { "ticket:\(ticket)" }
     public static func uploadLock(_ message: UUID128) -> String { "upload:\(message):lock" }
 }

@@ -33,7 +33,8 @@ final class ApiWorker {
         commands = RabbitMQCommandQueue(settings.rabbitMQ, name: name, log: log)
         redis = try RedisConnection(url: settings.redisURL)
         doors = Doors(
-            tokens: try JWTTokens(settings.tokens), readers: readers, accounts: PostgresAccountStore(primary),
+            tokens: RevocableTokens(try JWTTokens(settings.tokens), store: PostgresRevocations(primary)),
+            readers: readers, accounts: PostgresAccountStore(primary),
             presences: RedisPresence(redis), commands: commands, answerTimeout: settings.fcgi.answerTimeout,
             maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, log: log)
@@ -67,7 +68,7 @@ final class ApiWorker {
         MessageEndpoints(doors: doors).add(to: &router)
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
-        AccountEndpoints(doors: doors).add(to: &router)
+        AccountEndpoints(doors: doors, tickets: RedisTickets(redis)).add(to: &router)
         uploads?.add(to: &router)
         HealthEndpoints(dependencies: dependencies).add(to: &router)
         MetricsEndpoint(runDirectory: settings.runDirectory).add(to: &router)

@@ -1,11 +1,13 @@
 import ArgumentParser
 import ChatAdapters
 import ChatCore
+import ChatProcess
 
 struct TokenCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "token", abstract: "Make JWTs with JWT_SECRET, for tests and for a host without its own.",
-        subcommands: [Issue.self, Init.self])
+        commandName: "token",
+        abstract: "Make JWTs with JWT_SECRET, for tests and for a host without its own; revoke anybody's.",
+        subcommands: [Issue.self, Init.self, Revoke.self])
 
     struct Issue: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Print one token.")
@@ -35,6 +37,44 @@ struct TokenCommand: ParsableCommand {
             let tokens = try JWTTokens(try settings.read().tokens)
             for user in SeedUser.all {
                 print("\(user.name) \(user.id) \(try tokens.issue(user: user.id, lifetime: ttl, name: user.name))")
+            }
+        }
+    }
+}
+
+extension TokenCommand {
+    struct Revoke: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Take tokens back: a user's, or one.",
+            discussion: "REST refuses them and open sockets close with 4001 within a second, also when Redis is away.")
+
+        @OptionGroup var settings: SettingsOption
+        @Option(help: "The user's UUID: all tokens issued until now.")
+        var user: String?
+        @Option(help: "The token's jti.")
+        var jti: String?
+        @Option(help: "Days to remember it: no token may live longer.")
+        var days = 366
+
+        func run() throws {
+            let subject = try self.subject()
+            let database = try settings.read().database
+            let connection = PostgresConnection(
+                url: database.url, applicationName: FcgiApi.program, statementTimeout: database.statementTimeout)
+            do throws(StoreError) { try PostgresRevocations(connection).revoke(subject, days: days) } catch {
+                throw OperatorError("nothing was revoked: \(error)")
+            }
+            print("revoked")
+        }
+
+        private func subject() throws -> Revocation.Subject {
+            guard (1...36_500).contains(days) else { throw ValidationError("--days takes 1 to 36500") }
+            switch (user, jti) {
+            case (let text?, nil):
+                guard let id = UUID128(text) else { throw ValidationError("\(text) is no UUID") }
+                return .user(id, before: systemClock())
+            case (nil, let id?) where !id.isEmpty: return .token(id)
+            default: throw ValidationError("give --user or --jti")
             }
         }
     }

@@ -39,6 +39,11 @@ final class Doors {
     /// The bearer of the request's token.
     func user(_ call: Call) throws(Refusal) -> UUID128 {
         if let user = call.user { return user }
+        return try identity(call).user
+    }
+
+    /// What the request's token says.
+    func identity(_ call: Call) throws(Refusal) -> Identity {
         guard let header = call.request.header("authorization") else {
             throw Refusal(.unauthorized, "send a token: Authorization: Bearer <JWT>")
         }
@@ -46,9 +51,9 @@ final class Doors {
         guard parts.count == 2, parts[0].lowercased() == "bearer" else {
             throw Refusal(.unauthorized, "the Authorization header is not of the form: Bearer <JWT>")
         }
-        let user = try tokens.verify(String(parts[1])).user
-        call.user = user
-        return user
+        let identity = try tokens.verify(String(parts[1]))
+        call.user = identity.user
+        return identity
     }
 
     /// The same from a form's field, for a page without JavaScript.

@@ -21,29 +21,36 @@ struct Relay {
         }
         let arrival = EventCounter()
         let answers = BoundedInbox<Found>(limit: Self.waitingAnswers, onArrival: { arrival.wake() })
-        let inherited = channel.handover.map(HandoffChannel.init).flatMap { line in
-            Successor.relayID(line, log: log).map { (line: line, id: $0.id, channels: $0.channels) }
-        }
-        let relayID = inherited?.id ?? UInt64.random(in: 1...UInt64.max)
+        let inherited = try channel.handover.map { try Inherited(HandoffChannel($0), log: log) }
+        let salvage = channel.wreck.flatMap { Salvage($0, log: log) }
+        let relayID = inherited?.relayID ?? salvage?.relayID ?? UInt64.random(in: 1...UInt64.max)
         let feed = try RedisFeed(url: settings.redisURL, log: log)
         let database = settings.database
         let commands = CommandPublisher(settings.rabbitMQ, name: "ws-relay", answers: answers, log: log)
         let ephemerals = Ephemerals(redisURL: settings.redisURL, relayID: relayID, log: log)
+        let makeStores: @Sendable () -> (history: any RoomHistory, revocations: any RevocationStore) = {
+            let connection = PostgresConnection(
+                url: database.url, applicationName: "ws-relay", statementTimeout: database.statementTimeout)
+            return (PostgresRoomHistory(connection), PostgresRevocations(connection))
+        }
         let hub = Hub(
             settings: settings.relay, relayID: relayID, tokens: try JWTTokens(settings.tokens), feed: feed,
             commands: commands,
-            lookups: CatchUp(redisURL: settings.redisURL, answers: answers, log: log) {
-                PostgresRoomHistory(
-                    PostgresConnection(
-                        url: database.url, applicationName: "ws-relay", statementTimeout: database.statementTimeout))
-            },
-            ephemerals: ephemerals, log: log)
+            lookups: CatchUp(redisURL: settings.redisURL, answers: answers, log: log, makeStores: makeStores),
+            ephemerals: ephemerals,
+            memory: RelayMemory(capacity: settings.relay.maxConnections, file: channel.keepsake), log: log)
+        // So that no revoked token gets in before the loop has asked for the first time; without a store nobody does.
+        if let known = try? makeStores().revocations.revocations(since: nil) { _ = hub.tokens.learn(known) }
         loop = RelayLoop(
             hub: hub, feed: feed, answers: answers, arrival: arrival, commands: commands, ephemerals: ephemerals,
             channel: channel, log: log)
-        guard let inherited else { return }
-        let successor = Successor(channel: inherited.line, feed: feed, log: log)
-        guard successor.takeOver(hub, channels: inherited.channels) else { throw ExitCode.failure }
+        if let inherited {
+            try Successor(channel: inherited.channel, feed: feed, log: log).takeOver(hub, channels: inherited.channels)
+        } else if let salvage {
+            try salvage.takeOver(hub, makeStores().history)
+        } else {
+            return
+        }
         loop.becomeReady()
     }
 

@@ -6,9 +6,10 @@ import Glibc
 /// and may carry descriptors; the first byte says what a packet is.
 ///
 ///     successor → predecessor: H version · S subscribed · A adopted
-///     predecessor → successor: X refused · P prologue… · D state and descriptors… · E end of either
+///     predecessor → successor: X refused · P prologue… · D state and descriptors… · E end of either · R released
 ///
-/// Every wait has a limit. A closed end means that the other gave up: then nothing has been handed over.
+/// Every wait has a limit. Up to R the sockets are the predecessor's: an end that closes before means that the other
+/// gave up, and nothing has been handed over. From R on they are the successor's.
 final class HandoffChannel {
     enum Tag: UInt8 {
         case hello = 0x48
@@ -18,6 +19,7 @@ final class HandoffChannel {
         case state = 0x44
         case end = 0x45
         case adopted = 0x41
+        case released = 0x52
     }
 
     struct Packet {
@@ -30,10 +32,12 @@ final class HandoffChannel {
         case closed
         case tookTooLong
         case system(Int32)
+        /// The other end speaks another version.
+        case refused
     }
 
     /// The layout of the state; another number is not understood.
-    static let version: UInt8 = 1
+    static let version: UInt8 = 2
     /// Well below the buffer of a unix socket, so that a packet always fits once the other end reads.
     private static let packetBytes = 32_768
     /// The kernel's own limit is 253.

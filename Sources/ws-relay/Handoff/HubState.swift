@@ -39,6 +39,8 @@ extension Hub {
             state.put(room.stage == .live)
             // Held frames are fetched again rather than carried.
             state.put(max(room.expected, room.sequencer.held.last?.seq ?? 0))
+            state.put(room.aheadUntil)
+            state.put(room.mustRewind)
         }
     }
 
@@ -55,7 +57,7 @@ extension Hub {
     private func write(_ slot: UInt32, to state: inout StateWriter) {
         let connection = connections[slot]
         state.put(connection.serial)
-        state.put(connection.flags.intersection([.greeting, .json, .welcomed, .pinged, .readPaused]).rawValue)
+        state.put(connection.flags.intersection([.greeting, .json, .welcomed, .pinged, .readPaused, .ahead]).rawValue)
         state.put(connection.heard)
         state.put(connection.deadline)
         state.put(connection.expires)
@@ -121,8 +123,7 @@ extension Hub {
             let slot = open[Int(try state.take(UInt32.self))]
             let last: UInt64 = try state.take()
             guard let room = rooms[room] else { continue }
-            room.resumes.append(.init(ticket: connections.ticket(slot), last: last))
-            askMissed(room, after: last, ticket: connections.ticket(slot))
+            beginResume(of: slot, in: room, after: last)
         }
         goOn(behind, ready)
     }
@@ -133,6 +134,9 @@ extension Hub {
             let room = TrackedRoom(id: try state.takeID(), last: try state.take())
             let wasLive = try state.take(Bool.self)
             room.expected = try state.take()
+            room.aheadUntil = try state.take()
+            room.mustRewind = try state.take()
+            room.row = memory.open(room.id, last: room.sequencer.last)
             rooms[room.id] = room
             let channel = RedisKey.roomChannel(room.id)
             let isConfirmed = feed.isConfirmed(channel)

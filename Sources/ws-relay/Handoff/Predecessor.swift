@@ -36,7 +36,7 @@ struct Predecessor {
             switch packet.tag {
             case .hello:
                 guard packet.bytes == [HandoffChannel.version] else {
-                    log.warning("the successor speaks another version: sockets will be closed")
+                    log.error("the successor speaks another version: this relay goes on; stop and start to change over")
                     try channel.send(.init(tag: .refused))
                     return .serving
                 }
@@ -72,6 +72,8 @@ struct Predecessor {
         try channel.send(.state, bytes, descriptors: descriptors)
         let packet = try channel.receive(milliseconds: Self.adoptLimit)
         guard packet.tag == .adopted else { throw .closed }
+        // From here on they are the successor's.
+        try channel.send(.init(tag: .released))
         hub.letGo()
         log.notice(
             "all sockets are handed over",
@@ -87,7 +89,7 @@ struct Predecessor {
         repeat {
             takeAnswers()
             hub.endTick()
-            if hub.latentCommands == 0, commands.isIdle { return }
+            if hub.waitingLookups == 0, commands.isIdle { return }
             commands.waitABit()
         } while monotonicMilliseconds() < deadline
         log.warning("commands are still on their way to the broker")

@@ -5,9 +5,9 @@ import Logging
 /// The side that takes over, before it serves: it subscribes to everything that the predecessor hears, keeps what
 /// comes behind the marker, adopts the sockets, and goes on with what it kept.
 struct Successor {
-    private static let prologueLimit: Int32 = 5000
     private static let subscribeLimit: Int64 = 10_000
     private static let stateLimit: Int64 = 20_000
+    private static let releaseLimit: Int32 = 10_000
     /// Messages kept between the marker and the state; past it everything is fetched from the logs.
     private static let kept = 100_000
 
@@ -15,32 +15,9 @@ struct Successor {
     let feed: RedisFeed
     let log: Logger
 
-    /// The name that the predecessor's commands carry: ours from now on. Nil: there is nothing to take over.
-    static func relayID(_ channel: HandoffChannel, log: Logger) -> (id: UInt64, channels: [String])? {
-        do {
-            try channel.send(.init(tag: .hello, bytes: [HandoffChannel.version]))
-            var bytes: [UInt8] = []
-            while true {
-                let packet = try channel.receive(milliseconds: prologueLimit)
-                if packet.tag == .end { break }
-                guard packet.tag == .prologue else { throw HandoffChannel.Failure.closed }
-                bytes += packet.bytes
-            }
-            var state = StateReader(bytes)
-            let id: UInt64 = try state.take()
-            var channels: [String] = []
-            for _ in 0..<(try state.take(UInt32.self)) { channels.append(RedisKey.userChannel(try state.takeID())) }
-            for _ in 0..<(try state.take(UInt32.self)) { channels.append(RedisKey.roomChannel(try state.takeID())) }
-            return (id, channels)
-        } catch {
-            log.warning("nothing is taken over: the predecessor does not answer", metadata: ["error": "\(error)"])
-            return nil
-        }
-    }
-
-    /// False: nothing was taken over. This process must end then: it bears the predecessor's name, and the predecessor
+    /// Throws: nothing was taken over. This process must end then: it bears the predecessor's name, and the predecessor
     /// serves on.
-    func takeOver(_ hub: Hub, channels: [String]) -> Bool {
+    func takeOver(_ hub: Hub, channels: [String]) throws {
         for name in channels { feed.subscribe(name) }
         do {
             guard subscribeAll() else { throw HandoffChannel.Failure.tookTooLong }
@@ -49,14 +26,16 @@ struct Successor {
             hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
             try hub.adopt(bytes, descriptors: descriptors)
             try channel.send(.init(tag: .adopted))
+            guard try channel.receive(milliseconds: Self.releaseLimit).tag == .released else {
+                throw HandoffChannel.Failure.closed
+            }
             if let kept { kept.forEach { hub.handle($0) } } else { hub.handle(.restored) }
             dropUnused(hub, channels)
             hub.endTick()
             log.notice("all sockets are taken over", metadata: ["sockets": "\(descriptors.count)"])
-            return true
         } catch {
             log.error("nothing is taken over", metadata: ["error": "\(error)"])
-            return false
+            throw error
         }
     }
 

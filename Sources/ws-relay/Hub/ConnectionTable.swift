@@ -1,7 +1,7 @@
 /// The number that stands for "none" in every table of this folder.
 let noIndex = UInt32.max
 
-/// One socket, without any object of its own: 72 bytes. What only slow or half-read sockets need is in `SlowState`.
+/// One socket, without any object of its own: 96 bytes. What only slow or half-read sockets need is in `SlowState`.
 struct Connection: BitwiseCopyable {
     struct Flags: OptionSet, BitwiseCopyable {
         let rawValue: UInt16
@@ -23,6 +23,17 @@ struct Connection: BitwiseCopyable {
         static let readPaused = Flags(rawValue: 128)
         /// Has a `SlowState`.
         static let slow = Flags(rawValue: 256)
+        // What a successor has to know after a crash:
+        /// Bytes have been taken from the kernel and are not dealt with.
+        static let reading = Flags(rawValue: 512)
+        /// A write is under way: nobody can say how much of it the client got.
+        static let writing = Flags(rawValue: 1024)
+        /// `welcome` is pushed and not written.
+        static let fresh = Flags(rawValue: 2048)
+        /// Gets, or has just got, frames that it missed: its place in those rooms is its own.
+        static let resuming = Flags(rawValue: 4096)
+        /// Has frames of the flush in which the predecessor died: up to `TrackedRoom.aheadUntil` it has them already.
+        static let ahead = Flags(rawValue: 8192)
     }
 
     var descriptor: Int32
@@ -39,31 +50,36 @@ struct Connection: BitwiseCopyable {
     var heard: UInt32 = 0
     /// Second at which the timer looks again.
     var deadline: UInt32 = 0
-    /// Unix second at which the token ends, and the one at which it was issued (0: not told).
+    /// Unix second at which the token ends.
     var expires: UInt32 = 0
-    var issued: UInt32 = 0
+    /// Unix millisecond at which it was issued; 0: not told.
+    var issued: Int64 = 0
     /// A hash of the token's `jti`, for revocation; 0: none.
     var tokenID: UInt64 = 0
     var bucket = RateBucket()
     var flags: Flags = []
+    /// Rooms in which it is being resumed.
+    var resumes: UInt16 = 0
+    /// The flush that last wrote to it.
+    var flushed: UInt32 = 0
 }
 
 /// All sockets by slot, in memory that never moves: a send that fails may change a slot while a loop walks others.
-/// The pages of unused slots are never touched.
 final class ConnectionTable {
     let capacity: Int
+    private let memory: RelayMemory
     private let slots: UnsafeMutablePointer<Connection>
     private var free: [UInt32] = []
-    /// Slots below it have been used at least once.
-    private(set) var used = 0
     private(set) var count = 0
 
-    init(capacity: Int) {
-        self.capacity = capacity
-        slots = .allocate(capacity: capacity)
+    init(_ memory: RelayMemory) {
+        self.memory = memory
+        capacity = Int(memory.header.pointee.capacity)
+        slots = memory.connections
     }
 
-    deinit { slots.deallocate() }
+    /// Slots below it have been used at least once.
+    var used: Int { Int(memory.header.pointee.connections) }
 
     subscript(slot: UInt32) -> Connection {
         @inline(__always) unsafeAddress { UnsafePointer(slots + Int(slot)) }
@@ -82,7 +98,7 @@ final class ConnectionTable {
         }
         guard used < capacity else { return nil }
         (slots + used).initialize(to: Connection(descriptor: descriptor, generation: 0))
-        used += 1
+        memory.header.pointee.connections += 1
         count += 1
         return UInt32(used - 1)
     }

@@ -59,13 +59,6 @@ extension Hub {
     private func received(_ event: UserEvent, _ user: UInt32) {
         switch event {
         case .joined(let room, let seq, let created): joined(room, seq, created, user)
-        case .revoked(let before, let tokenID):
-            let hash = tokenID.map { fnv1a64($0.utf8) }
-            users.forEachConnection(of: user, connections) { slot in
-                let isOld = before.map { Int64(connections[slot].issued) < $0 } ?? false
-                let isNamed = hash != nil && connections[slot].tokenID == hash
-                if isOld || isNamed { close(slot, .tokenExpired, "the token was revoked") }
-            }
         }
     }
 
@@ -91,6 +84,8 @@ extension Hub {
         case .frames(let room, _, let run, .room(let number)): self.found(run, room: room, fetch: number)
         case .frames(let room, _, let run, .socket(let ticket)): self.found(run, room: room, ticket: ticket)
         case .room(let room, let message, let latent): self.found(room, ofMessage: message, latent)
+        case .ticket(let identity, let ticket): self.found(identity, connection: ticket)
+        case .revocations(let all): revoke(tokens.learn(all))
         case .failed(let lookup): failed(lookup)
         case .refused(let unsent, let refusal):
             for command in unsent {
@@ -109,9 +104,12 @@ extension Hub {
         case .frames(let id, _, _, _, .room(let number)):
             if let room = rooms[id], room.fetch == number { fetchFailed(room) }
         case .frames(let id, _, _, _, .socket(let ticket)): giveUpResume(room: id, ticket: ticket)
-        case .room(_, let latent):
-            latentCommands -= 1
-            if let slot = slots[latent.socket] { refuse(.unavailable("the store"), sign: latent.sign, to: slot) }
+        case .room(_, let command):
+            waitingLookups -= 1
+            if let slot = slots[command.socket] { refuse(.unavailable("the store"), sign: command.sign, to: slot) }
+        case .ticket(_, let ticket): couldNotRedeem(connection: ticket)
+        // Asked again in half a second anyhow.
+        case .revocations: break
         }
     }
 }

@@ -11,25 +11,41 @@ extension Hub {
     }
 
     func flush() {
+        let number = memory.beginFlush()
         // A slow socket that is closed gets a close frame pushed: hence the loop.
         while !writes.dirty.isEmpty {
-            for slot in writes.takeDirty() where connections[slot].flags.contains(.dirty) { flush(slot) }
+            for slot in writes.takeDirty() where connections[slot].flags.contains(.dirty) {
+                connections[slot].flags.insert(.writing)
+                guard flush(slot) else { continue }
+                connections[slot].flushed = number
+                connections[slot].flags.remove(connections[slot].resumes == 0 ? [.fresh, .resuming] : .fresh)
+                connections[slot].flags.remove(.writing)
+            }
         }
         writes.endTick()
+        memory.endFlush()
     }
 
-    private func flush(_ slot: UInt32) {
+    /// - Returns: false when the socket is gone.
+    private func flush(_ slot: UInt32) -> Bool {
         var at = connections[slot].firstWrite
         writes.clear(slot, connections)
-        if let state = slowIfAny(slot), !state.outbox.isEmpty { return queue(from: at, taken: 0, slot) }
+        if let state = slowIfAny(slot), !state.outbox.isEmpty {
+            queue(from: at, taken: 0, slot)
+            return true
+        }
         while at != noIndex {
             let first = at
             let filled = join(&at)
             let sent = write(output.baseAddress!, filled, to: slot)
-            guard sent >= 0 else { return }
-            guard sent == filled else { return queue(from: first, taken: sent, slot) }
+            guard sent >= 0 else { return false }
+            guard sent == filled else {
+                queue(from: first, taken: sent, slot)
+                return true
+            }
         }
         finishIfClosing(slot)
+        return true
     }
 
     /// Puts frames side by side until the memory is full or the list ends; a frame that is larger than the memory is

@@ -27,8 +27,47 @@ extension Hub {
 
     private func admit(_ upgrade: Upgrade, _ slot: UInt32, early: [UInt8]) {
         guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot) }
-        let identity: Identity
-        do { identity = try tokens.verify(upgrade.token) } catch { return refuse(.unauthorized, slot) }
+        switch upgrade.credential {
+        case .token(let token):
+            guard let identity = try? tokens.verify(token) else { return refuse(.unauthorized, slot) }
+            admit(identity, upgrade, slot, early: early)
+        case .ticket(let ticket): redeem(ticket, upgrade, slot, early: early)
+        }
+    }
+
+    /// The ticket is asked for; until the answer the client is not read.
+    private func redeem(_ ticket: String, _ upgrade: Upgrade, _ slot: UInt32, early: [UInt8]) {
+        guard lookups.ask(.ticket(ticket, connection: connections.ticket(slot))) else {
+            return refuse(.unavailable(retryAfter: 1), slot)
+        }
+        waitingLookups += 1
+        let state = slowState(slot)
+        (state.head, state.early, state.upgrade) = (nil, early, upgrade)
+        connections[slot].flags.insert(.readPaused)
+        watch(slot)
+    }
+
+    func found(_ identity: Identity?, connection ticket: UInt64) {
+        waitingLookups -= 1
+        guard let slot = connections.slot(ticket), let state = slowIfAny(slot), let upgrade = state.upgrade else {
+            return
+        }
+        state.upgrade = nil
+        guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot) }
+        guard let identity, identity.expiresAt > unixMilliseconds / 1000, (try? tokens.check(identity)) != nil else {
+            return refuse(.unauthorized, slot)
+        }
+        admit(identity, upgrade, slot, early: state.early)
+    }
+
+    func couldNotRedeem(connection ticket: UInt64) {
+        waitingLookups -= 1
+        guard let slot = connections.slot(ticket), let state = slowIfAny(slot), state.upgrade != nil else { return }
+        state.upgrade = nil
+        refuse(.unavailable(retryAfter: 1), slot)
+    }
+
+    private func admit(_ identity: Identity, _ upgrade: Upgrade, _ slot: UInt32, early: [UInt8]) {
         connections[slot].flags.remove(.greeting)
         connections[slot].flags.insert(upgrade.subprotocol == .json ? [.json, .readPaused] : .readPaused)
         connections[slot].serial = serial
@@ -38,6 +77,7 @@ extension Hub {
         send(SharedFrame(whole: upgrade.answer), to: slot)
         let state = slowState(slot)
         (state.head, state.early) = (nil, early)
+        dropSlowStateIfIdle(slot)
         watch(slot)
         join(identity.user, slot)
     }
@@ -45,7 +85,7 @@ extension Hub {
     /// What of a token is kept: when it ends, and what a revocation would name.
     func note(_ identity: Identity, _ slot: UInt32) {
         connections[slot].expires = UInt32(clamping: identity.expiresAt)
-        connections[slot].issued = UInt32(clamping: identity.issuedAt ?? 0)
+        connections[slot].issued = identity.issuedAt ?? 0
         connections[slot].tokenID = identity.tokenID.map { fnv1a64($0.utf8) } ?? 0
     }
 
@@ -149,9 +189,9 @@ extension Hub {
 
     // MARK: Welcome
 
-    private func welcome(_ slot: UInt32) {
-        guard !connections[slot].flags.contains(.closing) else { return }
-        connections[slot].flags.insert(.welcomed)
+    func welcome(_ slot: UInt32) {
+        guard connections[slot].flags.isDisjoint(with: [.closing, .welcomed]) else { return }
+        connections[slot].flags.insert([.welcomed, .fresh])
         connections[slot].flags.remove(.readPaused)
         connections[slot].heard = now
         connections[slot].deadline = now

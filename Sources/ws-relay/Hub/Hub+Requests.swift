@@ -84,11 +84,11 @@ extension Hub {
         if let room = messageRooms[message] { return try submit(action, room, sign, slot) }
         let latent = LatentCommand(socket: connections[slot].serial, sign: sign, action: action)
         guard lookups.ask(.room(ofMessage: message, latent)) else { throw .busy("too many look-ups wait") }
-        latentCommands += 1
+        waitingLookups += 1
     }
 
     func found(_ room: UUID128?, ofMessage message: UUID128, _ latent: LatentCommand) {
-        latentCommands -= 1
+        waitingLookups -= 1
         guard let slot = slots[latent.socket] else { return }
         guard let room else { return refuse(.messageNotFound, sign: latent.sign, to: slot) }
         if messageRooms.count >= Self.rememberedMessages { messageRooms.removeAll(keepingCapacity: true) }

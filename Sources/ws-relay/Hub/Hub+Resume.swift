@@ -18,9 +18,21 @@ extension Hub {
                 sendResync(room, to: slot)
                 continue
             }
-            room.resumes.append(.init(ticket: connections.ticket(slot), last: last))
-            askMissed(room, after: last, ticket: connections.ticket(slot))
+            beginResume(of: slot, in: room, after: last)
         }
+    }
+
+    func beginResume(of slot: UInt32, in room: TrackedRoom, after last: UInt64) {
+        room.resumes.append(.init(ticket: connections.ticket(slot), last: last))
+        connections[slot].resumes += 1
+        connections[slot].flags.insert(.resuming)
+        askMissed(room, after: last, ticket: connections.ticket(slot))
+    }
+
+    private func endResume(of ticket: UInt64, in room: TrackedRoom) {
+        let before = room.resumes.count
+        room.resumes.removeAll { $0.ticket == ticket }
+        if let slot = connections.slot(ticket) { connections[slot].resumes -= UInt16(before - room.resumes.count) }
     }
 
     private func isBeingResumed(_ slot: UInt32, _ room: TrackedRoom) -> Bool {
@@ -38,8 +50,7 @@ extension Hub {
         guard let slot = connections.slot(ticket), connections[slot].flags.contains(.welcomed),
             room.members.contains(connections[slot].user)
         else {
-            room.resumes.remove(at: place)
-            return
+            return endResume(of: ticket, in: room)
         }
         // What is newer than the room's own last frame comes by the room, in its turn.
         let end = room.sequencer.last
@@ -55,7 +66,7 @@ extension Hub {
         let last = max(before, min(run.through, end))
         room.resumes[place].last = last
         if last >= end {
-            room.resumes.remove(at: place)
+            endResume(of: ticket, in: room)
         } else if last > before {
             askMissed(room, after: last, ticket: ticket)
         } else {
@@ -65,7 +76,7 @@ extension Hub {
 
     func giveUpResume(room id: UUID128, ticket: UInt64) {
         guard let room = rooms[id] else { return }
-        room.resumes.removeAll { $0.ticket == ticket }
+        endResume(of: ticket, in: room)
         if let slot = connections.slot(ticket) { sendResync(room, to: slot) }
     }
 

@@ -10,6 +10,7 @@ extension Hub {
     @discardableResult
     func track(_ id: UUID128, last: UInt64) -> TrackedRoom {
         let room = TrackedRoom(id: id, last: last)
+        room.row = memory.open(id, last: last)
         rooms[id] = room
         feed.subscribe(RedisKey.roomChannel(id))
         return room
@@ -18,6 +19,7 @@ extension Hub {
     func untrack(_ room: TrackedRoom) {
         guard rooms[room.id] === room else { return }
         rooms[room.id] = nil
+        memory.close(room.row)
         troubled.remove(room.id)
         feed.unsubscribe(RedisKey.roomChannel(room.id))
     }
@@ -29,7 +31,7 @@ extension Hub {
         return true
     }
 
-    private func remove(_ user: UInt32, from room: TrackedRoom) {
+    func remove(_ user: UInt32, from room: TrackedRoom) {
         room.remove(user)
         users[user].rooms.removeAll { $0 === room }
         if let place = room.waiters.firstIndex(of: user) {
@@ -48,6 +50,7 @@ extension Hub {
 
     func received(_ chunk: FrameChunk) {
         guard let room = rooms[chunk.room] else { return }
+        guard !room.mustRewind else { return park(chunk, in: room) }
         for frame in chunk.frames {
             guard frame.seq > 0 else {
                 deliver(frame, in: room)
@@ -83,29 +86,32 @@ extension Hub {
     }
 
     private func fanOut(_ frame: RoomFrame, in room: TrackedRoom) {
+        // Never in the middle of a frame: who has it and who does not must be plain after a crash.
+        if writes.left < connections.count { flush() }
+        if frame.seq > 0 { memory.advance(room.row, to: frame.seq) }
         let asker = asker(of: frame)
         if asker != noIndex, let sign = frame.sign { unanswered.remove(sign, of: connections[asker].serial) }
         // Who types, comes or goes knows it.
         let skipped = frame.seq == 0 ? frame.asker.flatMap { users.index($0) } ?? noIndex : noIndex
         var encoded = EncodedFrame(frame, room.id)
         for user in room.members where user != skipped {
-            // The room may have more sockets than the tick's memory has room: then it goes out in parts. Never between
-            // two sockets of one user: a flush may close some of them.
-            if writes.left < settings.maxConnectionsPerUser {
-                flush()
-                encoded.forget()
-            }
             if let only = frame.onlyUser, users[user].id != only { continue }
             var slot = users.firstConnection(user)
             while slot != noIndex {
                 let flags = connections[slot].flags
                 let next = connections[slot].nextOfUser
-                if flags.contains(.welcomed), room.resumes.isEmpty || frame.seq == 0 || !isResuming(slot, in: room) {
+                if flags.contains(.welcomed), frame.seq == 0 || !isElsewhere(slot, flags, frame.seq, room) {
                     push(encoded.index(asResponse: slot == asker, asJSON: flags.contains(.json), writes), to: slot)
                 }
                 slot = next
             }
         }
+    }
+
+    /// The socket has the frame already, or will get it in its own turn.
+    @inline(__always)
+    private func isElsewhere(_ slot: UInt32, _ flags: Connection.Flags, _ seq: UInt64, _ room: TrackedRoom) -> Bool {
+        seq <= room.aheadUntil && flags.contains(.ahead) || !room.resumes.isEmpty && isResuming(slot, in: room)
     }
 
     private func isResuming(_ slot: UInt32, in room: TrackedRoom) -> Bool {
@@ -144,6 +150,7 @@ extension Hub {
     func found(_ run: FrameRun, room id: UUID128, fetch number: UInt64) {
         guard let room = rooms[id], room.fetch == number else { return }
         let before = room.sequencer.last
+        if room.mustRewind { rewind(room, by: run.frames) }
         for frame in room.sequencer.fetched(run.frames, through: run.through) {
             deliver(frame, in: room)
         }
@@ -159,6 +166,7 @@ extension Hub {
             }
         }
         drain(room)
+        unpark(room)
     }
 
     /// Asked again by the timer, later each time, up to ten seconds.
@@ -203,9 +211,6 @@ private struct EncodedFrame {
         self.frame = frame
         self.room = room
     }
-
-    /// The tick's memory has been flushed: what was added to it is gone.
-    mutating func forget() { indexes = (noIndex, noIndex) }
 
     @inline(__always)
     mutating func index(asResponse: Bool, asJSON: Bool, _ writes: TickWrites) -> UInt32 {

@@ -33,6 +33,13 @@ extension Hub {
     // MARK: Reading
 
     func readable(_ slot: UInt32) {
+        let ticket = connections.ticket(slot)
+        connections[slot].flags.insert(.reading)
+        take(slot)
+        if connections.slot(ticket) == slot { connections[slot].flags.remove(.reading) }
+    }
+
+    private func take(_ slot: UInt32) {
         let got = recv(connections[slot].descriptor, input.baseAddress, input.count, sendFlags)
         guard got > 0 else {
             if got == 0 || (errno != EAGAIN && errno != EINTR) { destroy(slot) }

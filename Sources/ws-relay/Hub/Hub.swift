@@ -13,7 +13,7 @@ final class Hub {
 
     let settings: RelaySettings
     let origins: OriginRule
-    let tokens: any TokenVerifier
+    let tokens: RevocableTokens
     let feed: any Feed
     let commands: any CommandOutlet
     let lookups: any LookupOutlet
@@ -22,11 +22,16 @@ final class Hub {
 
     /// This relay's name in command origins; with `serial` it is never used twice.
     let relayID: UInt64
-    var serial: UInt64 = 1
+    var serial: UInt64 {
+        get { memory.header.pointee.serial }
+        set { memory.header.pointee.serial = newValue }
+    }
     /// Numbers fetches and look-ups, so that a late answer is known for what it is.
     var epoch: UInt64 = 0
 
     let epoll = Epoll()
+    /// What outlives a crash.
+    let memory: RelayMemory
     let connections: ConnectionTable
     var slow: [UInt32: SlowState] = [:]
     var slots: [UInt64: UInt32] = [:]
@@ -43,12 +48,12 @@ final class Hub {
     var departures: [UUID128: (rooms: [UUID128], at: UInt32)] = [:]
     /// Presence frames that may still be told in this second.
     var presenceBudget = Hub.presenceRate
-    let writes = TickWrites()
+    let writes: TickWrites
     let input = UnsafeMutableRawBufferPointer.allocate(byteCount: readSize, alignment: 64)
     let output = UnsafeMutableRawBufferPointer.allocate(byteCount: writeSize, alignment: 64)
     var counters = Counters()
-    /// Commands that wait for a look-up of their room.
-    var latentCommands = 0
+    /// Commands that wait for a look-up of their room, and upgrades that wait for one of their ticket.
+    var waitingLookups = 0
     /// The line that a handover draws through the feed has been heard.
     var markerSeen = false
     /// No new socket is taken in: the process ends.
@@ -72,19 +77,23 @@ final class Hub {
 
     init(
         settings: RelaySettings, relayID: UInt64, tokens: any TokenVerifier, feed: any Feed,
-        commands: any CommandOutlet, lookups: any LookupOutlet, ephemerals: any EphemeralOutlet, log: Logger
+        commands: any CommandOutlet, lookups: any LookupOutlet, ephemerals: any EphemeralOutlet,
+        memory: RelayMemory, log: Logger
     ) {
         self.settings = settings
+        self.memory = memory
         self.relayID = relayID
-        self.tokens = tokens
+        self.tokens = RevocableTokens(tokens)
         self.feed = feed
         self.commands = commands
         self.lookups = lookups
         self.ephemerals = ephemerals
         self.log = log
         origins = OriginRule(settings.origins)
-        connections = ConnectionTable(capacity: settings.maxConnections)
-        users = UserTable(capacity: settings.maxConnections)
+        connections = ConnectionTable(memory)
+        writes = TickWrites(connections: connections.capacity)
+        users = UserTable(memory)
+        memory.header.pointee.relayID = relayID
         feed.subscribe(RedisKey.relayChannel(relayID))
     }
 

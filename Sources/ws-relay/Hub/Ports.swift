@@ -66,6 +66,10 @@ enum Lookup: Sendable, Equatable {
     case frames(room: UUID128, after: UInt64, atLeast: UInt64, limit: Int, Purpose)
     /// The room of a message, for a command of this socket.
     case room(ofMessage: UUID128, LatentCommand)
+    /// Whom a ticket stands for; `connection` is the ticket of another kind, that of the socket's slot.
+    case ticket(String, connection: UInt64)
+    /// News of revoked tokens, since a Unix millisecond.
+    case revocations(since: Int64?)
 }
 
 /// A command that waits for its room.
@@ -79,6 +83,8 @@ enum Found: Sendable {
     case memberships(of: UUID128, epoch: UInt64, [Membership])
     case frames(room: UUID128, after: UInt64, FrameRun, Lookup.Purpose)
     case room(UUID128?, ofMessage: UUID128, LatentCommand)
+    case ticket(Identity?, connection: UInt64)
+    case revocations([Revocation])
     case failed(Lookup)
     /// Commands that were not handed over.
     case refused([UnsentCommand], Refusal)

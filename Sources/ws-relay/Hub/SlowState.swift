@@ -2,10 +2,12 @@
 final class SlowState {
     /// The head of the request, until it is whole.
     var head: HeadReader?
+    /// What it asks for, while its ticket is looked up.
+    var upgrade: Upgrade?
     /// What the client sent before its `welcome`: read only after it. At most a head's length and one chunk.
     var early: [UInt8] = []
     var parser: FrameParser?
     var outbox = Outbox()
 
-    var isNeeded: Bool { head != nil || !early.isEmpty || parser != nil || !outbox.isEmpty }
+    var isNeeded: Bool { head != nil || upgrade != nil || !early.isEmpty || parser != nil || !outbox.isEmpty }
 }

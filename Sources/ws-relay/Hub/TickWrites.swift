@@ -1,8 +1,8 @@
 /// The frames of one tick and who gets them: a list for each connection, across all of its rooms, so that the end of
 /// the tick makes one write of it. Eight bytes a delivery, in memory that is used again every tick.
 final class TickWrites {
-    /// Deliveries of one tick; when they are reached the tick flushes early.
-    static let capacity = 262_144
+    /// Deliveries of one tick; when they are reached the tick flushes early. One frame to everybody always fits.
+    private let capacity: Int
 
     private struct Entry: BitwiseCopyable {
         var frame: UInt32
@@ -10,10 +10,15 @@ final class TickWrites {
     }
 
     private(set) var frames: [SharedFrame] = []
-    private let entries = UnsafeMutablePointer<Entry>.allocate(capacity: capacity)
+    private let entries: UnsafeMutablePointer<Entry>
     private var count = 0
     /// Connections with a list, in the order in which they got it.
     private(set) var dirty: [UInt32] = []
+
+    init(connections: Int) {
+        capacity = max(262_144, connections * 2)
+        entries = .allocate(capacity: capacity)
+    }
 
     deinit { entries.deallocate() }
 
@@ -24,7 +29,7 @@ final class TickWrites {
     }
 
     /// Deliveries that still have room before the tick must be flushed.
-    var left: Int { Self.capacity - count }
+    var left: Int { capacity - count }
 
     @inline(__always)
     func push(_ frame: UInt32, to slot: UInt32, _ connections: ConnectionTable) {

@@ -22,6 +22,14 @@ final class TrackedRoom {
     let id: UUID128
     var stage = Stage.subscribing
     var sequencer: RoomSequencer<RoomFrame>
+    /// Its row in the relay's memory.
+    var row = noIndex
+    /// Sockets with the flag `ahead` have everything up to here.
+    var aheadUntil: UInt64 = 0
+    /// Taken over from a dead relay: `members` are those of today, and the first frames that are fetched say who came
+    /// and went since. Until then live frames are parked.
+    var mustRewind = false
+    var parked: [FrameChunk] = []
     /// Indexes of users, in no order.
     var members: [UInt32] = []
     /// Users whose `welcome` waits for this room to be live.

@@ -30,10 +30,12 @@ final class UserTable {
     /// Each user's newest socket, dense: the only thing that a delivery reads of a user. The others follow in
     /// `Connection.nextOfUser`.
     private let first: UnsafeMutablePointer<UInt32>
+    private let memory: RelayMemory
 
     /// Users have at least one connection each, so there are never more of them.
-    init(capacity: Int) {
-        first = .allocate(capacity: capacity)
+    init(_ memory: RelayMemory) {
+        self.memory = memory
+        first = .allocate(capacity: Int(memory.header.pointee.capacity))
         entries.reserveCapacity(64)
     }
 
@@ -62,6 +64,7 @@ final class UserTable {
             entries.append(entry)
         }
         first[Int(index)] = noIndex
+        memory.users[Int(index)] = id
         indexes[id] = index
         return index
     }

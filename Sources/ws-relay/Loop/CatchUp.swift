@@ -15,14 +15,18 @@ final class CatchUp: LookupOutlet {
     private let inbox = BoundedInbox<Lookup>(limit: waiting)
 
     /// - Parameters:
-    ///   - makeHistory: called on the thread that will use it.
+    ///   - makeStores: called on the thread that will use it.
     init(
         redisURL: String, answers: BoundedInbox<Found>, log: Logger,
-        makeHistory: @escaping @Sendable () -> any RoomHistory
+        makeStores: @escaping @Sendable () -> (history: any RoomHistory, revocations: any RevocationStore)
     ) {
         let inbox = inbox
         _ = startThread("catch-up") {
-            let answering = Answering(history: makeHistory(), logs: RoomLogs(redisURL), log: log)
+            let (history, revocations) = makeStores()
+            let redis = try? RedisConnection(url: redisURL)
+            let answering = Answering(
+                history: history, logs: RoomLogs(redis), revocations: revocations,
+                tickets: redis.map { RedisTickets($0) }, log: log)
             while let lookups = inbox.take(atMost: Self.batch) {
                 for found in answering.answer(lookups) { answers.putWaiting(found) }
             }
@@ -38,17 +42,24 @@ final class CatchUp: LookupOutlet {
 final class Answering {
     private let history: any RoomHistory
     private let logs: any RoomLogReader
+    private let revocations: any RevocationStore
+    private let tickets: (any TicketStore)?
     private let log: Logger
     private var outage = Outage()
 
-    init(history: any RoomHistory, logs: any RoomLogReader, log: Logger) {
+    init(
+        history: any RoomHistory, logs: any RoomLogReader, revocations: any RevocationStore,
+        tickets: (any TicketStore)?, log: Logger
+    ) {
         self.history = history
         self.logs = logs
+        self.revocations = revocations
+        self.tickets = tickets
         self.log = log
     }
 
     func answer(_ lookups: [Lookup]) -> [Found] {
-        let found = memberships(lookups) + frames(lookups) + rooms(lookups)
+        let found = tokens(lookups) + memberships(lookups) + frames(lookups) + rooms(lookups)
         let isWell = !found.contains { if case .failed = $0 { true } else { false } }
         if isWell { outage.ended("PostgreSQL", log) }
         return found
@@ -77,6 +88,25 @@ final class Answering {
             } catch {
                 outage.began("PostgreSQL", "\(error)", log)
                 return .failed(lookup)
+            }
+        }
+    }
+
+    /// Tickets and revocations: each at most a round trip.
+    private func tokens(_ lookups: [Lookup]) -> [Found] {
+        lookups.compactMap { lookup in
+            switch lookup {
+            case .ticket(let ticket, let connection):
+                guard let tickets else { return .failed(lookup) }
+                do throws(BusError) {
+                    return .ticket(try tickets.redeem(ticket), connection: connection)
+                } catch {
+                    return .failed(lookup)
+                }
+            case .revocations(let since):
+                guard let news = try? revocations.revocations(since: since) else { return .failed(lookup) }
+                return .revocations(news)
+            default: return nil
             }
         }
     }
@@ -153,7 +183,7 @@ final class RoomLogs: RoomLogReader {
     private static let entries = 256
     private let connection: RedisConnection?
 
-    init(_ url: String) { connection = try? RedisConnection(url: url) }
+    init(_ connection: RedisConnection?) { self.connection = connection }
 
     func read(_ questions: [FramesAsked]) -> [FrameRun?] {
         let commands = questions.map { question in

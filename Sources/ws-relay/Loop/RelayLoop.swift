@@ -33,7 +33,7 @@ final class RelayLoop {
     private var hasHandedOver = false
     private var watchedFeed = 0
     private var feedWatchesWrite = false
-    private var second: Int64 = 0
+    private var halfSecond: Int64 = 0
     private var isReady = false
     private var mayAccept = true
     private var endsAt: Int64?
@@ -70,10 +70,10 @@ final class RelayLoop {
         watchFeed()
         hub.endTick()
         feed.endTick(now: hub.milliseconds) { hub.handle($0) }
-        hub.epoll.wait(milliseconds: untilNextSecond) { event in
+        hub.epoll.wait(milliseconds: untilNextHalfSecond) { event in
             if event.ticket & UInt64(noIndex) == UInt64(noIndex) { handle(event) } else { hub.handle(event) }
         }
-        everySecond()
+        everyHalfSecond()
     }
 
     private func handle(_ event: Epoll.Event) {
@@ -222,16 +222,22 @@ final class RelayLoop {
         hub.endAll()
     }
 
-    private var untilNextSecond: Int32 {
-        let left = 1000 - hub.milliseconds % 1000
+    private var untilNextHalfSecond: Int32 {
+        let left = 500 - hub.milliseconds % 500
         // Without the feed there may be a reconnection due earlier.
         return Int32(feed.descriptor < 0 ? min(left, 100) : left)
     }
 
+    private func everyHalfSecond() {
+        let now = monotonicMilliseconds() / 500
+        guard now != halfSecond else { return }
+        let isWholeSecond = now / 2 != halfSecond / 2
+        halfSecond = now
+        if !hasHandedOver { hub.askRevocations() }
+        if isWholeSecond { everySecond() }
+    }
+
     private func everySecond() {
-        let now = monotonicMilliseconds() / 1000
-        guard now != second else { return }
-        second = now
         hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
         hub.everySecond()
         if !mayAccept, isReady, endsAt == nil, !hasHandedOver {

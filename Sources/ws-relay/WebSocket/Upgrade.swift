@@ -16,8 +16,14 @@ struct Upgrade: Equatable, Sendable {
     /// What is confirmed of the subprotocols that the client offered; a browser gives up when nothing is. The offer that
     /// carries the token is, where it is the only one we know: its own sender reads it.
     private let confirmed: String?
+    enum Credential: Equatable, Sendable {
+        case token(String)
+        /// Of `POST /ws-ticket`, good once.
+        case ticket(String)
+    }
+
     /// A secret: never logged, and dropped once it is verified.
-    let token: String
+    let credential: Credential
 
     init(_ head: RequestHead, origins: OriginRule) throws(HTTPRefusal) {
         do {
@@ -45,12 +51,18 @@ struct Upgrade: Equatable, Sendable {
             throw HTTPRefusal.malformed("an upgrade has no body")
         }
         guard origins.admits(origin: try head.only("origin"), host: host) else { throw HTTPRefusal.forbiddenOrigin }
-        guard let token = try Self.token(head), !token.isEmpty else { throw HTTPRefusal.unauthorized }
+        guard let credential = try Self.credential(head) else { throw HTTPRefusal.unauthorized }
         let offered = head.list("sec-websocket-protocol")
         let known = offered.lazy.compactMap(Subprotocol.init(rawValue:)).first
-        (self.key, self.token) = (key, token)
+        (self.key, self.credential) = (key, credential)
         subprotocol = known ?? .msgpack
         confirmed = known?.rawValue ?? offered.first { $0.hasPrefix("bearer.") }
+    }
+
+    private static func credential(_ head: RequestHead) throws -> Credential? {
+        if let token = try token(head) { return token.isEmpty ? nil : .token(token) }
+        guard let ticket = try QueryString.value(of: "ticket", in: head.query), !ticket.isEmpty else { return nil }
+        return .ticket(ticket)
     }
 
     /// The header, else the subprotocol, else the query: the one that is least likely to be logged on its way.

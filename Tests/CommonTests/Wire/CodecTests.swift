@@ -143,7 +143,6 @@ import Testing
         let created = FrameBody(room: room, seq: 0) { $0.null() }
         for event in [
             UserEvent.joined(room: room, seq: 0, created: created), .joined(room: room, seq: 12, created: nil),
-            .revoked(before: 5, jti: nil), .revoked(before: nil, jti: "x"),
         ] {
             #expect(try UserEvent.decode(event.encode()) == event)
         }

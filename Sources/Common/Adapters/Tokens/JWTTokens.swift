@@ -86,7 +86,7 @@ public final class JWTTokens: TokenVerifier {
             throw Refusal(.unauthorized, "the token is from another issuer")
         }
         return Identity(
-            user: user, expiresAt: expiresAt, issuedAt: claims.iat.flatMap { seconds($0) }, tokenID: claims.jti,
+            user: user, expiresAt: expiresAt, issuedAt: claims.iat.flatMap { seconds($0 * 1000) }, tokenID: claims.jti,
             name: claims.name)
     }
 
@@ -113,9 +113,10 @@ public final class JWTTokens: TokenVerifier {
         guard let secretKeys else {
             throw SettingsError(problems: ["JWT_SECRET is not set: there is nothing to sign with"])
         }
-        let now = clock() / 1000
+        let now = clock()
         let claims = ChatClaims(
-            sub: user.description, exp: Double(now + lifetime), nbf: nil, iat: Double(now),
+            // Not rounded, so that a revocation tells the tokens before it from those of the same second behind it.
+            sub: user.description, exp: Double(now / 1000 + lifetime), nbf: nil, iat: Double(now) / 1000,
             jti: UUID128.v7(at: clock()).description, name: name,
             aud: settings.audience.map { ChatClaims.Audience(values: [$0]) }, iss: settings.issuer)
         do {
@@ -157,7 +158,7 @@ private struct ChatClaims: JWTPayload {
     }
 }
 
-/// Whole seconds of a JSON number, or nil where it is none that a clock could show.
+/// The whole part of a JSON number, or nil where it is none that a clock could show.
 private func seconds(_ number: Double) -> Int64? {
     number.isFinite && abs(number) < 1e15 ? Int64(number.rounded(.down)) : nil
 }

@@ -83,3 +83,38 @@ static inline ssize_t chat_receive_fds(int socket, void *bytes, size_t length, i
         }
     return got;
 }
+
+// The keeper: a process that shares this one's table of open files and nothing else, so that the files stay open, under
+// their numbers, when this process is killed. It has no Swift in it: all it does is wait for a connection on `channel`
+// and answer there. Asked for numbers (int32, at most 250), it sends those files; -1 is `table`. It ends when the other
+// end of `channel` closes.
+static inline void chat_keep(int channel, int table) {
+    for (;;) {
+        char word;
+        int asker = -1, count = 0, fds[250];
+        ssize_t got = chat_receive_fds(channel, &word, 1, fds, &count);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) _exit(0);
+        if (count > 0) asker = fds[0];
+        while (asker >= 0 && (got = recv(asker, fds, sizeof fds, 0)) > 0) {
+            count = (int)(got / sizeof(int));
+            for (int i = 0; i < count; i++) if (fds[i] < 0) fds[i] = table;
+            // What is closed meanwhile (EBADF) is answered with an empty hand.
+            if (chat_send_fds(asker, "F", 1, fds, count) < 0) (void)chat_send_fds(asker, "-", 1, 0, 0);
+        }
+        if (asker >= 0) close(asker);
+    }
+}
+
+// A child of this process's own parent, which reaps it. Raw, because the child never returns to libc's bookkeeping.
+static inline pid_t chat_start_keeper(int channel, int table) {
+    const unsigned long share_files = 0x400, same_parent = 0x8000;
+    pid_t pid = (pid_t)syscall(SYS_clone, share_files | same_parent | SIGCHLD, 0L, 0L, 0L, 0L);
+    if (pid != 0) return pid;
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, 0);
+    prctl(PR_SET_NAME, "keeper");
+    chat_keep(channel, table);
+    _exit(0);
+}

@@ -1,0 +1,44 @@
+import CLinux
+import Glibc
+
+/// A dead worker's open files, asked for by the numbers that they had there. They stay open until the master has heard
+/// that the asker is ready.
+public final class Wreckage {
+    /// Milliseconds: the keeper has nothing else to do.
+    private static let patience: Int32 = 2000
+    /// Files of one question; the kernel takes 253 in one message.
+    private static let files = 200
+
+    private let keeper: Descriptor
+
+    /// - Parameter keeper: `WorkerChannel.wreck`.
+    public init(_ keeper: Int32) { self.keeper = Descriptor(keeper) }
+
+    /// The file that the dead worker had as `WorkerChannel.keepsake`.
+    public func keepsake() -> Int32? { ask([-1])?.first }
+
+    /// The files with these numbers, in order; nil stands for one that is not open. The caller closes them.
+    public func files(_ numbers: [Int32]) -> [Int32?] {
+        stride(from: 0, to: numbers.count, by: Self.files).flatMap { start -> [Int32?] in
+            let some = Array(numbers[start..<min(start + Self.files, numbers.count)])
+            // One that is not open spoils the whole answer.
+            return ask(some) ?? some.map { ask([$0])?.first }
+        }
+    }
+
+    private func ask(_ numbers: [Int32]) -> [Int32]? {
+        let size = numbers.count * MemoryLayout<Int32>.size
+        guard send(keeper.number, numbers, size, Int32(MSG_NOSIGNAL)) == size else { return nil }
+        var polls = [pollfd(fd: keeper.number, events: Int16(POLLIN), revents: 0)]
+        guard poll(&polls, 1, Self.patience) > 0 else { return nil }
+        var word: UInt8 = 0
+        var found = [Int32](repeating: -1, count: 250)
+        var count: Int32 = 0
+        guard chat_receive_fds(keeper.number, &word, 1, &found, &count) > 0 else { return nil }
+        guard Int(count) == numbers.count else {
+            found.prefix(Int(count)).forEach { close($0) }
+            return nil
+        }
+        return Array(found.prefix(numbers.count))
+    }
+}

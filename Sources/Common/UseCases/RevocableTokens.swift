@@ -1,0 +1,44 @@
+/// Verifies tokens and refuses those that were revoked.
+public final class RevocableTokens: TokenVerifier {
+    /// Milliseconds after which the list is asked for again: half of what is promised.
+    public static let freshness: Int64 = 500
+
+    private let tokens: any TokenVerifier
+    private let store: (any RevocationStore)?
+    private let clock: Clock
+    private var list = RevocationList()
+    private var asked: Int64 = .min
+
+    /// - Parameter store: asked whenever the list is not fresh; nil: somebody else calls `learn`.
+    public init(_ tokens: any TokenVerifier, store: (any RevocationStore)? = nil, clock: @escaping Clock = systemClock)
+    {
+        self.tokens = tokens
+        self.store = store
+        self.clock = clock
+    }
+
+    public func verify(_ token: String) throws(Refusal) -> Identity {
+        let identity = try tokens.verify(token)
+        try check(identity)
+        return identity
+    }
+
+    /// For an identity that was verified earlier.
+    public func check(_ identity: Identity) throws(Refusal) {
+        refresh()
+        guard !list.covers(identity) else { throw Refusal(.unauthorized, "the token was revoked") }
+    }
+
+    /// Where to go on asking from.
+    public var since: Int64? { list.since }
+
+    /// - Returns: those that are news.
+    public func learn(_ revocations: [Revocation]) -> [Revocation] { list.add(revocations) }
+
+    /// While the store is away what is known stays good: nothing can be revoked then.
+    private func refresh() {
+        guard let store, clock() &- asked >= Self.freshness || asked == .min else { return }
+        asked = clock()
+        if let news = try? store.revocations(since: list.since) { _ = list.add(news) }
+    }
+}

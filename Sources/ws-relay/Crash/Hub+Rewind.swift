@@ -1,0 +1,31 @@
+import ChatCore
+
+/// A room of a dead relay: its members are known as of today, its frames as of the crash. The frames between say who
+/// came and went, so what its members were then is found by going back through them.
+extension Hub {
+    /// Chunks kept while a room waits for its first frames; what does not fit is fetched.
+    private static let parkedChunks = 256
+
+    func park(_ chunk: FrameChunk, in room: TrackedRoom) {
+        guard let last = chunk.frames.last?.seq, last > 0 else { return }
+        if room.parked.count < Self.parkedChunks {
+            room.parked.append(chunk)
+        } else {
+            room.expected = max(room.expected, last)
+        }
+    }
+
+    func rewind(_ room: TrackedRoom, by frames: [RoomFrame]) {
+        room.mustRewind = false
+        for frame in frames.reversed() {
+            for id in frame.joined { if let user = users.index(id) { remove(user, from: room) } }
+            for id in frame.left { if let user = users.index(id) { add(user, to: room) } }
+        }
+    }
+
+    func unpark(_ room: TrackedRoom) {
+        let parked = room.parked
+        room.parked = []
+        for chunk in parked { received(chunk) }
+    }
+}

@@ -1,0 +1,172 @@
+import ChatCore
+import ChatProcess
+import Glibc
+import Logging
+
+/// Takes over what a killed relay left: its sockets, held open by the keeper, and its tables, as they were at its last
+/// instruction. Sockets that stood between two frames go on; of the others nobody can say what the client has.
+struct Salvage {
+    /// Seconds for PostgreSQL to say who is in which room; after it the clients connect anew.
+    private static let patience: Int64 = 60_000
+    /// Users of one question.
+    private static let batch = 1000
+
+    private let memory: RelayMemory
+    /// The dead relay's files with these numbers.
+    private let files: ([Int32]) -> [Int32?]
+    private let log: Logger
+    private let begun = monotonicMilliseconds()
+
+    /// The name that the dead relay's commands carry: their answers come to it.
+    var relayID: UInt64 { memory.header.pointee.relayID }
+
+    init(_ memory: RelayMemory, files: @escaping ([Int32]) -> [Int32?], log: Logger) {
+        (self.memory, self.files, self.log) = (memory, files, log)
+    }
+
+    /// Nil: there is nothing to take over, or it is of another version.
+    init?(_ wreck: Int32, log: Logger) {
+        let wreckage = Wreckage(wreck)
+        guard let file = wreckage.keepsake() else {
+            log.warning("nothing is taken over: the dead relay left nothing")
+            return nil
+        }
+        defer { close(file) }
+        guard let memory = RelayMemory(leftIn: file) else {
+            log.warning("nothing is taken over: the dead relay's tables are of another version")
+            return nil
+        }
+        self.init(memory, files: wreckage.files, log: log)
+    }
+
+    func takeOver(_ hub: Hub, _ history: any RoomHistory) throws {
+        hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
+        let rows = (0..<Int(memory.header.pointee.connections)).map { memory.connections[$0] }
+            .filter { $0.descriptor >= 0 && $0.flags.isDisjoint(with: [.closing, .greeting]) }
+        let users = rows.map { $0.user == noIndex ? nil : memory.users[Int($0.user)] }
+        let memberships = try memberships(of: Array(Set(users.compactMap { $0 })), history)
+        var count = (kept: 0, closed: 0)
+        for (row, (user, file)) in zip(rows, zip(users, files(rows.map(\.descriptor)))) {
+            guard let file else { continue }
+            if let user, row.standsBetweenFrames {
+                count.kept += 1
+                hub.adopt(file, row, of: user, hasPending: hasPending(row))
+            } else {
+                count.closed += 1
+                Self.sendAway(file, row)
+            }
+        }
+        hub.serial = memory.header.pointee.serial + 1
+        hub.goOn(memberships, rooms: rooms(), areAhead: memory.header.pointee.phase == .flushing)
+        log.notice(
+            "a killed relay's sockets are taken over",
+            metadata: [
+                "sockets": "\(count.kept)", "closed": "\(count.closed)",
+                "ms": "\(monotonicMilliseconds() - begun)",
+            ])
+    }
+
+    /// Its frames of the flush in which the relay died are out already.
+    private func hasPending(_ row: Connection) -> Bool {
+        let header = memory.header.pointee
+        return header.phase == .flushing && row.flushed == header.flush
+    }
+
+    /// What every socket has, and what some have, by room.
+    private func rooms() -> [UUID128: RelayMemory.Room] {
+        var found: [UUID128: RelayMemory.Room] = [:]
+        for row in 0..<Int(memory.header.pointee.rooms) {
+            var room = memory.rooms[row]
+            if memory.header.pointee.phase == .committing { room.committed = room.pending }
+            found[room.id] = room
+        }
+        return found
+    }
+
+    private func memberships(of users: [UUID128], _ history: any RoomHistory) throws -> [Membership] {
+        var found: [Membership] = []
+        for start in stride(from: 0, to: users.count, by: Self.batch) {
+            let some = Array(users[start..<min(start + Self.batch, users.count)])
+            while true {
+                do throws(StoreError) {
+                    found += try history.memberships(of: some)
+                    break
+                } catch {
+                    guard monotonicMilliseconds() - begun < Self.patience else { throw error }
+                    log.warning("PostgreSQL must say who is where", metadata: ["error": "\(error)"])
+                    usleep(200_000)
+                }
+            }
+        }
+        return found
+    }
+
+    /// In the middle of a frame nothing can be said; the client sees the connection end.
+    private static func sendAway(_ file: Int32, _ row: Connection) {
+        if row.flags.contains(.welcomed), !row.flags.contains(.watchesWrite) {
+            let frame = FrameHeader.close(.goingAway, "the relay failed; connect again and resume")
+            _ = send(file, frame, frame.count, sendFlags)
+        }
+        shutdown(file, Int32(SHUT_RDWR))
+        close(file)
+    }
+}
+
+extension Connection {
+    /// Nothing of it is lost with the process: no byte half-read, no frame half-written or waiting.
+    fileprivate var standsBetweenFrames: Bool {
+        let isOpen = flags.isDisjoint(with: [.reading, .writing, .slow, .watchesWrite, .resuming])
+        // Before `welcome` its answer to the upgrade may still be unwritten.
+        return isOpen && (flags.contains(.welcomed) || !flags.contains(.dirty))
+    }
+}
+
+extension Hub {
+    /// A socket of a dead relay. What it was told last may never have left: then it is welcomed again.
+    fileprivate func adopt(_ descriptor: Int32, _ row: Connection, of id: UUID128, hasPending: Bool) {
+        guard let slot = connections.open(descriptor) else {
+            Glibc.close(descriptor)
+            return
+        }
+        let generation = connections[slot].generation
+        connections[slot] = row
+        connections[slot].descriptor = descriptor
+        connections[slot].generation = generation
+        (connections[slot].firstWrite, connections[slot].lastWrite) = (noIndex, noIndex)
+        (connections[slot].flushed, connections[slot].nextOfUser) = (0, noIndex)
+        connections[slot].flags = row.flags.intersection([.json, .welcomed, .pinged, .readPaused])
+        if row.flags.contains(.fresh) { connections[slot].flags.remove(.welcomed) }
+        if hasPending { connections[slot].flags.insert(.ahead) }
+        let user = users.index(id) ?? users.open(id, deadline: now &+ Self.joiningLimit)
+        users.attach(slot, to: user, connections)
+        if row.flags.contains(.welcomed) { users[user].stage = .ready }
+        slots[row.serial] = slot
+        let interest: Epoll.Interest = connections[slot].flags.contains(.readPaused) ? [] : .read
+        epoll.add(descriptor, interest, ticket: connections.ticket(slot))
+    }
+
+    /// Rooms go on from what every socket has; the feed's first connection then closes them up to now.
+    fileprivate func goOn(_ memberships: [Membership], rooms left: [UUID128: RelayMemory.Room], areAhead: Bool) {
+        for membership in memberships {
+            guard let user = users.index(membership.user), users[user].stage == .ready else { continue }
+            if let room = rooms[membership.room] {
+                add(user, to: room)
+            } else if let old = left[membership.room] {
+                let room = track(membership.room, last: old.committed)
+                room.expected = max(old.pending, membership.lastSeq)
+                room.aheadUntil = areAhead ? old.pending : 0
+                room.mustRewind = true
+                add(user, to: room)
+            } else {
+                let room = track(membership.room, last: membership.lastSeq)
+                add(user, to: room)
+                tellResync(room, to: user)
+            }
+        }
+        users.forEach { user in
+            feed.subscribe(RedisKey.userChannel(users[user].id))
+            guard users[user].stage == .ready else { return }
+            users.forEachConnection(of: user, connections) { welcome($0) }
+        }
+    }
+}

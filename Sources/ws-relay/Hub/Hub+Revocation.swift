@@ -1,0 +1,26 @@
+import ChatCore
+
+/// Tokens that are taken back while their sockets are open.
+extension Hub {
+    /// Twice a second. The store is the one place to ask: what Redis would tell, it could also lose.
+    func askRevocations() { _ = lookups.ask(.revocations(since: tokens.since)) }
+
+    func revoke(_ news: [Revocation]) {
+        for revocation in news {
+            switch revocation.subject {
+            case .user(let id, let before):
+                guard let user = users.index(id) else { continue }
+                users.forEachConnection(of: user, connections) { slot in
+                    if connections[slot].issued < before { revoke(slot) }
+                }
+            case .token(let id):
+                let hash = fnv1a64(id.utf8)
+                connections.forEach {
+                    if connections[$0].tokenID == hash, connections[$0].user != noIndex { revoke($0) }
+                }
+            }
+        }
+    }
+
+    private func revoke(_ slot: UInt32) { close(slot, .tokenExpired, "the token was revoked") }
+}

@@ -1,0 +1,114 @@
+"""The relay's workers are killed (-9) while people write. Sockets that stand between two frames stay open and miss nothing;
+those in the middle of one are told to come back.
+"""
+
+import asyncio
+import os
+import signal
+import time
+
+import msgpack
+from client import User
+from test_load import Ledger, Member, odd
+from websockets.asyncio.client import connect
+
+KILLS = int(os.environ.get("CRASH_KILLS", "4"))
+SECONDS_BETWEEN = 2.5
+ROOMS, MEMBERS, WRITERS = 3, 40, 4
+IDLE = 30
+
+
+class Watcher(Member):
+    """Comes back by itself when it is sent away, and resumes where it was."""
+
+    def __init__(self, user, ledger):
+        super().__init__(user, ledger)
+        self.returns = 0
+        self.welcomed = asyncio.Event()
+
+    async def read(self):
+        while True:
+            async for raw in self.socket:
+                frame = msgpack.unpackb(raw)
+                self.frames.append(frame)
+                if frame["Type"] == "welcome":
+                    self.welcomed.set()
+            self.returns += 1
+            if self.socket.close_code not in (1001, 1006):
+                self.ledger.trouble.append(f"closed with {self.socket.close_code} {self.socket.close_reason}")
+            await self.come_back()
+
+    async def come_back(self):
+        url = self.user.base_url.replace("http", "ws", 1) + "/ws/v1/chat"
+        self.socket = await connect(url, additional_headers={"Authorization": f"Bearer {self.user.token}"})
+        places = {}
+        for frame in self.frames:
+            if frame.get("RoomID") and frame.get("Seq"):
+                places[frame["RoomID"]] = frame["Seq"]
+        rooms = [{"RoomID": room, "Seq": seq} for room, seq in places.items()]
+        await self.socket.send(msgpack.packb({"Type": "resume", "Rooms": rooms}))
+
+
+async def kill_relays(pids, ledger):
+    for _ in range(KILLS):
+        await asyncio.sleep(SECONDS_BETWEEN)
+        for pid in [pid for who, kind, pid in await asyncio.to_thread(pids) if (who, kind) == ("ws-relay", "worker")]:
+            os.kill(pid, signal.SIGKILL)
+            ledger.kills += 1
+
+
+async def write(member, room, end):
+    number = 0
+    while time.monotonic() < end:
+        number += 1
+        await member.send_over_rest(room, f"{member.user.id} {number}")
+
+
+async def scenario(base_url, secret, pids):
+    ledger = Ledger()
+    watchers = [Watcher(User(base_url, secret), ledger) for _ in range(MEMBERS)]
+    idle = [Watcher(User(base_url, secret), ledger) for _ in range(IDLE)]
+    for member in watchers + idle:
+        await member.open()
+    for member in watchers + idle:
+        await asyncio.wait_for(member.welcomed.wait(), 10)
+    owner = watchers[0].user
+    others = [member.user for member in watchers[1:]]
+    rooms = [await asyncio.to_thread(owner.group, *others, name=f"Crash {number}") for number in range(ROOMS)]
+    end = time.monotonic() + (KILLS + 1) * SECONDS_BETWEEN
+    await asyncio.gather(
+        kill_relays(pids, ledger), *[write(watchers[index], rooms[index % ROOMS], end) for index in range(WRITERS)])
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not all(at_one_place(watchers, room) for room in rooms):
+        await asyncio.sleep(0.2)
+    for member in watchers + idle:
+        member.reader.cancel()
+        await member.socket.close()
+    return ledger, watchers, idle, rooms
+
+
+def seqs(member, room):
+    return [frame["Seq"] for frame in member.frames if frame.get("RoomID") == room and frame.get("Seq")]
+
+
+def at_one_place(members, room):
+    return len({max(seqs(member, room), default=0) for member in members}) == 1
+
+
+def test_a_killed_relay_closes_no_socket_between_two_frames(base_url, secret, pids):
+    ledger, watchers, idle, rooms = asyncio.run(scenario(base_url, secret, pids))
+    assert ledger.trouble == []
+    assert ledger.kills == KILLS
+    assert [member.returns for member in idle] == [0] * IDLE, "a socket without traffic was closed"
+    for room in rooms:
+        acknowledged = {id for id, where in ledger.acknowledged.items() if where == room}
+        for member in watchers:
+            found = seqs(member, room)
+            assert found == list(range(found[0], found[0] + len(found))), f"gaps or doubles: {odd(found)}"
+            arrived = {frame["Data"]["ID"] for frame in member.frames if frame["Type"] == "new_message"}
+            assert acknowledged <= arrived, f"{len(acknowledged - arrived)} messages did not arrive"
+        assert at_one_place(watchers, room)
+    returns = sum(member.returns for member in watchers)
+    share = 1 - returns / (MEMBERS * ledger.kills)
+    print(f"\n{ledger.kills} kills, {len(ledger.acknowledged)} messages, {share:.1%} of {MEMBERS} busy sockets survived each")
+    assert share > 0.8
