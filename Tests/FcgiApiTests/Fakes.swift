@@ -50,9 +50,9 @@ final class OneRoom: RoomReader {
         user == bob ? [Member(roomID: id, userID: bob, role: .owner, joinedAt: 0)] : nil
     }
 
-    func messages(
+    func history(
         of id: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
-    ) throws(StoreError) -> [Message]? {
+    ) throws(StoreError) -> (any MessagePage)? {
         asked.append(page)
         guard user == bob else { return nil }
         return (1...Int64(min(limit, 3))).map { message($0) }

@@ -68,36 +68,34 @@ extension UUID128: CustomStringConvertible, LosslessStringConvertible {
     /// Lower case with hyphens, as RFC 9562 writes it.
     public var description: String {
         String(unsafeUninitializedCapacity: 36) { buffer in
-            writeText { index, byte in buffer[index] = byte }
+            writeText(to: buffer.baseAddress!)
             return 36
         }
     }
 
     /// Appends the 36 bytes of ``description``.
     public func appendText(to bytes: inout [UInt8]) {
-        let start = bytes.count
-        bytes.append(contentsOf: repeatElement(0, count: 36))
-        bytes.withUnsafeMutableBufferPointer { buffer in
-            writeText { index, byte in buffer[start + index] = byte }
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 36) { text in
+            writeText(to: text.baseAddress!)
+            bytes.append(contentsOf: text)
         }
     }
 
-    /// Writes the 36 bytes of ``description``.
-    func writeText(to place: UnsafeMutablePointer<UInt8>) { writeText { place[$0] = $1 } }
-
-    @inline(__always)
-    private func writeText(_ put: (Int, UInt8) -> Void) {
-        var at = 0
-        for digit in 0..<32 {
-            if digit == 8 || digit == 12 || digit == 16 || digit == 20 {
-                put(at, UInt8(ascii: "-"))
-                at += 1
-            }
-            let half = digit < 16 ? high : low
-            let nibble = UInt8(truncatingIfNeeded: half >> UInt64((15 - digit & 15) * 4)) & 15
-            put(at, nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "a") + nibble - 10)
-            at += 1
-        }
+    /// Writes the 36 bytes of ``description``: eight digits of a 32-bit word at once, in groups of 8-4-4-4-12.
+    func writeText(to place: UnsafeMutablePointer<UInt8>) {
+        let place = UnsafeMutableRawPointer(place)
+        let words = (hexText(of: high >> 32), hexText(of: high), hexText(of: low >> 32), hexText(of: low))
+        place.storeBytes(of: words.0, as: UInt64.self)
+        place.storeBytes(of: UInt32(truncatingIfNeeded: words.1), toByteOffset: 9, as: UInt32.self)
+        place.storeBytes(of: UInt32(truncatingIfNeeded: words.1 >> 32), toByteOffset: 14, as: UInt32.self)
+        place.storeBytes(of: UInt32(truncatingIfNeeded: words.2), toByteOffset: 19, as: UInt32.self)
+        place.storeBytes(of: UInt32(truncatingIfNeeded: words.2 >> 32), toByteOffset: 24, as: UInt32.self)
+        place.storeBytes(of: words.3, toByteOffset: 28, as: UInt64.self)
+        let hyphen = UInt8(ascii: "-")
+        place.storeBytes(of: hyphen, toByteOffset: 8, as: UInt8.self)
+        place.storeBytes(of: hyphen, toByteOffset: 13, as: UInt8.self)
+        place.storeBytes(of: hyphen, toByteOffset: 18, as: UInt8.self)
+        place.storeBytes(of: hyphen, toByteOffset: 23, as: UInt8.self)
     }
 }
 
@@ -118,4 +116,15 @@ extension UUID128 {
         withUnsafeBytes(of: high.bigEndian) { bytes.append(contentsOf: $0) }
         withUnsafeBytes(of: low.bigEndian) { bytes.append(contentsOf: $0) }
     }
+}
+
+/// The eight lower-case digits of the low 32 bits, the first in the lowest byte: each nibble in a byte of its own, then
+/// '0' is added to all, and the distance from ':' to 'a' to those above 9.
+private func hexText(of word: UInt64) -> UInt64 {
+    var digits = UInt64(UInt32(truncatingIfNeeded: word).byteSwapped)
+    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff
+    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff
+    digits = (digits >> 4 | digits << 8) & 0x0f0f_0f0f_0f0f_0f0f
+    let letters = (digits &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+    return (digits &+ 0x3030_3030_3030_3030 &+ letters &* 0x27).littleEndian
 }

@@ -8,9 +8,9 @@ public protocol RoomReader: AnyObject {
         of room: UUID128, for user: UUID128, after: UUID128?, limit: Int
     ) throws(StoreError) -> [Member]?
     /// A page of history; nil when the user is not a member.
-    func messages(
+    func history(
         of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
-    ) throws(StoreError) -> [Message]?
+    ) throws(StoreError) -> (any MessagePage)?
     func message(_ id: UUID128, for user: UUID128) throws(StoreError) -> Message?
     /// The room of a message, whoever asks: to find a command's queue.
     func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128?

@@ -28,15 +28,21 @@ public struct LineLog: LogHandler {
     }
 
     public func log(event: LogEvent) {
-        var line = "\(timestamp()) \(event.level) \(program)[\(getpid())] "
-        append(event.message.description, to: &line)
-        let values = metadata.merging(event.metadata ?? [:]) { _, new in new }
+        var line = Line()
+        line.timestamp()
+        line.plain(" \(event.level) \(program)[")
+        line.number(Int(getpid()))
+        line.plain("] ")
+        line.text(event.message.description)
+        let own = event.metadata ?? [:]
+        let values = metadata.isEmpty ? own : metadata.merging(own) { _, new in new }
         for (key, value) in values.sorted(by: { $0.key < $1.key }) {
-            line += " \(key)="
-            appendQuoted(LineLog.isSecret(key) ? "***" : value.description, to: &line)
+            line.plain(" ")
+            line.plain(key)
+            line.plain("=")
+            line.quoted(LineLog.isSecret(key) ? "***" : value.description)
         }
-        line += "\n"
-        writeAll(line)
+        line.end()
     }
 
     private static let secretWords = ["password", "secret", "token", "authorization", "cookie"].map { Array($0.utf8) }
@@ -56,58 +62,72 @@ public struct LineLog: LogHandler {
     }
 }
 
-/// A newline in a message would look like another message.
-private func append(_ text: String, to line: inout String) {
-    for scalar in text.unicodeScalars {
-        if scalar.value >= 0x20 && scalar.value != 0x7f {
-            line.unicodeScalars.append(scalar)
-        } else {
-            line += scalar == "\n" ? "\\n" : "?"
+/// The bytes of one line. By hand, since every request writes one.
+private struct Line {
+    private var bytes: [UInt8] = []
+
+    init() { bytes.reserveCapacity(256) }
+
+    mutating func plain(_ text: String) { bytes.append(contentsOf: text.utf8) }
+
+    /// A newline in a message would look like another message.
+    mutating func text(_ text: some StringProtocol) {
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\n"): plain("\\n")
+            case ..<0x20, 0x7f: plain("?")
+            default: bytes.append(byte)
+            }
         }
     }
-}
 
-private func appendQuoted(_ text: String, to line: inout String) {
-    let plain =
-        !text.isEmpty
-        && text.utf8.allSatisfy {
-            $0 > 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=")
+    mutating func quoted(_ text: String) {
+        let isPlain =
+            !text.isEmpty
+            && text.utf8.allSatisfy {
+                $0 > 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=")
+            }
+        guard !isPlain else { return plain(text) }
+        plain("\"")
+        for (index, part) in text.split(separator: "\"", omittingEmptySubsequences: false).enumerated() {
+            if index > 0 { plain("\\\"") }
+            self.text(part)
         }
-    guard !plain else {
-        line += text
-        return
+        plain("\"")
     }
-    line += "\""
-    for part in text.split(separator: "\"", omittingEmptySubsequences: false).enumerated() {
-        if part.offset > 0 { line += "\\\"" }
-        append(String(part.element), to: &line)
-    }
-    line += "\""
-}
 
-/// UTC with milliseconds, as RFC 3339 writes it.
-private func timestamp() -> String {
-    var now = timespec()
-    clock_gettime(CLOCK_REALTIME, &now)
-    var parts = tm()
-    var seconds = now.tv_sec
-    gmtime_r(&seconds, &parts)
-    func padded(_ value: Int, _ width: Int) -> String {
+    mutating func number(_ value: Int, width: Int = 1) {
         let digits = String(value)
-        return String(repeating: "0", count: max(0, width - digits.count)) + digits
+        for _ in 0..<max(0, width - digits.utf8.count) { bytes.append(UInt8(ascii: "0")) }
+        plain(digits)
     }
-    let day =
-        "\(1900 + Int(parts.tm_year))-\(padded(Int(parts.tm_mon) + 1, 2))-\(padded(Int(parts.tm_mday), 2))"
-    let clock =
-        "\(padded(Int(parts.tm_hour), 2)):\(padded(Int(parts.tm_min), 2)):\(padded(Int(parts.tm_sec), 2))"
-    return "\(day)T\(clock).\(padded(now.tv_nsec / 1_000_000, 3))Z"
-}
 
-private func writeAll(_ line: String) {
-    var bytes = line.utf8.withContiguousStorageIfAvailable { Array($0) } ?? Array(line.utf8)
-    while !bytes.isEmpty {
-        let written = write(STDERR_FILENO, bytes, bytes.count)
-        if written < 0 { if errno == EINTR { continue } else { return } }
-        bytes.removeFirst(written)
+    /// UTC with milliseconds, as RFC 3339 writes it.
+    mutating func timestamp() {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        var parts = tm()
+        var seconds = now.tv_sec
+        gmtime_r(&seconds, &parts)
+        let fields: [(Int, Int, String)] = [
+            (1900 + Int(parts.tm_year), 4, "-"), (Int(parts.tm_mon) + 1, 2, "-"), (Int(parts.tm_mday), 2, "T"),
+            (Int(parts.tm_hour), 2, ":"), (Int(parts.tm_min), 2, ":"), (Int(parts.tm_sec), 2, "."),
+            (now.tv_nsec / 1_000_000, 3, "Z"),
+        ]
+        for (value, width, after) in fields {
+            number(value, width: width)
+            plain(after)
+        }
+    }
+
+    /// One write a line, so that lines of several processes do not mix.
+    mutating func end() {
+        bytes.append(UInt8(ascii: "\n"))
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let written = rest.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+            if written < 0 { if errno == EINTR { continue } else { return } }
+            rest = rest.dropFirst(written)
+        }
     }
 }

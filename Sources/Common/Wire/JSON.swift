@@ -9,7 +9,12 @@ public struct JSONWriter: WireWriter, Sendable {
 
     public init(reserving capacity: Int = 256) { storage = [UInt8](repeating: 0, count: capacity) }
 
-    public var bytes: [UInt8] { Array(storage[..<used]) }
+    /// The text, and an empty writer: what was written is not copied.
+    public mutating func take() -> [UInt8] {
+        storage.removeLast(storage.count - used)
+        defer { self = JSONWriter(reserving: 0) }
+        return storage
+    }
 
     public mutating func beginMap(_ count: Int) { open(UInt8(ascii: "{")) }
     public mutating func endMap() { close(UInt8(ascii: "}")) }
@@ -44,15 +49,14 @@ public struct JSONWriter: WireWriter, Sendable {
         raw("\(value)".utf8)
     }
 
-    public mutating func string(_ value: String) {
-        var value = value
-        value.withUTF8 { text in
-            if mayNeedEscape(UnsafeRawBufferPointer(text)) { return escaped(text) }
-            write(text.count + 2) { place in
-                place[0] = UInt8(ascii: "\"")
-                if let start = text.baseAddress { (place + 1).update(from: start, count: text.count) }
-                place[text.count + 1] = UInt8(ascii: "\"")
+    public mutating func utf8(_ text: UnsafeRawBufferPointer) {
+        if mayNeedEscape(text) { return escaped(text) }
+        write(text.count + 2) { place in
+            place[0] = UInt8(ascii: "\"")
+            if let start = text.baseAddress {
+                UnsafeMutableRawPointer(place + 1).copyMemory(from: start, byteCount: text.count)
             }
+            place[text.count + 1] = UInt8(ascii: "\"")
         }
     }
 
@@ -65,11 +69,11 @@ public struct JSONWriter: WireWriter, Sendable {
     }
 
     public mutating func timestamp(_ unixMilliseconds: Int64) {
-        var text: [UInt8] = [UInt8(ascii: "\"")]
-        text.reserveCapacity(32)
-        appendTimestamp(unixMilliseconds, to: &text)
-        text.append(UInt8(ascii: "\""))
-        raw(text)
+        write(timestampLength + 2) { place in
+            place[0] = UInt8(ascii: "\"")
+            writeTimestamp(unixMilliseconds, to: place + 1)
+            place[timestampLength + 1] = UInt8(ascii: "\"")
+        }
     }
 
     /// JSON has no bytes: lower-case hexadecimal text.
@@ -105,7 +109,7 @@ public struct JSONWriter: WireWriter, Sendable {
         write(text.utf8CodeUnitCount) { $0.update(from: text.utf8Start, count: text.utf8CodeUnitCount) }
     }
 
-    private mutating func escaped(_ text: UnsafeBufferPointer<UInt8>) {
+    private mutating func escaped(_ text: UnsafeRawBufferPointer) {
         var json: [UInt8] = [UInt8(ascii: "\"")]
         json.reserveCapacity(text.count + 32)
         for byte in text {

@@ -35,9 +35,9 @@ public struct MessagePackWriter: WireWriter, Sendable {
 
     public mutating func double(_ value: Double) { append(0xcb, value.bitPattern) }
 
-    public mutating func string(_ value: String) {
-        stringHeader(value.utf8.count)
-        bytes.append(contentsOf: value.utf8)
+    public mutating func utf8(_ text: UnsafeRawBufferPointer) {
+        stringHeader(text.count)
+        bytes.append(contentsOf: text)
     }
 
     public mutating func uuid(_ value: UUID128) {
@@ -46,7 +46,7 @@ public struct MessagePackWriter: WireWriter, Sendable {
     }
 
     public mutating func timestamp(_ unixMilliseconds: Int64) {
-        stringHeader(24)
+        stringHeader(timestampLength)
         appendTimestamp(unixMilliseconds, to: &bytes)
     }
 

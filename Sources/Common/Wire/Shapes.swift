@@ -1,48 +1,6 @@
 // The shapes of `Data`, each in one place for both encodings: MessagePack on sockets, JSON over REST.
 // Those of long lists are compiled for JSON here, since the API's module sees no body to do that with.
 
-extension Message {
-    @_specialize(where W == JSONWriter)
-    public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(16)
-        writer.key("ID")
-        writer.uuid(id)
-        writer.key("RoomID")
-        writer.uuid(roomID)
-        writer.key("SenderID")
-        writer.uuid(senderID)
-        writer.key("Seq")
-        writer.int(seq)
-        writer.key("Content")
-        writer.string(content)
-        writer.key("ContentType")
-        writer.string(contentType.name)
-        writer.key("MessageType")
-        writer.string(messageType.name)
-        writer.key("ParentMessageID")
-        writer.optional(parentMessageID) { $0.uuid($1) }
-        writer.key("ForwardedFrom")
-        writer.optional(forwardedFrom) { $0.uuid($1) }
-        writer.key("Sign")
-        writer.optional(sign) { $0.string($1) }
-        writer.key("Status")
-        writer.string(status.name)
-        writer.key("File")
-        writer.optional(file) { $1.write(to: &$0) }
-        writer.key("Reactions")
-        writer.beginArray(reactions.count)
-        for reaction in reactions { reaction.write(to: &writer) }
-        writer.endArray()
-        writer.key("EditedAt")
-        writer.optional(editedAt) { $0.timestamp($1) }
-        writer.key("DeletedAt")
-        writer.optional(deletedAt) { $0.timestamp($1) }
-        writer.key("CreatedAt")
-        writer.timestamp(createdAt)
-        writer.endMap()
-    }
-}
-
 extension FileInfo {
     public func write<W: WireWriter>(to writer: inout W) {
         writer.beginMap(thumbnailURL == nil ? 3 : 4)

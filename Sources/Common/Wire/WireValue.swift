@@ -82,7 +82,8 @@ public protocol WireWriter {
     mutating func bool(_ value: Bool)
     mutating func int(_ value: Int64)
     mutating func double(_ value: Double)
-    mutating func string(_ value: String)
+    /// Text that is known to be UTF-8.
+    mutating func utf8(_ text: UnsafeRawBufferPointer)
     mutating func uuid(_ value: UUID128)
     /// Unix milliseconds, written as RFC 3339 UTC text.
     mutating func timestamp(_ unixMilliseconds: Int64)
@@ -90,8 +91,14 @@ public protocol WireWriter {
 }
 
 extension WireWriter {
+    @inlinable
     public mutating func optional<T>(_ value: T?, _ write: (inout Self, T) -> Void) {
         if let value { write(&self, value) } else { null() }
+    }
+
+    public mutating func string(_ value: String) {
+        var value = value
+        value.withUTF8 { utf8(UnsafeRawBufferPointer($0)) }
     }
 
     public mutating func value(_ value: WireValue) {

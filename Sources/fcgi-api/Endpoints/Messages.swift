@@ -27,12 +27,11 @@ struct MessageEndpoints {
         let page = try HistoryPage(call.request.query)
         // One more than asked tells whether there is a next page.
         let found = try doors.read(call) { reader, user throws(StoreError) in
-            try reader.messages(of: room, for: user, page, limit: page.isOpenEnded ? limit + 1 : limit)
+            try reader.history(of: room, for: user, page, limit: page.isOpenEnded ? limit + 1 : limit)
         }
         guard let found else { throw .notAMember }
-        let shown = Array(found.prefix(limit))
-        let next = found.count > limit ? shown.last.map { page.cursor($0) } : nil
-        return .list(shown, next: next) { $1.write(to: &$0) }
+        let next = found.count > limit ? page.cursor(found.place(limit - 1)) : nil
+        return .list(0..<min(found.count, limit), next: next) { found.write($1, to: &$0) }
     }
 
     /// `q`: at least two characters, so that it narrows anything down at all.
@@ -113,7 +112,7 @@ extension HistoryPage {
     var isOpenEnded: Bool { if case .around = self { false } else { true } }
 
     /// The value of the same parameter for the next page.
-    func cursor(_ last: Message) -> String {
+    func cursor(_ last: (seq: Int64, changeSeq: Int64)) -> String {
         if case .changedSince = self { String(last.changeSeq) } else { String(last.seq) }
     }
 }

@@ -10,7 +10,7 @@ import Glibc
 /// the master as well, and it drops connections whose client is gone by the time that it is their turn.
 final class FastCGI {
     /// Seconds that a read from nginx or a write to it may take. nginx buffers both ways, so more is a dead nginx.
-    static let socketSeconds = 30
+    private static let socketSeconds = 30
 
     private let channel: WorkerChannel
     private let connection: UnsafeMutablePointer<FCGX_Request>
@@ -68,31 +68,37 @@ final class FastCGI {
             return
         }
         var limit = timeval(tv_sec: FastCGI.socketSeconds, tv_usec: 0)
-        for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
-            setsockopt(client, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
-        }
+        setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         connection.pointee.ipcFd = client
         // Else FCGX_Accept_r begins by closing it.
         connection.pointee.keepConnection = 1
         guard FCGX_Accept_r(connection) == 0 else { return }
-        // One request a connection: a kept one would pin this worker while others wait.
-        connection.pointee.keepConnection = 0
-        serve(answer, refused)
-        FCGX_Finish_r(connection)
+        let response = respond(answer, refused)
+        drain()
+        // Written and closed here: libfcgi would need a system call for each 8 KiB, and four more for the end. One
+        // request a connection: a kept one would pin this worker while others wait.
+        send(FastCGIRecords.answer(to: UInt16(truncatingIfNeeded: connection.pointee.requestId), response), to: client)
+        FCGX_Free(connection, 0)
+        _ = close(client)
     }
 
-    private func serve(_ answer: (Request) -> Response, _ refused: (Refusal) -> Response) {
-        let response: Response
-        do throws(Refusal) {
-            response = answer(try request())
-        } catch {
-            response = refused(error)
-        }
-        drain()
-        let head = response.head()
-        FCGX_PutStr(head, Int32(head.utf8.count), connection.pointee.out)
-        response.body.withUnsafeBytes { bytes in
-            _ = FCGX_PutStr(bytes.bindMemory(to: CChar.self).baseAddress, Int32(bytes.count), connection.pointee.out)
+    private func respond(_ answer: (Request) -> Response, _ refused: (Refusal) -> Response) -> Response {
+        do throws(Refusal) { return answer(try request()) } catch { return refused(error) }
+    }
+
+    /// Gives up on an nginx that is gone or takes nothing for `socketSeconds`: there is nobody to tell.
+    private func send(_ bytes: [UInt8], to client: Int32) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let sent = rest.withUnsafeBytes {
+                Glibc.send(client, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
+            }
+            if sent > 0 {
+                rest = rest.dropFirst(sent)
+            } else if errno != EINTR {
+                var state = pollfd(fd: client, events: Int16(POLLOUT), revents: 0)
+                guard errno == EAGAIN, poll(&state, 1, Int32(FastCGI.socketSeconds * 1000)) > 0 else { return }
+            }
         }
     }
 

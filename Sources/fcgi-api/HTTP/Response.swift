@@ -28,12 +28,12 @@ struct Response {
         writer.key("Data")
         write(&writer)
         writer.endMap()
-        return Response(status: status, type: json, body: writer.bytes)
+        return Response(status: status, type: json, body: writer.take())
     }
 
     /// A page of a list; `next` is where the following one begins, nil at the end.
-    static func list<Element>(
-        _ elements: [Element], next: String?, _ write: (inout JSONWriter, Element) -> Void
+    static func list<Elements: Collection>(
+        _ elements: Elements, next: String?, _ write: (inout JSONWriter, Elements.Element) -> Void
     ) -> Response {
         var writer = JSONWriter(reserving: 64 + elements.count * 640)
         writer.beginMap(3)
@@ -46,7 +46,7 @@ struct Response {
         writer.key("Next")
         writer.optional(next) { $0.string($1) }
         writer.endMap()
-        return Response(status: 200, type: json, body: writer.bytes)
+        return Response(status: 200, type: json, body: writer.take())
     }
 
     /// `{"Success": false, "Error": {"Code", "Message", "Field"?}, "RequestID"}`.
@@ -69,7 +69,7 @@ struct Response {
         writer.key("RequestID")
         writer.string(requestID)
         writer.endMap()
-        var response = Response(status: refusal.code.status, type: json, body: writer.bytes)
+        var response = Response(status: refusal.code.status, type: json, body: writer.take())
         if let seconds = refusal.retryAfter { response.headers.append(("Retry-After", String(seconds))) }
         if response.status == 401 { response.headers.append(("WWW-Authenticate", "Bearer")) }
         return response

@@ -20,6 +20,6 @@ enum ClientFrames {
     private static func json(of frame: [UInt8]) -> [UInt8] {
         var writer = JSONWriter(reserving: frame.count * 3 / 2)
         writer.value((try? MessagePackReader.decode(frame)) ?? .map([]))
-        return writer.bytes
+        return writer.take()
     }
 }

@@ -87,7 +87,7 @@ import Testing
             if case .binary = value { continue }
             var writer = JSONWriter()
             writer.value(value)
-            #expect(try JSONReader.decode(writer.bytes) == value)
+            #expect(try JSONReader.decode(writer.take()) == value)
         }
     }
 
@@ -95,8 +95,9 @@ import Testing
         var writer = JSONWriter()
         let text = String(String.UnicodeScalarView((0..<0x80).map { Unicode.Scalar($0)! }))
         writer.string(text)
-        #expect(!writer.bytes.contains { $0 < 0x20 })
-        #expect(try JSONReader.decode(writer.bytes) == .string(text))
+        let json = writer.take()
+        #expect(!json.contains { $0 < 0x20 })
+        #expect(try JSONReader.decode(json) == .string(text))
     }
 }
 

@@ -274,11 +274,15 @@ public final class PGRows {
 
     public var first: PGRow? { count > 0 ? self[0] : nil }
 
-    fileprivate func bytes(_ row: Int32, _ column: Int) -> UnsafeRawBufferPointer? {
-        precondition(column < Int(PQnfields(result)), "the statement has fewer columns")
-        guard PQgetisnull(result, row, Int32(column)) == 0 else { return nil }
-        return UnsafeRawBufferPointer(
-            start: PQgetvalue(result, row, Int32(column)), count: Int(PQgetlength(result, row, Int32(column))))
+    /// Valid as long as these rows; nil for NULL.
+    func bytes(_ row: Int32, _ column: Int) -> UnsafeRawBufferPointer? {
+        guard let start = PQgetvalue(result, row, Int32(column)) else {
+            preconditionFailure("the statement has fewer columns")
+        }
+        let count = Int(PQgetlength(result, row, Int32(column)))
+        // libpq shows NULL as an empty value: what has bytes need not be asked.
+        guard count > 0 || PQgetisnull(result, row, Int32(column)) == 0 else { return nil }
+        return UnsafeRawBufferPointer(start: start, count: count)
     }
 }
 
@@ -324,6 +328,8 @@ public struct PGRow {
     }
 
     public func text(_ column: Int) -> String { optionalText(column)! }
+    /// Valid as long as the row's result; nil for NULL.
+    func raw(_ column: Int) -> UnsafeRawBufferPointer? { rows.bytes(index, column) }
     public func bytes(_ column: Int) -> [UInt8]? { rows.bytes(index, column).map { Array($0) } }
 
     /// `uuid[]` of one dimension.

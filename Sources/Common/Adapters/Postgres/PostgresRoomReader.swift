@@ -61,14 +61,12 @@ public final class PostgresRoomReader: RoomReader {
 
     // MARK: Messages
 
-    public func messages(
+    public func history(
         of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
-    ) throws(StoreError) -> [Message]? {
+    ) throws(StoreError) -> (any MessagePage)? {
         // What is checked and what is read goes out together: one round trip.
         let rows = try pipeline([Self.membership(room, user), Self.page(room, user, page, limit), Self.seenBy(room)])
-        guard rows[0].first != nil else { return nil }
-        let marks = SeenMarks(rows[2])
-        return rows[1].map { marks.applied(to: Message($0)) }
+        return rows[0].first == nil ? nil : PostgresMessagePage(rows[1], SeenMarks(rows[2]))
     }
 
     public func message(_ id: UUID128, for user: UUID128) throws(StoreError) -> Message? {
@@ -132,7 +130,7 @@ public final class PostgresRoomReader: RoomReader {
         ])
         guard rows[0].first != nil else { return nil }
         let marks = SeenMarks(rows[2])
-        return rows[1].map { marks.applied(to: Message($0)) }
+        return rows[1].map { Message($0, marks: marks) }
     }
 
     public func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool {
@@ -213,22 +211,6 @@ public final class PostgresRoomReader: RoomReader {
 
     private func pipeline(_ statements: [SQL]) throws(StoreError) -> [PGRows] {
         do { return try connection.repeatable(statements) } catch { throw StoreError(error) }
-    }
-}
-
-/// Turns `sent` into `seen` where somebody besides the sender has read that far.
-private struct SeenMarks {
-    private let furthest: [(user: UUID128, seq: Int64)]
-
-    init(_ rows: PGRows) { furthest = rows.map { ($0.uuid(0), $0.int8(1)) } }
-
-    func applied(to message: Message) -> Message {
-        guard message.status == .sent, let other = furthest.first(where: { $0.user != message.senderID }),
-            other.seq >= message.seq
-        else { return message }
-        var message = message
-        message.status = .seen
-        return message
     }
 }
 

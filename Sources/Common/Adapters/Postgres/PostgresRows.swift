@@ -10,23 +10,85 @@ extension Message {
         """
     static let columnCount = 20
 
-    init(_ row: PGRow, at first: Int = 0) {
-        var file: FileInfo?
-        if let name = row.optionalText(first + 12) {
-            file = FileInfo(
-                name: name, size: row.optionalInt8(first + 13) ?? 0, contentType: row.optionalText(first + 14) ?? "",
-                thumbnailURL: row.optionalText(first + 15))
-        }
+    init(_ row: PGRow, at first: Int = 0, marks: SeenMarks? = nil) {
+        let fields = MessageRow(row, at: first, marks: marks)
         self.init(
-            id: row.uuid(first), roomID: row.uuid(first + 1), senderID: row.uuid(first + 2), seq: row.int8(first + 3),
-            changeSeq: row.int8(first + 4), content: row.text(first + 5),
-            contentType: ContentType(rawValue: row.int2(first + 6)) ?? .text,
-            messageType: MessageType(rawValue: row.int2(first + 7)) ?? .direct,
-            parentMessageID: row.optionalUUID(first + 8), forwardedFrom: row.optionalUUID(first + 9),
-            sign: row.optionalText(first + 10), status: MessageStatus(rawValue: row.int2(first + 11)) ?? .sent,
-            file: file, reactions: row.jsonb(first + 16).map { [Reaction](json: $0) } ?? [],
-            editedAt: row.optionalTime(first + 17), deletedAt: row.optionalTime(first + 18),
-            createdAt: row.time(first + 19))
+            id: fields.id, roomID: fields.roomID, senderID: fields.senderID, seq: fields.seq,
+            changeSeq: fields.changeSeq, content: row.text(first + 5), contentType: fields.contentType,
+            messageType: fields.messageType, parentMessageID: fields.parentMessageID,
+            forwardedFrom: fields.forwardedFrom, sign: row.optionalText(first + 10), status: fields.status,
+            file: fields.file, reactions: fields.reactions, editedAt: fields.editedAt, deletedAt: fields.deletedAt,
+            createdAt: fields.createdAt)
+    }
+}
+
+/// A message as it lies in a result, read by ``Message/columns``.
+struct MessageRow: MessageFields {
+    private let row: PGRow
+    private let first: Int
+    private let marks: SeenMarks?
+
+    /// - Parameter marks: of the room, where `seen` is to be told from `sent`.
+    init(_ row: PGRow, at first: Int = 0, marks: SeenMarks? = nil) {
+        self.row = row
+        self.first = first
+        self.marks = marks
+    }
+
+    /// Text of the result's memory, which PostgreSQL has checked to be UTF-8 (client_encoding).
+    struct Text: WireText {
+        let row: PGRow
+        let bytes: UnsafeRawBufferPointer
+
+        func write<W: WireWriter>(to writer: inout W) {
+            withExtendedLifetime(row) { writer.utf8(bytes) }
+        }
+    }
+
+    private func wire(_ column: Int) -> Text? { row.raw(first + column).map { Text(row: row, bytes: $0) } }
+
+    var id: UUID128 { row.uuid(first) }
+    var roomID: UUID128 { row.uuid(first + 1) }
+    var senderID: UUID128 { row.uuid(first + 2) }
+    var seq: Int64 { row.int8(first + 3) }
+    var changeSeq: Int64 { row.int8(first + 4) }
+    var contentText: Text { wire(5)! }
+    var contentType: ContentType { ContentType(rawValue: row.int2(first + 6)) ?? .text }
+    var messageType: MessageType { MessageType(rawValue: row.int2(first + 7)) ?? .direct }
+    var parentMessageID: UUID128? { row.optionalUUID(first + 8) }
+    var forwardedFrom: UUID128? { row.optionalUUID(first + 9) }
+    var signText: Text? { wire(10) }
+    var status: MessageStatus {
+        let stored = MessageStatus(rawValue: row.int2(first + 11)) ?? .sent
+        return marks?.status(stored, of: senderID, seq: seq) ?? stored
+    }
+
+    var file: FileInfo? {
+        guard let name = row.optionalText(first + 12) else { return nil }
+        return FileInfo(
+            name: name, size: row.optionalInt8(first + 13) ?? 0, contentType: row.optionalText(first + 14) ?? "",
+            thumbnailURL: row.optionalText(first + 15))
+    }
+
+    var reactions: [Reaction] { row.jsonb(first + 16).map { [Reaction](json: $0) } ?? [] }
+    var editedAt: Int64? { row.optionalTime(first + 17) }
+    var deletedAt: Int64? { row.optionalTime(first + 18) }
+    var createdAt: Int64 { row.time(first + 19) }
+}
+
+/// How far the members who have read furthest have read: it turns `sent` into `seen` where somebody besides the sender
+/// has read that far.
+struct SeenMarks {
+    private let furthest: [(user: UUID128, seq: Int64)]
+
+    /// The two who have read furthest, first the one who is ahead.
+    init(_ rows: PGRows) { furthest = rows.map { ($0.uuid(0), $0.int8(1)) } }
+
+    func status(_ stored: MessageStatus, of sender: UUID128, seq: Int64) -> MessageStatus {
+        guard stored == .sent, let other = furthest.first(where: { $0.user != sender }), other.seq >= seq else {
+            return stored
+        }
+        return .seen
     }
 }
 
@@ -83,6 +145,6 @@ extension [Reaction] {
         writer.beginArray(count)
         for reaction in self { reaction.write(to: &writer) }
         writer.endArray()
-        return String(decoding: writer.bytes, as: UTF8.self)
+        return String(decoding: writer.take(), as: UTF8.self)
     }
 }
