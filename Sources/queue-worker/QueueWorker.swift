@@ -37,16 +37,18 @@ struct Serve: ParsableCommand {
         guard !check else { return print("the settings are good") }
         LineLog.start(program: "queue-worker", level: Logger.Level(rawValue: settings.logLevel) ?? .info)
         let master = Master(
-            program: "queue-worker", runFolder: settings.runDirectory, pools: [Self.pool(settings)],
+            program: "queue-worker", runFolder: settings.runDirectory, pools: Self.pools(settings),
             workerArguments: ["worker"] + self.settings.arguments,
             checkArguments: ["serve", "--check"] + self.settings.arguments, counters: Counter.names,
-            reload: { [option = self.settings] in [Self.pool(try option.read())] })
+            reload: { [option = self.settings] in Self.pools(try option.read()) })
         throw ExitCode(master.run())
     }
 
     /// A worker is ready when the broker has taken it, which may be long after its start: the broker may be away.
-    private static func pool(_ settings: Settings) -> PoolSpec {
-        PoolSpec(name: "queues", workers: settings.worker.processes, startLimit: .seconds(86_400))
+    private static func pools(_ settings: Settings) -> [PoolSpec] {
+        var pools = [PoolSpec(name: "queues", workers: settings.worker.processes, startLimit: .seconds(86_400))]
+        if settings.storage.isSet { pools.append(PoolSpec(name: FilesWorker.pool, workers: 1)) }
+        return pools
     }
 }
 
@@ -61,6 +63,13 @@ struct Work: ParsableCommand {
         let settings = try self.settings.read()
         LineLog.start(program: "queue-worker", level: Logger.Level(rawValue: settings.logLevel) ?? .info)
         let log = Logger(label: "queue-worker")
+        switch channel.pool {
+        case FilesWorker.pool: try FilesWorker(settings, channel, log).serve()
+        default: try consume(settings, channel, log)
+        }
+    }
+
+    private func consume(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
         let store = PostgresRoomBatchStore(
             PostgresConnection(
                 url: settings.database.url, applicationName: "queue-worker",

@@ -28,6 +28,10 @@ extension RoomBatch {
         guard message.senderID == command.actor || actor.role >= .admin, message.messageType != .system else {
             throw Refusal(.forbidden, "only its sender, an ADMIN or the OWNER may delete a message")
         }
+        return remove(&message, command)
+    }
+
+    private mutating func remove(_ message: inout Message, _ command: Command) -> CommandOutcome {
         let wasHidden = message.status == .uploading
         message.content = ""
         message.file = nil
@@ -74,6 +78,13 @@ extension RoomBatch {
         message.file = file
         message.status = .sent
         return update(&message, command, kind: .newMessage)
+    }
+
+    /// Its file did not come in time. One that came after all stays.
+    mutating func abandonFile(_ id: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
+        var message = try message(id, command)
+        guard message.status == .uploading else { return answered(unchanged(message), command, inFrame: false) }
+        return remove(&message, command)
     }
 
     private func unchanged(_ message: Message) -> FrameBody { FrameBody { message.write(to: &$0) } }

@@ -94,6 +94,7 @@ extension Command.Action {
         case .mute: 12
         case .ban: 13
         case .completeFile: 14
+        case .abandonFile: 15
         }
     }
 
@@ -113,7 +114,7 @@ extension Command.Action {
             writer.beginArray(2)
             writer.id(message)
             writer.string(content)
-        case .delete(let message):
+        case .delete(let message), .abandonFile(let message):
             writer.beginArray(1)
             writer.id(message)
         case .react(let message, let reaction, let remove):
@@ -203,6 +204,7 @@ extension Command.Action {
                 file: FileInfo(
                     name: try fields.text(), size: try fields.int(), contentType: try fields.text(),
                     thumbnailURL: try fields.optionalText()))
+        case 15: self = .abandonFile(message: try fields.id())
         default: throw WireError("a command of an unknown kind", at: 0)
         }
     }

@@ -13,7 +13,7 @@ final class ApiWorker {
     private let commands: RabbitMQCommandQueue
     private let redis: RedisConnection
     private let doors: Doors
-    private let uploads: UploadEndpoints?
+    private let files: UploadDesk?
 
     init(_ channel: WorkerChannel, _ settings: Settings, _ log: Logger) throws {
         self.channel = channel
@@ -38,20 +38,21 @@ final class ApiWorker {
             presences: RedisPresence(redis), commands: commands, answerTimeout: settings.fcgi.answerTimeout,
             maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, log: log)
-        uploads = channel.pool == "uploads" ? ApiWorker.uploads(settings, doors, primary, redis, log) : nil
+        files = channel.pool == "uploads" ? ApiWorker.files(settings, doors, primary, redis, log) : nil
     }
 
-    private static func uploads(
+    private static func files(
         _ settings: Settings, _ doors: Doors, _ primary: PostgresConnection, _ redis: RedisConnection, _ log: Logger
-    ) -> UploadEndpoints {
+    ) -> UploadDesk {
         let objects = S3ObjectStore(settings.storage)
         let upload = UploadFile(
-            objects: objects, records: PostgresUploadRecords(primary), progress: RedisUploadProgress(redis),
-            rules: UploadRules(maxSize: Int64(settings.storage.maxUpload)),
-            pause: { usleep(useconds_t($0) * 1000) }, log: log)
-        return UploadEndpoints(
+            UploadStores(
+                objects: objects, records: PostgresUploadRecords(primary), progress: RedisUploadProgress(redis),
+                pause: { usleep(useconds_t($0) * 1000) }, log: log),
+            rules: UploadRules(settings.storage))
+        return UploadDesk(
             doors: doors, upload: upload, objects: objects, publicURL: settings.publicURL,
-            folder: TemporaryFile.folder(otherwise: settings.runDirectory))
+            folder: settings.storage.temporaryFolder)
     }
 
     func run() throws {
@@ -69,7 +70,13 @@ final class ApiWorker {
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
         AccountEndpoints(doors: doors, tickets: RedisTickets(redis)).add(to: &router)
-        uploads?.add(to: &router)
+        SessionEndpoints(doors: doors, publicURL: settings.publicURL).add(to: &router)
+        if let files {
+            TusEndpoints(desk: files, lifetime: Int64(settings.storage.expireSeconds) * 1000).add(to: &router)
+            UploadEndpoints(desk: files).add(to: &router)
+            WholeFileEndpoints(desk: files).add(to: &router)
+            DownloadEndpoints(desk: files).add(to: &router)
+        }
         HealthEndpoints(dependencies: dependencies).add(to: &router)
         MetricsEndpoint(runDirectory: settings.runDirectory).add(to: &router)
         return router

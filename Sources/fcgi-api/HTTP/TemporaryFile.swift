@@ -2,15 +2,11 @@ import ChatCore
 import Glibc
 
 /// A file without a name: whatever happens to the process, the kernel frees it.
-final class TemporaryFile {
+///
+/// For one thread; sendable only as what keeps a ``FilePart``'s file open.
+final class TemporaryFile: @unchecked Sendable {
     let descriptor: Int32
     private(set) var size: Int64 = 0
-
-    /// TMPDIR, or else a folder of our own.
-    static func folder(otherwise folder: String) -> String {
-        guard let path = getenv("TMPDIR").map({ String(cString: $0) }), !path.isEmpty else { return folder }
-        return path
-    }
 
     init(in folder: String) throws(Refusal) {
         var path = Array("\(folder)/upload-XXXXXX".utf8CString)
@@ -22,6 +18,19 @@ final class TemporaryFile {
     }
 
     deinit { close(descriptor) }
+
+    /// All of it, or a range; the file stays open as long as the part is needed.
+    func part(from offset: Int64 = 0, length: Int64? = nil) -> FilePart {
+        FilePart(descriptor: descriptor, offset: offset, length: length ?? size - offset, owner: self)
+    }
+
+    /// What its descriptor was given elsewhere counts as appended.
+    func continueBehind(_ bytes: Int64) throws(Refusal) {
+        guard lseek(descriptor, off_t(bytes), SEEK_SET) == off_t(bytes) else {
+            throw .unavailable("the disk for temporary files")
+        }
+        size = bytes
+    }
 
     func append(_ bytes: ArraySlice<UInt8>) throws(Refusal) {
         var rest = bytes

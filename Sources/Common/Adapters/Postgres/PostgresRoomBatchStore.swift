@@ -357,7 +357,8 @@ private struct BatchNeeds {
             seenRooms.append(command.room)
             seenUsers.append(command.actor)
             seenSeqs.append(seq)
-        case .edit(let message, _), .delete(let message), .react(let message, _, _), .completeFile(let message, _):
+        case .edit(let message, _), .delete(let message), .react(let message, _, _), .completeFile(let message, _),
+            .abandonFile(let message):
             messages.append(message)
         case .createRoom(let draft):
             wholeRooms.append(command.room)
