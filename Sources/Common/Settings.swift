@@ -250,6 +250,10 @@ public struct StorageSettings: Sendable {
     public var sweepSeconds: Int
     /// Where a request's file is while it is read.
     public var temporaryFolder: String
+    /// What files of each kind may be, where an operator says so.
+    public var types: TypeRules
+    /// Of ClamAV's daemon, `unix:/path` or `host:port`; nil: files are not scanned.
+    public var clamd: String?
 
     /// Without a store there are no files.
     public var isSet: Bool { !endpoint.isEmpty }
@@ -267,5 +271,10 @@ public struct StorageSettings: Sendable {
         expireSeconds = values.number("UPLOAD_EXPIRE_SECONDS", default: 86_400, in: 1...31_536_000)
         sweepSeconds = values.number("UPLOAD_SWEEP_SECONDS", default: 60, in: 1...86_400)
         temporaryFolder = values.text("UPLOAD_TEMP_DIR", default: "/var/tmp")
+        types = TypeRules([
+            .image: values.list("UPLOAD_TYPES_IMAGE"), .video: values.list("UPLOAD_TYPES_VIDEO"),
+            .audio: values.list("UPLOAD_TYPES_AUDIO"), .file: values.list("UPLOAD_TYPES_FILE"),
+        ])
+        clamd = values.optional("CLAMD_ADDRESS")
     }
 }

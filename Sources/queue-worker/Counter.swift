@@ -2,7 +2,7 @@
 enum Counter {
     static let names = [
         "commands_total", "refused_total", "messages_total", "batches_total", "dead_total",
-        "uploads_abandoned_total", "files_deleted_total",
+        "uploads_abandoned_total", "files_deleted_total", "files_looked_at_total",
     ]
     static let commands = 0
     static let refused = 1
@@ -11,4 +11,5 @@ enum Counter {
     static let dead = 4
     static let uploadsAbandoned = 5
     static let filesDeleted = 6
+    static let filesLookedAt = 7
 }

@@ -22,6 +22,8 @@ public protocol ObjectStore: AnyObject {
     func size(of key: String) throws(StoreError) -> Int64?
     /// A whole object at once; what was there is replaced.
     func put(_ key: String, contentType: String, from part: FilePart) throws(StoreError)
+    /// Its first bytes; fewer when it is shorter.
+    func head(of key: String, bytes: Int) throws(StoreError) -> [UInt8]
     /// Writes an object, or as much of it as `most` bytes from its beginning, into an open file from its beginning on.
     /// - Returns: bytes written.
     func fetch(_ key: String, into descriptor: Int32, atMost most: Int64?) throws(StoreError) -> Int64

@@ -267,6 +267,7 @@ extension RoomBatch {
             case .mute(let user, let until): return try mute(user, until: until, command)
             case .ban(let user, let banned): return try ban(user, banned, command)
             case .completeFile(let message, let file): return try completeFile(message, file: file, command)
+            case .describeFile(let message, let file): return try describeFile(message, file: file, command)
             case .abandonFile(let message): return try abandonFile(message, command)
             }
         } catch {

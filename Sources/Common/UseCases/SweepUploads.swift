@@ -100,6 +100,7 @@ public final class SweepUploads {
             if !record.isCompleted { try store.abortUpload(of: key, upload: record.upload) }
             try store.delete(key)
             try store.delete(UploadFile.tailKey(record.message))
+            try store.delete(UploadFile.thumbnailKey(record.message))
         }
         try list { records throws(StoreError) in try records.removeReleased(record.message) }
         swept.deleted += 1

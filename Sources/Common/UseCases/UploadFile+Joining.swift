@@ -6,18 +6,18 @@ extension UploadFile {
         try stores.locked(message.id) { fence throws(Refusal) -> Result<Answer> in
             guard let record = try record(of: message), record.upload == state.upload else { throw Refusal.uploadEnded }
             guard !record.isCompleted else { return .alreadyCompleted }
-            let claimed = record.mediaType.flatMap { MediaType($0) } ?? MediaType(fileName: message.content)
-            let size: Int64
+            let (size, type): (Int64, MediaType)
             do throws(Refusal) {
                 size = try join(message, state)
                 try reserve(size, for: message)
+                type = try inspection.inspect(
+                    message, claimed: record.mediaType.flatMap { MediaType($0) }, stores)
             } catch {
                 // A file that may never be complete leaves nothing behind. What failed here may be complete later.
                 if error.retryAfter == nil, error.code != .internalError { try discard(message, state, fence) }
                 throw error
             }
-            return .completed(
-                try finish(FileInfo(name: message.content, size: size, contentType: claimed.description)))
+            return .completed(try finish(FileInfo(name: message.content, size: size, contentType: type.description)))
         }
     }
 

@@ -22,18 +22,21 @@ public final class UploadFile {
         case open(UploadState)
     }
 
-    let stores: UploadStores
+    public let stores: UploadStores
     public let rules: UploadRules
+    let inspection: InspectFile
 
-    public init(_ stores: UploadStores, rules: UploadRules) {
+    public init(_ stores: UploadStores, rules: UploadRules, inspection: InspectFile) {
         self.stores = stores
         self.rules = rules
+        self.inspection = inspection
     }
 
     /// A forwarded message shows the file of its origin.
     public static func key(_ message: Message) -> String { key(message.forwardedFrom ?? message.id) }
     public static func key(_ message: UUID128) -> String { "\(prefix)\(message)" }
     static let prefix = "files/"
+    public static func thumbnailKey(_ message: UUID128) -> String { "thumbnails/\(message)" }
 
     // MARK: Doors
 
@@ -46,6 +49,7 @@ public final class UploadFile {
             try checkRepeat(of: message, total: chunk.total)
             return .alreadyCompleted
         }
+        if chunk.index == 1 { try inspection.check(first: chunk, of: message) }
         let outline = Outline(chunk)
         guard case .open(let open) = try known(of: message, beginning: outline) else { return .alreadyCompleted }
         try UploadFile.check(total: chunk.total, open.total)

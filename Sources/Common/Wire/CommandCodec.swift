@@ -95,6 +95,7 @@ extension Command.Action {
         case .ban: 13
         case .completeFile: 14
         case .abandonFile: 15
+        case .describeFile: 16
         }
     }
 
@@ -156,13 +157,14 @@ extension Command.Action {
             writer.beginArray(2)
             writer.id(user)
             writer.bool(banned)
-        case .completeFile(let message, let file):
-            writer.beginArray(5)
+        case .completeFile(let message, let file), .describeFile(let message, let file):
+            writer.beginArray(6)
             writer.id(message)
             writer.string(file.name)
             writer.int(file.size)
             writer.string(file.contentType)
             writer.optional(file.thumbnailURL) { $0.string($1) }
+            writer.optional(file.media) { $1.write(to: &$0) }
         }
     }
 
@@ -199,12 +201,9 @@ extension Command.Action {
         case 12: self = .mute(user: try fields.id(), until: try fields.optionalInt())
         case 13: self = .ban(user: try fields.id(), banned: try fields.flag())
         case 14:
-            self = .completeFile(
-                message: try fields.id(),
-                file: FileInfo(
-                    name: try fields.text(), size: try fields.int(), contentType: try fields.text(),
-                    thumbnailURL: try fields.optionalText()))
+            self = .completeFile(message: try fields.id(), file: try fields.file())
         case 15: self = .abandonFile(message: try fields.id())
+        case 16: self = .describeFile(message: try fields.id(), file: try fields.file())
         default: throw WireError("a command of an unknown kind", at: 0)
         }
     }
@@ -264,6 +263,14 @@ private struct CommandFields {
         guard !value.isNull else { return nil }
         guard case .binary(let bytes) = value, let id = UUID128(bytes: bytes) else { throw wrong() }
         return id
+    }
+
+    mutating func file() throws(WireError) -> FileInfo {
+        var file = FileInfo(
+            name: try text(), size: try int(), contentType: try text(), thumbnailURL: try optionalText())
+        let media = try next()
+        if !media.isNull { file.media = FileMedia(media) }
+        return file
     }
 
     mutating func ids() throws(WireError) -> [UUID128] {

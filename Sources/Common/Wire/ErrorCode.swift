@@ -7,6 +7,8 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case invalid
     case tooLarge = "too_large"
     case quotaExceeded = "quota_exceeded"
+    /// A scanner found something in a file.
+    case infected
     case unsupportedMediaType = "unsupported_media_type"
     case methodNotAllowed = "method_not_allowed"
     /// Of the tus protocol, and with its statuses.
@@ -47,7 +49,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
         case .checksumMismatch: 460
         case .tooLarge, .quotaExceeded: 413
         case .unsupportedMediaType: 415
-        case .invalid: 422
+        case .invalid, .infected: 422
         case .rateLimited: 429
         case .internalError: 500
         case .busy, .unavailable: 503

@@ -45,11 +45,7 @@ final class ApiWorker {
         _ settings: Settings, _ doors: Doors, _ primary: PostgresConnection, _ redis: RedisConnection, _ log: Logger
     ) -> UploadDesk {
         let objects = S3ObjectStore(settings.storage)
-        let upload = UploadFile(
-            UploadStores(
-                objects: objects, records: PostgresUploadRecords(primary), progress: RedisUploadProgress(redis),
-                pause: { usleep(useconds_t($0) * 1000) }, log: log),
-            rules: UploadRules(settings.storage))
+        let upload = UploadFile(settings, objects: objects, database: primary, redis: redis, log: log)
         return UploadDesk(
             doors: doors, upload: upload, objects: objects, publicURL: settings.publicURL,
             folder: settings.storage.temporaryFolder)

@@ -164,9 +164,7 @@ struct TusEndpoints {
             if offset == 0 { try desk.upload.removeTail(of: message) }
             let index = Int((first + offset) / Self.partBytes) + 1
             let chunk = Chunk(index: index, total: total(length), bytes: bytes)
-            _ = try desk.upload.store(chunk, of: message) { file throws(Refusal) in
-                try desk.finish(message, file, call)
-            }
+            _ = try desk.take(chunk, of: message, call)
             offset += size
         }
         return first + offset

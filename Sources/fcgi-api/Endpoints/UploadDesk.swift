@@ -27,7 +27,32 @@ struct UploadDesk {
         return message
     }
 
-    func finish(_ message: Message, _ file: FileInfo, _ call: Call) throws(Refusal) -> Outcome {
+    /// Stores a chunk, and tells the room of a file that is complete with it.
+    func take(_ chunk: Chunk, of message: Message, _ call: Call) throws(Refusal) -> UploadFile.Result<Outcome> {
+        try withdrawing(message, call) { () throws(Refusal) in
+            try upload.store(chunk, of: message) { file throws(Refusal) in try finish(message, file, call) }
+        }
+    }
+
+    func resume(_ message: Message, _ call: Call) throws(Refusal) -> UploadFile.Result<Outcome>? {
+        try withdrawing(message, call) { () throws(Refusal) in
+            try upload.resume(message) { file throws(Refusal) in try finish(message, file, call) }
+        }
+    }
+
+    /// The message of a file that was put aside never becomes the room's.
+    private func withdrawing<T>(
+        _ message: Message, _ call: Call, _ body: () throws(Refusal) -> T
+    ) throws(Refusal) -> T {
+        do throws(Refusal) { return try body() } catch {
+            if error.code == .infected {
+                _ = try doors.submit(call, room: message.roomID, .abandonFile(message: message.id))
+            }
+            throw error
+        }
+    }
+
+    private func finish(_ message: Message, _ file: FileInfo, _ call: Call) throws(Refusal) -> Outcome {
         let outcome = try doors.submit(
             call, room: message.roomID, .completeFile(message: message.id, file: file))
         // What is only queued stays open: whoever asks again tells the room again, and it hears it once.

@@ -29,9 +29,7 @@ struct UploadEndpoints {
         let chunk = Chunk(
             index: try form.number("ChunkIndex"), total: try form.number("TotalChunk"),
             bytes: form.file.content.part(), md5: form.file.md5, mediaType: form.file.mediaType)
-        let result = try upload.store(chunk, of: message) { file throws(Refusal) in
-            try desk.finish(message, file, call)
-        }
+        let result = try desk.take(chunk, of: message, call)
         return try desk.answer(result, message, call, total: chunk.total, index: chunk.index)
     }
 
@@ -41,8 +39,7 @@ struct UploadEndpoints {
             guard try upload.record(of: message) != nil else { throw UploadDesk.nothingToUpload }
             return try desk.answer(.alreadyCompleted, message, call)
         }
-        let result = try upload.resume(message) { file throws(Refusal) in try desk.finish(message, file, call) }
-        if let result { return try desk.answer(result, message, call) }
+        if let result = try desk.resume(message, call) { return try desk.answer(result, message, call) }
         return .data { UploadProgressBody(message: message.id, received: []).write(to: &$0) }
     }
 
@@ -89,8 +86,9 @@ struct UploadEndpoints {
     private func complete(_ call: Call) throws(Refusal) -> Response {
         let message = try desk.own(call)
         guard message.status == .uploading else { return try state(call) }
-        let result = try upload.resume(message) { file throws(Refusal) in try desk.finish(message, file, call) }
-        guard let result else { throw Refusal(.conflict, "no part of the file is here") }
+        guard let result = try desk.resume(message, call) else {
+            throw Refusal(.conflict, "no part of the file is here")
+        }
         if case .stored(let state) = result {
             throw Refusal(.conflict, "parts are missing: \(state.missing(atMost: 20))")
         }

@@ -86,10 +86,7 @@ struct WholeFileEndpoints {
             let bytes = file.content.part(from: start, length: min(Self.partBytes, file.size - start))
             let chunk = Chunk(
                 index: index, total: total, bytes: bytes, md5: total == 1 ? file.md5 : nil, mediaType: type)
-            let result = try desk.upload.store(chunk, of: message) { file throws(Refusal) in
-                try desk.finish(message, file, call)
-            }
-            if case .completed(let outcome) = result { ended = outcome }
+            if case .completed(let outcome) = try desk.take(chunk, of: message, call) { ended = outcome }
         }
         if case .queued? = ended { return ended }
         return nil

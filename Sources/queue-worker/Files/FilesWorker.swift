@@ -7,10 +7,13 @@ import Logging
 /// A worker of the pool "files": what is done to files when no request waits for it.
 final class FilesWorker {
     static let pool = "files"
+    /// Milliseconds between two looks for new files.
+    private static let idle: Int64 = 500
 
     private let channel: WorkerChannel
     private let leadership: any Leadership
     private let sweep: SweepUploads
+    private let looker: FileLooker
     /// Milliseconds between two sweeps.
     private let pause: Int64
     private let commands: RabbitMQCommandQueue
@@ -29,14 +32,16 @@ final class FilesWorker {
         leadership = PostgresLeadership(connection())
         commands = RabbitMQCommandQueue(settings.rabbitMQ, name: "queue-worker files", log: log)
         let upload = UploadFile(
-            UploadStores(
-                objects: S3ObjectStore(settings.storage), records: PostgresUploadRecords(database),
-                progress: RedisUploadProgress(try RedisConnection(url: settings.redisURL)),
-                pause: { usleep(useconds_t($0) * 1000) }, log: log),
-            rules: UploadRules(settings.storage))
+            settings, objects: S3ObjectStore(settings.storage), database: database,
+            redis: try RedisConnection(url: settings.redisURL), log: log)
         sweep = SweepUploads(
             upload: upload, records: PostgresUploadSweepRecords(database), commands: commands,
             age: Int64(settings.storage.expireSeconds) * 1000, log: log)
+        looker = FileLooker(
+            jobs: PostgresFileJobs(database),
+            describe: DescribeFile(
+                stores: upload.stores, tools: MediaPrograms(), folder: settings.storage.temporaryFolder,
+                publicURL: settings.publicURL, log: log), commands: commands, log: log)
         pause = Int64(settings.storage.sweepSeconds) * 1000
     }
 
@@ -51,8 +56,20 @@ final class FilesWorker {
                 sweepIfLeading()
                 next = monotonicMilliseconds() + pause
             }
+            let wait = lookAtFiles() > 0 ? 0 : min(Self.idle, max(0, next - monotonicMilliseconds()))
             var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
-            poll(&descriptor, 1, Int32(min(1000, max(0, next - monotonicMilliseconds()))))
+            poll(&descriptor, 1, Int32(wait))
+        }
+    }
+
+    private func lookAtFiles() -> Int {
+        do {
+            let count = try looker.work { !channel.mustQuit }
+            channel.scoreboard.add(count, to: Counter.filesLookedAt)
+            return count
+        } catch {
+            outage.began("what files need", "\(error)", log)
+            return 0
         }
     }
 

@@ -122,7 +122,9 @@ struct UploadStoreTests {
             UploadStores(
                 objects: objects, records: PostgresUploadRecords(connection), progress: progress,
                 pause: { usleep(useconds_t($0) * 1000) }, log: Logger(label: "test")),
-            rules: UploadRules(maxSize: 20 << 20))
+            rules: UploadRules(maxSize: 20 << 20),
+            inspection: InspectFile(
+                typer: MagicContentTyper(), scanner: nil, rules: .standard, folder: "/tmp", log: Logger(label: "test")))
         let message = Message(
             id: message, roomID: self.message, senderID: self.message, seq: 1, changeSeq: 1, content: "a.png",
             contentType: .image, messageType: .direct, status: .uploading, createdAt: 0)

@@ -7,7 +7,7 @@ private let room = UUID128(high: 2, low: 2)
 private let big: Int64 = 5 << 20
 
 /// The object store, the records and the shared state, in memory; each can be told to fail.
-private final class Memory: ObjectStore, UploadRecords, UploadProgress {
+private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentTyper {
     var uploads: [String: [Int: StoredPart]] = [:]
     var objects: [String: Int64] = [:]
     var rows: [UUID128: UploadRecord] = [:]
@@ -22,6 +22,8 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress {
     var lastFence: Int64 = 0
     /// Bytes of the owner's other files.
     var others: Int64 = 0
+    var head: [UInt8] = []
+    var detected: MediaType?
     private var made = 0
 
     func parts(_ upload: String) throws(StoreError) -> [Int: StoredPart] {
@@ -62,6 +64,8 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress {
     func delete(_ key: String) throws(StoreError) { objects[key] = nil }
     func pendingUploads() throws(StoreError) -> [PendingUpload] { [] }
     func put(_ key: String, contentType: String, from part: FilePart) throws(StoreError) { objects[key] = part.length }
+    func head(of key: String, bytes: Int) throws(StoreError) -> [UInt8] { head }
+    func type(of bytes: [UInt8]) -> MediaType? { detected }
     func fetch(_ key: String, into descriptor: Int32, atMost most: Int64?) throws(StoreError) -> Int64 { 0 }
     func downloadLink(
         for key: String, name: String, contentType: String, asAttachment: Bool, seconds: Int
@@ -122,12 +126,14 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress {
         id: UUID128(high: 3, low: 3), roomID: room, senderID: ann, seq: 1, changeSeq: 1, content: "film.mp4",
         contentType: .video, messageType: .direct, status: .uploading, createdAt: 0)
 
+    private let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
     private func upload(quota: Int64 = 0, pause: @escaping (Int) -> Void = { _ in }) -> UploadFile {
         UploadFile(
             UploadStores(
-                objects: memory, records: memory, progress: memory, pause: pause,
-                log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }),
-            rules: UploadRules(maxSize: 20 << 20, quota: quota))
+                objects: memory, records: memory, progress: memory, pause: pause, log: log),
+            rules: UploadRules(maxSize: 20 << 20, quota: quota),
+            inspection: InspectFile(typer: memory, scanner: nil, rules: .standard, folder: "/tmp", log: log))
     }
 
     /// `version`: other bytes of the same chunk.
@@ -271,6 +277,18 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress {
         #expect(memory.states[message.id]?.received == [1])
         memory.beforeJoin = { self.memory.others = 11 }
         #expect { try send(chunk(2, of: 2, 5)) } throws: { ($0 as? Refusal)?.code == .quotaExceeded }
+        #expect(memory.rows.isEmpty && memory.states.isEmpty && memory.uploads.isEmpty && memory.objects.isEmpty)
+    }
+
+    @Test func aFileOfTheWrongKindIsRefusedAndLeavesNothing() throws {
+        memory.detected = MediaType("text/html")
+        #expect { try send(chunk(1, of: 1)) } throws: { ($0 as? Refusal)?.code == .unsupportedMediaType }
+        #expect(memory.uploads.isEmpty)
+        // Parts that no worker saw.
+        memory.detected = nil
+        _ = try send(chunk(1, of: 2))
+        memory.detected = MediaType("application/x-dosexec")
+        #expect { try send(chunk(2, of: 2, 5)) } throws: { ($0 as? Refusal)?.code == .unsupportedMediaType }
         #expect(memory.rows.isEmpty && memory.states.isEmpty && memory.uploads.isEmpty && memory.objects.isEmpty)
     }
 

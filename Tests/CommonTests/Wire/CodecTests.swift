@@ -162,6 +162,12 @@ import Testing
             .updateRoom(RoomPatch(name: "n")), .deleteRoom, .addMembers([user]), .removeMember(user),
             .setRole(user: user, role: .admin), .mute(user: user, until: 9), .ban(user: user, banned: true),
             .completeFile(message: user, file: FileInfo(name: "f", size: 1, contentType: "c")),
+            .describeFile(
+                message: user,
+                file: FileInfo(
+                    name: "f", size: 1, contentType: "c", thumbnailURL: "t",
+                    media: FileMedia(width: 3, height: 4, orientation: 6, blurHash: "b", duration: 5))),
+            .abandonFile(message: user),
         ]
         let commands = actions.enumerated().map { index, action in
             Command(

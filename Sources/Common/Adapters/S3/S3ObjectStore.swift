@@ -90,6 +90,10 @@ public final class S3ObjectStore: ObjectStore {
             timeout: 60_000)
     }
 
+    public func head(of key: String, bytes: Int) throws(StoreError) -> [UInt8] {
+        try send("GET", address.url(of: key, query: ""), headers: ["Range: bytes=0-\(bytes - 1)"]).body
+    }
+
     public func fetch(_ key: String, into descriptor: Int32, atMost most: Int64?) throws(StoreError) -> Int64 {
         let range = most.map { ["Range: bytes=0-\($0 - 1)"] } ?? []
         return try send(

@@ -1,14 +1,13 @@
-import ChatCore
 import Glibc
 
 /// A file without a name: whatever happens to the process, the kernel frees it.
 ///
 /// For one thread; sendable only as what keeps a ``FilePart``'s file open.
-final class TemporaryFile: @unchecked Sendable {
-    let descriptor: Int32
-    private(set) var size: Int64 = 0
+public final class TemporaryFile: @unchecked Sendable {
+    public let descriptor: Int32
+    public private(set) var size: Int64 = 0
 
-    init(in folder: String) throws(Refusal) {
+    public init(in folder: String) throws(Refusal) {
         var path = Array("\(folder)/upload-XXXXXX".utf8CString)
         let opened = mkstemp(&path)
         guard opened >= 0 else { throw .unavailable("the folder of temporary files") }
@@ -20,19 +19,19 @@ final class TemporaryFile: @unchecked Sendable {
     deinit { close(descriptor) }
 
     /// All of it, or a range; the file stays open as long as the part is needed.
-    func part(from offset: Int64 = 0, length: Int64? = nil) -> FilePart {
+    public func part(from offset: Int64 = 0, length: Int64? = nil) -> FilePart {
         FilePart(descriptor: descriptor, offset: offset, length: length ?? size - offset, owner: self)
     }
 
     /// What its descriptor was given elsewhere counts as appended.
-    func continueBehind(_ bytes: Int64) throws(Refusal) {
+    public func continueBehind(_ bytes: Int64) throws(Refusal) {
         guard lseek(descriptor, off_t(bytes), SEEK_SET) == off_t(bytes) else {
             throw .unavailable("the disk for temporary files")
         }
         size = bytes
     }
 
-    func append(_ bytes: ArraySlice<UInt8>) throws(Refusal) {
+    public func append(_ bytes: ArraySlice<UInt8>) throws(Refusal) {
         var rest = bytes
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
@@ -40,6 +39,16 @@ final class TemporaryFile: @unchecked Sendable {
             guard count > 0 else { throw .unavailable("the disk for temporary files") }
             rest = rest.dropFirst(count)
             size += Int64(count)
+        }
+    }
+}
+
+extension FilePart {
+    /// Its first bytes; fewer when it is shorter or cannot be read.
+    func head(_ most: Int) -> [UInt8] {
+        let wanted = Int(min(Int64(most), length))
+        return [UInt8](unsafeUninitializedCapacity: wanted) { buffer, count in
+            count = max(0, pread(descriptor, buffer.baseAddress, wanted, off_t(offset)))
         }
     }
 }

@@ -8,10 +8,17 @@ ALTER TABLE uploads
     ADD COLUMN size        bigint NOT NULL DEFAULT 0,  -- bytes: reserved while it comes, the object's when complete
     ADD COLUMN length      bigint,                     -- bytes, where a client said so beforehand (tus)
     ADD COLUMN fence       bigint NOT NULL DEFAULT 0,  -- of the lock that it was begun under: no older holder ends it
+    ADD COLUMN looked_at   timestamptz,                -- queue-worker looked into it: thumbnail, size, location
     ADD COLUMN released_at timestamptz;                -- its message, or one that shows the same file, is gone
 
 UPDATE uploads u SET owner = m.sender_id, size = coalesce(m.file_size, 0) FROM messages m WHERE m.id = u.message_id;
 
+UPDATE uploads SET looked_at = now() WHERE completed_at IS NOT NULL;
+-- What is found out by looking into it (Width, Height, Orientation, BlurHash, Duration); NULL: nothing.
+ALTER TABLE messages ADD COLUMN file_media jsonb;
+
+-- What is to be looked at, first come first.
+CREATE INDEX uploads_to_look_at ON uploads (completed_at) WHERE completed_at IS NOT NULL AND looked_at IS NULL;
 -- The sum of one user's files.
 CREATE INDEX uploads_of_owner ON uploads (owner) INCLUDE (size);
 -- What the sweeper looks for: few rows of many.
