@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 STACK := deploy/stack/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down token pids psql logs build test test-uploads test-cover test-race lint format bench clean
+.PHONY: help run up down token pids psql logs build test test-uploads test-cover test-race lint format docs bench clean
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 } \
@@ -53,6 +53,11 @@ lint: ## formatting, shell scripts, who imports C
 
 format: ## put the formatting right
 	@swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks
+
+docs: ## write docs/index.html from docs/openapi.yaml and docs/asyncapi.yaml
+	@deploy/stack/packages
+	@deploy/stack/venv deploy/test/requirements.txt
+	@.venv/bin/python deploy/docs/page
 
 bench: ## measure the running stack
 	@exec deploy/test/bench

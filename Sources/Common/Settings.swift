@@ -18,6 +18,8 @@ public struct Settings: Sendable {
     public var publicURL: String
     /// trace, debug, info, notice, warning, error or critical.
     public var logLevel: String
+    /// The folder of openapi.yaml and its like.
+    public var documents: String
 
     public init(_ source: some SettingsSource) throws(SettingsError) {
         var values = SettingsReader(source)
@@ -25,6 +27,7 @@ public struct Settings: Sendable {
         socketGroup = values.optional("SOCKET_GROUP")
         socketMode = values.octal("SOCKET_MODE", default: 0o660)
         publicURL = values.text("PUBLIC_URL", default: "http://127.0.0.1:8000")
+        documents = values.text("DOCS_DIR", default: "docs")
         logLevel = values.choice(
             "LOG_LEVEL", ["trace", "debug", "info", "notice", "warning", "error", "critical"], default: "info")
         redisURL = values.text("REDIS_URL", default: "redis://127.0.0.1:6379/0")

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 
+import described
 import msgpack
 import requests
 from websockets.exceptions import ConnectionClosed
@@ -91,8 +92,10 @@ class Socket:
         try:
             for raw in self._socket:
                 assert isinstance(raw, bytes), "a text frame on a msgpack socket"
+                frame = msgpack.unpackb(raw)
+                described.check(frame)
                 with self._news:
-                    self.frames.append(msgpack.unpackb(raw))
+                    self.frames.append(frame)
                     self._news.notify_all()
         except ConnectionClosed:
             pass

@@ -6,10 +6,18 @@ import subprocess
 import time
 from pathlib import Path
 
+import described
 import pytest
 from client import User
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def frames_as_described():
+    described.problems.clear()
+    yield
+    assert not described.problems, f"{len(described.problems)} frames that asyncapi.yaml has not: {described.problems[0]}"
 
 
 @pytest.fixture(scope="session")

@@ -99,12 +99,13 @@ final class NumberedTickets: TicketStore {
 final class TestApi {
     let queue = RecordingQueue()
     let store = OneRoom()
-    private var router = Router()
+    private var router: Router
 
     init() {
         let doors = Doors(
             tokens: PlainTokens(), readers: Readers(primary: store), accounts: NoAccounts(), presences: NoAccounts(),
             commands: queue, clock: { 1_795_386_496_000 })
+        router = Router { call throws(Refusal) in _ = try doors.user(call) }
         MessageEndpoints(doors: doors).add(to: &router)
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)

@@ -87,7 +87,9 @@ import Testing
         #expect(api.ask("GET", "/nothing").status == 404)
         #expect(api.ask("GET", "/rooms/not-a-uuid").status == 404)
         #expect(api.ask("PUT", "/rooms").status == 405)
-        var router = Router()
+        var router = Router { call throws(Refusal) in
+            guard call.user != nil else { throw Refusal(.unauthorized, "who is there") }
+        }
         router.on("GET", "/a/{x}") { _ throws(Refusal) in .noContent }
         router.on("DELETE", "/a/{x}") { _ throws(Refusal) in .noContent }
         #expect { try router.find("POST", "/a/b") } throws: { ($0 as? Refusal)?.allow == "DELETE, GET, HEAD" }

@@ -137,6 +137,7 @@ def write_settings(instance, ports):
     settings = {
         "RUN_DIR": instance.runtime,
         "MIGRATIONS_DIR": f"{instance.runtime}/checkout/Migrations",
+        "DOCS_DIR": f"{instance.runtime}/checkout/docs",
         "JWT_SECRET": secret["JWT_SECRET"],
         "DATABASE_URL": f"postgresql://chat@/chat?host={instance.runtime}/postgres",
         "REDIS_URL": f"unix://{instance.runtime}/redis.sock",

@@ -1,7 +1,7 @@
 import Glibc
 
 /// A whole text file; nil when it cannot be read or is not UTF-8.
-func readFile(_ path: String) -> String? {
+public func readFile(_ path: String) -> String? {
     guard let file = fopen(path, "r") else { return nil }
     defer { fclose(file) }
     var bytes: [UInt8] = []

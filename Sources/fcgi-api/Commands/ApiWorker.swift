@@ -61,7 +61,7 @@ final class ApiWorker {
     }
 
     private func router() -> Router {
-        var router = Router()
+        var router = Router { [doors] call throws(Refusal) in _ = try doors.user(call) }
         MessageEndpoints(doors: doors).add(to: &router)
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
@@ -74,6 +74,7 @@ final class ApiWorker {
             DownloadEndpoints(desk: files).add(to: &router)
         }
         HealthEndpoints(dependencies: dependencies).add(to: &router)
+        DocumentEndpoints(folder: settings.documents).add(to: &router)
         MetricsEndpoint(runDirectory: settings.runDirectory).add(to: &router)
         return router
     }

@@ -42,8 +42,19 @@ struct AccountEndpoints {
 
     private func device(_ call: Call) throws(Refusal) -> String {
         let token = call.text("token")
-        guard token.utf8.count <= AccountEndpoints.longestDeviceToken, token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f })
+        guard token.utf8.count <= AccountEndpoints.longestDeviceToken, token.utf8.allSatisfy(isTokenByte)
         else { throw .invalid("token", "is not an FCM registration token") }
         return token
+    }
+}
+
+/// What FCM makes its tokens of.
+private func isTokenByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: ":"), UInt8(ascii: "."),
+        UInt8(ascii: "-"):
+        true
+    default: false
     }
 }

@@ -17,10 +17,11 @@ struct RoomEndpoints {
         let user = try doors.user(call)
         let fields = try call.request.fields(limit: doors.maxBody)
         let draft = try RoomDraft(fields)
+        let sign = try call.sign(fields)
         // One pair, one room: its id follows from the two.
         guard draft.type == .privateRoom else {
             let id = UUID128.v7(at: doors.clock())
-            return try doors.submit(call, room: id, id: id, sign: try call.sign(fields), .createRoom(draft))
+            return try doors.submit(call, room: id, id: id, sign: sign, .createRoom(draft))
                 .response(status: 201)
         }
         guard draft.members.count == 1, let room = privateRoomID(user, draft.members[0]) else {

@@ -7,7 +7,7 @@ struct SessionEndpoints {
 
     func add(to router: inout Router) {
         router.on("POST", "/session") { call throws(Refusal) in try begin(call) }
-        router.on("DELETE", "/session") { _ in
+        router.on("DELETE", "/session", open: true) { _ in
             var response = Response.noContent
             response.headers = [SessionCookie.header("", seconds: 0, publicURL: publicURL)]
             return response

@@ -15,7 +15,7 @@ struct TusEndpoints {
     private static let partBytes = WholeFileEndpoints.partBytes
 
     func add(to router: inout Router) {
-        router.on("OPTIONS", "/files/tus") { _ in options() }
+        router.on("OPTIONS", "/files/tus", open: true) { _ in options() }
         on(&router, "POST", "/files/tus", create)
         on(&router, "GET", "/files/tus/{id}", offset)
         on(&router, "PATCH", "/files/tus/{id}", append)
@@ -27,7 +27,7 @@ struct TusEndpoints {
         _ router: inout Router, _ method: String, _ path: String,
         _ handle: @escaping (Call) throws(Refusal) -> Response
     ) {
-        router.on(method, path) { call in
+        router.on(method, path, open: true) { call in
             var response: Response
             do throws(Refusal) {
                 guard call.request.header("tus-resumable") == Self.version else {

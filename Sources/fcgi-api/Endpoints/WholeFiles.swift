@@ -8,7 +8,8 @@ struct WholeFileEndpoints {
     static let partBytes: Int64 = 8 << 20
 
     func add(to router: inout Router) {
-        router.on("POST", "/rooms/{id}/files") { call throws(Refusal) in page(call) }
+        // Whose form it is may stand in the form.
+        router.on("POST", "/rooms/{id}/files", open: true) { call throws(Refusal) in page(call) }
     }
 
     /// A browser gets a page or a redirect, everybody else the JSON of a send.

@@ -11,9 +11,22 @@ struct Router {
     }
 
     private var routes: [Route] = []
+    private let authenticate: (Call) throws(Refusal) -> Void
 
-    /// `pattern` such as "/rooms/{id}/messages".
-    mutating func on(_ method: String, _ pattern: String, _ handle: @escaping Handler) {
+    /// - Parameter authenticate: refuses who is nobody.
+    init(authenticate: @escaping (Call) throws(Refusal) -> Void) { self.authenticate = authenticate }
+
+    /// - Parameters:
+    ///   - pattern: such as "/rooms/{id}/messages".
+    ///   - open: also to those without a token; others are refused before anything of their request is read.
+    mutating func on(_ method: String, _ pattern: String, open: Bool = false, _ handle: @escaping Handler) {
+        let handle: Handler =
+            open
+            ? handle
+            : { [authenticate] call throws(Refusal) in
+                try authenticate(call)
+                return try handle(call)
+            }
         routes.append(Route(method: method, pattern: Substring(pattern).split(separator: "/"), handle: handle))
     }
 

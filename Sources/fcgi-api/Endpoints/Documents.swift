@@ -1,0 +1,24 @@
+import ChatAdapters
+import ChatCore
+
+/// The descriptions of the API, for programs and for people, as they lie in `DOCS_DIR`.
+struct DocumentEndpoints {
+    let folder: String
+
+    /// RFC 9512 names YAML's type.
+    private static let files = [
+        ("/openapi.yaml", "openapi.yaml", "application/yaml"), ("/asyncapi.yaml", "asyncapi.yaml", "application/yaml"),
+        ("/docs", "index.html", "text/html; charset=utf-8"),
+    ]
+
+    func add(to router: inout Router) {
+        for (address, file, type) in Self.files {
+            router.on("GET", address, open: true) { _ throws(Refusal) in
+                guard let text = readFile("\(folder)/\(file)") else {
+                    throw Refusal(.notFound, "the description is not installed here: DOCS_DIR names its folder")
+                }
+                return Response(status: 200, type: type, body: Array(text.utf8))
+            }
+        }
+    }
+}
