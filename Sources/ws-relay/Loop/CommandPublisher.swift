@@ -7,15 +7,16 @@ import Synchronization
 
 /// Hands commands to RabbitMQ on a thread of its own, since the library blocks.
 ///
-/// All commands of one tick and one queue travel in one AMQP message, in the order in which they came. A message is
-/// kept until the broker has confirmed it and is sent again, in order, on a new connection: commands have ids, so
-/// twice is once. What the broker refuses, or does not take in ten seconds, is told to the senders.
+/// All commands of one tick and one queue travel in one AMQP message, in the order in which they came; so do those that
+/// come while the queue's last message is not confirmed: a busy broker gets fewer and larger messages, not more of them.
+/// A message is kept until the broker has confirmed it and is sent again, in order, on a new connection: commands have
+/// ids, so twice is once. What the broker refuses, or does not take in ten seconds, is told to the senders.
 final class CommandPublisher: CommandOutlet {
     private struct Batch: Sendable {
         let queue: Int
-        let body: [UInt8]
-        let senders: [UnsentCommand]
-        /// Monotonic milliseconds after which it is given up.
+        var bodies: [[UInt8]]
+        var senders: [UnsentCommand]
+        /// Monotonic milliseconds after which it is given up: of its first command.
         let deadline: Int64
     }
 
@@ -72,7 +73,7 @@ final class CommandPublisher: CommandOutlet {
     private func hand(over queue: Int) {
         guard let (bodies, senders) = tick.removeValue(forKey: queue) else { return }
         let batch = Batch(
-            queue: queue, body: Command.joined(bodies), senders: senders,
+            queue: queue, bodies: bodies, senders: senders,
             deadline: monotonicMilliseconds() + Self.patience)
         if !inbox.put(batch) { _ = answers.put(.refused(senders, .busy("too many commands wait"))) }
     }
@@ -83,9 +84,6 @@ final class CommandPublisher: CommandOutlet {
 
     /// The thread's own side.
     private final class Sending {
-        /// AMQP messages without a confirm.
-        private static let window = 256
-
         let settings: RabbitMQSettings
         let name: String
         let answers: BoundedInbox<Found>
@@ -95,7 +93,9 @@ final class CommandPublisher: CommandOutlet {
         let log: Logger
         var connection: RabbitMQConnection?
         var declared: Set<Int> = []
-        var unsent: [Batch] = []
+        /// By queue, each in order.
+        var unsent: [Int: [Batch]] = [:]
+        /// One a queue at most.
         var unconfirmed: [(tag: UInt64, batch: Batch)] = []
         var nextAttempt: Int64 = 0
         var outage = Outage()
@@ -118,25 +118,42 @@ final class CommandPublisher: CommandOutlet {
                 arrival.clear()
                 // Counted before it is taken, so that it is never counted nowhere.
                 outstanding.count.store(1, ordering: .releasing)
-                unsent += inbox.drain()
+                // What is too much stays in the inbox, where it is refused.
+                if unsent.values.reduce(0, { $0 + $1.count }) < CommandPublisher.waiting {
+                    for batch in inbox.drain() { gather(batch) }
+                }
                 giveUpLate()
                 do throws(RabbitMQError) {
                     try connectIfDue()
-                    try send()
                     try readConfirms()
+                    try send()
                 } catch {
                     lose("\(error)")
                 }
+                // Counted in queues: it matters only whether any has something.
                 outstanding.count.store(unsent.count + unconfirmed.count, ordering: .releasing)
                 if inbox.isFinished, unsent.isEmpty, unconfirmed.isEmpty { return }
                 wait()
             }
         }
 
+        private func gather(_ batch: Batch) {
+            var batches = unsent[batch.queue] ?? []
+            if let last = batches.indices.last,
+                batches[last].bodies.count + batch.bodies.count <= CommandPublisher.joined
+            {
+                batches[last].bodies += batch.bodies
+                batches[last].senders += batch.senders
+            } else {
+                batches.append(batch)
+            }
+            unsent[batch.queue] = batches
+        }
+
         private func lose(_ why: String) {
             outage.began("RabbitMQ", why, log)
             connection = nil
-            unsent = unconfirmed.map(\.batch) + unsent
+            for (_, batch) in unconfirmed { unsent[batch.queue, default: []].insert(batch, at: 0) }
             unconfirmed = []
             nextAttempt = monotonicMilliseconds() + 500
         }
@@ -152,18 +169,19 @@ final class CommandPublisher: CommandOutlet {
 
         private func send() throws(RabbitMQError) {
             guard let connection else { return }
-            var sent = 0
-            defer { unsent.removeFirst(sent) }
-            while sent < unsent.count, unconfirmed.count < Self.window {
-                let batch = unsent[sent]
-                let queue = settings.queueName(batch.queue)
-                if !declared.contains(batch.queue) {
+            let busy = Set(unconfirmed.map(\.batch.queue))
+            for queue in unsent.keys where !busy.contains(queue) {
+                let name = settings.queueName(queue)
+                if !declared.contains(queue) {
                     try connection.declareCommandQueue(
-                        queue, quorum: settings.quorumQueues, maxLength: settings.maxLength)
-                    declared.insert(batch.queue)
+                        name, quorum: settings.quorumQueues, maxLength: settings.maxLength)
+                    declared.insert(queue)
                 }
-                let tag = try connection.publish(batch.body, to: queue, mandatory: true, persistent: true)
-                sent += 1
+                let batch = unsent[queue]![0]
+                let tag = try connection.publish(
+                    Command.joined(batch.bodies), to: name, mandatory: true, persistent: true)
+                unsent[queue]!.removeFirst()
+                if unsent[queue]!.isEmpty { unsent[queue] = nil }
                 unconfirmed.append((tag, batch))
             }
         }
@@ -193,11 +211,12 @@ final class CommandPublisher: CommandOutlet {
         /// A broker that is away, or takes messages and says nothing.
         private func giveUpLate() {
             let now = monotonicMilliseconds()
-            let late = (unconfirmed.map(\.batch) + unsent).filter { $0.deadline < now }
+            let isLate: (Batch) -> Bool = { $0.deadline < now }
+            let late = (unconfirmed.map(\.batch) + unsent.values.joined()).filter(isLate)
             guard !late.isEmpty else { return }
             for batch in late { answers.putWaiting(.refused(batch.senders, .unavailable("the message queue"))) }
-            unconfirmed.removeAll { $0.batch.deadline < now }
-            unsent.removeAll { $0.deadline < now }
+            unconfirmed.removeAll { isLate($0.batch) }
+            unsent = unsent.mapValues { $0.filter { !isLate($0) } }.filter { !$0.value.isEmpty }
         }
 
         /// For a batch, a confirm, or the time to call the broker's heartbeat.
