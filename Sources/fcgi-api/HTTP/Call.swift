@@ -31,10 +31,9 @@ final class Call {
 
     /// `Idempotency-Key` is the `Sign` of a request whose body has none.
     func sign(_ fields: RequestFields) throws(Refusal) -> String? {
-        if let sign = try fields.sign() { return sign }
-        guard let key = request.header("idempotency-key") else { return nil }
-        try RequestFields.check(sign: key, field: "Idempotency-Key")
-        return key
+        let key = request.header("idempotency-key")
+        if let key { try RequestFields.check(sign: key, field: "Idempotency-Key") }
+        return try fields.sign() ?? key
     }
 
     /// Another program's id is taken when it cannot harm a log or a header.

@@ -59,8 +59,9 @@ func percentDecoded(_ text: some StringProtocol, plus: Bool = false) throws(Refu
             bytes.append(byte)
         }
     }
-    guard let decoded = String(validating: bytes, as: UTF8.self) else {
-        throw Refusal(.malformed, "the address is not UTF-8")
+    // No text of ours has a NUL, and PostgreSQL takes none.
+    guard !bytes.contains(0), let decoded = String(validating: bytes, as: UTF8.self) else {
+        throw Refusal(.malformed, "the address is not UTF-8 without NUL")
     }
     return decoded
 }
