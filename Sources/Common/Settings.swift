@@ -8,6 +8,7 @@ public struct Settings: Sendable {
     public var relay: RelaySettings
     public var worker: WorkerSettings
     public var rooms: RoomSettings
+    public var rates: RateSettings
     public var storage: StorageSettings
     /// Folder of unix sockets, control sockets, locks and scoreboards.
     public var runDirectory: String
@@ -35,6 +36,7 @@ public struct Settings: Sendable {
         relay = RelaySettings(&values, runDirectory: runDirectory)
         worker = WorkerSettings(&values)
         rooms = RoomSettings(&values)
+        rates = RateSettings(&values)
         storage = StorageSettings(&values)
         if !values.problems.isEmpty { throw SettingsError(problems: values.problems) }
     }
@@ -48,12 +50,15 @@ public struct DatabaseSettings: Sendable {
     public var migrationsDirectory: String
     /// Milliseconds after which PostgreSQL ends a statement.
     public var statementTimeout: Int
+    /// A text search configuration of PostgreSQL; `fcgi-api migrate up` puts it in use.
+    public var searchLanguage: String
 
     init(_ values: inout SettingsReader) {
         url = values.required("DATABASE_URL", "a libpq connection string, such as postgresql://chat@127.0.0.1/chat")
         readURL = values.text("DATABASE_READ_URL", default: url)
         migrationsDirectory = values.text("MIGRATIONS_DIR", default: "Migrations")
         statementTimeout = values.number("DATABASE_STATEMENT_TIMEOUT_MS", default: 10_000, in: 100...600_000)
+        searchLanguage = values.text("SEARCH_LANGUAGE", default: "simple")
     }
 }
 
@@ -213,11 +218,19 @@ public struct RoomSettings: Sendable {
     public var channelLimit: Int
     /// Seconds after sending during which the sender may edit.
     public var editSeconds: Int
+    /// Pinned messages, and open invitations, of one room.
+    public var pins: Int
+    public var invitations: Int
+    /// Seconds that an invitation is good for when it does not say.
+    public var invitationSeconds: Int
 
     init(_ values: inout SettingsReader) {
         groupLimit = values.number("ROOM_GROUP_LIMIT", default: 50, in: 2...100_000)
         channelLimit = values.number("ROOM_CHANNEL_LIMIT", default: 100, in: 2...100_000)
         editSeconds = values.number("MESSAGE_EDIT_SECONDS", default: 86_400, in: 0...Int(Int32.max))
+        pins = values.number("ROOM_PIN_LIMIT", default: 50, in: 1...1000)
+        invitations = values.number("ROOM_INVITATION_LIMIT", default: 100, in: 1...10_000)
+        invitationSeconds = values.number("INVITATION_SECONDS", default: 604_800, in: 60...Int(Int32.max))
     }
 
     /// Members that a room of this type may have when it sets no limit of its own.
@@ -228,6 +241,22 @@ public struct RoomSettings: Sendable {
         case .channel: channelLimit
         }
     }
+}
+
+/// What each user may do in a minute, over all programs; so much at once too. 0: no limit.
+public struct RateSettings: Sendable {
+    private let limits: [(kind: RateKind, most: Int)]
+
+    init(_ values: inout SettingsReader) {
+        let defaults: [(RateKind, Int)] = [
+            (.sends, 60_000), (.rooms, 6000), (.invitations, 6000), (.searches, 1200), (.connections, 6000),
+        ]
+        limits = defaults.map { kind, most in
+            (kind, values.number("RATE_\(kind.rawValue.uppercased())", default: most, in: 0...10_000_000))
+        }
+    }
+
+    public subscript(kind: RateKind) -> Int { limits.first { $0.kind == kind }?.most ?? 0 }
 }
 
 public struct StorageSettings: Sendable {

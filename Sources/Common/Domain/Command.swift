@@ -33,7 +33,8 @@ public struct Command: Sendable, Equatable {
         /// `receiver` is set when the room is the PRIVATE one of actor and receiver, made on first use.
         case send(MessageDraft, receiver: UUID128?)
         case seen(seq: Int64?)
-        case edit(message: UUID128, content: String)
+        /// `base`: the room's Seq up to which the editor has seen everything; an edit after it is a conflict. nil: any.
+        case edit(message: UUID128, content: String, base: Int64? = nil)
         case delete(message: UUID128)
         case react(message: UUID128, reaction: String, remove: Bool)
         case createRoom(RoomDraft)
@@ -46,6 +47,11 @@ public struct Command: Sendable, Equatable {
         case mute(user: UUID128, until: Int64?)
         case ban(user: UUID128, banned: Bool)
         case completeFile(message: UUID128, file: FileInfo)
+        case pin(message: UUID128, pinned: Bool)
+        case createInvitation(InvitationDraft)
+        case revokeInvitation(UUID128)
+        /// The actor joins by an invitation.
+        case join(invitation: UUID128)
     }
 }
 

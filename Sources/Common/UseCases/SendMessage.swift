@@ -50,20 +50,26 @@ extension RoomBatch {
     }
 
     private func mayPost(_ sender: Member, _ command: Command) throws(Refusal) {
-        let room = try room(command.room)
-        if let until = sender.mutedUntil, until > now {
-            throw Refusal(.muted, "you are muted in this room", retryAfter: Int((until - now) / 1000) + 1)
-        }
-        switch room.type {
+        try refuseMuted(sender)
+        switch try room(command.room).type {
         case .group: return
         case .channel:
             guard sender.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN post to a CHANNEL") }
-        case .privateRoom:
-            guard !blocks.isEmpty else { return }
-            // Both members of a PRIVATE room are always loaded.
-            for key in members.keys where key.room == room.id && key.user != sender.userID {
-                try refuseBlocked(sender.userID, key.user)
-            }
+        case .privateRoom: try refuseBlockedPair(sender)
+        }
+    }
+
+    func refuseMuted(_ member: Member) throws(Refusal) {
+        guard let until = member.mutedUntil, until > now else { return }
+        throw Refusal(.muted, "you are muted in this room", retryAfter: Int((until - now) / 1000) + 1)
+    }
+
+    /// In a PRIVATE room: neither of the two may have blocked the other. Elsewhere blocks do not count.
+    func refuseBlockedPair(_ member: Member) throws(Refusal) {
+        guard !blocks.isEmpty, rooms[member.roomID]?.type == .privateRoom else { return }
+        // Both members of a PRIVATE room are always loaded.
+        for key in members.keys where key.room == member.roomID && key.user != member.userID {
+            try refuseBlocked(member.userID, key.user)
         }
     }
 

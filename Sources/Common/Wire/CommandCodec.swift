@@ -94,6 +94,10 @@ extension Command.Action {
         case .mute: 12
         case .ban: 13
         case .completeFile: 14
+        case .pin: 15
+        case .createInvitation: 16
+        case .revokeInvitation: 17
+        case .join: 18
         }
     }
 
@@ -109,10 +113,11 @@ extension Command.Action {
         case .seen(let seq):
             writer.beginArray(1)
             writer.optional(seq) { $0.int($1) }
-        case .edit(let message, let content):
-            writer.beginArray(2)
+        case .edit(let message, let content, let base):
+            writer.beginArray(3)
             writer.id(message)
             writer.string(content)
+            writer.optional(base) { $0.int($1) }
         case .delete(let message):
             writer.beginArray(1)
             writer.id(message)
@@ -162,6 +167,18 @@ extension Command.Action {
             writer.int(file.size)
             writer.string(file.contentType)
             writer.optional(file.thumbnailURL) { $0.string($1) }
+        case .pin(let message, let pinned):
+            writer.beginArray(2)
+            writer.id(message)
+            writer.bool(pinned)
+        case .createInvitation(let draft):
+            writer.beginArray(3)
+            writer.string(draft.token)
+            writer.optional(draft.expiresAt) { $0.int($1) }
+            writer.optional(draft.maxUses) { $0.int(Int64($1)) }
+        case .revokeInvitation(let id), .join(let id):
+            writer.beginArray(1)
+            writer.id(id)
         }
     }
 
@@ -177,7 +194,11 @@ extension Command.Action {
                 content: content, contentType: contentType, messageType: messageType, parent: parent)
             self = .send(draft, receiver: try fields.optionalID())
         case 2: self = .seen(seq: try fields.optionalInt())
-        case 3: self = .edit(message: try fields.id(), content: try fields.text())
+        case 3:
+            // Programs before this field wrote two.
+            self = .edit(
+                message: try fields.id(), content: try fields.text(),
+                base: fields.isAtEnd ? nil : try fields.optionalInt())
         case 4: self = .delete(message: try fields.id())
         case 5: self = .react(message: try fields.id(), reaction: try fields.text(), remove: try fields.flag())
         case 6:
@@ -203,6 +224,14 @@ extension Command.Action {
                 file: FileInfo(
                     name: try fields.text(), size: try fields.int(), contentType: try fields.text(),
                     thumbnailURL: try fields.optionalText()))
+        case 15: self = .pin(message: try fields.id(), pinned: try fields.flag())
+        case 16:
+            self = .createInvitation(
+                InvitationDraft(
+                    token: try fields.text(), expiresAt: try fields.optionalInt(),
+                    maxUses: try fields.optionalInt().map(Int.init)))
+        case 17: self = .revokeInvitation(try fields.id())
+        case 18: self = .join(invitation: try fields.id())
         default: throw WireError("a command of an unknown kind", at: 0)
         }
     }
@@ -214,6 +243,8 @@ private struct CommandFields {
     private var position = 0
 
     init(_ value: WireValue) { values = value.array ?? [] }
+
+    var isAtEnd: Bool { position >= values.count }
 
     mutating func next() throws(WireError) -> WireValue {
         guard position < values.count else { throw WireError("a command is cut off", at: position) }

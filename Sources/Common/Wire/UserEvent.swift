@@ -68,6 +68,8 @@ public enum RedisKey {
     public static func relayChannel(_ relay: UInt64) -> String { "relay:\(relay)" }
     /// A stream: bounded, expiring; entry ids are `Seq-0` of a chunk's last frame, field `f` is the chunk.
     public static func roomLog(_ room: UUID128) -> String { "room:\(room):log" }
+    /// When the user's count of this kind is back at zero.
+    public static func rate(_ kind: RateKind, _ user: UUID128) -> String { "rate:\(kind.rawValue):\(user)" }
     public static func presence(_ user: UUID128) -> String { "presence:\(user)" }
     /// A hash: how far a file's upload is.
     public static func upload(_ message: UUID128) -> String { "upload:\(message)" }

@@ -35,7 +35,9 @@ final class ApiWorker {
         doors = Doors(
             tokens: RevocableTokens(try JWTTokens(settings.tokens), store: PostgresRevocations(primary)),
             readers: readers, accounts: PostgresAccountStore(primary),
-            presences: RedisPresence(redis), commands: commands, answerTimeout: settings.fcgi.answerTimeout,
+            presences: RedisPresence(redis), commands: commands,
+            rates: RedisRateLimiter(redis, limits: settings.rates, log: log),
+            answerTimeout: settings.fcgi.answerTimeout,
             maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, log: log)
         uploads = channel.pool == "uploads" ? ApiWorker.uploads(settings, doors, primary, redis, log) : nil
@@ -68,6 +70,8 @@ final class ApiWorker {
         MessageEndpoints(doors: doors).add(to: &router)
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
+        InvitationEndpoints(doors: doors, lifetime: settings.rooms.invitationSeconds).add(to: &router)
+        SearchEndpoints(doors: doors).add(to: &router)
         AccountEndpoints(doors: doors, tickets: RedisTickets(redis)).add(to: &router)
         uploads?.add(to: &router)
         HealthEndpoints(dependencies: dependencies).add(to: &router)

@@ -28,10 +28,15 @@ struct MemberEndpoints {
             after = UUID128(text)
             guard after != nil else { throw .invalid("cursor", "is not one that a list has given as Next") }
         }
+        let wantsBanned = call.request.query["banned"] == "true"
         let found = try doors.read(call) { reader, user throws(StoreError) in
-            try reader.members(of: room, for: user, after: after, limit: limit + 1)
+            wantsBanned
+                ? try reader.banned(from: room, for: user, after: after, limit: limit + 1)
+                : try reader.members(of: room, for: user, after: after, limit: limit + 1)
         }
-        guard let found else { throw .notAMember }
+        guard let found else {
+            throw wantsBanned ? Refusal(.forbidden, "only OWNER and ADMIN see who is banned") : .notAMember
+        }
         let page = Array(found.prefix(limit))
         let next = found.count > limit ? page.last.map { $0.userID.description } : nil
         return .list(page, next: next) { $1.write(to: &$0) }

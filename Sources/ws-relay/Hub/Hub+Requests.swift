@@ -58,8 +58,8 @@ extension Hub {
             }
             try submit(.send(draft, receiver: receiver), room, sign, slot)
         case .seen(let room, let seq): try submit(.seen(seq: seq), room, sign, slot)
-        case .edit(let message, let content):
-            try submit(.edit(message: message, content: content), ofMessage: message, sign, slot)
+        case .edit(let message, let content, let base):
+            try submit(.edit(message: message, content: content, base: base), ofMessage: message, sign, slot)
         case .delete(let message): try submit(.delete(message: message), ofMessage: message, sign, slot)
         case .react(let message, let reaction, let remove):
             try submit(.react(message: message, reaction: reaction, remove: remove), ofMessage: message, sign, slot)

@@ -161,6 +161,9 @@ import Testing
             .createRoom(RoomDraft(type: .channel, name: "n", members: [user], memberLimit: 3)),
             .updateRoom(RoomPatch(name: "n")), .deleteRoom, .addMembers([user]), .removeMember(user),
             .setRole(user: user, role: .admin), .mute(user: user, until: 9), .ban(user: user, banned: true),
+            .edit(message: user, content: "z", base: 8), .pin(message: user, pinned: true),
+            .createInvitation(InvitationDraft(token: "t", expiresAt: 5, maxUses: 2)), .revokeInvitation(user),
+            .join(invitation: user),
             .completeFile(message: user, file: FileInfo(name: "f", size: 1, contentType: "c")),
         ]
         let commands = actions.enumerated().map { index, action in

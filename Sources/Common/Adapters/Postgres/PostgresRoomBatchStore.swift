@@ -49,6 +49,14 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         if !needs.seenCommands.isEmpty {
             parts.append((seenCounts(needs), { $1.seenCounts[$0.uuid(0)] = .init(all: $0.int8(1), own: $0.int8(2)) }))
         }
+        if !needs.conditionalEdits.isEmpty {
+            parts.append((lastEdits(needs), { $1.editSeqs[$0.uuid(0)] = $0.int8(1) }))
+        }
+        if !needs.pinRooms.isEmpty {
+            parts.append((pinned(needs), { $1.pinned[$0.uuid(0), default: []].insert($0.uuid(1)) }))
+        }
+        if !needs.invitations.isEmpty { parts.append((invitations(needs), Self.readInvitation)) }
+        if !needs.inviters.isEmpty { parts.append((relatedInvitations(needs), Self.readInvitation)) }
         return parts
     }
 
@@ -71,6 +79,11 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
 
     private static func readBlock(_ row: PGRow, _ batch: inout RoomBatch) {
         batch.blocks.insert(.init(blocker: row.uuid(0), blocked: row.uuid(1)))
+    }
+
+    private static func readInvitation(_ row: PGRow, _ batch: inout RoomBatch) {
+        let invitation = Invitation(row)
+        batch.invitations[invitation.id] = invitation
     }
 
     /// In the order of ids, so that two writers cannot wait for each other.
@@ -131,15 +144,23 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         SELECT m.id, f.user_id FROM unnest(\(needs.forwarded), \(needs.forwarders)) f (message_id, user_id)
         JOIN messages m ON m.id = f.message_id
         JOIN members p ON p.room_id = m.room_id AND p.user_id = f.user_id
-        WHERE p.left_at IS NULL AND p.banned_at IS NULL
+        JOIN rooms r ON r.id = m.room_id
+        WHERE p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
         """
     }
 
+    /// What these commands did when they came before: their changes, and the SYSTEM message right behind each.
     private func events(_ needs: BatchNeeds) -> SQL {
         """
         SELECT e.command_id, \(unsafeSQL: RoomFrame.eventColumns) FROM room_events e
         LEFT JOIN messages m ON m.id = e.message_id
-        WHERE e.command_id = ANY(\(needs.commands)) ORDER BY e.seq
+        WHERE e.command_id = ANY(\(needs.commands))
+        UNION ALL
+        SELECT e.command_id, m.seq, \(.int2(Int16(FrameKind.newMessage.rawValue))), NULL, m.id, '{}', '{}', 0::int2, NULL,
+            m.room_id, \(unsafeSQL: Message.columns)
+        FROM room_events e JOIN messages m ON m.room_id = e.room_id AND m.seq = e.seq + 1 AND m.message_type = 4
+        WHERE e.command_id = ANY(\(needs.commands))
+        ORDER BY 2
         """
     }
 
@@ -172,6 +193,33 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         """
     }
 
+    private func lastEdits(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT message_id, max(change_seq) FROM message_edits
+        WHERE message_id = ANY(\(needs.conditionalEdits)) GROUP BY message_id
+        """
+    }
+
+    private func pinned(_ needs: BatchNeeds) -> SQL {
+        "SELECT room_id, id FROM messages WHERE room_id = ANY(\(needs.pinRooms)) AND pinned_at IS NOT NULL"
+    }
+
+    private func invitations(_ needs: BatchNeeds) -> SQL {
+        "SELECT \(unsafeSQL: Invitation.columns) FROM invitations i WHERE i.id = ANY(\(needs.invitations))"
+    }
+
+    /// Those that were made with the same Sign, and the room's open ones.
+    private func relatedInvitations(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT \(unsafeSQL: Invitation.columns)
+        FROM unnest(\(needs.inviters), \(.texts(needs.inviteSigns))) n (created_by, sign)
+        JOIN invitations i USING (created_by, sign)
+        UNION
+        SELECT \(unsafeSQL: Invitation.columns) FROM invitations i
+        WHERE i.room_id = ANY(\(needs.inviteRooms)) AND i.revoked_at IS NULL
+        """
+    }
+
     // MARK: Storing
 
     public func store(_ batch: RoomBatch) throws(StoreError) {
@@ -188,6 +236,11 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         if !edited.isEmpty { statements.append(update(edited)) }
         if !batch.events.isEmpty { statements.append(insert(batch.events)) }
         if !batch.edits.isEmpty { statements.append(insert(batch.edits)) }
+        let deleted = edited.filter { $0.deletedAt != nil }.map(\.id)
+        if !deleted.isEmpty { statements.append("DELETE FROM message_edits WHERE message_id = ANY(\(deleted))") }
+        if !batch.changedInvitations.isEmpty {
+            statements.append(upsert(batch.changedInvitations.sorted().map { batch.invitations[$0]! }))
+        }
         statements.append("COMMIT")
         do { _ = try connection.pipeline(statements) } catch { throw StoreError(error) }
     }
@@ -261,14 +314,15 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         UPDATE messages m SET change_seq = n.change_seq, content = n.content, status = n.status,
             file_name = n.file_name, file_size = n.file_size, file_content_type = n.file_content_type,
             file_thumbnail = n.file_thumbnail, reactions = n.reactions, edited_at = n.edited_at,
-            deleted_at = n.deleted_at
+            deleted_at = n.deleted_at, pinned_at = n.pinned_at
         FROM unnest(\(messages.map(\.id)), \(.int8s(messages.map(\.changeSeq))), \(.texts(messages.map(\.content))),
             \(.int2s(messages.map(\.status.rawValue))), \(.texts(messages.map(\.file?.name))),
             \(.int8s(messages.map(\.file?.size))), \(.texts(messages.map(\.file?.contentType))),
             \(.texts(messages.map(\.file?.thumbnailURL))), \(.texts(messages.map(\.reactions.json)))::jsonb[],
-            \(.times(messages.map(\.editedAt))), \(.times(messages.map(\.deletedAt))))
+            \(.times(messages.map(\.editedAt))), \(.times(messages.map(\.deletedAt))),
+            \(.times(messages.map(\.pinnedAt))))
             n (id, change_seq, content, status, file_name, file_size, file_content_type, file_thumbnail, reactions,
-                edited_at, deleted_at)
+                edited_at, deleted_at, pinned_at)
         WHERE m.id = n.id
         """
     }
@@ -299,84 +353,17 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
             \(.times(edits.map(\.at))))
         """
     }
-}
 
-/// The keys that a batch must load.
-private struct BatchNeeds {
-    var rooms: [UUID128] = []
-    var roomSignOwners: [UUID128] = []
-    var roomSigns: [String?] = []
-    var memberRooms: [UUID128] = []
-    var memberUsers: [UUID128] = []
-    var wholeRooms: [UUID128] = []
-    var messages: [UUID128] = []
-    var signSenders: [UUID128] = []
-    var signs: [String?] = []
-    var forwarded: [UUID128] = []
-    var forwarders: [UUID128] = []
-    var commands: [UUID128] = []
-    var pairOnes: [UUID128] = []
-    var pairOthers: [UUID128] = []
-    var seenCommands: [UUID128] = []
-    var seenRooms: [UUID128] = []
-    var seenUsers: [UUID128] = []
-    var seenSeqs: [Int64?] = []
-
-    init(_ all: [Command]) {
-        rooms = Array(Set(all.map(\.room)))
-        for command in all {
-            member(command.room, command.actor)
-            if case .send = command.action {} else { commands.append(command.id) }
-            add(command)
-        }
-    }
-
-    private mutating func member(_ room: UUID128, _ user: UUID128) {
-        memberRooms.append(room)
-        memberUsers.append(user)
-    }
-
-    private mutating func add(_ command: Command) {
-        switch command.action {
-        case .send(let draft, let receiver):
-            messages.append(command.id)
-            if let sign = command.sign {
-                signSenders.append(command.actor)
-                signs.append(sign)
-            }
-            if let receiver { pair(command.actor, receiver) }
-            guard let parent = draft.parent else { return }
-            messages.append(parent)
-            if draft.messageType == .forwarded {
-                forwarded.append(parent)
-                forwarders.append(command.actor)
-            }
-        case .seen(let seq):
-            guard let seq else { return }
-            seenCommands.append(command.id)
-            seenRooms.append(command.room)
-            seenUsers.append(command.actor)
-            seenSeqs.append(seq)
-        case .edit(let message, _), .delete(let message), .react(let message, _, _), .completeFile(let message, _):
-            messages.append(message)
-        case .createRoom(let draft):
-            wholeRooms.append(command.room)
-            if let sign = command.sign {
-                roomSignOwners.append(command.actor)
-                roomSigns.append(sign)
-            }
-            if draft.type == .privateRoom, let other = draft.members.first { pair(command.actor, other) }
-        case .deleteRoom: wholeRooms.append(command.room)
-        case .addMembers(let users): for user in users { member(command.room, user) }
-        case .removeMember(let user), .setRole(let user, _), .mute(let user, _), .ban(let user, _):
-            member(command.room, user)
-        case .updateRoom: break
-        }
-    }
-
-    private mutating func pair(_ one: UUID128, _ other: UUID128) {
-        pairOnes.append(one)
-        pairOthers.append(other)
+    private func upsert(_ invitations: [Invitation]) -> SQL {
+        """
+        INSERT INTO invitations (id, room_id, token, created_by, sign, expires_at, max_uses, uses, created_at, revoked_at)
+        SELECT * FROM unnest(\(invitations.map(\.id)), \(invitations.map(\.roomID)),
+            \(.texts(invitations.map(\.token))), \(invitations.map(\.createdBy)), \(.texts(invitations.map(\.sign))),
+            \(.times(invitations.map(\.expiresAt))), \(.int4s(invitations.map { $0.maxUses.map { Int32($0) } })),
+            \(.int4s(invitations.map { Int32($0.uses) })), \(.times(invitations.map(\.createdAt))),
+            \(.times(invitations.map(\.revokedAt))))
+        ON CONFLICT (id) DO UPDATE SET uses = EXCLUDED.uses, revoked_at = EXCLUDED.revoked_at
+        """
     }
 }
 

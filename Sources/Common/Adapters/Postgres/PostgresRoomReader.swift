@@ -59,6 +59,42 @@ public final class PostgresRoomReader: RoomReader {
         return rows[0].first == nil ? nil : rows[1].map { Member($0) }
     }
 
+    public func banned(
+        from room: UUID128, for user: UUID128, after: UUID128?, limit: Int
+    ) throws(StoreError) -> [Member]? {
+        let rows = try pipeline([
+            Self.membership(room, user),
+            """
+            SELECT \(unsafeSQL: Member.columns) FROM members p
+            WHERE p.room_id = \(room) AND p.banned_at IS NOT NULL AND p.user_id > \(after ?? UUID128.zero)
+            ORDER BY p.user_id LIMIT \(Int64(limit))
+            """,
+        ])
+        return Self.isAdmin(rows[0]) ? rows[1].map { Member($0) } : nil
+    }
+
+    public func invitations(to room: UUID128, for user: UUID128) throws(StoreError) -> [Invitation]? {
+        let rows = try pipeline([
+            Self.membership(room, user),
+            """
+            SELECT \(unsafeSQL: Invitation.columns) FROM invitations i
+            WHERE i.room_id = \(room) AND i.revoked_at IS NULL AND (i.expires_at IS NULL OR i.expires_at > now())
+                AND (i.max_uses IS NULL OR i.uses < i.max_uses)
+            ORDER BY i.id DESC
+            """,
+        ])
+        return Self.isAdmin(rows[0]) ? rows[1].map { Invitation($0) } : nil
+    }
+
+    public func invitation(token: String) throws(StoreError) -> Invitation? {
+        try read("SELECT \(unsafeSQL: Invitation.columns) FROM invitations i WHERE i.token = \(token)").first
+            .map { Invitation($0) }
+    }
+
+    private static func isAdmin(_ membership: PGRows) -> Bool {
+        membership.first.map { $0.int2(0) >= Role.admin.rawValue } ?? false
+    }
+
     // MARK: Messages
 
     public func history(
@@ -112,25 +148,64 @@ public final class PostgresRoomReader: RoomReader {
         }
     }
 
-    /// A walk back through the room until the page is full: no index over content, which every send would pay for. The
-    /// statement's time limit ends it in a room of millions.
-    public func search(
-        _ text: String, in room: UUID128, for user: UUID128, before: Int64, limit: Int
-    ) throws(StoreError) -> [Message]? {
-        let pattern = "%" + text.flatMap { "\\%_".contains($0) ? ["\\", $0] : [$0] } + "%"
+    public func edits(of message: UUID128, for user: UUID128) throws(StoreError) -> [EarlierContent]? {
+        guard try self.message(message, for: user) != nil else { return nil }
+        return try read(
+            """
+            SELECT content, edited_at, change_seq FROM message_edits WHERE message_id = \(message) ORDER BY change_seq
+            """
+        ).map { EarlierContent(content: $0.text(0), replacedAt: $0.time(1), changeSeq: $0.int8(2)) }
+    }
+
+    public func pins(of room: UUID128, for user: UUID128) throws(StoreError) -> [Message]? {
         let rows = try pipeline([
             Self.membership(room, user),
             """
-            SELECT \(unsafeSQL: Message.columns) FROM messages m
-            WHERE m.room_id = \(room) AND m.seq < \(before) AND m.content ILIKE \(pattern) AND m.deleted_at IS NULL
-                AND m.message_type <> 4 AND (m.status <> 2 OR m.sender_id = \(user))
-            ORDER BY m.seq DESC LIMIT \(Int64(limit))
+            SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.pinned_at IS NOT NULL
+            ORDER BY m.pinned_at DESC, m.seq DESC
             """,
             Self.seenBy(room),
         ])
         guard rows[0].first != nil else { return nil }
         let marks = SeenMarks(rows[2])
         return rows[1].map { Message($0, marks: marks) }
+    }
+
+    public func search(
+        _ words: SearchWords, in room: UUID128?, for user: UUID128, after: SearchCursor?, limit: Int
+    ) throws(StoreError) -> [SearchHit]? {
+        let rows = try pipeline([
+            // Over all rooms there is nothing to be refused.
+            room.map { Self.membership($0, user) } ?? "SELECT 1", Self.hits(words, room, user, after, limit),
+        ])
+        guard rows[0].first != nil else { return nil }
+        return rows[1].map { row in
+            SearchHit(
+                message: Message(row), rank: row.int8(Message.columnCount),
+                marks: SearchHit.marks(in: row.text(Message.columnCount + 1)))
+        }
+    }
+
+    /// All that match are ranked, which the statement's time limit bounds; then the page alone is read and marked.
+    private static func hits(
+        _ words: SearchWords, _ room: UUID128?, _ user: UUID128, _ after: SearchCursor?, _ limit: Int
+    ) -> SQL {
+        """
+        SELECT \(unsafeSQL: Message.columns), h.rank, chat_marked(m.content, \(words.query))
+        FROM (
+            SELECT * FROM (
+                SELECT m.id, (ts_rank(chat_words(m.content), chat_query(\(words.query))) * 1000000)::int8 AS rank
+                FROM members p JOIN rooms r ON r.id = p.room_id JOIN messages m ON m.room_id = p.room_id
+                WHERE p.user_id = \(user) AND (\(room)::uuid IS NULL OR p.room_id = \(room))
+                    AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+                    AND chat_words(m.content) @@ chat_query(\(words.query)) AND m.message_type <> 4
+                    AND (m.status <> 2 OR m.sender_id = p.user_id)
+            ) a
+            WHERE (a.rank, a.id) < (\(after?.rank ?? Int64.max), \(after?.message ?? UUID128(high: .max, low: .max)))
+            ORDER BY a.rank DESC, a.id DESC LIMIT \(Int64(limit))
+        ) h JOIN messages m ON m.id = h.id
+        ORDER BY h.rank DESC, h.id DESC
+        """
     }
 
     public func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool {
