@@ -9,6 +9,7 @@ public struct Settings: Sendable {
     public var worker: WorkerSettings
     public var rooms: RoomSettings
     public var rates: RateSettings
+    public var hooks: HookSettings
     public var storage: StorageSettings
     /// Folder of unix sockets, control sockets, locks and scoreboards.
     public var runDirectory: String
@@ -37,6 +38,7 @@ public struct Settings: Sendable {
         worker = WorkerSettings(&values)
         rooms = RoomSettings(&values)
         rates = RateSettings(&values)
+        hooks = HookSettings(&values)
         storage = StorageSettings(&values)
         if !values.problems.isEmpty { throw SettingsError(problems: values.problems) }
     }
@@ -257,6 +259,39 @@ public struct RateSettings: Sendable {
     }
 
     public subscript(kind: RateKind) -> Int { limits.first { $0.kind == kind }?.most ?? 0 }
+}
+
+/// How the host application is told, and asked.
+public struct HookSettings: Sendable {
+    /// Where events go; empty: nowhere.
+    public var url: String
+    /// Where messages are checked before they are stored; empty: they are not.
+    public var checkURL: String
+    /// A secret: the key of the requests' signature.
+    public var secret: String
+    /// Milliseconds of one event's request, and of one check.
+    public var timeout: Int
+    public var checkTimeout: Int
+    /// Tries, after which an event is dead.
+    public var attempts: Int
+    /// When the check fails nothing is stored, instead of everything.
+    public var refusesUnchecked: Bool
+    /// The URLs may lead to this machine or into a private network.
+    public var mayBePrivate: Bool
+
+    init(_ values: inout SettingsReader) {
+        url = values.text("WEBHOOK_URL", default: "")
+        checkURL = values.text("MESSAGE_CHECK_URL", default: "")
+        secret = values.text("WEBHOOK_SECRET", default: "")
+        timeout = values.number("WEBHOOK_TIMEOUT_MS", default: 5000, in: 10...60_000)
+        checkTimeout = values.number("MESSAGE_CHECK_TIMEOUT_MS", default: 1000, in: 10...10_000)
+        attempts = values.number("WEBHOOK_ATTEMPTS", default: 14, in: 1...100)
+        refusesUnchecked = values.choice("MESSAGE_CHECK_FAILURE", ["allow", "refuse"], default: "allow") == "refuse"
+        mayBePrivate = values.choice("WEBHOOK_PRIVATE", ["no", "yes"], default: "no") == "yes"
+        if !(url.isEmpty && checkURL.isEmpty), secret.utf8.count < 32 {
+            values.problem("WEBHOOK_SECRET has fewer than 32 bytes; make one with: openssl rand -base64 32")
+        }
+    }
 }
 
 public struct StorageSettings: Sendable {

@@ -10,7 +10,7 @@ struct QueueWorker: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "queue-worker",
         abstract: "Carries out the commands of every room, in order: the rooms' only writer.",
-        subcommands: [Serve.self, Work.self, Status.self, Scale.self])
+        subcommands: [Serve.self, Work.self, Status.self, Scale.self, Hooks.self])
 }
 
 struct SettingsOption: ParsableArguments {
@@ -37,16 +37,17 @@ struct Serve: ParsableCommand {
         guard !check else { return print("the settings are good") }
         LineLog.start(program: "queue-worker", level: Logger.Level(rawValue: settings.logLevel) ?? .info)
         let master = Master(
-            program: "queue-worker", runFolder: settings.runDirectory, pools: [Self.pool(settings)],
+            program: "queue-worker", runFolder: settings.runDirectory, pools: Self.pools(settings),
             workerArguments: ["worker"] + self.settings.arguments,
             checkArguments: ["serve", "--check"] + self.settings.arguments, counters: Counter.names,
-            reload: { [option = self.settings] in [Self.pool(try option.read())] })
+            reload: { [option = self.settings] in Self.pools(try option.read()) })
         throw ExitCode(master.run())
     }
 
     /// A worker is ready when the broker has taken it, which may be long after its start: the broker may be away.
-    private static func pool(_ settings: Settings) -> PoolSpec {
-        PoolSpec(name: "queues", workers: settings.worker.processes, startLimit: .seconds(86_400))
+    private static func pools(_ settings: Settings) -> [PoolSpec] {
+        let queues = PoolSpec(name: "queues", workers: settings.worker.processes, startLimit: .seconds(86_400))
+        return [queues] + (settings.hooks.url.isEmpty ? [] : [PoolSpec(name: "hooks", workers: 1)])
     }
 }
 
@@ -61,17 +62,20 @@ struct Work: ParsableCommand {
         let settings = try self.settings.read()
         LineLog.start(program: "queue-worker", level: Logger.Level(rawValue: settings.logLevel) ?? .info)
         let log = Logger(label: "queue-worker")
+        let connection = PostgresConnection(
+            url: settings.database.url, applicationName: "queue-worker \(channel.pool)",
+            statementTimeout: settings.database.statementTimeout)
+        guard channel.pool != "hooks" else { return HookWorker(settings, connection, channel, log).serve() }
         let store = PostgresRoomBatchStore(
-            PostgresConnection(
-                url: settings.database.url, applicationName: "queue-worker",
-                statementTimeout: settings.database.statementTimeout),
-            limits: settings.rooms)
+            connection, limits: settings.rooms, hasHooks: !settings.hooks.url.isEmpty)
+        let check = settings.hooks.checkURL.isEmpty ? nil : HTTPMessageCheck(settings.hooks, log: log)
         let bus = RedisFrameBus(
             try RedisConnection(url: settings.redisURL), logLength: settings.worker.logLength,
             logSeconds: settings.worker.logSeconds)
         Consumer(
             settings: settings, channel: channel,
-            run: BatchRun(store: store, limits: settings.rooms, clock: systemClock, log: log), bus: bus, log: log
+            run: BatchRun(store: store, check: check, limits: settings.rooms, clock: systemClock, log: log), bus: bus,
+            log: log
         ).serve()
     }
 }

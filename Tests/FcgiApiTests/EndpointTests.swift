@@ -183,6 +183,16 @@ import Testing
         #expect(api.ask("GET", "/users/\(kitchen)/presence", as: alice).status == 404)
     }
 
+    @Test func presenceCanBeHidden() {
+        let answer = api.ask("PATCH", "/account", body: #"{"HidePresence":true}"#)
+        #expect(answer.json["Data"]?["HidePresence"] == .bool(true))
+        #expect(api.accounts.told == [.presence(isHidden: true)])
+        #expect(api.ask("PATCH", "/account", body: "{}").field == "HidePresence")
+        api.store.hidden = alice
+        #expect(api.ask("GET", "/users/\(alice)/presence").json["Data"]?["Online"] == .bool(false))
+        #expect(api.ask("GET", "/account", as: alice).json["Data"]?["HidePresence"] == .bool(true))
+    }
+
     @Test func devices() {
         #expect(api.ask("PUT", "/devices/abc:d-e_f").status == 204)
         #expect(api.ask("PUT", "/devices/a%20b").status == 422)

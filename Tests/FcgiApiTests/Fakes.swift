@@ -85,11 +85,18 @@ final class OneRoom: RoomReader {
     private var invitation: Invitation {
         Invitation(id: UUID128(high: 9, low: 1), roomID: kitchen, token: "t", createdBy: bob, createdAt: 0)
     }
-    func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool { one == bob || other == bob }
+    var hidden: UUID128?
+    func hidesPresence(_ user: UUID128) throws(StoreError) -> Bool { hidden == user }
+    func presenceVisibility(of other: UUID128, for user: UUID128) throws(StoreError) -> PresenceVisibility {
+        hidden == other ? .hidden : user == bob || other == bob ? .shown : .stranger
+    }
     func check() throws(StoreError) {}
 }
 
-final class NoAccounts: AccountStore, PresenceReader {
+final class NoAccounts: AccountStore, PresenceReader, UserEvents {
+    var told: [UserEvent] = []
+    func tell(_ user: UUID128, _ event: UserEvent) throws(BusError) { told.append(event) }
+    func set(hidesPresence: Bool, of user: UUID128) throws(StoreError) {}
     func block(_ user: UUID128, by blocker: UUID128) throws(StoreError) {}
     func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) {}
     func register(device token: String, of user: UUID128) throws(StoreError) {}
@@ -126,18 +133,19 @@ final class TestApi {
     let queue = RecordingQueue()
     let store = OneRoom()
     let rates = Allowance()
+    let accounts = NoAccounts()
     private var router = Router()
 
     init() {
         let doors = Doors(
-            tokens: PlainTokens(), readers: Readers(primary: store), accounts: NoAccounts(), presences: NoAccounts(),
+            tokens: PlainTokens(), readers: Readers(primary: store), accounts: accounts, presences: accounts,
             commands: queue, rates: rates, clock: { 1_795_386_496_000 })
         MessageEndpoints(doors: doors).add(to: &router)
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
         InvitationEndpoints(doors: doors, lifetime: 60).add(to: &router)
         SearchEndpoints(doors: doors).add(to: &router)
-        AccountEndpoints(doors: doors, tickets: NumberedTickets()).add(to: &router)
+        AccountEndpoints(doors: doors, tickets: NumberedTickets(), events: accounts).add(to: &router)
         HealthEndpoints(dependencies: []).add(to: &router)
     }
 

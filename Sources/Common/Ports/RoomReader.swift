@@ -34,8 +34,9 @@ public protocol RoomReader: AnyObject {
     func invitations(to room: UUID128, for user: UUID128) throws(StoreError) -> [Invitation]?
     /// Whoever has the token may see it.
     func invitation(token: String) throws(StoreError) -> Invitation?
-    /// Whether two users are members of one room today.
-    func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool
+    /// Whether `user` may know when `other` is here: they are members of one room today, and `other` does not hide it.
+    func presenceVisibility(of other: UUID128, for user: UUID128) throws(StoreError) -> PresenceVisibility
+    func hidesPresence(_ user: UUID128) throws(StoreError) -> Bool
     func check() throws(StoreError)
 }
 
@@ -78,6 +79,10 @@ public enum HistoryPage: Sendable, Equatable {
     case changedSince(Int64)
 }
 
+public enum PresenceVisibility: Sendable, Equatable {
+    case stranger, hidden, shown
+}
+
 /// Whether somebody is there now. Nothing of it is promised: relays write it, and Redis may have forgotten it.
 public protocol PresenceReader: AnyObject {
     func presence(of user: UUID128, at now: Int64) throws(BusError) -> PresenceMark
@@ -112,6 +117,7 @@ public struct PresenceMark: Sendable, Equatable {
 public protocol AccountStore: AnyObject {
     func block(_ user: UUID128, by blocker: UUID128) throws(StoreError)
     func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError)
+    func set(hidesPresence: Bool, of user: UUID128) throws(StoreError)
     /// Registers an FCM token; one that another user had is theirs no more.
     func register(device token: String, of user: UUID128) throws(StoreError)
     func unregister(device token: String, of user: UUID128) throws(StoreError)

@@ -19,6 +19,7 @@ extension RoomBatch {
         if let base, let last = lastEdit(of: id), last > base {
             throw Refusal(.conflict, "the message was edited after Seq \(base): read it again", field: "BaseSeq")
         }
+        let content = try judged(content, command)
         guard message.content != content else { return answered(unchanged(message), command, inFrame: false) }
         let before = message.content
         message.content = content

@@ -89,6 +89,8 @@ public struct RoomBatch: Sendable {
     public var invitations: [UUID128: Invitation] = [:]
     /// The Seq of the newest edit of messages that are edited on a condition.
     public var editSeqs: [UUID128: Int64] = [:]
+    /// The host application's, by command id.
+    public var verdicts: [UUID128: Verdict] = [:]
     /// By command id.
     public var seenCounts: [UUID128: SeenCount] = [:]
     /// Members as they were stored, or as they joined in this batch: where counting for a seen mark begins.

@@ -12,6 +12,7 @@ extension RoomBatch {
             parentMessageID: draft.parent, sign: command.sign,
             status: draft.contentType == .text ? .sent : .uploading, createdAt: now)
         try attachParent(to: &message, draft, command)
+        if message.forwardedFrom == nil { message.content = try judged(message.content, command) }
         store(&message)
         let frame = RoomFrame(
             seq: UInt64(message.seq), kind: .newMessage, origin: origin(command), sign: command.sign,

@@ -19,6 +19,8 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case blocked
     case muted
     case banned
+    /// The host application does not let the message be stored; the sentence is its reason.
+    case rejected
     // The state of things.
     case conflict
     case roomFull = "room_full"
@@ -41,7 +43,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
         case .gone: 410
         case .tooLarge: 413
         case .unsupportedMediaType: 415
-        case .invalid: 422
+        case .invalid, .rejected: 422
         case .rateLimited: 429
         case .internalError: 500
         case .busy, .unavailable: 503

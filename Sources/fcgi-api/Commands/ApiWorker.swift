@@ -72,7 +72,7 @@ final class ApiWorker {
         MemberEndpoints(doors: doors).add(to: &router)
         InvitationEndpoints(doors: doors, lifetime: settings.rooms.invitationSeconds).add(to: &router)
         SearchEndpoints(doors: doors).add(to: &router)
-        AccountEndpoints(doors: doors, tickets: RedisTickets(redis)).add(to: &router)
+        AccountEndpoints(doors: doors, tickets: RedisTickets(redis), events: RedisUserEvents(redis)).add(to: &router)
         uploads?.add(to: &router)
         HealthEndpoints(dependencies: dependencies).add(to: &router)
         MetricsEndpoint(runDirectory: settings.runDirectory).add(to: &router)

@@ -86,12 +86,13 @@ struct MemberEndpoints {
     /// Of those only with whom the asking user shares a room.
     private func presence(_ call: Call) throws(Refusal) -> Response {
         let user = try call.uuid("id")
-        let isKnown = try doors.read(call) { reader, me throws(StoreError) in
-            if user == me { return true }
-            return try reader.shareRoom(me, user)
+        let visibility = try doors.read(call) { reader, me throws(StoreError) in
+            try reader.presenceVisibility(of: user, for: me)
         }
-        guard isKnown else { throw Refusal(.notFound, "there is no such user in your rooms") }
-        let mark = try doors.presence(of: user)
+        guard visibility != .stranger else { throw Refusal(.notFound, "there is no such user in your rooms") }
+        // Who hides it looks like somebody who has never been here.
+        let mark =
+            visibility == .hidden ? PresenceMark(userID: user, isOnline: false) : try doors.presence(of: user)
         return .data { mark.write(to: &$0) }
     }
 

@@ -144,6 +144,7 @@ import Testing
         let created = FrameBody(room: room, seq: 0) { $0.null() }
         for event in [
             UserEvent.joined(room: room, seq: 0, created: created), .joined(room: room, seq: 12, created: nil),
+            .presence(isHidden: true), .presence(isHidden: false),
         ] {
             #expect(try UserEvent.decode(event.encode()) == event)
         }

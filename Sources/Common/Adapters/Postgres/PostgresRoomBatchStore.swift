@@ -4,10 +4,13 @@ public import ChatCore
 public final class PostgresRoomBatchStore: RoomBatchStore {
     private let connection: PostgresConnection
     private let limits: RoomSettings
+    /// What happens is also put where webhooks are sent from.
+    private let hasHooks: Bool
 
-    public init(_ connection: PostgresConnection, limits: RoomSettings) {
+    public init(_ connection: PostgresConnection, limits: RoomSettings, hasHooks: Bool = false) {
         self.connection = connection
         self.limits = limits
+        self.hasHooks = hasHooks
     }
 
     public func abandon() { connection.close() }
@@ -240,6 +243,10 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         if !deleted.isEmpty { statements.append("DELETE FROM message_edits WHERE message_id = ANY(\(deleted))") }
         if !batch.changedInvitations.isEmpty {
             statements.append(upsert(batch.changedInvitations.sorted().map { batch.invitations[$0]! }))
+        }
+        if hasHooks {
+            let events = batch.hookEvents()
+            if !events.isEmpty { statements.append(PostgresHookOutbox.insert(events)) }
         }
         statements.append("COMMIT")
         do { _ = try connection.pipeline(statements) } catch { throw StoreError(error) }

@@ -11,21 +11,30 @@ public final class PostgresRoomReader: RoomReader {
     // MARK: Rooms
 
     public func rooms(of user: UUID128, before: RoomCursor?, limit: Int) throws(StoreError) -> [RoomView] {
-        try read(
-            """
-            SELECT \(unsafeSQL: Self.viewColumns) \(unsafeSQL: Self.viewTables)
+        try read(Self.list(user, before, limit)).map { RoomView($0) }
+    }
+
+    /// The page first, by the rooms alone; then each of its rooms' newest message.
+    static func list(_ user: UUID128, _ before: RoomCursor?, _ limit: Int) -> SQL {
+        """
+        WITH page AS MATERIALIZED (
+            SELECT p.room_id, p.user_id FROM members p JOIN rooms r ON r.id = p.room_id
             WHERE p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
                 AND (r.last_activity_at, r.id) < (\(.time(before?.lastActivityAt ?? Self.farFuture)),
                     \(before?.room ?? UUID128(high: .max, low: .max)))
             ORDER BY r.last_activity_at DESC, r.id DESC LIMIT \(Int64(limit))
-            """
-        ).map { RoomView($0) }
+        )
+        SELECT \(unsafeSQL: Self.viewColumns) FROM page JOIN members p USING (room_id, user_id)
+            JOIN rooms r ON r.id = page.room_id \(unsafeSQL: Self.newestMessage)
+        ORDER BY r.last_activity_at DESC, r.id DESC
+        """
     }
 
     public func room(_ room: UUID128, for user: UUID128) throws(StoreError) -> RoomView? {
         try read(
             """
-            SELECT \(unsafeSQL: Self.viewColumns) \(unsafeSQL: Self.viewTables)
+            SELECT \(unsafeSQL: Self.viewColumns)
+            FROM members p JOIN rooms r ON r.id = p.room_id \(unsafeSQL: Self.newestMessage)
             WHERE p.room_id = \(room) AND p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL
                 AND r.deleted_at IS NULL
             """
@@ -36,8 +45,7 @@ public final class PostgresRoomReader: RoomReader {
     private static let farFuture: Int64 = 253_402_300_799_000
     private static let viewColumns = "\(Room.columns), \(Member.columns), \(Message.columns)"
     /// The newest message that this member may see comes by its key; a file that still uploads is its sender's alone.
-    private static let viewTables = """
-        FROM members p JOIN rooms r ON r.id = p.room_id
+    private static let newestMessage = """
         LEFT JOIN LATERAL (
             SELECT * FROM messages m WHERE m.room_id = r.id AND (m.status <> 2 OR m.sender_id = p.user_id)
             ORDER BY m.seq DESC LIMIT 1
@@ -208,7 +216,19 @@ public final class PostgresRoomReader: RoomReader {
         """
     }
 
-    public func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool {
+    public func hidesPresence(_ user: UUID128) throws(StoreError) -> Bool {
+        try read("SELECT hides_presence FROM accounts WHERE user_id = \(user)").first?.bool(0) ?? false
+    }
+
+    public func presenceVisibility(
+        of other: UUID128, for user: UUID128
+    ) throws(StoreError) -> PresenceVisibility {
+        if user == other { return .shown }
+        guard try shareRoom(user, other) else { return .stranger }
+        return try hidesPresence(other) ? .hidden : .shown
+    }
+
+    private func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool {
         try read(
             """
             SELECT FROM members a JOIN members b USING (room_id) JOIN rooms r ON r.id = room_id
@@ -236,7 +256,7 @@ public final class PostgresRoomReader: RoomReader {
         """
     }
 
-    private static func page(_ room: UUID128, _ user: UUID128, _ page: HistoryPage, _ limit: Int) -> SQL {
+    static func page(_ room: UUID128, _ user: UUID128, _ page: HistoryPage, _ limit: Int) -> SQL {
         let limit = Int64(limit)
         switch page {
         case .newest: return before(room, user, Int64.max, limit)
@@ -312,6 +332,14 @@ public final class PostgresAccountStore: AccountStore {
 
     public func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) {
         try write("DELETE FROM blocks WHERE blocker = \(blocker) AND blocked = \(user)")
+    }
+
+    public func set(hidesPresence: Bool, of user: UUID128) throws(StoreError) {
+        try write(
+            """
+            INSERT INTO accounts (user_id, hides_presence) VALUES (\(user), \(.bool(hidesPresence)))
+            ON CONFLICT (user_id) DO UPDATE SET hides_presence = EXCLUDED.hides_presence
+            """)
     }
 
     public func register(device token: String, of user: UUID128) throws(StoreError) {
