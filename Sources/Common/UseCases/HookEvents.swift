@@ -55,7 +55,7 @@ extension RoomBatch {
         writer.key("Data")
         data(&writer)
         writer.endMap()
-        return HookEvent(key: key, name: name, body: writer.bytes)
+        return HookEvent(key: key, name: name, body: writer.take())
     }
 
     /// The content as the host application lets it be stored.

@@ -42,7 +42,7 @@ struct LargeRoomTests {
             let plan = try explain(statement)
             #expect(plan.blocks <= Self.mostBlocks, "\(name): \(plan.text)")
             #expect(!plan.text.contains("Seq Scan"), "\(name): \(plan.text)")
-            #expect(try reader.messages(of: room, for: user, page, limit: 50)?.count == 50, "\(name)")
+            #expect(try reader.history(of: room, for: user, page, limit: 50)?.count == 50, "\(name)")
             report.add(name, plan, milliseconds: try median { _ = try connection.query(statement) })
         }
         try fillRooms()

@@ -39,7 +39,7 @@ public final class HTTPMessageCheck: MessageCheck {
         for question in asked { question.write(to: &writer) }
         writer.endArray()
         writer.endMap()
-        let answer = try client.post(writer.bytes, to: settings.checkURL, [], settings.checkTimeout).get()
+        let answer = try client.post(writer.take(), to: settings.checkURL, [], settings.checkTimeout).get()
         guard answer.status == 200, let value = try? JSONReader.decode(answer.body),
             let verdicts = value["Verdicts"]?.array
         else { throw HTTPTransfer.Failure(description: "it answered \(answer.status) without Verdicts") }
