@@ -10,6 +10,9 @@ public struct Settings: Sendable {
     public var rooms: RoomSettings
     public var rates: RateSettings
     public var hooks: HookSettings
+    /// Key of the host application's own endpoints, at least 32 bytes; empty: there are none. A secret.
+    public var adminKey: String
+    public var retention: RetentionSettings
     public var storage: StorageSettings
     /// Folder of unix sockets, control sockets, locks and scoreboards.
     public var runDirectory: String
@@ -39,6 +42,11 @@ public struct Settings: Sendable {
         rooms = RoomSettings(&values)
         rates = RateSettings(&values)
         hooks = HookSettings(&values)
+        adminKey = values.text("ADMIN_API_KEY", default: "")
+        if !adminKey.isEmpty, adminKey.utf8.count < 32 {
+            values.problem("ADMIN_API_KEY has fewer than 32 bytes; make one with: openssl rand -base64 32")
+        }
+        retention = RetentionSettings(&values)
         storage = StorageSettings(&values)
         if !values.problems.isEmpty { throw SettingsError(problems: values.problems) }
     }
@@ -259,6 +267,19 @@ public struct RateSettings: Sendable {
     }
 
     public subscript(kind: RateKind) -> Int { limits.first { $0.kind == kind }?.most ?? 0 }
+}
+
+/// For how many days messages are kept, by the kind of their room; 0: for ever.
+public struct RetentionSettings: Sendable {
+    public let days: [(type: RoomType, days: Int)]
+
+    init(_ values: inout SettingsReader) {
+        days = RoomType.allCases.map { type in
+            (type, values.number("RETENTION_\(type.name)_DAYS", default: 0, in: 0...36_500))
+        }
+    }
+
+    public var isOn: Bool { days.contains { $0.days > 0 } }
 }
 
 /// How the host application is told, and asked.

@@ -48,6 +48,7 @@ struct Serve: ParsableCommand {
     private static func pools(_ settings: Settings) -> [PoolSpec] {
         let queues = PoolSpec(name: "queues", workers: settings.worker.processes, startLimit: .seconds(86_400))
         return [queues] + (settings.hooks.url.isEmpty ? [] : [PoolSpec(name: "hooks", workers: 1)])
+            + (settings.retention.isOn ? [PoolSpec(name: "retention", workers: 1)] : [])
     }
 }
 
@@ -65,7 +66,11 @@ struct Work: ParsableCommand {
         let connection = PostgresConnection(
             url: settings.database.url, applicationName: "queue-worker \(channel.pool)",
             statementTimeout: settings.database.statementTimeout)
-        guard channel.pool != "hooks" else { return HookWorker(settings, connection, channel, log).serve() }
+        switch channel.pool {
+        case "hooks": return HookWorker(settings, connection, channel, log).serve()
+        case "retention": return RetentionWorker(settings, connection, channel, log).serve()
+        default: break
+        }
         let store = PostgresRoomBatchStore(
             connection, limits: settings.rooms, hasHooks: !settings.hooks.url.isEmpty)
         let check = settings.hooks.checkURL.isEmpty ? nil : HTTPMessageCheck(settings.hooks, log: log)

@@ -32,7 +32,7 @@ class Host:
                 host.check(self.headers["X-Chat-Signature"], raw)
                 status, answer = host.judge(json.loads(raw)) if self.path == "/check" else host.take(
                     json.loads(raw), self.headers)
-                body = json.dumps(answer).encode()
+                body = b"" if status == 204 else json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -52,6 +52,13 @@ public struct Command: Sendable, Equatable {
         case revokeInvitation(UUID128)
         /// The actor joins by an invitation.
         case join(invitation: UUID128)
+        // The host application's alone: no client's door makes these, and no role is asked for.
+        /// A SYSTEM message in its own words.
+        case announce(String)
+        /// What a user wrote, chose and was in this room; a part of it, when there is much.
+        case erase(user: UUID128)
+        /// Messages older than this (Unix milliseconds) are removed for good; a part of them, when there are many.
+        case purge(before: Int64)
     }
 }
 

@@ -44,6 +44,9 @@ extension RoomBatch {
             case .createInvitation(let draft): return try createInvitation(draft, command)
             case .revokeInvitation(let id): return try revokeInvitation(id, command)
             case .join(let invitation): return try join(by: invitation, command)
+            case .announce(let content): return try announce(content, command)
+            case .erase(let user): return try erase(user, command)
+            case .purge(let before): return try purge(before: before, command)
             }
         } catch {
             return CommandOutcome(command: command, answer: FrameBody(error), isInFrame: false, refusal: error.code)
@@ -62,7 +65,7 @@ extension RoomBatch {
             for user in frame.joined { tell(user: user, .joined(room: command.room, seq: frame.seq - 1, created: nil)) }
         }
         switch command.action {
-        case .delete, .deleteRoom: wipeLog(of: command.room)
+        case .delete, .deleteRoom, .erase, .purge: wipeLog(of: command.room)
         default: break
         }
         return CommandOutcome(command: command, answer: answer, isInFrame: true)

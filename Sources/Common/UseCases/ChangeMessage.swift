@@ -42,6 +42,11 @@ extension RoomBatch {
         guard message.senderID == command.actor || actor.role >= .admin, message.messageType != .system else {
             throw Refusal(.forbidden, "only its sender, an ADMIN or the OWNER may delete a message")
         }
+        return remove(&message, command)
+    }
+
+    /// Its place stays, its content is gone.
+    mutating func remove(_ message: inout Message, _ command: Command) -> CommandOutcome {
         let wasHidden = message.status == .uploading
         message.content = ""
         message.file = nil
@@ -64,8 +69,7 @@ extension RoomBatch {
         let has = place.map { message.reactions[$0].users.contains(command.actor) } ?? false
         guard has == remove else { return answered(unchanged(message), command, inFrame: false) }
         if remove, let place {
-            message.reactions[place].users.removeAll { $0 == command.actor }
-            if message.reactions[place].users.isEmpty { message.reactions.remove(at: place) }
+            message.reactions.remove(command.actor, at: place)
         } else if let place {
             message.reactions[place].users.append(command.actor)
         } else {
@@ -93,7 +97,7 @@ extension RoomBatch {
 
     private func unchanged(_ message: Message) -> FrameBody { FrameBody { message.write(to: &$0) } }
 
-    private mutating func update(
+    mutating func update(
         _ message: inout Message, _ command: Command, kind: FrameKind = .messageUpdated, onlyUser: UUID128? = nil
     ) -> CommandOutcome {
         message.changeSeq = nextSeq(message.roomID)
@@ -103,5 +107,13 @@ extension RoomBatch {
             onlyUser: onlyUser, body: message.body(at: message.changeSeq))
         record(frame, of: command, message: message.id)
         return answered(frame.body, command, inFrame: true)
+    }
+}
+
+extension [Reaction] {
+    /// An emoji that nobody chooses any more is gone.
+    mutating func remove(_ user: UUID128, at place: Int) {
+        self[place].users.removeAll { $0 == user }
+        if self[place].users.isEmpty { remove(at: place) }
     }
 }

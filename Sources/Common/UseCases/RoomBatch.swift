@@ -65,6 +65,20 @@ public struct RoomBatch: Sendable {
         }
     }
 
+    /// A message that is old enough to go.
+    public struct OldMessage: Sendable, Equatable {
+        public var seq: Int64
+        public var sender: UUID128
+        /// It counts as unread: a user's, not the room's own.
+        public var counts: Bool
+
+        public init(seq: Int64, sender: UUID128, counts: Bool) {
+            self.seq = seq
+            self.sender = sender
+            self.counts = counts
+        }
+    }
+
     public struct Edit: Sendable, Equatable {
         public var message: UUID128
         public var changeSeq: Int64
@@ -87,6 +101,8 @@ public struct RoomBatch: Sendable {
     /// Pinned messages of rooms where one is pinned.
     public var pinned: [UUID128: Set<UUID128>] = [:]
     public var invitations: [UUID128: Invitation] = [:]
+    /// The oldest messages of rooms that are purged, in order.
+    public var oldMessages: [UUID128: [OldMessage]] = [:]
     /// The Seq of the newest edit of messages that are edited on a condition.
     public var editSeqs: [UUID128: Int64] = [:]
     /// The host application's, by command id.
@@ -108,6 +124,8 @@ public struct RoomBatch: Sendable {
     public private(set) var edits: [Edit] = []
     public private(set) var changedInvitations: Set<UUID128> = []
     public private(set) var wiped: Set<UUID128> = []
+    /// Up to which Seq nothing is left of a room.
+    public private(set) var purged: [UUID128: Int64] = [:]
 
     // MARK: As told
 
@@ -213,6 +231,8 @@ public struct RoomBatch: Sendable {
         invitations[invitation.id] = invitation
         changedInvitations.insert(invitation.id)
     }
+
+    mutating func purge(_ room: UUID128, through seq: Int64) { purged[room] = seq }
 
     mutating func keep(edit: Edit) { edits.append(edit) }
 

@@ -22,7 +22,7 @@ extension RoomBatch {
     }
 
     /// The same command again, or another with a Sign that this sender has used.
-    private mutating func alreadySent(_ command: Command) -> CommandOutcome? {
+    mutating func alreadySent(_ command: Command) -> CommandOutcome? {
         if let message = messages[command.id], message.senderID == command.actor {
             if let room = rooms[command.room], room.type == .privateRoom, message.seq == 1 { announce(room) }
             let frame = RoomFrame(

@@ -2,13 +2,14 @@ extension RoomBatch {
     /// The `room_updated` frame of a change. `first`: it carries the answer to the socket that asked.
     mutating func changed(
         _ change: RoomChange, member user: UUID128? = nil, pin: PinMark? = nil, invitation: Invitation? = nil,
+        purgedThrough: Int64? = nil,
         joined: [UUID128] = [], left: [UUID128] = [], first: Bool = true, _ command: Command
     ) -> CommandOutcome {
         let seq = nextSeq(command.room)
         let update = RoomUpdate(
             roomID: command.room, change: change, room: RoomView(room: rooms[command.room]!),
             member: user.flatMap { members[MemberKey(command.room, $0)] }, pin: pin, invitation: invitation,
-            seq: seq)
+            purgedThrough: purgedThrough, seq: seq)
         let frame = RoomFrame(
             seq: UInt64(seq), kind: .roomUpdated, origin: first ? origin(command) : nil,
             sign: first ? command.sign : nil, joined: joined, left: left,

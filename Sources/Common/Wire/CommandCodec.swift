@@ -98,6 +98,9 @@ extension Command.Action {
         case .createInvitation: 16
         case .revokeInvitation: 17
         case .join: 18
+        case .announce: 30
+        case .erase: 31
+        case .purge: 32
         }
     }
 
@@ -176,9 +179,15 @@ extension Command.Action {
             writer.string(draft.token)
             writer.optional(draft.expiresAt) { $0.int($1) }
             writer.optional(draft.maxUses) { $0.int(Int64($1)) }
-        case .revokeInvitation(let id), .join(let id):
+        case .revokeInvitation(let id), .join(let id), .erase(let id):
             writer.beginArray(1)
             writer.id(id)
+        case .announce(let content):
+            writer.beginArray(1)
+            writer.string(content)
+        case .purge(let before):
+            writer.beginArray(1)
+            writer.int(before)
         }
     }
 
@@ -232,6 +241,9 @@ extension Command.Action {
                     maxUses: try fields.optionalInt().map(Int.init)))
         case 17: self = .revokeInvitation(try fields.id())
         case 18: self = .join(invitation: try fields.id())
+        case 30: self = .announce(try fields.text())
+        case 31: self = .erase(user: try fields.id())
+        case 32: self = .purge(before: try fields.int())
         default: throw WireError("a command of an unknown kind", at: 0)
         }
     }

@@ -164,7 +164,7 @@ public struct SeenMark: Sendable, Equatable {
 /// What a `room_updated` frame says happened.
 public enum RoomChange: String, Sendable, CaseIterable {
     case created, changed, deleted, joined, left, removed, role, owner, muted, unmuted, banned, unbanned, pinned,
-        unpinned
+        unpinned, purged
     case invitationCreated = "invitation_created"
     case invitationRevoked = "invitation_revoked"
 }
@@ -212,11 +212,13 @@ public struct RoomUpdate: Sendable, Equatable {
     public var member: Member?
     public var pin: PinMark?
     public var invitation: Invitation?
+    /// Messages up to this Seq are gone for good.
+    public var purgedThrough: Int64?
     public var seq: Int64
 
     public init(
         roomID: UUID128, change: RoomChange, room: RoomView? = nil, member: Member? = nil, pin: PinMark? = nil,
-        invitation: Invitation? = nil, seq: Int64
+        invitation: Invitation? = nil, purgedThrough: Int64? = nil, seq: Int64
     ) {
         self.roomID = roomID
         self.change = change
@@ -224,11 +226,12 @@ public struct RoomUpdate: Sendable, Equatable {
         self.member = member
         self.pin = pin
         self.invitation = invitation
+        self.purgedThrough = purgedThrough
         self.seq = seq
     }
 
     public func write<W: WireWriter>(to writer: inout W) {
-        let optionals = [room != nil, member != nil, pin != nil, pin != nil, invitation != nil]
+        let optionals = [room != nil, member != nil, pin != nil, pin != nil, invitation != nil, purgedThrough != nil]
         writer.beginMap(3 + optionals.count { $0 })
         writer.key("RoomID")
         writer.uuid(roomID)
@@ -251,6 +254,10 @@ public struct RoomUpdate: Sendable, Equatable {
         if let invitation {
             writer.key("Invitation")
             invitation.write(to: &writer, isPublic: true)
+        }
+        if let purgedThrough {
+            writer.key("PurgedThrough")
+            writer.int(purgedThrough)
         }
         writer.key("Seq")
         writer.int(seq)

@@ -14,6 +14,7 @@ final class ApiWorker {
     private let redis: RedisConnection
     private let doors: Doors
     private let uploads: UploadEndpoints?
+    private let admin: AdminEndpoints?
 
     init(_ channel: WorkerChannel, _ settings: Settings, _ log: Logger) throws {
         self.channel = channel
@@ -41,6 +42,9 @@ final class ApiWorker {
             maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, log: log)
         uploads = channel.pool == "uploads" ? ApiWorker.uploads(settings, doors, primary, redis, log) : nil
+        admin =
+            settings.adminKey.isEmpty
+            ? nil : AdminEndpoints(doors: doors, host: PostgresHostStore(primary), key: settings.adminKey)
     }
 
     private static func uploads(
@@ -74,6 +78,7 @@ final class ApiWorker {
         SearchEndpoints(doors: doors).add(to: &router)
         AccountEndpoints(doors: doors, tickets: RedisTickets(redis), events: RedisUserEvents(redis)).add(to: &router)
         uploads?.add(to: &router)
+        admin?.add(to: &router)
         HealthEndpoints(dependencies: dependencies).add(to: &router)
         MetricsEndpoint(runDirectory: settings.runDirectory).add(to: &router)
         return router

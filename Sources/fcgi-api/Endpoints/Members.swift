@@ -43,11 +43,16 @@ struct MemberEndpoints {
     }
 
     /// `Members`, or `UserID` for one.
-    private func invite(_ call: Call) throws(Refusal) -> Response {
-        let fields = try call.request.fields(limit: doors.maxBody)
+    static func users(_ fields: RequestFields) throws(Refusal) -> [UUID128] {
         var users = try fields.uuids("Members", limit: 1000)
         if let user = try fields.uuid("UserID"), !users.contains(user) { users.append(user) }
         guard !users.isEmpty else { throw .invalid("Members", "is missing") }
+        return users
+    }
+
+    private func invite(_ call: Call) throws(Refusal) -> Response {
+        let fields = try call.request.fields(limit: doors.maxBody)
+        let users = try Self.users(fields)
         let sign = try call.sign(fields)
         let room = try call.uuid("id")
         return try doors.room(after: doors.submit(call, room: room, sign: sign, .addMembers(users)), room, call, 201)

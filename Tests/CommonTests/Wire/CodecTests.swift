@@ -164,7 +164,7 @@ import Testing
             .setRole(user: user, role: .admin), .mute(user: user, until: 9), .ban(user: user, banned: true),
             .edit(message: user, content: "z", base: 8), .pin(message: user, pinned: true),
             .createInvitation(InvitationDraft(token: "t", expiresAt: 5, maxUses: 2)), .revokeInvitation(user),
-            .join(invitation: user),
+            .join(invitation: user), .announce("a"), .erase(user: user), .purge(before: 7),
             .completeFile(message: user, file: FileInfo(name: "f", size: 1, contentType: "c")),
         ]
         let commands = actions.enumerated().map { index, action in

@@ -26,6 +26,10 @@ struct BatchNeeds {
     var inviters: [UUID128] = []
     var inviteRooms: [UUID128] = []
     var inviteSigns: [String?] = []
+    var erasedRooms: [UUID128] = []
+    var erasedUsers: [UUID128] = []
+    var purgedRooms: [UUID128] = []
+    var purgedBefore: [Int64?] = []
 
     init(_ all: [Command]) {
         rooms = Array(Set(all.map(\.room)))
@@ -75,6 +79,20 @@ struct BatchNeeds {
             inviteRooms.append(command.room)
             inviteSigns.append(command.sign)
         case .revokeInvitation(let id), .join(let id): invitations.append(id)
+        case .announce:
+            messages.append(command.id)
+            if let sign = command.sign {
+                signSenders.append(command.actor)
+                signs.append(sign)
+            }
+        case .erase(let user):
+            wholeRooms.append(command.room)
+            erasedRooms.append(command.room)
+            erasedUsers.append(user)
+        case .purge(let before):
+            wholeRooms.append(command.room)
+            purgedRooms.append(command.room)
+            purgedBefore.append(before)
         case .createRoom(let draft):
             wholeRooms.append(command.room)
             if let sign = command.sign {

@@ -59,6 +59,17 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
             parts.append((pinned(needs), { $1.pinned[$0.uuid(0), default: []].insert($0.uuid(1)) }))
         }
         if !needs.invitations.isEmpty { parts.append((invitations(needs), Self.readInvitation)) }
+        if !needs.erasedRooms.isEmpty { parts.append((touched(needs), Self.readMessage)) }
+        if !needs.purgedRooms.isEmpty {
+            parts.append(
+                (
+                    old(needs),
+                    {
+                        $1.oldMessages[$0.uuid(0), default: []].append(
+                            .init(seq: $0.int8(1), sender: $0.uuid(2), counts: $0.bool(3)))
+                    }
+                ))
+        }
         if !needs.inviters.isEmpty { parts.append((relatedInvitations(needs), Self.readInvitation)) }
         return parts
     }
@@ -223,6 +234,30 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         """
     }
 
+    /// What a user wrote, or reacted to. A walk through the room, which the statement's time limit bounds.
+    private func touched(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT \(unsafeSQL: Message.columns) FROM unnest(\(needs.erasedRooms), \(needs.erasedUsers)) n (room_id, user_id)
+        CROSS JOIN LATERAL (
+            SELECT * FROM messages m WHERE m.room_id = n.room_id AND (
+                m.sender_id = n.user_id AND m.deleted_at IS NULL AND m.message_type <> 4
+                OR m.reactions IS NOT NULL AND m.reactions::text LIKE '%' || n.user_id::text || '%')
+            ORDER BY m.seq LIMIT \(Int64(RoomBatch.hostPart))
+        ) m
+        """
+    }
+
+    private func old(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT m.room_id, m.seq, m.sender_id, m.message_type <> 4
+        FROM unnest(\(needs.purgedRooms), \(.times(needs.purgedBefore))) n (room_id, before)
+        CROSS JOIN LATERAL (
+            SELECT * FROM messages m WHERE m.room_id = n.room_id ORDER BY m.seq LIMIT \(Int64(RoomBatch.hostPart))
+        ) m
+        WHERE m.created_at < n.before ORDER BY m.room_id, m.seq
+        """
+    }
+
     // MARK: Storing
 
     public func store(_ batch: RoomBatch) throws(StoreError) {
@@ -243,6 +278,10 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         if !deleted.isEmpty { statements.append("DELETE FROM message_edits WHERE message_id = ANY(\(deleted))") }
         if !batch.changedInvitations.isEmpty {
             statements.append(upsert(batch.changedInvitations.sorted().map { batch.invitations[$0]! }))
+        }
+        for (room, seq) in batch.purged.sorted(by: { $0.key < $1.key }) {
+            statements.append("DELETE FROM messages WHERE room_id = \(room) AND seq <= \(seq)")
+            statements.append("DELETE FROM room_events WHERE room_id = \(room) AND seq <= \(seq)")
         }
         if hasHooks {
             let events = batch.hookEvents()
@@ -303,7 +342,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         """
         INSERT INTO messages (id, room_id, sender_id, seq, change_seq, content, content_type, message_type,
             parent_message_id, forwarded_from, sign, status, file_name, file_size, file_content_type, file_thumbnail,
-            reactions, edited_at, deleted_at, created_at)
+            reactions, edited_at, deleted_at, created_at, pinned_at)
         SELECT * FROM unnest(\(messages.map(\.id)), \(messages.map(\.roomID)), \(messages.map(\.senderID)),
             \(.int8s(messages.map(\.seq))), \(.int8s(messages.map(\.changeSeq))), \(.texts(messages.map(\.content))),
             \(.int2s(messages.map(\.contentType.rawValue))), \(.int2s(messages.map(\.messageType.rawValue))),
@@ -312,7 +351,8 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
             \(.texts(messages.map(\.file?.name))), \(.int8s(messages.map(\.file?.size))),
             \(.texts(messages.map(\.file?.contentType))), \(.texts(messages.map(\.file?.thumbnailURL))),
             \(.texts(messages.map(\.reactions.json)))::jsonb[], \(.times(messages.map(\.editedAt))),
-            \(.times(messages.map(\.deletedAt))), \(.times(messages.map(\.createdAt))))
+            \(.times(messages.map(\.deletedAt))), \(.times(messages.map(\.createdAt))),
+            \(.times(messages.map(\.pinnedAt))))
         """
     }
 

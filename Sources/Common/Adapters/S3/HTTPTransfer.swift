@@ -111,6 +111,11 @@ final class HTTPClient {
             Exchange.of(context).send(into: UnsafeMutableRawBufferPointer(start: bytes, count: size * count))
         }
         chat_curl_set_pointer(handle, CURLOPT_READDATA, context)
+        // A kept connection may turn out to be closed when the body is on its way: libcurl begins again on a new one.
+        chat_curl_set_seek(handle) { context, offset, origin in
+            origin == SEEK_SET && Exchange.of(context).rewind(to: Int64(offset)) ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL
+        }
+        chat_curl_set_pointer(handle, CURLOPT_SEEKDATA, context)
     }
 }
 
@@ -175,6 +180,12 @@ private final class Exchange {
             }
         }
         return bytes.count
+    }
+
+    func rewind(to offset: Int64) -> Bool {
+        guard let toSend, (0...toSend).contains(offset) else { return false }
+        sent = offset
+        return true
     }
 
     func send(into buffer: UnsafeMutableRawBufferPointer) -> Int {
