@@ -69,6 +69,8 @@ private struct Cast {
     let someMember: UUID128
     let someAdmin: UUID128
     let someBanned: UUID128
+    /// One of somebody who is none of the actors; in a PRIVATE room the other's.
+    var othersMessage = UUID128.zero
     var invitation = UUID128.zero
 
     init(_ type: RoomType) {
@@ -88,7 +90,12 @@ private struct Cast {
                 act(.owner, .setRole(user: users[actor]!, role: .member))
             }
         }
+        othersMessage = messages[.owner]!
         guard !isPrivate else { return }
+        othersMessage = scene.id()
+        act(.owner, .setRole(user: someMember, role: .admin))
+        act(by: someMember, .send(MessageDraft(content: "another's"), receiver: nil), id: othersMessage)
+        act(.owner, .setRole(user: someMember, role: .member))
         act(.owner, .setRole(user: someAdmin, role: .admin))
         act(.owner, .mute(user: users[.muted]!, until: 4_000_000_000_000))
         act(.owner, .removeMember(users[.left]!))
@@ -100,7 +107,11 @@ private struct Cast {
     private var others: [UUID128] { type == .privateRoom ? [] : [someMember, someAdmin, someBanned] }
 
     private mutating func act(_ actor: Actor, _ action: Command.Action, id: UUID128? = nil) {
-        let outcome = scene.batch.carryOut(scene.command(room, users[actor]!, action, id: id))
+        act(by: users[actor]!, action, id: id)
+    }
+
+    private mutating func act(by user: UUID128, _ action: Command.Action, id: UUID128? = nil) {
+        let outcome = scene.batch.carryOut(scene.command(room, user, action, id: id))
         #expect(outcome.refusal == nil, "\(action)")
     }
 
@@ -118,24 +129,26 @@ private struct Deed {
     let name: String
     let action: (Cast, Cast.Actor) -> Command.Action?
 
-    private static func message(
-        _ name: String, of whom: Cast.Actor? = nil, _ make: @escaping (UUID128) -> Command.Action
-    ) -> Deed {
-        Deed(name: name) { cast, actor in cast.messages[whom ?? (actor == .blocked ? .member : actor)].map(make) }
+    private static func toOnesOwn(_ name: String, _ make: @escaping (UUID128) -> Command.Action) -> Deed {
+        Deed(name: name) { cast, actor in cast.messages[actor == .blocked ? .member : actor].map(make) }
+    }
+
+    private static func toAnothers(_ name: String, _ make: @escaping (UUID128) -> Command.Action) -> Deed {
+        Deed(name: name) { cast, _ in make(cast.othersMessage) }
     }
 
     static var all: [Deed] {
         [
             Deed(name: "send") { _, _ in .send(MessageDraft(content: "x"), receiver: nil) },
             Deed(name: "reply") { cast, _ in
-                .send(MessageDraft(content: "x", messageType: .replied, parent: cast.messages[.owner]), receiver: nil)
+                .send(MessageDraft(content: "x", messageType: .replied, parent: cast.othersMessage), receiver: nil)
             },
-            message("edit one's own message") { .edit(message: $0, content: "x") },
-            message("edit another's message", of: .owner) { .edit(message: $0, content: "x") },
-            message("delete one's own message") { .delete(message: $0) },
-            message("delete another's message", of: .muted) { .delete(message: $0) },
-            message("react", of: .owner) { .react(message: $0, reaction: "👍", remove: false) },
-            message("pin", of: .owner) { .pin(message: $0, pinned: true) },
+            toOnesOwn("edit one's own message") { .edit(message: $0, content: "x") },
+            toAnothers("edit another's message") { .edit(message: $0, content: "x") },
+            toOnesOwn("delete one's own message") { .delete(message: $0) },
+            toAnothers("delete another's message") { .delete(message: $0) },
+            toAnothers("react") { .react(message: $0, reaction: "👍", remove: false) },
+            toAnothers("pin") { .pin(message: $0, pinned: true) },
             Deed(name: "mark as seen") { _, _ in .seen(seq: nil) },
             Deed(name: "change name, description, avatar, limit") { _, _ in .updateRoom(RoomPatch(name: "x")) },
             Deed(name: "delete the room") { _, _ in .deleteRoom },
