@@ -4,10 +4,10 @@ MAKEFLAGS += --no-print-directory
 STACK := deploy/stack/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down token pids psql logs build test test-cover test-race lint format bench clean
+.PHONY: help run up down token pids psql logs build test test-uploads test-cover test-race lint format bench clean
 
 help: ## this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 } \
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 } \
 		/^##v / { sub(/^##v /, ""); print }' Makefile
 
 run: ## build and start everything here, stop it with Ctrl-C
@@ -37,6 +37,10 @@ build: ## release build
 
 test: ## unit, integration and end-to-end tests in a private stack; LOAD_SECONDS=15, FILTER=name
 	@exec deploy/test/run
+
+test-uploads: ## 200 files under fire and one of 1 GiB; about half an hour
+	@UPLOAD_ROUNDS=$${UPLOAD_ROUNDS:-200} UPLOAD_MIB=$${UPLOAD_MIB:-1024} PYTEST_ADDOPTS=-s FILTER=test_uploads \
+		exec deploy/test/run
 
 test-cover: ## the unit and integration tests with a table of covered lines
 	@exec deploy/test/cover

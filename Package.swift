@@ -37,6 +37,7 @@ let package = Package(
             providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(
             name: "CFCGI", path: "Sources/Common/C/CFCGI", pkgConfig: "fcgi", providers: [.apt(["libfcgi-dev"])]),
+        .systemLibrary(name: "CMagic", path: "Sources/Common/C/CMagic", providers: [.apt(["libmagic-dev"])]),
         .systemLibrary(name: "CLinux", path: "Sources/Common/C/CLinux"),
 
         // Values, rules, ports, the wire and the settings: no C library, no adapter.
@@ -51,7 +52,7 @@ let package = Package(
         .target(
             name: "ChatAdapters",
             dependencies: [
-                "ChatCore", "CPQ", "CHiredis", "CRabbitMQ", "CCurl", log, crypto,
+                "ChatCore", "CPQ", "CHiredis", "CRabbitMQ", "CCurl", "CMagic", log, crypto,
                 .product(name: "JWTKit", package: "jwt-kit"),
             ],
             path: "Sources/Common/Adapters", swiftSettings: settings),

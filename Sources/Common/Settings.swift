@@ -317,20 +317,49 @@ public struct HookSettings: Sendable {
 
 public struct StorageSettings: Sendable {
     public var endpoint: String
-    /// Both secrets.
+    /// These three are secrets.
     public var accessKey: String
     public var secretKey: String
+    public var sessionToken: String?
     public var bucket: String
     public var region: String
+    /// `endpoint/bucket/key`; otherwise `bucket.endpoint/key`.
+    public var pathStyle: Bool
     /// Bytes of one file.
     public var maxUpload: Int
+    /// Bytes of all files of one user; 0: no limit.
+    public var quota: Int
+    /// Seconds after which an upload that is not complete is given up.
+    public var expireSeconds: Int
+    /// Seconds between two looks for such.
+    public var sweepSeconds: Int
+    /// Where a request's file is while it is read.
+    public var temporaryFolder: String
+    /// What files of each kind may be, where an operator says so.
+    public var types: TypeRules
+    /// Of ClamAV's daemon, `unix:/path` or `host:port`; nil: files are not scanned.
+    public var clamd: String?
+
+    /// Without a store there are no files.
+    public var isSet: Bool { !endpoint.isEmpty }
 
     init(_ values: inout SettingsReader) {
         endpoint = values.text("S3_ENDPOINT", default: "")
         accessKey = values.text("S3_ACCESS_KEY", default: "")
         secretKey = values.text("S3_SECRET_KEY", default: "")
+        sessionToken = values.optional("S3_SESSION_TOKEN")
         bucket = values.text("S3_BUCKET_NAME", default: "chat")
         region = values.text("S3_REGION", default: "us-east-1")
+        pathStyle = values.choice("S3_ADDRESSING", ["path", "virtual-host"], default: "path") == "path"
         maxUpload = values.number("S3_MAX_UPLOAD_SIZE", default: 20 * 1024 * 1024, in: 1...5_368_709_120)
+        quota = values.number("UPLOAD_QUOTA", default: 0, in: 0...1_000_000_000_000_000)
+        expireSeconds = values.number("UPLOAD_EXPIRE_SECONDS", default: 86_400, in: 1...31_536_000)
+        sweepSeconds = values.number("UPLOAD_SWEEP_SECONDS", default: 60, in: 1...86_400)
+        temporaryFolder = values.text("UPLOAD_TEMP_DIR", default: "/var/tmp")
+        types = TypeRules([
+            .image: values.list("UPLOAD_TYPES_IMAGE"), .video: values.list("UPLOAD_TYPES_VIDEO"),
+            .audio: values.list("UPLOAD_TYPES_AUDIO"), .file: values.list("UPLOAD_TYPES_FILE"),
+        ])
+        clamd = values.optional("CLAMD_ADDRESS")
     }
 }

@@ -1,14 +1,17 @@
 /// The worker's counters, by their place in the scoreboard; names are as /metrics shows them.
 enum Counter {
     static let names = [
-        "commands_total", "refused_total", "messages_total", "batches_total", "dead_total", "hooks_total",
-        "hook_failures_total",
+        "commands_total", "refused_total", "messages_total", "batches_total", "dead_total",
+        "uploads_abandoned_total", "files_deleted_total", "files_looked_at_total", "hooks_total", "hook_failures_total",
     ]
     static let commands = 0
     static let refused = 1
     static let messages = 2
     static let batches = 3
     static let dead = 4
-    static let hooks = 5
-    static let hookFailures = 6
+    static let uploadsAbandoned = 5
+    static let filesDeleted = 6
+    static let filesLookedAt = 7
+    static let hooks = 8
+    static let hookFailures = 9
 }

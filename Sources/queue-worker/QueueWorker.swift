@@ -46,9 +46,11 @@ struct Serve: ParsableCommand {
 
     /// A worker is ready when the broker has taken it, which may be long after its start: the broker may be away.
     private static func pools(_ settings: Settings) -> [PoolSpec] {
-        let queues = PoolSpec(name: "queues", workers: settings.worker.processes, startLimit: .seconds(86_400))
-        return [queues] + (settings.hooks.url.isEmpty ? [] : [PoolSpec(name: "hooks", workers: 1)])
-            + (settings.retention.isOn ? [PoolSpec(name: "retention", workers: 1)] : [])
+        var pools = [PoolSpec(name: "queues", workers: settings.worker.processes, startLimit: .seconds(86_400))]
+        if settings.storage.isSet { pools.append(PoolSpec(name: FilesWorker.pool, workers: 1)) }
+        if !settings.hooks.url.isEmpty { pools.append(PoolSpec(name: HookWorker.pool, workers: 1)) }
+        if settings.retention.isOn { pools.append(PoolSpec(name: RetentionWorker.pool, workers: 1)) }
+        return pools
     }
 }
 
@@ -63,16 +65,23 @@ struct Work: ParsableCommand {
         let settings = try self.settings.read()
         LineLog.start(program: "queue-worker", level: Logger.Level(rawValue: settings.logLevel) ?? .info)
         let log = Logger(label: "queue-worker")
-        let connection = PostgresConnection(
+        switch channel.pool {
+        case FilesWorker.pool: try FilesWorker(settings, channel, log).serve()
+        case HookWorker.pool: HookWorker(settings, connection(settings, channel), channel, log).serve()
+        case RetentionWorker.pool: RetentionWorker(settings, connection(settings, channel), channel, log).serve()
+        default: try consume(settings, channel, log)
+        }
+    }
+
+    private func connection(_ settings: Settings, _ channel: WorkerChannel) -> PostgresConnection {
+        PostgresConnection(
             url: settings.database.url, applicationName: "queue-worker \(channel.pool)",
             statementTimeout: settings.database.statementTimeout)
-        switch channel.pool {
-        case "hooks": return HookWorker(settings, connection, channel, log).serve()
-        case "retention": return RetentionWorker(settings, connection, channel, log).serve()
-        default: break
-        }
+    }
+
+    private func consume(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
         let store = PostgresRoomBatchStore(
-            connection, limits: settings.rooms, hasHooks: !settings.hooks.url.isEmpty)
+            connection(settings, channel), limits: settings.rooms, hasHooks: !settings.hooks.url.isEmpty)
         let check = settings.hooks.checkURL.isEmpty ? nil : HTTPMessageCheck(settings.hooks, log: log)
         let bus = RedisFrameBus(
             try RedisConnection(url: settings.redisURL), logLength: settings.worker.logLength,

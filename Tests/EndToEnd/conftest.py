@@ -1,7 +1,9 @@
 """Where the stack under test is: BASE_URL and TEST_ENV_FILE, as `make test` sets them."""
 
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,34 @@ def pids():
         answer = subprocess.run([CHECKOUT / "deploy/stack/stack", "pids"], stdout=subprocess.PIPE, text=True, check=True)
         return [(name, kind, int(pid)) for name, kind, pid in map(str.split, answer.stdout.splitlines())]
     return ask
+
+
+@pytest.fixture
+def reconfigure(pids):
+    """A function that gives programs other settings and reloads them (HUP); afterwards they have their own ones again."""
+    path = Path(os.environ["TEST_ENV_FILE"])
+    before, touched = path.read_text(), set()
+
+    def apply(text, programs):
+        old = workers(pids, programs)
+        path.write_text(text)
+        for name, kind, pid in pids():
+            if name in programs and kind == "master":
+                os.kill(pid, signal.SIGHUP)
+        end = time.monotonic() + 60
+        while not workers(pids, programs) or workers(pids, programs) & old:
+            assert time.monotonic() < end, f"{programs} did not reload: see their logs"
+            time.sleep(0.2)
+
+    def change(*programs, **values):
+        touched.update(programs)
+        lines = [line for line in before.splitlines() if line.split("=", 1)[0] not in values]
+        apply("\n".join(lines + [f"{name}={value}" for name, value in values.items()]) + "\n", programs)
+
+    yield change
+    if touched:
+        apply(before, touched)
+
+
+def workers(pids, programs):
+    return {pid for name, kind, pid in pids() if name in programs and kind == "worker"}

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import random
 import socket as network
@@ -9,6 +10,8 @@ import subprocess
 import threading
 import time
 import uuid
+import zlib
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -296,3 +299,164 @@ def test_a_forwarded_file_is_the_same_file(ann, bob, make_user, room):
     assert forwarded["ForwardedFrom"] == message
     assert bytes_of(eve, forwarded["ID"]).content == b"the content"
     eve.rest("GET", f"/files/{message}", expect=404, allow_redirects=False)
+
+
+def test_more_checksums(ann, room):
+    content = os.urandom(70_000)
+    crc = base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
+    sha1 = base64.b64encode(hashlib.sha1(content).digest()).decode()
+    message = begin(ann, room)
+    for name in ("crc32", "crc32c", "sha1"):
+        assert post(ann, message, content, headers={f"x-amz-checksum-{name}": "AAAAAA=="}, expect=422)["Field"] == "File"
+    post(ann, message, content, headers={"x-amz-checksum-crc32": crc, "x-amz-checksum-sha1": sha1})
+    # The value that RFC 3720, B.4, gives for 32 zeros.
+    zeros = begin(ann, room)
+    post(ann, zeros, bytes(32), headers={"x-amz-checksum-crc32c": base64.b64encode(bytes.fromhex("8a9136aa")).decode()})
+
+
+def test_several_files_in_one_form(ann, bob, room):
+    names = ["a.png", "b.txt", "c.pdf"]
+    parts = [("File", (name, name.encode() * 1000, kind)) for name, kind in zip(names, ("image/png", "text/plain", None))]
+    parts.insert(1, ("File", ("", b"", "application/octet-stream")))  # a field in which nothing was chosen
+    data = {"Sign": str(uuid.uuid4())}
+    url = f"{ann.base_url}/api/v1/rooms/{room}/files"
+    headers = {"Authorization": f"Bearer {ann.token}"}
+    first, second = (requests.post(url, files=parts, data=data, headers=headers, timeout=60) for _ in range(2))
+    assert first.status_code == second.status_code == 201, first.text
+    sent = first.json()["Data"]
+    assert [message["File"]["Name"] for message in sent] == names
+    assert [message["ID"] for message in sent] == [message["ID"] for message in second.json()["Data"]]
+    for message in sent:
+        assert bytes_of(bob, message["ID"]).content == message["File"]["Name"].encode() * 1000
+    many = [("File", (f"{number}", b"x", "text/plain")) for number in range(11)]
+    assert requests.post(url, files=many, headers=headers, timeout=60).status_code == 400
+
+
+def test_a_page_without_javascript_has_its_token_in_a_cookie(ann, bob, room):
+    assert requests.post(f"{ann.base_url}/api/v1/session", timeout=30).status_code == 401
+    begun = ann.rest("POST", "/session", expect=200)
+    assert begun.json()["Data"]["UserID"] == ann.id
+    cookie = begun.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "Path=/" in cookie and "Secure" not in cookie
+    browser = requests.Session()
+    browser.cookies.set("chat_session", cookie.split("=", 1)[1].split(";")[0])
+    browser.headers["Accept"] = "text/html"
+
+    def send(**headers):
+        return browser.post(f"{ann.base_url}/api/v1/rooms/{room}/files", files={"File": ("a.pdf", b"%PDF-1.4 x")},
+                            data={"Redirect": "/there"}, headers=headers, timeout=30, allow_redirects=False)
+
+    for origin in ({}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
+        refused = send(**origin)
+        assert refused.status_code == 403 and "forbidden" in refused.text, origin
+    answer = send(Origin=ann.base_url)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/there")
+    message = bob.history(room)[-1]
+    assert message["SenderID"] == ann.id and message["File"]["Name"] == "a.pdf"
+    link = browser.get(f"{ann.base_url}/api/v1/files/{message['ID']}", timeout=30, allow_redirects=False)
+    assert link.status_code == 302
+    # The cookie opens nothing else.
+    assert browser.get(f"{ann.base_url}/api/v1/rooms", timeout=30).status_code == 401
+    ended = ann.rest("DELETE", "/session", expect=204)
+    assert "Max-Age=0" in ended.headers["Set-Cookie"]
+
+
+def planned(content, index):
+    return {"ChunkIndex": index, "Size": len(content), "ContentMD5": base64.b64encode(hashlib.md5(content).digest()).decode()}
+
+
+def test_parts_straight_to_the_store(ann, bob, room):
+    chunks = {1: os.urandom(5 * MIB), 2: os.urandom(5 * MIB + 1), 3: b"the end"}
+    message = begin(ann, room, "film.mp4", "video")
+    bob.rest("POST", f"/files/{message}/presign", {"TotalChunk": 1, "Chunks": []}, 404)
+    ann.rest("POST", f"/files/{message}/complete", expect=409)
+    body = {"TotalChunk": 3, "ContentType": "video/webm", "Chunks": [planned(chunks[index], index) for index in (3, 1)]}
+    links = ann.data("POST", f"/files/{message}/presign", body)["Chunks"]
+    assert [link["ChunkIndex"] for link in links] == [3, 1] and links[0]["Method"] == "PUT"
+    for link in links:
+        content = chunks[link["ChunkIndex"]]
+        assert put(link, content[:-1] + b"?").status_code >= 400, "other bytes of the same size"
+        assert put(link, content + b"?").status_code >= 400, "another size"
+        assert put(link, content).status_code == 200
+    refused = ann.rest("POST", f"/files/{message}/complete", expect=409).json()["Error"]
+    assert refused["Message"].endswith(": 2")
+    # The middle one through a worker.
+    data = post(ann, message, chunks[2], 2, 3, kind="video/webm")
+    with bob.socket() as theirs:
+        if not data["Completed"]:
+            data = ann.data("POST", f"/files/{message}/complete")
+        assert data["Completed"] and data["Message"]["File"]["ContentType"] == "video/webm"
+        assert ann.data("POST", f"/files/{message}/complete")["Completed"]
+        time.sleep(0.3)
+        assert theirs.count(told(theirs, message)) <= 1
+    assert bytes_of(bob, message).content == b"".join(chunks[index] for index in (1, 2, 3))
+    ann.rest("POST", f"/files/{message}/presign", body, 409)
+
+
+def test_what_may_be_presigned(ann, room):
+    message = begin(ann, room)
+    good = planned(b"x", 2)
+    for status, body in [
+        (422, {}), (422, {"TotalChunk": 2, "Chunks": [{**good, "ChunkIndex": 3}]}),
+        (422, {"TotalChunk": 2, "Chunks": [{**good, "ContentMD5": "x"}]}), (422, {"TotalChunk": 2, "Chunks": [{"Size": 1}]}),
+        (422, {"TotalChunk": 2, "Chunks": [{**good, "ChunkIndex": 1}]}), (422, {"TotalChunk": 2, "Chunks": "x"}),
+        (413, {"TotalChunk": 1, "Chunks": [{**good, "ChunkIndex": 1, "Size": 1 << 40}]}),
+    ]:
+        ann.rest("POST", f"/files/{message}/presign", body, status)
+    assert ann.data("GET", f"/files/{message}/upload")["Received"] == []
+
+
+def put(link, content):
+    headers = {name: value for name, value in link["Headers"].items() if name != "Content-Length"}
+    return requests.put(link["URL"], data=content, headers=headers, timeout=60)
+
+
+def test_a_quota_counts_all_files_of_a_user(ann, bob, room, reconfigure):
+    reconfigure("fcgi-api", UPLOAD_QUOTA=1000)
+    first, second = begin(ann, room), begin(ann, room)
+    post(ann, first, b"x" * 600)
+    assert post(ann, second, b"x" * 401, expect=413)["Code"] == "quota_exceeded"
+    post(ann, second, b"x" * 400)
+    assert form(ann, room, b"x").json()["Error"]["Code"] == "quota_exceeded"
+    assert form(bob, room, b"x" * 1000).status_code == 201
+    ann.rest("DELETE", f"/messages/{second}")
+
+
+def test_what_is_given_up_or_deleted_leaves_nothing(ann, bob, room, settings, reconfigure):
+    """The sweeper: uploads that never end, and files of deleted messages that nobody shows any more."""
+    other = bob.group(ann)
+    never, begun, whole, shown = begin(ann, room), begin(ann, room), begin(ann, room), begin(ann, room)
+    post(ann, begun, b"rest", 2, 2)
+    for message in (whole, shown):
+        post(ann, message, b"content")
+    body = {"Content": "f", "ContentType": "file", "MessageType": "forwarded", "ParentMessageID": shown}
+    forwarded = bob.data("POST", f"/rooms/{other}/messages", body, 201)["ID"]
+    link = bob.rest("GET", f"/files/{whole}", expect=302, allow_redirects=False).headers["Location"]
+    for message in (whole, shown):
+        ann.rest("DELETE", f"/messages/{message}", expect=200)
+    reconfigure("queue-worker", UPLOAD_EXPIRE_SECONDS=1, UPLOAD_SWEEP_SECONDS=1)
+
+    def until(true):
+        end = time.monotonic() + 30
+        while not true():
+            assert time.monotonic() < end
+            time.sleep(0.3)
+
+    for message in (never, begun):
+        until(lambda: ann.data("GET", f"/messages/{message}")["Status"] == "deleted")
+        assert post(ann, message, b"rest", 2, 2, expect=410)["Code"] == "gone"
+    until(lambda: requests.get(link, timeout=30).status_code == 404)
+    assert bytes_of(bob, forwarded).content == b"content"
+    bob.rest("DELETE", f"/messages/{forwarded}", expect=200)
+    key = f"/files/{shown}"
+    until(lambda: key not in listing(settings))
+    assert f"/files/{begun}" not in listing(settings)
+
+
+def listing(settings):
+    """Keys in the store, as its own file browser tells them."""
+    folder = Path(os.environ["TEST_ENV_FILE"]).parent
+    port = json.loads((folder / "state.json").read_text())["ports"]["WEED_FILER"]
+    url = f"http://127.0.0.1:{port}/buckets/{settings['S3_BUCKET_NAME']}/files/?limit=10000"
+    entries = requests.get(url, headers={"Accept": "application/json"}, timeout=30).json()["Entries"] or []
+    return {"/files/" + entry["FullPath"].rsplit("/", 1)[1] for entry in entries}

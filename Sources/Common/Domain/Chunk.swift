@@ -26,8 +26,17 @@ public struct Chunk: Sendable {
 public struct UploadRules: Sendable {
     /// Bytes of one file.
     public var maxSize: Int64
+    /// Bytes of all files of one user; 0: no limit.
+    public var quota: Int64
 
-    public init(maxSize: Int64) { self.maxSize = maxSize }
+    public init(maxSize: Int64, quota: Int64 = 0) {
+        self.maxSize = maxSize
+        self.quota = quota
+    }
+
+    public init(_ settings: StorageSettings) {
+        self.init(maxSize: Int64(settings.maxUpload), quota: Int64(settings.quota))
+    }
 
     /// What can be said of a chunk without knowing the others.
     public func check(_ chunk: Chunk) throws(Refusal) {

@@ -47,6 +47,10 @@ public struct Command: Sendable, Equatable {
         case mute(user: UUID128, until: Int64?)
         case ban(user: UUID128, banned: Bool)
         case completeFile(message: UUID128, file: FileInfo)
+        /// What was found out about a file of the room's, by looking into it; the actor is its message's sender.
+        case describeFile(message: UUID128, file: FileInfo)
+        /// What never became complete; the actor is its sender, in the room or not.
+        case abandonFile(message: UUID128)
         case pin(message: UUID128, pinned: Bool)
         case createInvitation(InvitationDraft)
         case revokeInvitation(UUID128)

@@ -62,12 +62,17 @@ public struct FileInfo: Sendable, Equatable {
     public var size: Int64
     public var contentType: String
     public var thumbnailURL: String?
+    /// Nil until it was looked at, and for what is neither picture nor film nor sound.
+    public var media: FileMedia?
 
-    public init(name: String, size: Int64, contentType: String, thumbnailURL: String? = nil) {
+    public init(
+        name: String, size: Int64, contentType: String, thumbnailURL: String? = nil, media: FileMedia? = nil
+    ) {
         self.name = name
         self.size = size
         self.contentType = contentType
         self.thumbnailURL = thumbnailURL
+        self.media = media
     }
 }
 

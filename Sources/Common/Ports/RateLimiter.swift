@@ -23,7 +23,8 @@ public enum RateKind: String, Sendable, CaseIterable {
         case .send, .edit, .delete, .react, .pin: self = .sends
         case .createRoom: self = .rooms
         case .addMembers, .createInvitation, .join: self = .invitations
-        case .seen, .updateRoom, .deleteRoom, .removeMember, .setRole, .mute, .ban, .completeFile, .revokeInvitation,
+        case .seen, .updateRoom, .deleteRoom, .removeMember, .setRole, .mute, .ban, .completeFile, .describeFile,
+            .abandonFile, .revokeInvitation,
             .announce, .erase, .purge:
             return nil
         }

@@ -1,12 +1,17 @@
 /// Which uploads there are, durably.
 public protocol UploadRecords: AnyObject {
     func find(_ message: UUID128) throws(StoreError) -> UploadRecord?
-    /// Returns the record that stands: another's when that came first, or nil when the message is gone.
-    func begin(_ record: UploadRecord) throws(StoreError) -> UploadRecord?
+    /// Returns the record that stands: another's when that came first, or nil when the message takes no file (any more).
+    /// - Parameter fence: of the lock that this is done under.
+    func begin(_ record: UploadRecord, fence: Int64) throws(StoreError) -> UploadRecord?
     func note(mediaType: String, of message: UUID128) throws(StoreError)
+    func note(length: Int64, of message: UUID128) throws(StoreError)
+    /// Counts the upload with `size` bytes among its owner's, unless these are more than `quota` then (0: no limit).
+    /// Guarantee: two at the same moment cannot both take the last bytes.
+    func reserve(_ size: Int64, for message: UUID128, quota: Int64) throws(StoreError) -> Bool
     func complete(_ message: UUID128) throws(StoreError)
-    /// Only that upload: a newer one of the same message stays.
-    func remove(_ message: UUID128, upload: String) throws(StoreError)
+    /// Only that upload, and only when no later holder of the lock has begun it: a newer one of the same message stays.
+    func remove(_ message: UUID128, upload: String, fence: Int64) throws(StoreError)
 }
 
 public struct UploadRecord: Sendable, Equatable {
@@ -16,29 +21,39 @@ public struct UploadRecord: Sendable, Equatable {
     public var total: Int
     public var mediaType: String?
     public var isCompleted: Bool
+    /// Bytes, where they were told beforehand.
+    public var length: Int64?
 
-    public init(message: UUID128, upload: String, total: Int, mediaType: String? = nil, isCompleted: Bool = false) {
+    public init(
+        message: UUID128, upload: String, total: Int, mediaType: String? = nil, isCompleted: Bool = false,
+        length: Int64? = nil
+    ) {
         self.message = message
         self.upload = upload
         self.total = total
         self.mediaType = mediaType
         self.isCompleted = isCompleted
+        self.length = length
     }
 }
 
 /// How far each upload is, shared by all workers. It may be forgotten at any moment: the record and the object store
-/// know it all again.
+/// know it all again. What it gives is never from before a restart of the server that holds it: a restart may have cost
+/// its last second, and a part missing there would be waited for for ever.
 public protocol UploadProgress: AnyObject {
     func find(_ message: UUID128) throws(BusError) -> UploadState?
-    /// In place of what was there.
-    func put(_ state: UploadState, of message: UUID128) throws(BusError)
+    /// Adds what the object store told of an upload to what is known of it, or begins it anew.
+    /// - Parameter fence: an older one than the state's is refused: then nil, and the state stays.
+    func put(_ state: UploadState, of message: UUID128, fence: Int64) throws(BusError) -> UploadState?
     /// Guarantee: of two that add the last two parts at the same moment, at least one is told of both.
     /// - Returns: nil when this upload is not known (any more).
     func add(_ part: StoredPart, to message: UUID128, upload: String) throws(BusError) -> UploadState?
-    func remove(_ message: UUID128) throws(BusError)
+    /// - Parameter upload: a newer one of the same message stays.
+    func remove(_ message: UUID128, upload: String) throws(BusError)
     /// For the token's owner alone until it unlocks or `milliseconds` have passed. It saves work; what is done under it
     /// has to be right without it too.
-    func lock(_ message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Bool
+    /// - Returns: a fence, larger than that of every earlier holder; nil: it is another's.
+    func lock(_ message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Int64?
     func unlock(_ message: UUID128, token: String) throws(BusError)
 }
 

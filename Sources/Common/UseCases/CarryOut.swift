@@ -40,6 +40,8 @@ extension RoomBatch {
             case .mute(let user, let until): return try mute(user, until: until, command)
             case .ban(let user, let banned): return try ban(user, banned, command)
             case .completeFile(let message, let file): return try completeFile(message, file: file, command)
+            case .describeFile(let message, let file): return try describeFile(message, file: file, command)
+            case .abandonFile(let message): return try abandonFile(message, command)
             case .pin(let message, let pinned): return try pin(message, pinned, command)
             case .createInvitation(let draft): return try createInvitation(draft, command)
             case .revokeInvitation(let id): return try revokeInvitation(id, command)
@@ -65,7 +67,7 @@ extension RoomBatch {
             for user in frame.joined { tell(user: user, .joined(room: command.room, seq: frame.seq - 1, created: nil)) }
         }
         switch command.action {
-        case .delete, .deleteRoom, .erase, .purge: wipeLog(of: command.room)
+        case .delete, .abandonFile, .deleteRoom, .erase, .purge: wipeLog(of: command.room)
         default: break
         }
         return CommandOutcome(command: command, answer: answer, isInFrame: true)

@@ -95,6 +95,23 @@ extension RoomBatch {
         return update(&message, command, kind: .newMessage)
     }
 
+    /// Only what is known of the file changes; what became of the message meanwhile stays.
+    mutating func describeFile(_ id: UUID128, file: FileInfo, _ command: Command) throws(Refusal) -> CommandOutcome {
+        var message = try message(id, command)
+        guard message.deletedAt == nil, message.status != .uploading, message.file != file else {
+            return answered(unchanged(message), command, inFrame: false)
+        }
+        message.file = file
+        return update(&message, command)
+    }
+
+    /// Its file did not come in time. One that came after all stays.
+    mutating func abandonFile(_ id: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
+        var message = try message(id, command)
+        guard message.status == .uploading else { return answered(unchanged(message), command, inFrame: false) }
+        return remove(&message, command)
+    }
+
     private func unchanged(_ message: Message) -> FrameBody { FrameBody { message.write(to: &$0) } }
 
     mutating func update(

@@ -96,6 +96,8 @@ extension RoomBatch {
         message.content = parent.content
         message.contentType = parent.contentType
         message.file = parent.file
+        // Who sees the forwarded message may not see its origin.
+        message.file?.thumbnailURL = parent.file?.thumbnailURL?.replacing("\(parent.id)", with: "\(message.id)")
         message.status = .sent
         message.forwardedFrom = parent.forwardedFrom ?? parent.id
     }

@@ -94,10 +94,12 @@ extension Command.Action {
         case .mute: 12
         case .ban: 13
         case .completeFile: 14
-        case .pin: 15
-        case .createInvitation: 16
-        case .revokeInvitation: 17
-        case .join: 18
+        case .abandonFile: 15
+        case .describeFile: 16
+        case .pin: 20
+        case .createInvitation: 21
+        case .revokeInvitation: 22
+        case .join: 23
         case .announce: 30
         case .erase: 31
         case .purge: 32
@@ -121,7 +123,7 @@ extension Command.Action {
             writer.id(message)
             writer.string(content)
             writer.optional(base) { $0.int($1) }
-        case .delete(let message):
+        case .delete(let message), .abandonFile(let message):
             writer.beginArray(1)
             writer.id(message)
         case .react(let message, let reaction, let remove):
@@ -163,13 +165,14 @@ extension Command.Action {
             writer.beginArray(2)
             writer.id(user)
             writer.bool(banned)
-        case .completeFile(let message, let file):
-            writer.beginArray(5)
+        case .completeFile(let message, let file), .describeFile(let message, let file):
+            writer.beginArray(6)
             writer.id(message)
             writer.string(file.name)
             writer.int(file.size)
             writer.string(file.contentType)
             writer.optional(file.thumbnailURL) { $0.string($1) }
+            writer.optional(file.media) { $1.write(to: &$0) }
         case .pin(let message, let pinned):
             writer.beginArray(2)
             writer.id(message)
@@ -228,19 +231,17 @@ extension Command.Action {
         case 12: self = .mute(user: try fields.id(), until: try fields.optionalInt())
         case 13: self = .ban(user: try fields.id(), banned: try fields.flag())
         case 14:
-            self = .completeFile(
-                message: try fields.id(),
-                file: FileInfo(
-                    name: try fields.text(), size: try fields.int(), contentType: try fields.text(),
-                    thumbnailURL: try fields.optionalText()))
-        case 15: self = .pin(message: try fields.id(), pinned: try fields.flag())
-        case 16:
+            self = .completeFile(message: try fields.id(), file: try fields.file())
+        case 15: self = .abandonFile(message: try fields.id())
+        case 16: self = .describeFile(message: try fields.id(), file: try fields.file())
+        case 20: self = .pin(message: try fields.id(), pinned: try fields.flag())
+        case 21:
             self = .createInvitation(
                 InvitationDraft(
                     token: try fields.text(), expiresAt: try fields.optionalInt(),
                     maxUses: try fields.optionalInt().map(Int.init)))
-        case 17: self = .revokeInvitation(try fields.id())
-        case 18: self = .join(invitation: try fields.id())
+        case 22: self = .revokeInvitation(try fields.id())
+        case 23: self = .join(invitation: try fields.id())
         case 30: self = .announce(try fields.text())
         case 31: self = .erase(user: try fields.id())
         case 32: self = .purge(before: try fields.int())
@@ -305,6 +306,14 @@ private struct CommandFields {
         guard !value.isNull else { return nil }
         guard case .binary(let bytes) = value, let id = UUID128(bytes: bytes) else { throw wrong() }
         return id
+    }
+
+    mutating func file() throws(WireError) -> FileInfo {
+        var file = FileInfo(
+            name: try text(), size: try int(), contentType: try text(), thumbnailURL: try optionalText())
+        let media = try next()
+        if !media.isNull { file.media = FileMedia(media) }
+        return file
     }
 
     mutating func ids() throws(WireError) -> [UUID128] {

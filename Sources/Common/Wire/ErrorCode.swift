@@ -6,8 +6,14 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case unknownType = "unknown_type"
     case invalid
     case tooLarge = "too_large"
+    case quotaExceeded = "quota_exceeded"
+    /// A scanner found something in a file.
+    case infected
     case unsupportedMediaType = "unsupported_media_type"
     case methodNotAllowed = "method_not_allowed"
+    /// Of the tus protocol, and with its statuses.
+    case unsupportedVersion = "unsupported_version"
+    case checksumMismatch = "checksum_mismatch"
     // Who asks.
     case unauthorized
     case tokenExpired = "token_expired"
@@ -41,9 +47,11 @@ public enum ErrorCode: String, Sendable, CaseIterable {
         case .methodNotAllowed: 405
         case .conflict, .roomFull: 409
         case .gone: 410
-        case .tooLarge: 413
+        case .unsupportedVersion: 412
+        case .checksumMismatch: 460
+        case .tooLarge, .quotaExceeded: 413
         case .unsupportedMediaType: 415
-        case .invalid, .rejected: 422
+        case .invalid, .infected, .rejected: 422
         case .rateLimited: 429
         case .internalError: 500
         case .busy, .unavailable: 503
@@ -83,5 +91,18 @@ public struct Refusal: Error, Sendable, Equatable {
 
     public static func unavailable(_ what: String) -> Refusal {
         Refusal(.unavailable, "\(what) cannot be reached; try again in a few seconds", retryAfter: 3)
+    }
+}
+
+extension Refusal {
+    /// Reads the `Error` of an answer: code, colon, sentence.
+    public init(answer text: String) {
+        let parts = text.split(separator: ":", maxSplits: 1)
+        guard parts.count == 2, let code = ErrorCode(rawValue: String(parts[0])) else {
+            self = Refusal(.internalError, "the answer could not be read")
+            return
+        }
+        let again = code == .busy || code == .unavailable || code == .rateLimited
+        self = Refusal(code, String(parts[1].drop { $0 == " " }), retryAfter: again ? 1 : nil)
     }
 }

@@ -56,6 +56,14 @@ public struct RequestFields: Sendable {
         return all
     }
 
+    /// A list of maps.
+    public func objects(_ key: String, limit: Int) throws(Refusal) -> [RequestFields] {
+        guard !isAbsent(key) else { return [] }
+        guard let values = value[key]?.array else { throw .invalid(key, "is not a list") }
+        guard values.count <= limit else { throw .invalid(key, "has more than \(limit) entries") }
+        return values.map { RequestFields($0) }
+    }
+
     public func integer(_ key: String, in range: ClosedRange<Int64>) throws(Refusal) -> Int64? {
         guard !isAbsent(key) else { return nil }
         guard let number = value[key]?.int, range.contains(number) else {

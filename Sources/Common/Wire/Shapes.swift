@@ -3,7 +3,7 @@
 
 extension FileInfo {
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(thumbnailURL == nil ? 3 : 4)
+        writer.beginMap(3 + (thumbnailURL == nil ? 0 : 1) + (media?.count ?? 0))
         writer.key("Name")
         writer.string(name)
         writer.key("Size")
@@ -14,6 +14,7 @@ extension FileInfo {
             writer.key("ThumbnailURL")
             writer.string(thumbnailURL)
         }
+        media?.writeFields(to: &writer)
         writer.endMap()
     }
 }

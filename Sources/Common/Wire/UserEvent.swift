@@ -81,4 +81,6 @@ public enum RedisKey {
     public static func upload(_ message: UUID128) -> String { "upload:\(message)" }
     public static func ticket(_ ticket: String) -> String { "ticket:\(ticket)" }
     public static func uploadLock(_ message: UUID128) -> String { "upload:\(message):lock" }
+    /// The last number that a lock of an upload was given with.
+    public static let uploadFence = "upload:fence"
 }

@@ -13,7 +13,7 @@ final class ApiWorker {
     private let commands: RabbitMQCommandQueue
     private let redis: RedisConnection
     private let doors: Doors
-    private let uploads: UploadEndpoints?
+    private let files: UploadDesk?
     private let admin: AdminEndpoints?
 
     init(_ channel: WorkerChannel, _ settings: Settings, _ log: Logger) throws {
@@ -41,23 +41,20 @@ final class ApiWorker {
             answerTimeout: settings.fcgi.answerTimeout,
             maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, log: log)
-        uploads = channel.pool == "uploads" ? ApiWorker.uploads(settings, doors, primary, redis, log) : nil
+        files = channel.pool == "uploads" ? ApiWorker.files(settings, doors, primary, redis, log) : nil
         admin =
             settings.adminKey.isEmpty
             ? nil : AdminEndpoints(doors: doors, host: PostgresHostStore(primary), key: settings.adminKey)
     }
 
-    private static func uploads(
+    private static func files(
         _ settings: Settings, _ doors: Doors, _ primary: PostgresConnection, _ redis: RedisConnection, _ log: Logger
-    ) -> UploadEndpoints {
+    ) -> UploadDesk {
         let objects = S3ObjectStore(settings.storage)
-        let upload = UploadFile(
-            objects: objects, records: PostgresUploadRecords(primary), progress: RedisUploadProgress(redis),
-            rules: UploadRules(maxSize: Int64(settings.storage.maxUpload)),
-            pause: { usleep(useconds_t($0) * 1000) }, log: log)
-        return UploadEndpoints(
+        let upload = UploadFile(settings, objects: objects, database: primary, redis: redis, log: log)
+        return UploadDesk(
             doors: doors, upload: upload, objects: objects, publicURL: settings.publicURL,
-            folder: TemporaryFile.folder(otherwise: settings.runDirectory))
+            folder: settings.storage.temporaryFolder)
     }
 
     func run() throws {
@@ -77,7 +74,13 @@ final class ApiWorker {
         InvitationEndpoints(doors: doors, lifetime: settings.rooms.invitationSeconds).add(to: &router)
         SearchEndpoints(doors: doors).add(to: &router)
         AccountEndpoints(doors: doors, tickets: RedisTickets(redis), events: RedisUserEvents(redis)).add(to: &router)
-        uploads?.add(to: &router)
+        SessionEndpoints(doors: doors, publicURL: settings.publicURL).add(to: &router)
+        if let files {
+            TusEndpoints(desk: files, lifetime: Int64(settings.storage.expireSeconds) * 1000).add(to: &router)
+            UploadEndpoints(desk: files).add(to: &router)
+            WholeFileEndpoints(desk: files).add(to: &router)
+            DownloadEndpoints(desk: files).add(to: &router)
+        }
         admin?.add(to: &router)
         HealthEndpoints(dependencies: dependencies).add(to: &router)
         MetricsEndpoint(runDirectory: settings.runDirectory).add(to: &router)

@@ -41,11 +41,14 @@ final class Doors {
     /// The bearer of the request's token.
     func user(_ call: Call) throws(Refusal) -> UUID128 {
         if let user = call.user { return user }
-        return try identity(call).user
+        return try take(try bearer(call), call).user
     }
 
     /// What the request's token says.
-    func identity(_ call: Call) throws(Refusal) -> Identity {
+    func identity(_ call: Call) throws(Refusal) -> Identity { try take(try bearer(call), call) }
+
+    /// The request's token itself, not looked at yet.
+    func bearer(_ call: Call) throws(Refusal) -> String {
         guard let header = call.request.header("authorization") else {
             throw Refusal(.unauthorized, "send a token: Authorization: Bearer <JWT>")
         }
@@ -53,15 +56,31 @@ final class Doors {
         guard parts.count == 2, parts[0].lowercased() == "bearer" else {
             throw Refusal(.unauthorized, "the Authorization header is not of the form: Bearer <JWT>")
         }
-        let identity = try tokens.verify(String(parts[1]))
-        call.user = identity.user
-        return identity
+        return String(parts[1])
     }
 
-    /// The same from a form's field, for a page without JavaScript.
-    func user(_ call: Call, token: String?) throws(Refusal) -> UUID128 {
-        if let token, call.request.header("authorization") == nil { call.user = try tokens.verify(token).user }
-        return try user(call)
+    /// Of a page without JavaScript: a header, a field of the form, or the cookie of ``SessionCookie`` when the form is
+    /// a page's of our own.
+    func user(_ call: Call, form token: String?, publicURL: String) throws(Refusal) -> UUID128 {
+        guard call.request.header("authorization") == nil else { return try user(call) }
+        if let token { return try take(token, call).user }
+        guard let cookie = SessionCookie.token(call.request) else { return try user(call) }
+        try SameOrigin.check(call.request, publicURL: publicURL)
+        return try take(cookie, call).user
+    }
+
+    /// For a request that changes nothing: the cookie alone will do.
+    func userOrCookie(_ call: Call) throws(Refusal) -> UUID128 {
+        guard call.request.header("authorization") == nil, let cookie = SessionCookie.token(call.request) else {
+            return try user(call)
+        }
+        return try take(cookie, call).user
+    }
+
+    private func take(_ token: String, _ call: Call) throws(Refusal) -> Identity {
+        let identity = try tokens.verify(token)
+        call.user = identity.user
+        return identity
     }
 
     /// As the asking user sees it at this moment: never from a replica, which may not have it yet.
@@ -179,18 +198,5 @@ enum Outcome {
         writer.key("Status")
         writer.string("queued")
         writer.endMap()
-    }
-}
-
-extension Refusal {
-    /// Reads the `Error` of an answer: code, colon, sentence.
-    init(answer text: String) {
-        let parts = text.split(separator: ":", maxSplits: 1)
-        guard parts.count == 2, let code = ErrorCode(rawValue: String(parts[0])) else {
-            self = Refusal(.internalError, "the answer could not be read")
-            return
-        }
-        let again = code == .busy || code == .unavailable || code == .rateLimited
-        self = Refusal(code, trimmed(parts[1]), retryAfter: again ? 1 : nil)
     }
 }

@@ -161,9 +161,8 @@ struct PartHead: Equatable {
     var name: String
     var fileName: String?
     var contentType: String?
-    /// Base64.
-    var md5: String?
-    var sha256: String?
+    /// By header name, in base64; see ``Checksums``.
+    var checksums: [String: String]
 
     /// - Parameter bytes: lines, each with its line break.
     init(_ bytes: ArraySlice<UInt8>) throws(Refusal) {
@@ -188,8 +187,7 @@ struct PartHead: Equatable {
         self.name = name
         fileName = disposition["filename*"].flatMap(PartHead.extended) ?? disposition["filename"]
         contentType = values["content-type"]
-        md5 = values["content-md5"]
-        sha256 = values["x-amz-checksum-sha256"]
+        checksums = values.filter { $0.key == "content-md5" || Checksums.names.contains($0.key) }
         let encoding = values["content-transfer-encoding"]?.lowercased() ?? "binary"
         guard ["binary", "8bit", "7bit"].contains(encoding) else {
             throw Refusal(.malformed, "a part is encoded in a way that browsers do not use")

@@ -6,6 +6,8 @@ struct Request {
     /// As the client wrote it, without the query and without the API's prefix; segments are still percent-encoded.
     let path: String
     let query: Query
+    /// What stands before `path` in an address.
+    let prefix: String
     /// Bytes that follow.
     let contentLength: Int
     /// A CGI variable, such as REMOTE_ADDR or HTTP_ACCEPT.
@@ -23,7 +25,8 @@ struct Request {
         method = parameter("REQUEST_METHOD") ?? "GET"
         let uri = parameter("REQUEST_URI") ?? "/"
         let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-        path = Request.strip(parameter("CHAT_PREFIX") ?? Request.defaultPrefix, from: String(parts.first ?? "/"))
+        prefix = parameter("CHAT_PREFIX") ?? Request.defaultPrefix
+        path = Request.strip(prefix, from: String(parts.first ?? "/"))
         query = try Query(parts.count > 1 ? parts[1] : "")
         contentLength = try Request.length(parameter("CONTENT_LENGTH"))
     }

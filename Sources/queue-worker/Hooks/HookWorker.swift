@@ -6,6 +6,7 @@ import Logging
 
 /// The worker of the pool "hooks": sends what is due, then looks again after a moment.
 struct HookWorker {
+    static let pool = "hooks"
     /// Milliseconds between two looks when nothing was due, and after the database failed.
     private static let rest: Int32 = 300
     private static let longRest: Int32 = 3000

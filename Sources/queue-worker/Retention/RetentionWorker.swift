@@ -6,6 +6,7 @@ import Logging
 
 /// The worker of the pool "retention": looks for what is too old, then rests for ten minutes.
 struct RetentionWorker {
+    static let pool = "retention"
     private static let rest: Int64 = 600_000
     private let channel: WorkerChannel
     private let retention: KeepRetention

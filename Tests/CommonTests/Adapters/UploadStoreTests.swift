@@ -16,34 +16,63 @@ struct UploadStoreTests {
     @Test func redisHoldsHowFarItIs() throws {
         let progress = RedisUploadProgress(try TestServers.redis())
         func find() throws -> UploadState? { try progress.find(message) }
+        func put(_ state: UploadState, _ fence: Int64) throws -> UploadState? {
+            try progress.put(state, of: message, fence: fence)
+        }
         #expect(try find() == nil)
         #expect(try progress.add(part(1), to: message, upload: "a") == nil)
         #expect(try find() == nil)
-        try progress.put(UploadState(upload: "a", total: 3, parts: [part(1), part(3)]), of: message)
+        let begun = UploadState(upload: "a", total: 3, parts: [part(1), part(3)])
+        #expect(try put(begun, 5) == begun)
         #expect(try progress.add(part(2, "x,y"), to: message, upload: "b") == nil)
         let state = try progress.add(part(2, "x,y"), to: message, upload: "a")
         #expect(state == UploadState(upload: "a", total: 3, parts: [part(1), part(2, "x,y"), part(3)]))
         #expect(state?.isWhole == true && state?.size == 60)
         #expect(try find() == state)
-        try progress.put(UploadState(upload: "b", total: 1), of: message)
-        #expect(try find() == UploadState(upload: "b", total: 1))
+        // A listing that came late adds what is missing and takes nothing away; an older holder changes nothing.
+        #expect(try put(UploadState(upload: "a", total: 3, parts: [part(2, "old")]), 6) == state)
+        #expect(try put(UploadState(upload: "b", total: 1), 4) == nil)
+        #expect(try put(UploadState(upload: "b", total: 1), 7) == UploadState(upload: "b", total: 1))
         let ttl = try TestServers.redis().command([RedisWord(word: "TTL"), RedisWord(word: RedisKey.upload(message))])
         guard case .int(let seconds) = ttl else { throw BusError("no TTL") }
         #expect((86_300...86_400).contains(seconds))
-        try progress.remove(message)
+        try progress.remove(message, upload: "a")
+        #expect(try find() != nil)
+        try progress.remove(message, upload: "b")
         #expect(try find() == nil)
     }
 
+    @Test func whatIsFromBeforeARestartOfRedisDoesNotCount() throws {
+        let redis = try TestServers.redis()
+        let progress = RedisUploadProgress(redis)
+        func find() throws -> UploadState? { try progress.find(message) }
+        _ = try progress.put(UploadState(upload: "a", total: 3, parts: [part(1)]), of: message, fence: 5)
+        try redis.command(["HSET", RedisKey.upload(message), "run", "another"].map { RedisWord(word: $0) })
+        #expect(try find() == nil)
+        #expect(try progress.add(part(2), to: message, upload: "a") == nil)
+        let listed = UploadState(upload: "a", total: 3, parts: [part(1), part(2)])
+        #expect(try progress.put(listed, of: message, fence: 1) == listed)
+        #expect(try find() == listed)
+    }
+
     @Test func aLockIsItsOwnersAloneAndRunsOut() throws {
-        let progress = RedisUploadProgress(try TestServers.redis())
-        #expect(try progress.lock(message, token: "a", milliseconds: 10_000))
-        #expect(try !progress.lock(message, token: "b", milliseconds: 10_000))
+        let redis = try TestServers.redis()
+        let progress = RedisUploadProgress(redis)
+        func lock(_ token: String, _ milliseconds: Int = 10_000) throws -> Int64? {
+            try progress.lock(message, token: token, milliseconds: milliseconds)
+        }
+        let first = try #require(try lock("a"))
+        #expect(try lock("b") == nil)
         try progress.unlock(message, token: "b")
-        #expect(try !progress.lock(message, token: "b", milliseconds: 10_000))
+        #expect(try lock("b") == nil)
         try progress.unlock(message, token: "a")
-        #expect(try progress.lock(message, token: "b", milliseconds: 20))
+        let second = try #require(try lock("b", 20))
+        #expect(second > first)
         usleep(100_000)
-        #expect(try progress.lock(message, token: "c", milliseconds: 10_000))
+        // Redis lost the last fence, too.
+        try redis.command(["DEL", RedisKey.uploadFence].map { RedisWord(word: $0) })
+        let third = try #require(try lock("c"))
+        #expect(third > second)
         try progress.unlock(message, token: "c")
     }
 
@@ -68,17 +97,18 @@ struct UploadStoreTests {
         let records = PostgresUploadRecords(connection)
         func find() throws -> UploadRecord? { try records.find(message) }
         let record = UploadRecord(message: message, upload: "a", total: 3)
-        #expect(try records.begin(record) == nil)
+        #expect(try records.begin(record, fence: 5) == nil)
         try insertMessage(connection)
-        #expect(try records.begin(record) == record)
-        #expect(try records.begin(UploadRecord(message: message, upload: "b", total: 4)) == record)
+        #expect(try records.begin(record, fence: 5) == record)
+        #expect(try records.begin(UploadRecord(message: message, upload: "b", total: 4), fence: 6) == record)
         try records.note(mediaType: "image/png", of: message)
-        try records.remove(message, upload: "b")
+        try records.remove(message, upload: "b", fence: 9)
+        try records.remove(message, upload: "a", fence: 4)
         #expect(try find()?.mediaType == "image/png")
         try records.complete(message)
         try records.complete(message)
         #expect(try find()?.isCompleted == true)
-        try records.remove(message, upload: "a")
+        try records.remove(message, upload: "a", fence: 5)
         #expect(try find() == nil)
     }
 
@@ -89,8 +119,12 @@ struct UploadStoreTests {
         let objects = S3ObjectStore(TestServers.settings!.storage)
         let progress = RedisUploadProgress(try TestServers.redis())
         let upload = UploadFile(
-            objects: objects, records: PostgresUploadRecords(connection), progress: progress,
-            rules: UploadRules(maxSize: 20 << 20), pause: { usleep(useconds_t($0) * 1000) }, log: Logger(label: "test"))
+            UploadStores(
+                objects: objects, records: PostgresUploadRecords(connection), progress: progress,
+                pause: { usleep(useconds_t($0) * 1000) }, log: Logger(label: "test")),
+            rules: UploadRules(maxSize: 20 << 20),
+            inspection: InspectFile(
+                typer: MagicContentTyper(), scanner: nil, rules: .standard, folder: "/tmp", log: Logger(label: "test")))
         let message = Message(
             id: message, roomID: self.message, senderID: self.message, seq: 1, changeSeq: 1, content: "a.png",
             contentType: .image, messageType: .direct, status: .uploading, createdAt: 0)
@@ -106,10 +140,10 @@ struct UploadStoreTests {
             return info
         }
         #expect(try send(2) == nil)
-        try progress.remove(message.id)
+        try TestServers.redis().command(["DEL", RedisKey.upload(message.id)].map { RedisWord(word: $0) })
         #expect(try send(1) == FileInfo(name: "a.png", size: (5 << 20) + 77, contentType: "image/png"))
         // The room was not told: again, now without Redis; the object is there.
-        try progress.remove(message.id)
+        try TestServers.redis().command(["DEL", RedisKey.upload(message.id)].map { RedisWord(word: $0) })
         #expect(try send(1)?.size == (5 << 20) + 77)
         upload.forget(message.id)
         #expect(try send(1) == nil)

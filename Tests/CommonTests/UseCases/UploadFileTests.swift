@@ -7,7 +7,7 @@ private let room = UUID128(high: 2, low: 2)
 private let big: Int64 = 5 << 20
 
 /// The object store, the records and the shared state, in memory; each can be told to fail.
-private final class Memory: ObjectStore, UploadRecords, UploadProgress {
+private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentTyper {
     var uploads: [String: [Int: StoredPart]] = [:]
     var objects: [String: Int64] = [:]
     var rows: [UUID128: UploadRecord] = [:]
@@ -16,6 +16,14 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress {
     var stored = 0
     var joins = 0
     var beforeJoin: () -> Void = {}
+    var beforeBegin: () -> Void = {}
+    var beforeAdd: () -> Void = {}
+    var fences: [UUID128: Int64] = [:]
+    var lastFence: Int64 = 0
+    /// Bytes of the owner's other files.
+    var others: Int64 = 0
+    var head: [UInt8] = []
+    var detected: MediaType?
     private var made = 0
 
     func parts(_ upload: String) throws(StoreError) -> [Int: StoredPart] {
@@ -54,33 +62,58 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress {
     func parts(of key: String, upload: String) throws(StoreError) -> [StoredPart] { Array(try parts(upload).values) }
     func size(of key: String) throws(StoreError) -> Int64? { objects[key] }
     func delete(_ key: String) throws(StoreError) { objects[key] = nil }
+    func pendingUploads() throws(StoreError) -> [PendingUpload] { [] }
+    func put(_ key: String, contentType: String, from part: FilePart) throws(StoreError) { objects[key] = part.length }
+    func head(of key: String, bytes: Int) throws(StoreError) -> [UInt8] { head }
+    func type(of bytes: [UInt8]) -> MediaType? { detected }
+    func fetch(_ key: String, into descriptor: Int32, atMost most: Int64?) throws(StoreError) -> Int64 { 0 }
     func downloadLink(
         for key: String, name: String, contentType: String, asAttachment: Bool, seconds: Int
     ) -> String { key }
+    func partLink(
+        _ number: Int, of key: String, upload: String, size: Int64, md5: String, seconds: Int
+    ) -> PartLink? { nil }
 
     func find(_ message: UUID128) throws(StoreError) -> UploadRecord? { rows[message] }
-    func begin(_ record: UploadRecord) throws(StoreError) -> UploadRecord? {
+    func begin(_ record: UploadRecord, fence: Int64) throws(StoreError) -> UploadRecord? {
+        beforeBegin()
+        if rows[record.message] == nil { fences[record.message] = fence }
         rows[record.message] = rows[record.message] ?? record
         return rows[record.message]
     }
     func note(mediaType: String, of message: UUID128) throws(StoreError) { rows[message]?.mediaType = mediaType }
+    func note(length: Int64, of message: UUID128) throws(StoreError) { rows[message]?.length = length }
     func complete(_ message: UUID128) throws(StoreError) { rows[message]?.isCompleted = true }
-    func remove(_ message: UUID128, upload: String) throws(StoreError) {
-        if rows[message]?.upload == upload { rows[message] = nil }
+    func remove(_ message: UUID128, upload: String, fence: Int64) throws(StoreError) {
+        if rows[message]?.upload == upload, fences[message]! <= fence { rows[message] = nil }
+    }
+    func reserve(_ size: Int64, for message: UUID128, quota: Int64) throws(StoreError) -> Bool {
+        quota == 0 || size + others <= quota
     }
 
     func find(_ message: UUID128) throws(BusError) -> UploadState? { states[message] }
-    func put(_ state: UploadState, of message: UUID128) throws(BusError) { states[message] = state }
+    func put(_ state: UploadState, of message: UUID128, fence: Int64) throws(BusError) -> UploadState? {
+        var merged = state
+        if let known = states[message], known.upload == state.upload {
+            merged.parts.merge(known.parts) { _, known in known }
+        }
+        states[message] = merged
+        return merged
+    }
     func add(_ part: StoredPart, to message: UUID128, upload: String) throws(BusError) -> UploadState? {
+        beforeAdd()
         guard states[message]?.upload == upload else { return nil }
         states[message]!.parts[part.number] = part
         return states[message]
     }
-    func remove(_ message: UUID128) throws(BusError) { states[message] = nil }
-    func lock(_ message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Bool {
-        guard locks[message] == nil else { return false }
+    func remove(_ message: UUID128, upload: String) throws(BusError) {
+        if states[message]?.upload == upload { states[message] = nil }
+    }
+    func lock(_ message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Int64? {
+        guard locks[message] == nil else { return nil }
         locks[message] = token
-        return true
+        lastFence += 1
+        return lastFence
     }
     func unlock(_ message: UUID128, token: String) throws(BusError) {
         if locks[message] == token { locks[message] = nil }
@@ -93,10 +126,14 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress {
         id: UUID128(high: 3, low: 3), roomID: room, senderID: ann, seq: 1, changeSeq: 1, content: "film.mp4",
         contentType: .video, messageType: .direct, status: .uploading, createdAt: 0)
 
-    private func upload(pause: @escaping (Int) -> Void = { _ in }) -> UploadFile {
+    private let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    private func upload(quota: Int64 = 0, pause: @escaping (Int) -> Void = { _ in }) -> UploadFile {
         UploadFile(
-            objects: memory, records: memory, progress: memory, rules: UploadRules(maxSize: 20 << 20), pause: pause,
-            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            UploadStores(
+                objects: memory, records: memory, progress: memory, pause: pause, log: log),
+            rules: UploadRules(maxSize: 20 << 20, quota: quota),
+            inspection: InspectFile(typer: memory, scanner: nil, rules: .standard, folder: "/tmp", log: log))
     }
 
     /// `version`: other bytes of the same chunk.
@@ -198,6 +235,61 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress {
         try upload().abort(message)
         try upload().abort(message)
         #expect(memory.rows.isEmpty && memory.states.isEmpty && memory.uploads.isEmpty && memory.locks.isEmpty)
+    }
+
+    @Test func redisForgetsBetweenStoringAndAdding() throws {
+        _ = try send(chunk(1, of: 3))
+        let memory = memory
+        let message = message
+        memory.beforeAdd = {
+            memory.beforeAdd = {}
+            // Another worker had listed the parts before this one was stored.
+            memory.states[message.id] = nil
+        }
+        #expect(try send(chunk(2, of: 3)) == nil)
+        #expect(memory.states[message.id]?.received == [1, 2])
+        #expect(try send(chunk(3, of: 3, 9))?.size == 2 * big + 9)
+    }
+
+    @Test func whoeverHeldALapsedLockEndsNothing() throws {
+        let memory = memory
+        let message = message
+        var isFirst = true
+        memory.beforeBegin = {
+            guard isFirst else { return }
+            isFirst = false
+            // Its lock ran out while the store was slow, and another has begun.
+            memory.locks = [:]
+            _ = try? self.send(self.chunk(1, of: 2))
+        }
+        #expect(try send(chunk(2, of: 2, 5))?.size == big + 5)
+        #expect(memory.joins == 1 && memory.uploads.isEmpty)
+        try memory.remove(message.id, upload: memory.rows[message.id]!.upload, fence: 0)
+        #expect(memory.rows[message.id] != nil)
+    }
+
+    @Test func aQuotaCountsAllFilesOfAUser() throws {
+        memory.others = 10
+        func send(_ chunk: Chunk) throws(Refusal) { _ = try upload(quota: big + 15).store(chunk, of: message) { $0 } }
+        #expect { try send(chunk(1, of: 2, big + 6)) } throws: { ($0 as? Refusal)?.code == .quotaExceeded }
+        try send(chunk(1, of: 2))
+        #expect { try send(chunk(2, of: 2, 6)) } throws: { ($0 as? Refusal)?.code == .quotaExceeded }
+        #expect(memory.states[message.id]?.received == [1])
+        memory.beforeJoin = { self.memory.others = 11 }
+        #expect { try send(chunk(2, of: 2, 5)) } throws: { ($0 as? Refusal)?.code == .quotaExceeded }
+        #expect(memory.rows.isEmpty && memory.states.isEmpty && memory.uploads.isEmpty && memory.objects.isEmpty)
+    }
+
+    @Test func aFileOfTheWrongKindIsRefusedAndLeavesNothing() throws {
+        memory.detected = MediaType("text/html")
+        #expect { try send(chunk(1, of: 1)) } throws: { ($0 as? Refusal)?.code == .unsupportedMediaType }
+        #expect(memory.uploads.isEmpty)
+        // Parts that no worker saw.
+        memory.detected = nil
+        _ = try send(chunk(1, of: 2))
+        memory.detected = MediaType("application/x-dosexec")
+        #expect { try send(chunk(2, of: 2, 5)) } throws: { ($0 as? Refusal)?.code == .unsupportedMediaType }
+        #expect(memory.rows.isEmpty && memory.states.isEmpty && memory.uploads.isEmpty && memory.objects.isEmpty)
     }
 
     @Test func totalsMustAgree() throws {

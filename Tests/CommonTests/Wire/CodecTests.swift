@@ -166,6 +166,12 @@ import Testing
             .createInvitation(InvitationDraft(token: "t", expiresAt: 5, maxUses: 2)), .revokeInvitation(user),
             .join(invitation: user), .announce("a"), .erase(user: user), .purge(before: 7),
             .completeFile(message: user, file: FileInfo(name: "f", size: 1, contentType: "c")),
+            .describeFile(
+                message: user,
+                file: FileInfo(
+                    name: "f", size: 1, contentType: "c", thumbnailURL: "t",
+                    media: FileMedia(width: 3, height: 4, orientation: 6, blurHash: "b", duration: 5))),
+            .abandonFile(message: user),
         ]
         let commands = actions.enumerated().map { index, action in
             Command(

@@ -69,7 +69,9 @@ struct BatchNeeds {
         case .edit(let message, _, let base):
             messages.append(message)
             if base != nil { conditionalEdits.append(message) }
-        case .delete(let message), .react(let message, _, _), .completeFile(let message, _): messages.append(message)
+        case .delete(let message), .react(let message, _, _), .completeFile(let message, _), .abandonFile(let message),
+            .describeFile(let message, _):
+            messages.append(message)
         case .pin(let message, _):
             messages.append(message)
             pinRooms.append(command.room)

@@ -342,7 +342,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         """
         INSERT INTO messages (id, room_id, sender_id, seq, change_seq, content, content_type, message_type,
             parent_message_id, forwarded_from, sign, status, file_name, file_size, file_content_type, file_thumbnail,
-            reactions, edited_at, deleted_at, created_at, pinned_at)
+            reactions, edited_at, deleted_at, created_at, pinned_at, file_media)
         SELECT * FROM unnest(\(messages.map(\.id)), \(messages.map(\.roomID)), \(messages.map(\.senderID)),
             \(.int8s(messages.map(\.seq))), \(.int8s(messages.map(\.changeSeq))), \(.texts(messages.map(\.content))),
             \(.int2s(messages.map(\.contentType.rawValue))), \(.int2s(messages.map(\.messageType.rawValue))),
@@ -352,7 +352,8 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
             \(.texts(messages.map(\.file?.contentType))), \(.texts(messages.map(\.file?.thumbnailURL))),
             \(.texts(messages.map(\.reactions.json)))::jsonb[], \(.times(messages.map(\.editedAt))),
             \(.times(messages.map(\.deletedAt))), \(.times(messages.map(\.createdAt))),
-            \(.times(messages.map(\.pinnedAt))))
+            \(.times(messages.map(\.pinnedAt))),
+            \(.texts(messages.map(\.file?.media?.json)))::jsonb[])
         """
     }
 
@@ -361,15 +362,16 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         UPDATE messages m SET change_seq = n.change_seq, content = n.content, status = n.status,
             file_name = n.file_name, file_size = n.file_size, file_content_type = n.file_content_type,
             file_thumbnail = n.file_thumbnail, reactions = n.reactions, edited_at = n.edited_at,
-            deleted_at = n.deleted_at, pinned_at = n.pinned_at
+            deleted_at = n.deleted_at, pinned_at = n.pinned_at, file_media = n.file_media
         FROM unnest(\(messages.map(\.id)), \(.int8s(messages.map(\.changeSeq))), \(.texts(messages.map(\.content))),
             \(.int2s(messages.map(\.status.rawValue))), \(.texts(messages.map(\.file?.name))),
             \(.int8s(messages.map(\.file?.size))), \(.texts(messages.map(\.file?.contentType))),
             \(.texts(messages.map(\.file?.thumbnailURL))), \(.texts(messages.map(\.reactions.json)))::jsonb[],
             \(.times(messages.map(\.editedAt))), \(.times(messages.map(\.deletedAt))),
-            \(.times(messages.map(\.pinnedAt))))
+            \(.times(messages.map(\.pinnedAt))),
+            \(.texts(messages.map(\.file?.media?.json)))::jsonb[])
             n (id, change_seq, content, status, file_name, file_size, file_content_type, file_thumbnail, reactions,
-                edited_at, deleted_at, pinned_at)
+                edited_at, deleted_at, pinned_at, file_media)
         WHERE m.id = n.id
         """
     }

@@ -6,9 +6,9 @@ extension Message {
     static let columns = """
         m.id, m.room_id, m.sender_id, m.seq, m.change_seq, m.content, m.content_type, m.message_type, \
         m.parent_message_id, m.forwarded_from, m.sign, m.status, m.file_name, m.file_size, m.file_content_type, \
-        m.file_thumbnail, m.reactions, m.edited_at, m.deleted_at, m.created_at, m.pinned_at
+        m.file_thumbnail, m.reactions, m.edited_at, m.deleted_at, m.created_at, m.file_media, m.pinned_at
         """
-    static let columnCount = 21
+    static let columnCount = 22
 
     init(_ row: PGRow, at first: Int = 0, marks: SeenMarks? = nil) {
         let fields = MessageRow(row, at: first, marks: marks)
@@ -67,14 +67,15 @@ struct MessageRow: MessageFields {
         guard let name = row.optionalText(first + 12) else { return nil }
         return FileInfo(
             name: name, size: row.optionalInt8(first + 13) ?? 0, contentType: row.optionalText(first + 14) ?? "",
-            thumbnailURL: row.optionalText(first + 15))
+            thumbnailURL: row.optionalText(first + 15),
+            media: row.jsonb(first + 20).flatMap { try? JSONReader.decode($0) }.map { FileMedia($0) })
     }
 
     var reactions: [Reaction] { row.jsonb(first + 16).map { [Reaction](json: $0) } ?? [] }
     var editedAt: Int64? { row.optionalTime(first + 17) }
     var deletedAt: Int64? { row.optionalTime(first + 18) }
     var createdAt: Int64 { row.time(first + 19) }
-    var pinnedAt: Int64? { row.optionalTime(first + 20) }
+    var pinnedAt: Int64? { row.optionalTime(first + 21) }
     var mentions: [UUID128] { row.raw(first + 5).map { mentionedUsers(in: $0) } ?? [] }
 }
 

@@ -8,21 +8,22 @@ public final class PostgresUploadRecords: UploadRecords {
     public func find(_ message: UUID128) throws(StoreError) -> UploadRecord? {
         try query(
             """
-            SELECT upload_id, total, media_type, completed_at IS NOT NULL FROM uploads WHERE message_id = \(message)
+            SELECT upload_id, total, media_type, completed_at IS NOT NULL, length FROM uploads WHERE message_id = \(message)
             """
         ).first.map { row in
             UploadRecord(
                 message: message, upload: row.text(0), total: row.int4(1), mediaType: row.optionalText(2),
-                isCompleted: row.bool(3))
+                isCompleted: row.bool(3), length: row.optionalInt8(4))
         }
     }
 
-    public func begin(_ record: UploadRecord) throws(StoreError) -> UploadRecord? {
+    public func begin(_ record: UploadRecord, fence: Int64) throws(StoreError) -> UploadRecord? {
+        // A message that was deleted meanwhile (2: uploading) takes nothing any more.
         _ = try query(
             """
-            INSERT INTO uploads (message_id, upload_id, total, media_type)
-            SELECT id, \(record.upload), \(.int4(Int32(record.total))), \(.text(record.mediaType))
-            FROM messages WHERE id = \(record.message) ON CONFLICT DO NOTHING
+            INSERT INTO uploads (message_id, upload_id, total, media_type, owner, fence)
+            SELECT id, \(record.upload), \(.int4(Int32(record.total))), \(.text(record.mediaType)), sender_id, \(fence)
+            FROM messages WHERE id = \(record.message) AND status = 2 ON CONFLICT DO NOTHING
             """)
         return try find(record.message)
     }
@@ -31,16 +32,38 @@ public final class PostgresUploadRecords: UploadRecords {
         _ = try query("UPDATE uploads SET media_type = \(mediaType) WHERE message_id = \(message)")
     }
 
+    public func note(length: Int64, of message: UUID128) throws(StoreError) {
+        _ = try query("UPDATE uploads SET length = \(length) WHERE message_id = \(message)")
+    }
+
     public func complete(_ message: UUID128) throws(StoreError) {
         _ = try query(
             "UPDATE uploads SET completed_at = now() WHERE message_id = \(message) AND completed_at IS NULL")
     }
 
-    public func remove(_ message: UUID128, upload: String) throws(StoreError) {
-        _ = try query("DELETE FROM uploads WHERE message_id = \(message) AND upload_id = \(upload)")
+    public func reserve(_ size: Int64, for message: UUID128, quota: Int64) throws(StoreError) -> Bool {
+        // One after the other for each owner; the second statement sees what the one before committed.
+        try queries([
+            """
+            SELECT pg_advisory_xact_lock(hashtextextended('quota ' || owner::text, 0))
+            FROM uploads WHERE message_id = \(message)
+            """,
+            """
+            UPDATE uploads u SET size = greatest(\(size), length) WHERE message_id = \(message) AND (\(quota) = 0 OR \(size) + (
+                SELECT coalesce(sum(o.size), 0) FROM uploads o WHERE o.owner = u.owner AND o.message_id <> u.message_id
+            ) <= \(quota)) RETURNING 1
+            """,
+        ])[1].count == 1
     }
 
-    private func query(_ sql: SQL) throws(StoreError) -> PGRows {
-        do { return try connection.query(sql) } catch { throw StoreError(error) }
+    public func remove(_ message: UUID128, upload: String, fence: Int64) throws(StoreError) {
+        _ = try query(
+            "DELETE FROM uploads WHERE message_id = \(message) AND upload_id = \(upload) AND fence <= \(fence)")
     }
+
+    private func queries(_ statements: [SQL]) throws(StoreError) -> [PGRows] {
+        do { return try connection.repeatable(statements) } catch { throw StoreError(error) }
+    }
+
+    private func query(_ sql: SQL) throws(StoreError) -> PGRows { try queries([sql])[0] }
 }

@@ -1,6 +1,7 @@
 public import ChatCore
 
-/// `upload:{message}`: a hash of `id`, `total` and `part:N` → "etag,size"; `upload:{message}:lock`: who works on it.
+/// `upload:{message}`: a hash of `run`, `fence`, `id`, `total` and `part:N` → "etag,size"; `upload:{message}:lock`: who
+/// works on it; `upload:fence`: the last fence.
 public final class RedisUploadProgress: UploadProgress {
     /// Seconds without a new part after which Redis forgets it.
     private static let seconds = 86_400
@@ -9,52 +10,91 @@ public final class RedisUploadProgress: UploadProgress {
     public init(_ connection: RedisConnection) { self.connection = connection }
 
     public func find(_ message: UUID128) throws(BusError) -> UploadState? {
-        UploadState(try ask(["HGETALL", RedisKey.upload(message)]))
+        let script = """
+            \(Self.run)
+            if redis.call('HGET', KEYS[1], 'run') ~= run then return {} end
+            return redis.call('HGETALL', KEYS[1])
+            """
+        return UploadState(try evaluate(script, RedisKey.upload(message), []))
     }
 
-    public func put(_ state: UploadState, of message: UUID128) throws(BusError) {
-        let key = RedisKey.upload(message)
-        var fields = ["HSET", key, "id", state.upload, "total", "\(state.total)"]
-        for part in state.parts.values { fields += ["part:\(part.number)", "\(part.etag),\(part.size)"] }
-        // One transaction: nobody sees a hash with half of its parts.
-        let commands = [["MULTI"], ["DEL", key], fields, ["EXPIRE", key, "\(Self.seconds)"], ["EXEC"]]
-        do {
-            for case .error(let text) in try connection.pipeline(commands.map { $0.words }) {
-                throw RedisError(description: "Redis: \(text)", isConnection: false)
-            }
-        } catch { throw BusError("\(error)") }
+    public func put(_ state: UploadState, of message: UUID128, fence: Int64) throws(BusError) -> UploadState? {
+        // A part that came while the store was asked stays, with its newer ETag.
+        let script = """
+            \(Self.run)
+            local known = redis.call('HMGET', KEYS[1], 'run', 'id', 'fence')
+            if known[1] == run and tonumber(known[3]) > tonumber(ARGV[4]) then return {} end
+            if known[1] ~= run or known[2] ~= ARGV[2] then redis.call('DEL', KEYS[1]) end
+            redis.call('HSET', KEYS[1], 'run', run, 'id', ARGV[2], 'total', ARGV[3], 'fence', ARGV[4])
+            for i = 5, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
+            redis.call('EXPIRE', KEYS[1], ARGV[1])
+            return redis.call('HGETALL', KEYS[1])
+            """
+        var words = ["\(Self.seconds)", state.upload, "\(state.total)", "\(fence)"]
+        for part in state.parts.values { words += Self.field(part) }
+        return UploadState(try evaluate(script, RedisKey.upload(message), words))
     }
 
     public func add(_ part: StoredPart, to message: UUID128, upload: String) throws(BusError) -> UploadState? {
         // A part of an upload that was aborted meanwhile must not count in the next one.
         let script = """
-            if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return {} end
-            redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
-            redis.call('EXPIRE', KEYS[1], ARGV[4])
+            \(Self.run)
+            local known = redis.call('HMGET', KEYS[1], 'run', 'id')
+            if known[1] ~= run or known[2] ~= ARGV[2] then return {} end
+            redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
+            redis.call('EXPIRE', KEYS[1], ARGV[1])
             return redis.call('HGETALL', KEYS[1])
             """
         return UploadState(
-            try ask([
-                "EVAL", script, "1", RedisKey.upload(message), upload, "part:\(part.number)",
-                "\(part.etag),\(part.size)",
-                "\(Self.seconds)",
-            ]))
+            try evaluate(script, RedisKey.upload(message), ["\(Self.seconds)", upload] + Self.field(part)))
     }
 
-    public func remove(_ message: UUID128) throws(BusError) { _ = try ask(["DEL", RedisKey.upload(message)]) }
+    public func remove(_ message: UUID128, upload: String) throws(BusError) {
+        let script = """
+            if redis.call('HGET', KEYS[1], 'id') == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0
+            """
+        _ = try evaluate(script, RedisKey.upload(message), [upload])
+    }
 
-    public func lock(_ message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Bool {
-        try ask(["SET", RedisKey.uploadLock(message), token, "NX", "PX", "\(milliseconds)"]) != .null
+    public func lock(_ message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Int64? {
+        // The server's clock, in microseconds: fences grow also over a Redis that lost the last one.
+        let script = """
+            if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
+            local time = redis.call('TIME')
+            local fence = time[1] * 1000000 + time[2]
+            fence = math.max(fence, 1 + (tonumber(redis.call('GET', KEYS[2])) or 0))
+            redis.call('SET', KEYS[2], string.format('%.0f', fence))
+            return fence
+            """
+        let value = try evaluate(
+            script, [RedisKey.uploadLock(message), RedisKey.uploadFence], [token, "\(milliseconds)"])
+        guard case .int(let fence) = value else { return nil }
+        return fence
     }
 
     public func unlock(_ message: UUID128, token: String) throws(BusError) {
         // Only one's own: it may have run out and be another's by now.
         let script = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-        _ = try ask(["EVAL", script, "1", RedisKey.uploadLock(message), token])
+        _ = try evaluate(script, RedisKey.uploadLock(message), [token])
     }
 
-    private func ask(_ words: [String]) throws(BusError) -> RedisValue {
-        do { return try connection.command(words.words) } catch { throw BusError(error.description) }
+    /// Of the server's process. A user without the right to ask has one state over restarts.
+    private static let run = """
+        local info = redis.pcall('INFO', 'server')
+        local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or 'unknown'
+        """
+
+    private static func field(_ part: StoredPart) -> [String] {
+        ["part:\(part.number)", "\(part.etag),\(part.size)"]
+    }
+
+    private func evaluate(_ script: String, _ key: String, _ words: [String]) throws(BusError) -> RedisValue {
+        try evaluate(script, [key], words)
+    }
+
+    private func evaluate(_ script: String, _ keys: [String], _ words: [String]) throws(BusError) -> RedisValue {
+        let command = ["EVAL", script, "\(keys.count)"] + keys + words
+        do { return try connection.command(command.words) } catch { throw BusError(error.description) }
     }
 }
 

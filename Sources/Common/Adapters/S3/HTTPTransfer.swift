@@ -12,6 +12,8 @@ struct HTTPTransfer {
     var timeout = 30_000
     /// Connects to no address of this machine or of a private network, whatever name leads there.
     var publicOnly = false
+    /// An open file that takes the body of a good answer, from its beginning on.
+    var sink: Int32?
 
     enum Body {
         case none
@@ -24,6 +26,8 @@ struct HTTPTransfer {
         var etag: String?
         var contentLength: Int64?
         var body: [UInt8]
+        /// Bytes that the sink took.
+        var sunk: Int64
     }
 
     struct Failure: Error {
@@ -60,7 +64,7 @@ final class HTTPClient {
 
     func send(_ request: HTTPTransfer) throws(HTTPTransfer.Failure) -> HTTPTransfer.Answer {
         curl_easy_reset(handle)
-        let exchange = Exchange(request.body)
+        let exchange = Exchange(request.body, sink: request.sink)
         var list: UnsafeMutablePointer<curl_slist>?
         for header in request.headers { list = curl_slist_append(list, header) }
         defer { curl_slist_free_all(list) }
@@ -71,7 +75,7 @@ final class HTTPClient {
         }
         return HTTPTransfer.Answer(
             status: chat_curl_status(handle), etag: exchange.etag, contentLength: exchange.contentLength,
-            body: exchange.received)
+            body: exchange.received, sunk: exchange.sunk)
     }
 
     private func configure(
@@ -90,6 +94,9 @@ final class HTTPClient {
         chat_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
         chat_curl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, 3000)
         chat_curl_set_long(handle, CURLOPT_TIMEOUT_MS, request.timeout)
+        // Slower than 1 KiB/s over 20 s: it stands still.
+        chat_curl_set_long(handle, CURLOPT_LOW_SPEED_LIMIT, 1024)
+        chat_curl_set_long(handle, CURLOPT_LOW_SPEED_TIME, 20)
         // An empty `Expect:` header would be signed and not sent.
         chat_curl_set_long(handle, CURLOPT_EXPECT_100_TIMEOUT_MS, 1)
         chat_curl_set_string(handle, CURLOPT_PROTOCOLS_STR, "http,https")
@@ -151,8 +158,14 @@ private final class Exchange {
     private(set) var received: [UInt8] = []
     private(set) var etag: String?
     private(set) var contentLength: Int64?
+    private let sink: Int32?
+    private(set) var sunk: Int64 = 0
+    private var isGood = false
 
-    init(_ body: HTTPTransfer.Body) { self.body = body }
+    init(_ body: HTTPTransfer.Body, sink: Int32?) {
+        self.body = body
+        self.sink = sink
+    }
 
     var toSend: Int64? {
         switch body {
@@ -164,6 +177,11 @@ private final class Exchange {
 
     /// A number other than all of it makes libcurl end the request.
     func receive(_ bytes: UnsafeRawBufferPointer) -> Int {
+        if let sink, isGood {
+            let count = pwrite(sink, bytes.baseAddress, bytes.count, off_t(sunk))
+            sunk += Int64(max(0, count))
+            return max(0, count)
+        }
         guard received.count + bytes.count <= HTTPClient.maxAnswer else { return 0 }
         received.append(contentsOf: bytes)
         return bytes.count
@@ -171,6 +189,7 @@ private final class Exchange {
 
     func receive(header bytes: UnsafeRawBufferPointer) -> Int {
         let line = String(decoding: bytes, as: UTF8.self)
+        if line.hasPrefix("HTTP/") { isGood = line.split(separator: " ").dropFirst().first?.hasPrefix("2") == true }
         if let colon = line.firstIndex(of: ":") {
             let value = line[line.index(after: colon)...].filter { !$0.isWhitespace && $0 != "\"" }
             switch line[..<colon].lowercased() {

@@ -1,0 +1,12 @@
+DROP TRIGGER messages_release_upload_too ON messages;
+DROP TRIGGER messages_release_upload ON messages;
+DROP FUNCTION release_upload();
+DROP INDEX messages_forwarded;
+DROP INDEX messages_uploading;
+DROP INDEX uploads_released;
+DROP INDEX uploads_of_owner;
+DROP INDEX uploads_to_look_at;
+ALTER TABLE messages DROP COLUMN file_media;
+ALTER TABLE uploads DROP COLUMN looked_at, DROP COLUMN owner, DROP COLUMN size, DROP COLUMN length, DROP COLUMN fence, DROP COLUMN released_at;
+DELETE FROM uploads u WHERE NOT EXISTS (SELECT FROM messages m WHERE m.id = u.message_id);
+ALTER TABLE uploads ADD FOREIGN KEY (message_id) REFERENCES messages (id) ON DELETE CASCADE;

@@ -1,0 +1,40 @@
+-- What a sweeper and a quota need to know of uploads.
+
+-- A file outlives its message's row until the store has deleted it, so that nothing is left there.
+ALTER TABLE uploads DROP CONSTRAINT uploads_message_id_fkey;
+
+ALTER TABLE uploads
+    ADD COLUMN owner       uuid,                       -- the message's sender, whose quota counts it
+    ADD COLUMN size        bigint NOT NULL DEFAULT 0,  -- bytes: reserved while it comes, the object's when complete
+    ADD COLUMN length      bigint,                     -- bytes, where a client said so beforehand (tus)
+    ADD COLUMN fence       bigint NOT NULL DEFAULT 0,  -- of the lock that it was begun under: no older holder ends it
+    ADD COLUMN looked_at   timestamptz,                -- queue-worker looked into it: thumbnail, size, location
+    ADD COLUMN released_at timestamptz;                -- its message, or one that shows the same file, is gone
+
+UPDATE uploads u SET owner = m.sender_id, size = coalesce(m.file_size, 0) FROM messages m WHERE m.id = u.message_id;
+
+UPDATE uploads SET looked_at = now() WHERE completed_at IS NOT NULL;
+-- What is found out by looking into it (Width, Height, Orientation, BlurHash, Duration); NULL: nothing.
+ALTER TABLE messages ADD COLUMN file_media jsonb;
+
+-- What is to be looked at, first come first.
+CREATE INDEX uploads_to_look_at ON uploads (completed_at) WHERE completed_at IS NOT NULL AND looked_at IS NULL;
+-- The sum of one user's files.
+CREATE INDEX uploads_of_owner ON uploads (owner) INCLUDE (size);
+-- What the sweeper looks for: few rows of many.
+CREATE INDEX uploads_released ON uploads (released_at) WHERE released_at IS NOT NULL;
+CREATE INDEX messages_uploading ON messages (created_at) WHERE status = 2;
+-- Who shows a file besides its own message.
+CREATE INDEX messages_forwarded ON messages (forwarded_from) WHERE forwarded_from IS NOT NULL;
+
+-- Whoever deletes a message, and however, its file is looked at once more: here, since no program can forget it.
+CREATE FUNCTION release_upload() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE uploads SET released_at = now() WHERE message_id = coalesce(OLD.forwarded_from, OLD.id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER messages_release_upload AFTER UPDATE OF deleted_at ON messages FOR EACH ROW
+    WHEN (OLD.content_type <> 1 AND OLD.deleted_at IS NULL AND NEW.deleted_at IS NOT NULL)
+    EXECUTE FUNCTION release_upload();
+CREATE TRIGGER messages_release_upload_too AFTER DELETE ON messages FOR EACH ROW
+    WHEN (OLD.content_type <> 1) EXECUTE FUNCTION release_upload();

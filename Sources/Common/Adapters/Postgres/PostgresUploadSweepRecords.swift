@@ -1,0 +1,47 @@
+public import ChatCore
+
+public final class PostgresUploadSweepRecords: UploadSweepRecords {
+    private let connection: PostgresConnection
+
+    public init(_ connection: PostgresConnection) { self.connection = connection }
+
+    public func stale(before time: Int64, limit: Int) throws(StoreError) -> [Message] {
+        try query(
+            """
+            SELECT \(unsafeSQL: Message.columns) FROM messages m
+            WHERE m.status = 2 AND m.created_at < \(.time(time)) ORDER BY m.created_at LIMIT \(Int64(limit))
+            """
+        ).map { Message($0) }
+    }
+
+    public func released(limit: Int) throws(StoreError) -> [UploadRecord] {
+        // Those that another message still shows are released again with that one.
+        _ = try query(
+            """
+            UPDATE uploads u SET released_at = NULL WHERE u.released_at IS NOT NULL AND EXISTS (
+                SELECT FROM messages m WHERE (m.id = u.message_id OR m.forwarded_from = u.message_id)
+                AND m.deleted_at IS NULL)
+            """)
+        return try query(
+            """
+            SELECT u.message_id, u.upload_id, u.total, u.completed_at IS NOT NULL FROM uploads u
+            WHERE u.released_at IS NOT NULL ORDER BY u.released_at LIMIT \(Int64(limit))
+            """
+        ).map { row in
+            UploadRecord(
+                message: row.uuid(0), upload: row.text(1), total: row.int4(2), isCompleted: row.bool(3))
+        }
+    }
+
+    public func known(_ uploads: [String]) throws(StoreError) -> Set<String> {
+        Set(try query("SELECT upload_id FROM uploads WHERE upload_id = ANY(\(.texts(uploads)))").map { $0.text(0) })
+    }
+
+    public func removeReleased(_ message: UUID128) throws(StoreError) {
+        _ = try query("DELETE FROM uploads WHERE message_id = \(message) AND released_at IS NOT NULL")
+    }
+
+    private func query(_ sql: SQL) throws(StoreError) -> PGRows {
+        do { return try connection.repeatable([sql])[0] } catch { throw StoreError(error) }
+    }
+}

@@ -1,0 +1,54 @@
+import Glibc
+
+/// A file without a name: whatever happens to the process, the kernel frees it.
+///
+/// For one thread; sendable only as what keeps a ``FilePart``'s file open.
+public final class TemporaryFile: @unchecked Sendable {
+    public let descriptor: Int32
+    public private(set) var size: Int64 = 0
+
+    public init(in folder: String) throws(Refusal) {
+        var path = Array("\(folder)/upload-XXXXXX".utf8CString)
+        let opened = mkstemp(&path)
+        guard opened >= 0 else { throw .unavailable("the folder of temporary files") }
+        unlink(path)
+        _ = fcntl(opened, F_SETFD, FD_CLOEXEC)
+        descriptor = opened
+    }
+
+    deinit { close(descriptor) }
+
+    /// All of it, or a range; the file stays open as long as the part is needed.
+    public func part(from offset: Int64 = 0, length: Int64? = nil) -> FilePart {
+        FilePart(descriptor: descriptor, offset: offset, length: length ?? size - offset, owner: self)
+    }
+
+    /// What its descriptor was given elsewhere counts as appended.
+    public func continueBehind(_ bytes: Int64) throws(Refusal) {
+        guard lseek(descriptor, off_t(bytes), SEEK_SET) == off_t(bytes) else {
+            throw .unavailable("the disk for temporary files")
+        }
+        size = bytes
+    }
+
+    public func append(_ bytes: ArraySlice<UInt8>) throws(Refusal) {
+        var rest = bytes
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw .unavailable("the disk for temporary files") }
+            rest = rest.dropFirst(count)
+            size += Int64(count)
+        }
+    }
+}
+
+extension FilePart {
+    /// Its first bytes; fewer when it is shorter or cannot be read.
+    func head(_ most: Int) -> [UInt8] {
+        let wanted = Int(min(Int64(most), length))
+        return [UInt8](unsafeUninitializedCapacity: wanted) { buffer, count in
+            count = max(0, pread(descriptor, buffer.baseAddress, wanted, off_t(offset)))
+        }
+    }
+}

@@ -1,0 +1,93 @@
+import Glibc
+public import Logging
+
+/// Looks into a complete picture, film or sound: size, length, a thumbnail, a BlurHash. Takes the place where it was made
+/// out of it. The room hears of it by `message_updated`.
+public final class DescribeFile {
+    /// Bytes of a file that is looked at; larger ones stay as they are.
+    private static let mostBytes: Int64 = 256 << 20
+
+    private let stores: UploadStores
+    private let tools: any MediaTools
+    private let folder: String
+    private let publicURL: String
+    private let log: Logger
+
+    /// - Parameters:
+    ///   - folder: for a file while it is looked at.
+    ///   - publicURL: as clients reach the service, for links to thumbnails.
+    public init(
+        stores: UploadStores, tools: any MediaTools, folder: String, publicURL: String, log: Logger
+    ) {
+        self.stores = stores
+        self.tools = tools
+        self.folder = folder
+        self.publicURL = publicURL
+        self.log = log
+    }
+
+    /// - Returns: the file as it is known now; nil when there is nothing to tell.
+    public func describe(_ message: Message) throws(Refusal) -> FileInfo? {
+        guard let file = message.file, file.size <= Self.mostBytes, let type = MediaType(file.contentType),
+            !type.isActive, [.image, .video, .audio].contains(type.contentType)
+        else { return nil }
+        var template = Array("\(folder)/chat-media-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw .unavailable("the folder of temporary files") }
+        let workplace = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        defer { removeFolder(workplace) }
+        let path = "\(workplace)/file"
+        try fetch(message, to: path)
+        if type.contentType == .image { return try picture(path, message, file) }
+        guard let duration = tools.duration(of: path) else { return nil }
+        var described = file
+        described.media = FileMedia(duration: duration)
+        return described
+    }
+
+    private func picture(_ path: String, _ message: Message, _ file: FileInfo) throws(Refusal) -> FileInfo? {
+        guard let picture = tools.describe(picture: path) else { return nil }
+        var described = file
+        described.media = picture.media
+        if picture.hasLostLocation {
+            described.size = try put(path, as: UploadFile.key(message), file.contentType)
+            log.info("a picture's location was removed", metadata: ["message": "\(message.id)"])
+        }
+        _ = try put(picture.thumbnail, as: UploadFile.thumbnailKey(message.id), "image/jpeg")
+        described.thumbnailURL = "\(publicURL)/api/v1/files/\(message.id)/thumbnail"
+        return described
+    }
+
+    private func fetch(_ message: Message, to path: String) throws(Refusal) {
+        let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .unavailable("the folder of temporary files") }
+        defer { close(descriptor) }
+        _ = try stores.objects { store throws(StoreError) in
+            try store.fetch(UploadFile.key(message), into: descriptor, atMost: nil)
+        }
+    }
+
+    /// - Returns: its bytes.
+    private func put(_ path: String, as key: String, _ contentType: String) throws(Refusal) -> Int64 {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .unavailable("the folder of temporary files") }
+        defer { close(descriptor) }
+        let size = Int64(lseek(descriptor, 0, SEEK_END))
+        try stores.objects { store throws(StoreError) in
+            try store.put(
+                key, contentType: contentType, from: FilePart(descriptor: descriptor, offset: 0, length: size))
+        }
+        return size
+    }
+
+    private func removeFolder(_ path: String) {
+        guard let folder = opendir(path) else { return }
+        while let entry = readdir(folder) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            unlink("\(path)/\(name)")
+        }
+        closedir(folder)
+        rmdir(path)
+    }
+}

@@ -1,0 +1,42 @@
+/// What uploads in one growing piece (tus) need besides parts: their length, and the part that is not full yet.
+extension UploadFile {
+    static func tailKey(_ message: UUID128) -> String { "tails/\(message)" }
+
+    /// Begins an upload of which the length is known, and counts it among its owner's at once. Again is harmless.
+    public func announce(_ length: Int64, _ outline: Outline, of message: Message) throws(Refusal) {
+        guard case .open(let state) = try known(of: message, beginning: outline) else { return }
+        try UploadFile.check(total: outline.total, state.total)
+        try stores.records { records throws(StoreError) in try records.note(length: length, of: message.id) }
+        if rules.quota > 0 { try reserve(length, for: message) }
+    }
+
+    /// Parts 1 to n that are all here.
+    public func contiguousParts(of message: Message) throws(Refusal) -> Int {
+        guard case .open(let state) = try known(of: message, beginning: nil) else { throw Refusal.uploadEnded }
+        guard state.joined == nil else { return state.total }
+        return (1...state.total).first { state.parts[$0] == nil }.map { $0 - 1 } ?? state.total
+    }
+
+    public func tailSize(of message: Message) throws(Refusal) -> Int64 {
+        try stores.objects { store throws(StoreError) in try store.size(of: UploadFile.tailKey(message.id)) } ?? 0
+    }
+
+    /// - Parameter size: bytes that it has to have.
+    public func fetchTail(of message: Message, into descriptor: Int32, size: Int64) throws(Refusal) {
+        let got = try stores.objects { store throws(StoreError) in
+            try store.fetch(UploadFile.tailKey(message.id), into: descriptor, atMost: nil)
+        }
+        guard got == size else { throw .busy("another request continues this upload") }
+    }
+
+    public func putTail(_ bytes: FilePart, of message: Message) throws(Refusal) {
+        try stores.objects { store throws(StoreError) in
+            try store.put(
+                UploadFile.tailKey(message.id), contentType: MediaType.unknown.description, from: bytes)
+        }
+    }
+
+    public func removeTail(of message: Message) throws(Refusal) {
+        try stores.objects { store throws(StoreError) in try store.delete(UploadFile.tailKey(message.id)) }
+    }
+}

@@ -1,0 +1,68 @@
+public import Logging
+
+/// The three places where an upload is, each of which may be away: what they say becomes a refusal and a line in the log.
+public struct UploadStores {
+    /// Milliseconds. A worker that died with the lock delays others for at most that long.
+    private static let lockTime = 10_000
+    private static let lockPatience: Int64 = 12_000
+
+    private let objectStore: any ObjectStore
+    private let uploadRecords: any UploadRecords
+    private let uploadProgress: any UploadProgress
+    /// Waits for that many milliseconds.
+    private let pause: (Int) -> Void
+    private let log: Logger
+
+    public init(
+        objects: any ObjectStore, records: any UploadRecords, progress: any UploadProgress,
+        pause: @escaping (Int) -> Void, log: Logger
+    ) {
+        objectStore = objects
+        uploadRecords = records
+        uploadProgress = progress
+        self.pause = pause
+        self.log = log
+    }
+
+    public func objects<T>(_ body: (any ObjectStore) throws(StoreError) -> T) throws(Refusal) -> T {
+        do throws(StoreError) { return try body(objectStore) } catch { throw refusal(error) }
+    }
+
+    func records<T>(_ body: (any UploadRecords) throws(StoreError) -> T) throws(Refusal) -> T {
+        do throws(StoreError) { return try body(uploadRecords) } catch { throw refusal(error) }
+    }
+
+    func record(of message: UUID128) throws(Refusal) -> UploadRecord? {
+        try records { records throws(StoreError) in try records.find(message) }
+    }
+
+    func progress<T>(_ body: (any UploadProgress) throws(BusError) -> T) throws(Refusal) -> T {
+        do throws(BusError) { return try body(uploadProgress) } catch {
+            log.error("Redis failed", metadata: ["error": "\(error)"])
+            throw .unavailable("the state of uploads")
+        }
+    }
+
+    /// - Parameter body: with the lock's fence; right also when the lock runs out in the middle.
+    func locked<T>(_ message: UUID128, _ body: (_ fence: Int64) throws(Refusal) -> T) throws(Refusal) -> T {
+        let token = UUID128.v7(at: systemClock()).description
+        let end = monotonicMilliseconds() + Self.lockPatience
+        while true {
+            let fence = try progress { progress throws(BusError) in
+                try progress.lock(message, token: token, milliseconds: Self.lockTime)
+            }
+            if let fence {
+                defer { try? uploadProgress.unlock(message, token: token) }
+                return try body(fence)
+            }
+            guard monotonicMilliseconds() < end else { throw .busy("another request works on this upload") }
+            pause(.random(in: 10...100))
+        }
+    }
+
+    private func refusal(_ error: StoreError) -> Refusal {
+        log.error("a file's store failed", metadata: ["error": "\(error)"])
+        guard error.isTransient else { return Refusal(.internalError, "the request failed here; it is in the log") }
+        return .unavailable("the store of files")
+    }
+}

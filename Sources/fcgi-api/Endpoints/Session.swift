@@ -1,0 +1,35 @@
+import ChatCore
+
+/// A bearer token becomes a browser's cookie, for pages that run no JavaScript.
+struct SessionEndpoints {
+    let doors: Doors
+    let publicURL: String
+
+    func add(to router: inout Router) {
+        router.on("POST", "/session") { call throws(Refusal) in try begin(call) }
+        router.on("DELETE", "/session") { _ in
+            var response = Response.noContent
+            response.headers = [SessionCookie.header("", seconds: 0, publicURL: publicURL)]
+            return response
+        }
+    }
+
+    private func begin(_ call: Call) throws(Refusal) -> Response {
+        let identity = try doors.identity(call)
+        let end = identity.expiresAt
+        var response = Response.data { writer in
+            writer.beginMap(2)
+            writer.key("UserID")
+            writer.uuid(identity.user)
+            writer.key("ExpiresAt")
+            writer.timestamp(end * 1000)
+            writer.endMap()
+        }
+        let seconds = max(0, end - doors.clock() / 1000)
+        response.headers += [
+            SessionCookie.header(try doors.bearer(call), seconds: seconds, publicURL: publicURL),
+            ("Cache-Control", "no-store"),
+        ]
+        return response
+    }
+}

@@ -1,0 +1,245 @@
+import ChatCore
+
+/// The tus protocol, 1.0.0, for clients that know it and not us (https://tus.io/protocols/resumable-upload).
+///
+/// The store takes parts of one size; what came of the part that is not full yet is kept as an object beside them. The
+/// offset is what both have together, so it is right whatever died: at worst a client sends a part's beginning again.
+struct TusEndpoints {
+    let desk: UploadDesk
+    /// Milliseconds that an upload may take.
+    let lifetime: Int64
+
+    private static let version = "1.0.0"
+    private static let extensions = "creation,creation-with-upload,checksum,termination,expiration"
+    private static let body = "application/offset+octet-stream"
+    private static let partBytes = WholeFileEndpoints.partBytes
+
+    func add(to router: inout Router) {
+        router.on("OPTIONS", "/files/tus") { _ in options() }
+        on(&router, "POST", "/files/tus", create)
+        on(&router, "GET", "/files/tus/{id}", offset)
+        on(&router, "PATCH", "/files/tus/{id}", append)
+        on(&router, "DELETE", "/files/tus/{id}", abort)
+    }
+
+    /// Every answer says its version, a refusal too.
+    private func on(
+        _ router: inout Router, _ method: String, _ path: String,
+        _ handle: @escaping (Call) throws(Refusal) -> Response
+    ) {
+        router.on(method, path) { call in
+            var response: Response
+            do throws(Refusal) {
+                guard call.request.header("tus-resumable") == Self.version else {
+                    throw Refusal(.unsupportedVersion, "send the header Tus-Resumable: \(Self.version)")
+                }
+                response = try handle(call)
+            } catch {
+                response = .refusal(error, requestID: call.requestID)
+                if error.code == .unsupportedVersion { response.headers.append(("Tus-Version", Self.version)) }
+            }
+            response.headers.append(("Tus-Resumable", Self.version))
+            return response
+        }
+    }
+
+    private func options() -> Response {
+        var response = Response.noContent
+        response.headers = [
+            ("Tus-Resumable", Self.version), ("Tus-Version", Self.version), ("Tus-Extension", Self.extensions),
+            ("Tus-Max-Size", "\(desk.upload.rules.maxSize)"), ("Tus-Checksum-Algorithm", TusChecksum.algorithms),
+        ]
+        return response
+    }
+
+    // MARK: Creation
+
+    /// `Upload-Metadata`: `room`, the room's id; `filename`; `filetype`; `sign`, as a send has it.
+    private func create(_ call: Call) throws(Refusal) -> Response {
+        _ = try desk.doors.user(call)
+        let length = try number("upload-length", call)
+        guard length > 0 else { throw .invalid("Upload-Length", "is 0: there are no empty files") }
+        try desk.upload.rules.check(size: length)
+        let metadata = try TusMetadata(call.request.header("upload-metadata") ?? "")
+        guard let room = (metadata["room"] ?? call.request.query["room"]).flatMap({ UUID128($0) }) else {
+            throw .invalid("Upload-Metadata", "has no room that is a UUID")
+        }
+        let name = FileName.cleaned(metadata["filename"] ?? "")
+        let claimed = metadata["filetype"].flatMap { MediaType($0) }
+        let type = claimed ?? MediaType(fileName: name)
+        let sign = try call.sign(RequestFields(.map([.init("Sign", metadata["sign"].map { .string($0) } ?? .null)])))
+        let message = try desk.send(
+            MessageDraft(content: name, contentType: type.contentType), to: room, sign: sign, call)
+        guard message.contentType != .text else { throw UploadDesk.nothingToUpload }
+        if message.status == .uploading {
+            try desk.upload.announce(length, Outline(total: total(length), mediaType: claimed), of: message)
+        }
+        var response = Response(status: 201)
+        if call.request.mediaType == Self.body, call.request.contentLength > 0 {
+            response = try append(call, message, length, at: 0)
+            response.status = 201
+        }
+        response.headers.append(("Location", "\(call.request.prefix)/files/tus/\(message.id)"))
+        return response
+    }
+
+    // MARK: An upload
+
+    private func offset(_ call: Call) throws(Refusal) -> Response {
+        let message = try desk.own(call)
+        let length = try length(message)
+        var response = progress(try offset(message, length), message)
+        response.status = 200
+        response.headers += [("Upload-Length", "\(length)"), ("Cache-Control", "no-store")]
+        return response
+    }
+
+    private func append(_ call: Call) throws(Refusal) -> Response {
+        let message = try desk.own(call)
+        guard call.request.mediaType == Self.body else {
+            throw Refusal(.unsupportedMediaType, "the body must be \(Self.body)")
+        }
+        return try append(call, message, try length(message), at: try number("upload-offset", call))
+    }
+
+    private func abort(_ call: Call) throws(Refusal) -> Response {
+        let message = try desk.own(call)
+        guard message.status == .uploading else {
+            throw Refusal(.conflict, "the file is complete: delete its message instead")
+        }
+        _ = try desk.doors.submit(call, room: message.roomID, .delete(message: message.id))
+        try desk.upload.abort(message)
+        return .noContent
+    }
+
+    private func append(
+        _ call: Call, _ message: Message, _ length: Int64, at start: Int64
+    ) throws(Refusal) -> Response {
+        let known = try offset(message, length)
+        guard start == known else {
+            throw Refusal(.conflict, "the upload is at byte \(known), not \(start)", field: "Upload-Offset")
+        }
+        guard start + Int64(call.request.contentLength) <= length else {
+            throw Refusal(.tooLarge, "the body is longer than what is missing", field: "Upload-Length")
+        }
+        guard known < length else { return progress(known, message) }
+        let tail = try TemporaryFile(in: desk.folder)
+        let before = start % Self.partBytes
+        if before > 0 { try desk.upload.fetchTail(of: message, into: tail.descriptor, size: before) }
+        try tail.continueBehind(before)
+        try receive(call, into: tail)
+        return progress(try store(tail, from: start - before, length, message, call), message)
+    }
+
+    private func receive(_ call: Call, into file: TemporaryFile) throws(Refusal) {
+        var checksum = try call.request.header("upload-checksum").map { text throws(Refusal) in try TusChecksum(text) }
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        var got = 0
+        while got < call.request.contentLength {
+            let count = buffer.withUnsafeMutableBytes { call.request.read($0) }
+            guard count > 0 else { throw Refusal(.malformed, "the body is cut off") }
+            got += count
+            buffer[..<count].withUnsafeBytes { checksum?.update($0) }
+            try file.append(buffer[..<count])
+        }
+        guard checksum?.isRight != false else {
+            throw Refusal(.checksumMismatch, "the body does not match its Upload-Checksum")
+        }
+    }
+
+    /// - Parameter first: where in the upload the file's first byte belongs; a part begins there.
+    /// - Returns: the offset now.
+    private func store(
+        _ file: TemporaryFile, from first: Int64, _ length: Int64, _ message: Message, _ call: Call
+    ) throws(Refusal) -> Int64 {
+        var offset: Int64 = 0
+        while offset < file.size {
+            let size = min(Self.partBytes, file.size - offset)
+            let bytes = file.part(from: offset, length: size)
+            guard size == Self.partBytes || first + offset + size == length else {
+                try desk.upload.putTail(bytes, of: message)
+                return first + offset + size
+            }
+            // What it would be taken for is a part's beginning that has not come.
+            if offset == 0 { try desk.upload.removeTail(of: message) }
+            let index = Int((first + offset) / Self.partBytes) + 1
+            let chunk = Chunk(index: index, total: total(length), bytes: bytes)
+            _ = try desk.take(chunk, of: message, call)
+            offset += size
+        }
+        return first + offset
+    }
+
+    /// Bytes that are here, from the beginning on.
+    private func offset(_ message: Message, _ length: Int64) throws(Refusal) -> Int64 {
+        guard message.status == .uploading else { return length }
+        let parts = try desk.upload.contiguousParts(of: message)
+        // All parts, and the room not told yet: the last bytes are asked for again, and tell it.
+        guard parts < total(length) else { return Int64(parts - 1) * Self.partBytes }
+        let here = Int64(parts) * Self.partBytes + (try desk.upload.tailSize(of: message))
+        return min(here, length)
+    }
+
+    private func length(_ message: Message) throws(Refusal) -> Int64 {
+        guard let length = try desk.upload.record(of: message)?.length else {
+            throw Refusal(.messageNotFound, "there is no such tus upload")
+        }
+        return length
+    }
+
+    private func total(_ length: Int64) -> Int { Int((length + Self.partBytes - 1) / Self.partBytes) }
+
+    private func progress(_ offset: Int64, _ message: Message) -> Response {
+        var response = Response.noContent
+        response.headers = [("Upload-Offset", "\(offset)")]
+        if message.status == .uploading {
+            response.headers.append(("Upload-Expires", httpDate(message.createdAt + lifetime)))
+        }
+        return response
+    }
+
+    private func number(_ name: String, _ call: Call) throws(Refusal) -> Int64 {
+        guard let text = call.request.header(name), text.utf8.allSatisfy({ (48...57).contains($0) }),
+            let number = Int64(text)
+        else { throw Refusal(.malformed, "the header \(name) is not a number of bytes") }
+        return number
+    }
+}
+
+/// `Upload-Metadata`: names, each with a value in base64 or none, separated by commas.
+struct TusMetadata {
+    private var values: [String: String] = [:]
+
+    init(_ text: String) throws(Refusal) {
+        for pair in text.split(separator: ",") {
+            let sides = trimmed(pair).split(separator: " ", maxSplits: 1)
+            guard let name = sides.first else { continue }
+            let value = sides.count > 1 ? base64Decoded(trimmed(sides[1])) : []
+            guard let value, let text = String(validating: value, as: UTF8.self) else {
+                throw .invalid("Upload-Metadata", "has a value that is not base64 of UTF-8")
+            }
+            values[String(name)] = text
+        }
+    }
+
+    subscript(name: String) -> String? { values[name].flatMap { $0.isEmpty ? nil : $0 } }
+}
+
+/// `Upload-Checksum`: an algorithm and a digest in base64.
+struct TusChecksum {
+    static let algorithms = "sha1,sha256,crc32"
+    private var sum: any Checksum
+    private let wanted: String
+
+    init(_ text: String) throws(Refusal) {
+        let sides = text.split(separator: " ")
+        guard sides.count == 2, TusChecksum.algorithms.split(separator: ",").contains(sides[0]),
+            let sum = Checksums.make("x-amz-checksum-\(sides[0])")
+        else { throw Refusal(.malformed, "the Upload-Checksum is none of: \(TusChecksum.algorithms)") }
+        self.sum = sum
+        wanted = String(sides[1])
+    }
+
+    mutating func update(_ bytes: UnsafeRawBufferPointer) { sum.update(bytes) }
+    var isRight: Bool { base64(sum.digest()) == wanted }
+}

@@ -1,0 +1,149 @@
+import ChatCore
+
+/// What all endpoints of files do: whose message it is, telling the room, answering how far it is.
+struct UploadDesk {
+    let doors: Doors
+    let upload: UploadFile
+    let objects: any ObjectStore
+    /// For links, and for redirects within our own origin.
+    let publicURL: String
+    /// Where a request's file is while it is read.
+    let folder: String
+
+    static let nothingToUpload = Refusal(.conflict, "the message has no file to upload")
+
+    /// The message, when it is the asking user's.
+    func own(_ call: Call) throws(Refusal) -> Message {
+        let message = try mine(call)
+        guard message.status != .deleted else { throw Refusal(.gone, "the message was deleted") }
+        return message
+    }
+
+    /// The same, deleted or not.
+    func mine(_ call: Call) throws(Refusal) -> Message {
+        let message = try doors.newest(try call.uuid("id"), call)
+        guard message.senderID == call.user else { throw .messageNotFound }
+        guard message.contentType != .text, message.forwardedFrom == nil else { throw UploadDesk.nothingToUpload }
+        return message
+    }
+
+    /// Stores a chunk, and tells the room of a file that is complete with it.
+    func take(_ chunk: Chunk, of message: Message, _ call: Call) throws(Refusal) -> UploadFile.Result<Outcome> {
+        try withdrawing(message, call) { () throws(Refusal) in
+            try upload.store(chunk, of: message) { file throws(Refusal) in try finish(message, file, call) }
+        }
+    }
+
+    func resume(_ message: Message, _ call: Call) throws(Refusal) -> UploadFile.Result<Outcome>? {
+        try withdrawing(message, call) { () throws(Refusal) in
+            try upload.resume(message) { file throws(Refusal) in try finish(message, file, call) }
+        }
+    }
+
+    /// The message of a file that was put aside never becomes the room's.
+    private func withdrawing<T>(
+        _ message: Message, _ call: Call, _ body: () throws(Refusal) -> T
+    ) throws(Refusal) -> T {
+        do throws(Refusal) { return try body() } catch {
+            if error.code == .infected {
+                _ = try doors.submit(call, room: message.roomID, .abandonFile(message: message.id))
+            }
+            throw error
+        }
+    }
+
+    private func finish(_ message: Message, _ file: FileInfo, _ call: Call) throws(Refusal) -> Outcome {
+        let outcome = try doors.submit(
+            call, room: message.roomID, .completeFile(message: message.id, file: file))
+        // What is only queued stays open: whoever asks again tells the room again, and it hears it once.
+        if case .done = outcome { upload.forget(message.id) }
+        return outcome
+    }
+
+    /// The message of a file that is to come.
+    func send(
+        _ draft: MessageDraft, to room: UUID128, sign: String?, _ call: Call
+    ) throws(Refusal) -> Message {
+        let sent = try doors.submit(call, room: room, sign: sign, .send(draft, receiver: nil))
+        guard case .done(let data) = sent, let id = data["ID"]?.string.flatMap({ UUID128($0) }) else {
+            // Its message is safe in the queue, but nothing can be added to it yet. The same Sign goes on with it.
+            throw .busy("the room is slow to answer")
+        }
+        return try doors.newest(id, call)
+    }
+
+    /// - Parameters:
+    ///   - total: chunks; nil: as the upload was begun.
+    ///   - index: of the chunk that is answered.
+    func answer(
+        _ result: UploadFile.Result<Outcome>, _ message: Message, _ call: Call, total: Int? = nil, index: Int? = nil
+    ) throws(Refusal) -> Response {
+        switch result {
+        case .stored(let state):
+            return .data {
+                UploadProgressBody(
+                    message: message.id, index: index, total: state.total, received: state.received, size: state.size
+                ).write(to: &$0)
+            }
+        case .completed(.queued):
+            let total = try self.total(message, told: total)
+            return .data(status: 202) {
+                UploadProgressBody(
+                    message: message.id, index: index, total: total, received: Array(1...total), isCompleted: true
+                ).write(to: &$0)
+            }
+        case .completed(.done), .alreadyCompleted:
+            let message = try doors.newest(message.id, call)
+            let total = try self.total(message, told: total)
+            return .data {
+                UploadProgressBody(
+                    message: message.id, index: index, total: total, received: Array(1...total),
+                    size: message.file?.size, isCompleted: true, complete: message
+                ).write(to: &$0)
+            }
+        }
+    }
+
+    private func total(_ message: Message, told: Int?) throws(Refusal) -> Int {
+        if let told { return told }
+        return try upload.record(of: message)?.total ?? 1
+    }
+}
+
+/// How far an upload is, as clients are told.
+struct UploadProgressBody {
+    var message: UUID128
+    /// Only in the answer to a chunk.
+    var index: Int?
+    var total: Int?
+    var received: [Int]
+    var size: Int64?
+    var isCompleted = false
+    /// The room's message, when it is complete.
+    var complete: Message?
+
+    func write(to writer: inout JSONWriter) {
+        writer.beginMap(7)
+        writer.key("MessageID")
+        writer.uuid(message)
+        if let index {
+            writer.key("ChunkIndex")
+            writer.int(Int64(index))
+        }
+        writer.key("TotalChunk")
+        writer.optional(total) { $0.int(Int64($1)) }
+        writer.key("Received")
+        writer.beginArray(received.count)
+        for number in received { writer.int(Int64(number)) }
+        writer.endArray()
+        writer.key("Size")
+        writer.optional(size) { $0.int($1) }
+        writer.key("Completed")
+        writer.bool(isCompleted)
+        if let complete {
+            writer.key("Message")
+            complete.write(to: &writer)
+        }
+        writer.endMap()
+    }
+}

@@ -1,0 +1,136 @@
+import ChatCore
+
+/// Whole files from a plain HTML form, without JavaScript.
+struct WholeFileEndpoints {
+    let desk: UploadDesk
+
+    /// Bytes of a part of a whole file.
+    static let partBytes: Int64 = 8 << 20
+
+    func add(to router: inout Router) {
+        router.on("POST", "/rooms/{id}/files") { call throws(Refusal) in page(call) }
+    }
+
+    /// A browser gets a page or a redirect, everybody else the JSON of a send.
+    private func page(_ call: Call) -> Response {
+        let isBrowser = call.request.header("accept")?.lowercased().contains("text/html") == true
+        do throws(Refusal) {
+            let form = try UploadForm(
+                call.request, maxFile: desk.upload.rules.maxSize, folder: desk.folder, many: true)
+            _ = try desk.doors.user(call, form: form["token"], publicURL: desk.publicURL)
+            let response = try sendAll(form, call)
+            guard isBrowser else { return response }
+            let target = form["Redirect"].flatMap { SameOrigin.path($0, publicURL: desk.publicURL) } ?? "/"
+            var seeOther = Response(status: 303)
+            seeOther.headers = [("Location", target)]
+            return seeOther
+        } catch {
+            let refusal = Response.refusal(error, requestID: call.requestID)
+            return isBrowser ? .page(error, like: refusal) : refusal
+        }
+    }
+
+    /// One file is answered with its message, several with a list of theirs.
+    private func sendAll(_ form: UploadForm, _ call: Call) throws(Refusal) -> Response {
+        let room = try call.uuid("id")
+        let sign = try call.sign(RequestFields(.map([.init("Sign", form["Sign"].map { .string($0) } ?? .null)])))
+        var sent: [Message] = []
+        for (index, file) in form.files.enumerated() {
+            // Each message has a Sign of its own, so that the whole form may be sent again.
+            let own = index == 0 ? sign : sign.map { "\($0)#\(index + 1)" }
+            if let own { try RequestFields.check(sign: own, field: "Sign") }
+            switch try send(file, to: room, sign: own, call) {
+            case .sent(let message): sent.append(message)
+            case .queued(let outcome): return outcome.response()
+            }
+        }
+        if sent.count == 1 { return .data(status: 201) { sent[0].write(to: &$0) } }
+        return .data(status: 201) { writer in
+            writer.beginArray(sent.count)
+            for message in sent { message.write(to: &writer) }
+            writer.endArray()
+        }
+    }
+
+    private enum Sent {
+        case sent(Message)
+        /// Complete, but the room could not be told in time.
+        case queued(Outcome)
+    }
+
+    private func send(
+        _ file: UploadedFile, to room: UUID128, sign: String?, _ call: Call
+    ) throws(Refusal) -> Sent {
+        let name = FileName.cleaned(file.head.fileName ?? "")
+        let type = file.mediaType ?? MediaType(fileName: name)
+        let draft = MessageDraft(content: name, contentType: type.contentType)
+        let message = try desk.send(draft, to: room, sign: sign, call)
+        guard message.status == .uploading else {
+            guard message.contentType != .text else {
+                throw Refusal(.conflict, "this Sign belongs to another message", field: "Sign")
+            }
+            return .sent(message)
+        }
+        if let queued = try store(file, type, message, call) { return .queued(queued) }
+        return .sent(try desk.doors.newest(message.id, call))
+    }
+
+    /// - Returns: the outcome when the room was not told in time.
+    private func store(
+        _ file: UploadedFile, _ type: MediaType, _ message: Message, _ call: Call
+    ) throws(Refusal) -> Outcome? {
+        let total = Int((file.size + Self.partBytes - 1) / Self.partBytes)
+        var ended: Outcome?
+        for index in 1...total {
+            let start = Int64(index - 1) * Self.partBytes
+            let bytes = file.content.part(from: start, length: min(Self.partBytes, file.size - start))
+            let chunk = Chunk(
+                index: index, total: total, bytes: bytes, md5: total == 1 ? file.md5 : nil, mediaType: type)
+            if case .completed(let outcome) = try desk.take(chunk, of: message, call) { ended = outcome }
+        }
+        if case .queued? = ended { return ended }
+        return nil
+    }
+}
+
+/// A plain name, whatever path or junk a browser sent.
+enum FileName {
+    static func cleaned(_ text: String) -> String {
+        let last = text.split(whereSeparator: { $0 == "/" || $0 == "\\" }).last ?? ""
+        var name = String(
+            String.UnicodeScalarView(
+                last.unicodeScalars.filter { $0.value >= 0x20 && !(0x7f...0x9f).contains($0.value) && !$0.turnsText }))
+        name = trimmed(name)
+        guard !name.isEmpty, name != ".", name != ".." else { return "file" }
+        guard name.utf8.count > RequestLimit.fileName else { return name }
+        // The extension stays: programs open files by it.
+        let end = name.lastIndex(of: ".").map { String(name[$0...]) } ?? ""
+        let kept = end.utf8.count <= 16 ? end : ""
+        var stem = name.dropLast(kept.count)
+        while stem.utf8.count + kept.utf8.count > RequestLimit.fileName { stem.removeLast() }
+        return stem + kept
+    }
+}
+
+extension Unicode.Scalar {
+    /// Marks that make "exe.gpj" of "jpg.exe" on the screen (UAX #9).
+    fileprivate var turnsText: Bool {
+        (0x202a...0x202e).contains(value) || (0x2066...0x2069).contains(value) || value == 0x200e || value == 0x200f
+    }
+}
+
+extension Response {
+    /// The refusal for people.
+    static func page(_ refusal: Refusal, like response: Response) -> Response {
+        let text = refusal.message.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(
+            ">", with: "&gt;")
+        let html = """
+            <!doctype html><html lang="en"><meta charset="utf-8"><title>The file was not sent</title>
+            <h1>The file was not sent</h1><p>\(text)</p><p><code>\(refusal.code.rawValue)</code></p></html>\n
+            """
+        var page = Response(status: response.status, type: "text/html; charset=utf-8", body: Array(html.utf8))
+        page.headers.append(("Content-Security-Policy", "default-src 'none'"))
+        page.headers += response.headers.filter { $0.name != "Content-Type" }
+        return page
+    }
+}

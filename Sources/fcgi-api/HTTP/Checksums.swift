@@ -1,0 +1,85 @@
+import ChatCore
+import Crypto
+
+/// What a client says that a file's bytes sum up to, and what they do. An MD5 is always made: most stores give it as a
+/// part's ETag.
+struct Checksums {
+    /// Header names (lower case) of what is checked, as S3 has them, besides Content-MD5.
+    static let names = [
+        "x-amz-checksum-sha256", "x-amz-checksum-sha1", "x-amz-checksum-crc32", "x-amz-checksum-crc32c",
+    ]
+
+    private var md5 = Insecure.MD5()
+    private var sums: [String: any Checksum] = [:]
+
+    /// - Parameter names: those that are asked for.
+    init(_ names: some Sequence<String>) {
+        for name in names { sums[name] = Checksums.make(name) }
+    }
+
+    mutating func update(_ bytes: UnsafeRawBufferPointer) {
+        md5.update(bufferPointer: bytes)
+        for name in sums.keys { sums[name]!.update(bytes) }
+    }
+
+    func md5Digest() -> [UInt8] { Array(md5.finalize()) }
+
+    /// - Parameter wanted: header names and what they say, in base64.
+    func check(_ wanted: some Sequence<(key: String, value: String)>) throws(Refusal) {
+        for (name, value) in wanted {
+            let digest = name == "content-md5" ? md5Digest() : sums[name]?.digest()
+            guard let digest, base64(digest) == value else { throw .invalid("File", "does not match its \(name)") }
+        }
+    }
+
+    static func make(_ name: String) -> (any Checksum)? {
+        switch name {
+        case "x-amz-checksum-sha256": Digest<SHA256>()
+        case "x-amz-checksum-sha1": Digest<Insecure.SHA1>()
+        case "x-amz-checksum-crc32": CRC32(table: .ieee)
+        case "x-amz-checksum-crc32c": CRC32(table: .castagnoli)
+        default: nil
+        }
+    }
+}
+
+protocol Checksum {
+    mutating func update(_ bytes: UnsafeRawBufferPointer)
+    func digest() -> [UInt8]
+}
+
+struct Digest<Function: HashFunction>: Checksum {
+    private var function = Function()
+    mutating func update(_ bytes: UnsafeRawBufferPointer) { function.update(bufferPointer: bytes) }
+    func digest() -> [UInt8] { Array(function.finalize()) }
+}
+
+/// Cyclic redundancy checks of 32 bits, reflected, as RFC 1952 and RFC 3720 define them.
+struct CRC32: Checksum {
+    struct Table {
+        let entries: [UInt32]
+
+        /// - Parameter polynomial: reflected.
+        init(_ polynomial: UInt32) {
+            entries = (0..<256).map { byte in
+                (0..<8).reduce(UInt32(byte)) { value, _ in value >> 1 ^ (value & 1 == 1 ? polynomial : 0) }
+            }
+        }
+
+        static let ieee = Table(0xedb8_8320)
+        static let castagnoli = Table(0x82f6_3b78)
+    }
+
+    private let table: Table
+    private var value = UInt32.max
+
+    init(table: Table) { self.table = table }
+
+    mutating func update(_ bytes: UnsafeRawBufferPointer) {
+        table.entries.withUnsafeBufferPointer { entries in
+            for byte in bytes { value = entries[Int(UInt8(truncatingIfNeeded: value) ^ byte)] ^ value >> 8 }
+        }
+    }
+
+    func digest() -> [UInt8] { withUnsafeBytes(of: (~value).bigEndian) { Array($0) } }
+}

@@ -1,0 +1,92 @@
+import ChatAdapters
+import ChatCore
+import ChatProcess
+import Glibc
+import Logging
+
+/// A worker of the pool "files": what is done to files when no request waits for it.
+final class FilesWorker {
+    static let pool = "files"
+    /// Milliseconds between two looks for new files.
+    private static let idle: Int64 = 500
+
+    private let channel: WorkerChannel
+    private let leadership: any Leadership
+    private let sweep: SweepUploads
+    private let looker: FileLooker
+    /// Milliseconds between two sweeps.
+    private let pause: Int64
+    private let commands: RabbitMQCommandQueue
+    private let log: Logger
+    private var outage = Outage()
+
+    init(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
+        self.channel = channel
+        self.log = log
+        func connection() -> PostgresConnection {
+            PostgresConnection(
+                url: settings.database.url, applicationName: "queue-worker files",
+                statementTimeout: settings.database.statementTimeout)
+        }
+        let database = connection()
+        leadership = PostgresLeadership(connection())
+        commands = RabbitMQCommandQueue(settings.rabbitMQ, name: "queue-worker files", log: log)
+        let upload = UploadFile(
+            settings, objects: S3ObjectStore(settings.storage), database: database,
+            redis: try RedisConnection(url: settings.redisURL), log: log)
+        sweep = SweepUploads(
+            upload: upload, records: PostgresUploadSweepRecords(database), commands: commands,
+            age: Int64(settings.storage.expireSeconds) * 1000, log: log)
+        looker = FileLooker(
+            jobs: PostgresFileJobs(database),
+            describe: DescribeFile(
+                stores: upload.stores, tools: MediaPrograms(), folder: settings.storage.temporaryFolder,
+                publicURL: settings.publicURL, log: log), commands: commands, log: log)
+        pause = Int64(settings.storage.sweepSeconds) * 1000
+    }
+
+    /// Until the master says quit.
+    func serve() {
+        channel.ready()
+        var next = monotonicMilliseconds()
+        while !channel.mustQuit {
+            channel.scoreboard.heartbeat()
+            commands.keepAlive()
+            if monotonicMilliseconds() >= next {
+                sweepIfLeading()
+                next = monotonicMilliseconds() + pause
+            }
+            let wait = lookAtFiles() > 0 ? 0 : min(Self.idle, max(0, next - monotonicMilliseconds()))
+            var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
+            poll(&descriptor, 1, Int32(wait))
+        }
+    }
+
+    private func lookAtFiles() -> Int {
+        do {
+            let count = try looker.work { !channel.mustQuit }
+            channel.scoreboard.add(count, to: Counter.filesLookedAt)
+            return count
+        } catch {
+            outage.began("what files need", "\(error)", log)
+            return 0
+        }
+    }
+
+    private func sweepIfLeading() {
+        channel.scoreboard.beginRequest("sweep", "uploads")
+        defer { channel.scoreboard.endRequest(status: 200, bytes: 0) }
+        do {
+            _ = try leadership.lead("uploads") {
+                let swept = try sweep.sweep()
+                channel.scoreboard.add(swept.abandoned + swept.orphans, to: Counter.uploadsAbandoned)
+                channel.scoreboard.add(swept.deleted, to: Counter.filesDeleted)
+                guard !swept.isNothing else { return }
+                log.info("swept uploads", metadata: ["swept": "\(swept)"])
+            }
+            outage.ended("what files need", log)
+        } catch {
+            outage.began("what files need", "\(error)", log)
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import ChatCore
+import Glibc
+
+/// libvips' and ExifTool's programs and ffprobe, each run once, in a process of its own that prlimit(1) and timeout(1)
+/// bound. What is not installed is not asked.
+final class MediaPrograms: MediaTools {
+    private static let memory = 2 << 30
+    private static let cpuSeconds = 20
+    private static let seconds = 30
+    private static let fileBytes = 512 << 20
+    /// Longest side of a thumbnail, and of the picture that a BlurHash is made of.
+    private static let thumbnail = 512
+    private static let tiny = 32
+
+    func describe(picture file: String) -> PictureDescription? {
+        guard let facts = run(["vipsheader", "-a", file]), var media = MediaPrograms.size(facts) else { return nil }
+        let hasLostLocation = removeLocation(file)
+        let (small, tiny) = ("\(file).jpg", "\(file).ppm")
+        guard
+            run(["vipsthumbnail", file, "-s", "\(Self.thumbnail)x\(Self.thumbnail)>", "-o", "\(small)[Q=80,strip]"])
+                != nil,
+            run(["vipsthumbnail", small, "-s", "\(Self.tiny)x\(Self.tiny)", "-o", "\(tiny)[strip]"]) != nil
+        else { return nil }
+        media.blurHash = MediaPrograms.blurHash(tiny)
+        return PictureDescription(media: media, thumbnail: small, hasLostLocation: hasLostLocation)
+    }
+
+    func duration(of file: String) -> Int? {
+        let words = ["ffprobe", "-v", "error", "-protocol_whitelist", "file", "-show_entries", "format=duration"]
+        guard let text = run(words + ["-of", "default=noprint_wrappers=1:nokey=1", file]),
+            let seconds = Double(text.prefix { $0 != "\n" }), seconds.isFinite, seconds >= 0, seconds < 1e7
+        else { return nil }
+        return Int(seconds * 1000)
+    }
+
+    /// - Returns: whether there was one; then the file is another now.
+    private func removeLocation(_ file: String) -> Bool {
+        let condition = "defined $GPSLatitude or defined $GPSLongitude or defined $GPSPosition"
+        // Status 2: the condition does not hold.
+        return run([
+            "exiftool", "-q", "-q", "-overwrite_original", "-if", condition, "-gps:all=", "-xmp-exif:gps*=", file,
+        ]) != nil
+    }
+
+    /// From `name: value` lines.
+    private static func size(_ facts: String) -> FileMedia? {
+        func number(_ name: String) -> Int? {
+            facts.split(separator: "\n").first { $0.hasPrefix("\(name): ") }.flatMap {
+                Int($0.dropFirst(name.utf8.count + 2).prefix { $0.isNumber })
+            }
+        }
+        guard let width = number("width"), let height = number("height") else { return nil }
+        let orientation = number("exif-ifd0-Orientation") ?? number("orientation")
+        // 5 to 8 lie on their side.
+        let isTurned = orientation.map { (5...8).contains($0) } ?? false
+        return FileMedia(
+            width: isTurned ? height : width, height: isTurned ? width : height, orientation: orientation)
+    }
+
+    private static func blurHash(_ path: String) -> String? {
+        guard let picture = PortablePixmap(bytes(of: path)) else { return nil }
+        return BlurHash(pixels: picture.pixels, width: picture.width, height: picture.height)?.text
+    }
+
+    /// At most as many as the tiny picture has.
+    private static func bytes(of path: String) -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return [] }
+        defer { close(descriptor) }
+        return [UInt8](unsafeUninitializedCapacity: tiny * tiny * 3 + 256) { buffer, count in
+            count = max(0, read(descriptor, buffer.baseAddress, buffer.count))
+        }
+    }
+
+    /// - Returns: what it printed; nil when it failed, was ended, or is not there.
+    private func run(_ words: [String]) -> String? {
+        let limits = [
+            "prlimit", "--as=\(Self.memory)", "--cpu=\(Self.cpuSeconds)", "--fsize=\(Self.fileBytes)", "--core=0",
+            "--nofile=64", "timeout", "-k", "2", "\(Self.seconds)",
+        ]
+        // VIPS_BLOCK_UNTRUSTED: none of the loaders that its authors would not feed with strangers' files.
+        let environment = [
+            "PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "VIPS_BLOCK_UNTRUSTED=1", "VIPS_CONCURRENCY=1",
+        ]
+        return ChildProcess.output(of: limits + words, environment: environment)
+    }
+}
+
+/// `P6`, one byte a colour.
+struct PortablePixmap {
+    let width: Int
+    let height: Int
+    let pixels: [UInt8]
+
+    init?(_ bytes: [UInt8]) {
+        var rest = bytes[...]
+        /// The next word, past white space and comments; one white space behind the last belongs to it.
+        func word() -> String? {
+            while let byte = rest.first, byte <= 0x20 || byte == UInt8(ascii: "#") {
+                rest = byte == UInt8(ascii: "#") ? rest.drop { $0 != 10 } : rest.dropFirst()
+            }
+            let text = rest.prefix { $0 > 0x20 }
+            rest = rest.dropFirst(text.count + 1)
+            return text.isEmpty ? nil : String(decoding: text, as: UTF8.self)
+        }
+        guard word() == "P6", let width = word().flatMap({ Int($0) }), let height = word().flatMap({ Int($0) }),
+            word() == "255", (1...4096).contains(width), (1...4096).contains(height),
+            rest.count == width * height * 3
+        else { return nil }
+        self.width = width
+        self.height = height
+        pixels = Array(rest)
+    }
+}

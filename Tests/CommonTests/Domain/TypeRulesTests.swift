@@ -1,0 +1,57 @@
+import ChatAdapters
+import ChatCore
+import Testing
+
+@Suite struct TypeRulesTests {
+    @Test(
+        arguments: [
+            // Bytes that say nothing: the claim, else the name.
+            (.image, nil, "image/png", "a.bin", "image/png"),
+            (.image, "application/octet-stream", nil, "a.gif", "image/gif"),
+            (.image, "text/plain", "image/png", "a", "image/png"), (.video, nil, "image/png", "a.mp4", "video/mp4"),
+            (.image, nil, nil, "a", "application/octet-stream"), (.file, nil, nil, "a.zip", "application/zip"),
+            // Bytes that say it firmly.
+            (.image, "image/jpeg", "image/png", "a.png", "image/jpeg"),
+            (.image, "text/html", "image/png", "a.png", nil),
+            (.image, "application/x-dosexec", nil, "a.png", nil), (.image, "video/mp4", "image/png", "a.png", nil),
+            (.video, "image/png", "video/mp4", "a.mp4", nil), (.audio, "video/mp4", "audio/mp4", "a.m4a", "audio/mp4"),
+            (.video, "video/quicktime", "video/mp4", "a.mp4", "video/mp4"),
+            // What runs is known as such, whatever else was said.
+            (.file, "text/html", "application/pdf", "a.pdf", "text/html"),
+            (.file, "application/pdf", "text/html", "a.html", "text/html"),
+            (.image, "text/html", "image/svg+xml", "a.svg", "image/svg+xml"),
+            (.file, "application/x-executable", "application/zip", "a.zip", "application/zip"),
+        ] as [(ContentType, String?, String?, String, String?)])
+    func whatIsBelieved(_ kind: ContentType, _ detected: String?, _ claimed: String?, _ name: String, _ type: String?) {
+        let decided = try? TypeRules.standard.decide(
+            kind, detected: detected.flatMap { MediaType($0) }, claimed: claimed.flatMap { MediaType($0) }, name: name)
+        #expect(decided?.description == type)
+    }
+
+    @Test func anOperatorsListIsKept() throws {
+        let rules = TypeRules([.image: ["image/png", "image/jpeg"], .file: ["application/*"]])
+        func decide(_ kind: ContentType, _ detected: String?, _ claimed: String) throws(Refusal) -> String {
+            try rules.decide(
+                kind, detected: detected.flatMap { MediaType($0) }, claimed: MediaType(claimed), name: "a"
+            ).description
+        }
+        #expect(try decide(.image, "image/png", "image/png") == "image/png")
+        #expect(try decide(.file, nil, "application/pdf") == "application/pdf")
+        for (kind, detected, claimed) in [
+            (ContentType.image, "image/gif", "image/png"), (.image, nil, "application/octet-stream"),
+            (.file, "text/html", "application/pdf"),
+        ] {
+            #expect { try decide(kind, detected, claimed) } throws: { ($0 as? Refusal)?.code == .unsupportedMediaType }
+        }
+    }
+
+    @Test func libmagicKnowsThem() {
+        let typer = MagicContentTyper()
+        #expect(
+            typer.type(of: [0x89, 0x50, 0x4e, 0x47, 13, 10, 0x1a, 10, 0, 0, 0, 13] + Array("IHDR".utf8))?.description
+                == "image/png")
+        #expect(typer.type(of: Array("<!doctype html><html><body>x".utf8))?.description == "text/html")
+        #expect(typer.type(of: Array("<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>".utf8))?.isActive == true)
+        #expect(typer.type(of: [1, 2, 3, 200, 0, 9])?.description == "application/octet-stream")
+    }
+}

@@ -1,0 +1,159 @@
+"""What files are and what is in them: type by content, thumbnails, locations that must not travel on, and viruses."""
+
+import os
+import shutil
+import subprocess
+import time
+import uuid
+
+import pytest
+import requests
+from client import message_frame
+from test_files import begin, bytes_of, form, post
+
+PDF = b"%PDF-1.4\n1 0 obj\n"
+HTML = b"<!doctype html><html><body><script>alert(1)</script></body></html>"
+ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\x3e\x00" + bytes(100)
+# The test virus of EICAR, in two pieces, so that this file is none.
+EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}" + rb"$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+
+
+@pytest.fixture
+def room(ann, bob):
+    return ann.group(bob)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """600 x 400, lying on its side, and saying where it was taken."""
+    path = tmp_path / "photo.jpg"
+    subprocess.run(["vips", "gaussnoise", f"{path}.v", "600", "400", "--mean", "128"], check=True)
+    subprocess.run(["vips", "cast", f"{path}.v", f"{path}", "uchar"], check=True)
+    subprocess.run(["exiftool", "-q", "-overwrite_original", "-GPSLatitude=52.5", "-GPSLatitudeRef=N", "-GPSLongitude=13.4",
+                    "-GPSLongitudeRef=E", "-Orientation#=6", "-Artist=Ann", path], check=True)
+    return path.read_bytes()
+
+
+def facts(tmp_path, content):
+    path = tmp_path / str(uuid.uuid4())
+    path.write_bytes(content)
+    return subprocess.run(["exiftool", path], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def described(user, message, seconds=60):
+    end = time.monotonic() + seconds
+    while True:
+        file = user.data("GET", f"/messages/{message}")["File"]
+        if "Width" in file or "Duration" in file:
+            return file
+        assert time.monotonic() < end, f"nobody looked into it: {file}"
+        time.sleep(0.2)
+
+
+def test_a_picture_gets_a_thumbnail_and_loses_its_location(ann, bob, make_user, room, photo, tmp_path):
+    assert "GPS Latitude" in facts(tmp_path, photo)
+    with bob.socket() as theirs:
+        message = form(ann, room, photo, "photo.jpg", "image/jpeg").json()["Data"]["ID"]
+        frame = theirs.wait(lambda frame: frame["Type"] == "message_updated" and frame["Data"]["ID"] == message, 60)
+        file = frame["Data"]["File"]
+    assert (file["Width"], file["Height"], file["Orientation"]) == (400, 600, 6)
+    assert len(file["BlurHash"]) == 28 and file["ContentType"] == "image/jpeg"
+    assert described(bob, message) == file
+    got = bytes_of(bob, message).content
+    told = facts(tmp_path, got)
+    assert "GPS" not in told and "Ann" in told and file["Size"] == len(got)
+    link = requests.get(file["ThumbnailURL"], headers={"Authorization": f"Bearer {bob.token}"}, timeout=30)
+    assert link.headers["Content-Type"] == "image/jpeg" and len(link.content) < len(photo)
+    small = facts(tmp_path, link.content)
+    assert "341x512" in small and "GPS" not in small and "Ann" not in small
+    path = file["ThumbnailURL"].split("/api/v1")[1]
+    make_user().rest("GET", path, expect=404)
+    # Where it is forwarded to, it is seen by others.
+    eve = make_user()
+    other = bob.group(eve)
+    body = {"Content": "x", "ContentType": "image", "MessageType": "forwarded", "ParentMessageID": message}
+    forwarded = bob.data("POST", f"/rooms/{other}/messages", body, 201)
+    url = forwarded["File"]["ThumbnailURL"]
+    assert requests.get(url, headers={"Authorization": f"Bearer {eve.token}"}, timeout=30).content == link.content
+
+
+def test_what_is_no_picture_stays_as_it_is(ann, room, photo):
+    broken = form(ann, room, photo[:2000] + os.urandom(500), "broken.jpg", "image/jpeg").json()["Data"]["ID"]
+    junk = form(ann, room, os.urandom(500), "junk.png", "image/png").json()["Data"]["ID"]
+    whole = form(ann, room, photo, "whole.jpg", "image/jpeg").json()["Data"]["ID"]
+    assert described(ann, whole)["Width"] == 400
+    assert "ThumbnailURL" not in ann.data("GET", f"/messages/{junk}")["File"]
+    assert ann.data("GET", f"/messages/{broken}")["Status"] == "sent"
+
+
+@pytest.mark.skipif(not shutil.which("ffprobe") or not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+def test_a_sound_has_its_length(ann, room, tmp_path):
+    path = tmp_path / "tone.wav"
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=duration=1.5", path], check=True)
+    message = form(ann, room, path.read_bytes(), "tone.wav", "audio/wav").json()["Data"]["ID"]
+    assert abs(described(ann, message)["Duration"] - 1500) < 50
+
+
+def test_bytes_that_say_something_else(ann, bob, room):
+    for kind, name, claimed, content in [
+        ("image", "a.png", "image/png", HTML), ("image", "a.png", "image/png", ELF), ("video", "a.mp4", "video/mp4", PDF),
+    ]:
+        message = begin(ann, room, name, kind)
+        assert post(ann, message, content, kind=claimed, expect=415)["Code"] == "unsupported_media_type"
+        assert ann.data("GET", f"/files/{message}/upload")["Received"] == []
+    # A page that calls itself a document is a page, and only ever saved.
+    message = form(ann, room, HTML, "report.pdf", "application/pdf").json()["Data"]
+    assert message["File"]["ContentType"] == "text/html"
+    got = bytes_of(bob, message["ID"])
+    assert got.headers["Content-Disposition"].startswith("attachment")
+    assert got.headers["Content-Type"] == "application/octet-stream"
+
+
+def test_an_operators_list_of_types(ann, room, photo, reconfigure):
+    reconfigure("fcgi-api", UPLOAD_TYPES_IMAGE="image/png", UPLOAD_TYPES_FILE="application/pdf,text/plain")
+    assert form(ann, room, photo, "photo.jpg", "image/jpeg").json()["Error"]["Code"] == "unsupported_media_type"
+    assert form(ann, room, b"MZ", "a.exe", "application/x-dosexec").status_code == 415
+    assert form(ann, room, PDF, "a.pdf").status_code == 201
+
+
+@pytest.fixture
+def clamd(tmp_path):
+    """ClamAV's daemon with one signature of our own: those of its makers cannot be fetched here."""
+    if not (program := shutil.which("clamd", path=f"{os.environ['PATH']}:/usr/sbin")):
+        pytest.skip("clamd is not installed")
+    folder = tmp_path / "signatures"
+    folder.mkdir(mode=0o755)
+    (folder / "test.ndb").write_text(f"Eicar-Test:0:*:{EICAR.hex()}\n")
+    socket = tmp_path / "clamd.sock"
+    config = tmp_path / "clamd.conf"
+    config.write_text(f"LocalSocket {socket}\nDatabaseDirectory {folder}\nForeground yes\nUser {'root' if os.getuid() == 0 else os.environ['USER']}\n"
+                      f"LogFile {tmp_path}/clamd.log\n")
+    process = subprocess.Popen([program, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while not socket.exists():
+        assert process.poll() is None and time.monotonic() < end, (tmp_path / "clamd.log").read_text()
+        time.sleep(0.1)
+    yield f"unix:{socket}"
+    process.terminate()
+    process.wait(20)
+
+
+def test_a_virus_is_put_aside_and_told(ann, bob, room, clamd, reconfigure):
+    reconfigure("fcgi-api", CLAMD_ADDRESS=clamd)
+    with ann.socket() as mine, bob.socket() as theirs:
+        message = mine.ask(message_frame(RoomID=room, Content="a.zip", ContentType="file"))["Data"]["ID"]
+        error = post(ann, message, EICAR, kind="application/zip", expect=422)
+        assert error["Code"] == "infected" and "Eicar-Test" in error["Message"]
+        frame = mine.wait(lambda frame: frame["Type"] == "message_updated" and frame["Data"]["ID"] == message)
+        assert frame["Data"]["Status"] == "deleted"
+        ann.rest("GET", f"/files/{message}", expect=404, allow_redirects=False)
+        clean = form(ann, room, b"clean", "a.txt", "text/plain").json()["Data"]["ID"]
+        theirs.wait(lambda frame: frame["Type"] == "new_message" and frame["Data"]["ID"] == clean)
+        assert theirs.count(lambda frame: (frame.get("Data") or {}).get("ID") == message) == 0
+    assert bytes_of(bob, clean).content == b"clean"
+
+
+def test_without_its_scanner_nothing_is_taken(ann, room, tmp_path, reconfigure):
+    reconfigure("fcgi-api", CLAMD_ADDRESS=f"unix:{tmp_path}/nobody.sock")
+    answer = form(ann, room, b"clean", "a.txt", "text/plain")
+    assert answer.status_code == 503 and answer.json()["Error"]["Code"] == "unavailable"

@@ -1,0 +1,134 @@
+"""Uploads by the tus protocol: with a standard client that knows nothing of us (tuspy), and its corners by hand."""
+
+import base64
+import hashlib
+import io
+import os
+
+import pytest
+import requests
+from tusclient.client import TusClient
+
+MIB = 1 << 20
+VERSION = {"Tus-Resumable": "1.0.0"}
+
+
+@pytest.fixture
+def room(ann, bob):
+    return ann.group(bob)
+
+
+def metadata(**values):
+    return ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in values.items())
+
+
+def tus(user, method, path="", **headers):
+    data = headers.pop("data", None)
+    named = {name.replace("_", "-"): str(value) for name, value in headers.items()}
+    url = path if path.startswith("http") else f"{user.base_url}{path or '/api/v1/files/tus'}"
+    return requests.request(method, url, data=data, timeout=60,
+                            headers={"Authorization": f"Bearer {user.token}", **VERSION, **named})
+
+
+def patch(user, path, offset, data, **headers):
+    return tus(user, "PATCH", path, Upload_Offset=offset, Content_Type="application/offset+octet-stream", data=data, **headers)
+
+
+def create(user, room, length, **more):
+    answer = tus(user, "POST", Upload_Length=length, Upload_Metadata=metadata(room=room, filename="film.mp4", **more))
+    assert answer.status_code == 201, answer.text
+    return answer.headers["Location"]
+
+
+def content_of(user, message):
+    link = user.rest("GET", f"/files/{message}", expect=302, allow_redirects=False).headers["Location"]
+    return requests.get(link, timeout=30).content
+
+
+def uploader(user, room, content, chunk):
+    client = TusClient(f"{user.base_url}/api/v1/files/tus", headers={"Authorization": f"Bearer {user.token}"})
+    return client.uploader(file_stream=io.BytesIO(content), chunk_size=chunk, upload_checksum=True,
+                           metadata={"room": room, "filename": "film.mp4", "filetype": "video/mp4"})
+
+
+@pytest.mark.parametrize("chunk", [3 * MIB + 7, 9 * MIB])
+def test_a_standard_client_stops_and_resumes(ann, bob, room, chunk):
+    content = os.urandom(18 * MIB + 12_345)
+    with bob.socket() as theirs:
+        first = uploader(ann, room, content, chunk)
+        first.upload(stop_at=chunk * 2)
+        message = first.url.rsplit("/", 1)[1]
+        assert ann.data("GET", f"/messages/{message}")["Status"] == "uploading"
+        second = uploader(ann, room, content, chunk)
+        second.set_url(first.url)
+        assert second.offset == 0
+        second.offset = second.get_offset()
+        assert second.offset == chunk * 2
+        second.upload()
+        frame = theirs.wait(lambda frame: frame["Type"] == "new_message" and frame["Data"]["ID"] == message)
+        assert frame["Data"]["File"] == {"Name": "film.mp4", "Size": len(content), "ContentType": "video/mp4"}
+        assert second.get_offset() == len(content)
+    assert content_of(bob, message) == content
+
+
+def test_what_the_server_can_do(ann):
+    answer = requests.options(f"{ann.base_url}/api/v1/files/tus", timeout=30)
+    assert answer.status_code == 204 and answer.headers["Tus-Version"] == "1.0.0"
+    assert {"creation", "checksum", "termination", "expiration"} <= set(answer.headers["Tus-Extension"].split(","))
+    assert int(answer.headers["Tus-Max-Size"]) > 0 and "sha1" in answer.headers["Tus-Checksum-Algorithm"]
+    wrong = requests.post(f"{ann.base_url}/api/v1/files/tus", headers={"Tus-Resumable": "0.2"}, timeout=30)
+    assert wrong.status_code == 412 and wrong.headers["Tus-Version"] == "1.0.0"
+
+
+def test_creation_and_its_refusals(ann, bob, make_user, room, settings):
+    path = create(ann, room, 10)
+    head = tus(ann, "HEAD", path)
+    assert head.status_code == 200 and head.headers["Cache-Control"] == "no-store"
+    assert (head.headers["Upload-Offset"], head.headers["Upload-Length"]) == ("0", "10")
+    assert head.headers["Upload-Expires"].endswith("GMT") and head.headers["Tus-Resumable"] == "1.0.0"
+    assert tus(bob, "HEAD", path).status_code == 404
+    limit = int(settings.get("S3_MAX_UPLOAD_SIZE", 20 * MIB))
+    for status, headers in [
+        (413, {"Upload_Length": limit + 1, "Upload_Metadata": metadata(room=room)}),
+        (422, {"Upload_Length": 0, "Upload_Metadata": metadata(room=room)}),
+        (422, {"Upload_Length": 1}), (422, {"Upload_Length": 1, "Upload_Metadata": "room %%%"}),
+        (400, {"Upload_Metadata": metadata(room=room)}), (400, {"Upload_Length": "-1", "Upload_Metadata": metadata(room=room)}),
+    ]:
+        assert tus(ann, "POST", **headers).status_code == status, headers
+    stranger = tus(make_user(), "POST", Upload_Length=1, Upload_Metadata=metadata(room=room))
+    assert stranger.status_code == 404
+    assert requests.post(f"{ann.base_url}/api/v1/files/tus", headers=VERSION, timeout=30).status_code == 401
+    # The same Sign is the same upload.
+    assert create(ann, room, 10, sign="tus-1") == create(ann, room, 10, sign="tus-1")
+
+
+def test_offsets_checksums_and_the_end(ann, bob, room):
+    path = create(ann, room, 10)
+    message = path.rsplit("/", 1)[1]
+    assert patch(ann, path, 0, b"01234").headers["Upload-Offset"] == "5"
+    assert patch(ann, path, 0, b"01234").status_code == 409
+    assert patch(ann, path, 7, b"789").status_code == 409
+    assert tus(ann, "PATCH", path, Upload_Offset=5, data=b"56789").status_code == 415
+    wrong = patch(ann, path, 5, b"56789", Upload_Checksum="sha1 " + base64.b64encode(b"x" * 20).decode())
+    assert wrong.status_code == 460
+    assert patch(ann, path, 5, b"56789", Upload_Checksum="what 1").status_code == 400
+    assert patch(ann, path, 5, b"567890").status_code == 413
+    assert tus(ann, "HEAD", path).headers["Upload-Offset"] == "5"
+    right = "sha1 " + base64.b64encode(hashlib.sha1(b"56789").digest()).decode()
+    done = patch(ann, path, 5, b"56789", Upload_Checksum=right)
+    assert done.status_code == 204 and done.headers["Upload-Offset"] == "10"
+    assert content_of(bob, message) == b"0123456789"
+    assert tus(ann, "HEAD", path).headers["Upload-Offset"] == "10"
+    assert tus(ann, "DELETE", path).status_code == 409
+
+
+def test_termination_and_creation_with_the_content(ann, bob, room):
+    path = create(ann, room, 10)
+    patch(ann, path, 0, b"01234")
+    assert tus(bob, "DELETE", path).status_code == 404
+    assert tus(ann, "DELETE", path).status_code == 204
+    assert tus(ann, "HEAD", path).status_code == 410 and patch(ann, path, 5, b"56789").status_code == 410
+    answer = tus(ann, "POST", Upload_Length=3, Upload_Metadata=metadata(room=room, filename="a"), data=b"abc",
+                 Content_Type="application/offset+octet-stream")
+    assert answer.status_code == 201 and answer.headers["Upload-Offset"] == "3"
+    assert content_of(bob, answer.headers["Location"].rsplit("/", 1)[1]) == b"abc"
