@@ -9,7 +9,7 @@ from signal import SIGHUP
 import pytest
 import requests
 
-KEY = "the key of the host application, long enough"
+KEY = "the-key-of-the-host-application-long-enough"
 
 
 @pytest.fixture(scope="module")

@@ -179,43 +179,6 @@ public final class PostgresRoomReader: RoomReader {
         return rows[1].map { Message($0, marks: marks) }
     }
 
-    public func search(
-        _ words: SearchWords, in room: UUID128?, for user: UUID128, after: SearchCursor?, limit: Int
-    ) throws(StoreError) -> [SearchHit]? {
-        let rows = try pipeline([
-            // Over all rooms there is nothing to be refused.
-            room.map { Self.membership($0, user) } ?? "SELECT 1", Self.hits(words, room, user, after, limit),
-        ])
-        guard rows[0].first != nil else { return nil }
-        return rows[1].map { row in
-            SearchHit(
-                message: Message(row), rank: row.int8(Message.columnCount),
-                marks: SearchHit.marks(in: row.text(Message.columnCount + 1)))
-        }
-    }
-
-    /// All that match are ranked, which the statement's time limit bounds; then the page alone is read and marked.
-    private static func hits(
-        _ words: SearchWords, _ room: UUID128?, _ user: UUID128, _ after: SearchCursor?, _ limit: Int
-    ) -> SQL {
-        """
-        SELECT \(unsafeSQL: Message.columns), h.rank, chat_marked(m.content, \(words.query))
-        FROM (
-            SELECT * FROM (
-                SELECT m.id, (ts_rank(chat_words(m.content), chat_query(\(words.query))) * 1000000)::int8 AS rank
-                FROM members p JOIN rooms r ON r.id = p.room_id JOIN messages m ON m.room_id = p.room_id
-                WHERE p.user_id = \(user) AND (\(room)::uuid IS NULL OR p.room_id = \(room))
-                    AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
-                    AND chat_words(m.content) @@ chat_query(\(words.query)) AND m.message_type <> 4
-                    AND (m.status <> 2 OR m.sender_id = p.user_id)
-            ) a
-            WHERE (a.rank, a.id) < (\(after?.rank ?? Int64.max), \(after?.message ?? UUID128(high: .max, low: .max)))
-            ORDER BY a.rank DESC, a.id DESC LIMIT \(Int64(limit))
-        ) h JOIN messages m ON m.id = h.id
-        ORDER BY h.rank DESC, h.id DESC
-        """
-    }
-
     public func hidesPresence(_ user: UUID128) throws(StoreError) -> Bool {
         try read("SELECT hides_presence FROM accounts WHERE user_id = \(user)").first?.bool(0) ?? false
     }
@@ -240,7 +203,7 @@ public final class PostgresRoomReader: RoomReader {
 
     // MARK: Parts of queries
 
-    private static func membership(_ room: UUID128, _ user: UUID128) -> SQL {
+    static func membership(_ room: UUID128, _ user: UUID128) -> SQL {
         """
         SELECT p.role FROM members p JOIN rooms r ON r.id = p.room_id
         WHERE p.room_id = \(room) AND p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL
@@ -304,7 +267,7 @@ public final class PostgresRoomReader: RoomReader {
         do { return try connection.repeatable([sql])[0] } catch { throw StoreError(error) }
     }
 
-    private func pipeline(_ statements: [SQL]) throws(StoreError) -> [PGRows] {
+    func pipeline(_ statements: [SQL]) throws(StoreError) -> [PGRows] {
         do { return try connection.repeatable(statements) } catch { throw StoreError(error) }
     }
 }
@@ -318,43 +281,5 @@ extension RoomView {
         self.init(
             room: room, lastMessage: row.isNull(messageAt) ? nil : Message(row, at: messageAt),
             unread: member.unread(in: room), role: member.role, mutedUntil: member.mutedUntil)
-    }
-}
-
-public final class PostgresAccountStore: AccountStore {
-    private let connection: PostgresConnection
-
-    public init(_ connection: PostgresConnection) { self.connection = connection }
-
-    public func block(_ user: UUID128, by blocker: UUID128) throws(StoreError) {
-        try write("INSERT INTO blocks (blocker, blocked) VALUES (\(blocker), \(user)) ON CONFLICT DO NOTHING")
-    }
-
-    public func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) {
-        try write("DELETE FROM blocks WHERE blocker = \(blocker) AND blocked = \(user)")
-    }
-
-    public func set(hidesPresence: Bool, of user: UUID128) throws(StoreError) {
-        try write(
-            """
-            INSERT INTO accounts (user_id, hides_presence) VALUES (\(user), \(.bool(hidesPresence)))
-            ON CONFLICT (user_id) DO UPDATE SET hides_presence = EXCLUDED.hides_presence
-            """)
-    }
-
-    public func register(device token: String, of user: UUID128) throws(StoreError) {
-        try write(
-            """
-            INSERT INTO devices (token, user_id) VALUES (\(token), \(user))
-            ON CONFLICT (token) DO UPDATE SET user_id = EXCLUDED.user_id, updated_at = now()
-            """)
-    }
-
-    public func unregister(device token: String, of user: UUID128) throws(StoreError) {
-        try write("DELETE FROM devices WHERE token = \(token) AND user_id = \(user)")
-    }
-
-    private func write(_ sql: SQL) throws(StoreError) {
-        do { _ = try connection.repeatable([sql]) } catch { throw StoreError(error) }
     }
 }
