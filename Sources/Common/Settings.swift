@@ -8,6 +8,11 @@ public struct Settings: Sendable {
     public var relay: RelaySettings
     public var worker: WorkerSettings
     public var rooms: RoomSettings
+    public var rates: RateSettings
+    public var hooks: HookSettings
+    /// Key of the host application's own endpoints, at least 32 bytes; empty: there are none. A secret.
+    public var adminKey: String
+    public var retention: RetentionSettings
     public var storage: StorageSettings
     /// Folder of unix sockets, control sockets, locks and scoreboards.
     public var runDirectory: String
@@ -38,6 +43,13 @@ public struct Settings: Sendable {
         relay = RelaySettings(&values, runDirectory: runDirectory)
         worker = WorkerSettings(&values)
         rooms = RoomSettings(&values)
+        rates = RateSettings(&values)
+        hooks = HookSettings(&values)
+        adminKey = values.text("ADMIN_API_KEY", default: "")
+        if !adminKey.isEmpty, adminKey.utf8.count < 32 {
+            values.problem("ADMIN_API_KEY has fewer than 32 bytes; make one with: openssl rand -base64 32")
+        }
+        retention = RetentionSettings(&values)
         storage = StorageSettings(&values)
         if !values.problems.isEmpty { throw SettingsError(problems: values.problems) }
     }
@@ -51,12 +63,15 @@ public struct DatabaseSettings: Sendable {
     public var migrationsDirectory: String
     /// Milliseconds after which PostgreSQL ends a statement.
     public var statementTimeout: Int
+    /// A text search configuration of PostgreSQL; `fcgi-api migrate up` puts it in use.
+    public var searchLanguage: String
 
     init(_ values: inout SettingsReader) {
         url = values.required("DATABASE_URL", "a libpq connection string, such as postgresql://chat@127.0.0.1/chat")
         readURL = values.text("DATABASE_READ_URL", default: url)
         migrationsDirectory = values.text("MIGRATIONS_DIR", default: "Migrations")
         statementTimeout = values.number("DATABASE_STATEMENT_TIMEOUT_MS", default: 10_000, in: 100...600_000)
+        searchLanguage = values.text("SEARCH_LANGUAGE", default: "simple")
     }
 }
 
@@ -216,11 +231,19 @@ public struct RoomSettings: Sendable {
     public var channelLimit: Int
     /// Seconds after sending during which the sender may edit.
     public var editSeconds: Int
+    /// Pinned messages, and open invitations, of one room.
+    public var pins: Int
+    public var invitations: Int
+    /// Seconds that an invitation is good for when it does not say.
+    public var invitationSeconds: Int
 
     init(_ values: inout SettingsReader) {
         groupLimit = values.number("ROOM_GROUP_LIMIT", default: 50, in: 2...100_000)
         channelLimit = values.number("ROOM_CHANNEL_LIMIT", default: 100, in: 2...100_000)
         editSeconds = values.number("MESSAGE_EDIT_SECONDS", default: 86_400, in: 0...Int(Int32.max))
+        pins = values.number("ROOM_PIN_LIMIT", default: 50, in: 1...1000)
+        invitations = values.number("ROOM_INVITATION_LIMIT", default: 100, in: 1...10_000)
+        invitationSeconds = values.number("INVITATION_SECONDS", default: 604_800, in: 60...Int(Int32.max))
     }
 
     /// Members that a room of this type may have when it sets no limit of its own.

@@ -4,13 +4,17 @@ import Logging
 /// A batch on its way: carried out, stored, told, answered. Each step can be tried again without harm.
 struct BatchRun {
     let store: any RoomBatchStore
+    var check: (any MessageCheck)?
     let limits: RoomSettings
     let clock: Clock
     let log: Logger
 
     /// Loads, lets each command act in order, stores. One transaction; nothing has happened when it throws.
     func carryOut(_ commands: [Command]) throws(StoreError) -> Stored {
+        // Before the rooms are locked: others need not wait for the host application.
+        let verdicts = check?.judge(commands) ?? [:]
         var batch = try store.load(for: commands, now: clock())
+        batch.verdicts = verdicts
         let outcomes = commands.map { batch.carryOut($0) }
         try store.store(batch)
         return Stored(batch: batch, outcomes: outcomes)

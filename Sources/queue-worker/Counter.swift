@@ -2,7 +2,7 @@
 enum Counter {
     static let names = [
         "commands_total", "refused_total", "messages_total", "batches_total", "dead_total",
-        "uploads_abandoned_total", "files_deleted_total", "files_looked_at_total",
+        "uploads_abandoned_total", "files_deleted_total", "files_looked_at_total", "hooks_total", "hook_failures_total",
     ]
     static let commands = 0
     static let refused = 1
@@ -12,4 +12,6 @@ enum Counter {
     static let uploadsAbandoned = 5
     static let filesDeleted = 6
     static let filesLookedAt = 7
+    static let hooks = 8
+    static let hookFailures = 9
 }

@@ -10,7 +10,7 @@ struct QueueWorker: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "queue-worker",
         abstract: "Carries out the commands of every room, in order: the rooms' only writer.",
-        subcommands: [Serve.self, Work.self, Status.self, Scale.self])
+        subcommands: [Serve.self, Work.self, Status.self, Scale.self, Hooks.self])
 }
 
 struct SettingsOption: ParsableArguments {
@@ -48,6 +48,8 @@ struct Serve: ParsableCommand {
     private static func pools(_ settings: Settings) -> [PoolSpec] {
         var pools = [PoolSpec(name: "queues", workers: settings.worker.processes, startLimit: .seconds(86_400))]
         if settings.storage.isSet { pools.append(PoolSpec(name: FilesWorker.pool, workers: 1)) }
+        if !settings.hooks.url.isEmpty { pools.append(PoolSpec(name: HookWorker.pool, workers: 1)) }
+        if settings.retention.isOn { pools.append(PoolSpec(name: RetentionWorker.pool, workers: 1)) }
         return pools
     }
 }
@@ -65,22 +67,29 @@ struct Work: ParsableCommand {
         let log = Logger(label: "queue-worker")
         switch channel.pool {
         case FilesWorker.pool: try FilesWorker(settings, channel, log).serve()
+        case HookWorker.pool: HookWorker(settings, connection(settings, channel), channel, log).serve()
+        case RetentionWorker.pool: RetentionWorker(settings, connection(settings, channel), channel, log).serve()
         default: try consume(settings, channel, log)
         }
     }
 
+    private func connection(_ settings: Settings, _ channel: WorkerChannel) -> PostgresConnection {
+        PostgresConnection(
+            url: settings.database.url, applicationName: "queue-worker \(channel.pool)",
+            statementTimeout: settings.database.statementTimeout)
+    }
+
     private func consume(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
         let store = PostgresRoomBatchStore(
-            PostgresConnection(
-                url: settings.database.url, applicationName: "queue-worker",
-                statementTimeout: settings.database.statementTimeout),
-            limits: settings.rooms)
+            connection(settings, channel), limits: settings.rooms, hasHooks: !settings.hooks.url.isEmpty)
+        let check = settings.hooks.checkURL.isEmpty ? nil : HTTPMessageCheck(settings.hooks, log: log)
         let bus = RedisFrameBus(
             try RedisConnection(url: settings.redisURL), logLength: settings.worker.logLength,
             logSeconds: settings.worker.logSeconds)
         Consumer(
             settings: settings, channel: channel,
-            run: BatchRun(store: store, limits: settings.rooms, clock: systemClock, log: log), bus: bus, log: log
+            run: BatchRun(store: store, check: check, limits: settings.rooms, clock: systemClock, log: log), bus: bus,
+            log: log
         ).serve()
     }
 }

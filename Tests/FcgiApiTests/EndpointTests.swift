@@ -49,6 +49,18 @@ import Testing
         #expect(answer.headers["Retry-After"] == "1")
     }
 
+    @Test func tooManyIsA429() {
+        api.rates.left = 1
+        let path = "/rooms/\(kitchen)/messages"
+        #expect(api.ask("POST", path, body: #"{"Content":"hi"}"#).status == 201)
+        let answer = api.ask("POST", path, body: #"{"Content":"hi"}"#)
+        #expect(answer.status == 429 && answer.code == "rate_limited")
+        #expect(answer.headers["Retry-After"] == "2")
+        #expect(api.ask("GET", "/search?q=text").status == 429)
+        #expect(api.ask("GET", path).status == 200)
+        #expect(api.queue.commands.count == 1)
+    }
+
     @Test func bodiesAreChecked() {
         let path = "/rooms/\(kitchen)/messages"
         #expect(api.ask("POST", path, body: "{").status == 400)
@@ -141,9 +153,44 @@ import Testing
         #expect(api.ask("PATCH", path, body: "{}").status == 422)
     }
 
+    @Test func invitations() {
+        #expect(api.ask("GET", "/rooms/\(kitchen)/invitations").json["Data"]?.array?.first?["Token"] == .string("t"))
+        #expect(api.ask("GET", "/rooms/\(kitchen)/invitations", as: alice).code == "forbidden")
+        #expect(api.ask("POST", "/rooms/\(kitchen)/invitations", body: #"{"ExpiresIn":60,"MaxUses":2}"#).status == 201)
+        guard case .createInvitation(let draft) = api.queue.commands[0].action else { return #expect(Bool(false)) }
+        #expect(draft.maxUses == 2 && draft.expiresAt == 1_795_386_556_000 && draft.token.count == 32)
+        #expect(api.ask("POST", "/rooms/\(kitchen)/invitations", body: #"{"MaxUses":0}"#).field == "MaxUses")
+        #expect(api.ask("POST", "/rooms/join", as: alice, body: #"{"Token":"t"}"#).status == 200)
+        #expect(api.queue.commands[1].action == .join(invitation: UUID128(high: 9, low: 1)))
+        #expect(api.queue.commands[1].room == kitchen)
+        #expect(api.ask("POST", "/rooms/join", body: #"{"Token":"x"}"#).status == 404)
+    }
+
+    @Test func search() {
+        let page = api.ask("GET", "/search?q=te&limit=2")
+        #expect(page.json["Data"]?.array?.first?["Marks"]?.array?.first?["Length"] == .int(4))
+        let next = page.json["Next"]?.string ?? ""
+        #expect(api.ask("GET", "/rooms/\(kitchen)/search?q=te&cursor=\(next)").status == 200)
+        for wrong in ["", "q=", "q=%20%20", "q=te&cursor=1"] {
+            #expect(api.ask("GET", "/search?\(wrong)").status == 422)
+        }
+        #expect(SearchWords("it's \\ hot")?.query == #"'it''s' & '\\' & 'hot':*"#)
+        #expect(SearchHit.marks(in: "a \u{2}b\u{3} 👍 \u{2}cd\u{3}") == [2..<3, 6..<8])
+    }
+
     @Test func presenceIsForThoseWhoShareARoom() {
         #expect(api.ask("GET", "/users/\(alice)/presence").json["Data"]?["Online"] == .bool(true))
         #expect(api.ask("GET", "/users/\(kitchen)/presence", as: alice).status == 404)
+    }
+
+    @Test func presenceCanBeHidden() {
+        let answer = api.ask("PATCH", "/account", body: #"{"HidePresence":true}"#)
+        #expect(answer.json["Data"]?["HidePresence"] == .bool(true))
+        #expect(api.accounts.told == [.presence(isHidden: true)])
+        #expect(api.ask("PATCH", "/account", body: "{}").field == "HidePresence")
+        api.store.hidden = alice
+        #expect(api.ask("GET", "/users/\(alice)/presence").json["Data"]?["Online"] == .bool(false))
+        #expect(api.ask("GET", "/account", as: alice).json["Data"]?["HidePresence"] == .bool(true))
     }
 
     @Test func devices() {

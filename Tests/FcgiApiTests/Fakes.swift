@@ -67,14 +67,36 @@ final class OneRoom: RoomReader {
     func message(_ id: UUID128, for user: UUID128) throws(StoreError) -> Message? { nil }
     func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128? { message.high == 8 ? kitchen : nil }
     func receipts(of message: UUID128, for user: UUID128) throws(StoreError) -> [SeenMark]? { nil }
+    func banned(from id: UUID128, for user: UUID128, after: UUID128?, limit: Int) throws(StoreError) -> [Member]? {
+        nil
+    }
+    func edits(of message: UUID128, for user: UUID128) throws(StoreError) -> [EarlierContent]? { nil }
+    func pins(of room: UUID128, for user: UUID128) throws(StoreError) -> [Message]? { user == bob ? [] : nil }
     func search(
-        _ text: String, in id: UUID128, for user: UUID128, before: Int64, limit: Int
-    ) throws(StoreError) -> [Message]? { [] }
-    func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool { one == bob || other == bob }
+        _ words: SearchWords, in room: UUID128?, for user: UUID128, after: SearchCursor?, limit: Int
+    ) throws(StoreError) -> [SearchHit]? {
+        (1...Int64(min(limit, 3))).map { SearchHit(message: message($0), rank: 9 - $0, marks: [0..<4]) }
+    }
+    func invitations(to room: UUID128, for user: UUID128) throws(StoreError) -> [Invitation]? {
+        user == bob ? [invitation] : nil
+    }
+    func invitation(token: String) throws(StoreError) -> Invitation? { token == "t" ? invitation : nil }
+
+    private var invitation: Invitation {
+        Invitation(id: UUID128(high: 9, low: 1), roomID: kitchen, token: "t", createdBy: bob, createdAt: 0)
+    }
+    var hidden: UUID128?
+    func hidesPresence(_ user: UUID128) throws(StoreError) -> Bool { hidden == user }
+    func presenceVisibility(of other: UUID128, for user: UUID128) throws(StoreError) -> PresenceVisibility {
+        hidden == other ? .hidden : user == bob || other == bob ? .shown : .stranger
+    }
     func check() throws(StoreError) {}
 }
 
-final class NoAccounts: AccountStore, PresenceReader {
+final class NoAccounts: AccountStore, PresenceReader, UserEvents {
+    var told: [UserEvent] = []
+    func tell(_ user: UUID128, _ event: UserEvent) throws(BusError) { told.append(event) }
+    func set(hidesPresence: Bool, of user: UUID128) throws(StoreError) {}
     func block(_ user: UUID128, by blocker: UUID128) throws(StoreError) {}
     func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) {}
     func register(device token: String, of user: UUID128) throws(StoreError) {}
@@ -95,21 +117,36 @@ final class NumberedTickets: TicketStore {
     func redeem(_ ticket: String) throws(BusError) -> Identity? { Int(ticket).map { issued[$0] } }
 }
 
+/// Lets so many pass.
+final class Allowance: RateLimiter {
+    var left = Int.max
+
+    func take(_ kind: RateKind, _ user: UUID128) -> Int? {
+        guard left > 0 else { return 1500 }
+        left -= 1
+        return nil
+    }
+}
+
 /// The API with all of these behind it, asked as nginx asks.
 final class TestApi {
     let queue = RecordingQueue()
     let store = OneRoom()
+    let rates = Allowance()
+    let accounts = NoAccounts()
     private var router: Router
 
     init() {
         let doors = Doors(
-            tokens: PlainTokens(), readers: Readers(primary: store), accounts: NoAccounts(), presences: NoAccounts(),
-            commands: queue, clock: { 1_795_386_496_000 })
+            tokens: PlainTokens(), readers: Readers(primary: store), accounts: accounts, presences: accounts,
+            commands: queue, rates: rates, clock: { 1_795_386_496_000 })
         router = Router { call throws(Refusal) in _ = try doors.user(call) }
         MessageEndpoints(doors: doors).add(to: &router)
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
-        AccountEndpoints(doors: doors, tickets: NumberedTickets()).add(to: &router)
+        InvitationEndpoints(doors: doors, lifetime: 60).add(to: &router)
+        SearchEndpoints(doors: doors).add(to: &router)
+        AccountEndpoints(doors: doors, tickets: NumberedTickets(), events: accounts).add(to: &router)
         HealthEndpoints(dependencies: []).add(to: &router)
     }
 

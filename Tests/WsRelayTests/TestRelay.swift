@@ -36,6 +36,8 @@ final class FakeEphemerals: EphemeralOutlet {
     func publish(_ frame: RoomFrame, in room: UUID128) { frames.append(frame) }
     func note(_ presence: Presence) { presences.append(presence) }
     func renew(_ users: [UUID128], at unixMilliseconds: Int64) {}
+    var charged: [RateCount] = []
+    func charge(_ counts: [RateCount]) { charged += counts }
 }
 
 /// A token is the user's id, a blank, and the Unix second at which it ends.

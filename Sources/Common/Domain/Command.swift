@@ -33,7 +33,8 @@ public struct Command: Sendable, Equatable {
         /// `receiver` is set when the room is the PRIVATE one of actor and receiver, made on first use.
         case send(MessageDraft, receiver: UUID128?)
         case seen(seq: Int64?)
-        case edit(message: UUID128, content: String)
+        /// `base`: the room's Seq up to which the editor has seen everything; an edit after it is a conflict. nil: any.
+        case edit(message: UUID128, content: String, base: Int64? = nil)
         case delete(message: UUID128)
         case react(message: UUID128, reaction: String, remove: Bool)
         case createRoom(RoomDraft)
@@ -50,6 +51,18 @@ public struct Command: Sendable, Equatable {
         case describeFile(message: UUID128, file: FileInfo)
         /// What never became complete; the actor is its sender, in the room or not.
         case abandonFile(message: UUID128)
+        case pin(message: UUID128, pinned: Bool)
+        case createInvitation(InvitationDraft)
+        case revokeInvitation(UUID128)
+        /// The actor joins by an invitation.
+        case join(invitation: UUID128)
+        // The host application's alone: no client's door makes these, and no role is asked for.
+        /// A SYSTEM message in its own words.
+        case announce(String)
+        /// What a user wrote, chose and was in this room; a part of it, when there is much.
+        case erase(user: UUID128)
+        /// Messages older than this (Unix milliseconds) are removed for good; a part of them, when there are many.
+        case purge(before: Int64)
     }
 }
 

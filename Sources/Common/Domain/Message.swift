@@ -110,13 +110,16 @@ public struct Message: Sendable, Equatable {
     public var reactions: [Reaction]
     public var editedAt: Int64?
     public var deletedAt: Int64?
+    /// When it was pinned to the top of its room; nil: it is not.
+    public var pinnedAt: Int64?
     public var createdAt: Int64
 
     public init(
         id: UUID128, roomID: UUID128, senderID: UUID128, seq: Int64, changeSeq: Int64, content: String,
         contentType: ContentType, messageType: MessageType, parentMessageID: UUID128? = nil,
         forwardedFrom: UUID128? = nil, sign: String? = nil, status: MessageStatus = .sent, file: FileInfo? = nil,
-        reactions: [Reaction] = [], editedAt: Int64? = nil, deletedAt: Int64? = nil, createdAt: Int64
+        reactions: [Reaction] = [], editedAt: Int64? = nil, deletedAt: Int64? = nil, pinnedAt: Int64? = nil,
+        createdAt: Int64
     ) {
         self.id = id
         self.roomID = roomID
@@ -134,6 +137,7 @@ public struct Message: Sendable, Equatable {
         self.reactions = reactions
         self.editedAt = editedAt
         self.deletedAt = deletedAt
+        self.pinnedAt = pinnedAt
         self.createdAt = createdAt
     }
 }

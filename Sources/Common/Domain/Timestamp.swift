@@ -45,6 +45,12 @@ private func dividedDown(_ value: Int64, by divisor: Int64) -> (quotient: Int64,
     return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
 }
 
+public func timestampText(_ unixMilliseconds: Int64) -> String {
+    var bytes: [UInt8] = []
+    appendTimestamp(unixMilliseconds, to: &bytes)
+    return String(decoding: bytes, as: UTF8.self)
+}
+
 /// Reads RFC 3339 as clients write it, such as `2026-11-22T21:30:23Z` or `2026-11-22T22:30:23.5+01:00`; nil for what is
 /// none. Fractions are cut to milliseconds.
 public func parseTimestamp(_ text: String) -> Int64? {

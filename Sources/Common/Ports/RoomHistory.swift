@@ -14,10 +14,13 @@ public struct Membership: Sendable, Equatable {
     public var room: UUID128
     /// The room's newest Seq when it was read.
     public var lastSeq: UInt64
+    /// The user's own setting, for all rooms alike.
+    public var hidesPresence: Bool
 
-    public init(user: UUID128, room: UUID128, lastSeq: UInt64) {
+    public init(user: UUID128, room: UUID128, lastSeq: UInt64, hidesPresence: Bool = false) {
         self.user = user
         self.room = room
         self.lastSeq = lastSeq
+        self.hidesPresence = hidesPresence
     }
 }

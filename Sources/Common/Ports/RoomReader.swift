@@ -7,6 +7,10 @@ public protocol RoomReader: AnyObject {
     func members(
         of room: UUID128, for user: UUID128, after: UUID128?, limit: Int
     ) throws(StoreError) -> [Member]?
+    /// Who is kept out, for OWNER and ADMIN; nil for everyone else.
+    func banned(
+        from room: UUID128, for user: UUID128, after: UUID128?, limit: Int
+    ) throws(StoreError) -> [Member]?
     /// A page of history; nil when the user is not a member.
     func history(
         of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
@@ -16,13 +20,23 @@ public protocol RoomReader: AnyObject {
     func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128?
     /// Who has seen a message, besides its sender; nil when the user may not see it.
     func receipts(of message: UUID128, for user: UUID128) throws(StoreError) -> [SeenMark]?
-    /// Messages whose content holds `text` (in any case), Seq below `before`, newest first; nil when the user is not a
-    /// member.
+    /// What a message said before each of its edits, oldest first; nil when the user may not see it.
+    func edits(of message: UUID128, for user: UUID128) throws(StoreError) -> [EarlierContent]?
+    /// The pinned messages, newest pin first; nil when the user is not a member.
+    func pins(of room: UUID128, for user: UUID128) throws(StoreError) -> [Message]?
+    /// Messages that hold the words, best first; nil when the user is not a member of `room`.
+    ///
+    /// - Parameter room: nil: all rooms of the user.
     func search(
-        _ text: String, in room: UUID128, for user: UUID128, before: Int64, limit: Int
-    ) throws(StoreError) -> [Message]?
-    /// Whether two users are members of one room today.
-    func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool
+        _ words: SearchWords, in room: UUID128?, for user: UUID128, after: SearchCursor?, limit: Int
+    ) throws(StoreError) -> [SearchHit]?
+    /// The invitations that can still be used, newest first, for OWNER and ADMIN; nil for everyone else.
+    func invitations(to room: UUID128, for user: UUID128) throws(StoreError) -> [Invitation]?
+    /// Whoever has the token may see it.
+    func invitation(token: String) throws(StoreError) -> Invitation?
+    /// Whether `user` may know when `other` is here: they are members of one room today, and `other` does not hide it.
+    func presenceVisibility(of other: UUID128, for user: UUID128) throws(StoreError) -> PresenceVisibility
+    func hidesPresence(_ user: UUID128) throws(StoreError) -> Bool
     func check() throws(StoreError)
 }
 
@@ -65,6 +79,10 @@ public enum HistoryPage: Sendable, Equatable {
     case changedSince(Int64)
 }
 
+public enum PresenceVisibility: Sendable, Equatable {
+    case stranger, hidden, shown
+}
+
 /// Whether somebody is there now. Nothing of it is promised: relays write it, and Redis may have forgotten it.
 public protocol PresenceReader: AnyObject {
     func presence(of user: UUID128, at now: Int64) throws(BusError) -> PresenceMark
@@ -99,6 +117,7 @@ public struct PresenceMark: Sendable, Equatable {
 public protocol AccountStore: AnyObject {
     func block(_ user: UUID128, by blocker: UUID128) throws(StoreError)
     func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError)
+    func set(hidesPresence: Bool, of user: UUID128) throws(StoreError)
     /// Registers an FCM token; one that another user had is theirs no more.
     func register(device token: String, of user: UUID128) throws(StoreError)
     func unregister(device token: String, of user: UUID128) throws(StoreError)

@@ -1,7 +1,9 @@
 extension RoomBatch {
     /// The sender alone, within the settable time; what it was before is kept.
-    mutating func editMessage(_ id: UUID128, content: String, _ command: Command) throws(Refusal) -> CommandOutcome {
-        _ = try member(command)
+    mutating func editMessage(
+        _ id: UUID128, content: String, base: Int64?, _ command: Command
+    ) throws(Refusal) -> CommandOutcome {
+        let member = try member(command)
         var message = try message(id, command)
         guard message.deletedAt == nil else { throw Refusal(.gone, "the message was deleted") }
         guard message.senderID == command.actor, message.messageType != .system else {
@@ -11,6 +13,13 @@ extension RoomBatch {
         guard now - message.createdAt <= Int64(limits.editSeconds) * 1000 else {
             throw Refusal(.forbidden, "the time for editing is over")
         }
+        // Otherwise an old message could be made to say what a new one may not.
+        try refuseMuted(member)
+        try refuseBlockedPair(member)
+        if let base, let last = lastEdit(of: id), last > base {
+            throw Refusal(.conflict, "the message was edited after Seq \(base): read it again", field: "BaseSeq")
+        }
+        let content = try judged(content, command)
         guard message.content != content else { return answered(unchanged(message), command, inFrame: false) }
         let before = message.content
         message.content = content
@@ -18,6 +27,11 @@ extension RoomBatch {
         let outcome = update(&message, command)
         keep(edit: Edit(message: id, changeSeq: message.changeSeq, before: before, at: now))
         return outcome
+    }
+
+    /// The Seq of the message's newest edit.
+    private func lastEdit(of id: UUID128) -> Int64? {
+        edits.last { $0.message == id }?.changeSeq ?? editSeqs[id]
     }
 
     /// The sender, or ADMIN and OWNER. Its place stays, its content is gone.
@@ -31,13 +45,15 @@ extension RoomBatch {
         return remove(&message, command)
     }
 
-    private mutating func remove(_ message: inout Message, _ command: Command) -> CommandOutcome {
+    /// Its place stays, its content is gone.
+    mutating func remove(_ message: inout Message, _ command: Command) -> CommandOutcome {
         let wasHidden = message.status == .uploading
         message.content = ""
         message.file = nil
         message.reactions = []
         message.status = .deleted
         message.deletedAt = now
+        message.pinnedAt = nil
         wipeLog(of: command.room)
         return update(&message, command, onlyUser: wasHidden ? message.senderID : nil)
     }
@@ -46,15 +62,14 @@ extension RoomBatch {
     mutating func react(
         to id: UUID128, with emoji: String, remove: Bool, _ command: Command
     ) throws(Refusal) -> CommandOutcome {
-        _ = try member(command)
+        try refuseBlockedPair(try member(command))
         var message = try message(id, command)
         guard message.deletedAt == nil else { throw Refusal(.gone, "the message was deleted") }
         let place = message.reactions.firstIndex { $0.emoji == emoji }
         let has = place.map { message.reactions[$0].users.contains(command.actor) } ?? false
         guard has == remove else { return answered(unchanged(message), command, inFrame: false) }
         if remove, let place {
-            message.reactions[place].users.removeAll { $0 == command.actor }
-            if message.reactions[place].users.isEmpty { message.reactions.remove(at: place) }
+            message.reactions.remove(command.actor, at: place)
         } else if let place {
             message.reactions[place].users.append(command.actor)
         } else {
@@ -99,7 +114,7 @@ extension RoomBatch {
 
     private func unchanged(_ message: Message) -> FrameBody { FrameBody { message.write(to: &$0) } }
 
-    private mutating func update(
+    mutating func update(
         _ message: inout Message, _ command: Command, kind: FrameKind = .messageUpdated, onlyUser: UUID128? = nil
     ) -> CommandOutcome {
         message.changeSeq = nextSeq(message.roomID)
@@ -109,5 +124,13 @@ extension RoomBatch {
             onlyUser: onlyUser, body: message.body(at: message.changeSeq))
         record(frame, of: command, message: message.id)
         return answered(frame.body, command, inFrame: true)
+    }
+}
+
+extension [Reaction] {
+    /// An emoji that nobody chooses any more is gone.
+    mutating func remove(_ user: UUID128, at place: Int) {
+        self[place].users.removeAll { $0 == user }
+        if self[place].users.isEmpty { remove(at: place) }
     }
 }

@@ -5,7 +5,10 @@ extension RoomBatch {
             return answered(view(of: room, for: command.actor), command, inFrame: false)
         }
         if let room = rooms[command.room] {
-            guard members[MemberKey(room.id, command.actor)]?.isActive == true else { throw .notAMember }
+            guard let member = members[MemberKey(room.id, command.actor)], member.isActive, room.deletedAt == nil else {
+                throw .notAMember
+            }
+            try refuseBlockedPair(member)
             announce(room)
             return answered(view(of: room, for: command.actor), command, inFrame: false)
         }

@@ -65,6 +65,20 @@ public struct RoomBatch: Sendable {
         }
     }
 
+    /// A message that is old enough to go.
+    public struct OldMessage: Sendable, Equatable {
+        public var seq: Int64
+        public var sender: UUID128
+        /// It counts as unread: a user's, not the room's own.
+        public var counts: Bool
+
+        public init(seq: Int64, sender: UUID128, counts: Bool) {
+            self.seq = seq
+            self.sender = sender
+            self.counts = counts
+        }
+    }
+
     public struct Edit: Sendable, Equatable {
         public var message: UUID128
         public var changeSeq: Int64
@@ -84,6 +98,15 @@ public struct RoomBatch: Sendable {
     /// Frames of commands that were carried out before, by command id.
     public var done: [UUID128: [RoomFrame]] = [:]
     public var blocks: Set<Block> = []
+    /// Pinned messages of rooms where one is pinned.
+    public var pinned: [UUID128: Set<UUID128>] = [:]
+    public var invitations: [UUID128: Invitation] = [:]
+    /// The oldest messages of rooms that are purged, in order.
+    public var oldMessages: [UUID128: [OldMessage]] = [:]
+    /// The Seq of the newest edit of messages that are edited on a condition.
+    public var editSeqs: [UUID128: Int64] = [:]
+    /// The host application's, by command id.
+    public var verdicts: [UUID128: Verdict] = [:]
     /// By command id.
     public var seenCounts: [UUID128: SeenCount] = [:]
     /// Members as they were stored, or as they joined in this batch: where counting for a seen mark begins.
@@ -99,7 +122,10 @@ public struct RoomBatch: Sendable {
     public private(set) var changedMessages: Set<UUID128> = []
     public private(set) var events: [Event] = []
     public private(set) var edits: [Edit] = []
+    public private(set) var changedInvitations: Set<UUID128> = []
     public private(set) var wiped: Set<UUID128> = []
+    /// Up to which Seq nothing is left of a room.
+    public private(set) var purged: [UUID128: Int64] = [:]
 
     // MARK: As told
 
@@ -121,7 +147,7 @@ public struct RoomBatch: Sendable {
 
     public var isUnchanged: Bool {
         newRooms.isEmpty && changedRooms.isEmpty && changedMembers.isEmpty && newMessages.isEmpty
-            && changedMessages.isEmpty && events.isEmpty
+            && changedMessages.isEmpty && events.isEmpty && changedInvitations.isEmpty
     }
 
     // MARK: Reading
@@ -201,6 +227,13 @@ public struct RoomBatch: Sendable {
         changedMessages.insert(message.id)
     }
 
+    mutating func put(invitation: Invitation) {
+        invitations[invitation.id] = invitation
+        changedInvitations.insert(invitation.id)
+    }
+
+    mutating func purge(_ room: UUID128, through seq: Int64) { purged[room] = seq }
+
     mutating func keep(edit: Edit) { edits.append(edit) }
 
     /// The room's log in Redis holds content that must be gone.
@@ -223,76 +256,5 @@ public struct RoomBatch: Sendable {
                 room: command.room, commandID: command.id, actor: command.actor, at: now, frame: frame,
                 message: message))
         tell(command.room, frame)
-    }
-}
-
-/// What became of one command.
-public struct CommandOutcome: Sendable, Equatable {
-    public var command: Command
-    /// What its sender is answered.
-    public var answer: FrameBody
-    /// A frame of the room's order carries the answer to the socket that asked; otherwise `relay:{id}` does.
-    public var isInFrame: Bool
-    /// The refusal's code, for counting.
-    public var refusal: ErrorCode?
-
-    public init(command: Command, answer: FrameBody, isInFrame: Bool, refusal: ErrorCode? = nil) {
-        self.command = command
-        self.answer = answer
-        self.isInFrame = isInFrame
-        self.refusal = refusal
-    }
-}
-
-extension RoomBatch {
-    /// Carries out one command. A refusal changes nothing.
-    public mutating func carryOut(_ command: Command) -> CommandOutcome {
-        do throws(Refusal) {
-            if let frames = done[command.id], let last = frames.first {
-                return repeated(frames, answer: last.body, command)
-            }
-            switch command.action {
-            case .send(let draft, let receiver): return try sendMessage(draft, receiver: receiver, command)
-            case .seen(let seq): return try markSeen(upTo: seq, command)
-            case .edit(let message, let content): return try editMessage(message, content: content, command)
-            case .delete(let message): return try deleteMessage(message, command)
-            case .react(let message, let reaction, let remove):
-                return try react(to: message, with: reaction, remove: remove, command)
-            case .createRoom(let draft): return try createRoom(draft, command)
-            case .updateRoom(let patch): return try updateRoom(patch, command)
-            case .deleteRoom: return try deleteRoom(command)
-            case .addMembers(let users): return try addMembers(users, command)
-            case .removeMember(let user): return try removeMember(user, command)
-            case .setRole(let user, let role): return try setRole(role, of: user, command)
-            case .mute(let user, let until): return try mute(user, until: until, command)
-            case .ban(let user, let banned): return try ban(user, banned, command)
-            case .completeFile(let message, let file): return try completeFile(message, file: file, command)
-            case .describeFile(let message, let file): return try describeFile(message, file: file, command)
-            case .abandonFile(let message): return try abandonFile(message, command)
-            }
-        } catch {
-            return CommandOutcome(command: command, answer: FrameBody(error), isInFrame: false, refusal: error.code)
-        }
-    }
-
-    /// A command met again: its frames are told again (relays drop what they had), and so is its answer.
-    mutating func repeated(_ frames: [RoomFrame], answer: FrameBody, _ command: Command) -> CommandOutcome {
-        for var frame in frames {
-            if let first = frames.first, first.seq == frame.seq {
-                frame.origin = origin(command)
-                frame.sign = command.sign
-            }
-            tell(command.room, frame)
-        }
-        return CommandOutcome(command: command, answer: answer, isInFrame: true)
-    }
-
-    func origin(_ command: Command) -> SocketAddress? {
-        guard case .socket(let address) = command.origin else { return nil }
-        return address
-    }
-
-    func answered(_ body: FrameBody, _ command: Command, inFrame: Bool) -> CommandOutcome {
-        CommandOutcome(command: command, answer: body, isInFrame: inFrame)
     }
 }

@@ -12,6 +12,7 @@ extension RoomBatch {
             parentMessageID: draft.parent, sign: command.sign,
             status: draft.contentType == .text ? .sent : .uploading, createdAt: now)
         try attachParent(to: &message, draft, command)
+        if message.forwardedFrom == nil { message.content = try judged(message.content, command) }
         store(&message)
         let frame = RoomFrame(
             seq: UInt64(message.seq), kind: .newMessage, origin: origin(command), sign: command.sign,
@@ -21,7 +22,7 @@ extension RoomBatch {
     }
 
     /// The same command again, or another with a Sign that this sender has used.
-    private mutating func alreadySent(_ command: Command) -> CommandOutcome? {
+    mutating func alreadySent(_ command: Command) -> CommandOutcome? {
         if let message = messages[command.id], message.senderID == command.actor {
             if let room = rooms[command.room], room.type == .privateRoom, message.seq == 1 { announce(room) }
             let frame = RoomFrame(
@@ -50,20 +51,26 @@ extension RoomBatch {
     }
 
     private func mayPost(_ sender: Member, _ command: Command) throws(Refusal) {
-        let room = try room(command.room)
-        if let until = sender.mutedUntil, until > now {
-            throw Refusal(.muted, "you are muted in this room", retryAfter: Int((until - now) / 1000) + 1)
-        }
-        switch room.type {
+        try refuseMuted(sender)
+        switch try room(command.room).type {
         case .group: return
         case .channel:
             guard sender.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN post to a CHANNEL") }
-        case .privateRoom:
-            guard !blocks.isEmpty else { return }
-            // Both members of a PRIVATE room are always loaded.
-            for key in members.keys where key.room == room.id && key.user != sender.userID {
-                try refuseBlocked(sender.userID, key.user)
-            }
+        case .privateRoom: try refuseBlockedPair(sender)
+        }
+    }
+
+    func refuseMuted(_ member: Member) throws(Refusal) {
+        guard let until = member.mutedUntil, until > now else { return }
+        throw Refusal(.muted, "you are muted in this room", retryAfter: Int((until - now) / 1000) + 1)
+    }
+
+    /// In a PRIVATE room: neither of the two may have blocked the other. Elsewhere blocks do not count.
+    func refuseBlockedPair(_ member: Member) throws(Refusal) {
+        guard !blocks.isEmpty, rooms[member.roomID]?.type == .privateRoom else { return }
+        // Both members of a PRIVATE room are always loaded.
+        for key in members.keys where key.room == member.roomID && key.user != member.userID {
+            try refuseBlocked(member.userID, key.user)
         }
     }
 

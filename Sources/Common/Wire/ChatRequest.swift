@@ -3,7 +3,7 @@ public enum ChatRequest: Sendable, Equatable {
     case message(room: UUID128?, receiver: UUID128?, draft: MessageDraft)
     case seen(room: UUID128, seq: Int64?)
     case typing(room: UUID128)
-    case edit(message: UUID128, content: String)
+    case edit(message: UUID128, content: String, base: Int64?)
     case delete(message: UUID128)
     case react(message: UUID128, reaction: String, remove: Bool)
     case resume([ResumePoint])
@@ -55,7 +55,9 @@ extension ChatRequest {
         case "seen": return .seen(room: try fields.required("RoomID"), seq: try fields.seq("Seq"))
         case "typing": return .typing(room: try fields.required("RoomID"))
         case "edit":
-            return .edit(message: try fields.required("MessageID"), content: try fields.content(of: .text))
+            return .edit(
+                message: try fields.required("MessageID"), content: try fields.content(of: .text),
+                base: try fields.seq("BaseSeq"))
         case "delete": return .delete(message: try fields.required("MessageID"))
         case "react":
             return .react(

@@ -96,6 +96,13 @@ extension Command.Action {
         case .completeFile: 14
         case .abandonFile: 15
         case .describeFile: 16
+        case .pin: 20
+        case .createInvitation: 21
+        case .revokeInvitation: 22
+        case .join: 23
+        case .announce: 30
+        case .erase: 31
+        case .purge: 32
         }
     }
 
@@ -111,10 +118,11 @@ extension Command.Action {
         case .seen(let seq):
             writer.beginArray(1)
             writer.optional(seq) { $0.int($1) }
-        case .edit(let message, let content):
-            writer.beginArray(2)
+        case .edit(let message, let content, let base):
+            writer.beginArray(3)
             writer.id(message)
             writer.string(content)
+            writer.optional(base) { $0.int($1) }
         case .delete(let message), .abandonFile(let message):
             writer.beginArray(1)
             writer.id(message)
@@ -165,6 +173,24 @@ extension Command.Action {
             writer.string(file.contentType)
             writer.optional(file.thumbnailURL) { $0.string($1) }
             writer.optional(file.media) { $1.write(to: &$0) }
+        case .pin(let message, let pinned):
+            writer.beginArray(2)
+            writer.id(message)
+            writer.bool(pinned)
+        case .createInvitation(let draft):
+            writer.beginArray(3)
+            writer.string(draft.token)
+            writer.optional(draft.expiresAt) { $0.int($1) }
+            writer.optional(draft.maxUses) { $0.int(Int64($1)) }
+        case .revokeInvitation(let id), .join(let id), .erase(let id):
+            writer.beginArray(1)
+            writer.id(id)
+        case .announce(let content):
+            writer.beginArray(1)
+            writer.string(content)
+        case .purge(let before):
+            writer.beginArray(1)
+            writer.int(before)
         }
     }
 
@@ -180,7 +206,11 @@ extension Command.Action {
                 content: content, contentType: contentType, messageType: messageType, parent: parent)
             self = .send(draft, receiver: try fields.optionalID())
         case 2: self = .seen(seq: try fields.optionalInt())
-        case 3: self = .edit(message: try fields.id(), content: try fields.text())
+        case 3:
+            // Programs before this field wrote two.
+            self = .edit(
+                message: try fields.id(), content: try fields.text(),
+                base: fields.isAtEnd ? nil : try fields.optionalInt())
         case 4: self = .delete(message: try fields.id())
         case 5: self = .react(message: try fields.id(), reaction: try fields.text(), remove: try fields.flag())
         case 6:
@@ -204,6 +234,17 @@ extension Command.Action {
             self = .completeFile(message: try fields.id(), file: try fields.file())
         case 15: self = .abandonFile(message: try fields.id())
         case 16: self = .describeFile(message: try fields.id(), file: try fields.file())
+        case 20: self = .pin(message: try fields.id(), pinned: try fields.flag())
+        case 21:
+            self = .createInvitation(
+                InvitationDraft(
+                    token: try fields.text(), expiresAt: try fields.optionalInt(),
+                    maxUses: try fields.optionalInt().map(Int.init)))
+        case 22: self = .revokeInvitation(try fields.id())
+        case 23: self = .join(invitation: try fields.id())
+        case 30: self = .announce(try fields.text())
+        case 31: self = .erase(user: try fields.id())
+        case 32: self = .purge(before: try fields.int())
         default: throw WireError("a command of an unknown kind", at: 0)
         }
     }
@@ -215,6 +256,8 @@ private struct CommandFields {
     private var position = 0
 
     init(_ value: WireValue) { values = value.array ?? [] }
+
+    var isAtEnd: Bool { position >= values.count }
 
     mutating func next() throws(WireError) -> WireValue {
         guard position < values.count else { throw WireError("a command is cut off", at: position) }

@@ -25,6 +25,8 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case blocked
     case muted
     case banned
+    /// The host application does not let the message be stored; the sentence is its reason.
+    case rejected
     // The state of things.
     case conflict
     case roomFull = "room_full"
@@ -49,7 +51,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
         case .checksumMismatch: 460
         case .tooLarge, .quotaExceeded: 413
         case .unsupportedMediaType: 415
-        case .invalid, .infected: 422
+        case .invalid, .infected, .rejected: 422
         case .rateLimited: 429
         case .internalError: 500
         case .busy, .unavailable: 503

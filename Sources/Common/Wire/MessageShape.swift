@@ -17,6 +17,10 @@ public protocol MessageFields {
     var reactions: [Reaction] { get }
     var editedAt: Int64? { get }
     var deletedAt: Int64? { get }
+    var pinnedAt: Int64? { get }
+    var changeSeq: Int64 { get }
+    /// Who is meant by `@` and a UUID in the content.
+    var mentions: [UUID128] { get }
     var createdAt: Int64 { get }
 }
 
@@ -41,9 +45,14 @@ extension Message: MessageFields {
 
 extension MessageFields {
     /// `Data` of a message.
+    ///
+    /// - Parameters:
+    ///   - more: how many fields `extra` adds to it.
     @inlinable
-    public func writeFields<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(16)
+    public func writeFields<W: WireWriter>(
+        to writer: inout W, and more: Int = 0, _ extra: (inout W) -> Void = { _ in }
+    ) {
+        writer.beginMap(19 + more)
         writer.key("ID")
         writer.uuid(id)
         writer.key("RoomID")
@@ -77,8 +86,18 @@ extension MessageFields {
         writer.optional(editedAt) { $0.timestamp($1) }
         writer.key("DeletedAt")
         writer.optional(deletedAt) { $0.timestamp($1) }
+        writer.key("PinnedAt")
+        writer.optional(pinnedAt) { $0.timestamp($1) }
+        writer.key("ChangeSeq")
+        writer.int(changeSeq)
+        writer.key("Mentions")
+        let mentions = mentions
+        writer.beginArray(mentions.count)
+        for user in mentions { writer.uuid(user) }
+        writer.endArray()
         writer.key("CreatedAt")
         writer.timestamp(createdAt)
+        extra(&writer)
         writer.endMap()
     }
 }

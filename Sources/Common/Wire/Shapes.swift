@@ -34,6 +34,32 @@ extension Reaction {
     }
 }
 
+/// What a message said before an edit.
+public struct EarlierContent: Sendable, Equatable {
+    public var content: String
+    /// Unix milliseconds.
+    public var replacedAt: Int64
+    /// The Seq of the edit that replaced it.
+    public var changeSeq: Int64
+
+    public init(content: String, replacedAt: Int64, changeSeq: Int64) {
+        self.content = content
+        self.replacedAt = replacedAt
+        self.changeSeq = changeSeq
+    }
+
+    public func write<W: WireWriter>(to writer: inout W) {
+        writer.beginMap(3)
+        writer.key("Content")
+        writer.string(content)
+        writer.key("ReplacedAt")
+        writer.timestamp(replacedAt)
+        writer.key("ChangeSeq")
+        writer.int(changeSeq)
+        writer.endMap()
+    }
+}
+
 /// A room as one of its members sees it.
 public struct RoomView: Sendable, Equatable {
     public var room: Room
@@ -55,7 +81,7 @@ public struct RoomView: Sendable, Equatable {
 
     @_specialize(where W == JSONWriter)
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(13)
+        writer.beginMap(14)
         writer.key("ID")
         writer.uuid(room.id)
         writer.key("Type")
@@ -70,6 +96,8 @@ public struct RoomView: Sendable, Equatable {
         writer.uuid(room.ownerID)
         writer.key("MemberCount")
         writer.int(Int64(room.memberCount))
+        writer.key("MemberLimit")
+        writer.optional(room.memberLimit) { $0.int(Int64($1)) }
         writer.key("LastSeq")
         writer.int(room.lastSeq)
         writer.key("LastMessage")
@@ -137,7 +165,44 @@ public struct SeenMark: Sendable, Equatable {
 /// What a `room_updated` frame says happened.
 public enum RoomChange: String, Sendable, CaseIterable {
     case created, changed, deleted, joined, left, removed, role, owner, muted, unmuted, banned, unbanned, pinned,
-        unpinned
+        unpinned, purged
+    case invitationCreated = "invitation_created"
+    case invitationRevoked = "invitation_revoked"
+}
+
+extension Invitation {
+    /// - Parameter isPublic: as every member of the room may see it: without what the link carries.
+    public func write<W: WireWriter>(to writer: inout W, isPublic: Bool = false) {
+        writer.beginMap(isPublic ? 8 : 9)
+        writer.key("ID")
+        writer.uuid(id)
+        writer.key("RoomID")
+        writer.uuid(roomID)
+        if !isPublic {
+            writer.key("Token")
+            writer.string(token)
+        }
+        writer.key("CreatedBy")
+        writer.uuid(createdBy)
+        writer.key("ExpiresAt")
+        writer.optional(expiresAt) { $0.timestamp($1) }
+        writer.key("MaxUses")
+        writer.optional(maxUses) { $0.int(Int64($1)) }
+        writer.key("Uses")
+        writer.int(Int64(uses))
+        writer.key("RevokedAt")
+        writer.optional(revokedAt) { $0.timestamp($1) }
+        writer.key("CreatedAt")
+        writer.timestamp(createdAt)
+        writer.endMap()
+    }
+}
+
+/// Which message was pinned, and when; without its content, which may be deleted later.
+public struct PinMark: Sendable, Equatable {
+    public var message: UUID128
+    /// Unix milliseconds; nil: it is not pinned any more.
+    public var at: Int64?
 }
 
 /// `Data` of a `room_updated` frame.
@@ -146,18 +211,29 @@ public struct RoomUpdate: Sendable, Equatable {
     public var change: RoomChange
     public var room: RoomView?
     public var member: Member?
+    public var pin: PinMark?
+    public var invitation: Invitation?
+    /// Messages up to this Seq are gone for good.
+    public var purgedThrough: Int64?
     public var seq: Int64
 
-    public init(roomID: UUID128, change: RoomChange, room: RoomView? = nil, member: Member? = nil, seq: Int64) {
+    public init(
+        roomID: UUID128, change: RoomChange, room: RoomView? = nil, member: Member? = nil, pin: PinMark? = nil,
+        invitation: Invitation? = nil, purgedThrough: Int64? = nil, seq: Int64
+    ) {
         self.roomID = roomID
         self.change = change
         self.room = room
         self.member = member
+        self.pin = pin
+        self.invitation = invitation
+        self.purgedThrough = purgedThrough
         self.seq = seq
     }
 
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(3 + (room == nil ? 0 : 1) + (member == nil ? 0 : 1))
+        let optionals = [room != nil, member != nil, pin != nil, pin != nil, invitation != nil, purgedThrough != nil]
+        writer.beginMap(3 + optionals.count { $0 })
         writer.key("RoomID")
         writer.uuid(roomID)
         writer.key("Change")
@@ -169,6 +245,20 @@ public struct RoomUpdate: Sendable, Equatable {
         if let member {
             writer.key("Member")
             member.write(to: &writer)
+        }
+        if let pin {
+            writer.key("MessageID")
+            writer.uuid(pin.message)
+            writer.key("PinnedAt")
+            writer.optional(pin.at) { $0.timestamp($1) }
+        }
+        if let invitation {
+            writer.key("Invitation")
+            invitation.write(to: &writer, isPublic: true)
+        }
+        if let purgedThrough {
+            writer.key("PurgedThrough")
+            writer.int(purgedThrough)
         }
         writer.key("Seq")
         writer.int(seq)

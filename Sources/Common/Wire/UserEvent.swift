@@ -7,6 +7,8 @@ public enum UserEvent: Sendable, Equatable {
     /// `created` is the `room_updated` frame of a new room (Seq 0, which no log holds). Without it, the frame of the
     /// joining has the Seq `seq + 1` and comes from the room's log.
     case joined(room: UUID128, seq: UInt64, created: FrameBody?)
+    /// The user hides whether they are here from now on, or shows it again.
+    case presence(isHidden: Bool)
 
     public func encode() -> [UInt8] {
         var bytes: [UInt8] = []
@@ -17,6 +19,9 @@ public enum UserEvent: Sendable, Equatable {
             bytes.append(integer: seq)
             bytes.append(created?.fieldCount ?? 0)
             bytes.append(contentsOf: created?.bytes ?? [])
+        case .presence(let isHidden):
+            bytes.append(3)
+            bytes.append(isHidden ? 1 : 0)
         }
         return bytes
     }
@@ -30,6 +35,7 @@ public enum UserEvent: Sendable, Equatable {
             let fieldCount = try reader.integer(UInt8.self)
             let body = FrameBody(fieldCount: fieldCount, bytes: Array(try reader.take(bytes.count - 26)))
             return .joined(room: room, seq: seq, created: fieldCount == 0 ? nil : body)
+        case 3: return .presence(isHidden: try reader.integer(UInt8.self) != 0)
         default: throw WireError("an unknown user event", at: 0)
         }
     }
@@ -68,6 +74,8 @@ public enum RedisKey {
     public static func relayChannel(_ relay: UInt64) -> String { "relay:\(relay)" }
     /// A stream: bounded, expiring; entry ids are `Seq-0` of a chunk's last frame, field `f` is the chunk.
     public static func roomLog(_ room: UUID128) -> String { "room:\(room):log" }
+    /// When the user's count of this kind is back at zero.
+    public static func rate(_ kind: RateKind, _ user: UUID128) -> String { "rate:\(kind.rawValue):\(user)" }
     public static func presence(_ user: UUID128) -> String { "presence:\(user)" }
     /// A hash: how far a file's upload is.
     public static func upload(_ message: UUID128) -> String { "upload:\(message)" }

@@ -14,6 +14,7 @@ final class ApiWorker {
     private let redis: RedisConnection
     private let doors: Doors
     private let files: UploadDesk?
+    private let admin: AdminEndpoints?
 
     init(_ channel: WorkerChannel, _ settings: Settings, _ log: Logger) throws {
         self.channel = channel
@@ -35,10 +36,15 @@ final class ApiWorker {
         doors = Doors(
             tokens: RevocableTokens(try JWTTokens(settings.tokens), store: PostgresRevocations(primary)),
             readers: readers, accounts: PostgresAccountStore(primary),
-            presences: RedisPresence(redis), commands: commands, answerTimeout: settings.fcgi.answerTimeout,
+            presences: RedisPresence(redis), commands: commands,
+            rates: RedisRateLimiter(redis, limits: settings.rates, log: log),
+            answerTimeout: settings.fcgi.answerTimeout,
             maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, log: log)
         files = channel.pool == "uploads" ? ApiWorker.files(settings, doors, primary, redis, log) : nil
+        admin =
+            settings.adminKey.isEmpty
+            ? nil : AdminEndpoints(doors: doors, host: PostgresHostStore(primary), key: settings.adminKey)
     }
 
     private static func files(
@@ -65,7 +71,9 @@ final class ApiWorker {
         MessageEndpoints(doors: doors).add(to: &router)
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
-        AccountEndpoints(doors: doors, tickets: RedisTickets(redis)).add(to: &router)
+        InvitationEndpoints(doors: doors, lifetime: settings.rooms.invitationSeconds).add(to: &router)
+        SearchEndpoints(doors: doors).add(to: &router)
+        AccountEndpoints(doors: doors, tickets: RedisTickets(redis), events: RedisUserEvents(redis)).add(to: &router)
         SessionEndpoints(doors: doors, publicURL: settings.publicURL).add(to: &router)
         if let files {
             TusEndpoints(desk: files, lifetime: Int64(settings.storage.expireSeconds) * 1000).add(to: &router)
@@ -73,6 +81,7 @@ final class ApiWorker {
             WholeFileEndpoints(desk: files).add(to: &router)
             DownloadEndpoints(desk: files).add(to: &router)
         }
+        admin?.add(to: &router)
         HealthEndpoints(dependencies: dependencies).add(to: &router)
         DocumentEndpoints(folder: settings.documents).add(to: &router)
         MetricsEndpoint(runDirectory: settings.runDirectory).add(to: &router)

@@ -10,10 +10,13 @@ struct Migrate: ParsableCommand {
         subcommands: [Up.self, Down.self, State.self, Seed.self])
 
     static func migrations(_ settings: Settings) -> PostgresMigrations {
-        // A migration may rewrite a table: an hour instead of a request's seconds.
-        let connection = PostgresConnection(
+        PostgresMigrations(connection(settings), directory: settings.database.migrationsDirectory)
+    }
+
+    /// A migration may rewrite a table: an hour instead of a request's seconds.
+    static func connection(_ settings: Settings) -> PostgresConnection {
+        PostgresConnection(
             url: settings.database.url, applicationName: "fcgi-api migrate", statementTimeout: 3_600_000)
-        return PostgresMigrations(connection, directory: settings.database.migrationsDirectory)
     }
 
     struct Up: ParsableCommand {
@@ -21,8 +24,13 @@ struct Migrate: ParsableCommand {
         @OptionGroup var settings: SettingsOption
 
         func run() throws {
-            let done = try Migrate.migrations(try settings.read()).up()
-            print(done.isEmpty ? "nothing to do" : done.map { "applied \($0)" }.joined(separator: "\n"))
+            let settings = try self.settings.read()
+            var done = try Migrate.migrations(settings).up().map { "applied \($0)" }
+            let language = settings.database.searchLanguage
+            if try PostgresSearchLanguage(Migrate.connection(settings)).use(language) {
+                done.append("search is in \(language) now")
+            }
+            print(done.isEmpty ? "nothing to do" : done.joined(separator: "\n"))
         }
     }
 

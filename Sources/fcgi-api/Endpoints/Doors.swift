@@ -10,6 +10,7 @@ final class Doors {
     let accounts: any AccountStore
     private let presences: any PresenceReader
     private let commands: any CommandQueue
+    private let rates: any RateLimiter
     /// Milliseconds that a command's answer is waited for.
     private let answerTimeout: Int
     /// Bytes of a JSON body.
@@ -20,7 +21,7 @@ final class Doors {
 
     init(
         tokens: any TokenVerifier, readers: Readers, accounts: any AccountStore, presences: any PresenceReader,
-        commands: any CommandQueue, answerTimeout: Int = 5000, maxBody: Int = 65_536,
+        commands: any CommandQueue, rates: any RateLimiter, answerTimeout: Int = 5000, maxBody: Int = 65_536,
         clock: @escaping Clock = systemClock,
         scoreboard: ScoreboardRow? = nil, log: Logger = Logger(label: "fcgi-api")
     ) {
@@ -29,6 +30,7 @@ final class Doors {
         self.accounts = accounts
         self.presences = presences
         self.commands = commands
+        self.rates = rates
         self.answerTimeout = answerTimeout
         self.maxBody = maxBody
         self.clock = clock
@@ -129,6 +131,7 @@ final class Doors {
         _ call: Call, room: UUID128, id: UUID128? = nil, sign: String? = nil, _ action: Command.Action
     ) throws(Refusal) -> Outcome {
         let user = try user(call)
+        if let kind = RateKind(action) { try limit(kind, call) }
         let now = clock()
         let command = Command(
             id: id ?? .v7(at: now), room: room, actor: user, sign: sign, requestID: call.requestID, acceptedAt: now,
@@ -143,6 +146,11 @@ final class Doors {
             scoreboard?.add(to: ApiCounter.queued.rawValue)
             return .queued(command)
         }
+    }
+
+    func limit(_ kind: RateKind, _ call: Call) throws(Refusal) {
+        if call.isHost { return }
+        if let wait = rates.take(kind, try user(call)) { throw .tooMany(kind, milliseconds: wait) }
     }
 
     /// The whole room as the asking user has it now, after a change of it.

@@ -28,21 +28,31 @@ struct MemberEndpoints {
             after = UUID128(text)
             guard after != nil else { throw .invalid("cursor", "is not one that a list has given as Next") }
         }
+        let wantsBanned = call.request.query["banned"] == "true"
         let found = try doors.read(call) { reader, user throws(StoreError) in
-            try reader.members(of: room, for: user, after: after, limit: limit + 1)
+            wantsBanned
+                ? try reader.banned(from: room, for: user, after: after, limit: limit + 1)
+                : try reader.members(of: room, for: user, after: after, limit: limit + 1)
         }
-        guard let found else { throw .notAMember }
+        guard let found else {
+            throw wantsBanned ? Refusal(.forbidden, "only OWNER and ADMIN see who is banned") : .notAMember
+        }
         let page = Array(found.prefix(limit))
         let next = found.count > limit ? page.last.map { $0.userID.description } : nil
         return .list(page, next: next) { $1.write(to: &$0) }
     }
 
     /// `Members`, or `UserID` for one.
-    private func invite(_ call: Call) throws(Refusal) -> Response {
-        let fields = try call.request.fields(limit: doors.maxBody)
+    static func users(_ fields: RequestFields) throws(Refusal) -> [UUID128] {
         var users = try fields.uuids("Members", limit: 1000)
         if let user = try fields.uuid("UserID"), !users.contains(user) { users.append(user) }
         guard !users.isEmpty else { throw .invalid("Members", "is missing") }
+        return users
+    }
+
+    private func invite(_ call: Call) throws(Refusal) -> Response {
+        let fields = try call.request.fields(limit: doors.maxBody)
+        let users = try Self.users(fields)
         let sign = try call.sign(fields)
         let room = try call.uuid("id")
         return try doors.room(after: doors.submit(call, room: room, sign: sign, .addMembers(users)), room, call, 201)
@@ -81,12 +91,13 @@ struct MemberEndpoints {
     /// Of those only with whom the asking user shares a room.
     private func presence(_ call: Call) throws(Refusal) -> Response {
         let user = try call.uuid("id")
-        let isKnown = try doors.read(call) { reader, me throws(StoreError) in
-            if user == me { return true }
-            return try reader.shareRoom(me, user)
+        let visibility = try doors.read(call) { reader, me throws(StoreError) in
+            try reader.presenceVisibility(of: user, for: me)
         }
-        guard isKnown else { throw Refusal(.notFound, "there is no such user in your rooms") }
-        let mark = try doors.presence(of: user)
+        guard visibility != .stranger else { throw Refusal(.notFound, "there is no such user in your rooms") }
+        // Who hides it looks like somebody who has never been here.
+        let mark =
+            visibility == .hidden ? PresenceMark(userID: user, isOnline: false) : try doors.presence(of: user)
         return .data { mark.write(to: &$0) }
     }
 

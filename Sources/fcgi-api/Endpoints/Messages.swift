@@ -6,7 +6,7 @@ struct MessageEndpoints {
     func add(to router: inout Router) {
         router.on("GET", "/rooms/{id}/messages") { call throws(Refusal) in try history(call) }
         router.on("POST", "/rooms/{id}/messages") { call throws(Refusal) in try send(call) }
-        router.on("GET", "/rooms/{id}/search") { call throws(Refusal) in try search(call) }
+        router.on("GET", "/rooms/{id}/pins") { call throws(Refusal) in try pins(call) }
         router.on("POST", "/rooms/{id}/seen") { call throws(Refusal) in try seen(call) }
         router.on("GET", "/messages/{id}") { call throws(Refusal) in try show(call) }
         router.on("PATCH", "/messages/{id}") { call throws(Refusal) in try edit(call) }
@@ -15,6 +15,9 @@ struct MessageEndpoints {
             return try doors.submit(call, room: try doors.roomOfMessage(message, call), .delete(message: message))
                 .response()
         }
+        router.on("GET", "/messages/{id}/edits") { call throws(Refusal) in try edits(call) }
+        router.on("PUT", "/messages/{id}/pin") { call throws(Refusal) in try pin(call, true) }
+        router.on("DELETE", "/messages/{id}/pin") { call throws(Refusal) in try pin(call, false) }
         router.on("GET", "/messages/{id}/receipts") { call throws(Refusal) in try receipts(call) }
         router.on("PUT", "/messages/{id}/reactions/{emoji}") { call throws(Refusal) in try react(call, remove: false) }
         router.on("DELETE", "/messages/{id}/reactions/{emoji}") { call throws(Refusal) in try react(call, remove: true)
@@ -32,21 +35,6 @@ struct MessageEndpoints {
         guard let found else { throw .notAMember }
         let next = found.count > limit ? page.cursor(found.place(limit - 1)) : nil
         return .list(0..<min(found.count, limit), next: next) { found.write($1, to: &$0) }
-    }
-
-    /// `q`: at least two characters, so that it narrows anything down at all.
-    private func search(_ call: Call) throws(Refusal) -> Response {
-        let (room, query) = (try call.uuid("id"), call.request.query)
-        guard let text = query["q"], (2...256).contains(text.count) else {
-            throw .invalid("q", "is the text to look for, from 2 to 256 characters")
-        }
-        let (limit, before) = (try query.limit(), try query.seq("before") ?? .max)
-        let found = try doors.read(call) { reader, user throws(StoreError) in
-            try reader.search(text, in: room, for: user, before: before, limit: limit + 1)
-        }
-        guard let found else { throw .notAMember }
-        let shown = Array(found.prefix(limit))
-        return .list(shown, next: found.count > limit ? shown.last.map { String($0.seq) } : nil) { $1.write(to: &$0) }
     }
 
     private func send(_ call: Call) throws(Refusal) -> Response {
@@ -71,9 +59,10 @@ struct MessageEndpoints {
 
     private func edit(_ call: Call) throws(Refusal) -> Response {
         let message = try call.uuid("id")
-        let content = try call.request.fields(limit: doors.maxBody).content(of: .text)
-        let room = try doors.roomOfMessage(message, call)
-        return try doors.submit(call, room: room, .edit(message: message, content: content)).response()
+        let fields = try call.request.fields(limit: doors.maxBody)
+        let edit = Command.Action.edit(
+            message: message, content: try fields.content(of: .text), base: try fields.seq("BaseSeq"))
+        return try doors.submit(call, room: try doors.roomOfMessage(message, call), edit).response()
     }
 
     private func react(_ call: Call, remove: Bool) throws(Refusal) -> Response {
@@ -81,6 +70,30 @@ struct MessageEndpoints {
         let emoji = try RequestFields.check(reaction: call.text("emoji"))
         let room = try doors.roomOfMessage(message, call)
         return try doors.submit(call, room: room, .react(message: message, reaction: emoji, remove: remove)).response()
+    }
+
+    /// The message as it is then; the room's frame says only that it was pinned.
+    private func pin(_ call: Call, _ pinned: Bool) throws(Refusal) -> Response {
+        let id = try call.uuid("id")
+        let room = try doors.roomOfMessage(id, call)
+        let outcome = try doors.submit(call, room: room, .pin(message: id, pinned: pinned))
+        guard case .done = outcome else { return outcome.response() }
+        let message = try doors.newest(id, call)
+        return .data { message.write(to: &$0) }
+    }
+
+    private func pins(_ call: Call) throws(Refusal) -> Response {
+        let room = try call.uuid("id")
+        let found = try doors.read(call) { reader, user throws(StoreError) in try reader.pins(of: room, for: user) }
+        guard let found else { throw .notAMember }
+        return .list(found, next: nil) { $1.write(to: &$0) }
+    }
+
+    private func edits(_ call: Call) throws(Refusal) -> Response {
+        let id = try call.uuid("id")
+        let found = try doors.read(call) { reader, user throws(StoreError) in try reader.edits(of: id, for: user) }
+        guard let found else { throw .messageNotFound }
+        return .list(found, next: nil) { $1.write(to: &$0) }
     }
 
     private func receipts(_ call: Call) throws(Refusal) -> Response {

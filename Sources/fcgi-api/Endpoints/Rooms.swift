@@ -4,7 +4,10 @@ struct RoomEndpoints {
     let doors: Doors
 
     func add(to router: inout Router) {
-        router.on("POST", "/rooms") { call throws(Refusal) in try create(call) }
+        router.on("POST", "/rooms") { call throws(Refusal) in
+            _ = try doors.user(call)
+            return try create(call, try call.request.fields(limit: doors.maxBody))
+        }
         router.on("GET", "/rooms") { call throws(Refusal) in try list(call) }
         router.on("GET", "/rooms/{id}") { call throws(Refusal) in try show(call) }
         router.on("PATCH", "/rooms/{id}") { call throws(Refusal) in try update(call) }
@@ -13,9 +16,8 @@ struct RoomEndpoints {
         }
     }
 
-    private func create(_ call: Call) throws(Refusal) -> Response {
+    func create(_ call: Call, _ fields: RequestFields) throws(Refusal) -> Response {
         let user = try doors.user(call)
-        let fields = try call.request.fields(limit: doors.maxBody)
         let draft = try RoomDraft(fields)
         let sign = try call.sign(fields)
         // One pair, one room: its id follows from the two.

@@ -27,7 +27,8 @@ struct Relay {
         let feed = try RedisFeed(url: settings.redisURL, log: log)
         let database = settings.database
         let commands = CommandPublisher(settings.rabbitMQ, name: "ws-relay", answers: answers, log: log)
-        let ephemerals = Ephemerals(redisURL: settings.redisURL, relayID: relayID, log: log)
+        let ephemerals = Ephemerals(
+            redisURL: settings.redisURL, relayID: relayID, limits: settings.rates, answers: answers, log: log)
         let makeStores: @Sendable () -> (history: any RoomHistory, revocations: any RevocationStore) = {
             let connection = PostgresConnection(
                 url: database.url, applicationName: "ws-relay", statementTimeout: database.statementTimeout)

@@ -59,6 +59,7 @@ extension Hub {
     private func received(_ event: UserEvent, _ user: UInt32) {
         switch event {
         case .joined(let room, let seq, let created): joined(room, seq, created, user)
+        case .presence(let isHidden): presence(of: user, isHidden: isHidden)
         }
     }
 
@@ -87,6 +88,7 @@ extension Hub {
         case .ticket(let identity, let ticket): self.found(identity, connection: ticket)
         case .revocations(let all): revoke(tokens.learn(all))
         case .failed(let lookup): failed(lookup)
+        case .tooMany(let kind, let user, let wait): rates.close(kind, user, until: milliseconds + Int64(wait))
         case .refused(let unsent, let refusal):
             for command in unsent {
                 guard let slot = slots[command.socket] else { continue }

@@ -68,6 +68,10 @@ extension Hub {
     }
 
     private func admit(_ identity: Identity, _ upgrade: Upgrade, _ slot: UInt32, early: [UInt8]) {
+        switch rates.take(.connections, identity.user, now: milliseconds) {
+        case .pass: break
+        case .refuse(let wait), .close(let wait): return refuse(.tooMany(retryAfter: (wait + 999) / 1000), slot)
+        }
         connections[slot].flags.remove(.greeting)
         connections[slot].flags.insert(upgrade.subprotocol == .json ? [.json, .readPaused] : .readPaused)
         connections[slot].serial = serial
@@ -134,6 +138,7 @@ extension Hub {
         guard let user = users.index(id), users[user].epoch == epoch else { return }
         let isReload = users[user].stage == .ready
         if !isReload { users[user].stage = .joining }
+        users[user].hidesPresence = memberships.contains { $0.hidesPresence }
         for membership in memberships where !enter(membership, user, isReload: isReload) {
             // The room's log of comings and goings does not reach back far enough to judge: a newer list is due.
             return askMemberships(of: user)

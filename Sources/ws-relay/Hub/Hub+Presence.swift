@@ -16,7 +16,23 @@ extension Hub {
         tell(id, isOnline: true, presenceRooms(of: user))
     }
 
+    /// Where the user's coming and going is told: nowhere, when they hide it.
     func presenceRooms(of user: UInt32) -> [UUID128] {
+        users[user].hidesPresence ? [] : roomsToTell(of: user)
+    }
+
+    /// The user hides their presence from now on, or shows it again; to the others they leave or come.
+    func presence(of user: UInt32, isHidden: Bool) {
+        guard users[user].hidesPresence != isHidden else { return }
+        users[user].hidesPresence = isHidden
+        let mark = PresenceMark(userID: users[user].id, isOnline: !isHidden)
+        for room in roomsToTell(of: user).prefix(presenceBudget) {
+            presenceBudget -= 1
+            ephemerals.publish(RoomFrame(mark, in: room), in: room)
+        }
+    }
+
+    private func roomsToTell(of user: UInt32) -> [UUID128] {
         users[user].rooms.filter { $0.members.count <= Self.presenceMembers }.map(\.id)
     }
 
@@ -37,5 +53,13 @@ extension Hub {
         let told = Array(rooms.prefix(presenceBudget))
         presenceBudget -= told.count
         ephemerals.note(Presence(user: id, isOnline: isOnline, rooms: told, at: unixMilliseconds))
+    }
+}
+
+extension RoomFrame {
+    /// Outside of the order, and not for its user's own sockets.
+    init(_ mark: PresenceMark, in room: UUID128) {
+        self.init(
+            seq: 0, kind: .presence, asker: mark.userID, body: FrameBody(room: room) { mark.write(to: &$0) })
     }
 }

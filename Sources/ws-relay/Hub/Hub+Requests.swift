@@ -58,8 +58,8 @@ extension Hub {
             }
             try submit(.send(draft, receiver: receiver), room, sign, slot)
         case .seen(let room, let seq): try submit(.seen(seq: seq), room, sign, slot)
-        case .edit(let message, let content):
-            try submit(.edit(message: message, content: content), ofMessage: message, sign, slot)
+        case .edit(let message, let content, let base):
+            try submit(.edit(message: message, content: content, base: base), ofMessage: message, sign, slot)
         case .delete(let message): try submit(.delete(message: message), ofMessage: message, sign, slot)
         case .react(let message, let reaction, let remove):
             try submit(.react(message: message, reaction: reaction, remove: remove), ofMessage: message, sign, slot)
@@ -69,6 +69,7 @@ extension Hub {
     // MARK: Commands
 
     private func submit(_ action: Command.Action, _ room: UUID128, _ sign: String?, _ slot: UInt32) throws(Refusal) {
+        try count(action, slot)
         let socket = connections[slot].serial
         let command = Command(
             id: newID(), room: room, actor: users[connections[slot].user].id, sign: sign,
@@ -76,6 +77,19 @@ extension Hub {
             action: action)
         guard commands.put(command, from: socket) else { throw .busy("too many commands wait") }
         if let sign { unanswered.insert(sign, of: socket) }
+    }
+
+    /// The user's share, over all sockets and programs; that of one socket alone was looked at before.
+    private func count(_ action: Command.Action, _ slot: UInt32) throws(Refusal) {
+        guard let kind = RateKind(action) else { return }
+        switch rates.take(kind, users[connections[slot].user].id, now: milliseconds) {
+        case .pass: return
+        case .refuse(let wait): throw .tooMany(kind, milliseconds: wait)
+        case .close(let wait):
+            let refusal = Refusal.tooMany(kind, milliseconds: wait)
+            close(slot, .policyViolation, refusal.message)
+            throw refusal
+        }
     }
 
     private func submit(

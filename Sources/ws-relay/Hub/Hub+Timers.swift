@@ -9,6 +9,8 @@ extension Hub {
         for slot in overdue where !connections[slot].flags.contains(.closing) { closeSlow(slot, lost: nil) }
         lookAtTroubledRooms()
         tellPresence()
+        let counts = rates.takeCounts(now: milliseconds)
+        if !counts.isEmpty { ephemerals.charge(counts) }
         let again = reloads
         reloads = []
         for id in again { if let user = users.index(id) { askMemberships(of: user) } }

@@ -32,12 +32,14 @@ protocol LookupOutlet: AnyObject {
     func ask(_ lookup: Lookup) -> Bool
 }
 
-/// What the relay itself publishes: typing and presence. Full means dropped.
+/// What the relay itself tells Redis: typing, presence, how much its users do. Full means dropped.
 protocol EphemeralOutlet: AnyObject {
     func publish(_ frame: RoomFrame, in room: UUID128)
     func note(_ presence: Presence)
     /// Users who are still here, once a minute.
     func renew(_ users: [UUID128], at unixMilliseconds: Int64)
+    /// Adds to the counts that all programs share. Who is above their limit comes back as `Found.tooMany`.
+    func charge(_ counts: [RateCount])
 }
 
 struct Presence: Sendable, Equatable {
@@ -86,6 +88,8 @@ enum Found: Sendable {
     case ticket(Identity?, connection: UInt64)
     case revocations([Revocation])
     case failed(Lookup)
+    /// This user's count is above its limit for so many milliseconds.
+    case tooMany(RateKind, UUID128, milliseconds: Int)
     /// Commands that were not handed over.
     case refused([UnsentCommand], Refusal)
 }

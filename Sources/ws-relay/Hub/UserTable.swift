@@ -17,6 +17,8 @@ final class UserTable {
         var stage = Stage.subscribing
         var connections: UInt32 = 0
         var waiting = 0
+        /// Their coming and going is told to nobody.
+        var hidesPresence = false
         /// Of the memberships that are asked for now.
         var epoch: UInt64 = 0
         /// Second until which the stages before `ready` may take.

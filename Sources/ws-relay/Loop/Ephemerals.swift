@@ -14,6 +14,7 @@ final class Ephemerals: EphemeralOutlet {
         case presence(Presence)
         case answer(RelayAnswer, relay: UInt64)
         case renewal([UUID128], at: Int64)
+        case counts([RateCount])
     }
 
     private static let waiting = 10_000
@@ -22,12 +23,17 @@ final class Ephemerals: EphemeralOutlet {
 
     private let inbox = BoundedInbox<Item>(limit: waiting)
 
-    init(redisURL: String, relayID: UInt64, log: Logger) {
+    /// - Parameter answers: where it is said who is above a limit.
+    init(redisURL: String, relayID: UInt64, limits: RateSettings, answers: BoundedInbox<Found>, log: Logger) {
         let inbox = inbox
         _ = startThread("ephemerals") {
             guard let connection = try? RedisConnection(url: redisURL) else { return }
             let publishing = Publishing(connection, field: "\(relayID)")
+            let limiter = RedisRateLimiter(connection, limits: limits, log: log)
             while let items = inbox.take(atMost: 256) {
+                for case .counts(let counts) in items {
+                    for found in Self.charge(counts, limiter) { answers.putWaiting(found) }
+                }
                 do { try publishing.carryOut(items) } catch {
                     log.debug("typing and presence are dropped", metadata: ["error": "\(error)"])
                 }
@@ -37,10 +43,18 @@ final class Ephemerals: EphemeralOutlet {
 
     deinit { inbox.close() }
 
+    private static func charge(_ counts: [RateCount], _ limiter: RedisRateLimiter) -> [Found] {
+        let waits = limiter.charge(counts.map { ($0.kind, $0.user, $0.count) }, always: true)
+        return zip(counts, waits).compactMap { count, wait in
+            wait.map { .tooMany(count.kind, count.user, milliseconds: $0) }
+        }
+    }
+
     func publish(_ frame: RoomFrame, in room: UUID128) { _ = inbox.put(.frame(frame, room: room)) }
     func publish(_ answer: RelayAnswer, to relay: UInt64) { _ = inbox.put(.answer(answer, relay: relay)) }
     func note(_ presence: Presence) { _ = inbox.put(.presence(presence)) }
     func renew(_ users: [UUID128], at: Int64) { _ = inbox.put(.renewal(users, at: at)) }
+    func charge(_ counts: [RateCount]) { _ = inbox.put(.counts(counts)) }
 
     private final class Publishing {
         private let connection: RedisConnection
@@ -61,6 +75,7 @@ final class Ephemerals: EphemeralOutlet {
                     try connection.command([[UInt8](word: "PUBLISH"), [UInt8](word: channel), answer.encode()])
                 case .presence(let presence): if try note(presence) { frames += presence.frames }
                 case .renewal(let users, let at): try renew(users, at)
+                case .counts: break
                 }
             }
             guard !frames.isEmpty else { return }
@@ -102,17 +117,7 @@ final class Ephemerals: EphemeralOutlet {
 
 extension Presence {
     fileprivate var frames: [(RoomFrame, UUID128)] {
-        rooms.map { room in
-            let body = FrameBody(room: room) { writer in
-                writer.beginMap(3)
-                writer.key("UserID")
-                writer.uuid(user)
-                writer.key("Online")
-                writer.bool(isOnline)
-                writer.key("LastSeenAt")
-                writer.timestamp(at)
-            }
-            return (RoomFrame(seq: 0, kind: .presence, asker: user, body: body), room)
-        }
+        let mark = PresenceMark(userID: user, isOnline: isOnline, lastSeenAt: at)
+        return rooms.map { (RoomFrame(mark, in: $0), $0) }
     }
 }

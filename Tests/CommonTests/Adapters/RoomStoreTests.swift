@@ -161,6 +161,89 @@ struct RoomStoreTests {
         #expect(try shown(statuses, "Status") == ["seen", "seen", "sent"])
     }
 
+    @Test mutating func pinsEditsAndInvitationsAreStored() throws {
+        let room = try create()
+        let message = scene.id()
+        let draft = InvitationDraft(token: "secret", expiresAt: 9_000_000_000_000, maxUses: 1)
+        let made = scene.command(room, scene.owner, .createInvitation(draft), sign: "i")
+        let send = scene.command(
+            room, scene.owner, .send(MessageDraft(content: "one"), receiver: nil), id: message)
+        let pin = scene.command(room, scene.owner, .pin(message: message, pinned: true))
+        let (batch, answers) = try run([
+            send, scene.command(room, scene.owner, .edit(message: message, content: "two")), pin, made,
+        ])
+        #expect(answers.map(\.refusal) == [nil, nil, nil, nil])
+        #expect(try reader.pins(of: room, for: scene.member)?.map(\.content) == ["two"])
+        #expect(try reader.edits(of: message, for: scene.member)?.map(\.content) == ["one"])
+        let changed = try #require(try reader.history(of: room, for: scene.member, .changedSince(2), limit: 1))
+        #expect(changed.place(0).changeSeq == 3)
+        #expect(try reader.invitations(to: room, for: scene.member) == nil)
+        let invitation = try #require(try reader.invitation(token: "secret"))
+        #expect(try reader.invitations(to: room, for: scene.owner) == [invitation])
+        // Again: the same answers, the same frames, nothing twice.
+        let (again, repeated) = try run([pin, made])
+        #expect(again.isUnchanged)
+        #expect(repeated.map(\.answer) == answers.suffix(2).map(\.answer))
+        #expect(again.frames[room]?.map(\.seq) == batch.frames[room]?.suffix(2).map(\.seq))
+        // One use: the second to come is refused, and the first one's coming is told again with its SYSTEM message.
+        let join = scene.command(room, scene.stranger, .join(invitation: invitation.id))
+        let (joined, joins) = try run([join, scene.command(room, scene.id(), .join(invitation: invitation.id))])
+        #expect(joins.map(\.refusal) == [nil, .gone])
+        let (joinedAgain, _) = try run([join])
+        #expect(joinedAgain.frames[room]?.map(\.seq) == joined.frames[room]?.map(\.seq))
+        #expect(joinedAgain.userEvents.map(\.user) == [scene.stranger])
+        #expect(try reader.invitations(to: room, for: scene.owner) == [])
+        // An edit on the condition of a Seq; then a deletion takes the edits and the pin along.
+        let stale = scene.command(room, scene.owner, .edit(message: message, content: "three", base: 1))
+        let fresh = scene.command(room, scene.owner, .edit(message: message, content: "three", base: 2))
+        #expect(try run([stale, fresh]).1.map(\.refusal) == [.conflict, nil])
+        try run([scene.command(room, scene.owner, .delete(message: message))])
+        #expect(try reader.edits(of: message, for: scene.member) == [])
+        #expect(try reader.pins(of: room, for: scene.member) == [])
+    }
+
+    @Test mutating func wordsAreFoundRankedAndMarked() throws {
+        let (room, other) = (try create(), try create())
+        let hidden = scene.id()
+        let foreign = scene.command(
+            hidden, scene.stranger, .createRoom(RoomDraft(type: .group, members: [])), id: hidden)
+        try run([foreign, text(hidden, scene.stranger, "bread and butter")])
+        try run([
+            text(room, scene.owner, "Bread, bread and more BREAD"), text(room, scene.owner, "a breadcrumb 👍 of wheat"),
+            text(room, scene.owner, "nothing of it"), text(other, scene.owner, "breadth"),
+        ])
+        func found(_ text: String, _ room: UUID128?, limit: Int = 10, after: SearchHit? = nil) throws -> [SearchHit] {
+            let words = try #require(SearchWords(text))
+            return try #require(
+                try reader.search(
+                    words, in: room, for: scene.member, after: after.map { SearchCursor($0) }, limit: limit))
+        }
+        let all = try found("bread", nil)
+        #expect(Set(all.map(\.message.content)).count == 3)
+        #expect(all.first?.message.content.hasPrefix("Bread, bread") == true)
+        #expect(all.map(\.rank) == all.map(\.rank).sorted(by: >))
+        #expect(all.first?.marks == [0..<5, 7..<12, 22..<27])
+        #expect(try found("bread", room).count == 2)
+        #expect(try found("of bre", room).map(\.message.content) == ["a breadcrumb 👍 of wheat"])
+        #expect(try found("of bre", room).first?.marks == [2..<12, 15..<17])
+        // Page by page it is the same list.
+        var paged: [SearchHit] = []
+        while let next = try found("bread", nil, limit: 1, after: paged.last).first { paged.append(next) }
+        #expect(paged == all)
+        for harmless in ["'", "\\", "a & | !", "👍", "<->:*"] { _ = try found(harmless, room) }
+        let words = try #require(SearchWords("bread"))
+        #expect(try reader.search(words, in: room, for: scene.stranger, after: nil, limit: 1) == nil)
+        // Another language knows that the plural is the same word.
+        try run([text(other, scene.owner, "many loaves of rye breads are eaten")])
+        #expect(try found("eat", other).count == 1)
+        #expect(try found("eating", other).isEmpty)
+        let language = PostgresSearchLanguage(database.connection())
+        #expect(try language.use("english"))
+        #expect(try !language.use("english"))
+        #expect(try found("eating", other).count == 1)
+        #expect(throws: (any Error).self) { try language.use("klingon") }
+    }
+
     @Test mutating func roomsComeNewestActivityFirstInPages() throws {
         var rooms: [UUID128] = []
         for index in 0..<5 {

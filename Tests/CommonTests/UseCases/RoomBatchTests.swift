@@ -132,6 +132,12 @@ struct Scene {
         scene.batch.blocks.insert(.init(blocker: scene.member, blocked: scene.owner))
         #expect(scene.send(room, scene.owner).refusal == .blocked)
         #expect(scene.send(room, scene.member).refusal == .blocked)
+        let again = RoomDraft(type: .privateRoom, members: [scene.member])
+        #expect(scene.act(room, scene.owner, .createRoom(again)).refusal == .blocked)
+        #expect(
+            scene.act(room, scene.owner, .react(message: scene.id(), reaction: "👍", remove: false)).refusal == .blocked)
+        // Groups go on.
+        #expect(scene.send(scene.room(), scene.owner).refusal == nil)
     }
 
     @Test func repliesStayInTheirRoomAndForwardsKeepTheirOrigin() {
@@ -224,6 +230,58 @@ struct Scene {
         #expect(scene.act(room, scene.owner, .edit(message: id, content: "c")).refusal == .gone)
     }
 
+    @Test func aPinIsTheRoomsAndGoesWithItsMessage() throws {
+        var scene = Scene()
+        let room = scene.room()
+        let id = scene.id()
+        _ = scene.send(room, scene.member, id: id)
+        #expect(scene.act(room, scene.member, .pin(message: id, pinned: true)).refusal == .forbidden)
+        #expect(scene.act(room, scene.owner, .pin(message: id, pinned: true)).isInFrame)
+        #expect(!scene.act(room, scene.owner, .pin(message: id, pinned: true)).isInFrame)
+        #expect(scene.batch.messages[id]?.changeSeq == 2)
+        #expect(scene.frames(room).map(\.kind) == [.newMessage, .roomUpdated])
+        #expect(scene.act(room, scene.owner, .pin(message: id, pinned: false)).isInFrame)
+        #expect(scene.act(room, scene.owner, .pin(message: id, pinned: true)).isInFrame)
+        #expect(scene.act(room, scene.owner, .delete(message: id)).refusal == nil)
+        #expect(scene.batch.messages[id]?.pinnedAt == nil)
+        #expect(scene.act(room, scene.owner, .pin(message: id, pinned: true)).refusal == .gone)
+        for _ in 0..<Scene.limits.pins {
+            let other = scene.id()
+            _ = scene.send(room, scene.owner, id: other)
+            #expect(scene.act(room, scene.owner, .pin(message: other, pinned: true)).refusal == nil)
+        }
+        let last = scene.id()
+        _ = scene.send(room, scene.owner, id: last)
+        #expect(scene.act(room, scene.owner, .pin(message: last, pinned: true)).refusal == .conflict)
+    }
+
+    @Test func anEditMayAskThatNobodyWasFaster() {
+        var scene = Scene()
+        let room = scene.room()
+        let id = scene.id()
+        _ = scene.send(room, scene.owner, id: id)
+        #expect(scene.act(room, scene.owner, .edit(message: id, content: "b", base: 1)).refusal == nil)
+        #expect(scene.act(room, scene.owner, .edit(message: id, content: "c", base: 1)).refusal == .conflict)
+        // A reaction is no edit.
+        _ = scene.act(room, scene.member, .react(message: id, reaction: "👍", remove: false))
+        #expect(scene.act(room, scene.owner, .edit(message: id, content: "c", base: 2)).refusal == nil)
+    }
+
+    @Test func mentionsAreReadFromTheContent() {
+        let scene = Scene()
+        let (one, other) = (scene.owner, scene.member)
+        func mentions(_ text: String) -> [UUID128] {
+            Message(
+                id: one, roomID: one, senderID: one, seq: 1, changeSeq: 1, content: text, contentType: .text,
+                messageType: .direct, createdAt: 0
+            ).mentions
+        }
+        #expect(mentions("@\(one) and @\(other), @\(one) again") == [one, other])
+        #expect(mentions("@@\(one)@\(other)") == [one, other])
+        #expect(mentions("@, a@b, @\(one.description.dropLast()), \(other)").isEmpty)
+        #expect(mentions("").isEmpty)
+    }
+
     @Test func oneReactionPerUserAndEmoji() throws {
         var scene = Scene()
         let room = scene.room()
@@ -278,6 +336,37 @@ struct Scene {
         #expect(scene.send(room, scene.member).refusal == .notAMember)
         #expect(scene.act(room, scene.owner, .addMembers([scene.member])).refusal == nil)
         #expect(scene.send(room, scene.member).refusal == nil)
+    }
+
+    @Test func aLinkLetsInUntilItEnds() throws {
+        var scene = Scene()
+        let room = scene.room()
+        func invite(_ actor: UUID128, _ draft: InvitationDraft) -> (UUID128, CommandOutcome) {
+            let id = scene.id()
+            return (id, scene.batch.carryOut(scene.command(room, actor, .createInvitation(draft), id: id)))
+        }
+        #expect(invite(scene.member, InvitationDraft(token: "a")).1.refusal == .forbidden)
+        let (twice, made) = invite(scene.owner, InvitationDraft(token: "b", expiresAt: 1_000_001, maxUses: 2))
+        #expect(made.refusal == nil)
+        // The token is in the answer and in no frame.
+        #expect(String(decoding: made.answer.bytes, as: UTF8.self).contains("Token"))
+        #expect(!String(decoding: try #require(scene.frames(room).last).body.bytes, as: UTF8.self).contains("Token"))
+        #expect(scene.act(room, scene.stranger, .join(invitation: twice)).refusal == nil)
+        #expect(scene.act(room, scene.stranger, .join(invitation: twice)).refusal == nil)
+        #expect(scene.batch.invitations[twice]?.uses == 1)
+        #expect(scene.act(room, scene.id(), .join(invitation: twice)).refusal == nil)
+        #expect(scene.act(room, scene.id(), .join(invitation: twice)).refusal == .gone)
+        let (expired, _) = invite(scene.owner, InvitationDraft(token: "c", expiresAt: 999_999))
+        #expect(scene.act(room, scene.id(), .join(invitation: expired)).refusal == .gone)
+        let (revoked, _) = invite(scene.owner, InvitationDraft(token: "d"))
+        #expect(scene.act(room, scene.owner, .revokeInvitation(revoked)).refusal == nil)
+        #expect(scene.act(room, scene.id(), .join(invitation: revoked)).refusal == .gone)
+        #expect(scene.act(room, scene.owner, .ban(user: scene.stranger, banned: true)).refusal == nil)
+        let (open, _) = invite(scene.owner, InvitationDraft(token: "e"))
+        #expect(scene.act(room, scene.stranger, .join(invitation: open)).refusal == .banned)
+        #expect(scene.act(scene.room(), scene.id(), .join(invitation: open)).refusal == .notFound)
+        #expect(scene.act(room, scene.owner, .updateRoom(RoomPatch(memberLimit: 3))).refusal == nil)
+        #expect(scene.act(room, scene.id(), .join(invitation: open)).refusal == .roomFull)
     }
 
     @Test func theOwnerHandsOverBeforeLeaving() {

@@ -144,6 +144,7 @@ import Testing
         let created = FrameBody(room: room, seq: 0) { $0.null() }
         for event in [
             UserEvent.joined(room: room, seq: 0, created: created), .joined(room: room, seq: 12, created: nil),
+            .presence(isHidden: true), .presence(isHidden: false),
         ] {
             #expect(try UserEvent.decode(event.encode()) == event)
         }
@@ -161,6 +162,9 @@ import Testing
             .createRoom(RoomDraft(type: .channel, name: "n", members: [user], memberLimit: 3)),
             .updateRoom(RoomPatch(name: "n")), .deleteRoom, .addMembers([user]), .removeMember(user),
             .setRole(user: user, role: .admin), .mute(user: user, until: 9), .ban(user: user, banned: true),
+            .edit(message: user, content: "z", base: 8), .pin(message: user, pinned: true),
+            .createInvitation(InvitationDraft(token: "t", expiresAt: 5, maxUses: 2)), .revokeInvitation(user),
+            .join(invitation: user), .announce("a"), .erase(user: user), .purge(before: 7),
             .completeFile(message: user, file: FileInfo(name: "f", size: 1, contentType: "c")),
             .describeFile(
                 message: user,

@@ -2,12 +2,15 @@ public import ChatCore
 
 /// A batch is two round trips: one that begins, locks and loads, one that writes and commits.
 public final class PostgresRoomBatchStore: RoomBatchStore {
-    private let connection: PostgresConnection
+    let connection: PostgresConnection
     private let limits: RoomSettings
+    /// What happens is also put where webhooks are sent from.
+    let hasHooks: Bool
 
-    public init(_ connection: PostgresConnection, limits: RoomSettings) {
+    public init(_ connection: PostgresConnection, limits: RoomSettings, hasHooks: Bool = false) {
         self.connection = connection
         self.limits = limits
+        self.hasHooks = hasHooks
     }
 
     public func abandon() { connection.close() }
@@ -49,6 +52,25 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         if !needs.seenCommands.isEmpty {
             parts.append((seenCounts(needs), { $1.seenCounts[$0.uuid(0)] = .init(all: $0.int8(1), own: $0.int8(2)) }))
         }
+        if !needs.conditionalEdits.isEmpty {
+            parts.append((lastEdits(needs), { $1.editSeqs[$0.uuid(0)] = $0.int8(1) }))
+        }
+        if !needs.pinRooms.isEmpty {
+            parts.append((pinned(needs), { $1.pinned[$0.uuid(0), default: []].insert($0.uuid(1)) }))
+        }
+        if !needs.invitations.isEmpty { parts.append((invitations(needs), Self.readInvitation)) }
+        if !needs.erasedRooms.isEmpty { parts.append((touched(needs), Self.readMessage)) }
+        if !needs.purgedRooms.isEmpty {
+            parts.append(
+                (
+                    old(needs),
+                    {
+                        $1.oldMessages[$0.uuid(0), default: []].append(
+                            .init(seq: $0.int8(1), sender: $0.uuid(2), counts: $0.bool(3)))
+                    }
+                ))
+        }
+        if !needs.inviters.isEmpty { parts.append((relatedInvitations(needs), Self.readInvitation)) }
         return parts
     }
 
@@ -71,6 +93,11 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
 
     private static func readBlock(_ row: PGRow, _ batch: inout RoomBatch) {
         batch.blocks.insert(.init(blocker: row.uuid(0), blocked: row.uuid(1)))
+    }
+
+    private static func readInvitation(_ row: PGRow, _ batch: inout RoomBatch) {
+        let invitation = Invitation(row)
+        batch.invitations[invitation.id] = invitation
     }
 
     /// In the order of ids, so that two writers cannot wait for each other.
@@ -131,15 +158,23 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         SELECT m.id, f.user_id FROM unnest(\(needs.forwarded), \(needs.forwarders)) f (message_id, user_id)
         JOIN messages m ON m.id = f.message_id
         JOIN members p ON p.room_id = m.room_id AND p.user_id = f.user_id
-        WHERE p.left_at IS NULL AND p.banned_at IS NULL
+        JOIN rooms r ON r.id = m.room_id
+        WHERE p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
         """
     }
 
+    /// What these commands did when they came before: their changes, and the SYSTEM message right behind each.
     private func events(_ needs: BatchNeeds) -> SQL {
         """
         SELECT e.command_id, \(unsafeSQL: RoomFrame.eventColumns) FROM room_events e
         LEFT JOIN messages m ON m.id = e.message_id
-        WHERE e.command_id = ANY(\(needs.commands)) ORDER BY e.seq
+        WHERE e.command_id = ANY(\(needs.commands))
+        UNION ALL
+        SELECT e.command_id, m.seq, \(.int2(Int16(FrameKind.newMessage.rawValue))), NULL, m.id, '{}', '{}', 0::int2, NULL,
+            m.room_id, \(unsafeSQL: Message.columns)
+        FROM room_events e JOIN messages m ON m.room_id = e.room_id AND m.seq = e.seq + 1 AND m.message_type = 4
+        WHERE e.command_id = ANY(\(needs.commands))
+        ORDER BY 2
         """
     }
 
@@ -172,214 +207,55 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         """
     }
 
-    // MARK: Storing
-
-    public func store(_ batch: RoomBatch) throws(StoreError) {
-        var statements: [SQL] = []
-        let rooms = batch.newRooms.map { batch.rooms[$0]! }
-        if !rooms.isEmpty { statements.append(insert(rooms)) }
-        let changed = batch.changedRooms.subtracting(batch.newRooms).sorted().map { batch.rooms[$0]! }
-        if !changed.isEmpty { statements.append(update(changed)) }
-        if !batch.changedMembers.isEmpty {
-            statements.append(upsert(batch.changedMembers.map { batch.members[$0]! }))
-        }
-        if !batch.newMessages.isEmpty { statements.append(insert(batch.newMessages.map { batch.messages[$0]! })) }
-        let edited = batch.changedMessages.subtracting(batch.newMessages).sorted().map { batch.messages[$0]! }
-        if !edited.isEmpty { statements.append(update(edited)) }
-        if !batch.events.isEmpty { statements.append(insert(batch.events)) }
-        if !batch.edits.isEmpty { statements.append(insert(batch.edits)) }
-        statements.append("COMMIT")
-        do { _ = try connection.pipeline(statements) } catch { throw StoreError(error) }
-    }
-
-    private func insert(_ rooms: [Room]) -> SQL {
+    private func lastEdits(_ needs: BatchNeeds) -> SQL {
         """
-        INSERT INTO rooms (id, type, name, description, avatar, owner_id, member_count, member_limit, last_seq,
-            message_count, last_message_seq, last_activity_at, created_at, created_by,
-            created_sign)
-        SELECT * FROM unnest(\(rooms.map(\.id)), \(.int2s(rooms.map(\.type.rawValue))), \(.texts(rooms.map(\.name))),
-            \(.texts(rooms.map(\.description))), \(.texts(rooms.map(\.avatar))), \(rooms.map(\.ownerID)),
-            \(.int4s(rooms.map { Int32($0.memberCount) })), \(.int4s(rooms.map { $0.memberLimit.map { Int32($0) } })),
-            \(.int8s(rooms.map(\.lastSeq))), \(.int8s(rooms.map(\.messageCount))),
-            \(.int8s(rooms.map(\.lastMessageSeq))), \(.times(rooms.map(\.lastActivityAt))),
-            \(.times(rooms.map(\.createdAt))), \(rooms.map(\.createdBy)), \(.texts(rooms.map(\.createdSign))))
+        SELECT message_id, max(change_seq) FROM message_edits
+        WHERE message_id = ANY(\(needs.conditionalEdits)) GROUP BY message_id
         """
     }
 
-    private func update(_ rooms: [Room]) -> SQL {
+    private func pinned(_ needs: BatchNeeds) -> SQL {
+        "SELECT room_id, id FROM messages WHERE room_id = ANY(\(needs.pinRooms)) AND pinned_at IS NOT NULL"
+    }
+
+    private func invitations(_ needs: BatchNeeds) -> SQL {
+        "SELECT \(unsafeSQL: Invitation.columns) FROM invitations i WHERE i.id = ANY(\(needs.invitations))"
+    }
+
+    /// Those that were made with the same Sign, and the room's open ones.
+    private func relatedInvitations(_ needs: BatchNeeds) -> SQL {
         """
-        UPDATE rooms r SET name = n.name, description = n.description, avatar = n.avatar, owner_id = n.owner_id,
-            member_count = n.member_count, member_limit = n.member_limit, last_seq = n.last_seq,
-            message_count = n.message_count, last_message_seq = n.last_message_seq,
-            last_activity_at = n.last_activity_at, deleted_at = n.deleted_at
-        FROM unnest(\(rooms.map(\.id)), \(.texts(rooms.map(\.name))), \(.texts(rooms.map(\.description))),
-            \(.texts(rooms.map(\.avatar))), \(rooms.map(\.ownerID)), \(.int4s(rooms.map { Int32($0.memberCount) })),
-            \(.int4s(rooms.map { $0.memberLimit.map { Int32($0) } })), \(.int8s(rooms.map(\.lastSeq))),
-            \(.int8s(rooms.map(\.messageCount))), \(.int8s(rooms.map(\.lastMessageSeq))),
-            \(.times(rooms.map(\.lastActivityAt))), \(.times(rooms.map(\.deletedAt))))
-            n (id, name, description, avatar, owner_id, member_count, member_limit, last_seq, message_count,
-                last_message_seq, last_activity_at, deleted_at)
-        WHERE r.id = n.id
+        SELECT \(unsafeSQL: Invitation.columns)
+        FROM unnest(\(needs.inviters), \(.texts(needs.inviteSigns))) n (created_by, sign)
+        JOIN invitations i USING (created_by, sign)
+        UNION
+        SELECT \(unsafeSQL: Invitation.columns) FROM invitations i
+        WHERE i.room_id = ANY(\(needs.inviteRooms)) AND i.revoked_at IS NULL
         """
     }
 
-    private func upsert(_ members: [Member]) -> SQL {
+    /// What a user wrote, or reacted to. A walk through the room, which the statement's time limit bounds.
+    private func touched(_ needs: BatchNeeds) -> SQL {
         """
-        INSERT INTO members (room_id, user_id, role, last_seen_seq, seen_count, seen_sent_count, sent_count,
-            muted_until, banned_at, joined_at, joined_seq, left_at)
-        SELECT * FROM unnest(\(members.map(\.roomID)), \(members.map(\.userID)), \(.int2s(members.map(\.role.rawValue))),
-            \(.int8s(members.map(\.lastSeenSeq))), \(.int8s(members.map(\.seenCount))),
-            \(.int8s(members.map(\.seenSentCount))), \(.int8s(members.map(\.sentCount))),
-            \(.times(members.map(\.mutedUntil))), \(.times(members.map(\.bannedAt))), \(.times(members.map(\.joinedAt))),
-            \(.int8s(members.map(\.joinedSeq))), \(.times(members.map(\.leftAt))))
-        ON CONFLICT (room_id, user_id) DO UPDATE SET role = EXCLUDED.role, last_seen_seq = EXCLUDED.last_seen_seq,
-            seen_count = EXCLUDED.seen_count, seen_sent_count = EXCLUDED.seen_sent_count,
-            sent_count = EXCLUDED.sent_count, muted_until = EXCLUDED.muted_until, banned_at = EXCLUDED.banned_at,
-            joined_at = EXCLUDED.joined_at, joined_seq = EXCLUDED.joined_seq, left_at = EXCLUDED.left_at
+        SELECT \(unsafeSQL: Message.columns) FROM unnest(\(needs.erasedRooms), \(needs.erasedUsers)) n (room_id, user_id)
+        CROSS JOIN LATERAL (
+            SELECT * FROM messages m WHERE m.room_id = n.room_id AND (
+                m.sender_id = n.user_id AND m.deleted_at IS NULL AND m.message_type <> 4
+                OR m.reactions IS NOT NULL AND m.reactions::text LIKE '%' || n.user_id::text || '%')
+            ORDER BY m.seq LIMIT \(Int64(RoomBatch.hostPart))
+        ) m
         """
     }
 
-    private func insert(_ messages: [Message]) -> SQL {
+    private func old(_ needs: BatchNeeds) -> SQL {
         """
-        INSERT INTO messages (id, room_id, sender_id, seq, change_seq, content, content_type, message_type,
-            parent_message_id, forwarded_from, sign, status, file_name, file_size, file_content_type, file_thumbnail,
-            reactions, edited_at, deleted_at, created_at, file_media)
-        SELECT * FROM unnest(\(messages.map(\.id)), \(messages.map(\.roomID)), \(messages.map(\.senderID)),
-            \(.int8s(messages.map(\.seq))), \(.int8s(messages.map(\.changeSeq))), \(.texts(messages.map(\.content))),
-            \(.int2s(messages.map(\.contentType.rawValue))), \(.int2s(messages.map(\.messageType.rawValue))),
-            \(.uuids(messages.map(\.parentMessageID))), \(.uuids(messages.map(\.forwardedFrom))),
-            \(.texts(messages.map(\.sign))), \(.int2s(messages.map(\.status.rawValue))),
-            \(.texts(messages.map(\.file?.name))), \(.int8s(messages.map(\.file?.size))),
-            \(.texts(messages.map(\.file?.contentType))), \(.texts(messages.map(\.file?.thumbnailURL))),
-            \(.texts(messages.map(\.reactions.json)))::jsonb[], \(.times(messages.map(\.editedAt))),
-            \(.times(messages.map(\.deletedAt))), \(.times(messages.map(\.createdAt))),
-            \(.texts(messages.map(\.file?.media?.json)))::jsonb[])
+        SELECT m.room_id, m.seq, m.sender_id, m.message_type <> 4
+        FROM unnest(\(needs.purgedRooms), \(.times(needs.purgedBefore))) n (room_id, before)
+        CROSS JOIN LATERAL (
+            SELECT * FROM messages m WHERE m.room_id = n.room_id ORDER BY m.seq LIMIT \(Int64(RoomBatch.hostPart))
+        ) m
+        WHERE m.created_at < n.before ORDER BY m.room_id, m.seq
         """
-    }
-
-    private func update(_ messages: [Message]) -> SQL {
-        """
-        UPDATE messages m SET change_seq = n.change_seq, content = n.content, status = n.status,
-            file_name = n.file_name, file_size = n.file_size, file_content_type = n.file_content_type,
-            file_thumbnail = n.file_thumbnail, reactions = n.reactions, edited_at = n.edited_at,
-            deleted_at = n.deleted_at, file_media = n.file_media
-        FROM unnest(\(messages.map(\.id)), \(.int8s(messages.map(\.changeSeq))), \(.texts(messages.map(\.content))),
-            \(.int2s(messages.map(\.status.rawValue))), \(.texts(messages.map(\.file?.name))),
-            \(.int8s(messages.map(\.file?.size))), \(.texts(messages.map(\.file?.contentType))),
-            \(.texts(messages.map(\.file?.thumbnailURL))), \(.texts(messages.map(\.reactions.json)))::jsonb[],
-            \(.times(messages.map(\.editedAt))), \(.times(messages.map(\.deletedAt))),
-            \(.texts(messages.map(\.file?.media?.json)))::jsonb[])
-            n (id, change_seq, content, status, file_name, file_size, file_content_type, file_thumbnail, reactions,
-                edited_at, deleted_at, file_media)
-        WHERE m.id = n.id
-        """
-    }
-
-    private func insert(_ events: [RoomBatch.Event]) -> SQL {
-        // Lists of lists are not what unnest is for: each list of users is the MessagePack-free text of its array.
-        """
-        INSERT INTO room_events (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields,
-            body, created_at)
-        SELECT room_id, seq, command_id, actor_id, sign, kind, message_id, joined::uuid[], departed::uuid[], fields,
-            body, created_at
-        FROM unnest(\(events.map(\.room)), \(.int8s(events.map { Int64($0.frame.seq) })), \(events.map(\.commandID)),
-            \(events.map(\.actor)), \(.texts(events.map(\.frame.sign))),
-            \(.int2s(events.map { Int16($0.frame.kind.rawValue) })), \(.uuids(events.map(\.message))),
-            \(.texts(events.map { arrayText($0.frame.joined) })), \(.texts(events.map { arrayText($0.frame.left) })),
-            \(.int2s(events.map { $0.message == nil ? Int16($0.frame.body.fieldCount) : 0 })),
-            \(.byteses(events.map { $0.message == nil ? $0.frame.body.bytes : nil })), \(.times(events.map(\.at))))
-            e (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields, body, created_at)
-        """
-    }
-
-    private func arrayText(_ ids: [UUID128]) -> String { "{" + ids.map(\.description).joined(separator: ",") + "}" }
-
-    private func insert(_ edits: [RoomBatch.Edit]) -> SQL {
-        """
-        INSERT INTO message_edits (message_id, change_seq, content, edited_at)
-        SELECT * FROM unnest(\(edits.map(\.message)), \(.int8s(edits.map(\.changeSeq))), \(.texts(edits.map(\.before))),
-            \(.times(edits.map(\.at))))
-        """
-    }
-}
-
-/// The keys that a batch must load.
-private struct BatchNeeds {
-    var rooms: [UUID128] = []
-    var roomSignOwners: [UUID128] = []
-    var roomSigns: [String?] = []
-    var memberRooms: [UUID128] = []
-    var memberUsers: [UUID128] = []
-    var wholeRooms: [UUID128] = []
-    var messages: [UUID128] = []
-    var signSenders: [UUID128] = []
-    var signs: [String?] = []
-    var forwarded: [UUID128] = []
-    var forwarders: [UUID128] = []
-    var commands: [UUID128] = []
-    var pairOnes: [UUID128] = []
-    var pairOthers: [UUID128] = []
-    var seenCommands: [UUID128] = []
-    var seenRooms: [UUID128] = []
-    var seenUsers: [UUID128] = []
-    var seenSeqs: [Int64?] = []
-
-    init(_ all: [Command]) {
-        rooms = Array(Set(all.map(\.room)))
-        for command in all {
-            member(command.room, command.actor)
-            if case .send = command.action {} else { commands.append(command.id) }
-            add(command)
-        }
-    }
-
-    private mutating func member(_ room: UUID128, _ user: UUID128) {
-        memberRooms.append(room)
-        memberUsers.append(user)
-    }
-
-    private mutating func add(_ command: Command) {
-        switch command.action {
-        case .send(let draft, let receiver):
-            messages.append(command.id)
-            if let sign = command.sign {
-                signSenders.append(command.actor)
-                signs.append(sign)
-            }
-            if let receiver { pair(command.actor, receiver) }
-            guard let parent = draft.parent else { return }
-            messages.append(parent)
-            if draft.messageType == .forwarded {
-                forwarded.append(parent)
-                forwarders.append(command.actor)
-            }
-        case .seen(let seq):
-            guard let seq else { return }
-            seenCommands.append(command.id)
-            seenRooms.append(command.room)
-            seenUsers.append(command.actor)
-            seenSeqs.append(seq)
-        case .edit(let message, _), .delete(let message), .react(let message, _, _), .completeFile(let message, _),
-            .abandonFile(let message), .describeFile(let message, _):
-            messages.append(message)
-        case .createRoom(let draft):
-            wholeRooms.append(command.room)
-            if let sign = command.sign {
-                roomSignOwners.append(command.actor)
-                roomSigns.append(sign)
-            }
-            if draft.type == .privateRoom, let other = draft.members.first { pair(command.actor, other) }
-        case .deleteRoom: wholeRooms.append(command.room)
-        case .addMembers(let users): for user in users { member(command.room, user) }
-        case .removeMember(let user), .setRole(let user, _), .mute(let user, _), .ban(let user, _):
-            member(command.room, user)
-        case .updateRoom: break
-        }
-    }
-
-    private mutating func pair(_ one: UUID128, _ other: UUID128) {
-        pairOnes.append(one)
-        pairOthers.append(other)
     }
 }
 

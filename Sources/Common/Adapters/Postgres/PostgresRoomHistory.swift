@@ -31,10 +31,14 @@ public final class PostgresRoomHistory: RoomHistory {
     public func memberships(of users: [UUID128]) throws(StoreError) -> [Membership] {
         try read(
             """
-            SELECT p.user_id, r.id, r.last_seq FROM members p JOIN rooms r ON r.id = p.room_id
+            SELECT p.user_id, r.id, r.last_seq, coalesce(a.hides_presence, false)
+            FROM members p JOIN rooms r ON r.id = p.room_id LEFT JOIN accounts a ON a.user_id = p.user_id
             WHERE p.user_id = ANY(\(users)) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
             """
-        ).map { Membership(user: $0.uuid(0), room: $0.uuid(1), lastSeq: UInt64($0.int8(2))) }
+        ).map {
+            Membership(
+                user: $0.uuid(0), room: $0.uuid(1), lastSeq: UInt64($0.int8(2)), hidesPresence: $0.bool(3))
+        }
     }
 
     public func lastSeqs(of rooms: [UUID128]) throws(StoreError) -> [UUID128: UInt64] {

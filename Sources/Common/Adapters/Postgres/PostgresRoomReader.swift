@@ -11,21 +11,30 @@ public final class PostgresRoomReader: RoomReader {
     // MARK: Rooms
 
     public func rooms(of user: UUID128, before: RoomCursor?, limit: Int) throws(StoreError) -> [RoomView] {
-        try read(
-            """
-            SELECT \(unsafeSQL: Self.viewColumns) \(unsafeSQL: Self.viewTables)
+        try read(Self.list(user, before, limit)).map { RoomView($0) }
+    }
+
+    /// The page first, by the rooms alone; then each of its rooms' newest message.
+    static func list(_ user: UUID128, _ before: RoomCursor?, _ limit: Int) -> SQL {
+        """
+        WITH page AS MATERIALIZED (
+            SELECT p.room_id, p.user_id FROM members p JOIN rooms r ON r.id = p.room_id
             WHERE p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
                 AND (r.last_activity_at, r.id) < (\(.time(before?.lastActivityAt ?? Self.farFuture)),
                     \(before?.room ?? UUID128(high: .max, low: .max)))
             ORDER BY r.last_activity_at DESC, r.id DESC LIMIT \(Int64(limit))
-            """
-        ).map { RoomView($0) }
+        )
+        SELECT \(unsafeSQL: Self.viewColumns) FROM page JOIN members p USING (room_id, user_id)
+            JOIN rooms r ON r.id = page.room_id \(unsafeSQL: Self.newestMessage)
+        ORDER BY r.last_activity_at DESC, r.id DESC
+        """
     }
 
     public func room(_ room: UUID128, for user: UUID128) throws(StoreError) -> RoomView? {
         try read(
             """
-            SELECT \(unsafeSQL: Self.viewColumns) \(unsafeSQL: Self.viewTables)
+            SELECT \(unsafeSQL: Self.viewColumns)
+            FROM members p JOIN rooms r ON r.id = p.room_id \(unsafeSQL: Self.newestMessage)
             WHERE p.room_id = \(room) AND p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL
                 AND r.deleted_at IS NULL
             """
@@ -36,8 +45,7 @@ public final class PostgresRoomReader: RoomReader {
     private static let farFuture: Int64 = 253_402_300_799_000
     private static let viewColumns = "\(Room.columns), \(Member.columns), \(Message.columns)"
     /// The newest message that this member may see comes by its key; a file that still uploads is its sender's alone.
-    private static let viewTables = """
-        FROM members p JOIN rooms r ON r.id = p.room_id
+    private static let newestMessage = """
         LEFT JOIN LATERAL (
             SELECT * FROM messages m WHERE m.room_id = r.id AND (m.status <> 2 OR m.sender_id = p.user_id)
             ORDER BY m.seq DESC LIMIT 1
@@ -57,6 +65,42 @@ public final class PostgresRoomReader: RoomReader {
             """,
         ])
         return rows[0].first == nil ? nil : rows[1].map { Member($0) }
+    }
+
+    public func banned(
+        from room: UUID128, for user: UUID128, after: UUID128?, limit: Int
+    ) throws(StoreError) -> [Member]? {
+        let rows = try pipeline([
+            Self.membership(room, user),
+            """
+            SELECT \(unsafeSQL: Member.columns) FROM members p
+            WHERE p.room_id = \(room) AND p.banned_at IS NOT NULL AND p.user_id > \(after ?? UUID128.zero)
+            ORDER BY p.user_id LIMIT \(Int64(limit))
+            """,
+        ])
+        return Self.isAdmin(rows[0]) ? rows[1].map { Member($0) } : nil
+    }
+
+    public func invitations(to room: UUID128, for user: UUID128) throws(StoreError) -> [Invitation]? {
+        let rows = try pipeline([
+            Self.membership(room, user),
+            """
+            SELECT \(unsafeSQL: Invitation.columns) FROM invitations i
+            WHERE i.room_id = \(room) AND i.revoked_at IS NULL AND (i.expires_at IS NULL OR i.expires_at > now())
+                AND (i.max_uses IS NULL OR i.uses < i.max_uses)
+            ORDER BY i.id DESC
+            """,
+        ])
+        return Self.isAdmin(rows[0]) ? rows[1].map { Invitation($0) } : nil
+    }
+
+    public func invitation(token: String) throws(StoreError) -> Invitation? {
+        try read("SELECT \(unsafeSQL: Invitation.columns) FROM invitations i WHERE i.token = \(token)").first
+            .map { Invitation($0) }
+    }
+
+    private static func isAdmin(_ membership: PGRows) -> Bool {
+        membership.first.map { $0.int2(0) >= Role.admin.rawValue } ?? false
     }
 
     // MARK: Messages
@@ -112,19 +156,21 @@ public final class PostgresRoomReader: RoomReader {
         }
     }
 
-    /// A walk back through the room until the page is full: no index over content, which every send would pay for. The
-    /// statement's time limit ends it in a room of millions.
-    public func search(
-        _ text: String, in room: UUID128, for user: UUID128, before: Int64, limit: Int
-    ) throws(StoreError) -> [Message]? {
-        let pattern = "%" + text.flatMap { "\\%_".contains($0) ? ["\\", $0] : [$0] } + "%"
+    public func edits(of message: UUID128, for user: UUID128) throws(StoreError) -> [EarlierContent]? {
+        guard try self.message(message, for: user) != nil else { return nil }
+        return try read(
+            """
+            SELECT content, edited_at, change_seq FROM message_edits WHERE message_id = \(message) ORDER BY change_seq
+            """
+        ).map { EarlierContent(content: $0.text(0), replacedAt: $0.time(1), changeSeq: $0.int8(2)) }
+    }
+
+    public func pins(of room: UUID128, for user: UUID128) throws(StoreError) -> [Message]? {
         let rows = try pipeline([
             Self.membership(room, user),
             """
-            SELECT \(unsafeSQL: Message.columns) FROM messages m
-            WHERE m.room_id = \(room) AND m.seq < \(before) AND m.content ILIKE \(pattern) AND m.deleted_at IS NULL
-                AND m.message_type <> 4 AND (m.status <> 2 OR m.sender_id = \(user))
-            ORDER BY m.seq DESC LIMIT \(Int64(limit))
+            SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.pinned_at IS NOT NULL
+            ORDER BY m.pinned_at DESC, m.seq DESC
             """,
             Self.seenBy(room),
         ])
@@ -133,7 +179,19 @@ public final class PostgresRoomReader: RoomReader {
         return rows[1].map { Message($0, marks: marks) }
     }
 
-    public func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool {
+    public func hidesPresence(_ user: UUID128) throws(StoreError) -> Bool {
+        try read("SELECT hides_presence FROM accounts WHERE user_id = \(user)").first?.bool(0) ?? false
+    }
+
+    public func presenceVisibility(
+        of other: UUID128, for user: UUID128
+    ) throws(StoreError) -> PresenceVisibility {
+        if user == other { return .shown }
+        guard try shareRoom(user, other) else { return .stranger }
+        return try hidesPresence(other) ? .hidden : .shown
+    }
+
+    private func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool {
         try read(
             """
             SELECT FROM members a JOIN members b USING (room_id) JOIN rooms r ON r.id = room_id
@@ -145,7 +203,7 @@ public final class PostgresRoomReader: RoomReader {
 
     // MARK: Parts of queries
 
-    private static func membership(_ room: UUID128, _ user: UUID128) -> SQL {
+    static func membership(_ room: UUID128, _ user: UUID128) -> SQL {
         """
         SELECT p.role FROM members p JOIN rooms r ON r.id = p.room_id
         WHERE p.room_id = \(room) AND p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL
@@ -161,7 +219,7 @@ public final class PostgresRoomReader: RoomReader {
         """
     }
 
-    private static func page(_ room: UUID128, _ user: UUID128, _ page: HistoryPage, _ limit: Int) -> SQL {
+    static func page(_ room: UUID128, _ user: UUID128, _ page: HistoryPage, _ limit: Int) -> SQL {
         let limit = Int64(limit)
         switch page {
         case .newest: return before(room, user, Int64.max, limit)
@@ -209,7 +267,7 @@ public final class PostgresRoomReader: RoomReader {
         do { return try connection.repeatable([sql])[0] } catch { throw StoreError(error) }
     }
 
-    private func pipeline(_ statements: [SQL]) throws(StoreError) -> [PGRows] {
+    func pipeline(_ statements: [SQL]) throws(StoreError) -> [PGRows] {
         do { return try connection.repeatable(statements) } catch { throw StoreError(error) }
     }
 }
@@ -223,35 +281,5 @@ extension RoomView {
         self.init(
             room: room, lastMessage: row.isNull(messageAt) ? nil : Message(row, at: messageAt),
             unread: member.unread(in: room), role: member.role, mutedUntil: member.mutedUntil)
-    }
-}
-
-public final class PostgresAccountStore: AccountStore {
-    private let connection: PostgresConnection
-
-    public init(_ connection: PostgresConnection) { self.connection = connection }
-
-    public func block(_ user: UUID128, by blocker: UUID128) throws(StoreError) {
-        try write("INSERT INTO blocks (blocker, blocked) VALUES (\(blocker), \(user)) ON CONFLICT DO NOTHING")
-    }
-
-    public func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) {
-        try write("DELETE FROM blocks WHERE blocker = \(blocker) AND blocked = \(user)")
-    }
-
-    public func register(device token: String, of user: UUID128) throws(StoreError) {
-        try write(
-            """
-            INSERT INTO devices (token, user_id) VALUES (\(token), \(user))
-            ON CONFLICT (token) DO UPDATE SET user_id = EXCLUDED.user_id, updated_at = now()
-            """)
-    }
-
-    public func unregister(device token: String, of user: UUID128) throws(StoreError) {
-        try write("DELETE FROM devices WHERE token = \(token) AND user_id = \(user)")
-    }
-
-    private func write(_ sql: SQL) throws(StoreError) {
-        do { _ = try connection.repeatable([sql]) } catch { throw StoreError(error) }
     }
 }

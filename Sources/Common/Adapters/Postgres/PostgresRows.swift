@@ -6,9 +6,9 @@ extension Message {
     static let columns = """
         m.id, m.room_id, m.sender_id, m.seq, m.change_seq, m.content, m.content_type, m.message_type, \
         m.parent_message_id, m.forwarded_from, m.sign, m.status, m.file_name, m.file_size, m.file_content_type, \
-        m.file_thumbnail, m.reactions, m.edited_at, m.deleted_at, m.created_at, m.file_media
+        m.file_thumbnail, m.reactions, m.edited_at, m.deleted_at, m.created_at, m.file_media, m.pinned_at
         """
-    static let columnCount = 21
+    static let columnCount = 22
 
     init(_ row: PGRow, at first: Int = 0, marks: SeenMarks? = nil) {
         let fields = MessageRow(row, at: first, marks: marks)
@@ -18,7 +18,7 @@ extension Message {
             messageType: fields.messageType, parentMessageID: fields.parentMessageID,
             forwardedFrom: fields.forwardedFrom, sign: row.optionalText(first + 10), status: fields.status,
             file: fields.file, reactions: fields.reactions, editedAt: fields.editedAt, deletedAt: fields.deletedAt,
-            createdAt: fields.createdAt)
+            pinnedAt: fields.pinnedAt, createdAt: fields.createdAt)
     }
 }
 
@@ -75,6 +75,8 @@ struct MessageRow: MessageFields {
     var editedAt: Int64? { row.optionalTime(first + 17) }
     var deletedAt: Int64? { row.optionalTime(first + 18) }
     var createdAt: Int64 { row.time(first + 19) }
+    var pinnedAt: Int64? { row.optionalTime(first + 21) }
+    var mentions: [UUID128] { row.raw(first + 5).map { mentionedUsers(in: $0) } ?? [] }
 }
 
 /// How far the members who have read furthest have read: it turns `sent` into `seen` where somebody besides the sender
@@ -127,6 +129,19 @@ extension Member {
             sentCount: row.int8(first + 6), mutedUntil: row.optionalTime(first + 7),
             bannedAt: row.optionalTime(first + 8), joinedAt: row.time(first + 9), joinedSeq: row.int8(first + 10),
             leftAt: row.optionalTime(first + 11))
+    }
+}
+
+extension Invitation {
+    static let columns = """
+        i.id, i.room_id, i.token, i.created_by, i.sign, i.expires_at, i.max_uses, i.uses, i.created_at, i.revoked_at
+        """
+
+    init(_ row: PGRow) {
+        self.init(
+            id: row.uuid(0), roomID: row.uuid(1), token: row.text(2), createdBy: row.uuid(3), sign: row.optionalText(4),
+            expiresAt: row.optionalTime(5), maxUses: row.optionalInt4(6), uses: row.int4(7), createdAt: row.time(8),
+            revokedAt: row.optionalTime(9))
     }
 }
 

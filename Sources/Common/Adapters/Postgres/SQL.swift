@@ -16,6 +16,13 @@ public struct SQL: ExpressibleByStringInterpolation, Sendable {
         values = stringInterpolation.values
     }
 
+    /// The same with its plan, and what it did, as rows of text.
+    var explained: SQL {
+        var copy = self
+        copy.text = "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) " + text
+        return copy
+    }
+
     public struct Interpolation: StringInterpolationProtocol {
         var text = ""
         var values: [PGValue] = []

@@ -2,7 +2,7 @@ import CCurl
 import ChatCore
 import Glibc
 
-/// One HTTP request through libcurl, which signs it (AWS Signature Version 4).
+/// One HTTP request through libcurl.
 struct HTTPTransfer {
     var method: String
     var url: String
@@ -10,6 +10,8 @@ struct HTTPTransfer {
     var body: Body = .none
     /// Milliseconds for the whole request.
     var timeout = 30_000
+    /// Connects to no address of this machine or of a private network, whatever name leads there.
+    var publicOnly = false
     /// An open file that takes the body of a good answer, from its beginning on.
     var sink: Int32?
 
@@ -38,14 +40,24 @@ final class HTTPClient {
     /// Bytes of an answer that are kept: what S3 says about itself is short.
     static let maxAnswer = 1 << 20
     private let handle: UnsafeMutableRawPointer
-    private let credentials: String
-    private let scope: String
+    /// libcurl signs each request (AWS Signature Version 4) when this is there.
+    private let signature: (credentials: String, scope: String)?
+    private let authorities: String?
 
     /// - Parameter scope: of the signature, such as `aws:amz:us-east-1:s3`.
     init(accessKey: String, secretKey: String, scope: String) {
         handle = curl_easy_init()!
-        credentials = "\(accessKey):\(secretKey)"
-        self.scope = scope
+        signature = ("\(accessKey):\(secretKey)", scope)
+        authorities = nil
+    }
+
+    /// Unsigned.
+    ///
+    /// - Parameter authorities: a file of certificate authorities instead of the system's.
+    init(authorities: String?) {
+        handle = curl_easy_init()!
+        signature = nil
+        self.authorities = authorities
     }
 
     deinit { curl_easy_cleanup(handle) }
@@ -71,8 +83,12 @@ final class HTTPClient {
     ) {
         let context = Unmanaged.passUnretained(exchange).toOpaque()
         chat_curl_set_string(handle, CURLOPT_URL, request.url)
-        chat_curl_set_string(handle, CURLOPT_AWS_SIGV4, scope)
-        chat_curl_set_string(handle, CURLOPT_USERPWD, credentials)
+        if let signature {
+            chat_curl_set_string(handle, CURLOPT_AWS_SIGV4, signature.scope)
+            chat_curl_set_string(handle, CURLOPT_USERPWD, signature.credentials)
+        }
+        if let authorities { chat_curl_set_string(handle, CURLOPT_CAINFO, authorities) }
+        if request.publicOnly { chat_curl_set_open_socket(handle, openPublicSocket) }
         chat_curl_set_string(handle, CURLOPT_CUSTOMREQUEST, request.method)
         chat_curl_set_list(handle, CURLOPT_HTTPHEADER, list)
         chat_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
@@ -102,7 +118,33 @@ final class HTTPClient {
             Exchange.of(context).send(into: UnsafeMutableRawBufferPointer(start: bytes, count: size * count))
         }
         chat_curl_set_pointer(handle, CURLOPT_READDATA, context)
+        // A kept connection may turn out to be closed when the body is on its way: libcurl begins again on a new one.
+        chat_curl_set_seek(handle) { context, offset, origin in
+            origin == SEEK_SET && Exchange.of(context).rewind(to: Int64(offset)) ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL
+        }
+        chat_curl_set_pointer(handle, CURLOPT_SEEKDATA, context)
     }
+}
+
+/// libcurl asks here for each address that it is about to connect to, after names are resolved.
+private func openPublicSocket(
+    _: UnsafeMutableRawPointer?, _: curlsocktype, _ wanted: UnsafeMutablePointer<curl_sockaddr>?
+) -> curl_socket_t {
+    guard let wanted, let address = chat_curl_address(wanted) else { return CURL_SOCKET_BAD }
+    let isPublic =
+        switch Int32(address.pointee.sa_family) {
+        case AF_INET:
+            address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+                PublicAddress.is4(UInt32(bigEndian: $0.pointee.sin_addr.s_addr))
+            }
+        case AF_INET6:
+            address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) {
+                PublicAddress.is6(withUnsafeBytes(of: $0.pointee.sin6_addr) { Array($0) })
+            }
+        default: false
+        }
+    guard isPublic else { return CURL_SOCKET_BAD }
+    return socket(wanted.pointee.family, wanted.pointee.socktype, wanted.pointee.protocol)
 }
 
 /// What goes out and what comes in during one request.
@@ -157,6 +199,12 @@ private final class Exchange {
             }
         }
         return bytes.count
+    }
+
+    func rewind(to offset: Int64) -> Bool {
+        guard let toSend, (0...toSend).contains(offset) else { return false }
+        sent = offset
+        return true
     }
 
     func send(into buffer: UnsafeMutableRawBufferPointer) -> Int {

@@ -13,6 +13,15 @@ typedef size_t (*chat_curl_callback)(char *, size_t, size_t, void *);
 static inline CURLcode chat_curl_set_callback(CURL *c, CURLoption o, chat_curl_callback v) {
     return curl_easy_setopt(c, o, v);
 }
+static inline CURLcode chat_curl_set_seek(CURL *c, int (*v)(void *, curl_off_t, int)) {
+    return curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, v);
+}
+typedef curl_socket_t (*chat_curl_open_socket)(void *, curlsocktype, struct curl_sockaddr *);
+static inline CURLcode chat_curl_set_open_socket(CURL *c, chat_curl_open_socket v) {
+    return curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, v);
+}
+// The address is a flexible part of the struct, which Swift sees as a plain sockaddr.
+static inline const struct sockaddr *chat_curl_address(const struct curl_sockaddr *a) { return &a->addr; }
 static inline long chat_curl_status(CURL *c) {
     long status = 0;
     curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);

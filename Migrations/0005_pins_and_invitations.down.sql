@@ -1,0 +1,3 @@
+DROP TABLE invitations;
+DROP INDEX messages_pinned;
+ALTER TABLE messages DROP COLUMN pinned_at;

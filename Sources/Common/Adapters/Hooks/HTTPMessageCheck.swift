@@ -1,0 +1,107 @@
+public import ChatCore
+public import Logging
+
+/// Asks the host application over HTTP: one signed request a batch, so that a slow answer costs each batch its time
+/// limit once, never each message.
+///
+/// It gets `{"Event": "message.check", "Messages": [{ID, Kind: send·edit, RoomID, SenderID, Content, …}]}` and answers
+/// `{"Verdicts": [{"ID", "Action": allow·reject·rewrite, "Reason"?, "Content"?}]}`.
+public final class HTTPMessageCheck: MessageCheck {
+    private let client: HookClient
+    private let settings: HookSettings
+    private let log: Logger
+
+    public init(_ settings: HookSettings, log: Logger) {
+        client = HookClient(settings)
+        self.settings = settings
+        self.log = log
+    }
+
+    public func judge(_ commands: [Command]) -> [UUID128: Verdict] {
+        let asked = commands.compactMap { Question($0) }
+        guard !asked.isEmpty else { return [:] }
+        do throws(HTTPTransfer.Failure) {
+            return try ask(asked)
+        } catch {
+            log.warning("the check of messages failed", metadata: ["error": "\(error.description)"])
+            guard settings.refusesUnchecked else { return [:] }
+            return Dictionary(asked.map { ($0.command.id, .unavailable) }) { first, _ in first }
+        }
+    }
+
+    private func ask(_ asked: [Question]) throws(HTTPTransfer.Failure) -> [UUID128: Verdict] {
+        var writer = JSONWriter(reserving: 512 * asked.count)
+        writer.beginMap(2)
+        writer.key("Event")
+        writer.string("message.check")
+        writer.key("Messages")
+        writer.beginArray(asked.count)
+        for question in asked { question.write(to: &writer) }
+        writer.endArray()
+        writer.endMap()
+        let answer = try client.post(writer.take(), to: settings.checkURL, [], settings.checkTimeout).get()
+        guard answer.status == 200, let value = try? JSONReader.decode(answer.body),
+            let verdicts = value["Verdicts"]?.array
+        else { throw HTTPTransfer.Failure(description: "it answered \(answer.status) without Verdicts") }
+        var found: [UUID128: Verdict] = [:]
+        for verdict in verdicts { try note(verdict, asked, &found) }
+        return found
+    }
+
+    /// An answer that makes no sense counts as none.
+    private func note(
+        _ value: WireValue, _ asked: [Question], _ found: inout [UUID128: Verdict]
+    ) throws(HTTPTransfer.Failure) {
+        let wrong = HTTPTransfer.Failure(description: "it answered with a verdict that cannot be read")
+        guard let id = value["ID"]?.string.flatMap({ UUID128($0) }),
+            let question = asked.first(where: { $0.command.id == id }), let action = value["Action"]?.string
+        else { throw wrong }
+        switch action {
+        case "allow": break
+        case "reject": found[id] = .reject(reason: String((value["Reason"]?.string ?? "not allowed here").prefix(200)))
+        case "rewrite":
+            guard let content = try? RequestFields(value).content(of: question.contentType) else { throw wrong }
+            found[id] = .rewrite(content: content)
+        default: throw wrong
+        }
+    }
+}
+
+/// A command that brings content.
+private struct Question {
+    let command: Command
+    let content: String
+    var contentType = ContentType.text
+    private var kind = "edit"
+    private var message: UUID128
+
+    init?(_ command: Command) {
+        self.command = command
+        switch command.action {
+        // What is forwarded was checked when it was sent.
+        case .send(let draft, _) where draft.messageType != .forwarded:
+            (content, contentType, kind, message) = (draft.content, draft.contentType, "send", command.id)
+        case .edit(let id, let text, _): (content, message) = (text, id)
+        default: return nil
+        }
+    }
+
+    func write(to writer: inout JSONWriter) {
+        writer.beginMap(7)
+        writer.key("ID")
+        writer.uuid(command.id)
+        writer.key("Kind")
+        writer.string(kind)
+        writer.key("MessageID")
+        writer.uuid(message)
+        writer.key("RoomID")
+        writer.uuid(command.room)
+        writer.key("SenderID")
+        writer.uuid(command.actor)
+        writer.key("ContentType")
+        writer.string(contentType.name)
+        writer.key("Content")
+        writer.string(content)
+        writer.endMap()
+    }
+}

@@ -1,0 +1,50 @@
+public import ChatCore
+import Crypto
+
+/// Signed requests to the host application: `X-Chat-Signature: t=<Unix seconds>,v1=<hex>`, where `v1` is the
+/// HMAC-SHA256 of `<t>.<body>` with the secret. The host checks both, and refuses a `t` that is old.
+public final class HookClient {
+    private let client = HTTPClient(authorities: nil)
+    private let secret: SymmetricKey
+    private let mayBePrivate: Bool
+    private let clock: Clock
+
+    public init(_ settings: HookSettings, clock: @escaping Clock = systemClock) {
+        secret = SymmetricKey(data: Array(settings.secret.utf8))
+        mayBePrivate = settings.mayBePrivate
+        self.clock = clock
+    }
+
+    /// One event; nil when it was taken (any 2xx), otherwise why not.
+    public func send(_ hook: PendingHook, to url: String, timeout: Int) -> String? {
+        let headers = [
+            "X-Chat-Event: \(hook.name)", "X-Chat-Event-ID: \(hook.key.text)", "X-Chat-Attempt: \(hook.attempts)",
+        ]
+        switch post(hook.body, to: url, headers, timeout) {
+        case .success(let answer): return (200..<300).contains(answer.status) ? nil : "it answered \(answer.status)"
+        case .failure(let failure): return failure.description
+        }
+    }
+
+    func post(
+        _ body: [UInt8], to url: String, _ headers: [String], _ timeout: Int
+    ) -> Result<HTTPTransfer.Answer, HTTPTransfer.Failure> {
+        var request = HTTPTransfer(method: "POST", url: url)
+        let own = ["Content-Type: application/json", "X-Chat-Signature: \(signature(of: body))"]
+        request.headers = own + headers
+        request.body = .bytes(body)
+        request.timeout = timeout
+        request.publicOnly = !mayBePrivate
+        do throws(HTTPTransfer.Failure) { return .success(try client.send(request)) } catch { return .failure(error) }
+    }
+
+    private func signature(of body: [UInt8]) -> String {
+        let time = clock() / 1000
+        var signed = HMAC<SHA256>(key: secret)
+        signed.update(data: Array("\(time).".utf8))
+        signed.update(data: body)
+        let digits = Array("0123456789abcdef")
+        let hex = signed.finalize().flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
+        return "t=\(time),v1=\(String(hex))"
+    }
+}

@@ -1,0 +1,117 @@
+import ChatCore
+
+/// The keys that a batch must load.
+struct BatchNeeds {
+    var rooms: [UUID128] = []
+    var roomSignOwners: [UUID128] = []
+    var roomSigns: [String?] = []
+    var memberRooms: [UUID128] = []
+    var memberUsers: [UUID128] = []
+    var wholeRooms: [UUID128] = []
+    var messages: [UUID128] = []
+    var signSenders: [UUID128] = []
+    var signs: [String?] = []
+    var forwarded: [UUID128] = []
+    var forwarders: [UUID128] = []
+    var commands: [UUID128] = []
+    var pairOnes: [UUID128] = []
+    var pairOthers: [UUID128] = []
+    var seenCommands: [UUID128] = []
+    var seenRooms: [UUID128] = []
+    var seenUsers: [UUID128] = []
+    var seenSeqs: [Int64?] = []
+    var conditionalEdits: [UUID128] = []
+    var pinRooms: [UUID128] = []
+    var invitations: [UUID128] = []
+    var inviters: [UUID128] = []
+    var inviteRooms: [UUID128] = []
+    var inviteSigns: [String?] = []
+    var erasedRooms: [UUID128] = []
+    var erasedUsers: [UUID128] = []
+    var purgedRooms: [UUID128] = []
+    var purgedBefore: [Int64?] = []
+
+    init(_ all: [Command]) {
+        rooms = Array(Set(all.map(\.room)))
+        for command in all {
+            member(command.room, command.actor)
+            if case .send = command.action {} else { commands.append(command.id) }
+            add(command)
+        }
+    }
+
+    private mutating func member(_ room: UUID128, _ user: UUID128) {
+        memberRooms.append(room)
+        memberUsers.append(user)
+    }
+
+    private mutating func add(_ command: Command) {
+        switch command.action {
+        case .send(let draft, let receiver):
+            messages.append(command.id)
+            if let sign = command.sign {
+                signSenders.append(command.actor)
+                signs.append(sign)
+            }
+            if let receiver { pair(command.actor, receiver) }
+            guard let parent = draft.parent else { return }
+            messages.append(parent)
+            if draft.messageType == .forwarded {
+                forwarded.append(parent)
+                forwarders.append(command.actor)
+            }
+        case .seen(let seq):
+            guard let seq else { return }
+            seenCommands.append(command.id)
+            seenRooms.append(command.room)
+            seenUsers.append(command.actor)
+            seenSeqs.append(seq)
+        case .edit(let message, _, let base):
+            messages.append(message)
+            if base != nil { conditionalEdits.append(message) }
+        case .delete(let message), .react(let message, _, _), .completeFile(let message, _), .abandonFile(let message),
+            .describeFile(let message, _):
+            messages.append(message)
+        case .pin(let message, _):
+            messages.append(message)
+            pinRooms.append(command.room)
+        case .createInvitation:
+            invitations.append(command.id)
+            inviters.append(command.actor)
+            inviteRooms.append(command.room)
+            inviteSigns.append(command.sign)
+        case .revokeInvitation(let id), .join(let id): invitations.append(id)
+        case .announce:
+            messages.append(command.id)
+            if let sign = command.sign {
+                signSenders.append(command.actor)
+                signs.append(sign)
+            }
+        case .erase(let user):
+            wholeRooms.append(command.room)
+            erasedRooms.append(command.room)
+            erasedUsers.append(user)
+        case .purge(let before):
+            wholeRooms.append(command.room)
+            purgedRooms.append(command.room)
+            purgedBefore.append(before)
+        case .createRoom(let draft):
+            wholeRooms.append(command.room)
+            if let sign = command.sign {
+                roomSignOwners.append(command.actor)
+                roomSigns.append(sign)
+            }
+            if draft.type == .privateRoom, let other = draft.members.first { pair(command.actor, other) }
+        case .deleteRoom: wholeRooms.append(command.room)
+        case .addMembers(let users): for user in users { member(command.room, user) }
+        case .removeMember(let user), .setRole(let user, _), .mute(let user, _), .ban(let user, _):
+            member(command.room, user)
+        case .updateRoom: break
+        }
+    }
+
+    private mutating func pair(_ one: UUID128, _ other: UUID128) {
+        pairOnes.append(one)
+        pairOthers.append(other)
+    }
+}

@@ -1,0 +1,39 @@
+public import ChatCore
+
+public final class PostgresAccountStore: AccountStore {
+    private let connection: PostgresConnection
+
+    public init(_ connection: PostgresConnection) { self.connection = connection }
+
+    public func block(_ user: UUID128, by blocker: UUID128) throws(StoreError) {
+        try write("INSERT INTO blocks (blocker, blocked) VALUES (\(blocker), \(user)) ON CONFLICT DO NOTHING")
+    }
+
+    public func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) {
+        try write("DELETE FROM blocks WHERE blocker = \(blocker) AND blocked = \(user)")
+    }
+
+    public func set(hidesPresence: Bool, of user: UUID128) throws(StoreError) {
+        try write(
+            """
+            INSERT INTO accounts (user_id, hides_presence) VALUES (\(user), \(.bool(hidesPresence)))
+            ON CONFLICT (user_id) DO UPDATE SET hides_presence = EXCLUDED.hides_presence
+            """)
+    }
+
+    public func register(device token: String, of user: UUID128) throws(StoreError) {
+        try write(
+            """
+            INSERT INTO devices (token, user_id) VALUES (\(token), \(user))
+            ON CONFLICT (token) DO UPDATE SET user_id = EXCLUDED.user_id, updated_at = now()
+            """)
+    }
+
+    public func unregister(device token: String, of user: UUID128) throws(StoreError) {
+        try write("DELETE FROM devices WHERE token = \(token) AND user_id = \(user)")
+    }
+
+    private func write(_ sql: SQL) throws(StoreError) {
+        do { _ = try connection.repeatable([sql]) } catch { throw StoreError(error) }
+    }
+}

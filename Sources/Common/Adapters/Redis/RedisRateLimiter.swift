@@ -1,0 +1,64 @@
+public import ChatCore
+public import Logging
+
+/// A leaking bucket a user and kind, in one key that ends by itself: the moment at which everything has leaked out.
+public final class RedisRateLimiter: RateLimiter {
+    /// Milliseconds in which a full bucket leaks out; so it holds what may be done in that time.
+    private static let window = 60_000
+    /// Milliseconds for which Redis is left alone after it failed: a request must not wait for what it can do without.
+    private static let pause: Int64 = 5000
+
+    private let connection: RedisConnection
+    private let limits: RateSettings
+    private let log: Logger
+    private var askAgainAt: Int64 = 0
+
+    public init(_ connection: RedisConnection, limits: RateSettings, log: Logger) {
+        self.connection = connection
+        self.limits = limits
+        self.log = log
+    }
+
+    public func take(_ kind: RateKind, _ user: UUID128) -> Int? {
+        charge([(kind, user, 1)], always: false).first ?? nil
+    }
+
+    /// Counts several. `always`: what has been done already is counted also above the limit, up to one window more.
+    ///
+    /// - Returns: for each the milliseconds to wait for the next one; nil: none. Empty when Redis cannot be reached.
+    public func charge(_ counts: [(kind: RateKind, user: UUID128, count: Int)], always: Bool) -> [Int?] {
+        let limited = counts.filter { limits[$0.kind] > 0 }
+        guard !limited.isEmpty, monotonicMilliseconds() >= askAgainAt else { return [] }
+        do {
+            let answers = try connection.pipeline(limited.map { command($0.kind, $0.user, $0.count, always) })
+            var waits = answers.map { answer -> Int? in
+                guard case .int(let wait) = answer, wait > 0 else { return nil }
+                return Int(wait)
+            }[...]
+            return counts.map { limits[$0.kind] > 0 ? waits.popFirst() ?? nil : nil }
+        } catch {
+            askAgainAt = monotonicMilliseconds() + Self.pause
+            log.warning("rates are not limited while Redis is away", metadata: ["error": "\(error)"])
+            return []
+        }
+    }
+
+    private func command(_ kind: RateKind, _ user: UUID128, _ count: Int, _ always: Bool) -> [RedisWord] {
+        let weight = Double(count * Self.window) / Double(limits[kind])
+        return ["EVAL", Self.script, "1", RedisKey.rate(kind, user), "\(weight)", "\(Self.window)", always ? "1" : "0"]
+            .words
+    }
+
+    /// By the clock of Redis, which all programs share. The text of a number has 14 digits by default: too few.
+    private static let script = """
+        local t = redis.call('TIME')
+        local now = t[1] * 1000 + t[2] / 1000
+        local empty = math.max(now, tonumber(redis.call('GET', KEYS[1]) or 0))
+        local weight, window, always = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
+        local wait = math.max(0, math.ceil(empty + weight - window - now))
+        if wait > 0 and not always then return wait end
+        empty = math.min(empty + weight, now + 2 * window)
+        redis.call('SET', KEYS[1], string.format('%.3f', empty), 'PX', math.ceil(empty - now) + 1)
+        return wait
+        """
+}

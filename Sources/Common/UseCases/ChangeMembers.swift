@@ -1,0 +1,146 @@
+extension RoomBatch {
+    mutating func addMembers(_ users: [UUID128], _ command: Command) throws(Refusal) -> CommandOutcome {
+        let actor = try member(command)
+        let room = try room(command.room)
+        guard room.type != .privateRoom else { throw Refusal(.forbidden, "a PRIVATE room has two members for ever") }
+        guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN invite") }
+        let new = users.filter { members[MemberKey(room.id, $0)]?.isActive != true }
+        guard !new.isEmpty else { return answered(view(of: room, for: command.actor), command, inFrame: false) }
+        return try admit(new, to: room, command)
+    }
+
+    /// Lets users in who are no members: all of them or, when one is banned or the room is too small, nobody.
+    mutating func admit(_ users: [UUID128], to room: Room, _ command: Command) throws(Refusal) -> CommandOutcome {
+        if let banned = users.first(where: { members[MemberKey(room.id, $0)]?.bannedAt != nil }) {
+            throw Refusal(.banned, "\(banned) is banned from this room", field: "Members")
+        }
+        let limit = min(room.memberLimit ?? .max, limits.limit(of: room.type))
+        guard room.memberCount + users.count <= limit else {
+            throw Refusal(.roomFull, "the room has at most \(limit) members", field: "Members")
+        }
+        var answer: CommandOutcome?
+        for user in users {
+            let outcome = admit(user, to: rooms[room.id]!, isFirst: answer == nil, command)
+            answer = answer ?? outcome
+        }
+        return answer!
+    }
+
+    private mutating func admit(
+        _ user: UUID128, to room: Room, isFirst: Bool, _ command: Command
+    ) -> CommandOutcome {
+        let sent = members[MemberKey(room.id, user)]?.sentCount ?? 0
+        put(
+            member: Member(
+                roomID: room.id, userID: user, role: .member, lastSeenSeq: room.lastMessageSeq,
+                seenCount: room.messageCount, seenSentCount: sent, sentCount: sent, joinedAt: now,
+                joinedSeq: room.lastSeq + 1))
+        change(room: room.id) { $0.memberCount += 1 }
+        tell(user: user, .joined(room: room.id, seq: UInt64(room.lastSeq), created: nil))
+        let outcome = changed(.joined, member: user, joined: [user], first: isFirst, command)
+        say(.joined, of: user, command)
+        return outcome
+    }
+
+    /// Oneself (leaving), or another by someone of a higher role.
+    mutating func removeMember(_ user: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
+        let actor = try member(command)
+        let room = try room(command.room)
+        guard room.type != .privateRoom else {
+            throw Refusal(.forbidden, "nobody leaves a PRIVATE room: block instead")
+        }
+        let target = try other(user, command)
+        if user == command.actor {
+            guard target.role != .owner || room.memberCount == 1 else {
+                throw Refusal(.conflict, "hand the room over before you leave: you are its OWNER")
+            }
+        } else {
+            try above(actor, target)
+        }
+        let now = now
+        change(member: MemberKey(room.id, user)) { $0.leftAt = now }
+        change(room: room.id) { $0.memberCount -= 1 }
+        let change: RoomChange = user == command.actor ? .left : .removed
+        let outcome = changed(change, member: user, left: [user], command)
+        say(change, of: user, command)
+        return outcome
+    }
+
+    /// By the OWNER alone; making another the OWNER hands the room over.
+    mutating func setRole(_ role: Role, of user: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
+        let actor = try member(command)
+        let room = try room(command.room)
+        guard room.type != .privateRoom else { throw Refusal(.forbidden, "a PRIVATE room has no roles") }
+        guard actor.role == .owner else { throw Refusal(.forbidden, "only the OWNER gives roles") }
+        let target = try other(user, command)
+        guard user != command.actor else { throw Refusal(.conflict, "hand the room over to change your own role") }
+        guard target.role != role else { return answered(view(of: room, for: command.actor), command, inFrame: false) }
+        change(member: MemberKey(room.id, user)) { $0.role = role }
+        if role == .owner {
+            change(member: MemberKey(room.id, command.actor)) { $0.role = .admin }
+            change(room: room.id) { $0.ownerID = user }
+        }
+        let change = role == .owner ? RoomChange.owner : .role
+        let outcome = changed(change, member: user, command)
+        say(change, of: user, command)
+        if role == .owner {
+            _ = changed(.role, member: command.actor, first: false, command)
+            say(.role, of: command.actor, command)
+        }
+        return outcome
+    }
+
+    /// - Parameter until: Unix milliseconds; nil ends the silence.
+    mutating func mute(_ user: UUID128, until: Int64?, _ command: Command) throws(Refusal) -> CommandOutcome {
+        let actor = try member(command)
+        let target = try other(user, command)
+        try above(actor, target)
+        guard target.mutedUntil != until else {
+            return answered(view(of: try room(command.room), for: command.actor), command, inFrame: false)
+        }
+        change(member: MemberKey(command.room, user)) { $0.mutedUntil = until }
+        let outcome = changed(until == nil ? .unmuted : .muted, member: user, command)
+        say(until == nil ? .unmuted : .muted, of: user, command)
+        return outcome
+    }
+
+    /// Banning a member removes them; a ban keeps out until it is lifted, and lifting it does not bring them back in.
+    mutating func ban(_ user: UUID128, _ banned: Bool, _ command: Command) throws(Refusal) -> CommandOutcome {
+        let actor = try member(command)
+        let room = try room(command.room)
+        guard room.type != .privateRoom else {
+            throw Refusal(.forbidden, "nobody is banned from a PRIVATE room: block")
+        }
+        guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN ban") }
+        let key = MemberKey(room.id, user)
+        let wasActive = members[key]?.isActive == true
+        if let target = members[key], wasActive { try above(actor, target) }
+        guard (members[key]?.bannedAt != nil) != banned else {
+            return answered(view(of: room, for: command.actor), command, inFrame: false)
+        }
+        var member =
+            members[key]
+            ?? Member(roomID: room.id, userID: user, role: .member, joinedAt: now, joinedSeq: room.lastSeq, leftAt: now)
+        member.bannedAt = banned ? now : nil
+        member.leftAt = member.leftAt ?? now
+        put(member: member)
+        if wasActive { change(room: room.id) { $0.memberCount -= 1 } }
+        let outcome = changed(
+            banned ? .banned : .unbanned, member: user, left: banned && wasActive ? [user] : [], command)
+        say(banned ? .banned : .unbanned, of: user, command)
+        return outcome
+    }
+
+    private func other(_ user: UUID128, _ command: Command) throws(Refusal) -> Member {
+        guard let member = members[MemberKey(command.room, user)], member.isActive else {
+            throw Refusal(.notFound, "that user is not a member of this room")
+        }
+        return member
+    }
+
+    private func above(_ actor: Member, _ target: Member) throws(Refusal) {
+        guard actor.role >= .admin, actor.role > target.role else {
+            throw Refusal(.forbidden, "only a member of a higher role may do that")
+        }
+    }
+}

@@ -1,0 +1,70 @@
+/// Something that happened in a room, as the host application is told.
+public struct HookEvent: Sendable, Equatable {
+    public var key: HookKey
+    public var name: String
+    /// JSON: ID, Event, At, RoomID, Seq, Data.
+    public var body: [UInt8]
+}
+
+extension RoomBatch {
+    /// From what the rooms were told. An event that is told again has the same key.
+    public func hookEvents() -> [HookEvent] {
+        let created = newRooms.compactMap { rooms[$0] }.map { room in
+            event("room.created", HookKey(room: room.id, seq: 0)) { RoomView(room: room).write(to: &$0) }
+        }
+        let told = frames.sorted { $0.key < $1.key }.flatMap { room, frames in
+            frames.compactMap { event($0, in: room) }
+        }
+        return created + told
+    }
+
+    private func event(_ frame: RoomFrame, in room: UUID128) -> HookEvent? {
+        // A file that is not complete is its sender's alone.
+        guard frame.onlyUser == nil, let whole = try? MessagePackReader.decode(frame.body.frame(frame.kind)),
+            let data = whole["Data"], let name = name(of: frame.kind, data)
+        else { return nil }
+        return event(name, HookKey(room: room, seq: Int64(frame.seq))) { $0.value(data) }
+    }
+
+    private func name(of kind: FrameKind, _ data: WireValue) -> String? {
+        switch kind {
+        // The room's own messages repeat what member.* says.
+        case .newMessage: return data["MessageType"]?.string == MessageType.system.name ? nil : "message.created"
+        case .messageUpdated:
+            return data["Status"]?.string == MessageStatus.deleted.name ? "message.deleted" : "message.updated"
+        case .roomUpdated:
+            guard let change = data["Change"]?.string else { return nil }
+            return data["Member"] == nil ? "room.\(change)" : "member.\(change)"
+        default: return nil
+        }
+    }
+
+    private func event(_ name: String, _ key: HookKey, _ data: (inout JSONWriter) -> Void) -> HookEvent {
+        var writer = JSONWriter(reserving: 1024)
+        writer.beginMap(6)
+        writer.key("ID")
+        writer.string(key.text)
+        writer.key("Event")
+        writer.string(name)
+        writer.key("At")
+        writer.timestamp(now)
+        writer.key("RoomID")
+        writer.uuid(key.room)
+        writer.key("Seq")
+        writer.int(key.seq)
+        writer.key("Data")
+        data(&writer)
+        writer.endMap()
+        return HookEvent(key: key, name: name, body: writer.take())
+    }
+
+    /// The content as the host application lets it be stored.
+    func judged(_ content: String, _ command: Command) throws(Refusal) -> String {
+        switch verdicts[command.id] {
+        case nil: return content
+        case .rewrite(let content): return content
+        case .reject(let reason): throw Refusal(.rejected, reason)
+        case .unavailable: throw .unavailable("the check of messages")
+        }
+    }
+}

@@ -1,0 +1,59 @@
+extension RoomBatch {
+    /// By OWNER and ADMIN. The answer alone has the token: every member hears of the invitation, not of the key.
+    mutating func createInvitation(_ draft: InvitationDraft, _ command: Command) throws(Refusal) -> CommandOutcome {
+        try mayInvite(command)
+        if let sign = command.sign,
+            let earlier = invitations.values.first(where: { $0.createdBy == command.actor && $0.sign == sign })
+        {
+            return answered(body(of: earlier), command, inFrame: false)
+        }
+        let open = invitations.values.count { $0.roomID == command.room && $0.ended(at: now) == nil }
+        guard open < limits.invitations else {
+            throw Refusal(.conflict, "the room has \(open) open invitations: revoke one first")
+        }
+        let invitation = Invitation(
+            id: command.id, roomID: command.room, token: draft.token, createdBy: command.actor, sign: command.sign,
+            expiresAt: draft.expiresAt, maxUses: draft.maxUses, createdAt: now)
+        put(invitation: invitation)
+        _ = changed(.invitationCreated, invitation: invitation, first: false, command)
+        return answered(body(of: invitation), command, inFrame: false)
+    }
+
+    mutating func revokeInvitation(_ id: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
+        try mayInvite(command)
+        guard var invitation = invitations[id], invitation.roomID == command.room else {
+            throw Refusal(.notFound, "there is no such invitation to this room")
+        }
+        guard invitation.revokedAt == nil else { return answered(body(of: invitation), command, inFrame: false) }
+        invitation.revokedAt = now
+        put(invitation: invitation)
+        _ = changed(.invitationRevoked, invitation: invitation, first: false, command)
+        return answered(body(of: invitation), command, inFrame: false)
+    }
+
+    /// Whoever has the link. The room's limit and its bans hold; a member who comes again uses nothing up.
+    mutating func join(by id: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
+        guard let room = rooms[command.room], room.deletedAt == nil, var invitation = invitations[id],
+            invitation.roomID == room.id
+        else { throw Refusal(.notFound, "there is no such invitation") }
+        if let member = members[MemberKey(room.id, command.actor)] {
+            guard member.bannedAt == nil else { throw Refusal(.banned, "you are banned from this room") }
+            if member.isActive { return answered(view(of: room, for: command.actor), command, inFrame: false) }
+        }
+        if let reason = invitation.ended(at: now) { throw Refusal(.gone, reason) }
+        let outcome = try admit([command.actor], to: room, command)
+        invitation.uses += 1
+        put(invitation: invitation)
+        return outcome
+    }
+
+    private func mayInvite(_ command: Command) throws(Refusal) {
+        let actor = try member(command)
+        guard try room(command.room).type != .privateRoom else {
+            throw Refusal(.forbidden, "a PRIVATE room has two members for ever")
+        }
+        guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN invite") }
+    }
+
+    private func body(of invitation: Invitation) -> FrameBody { FrameBody { invitation.write(to: &$0) } }
+}

@@ -1,0 +1,33 @@
+extension RoomBatch {
+    /// By OWNER and ADMIN; in a PRIVATE room by either of the two.
+    mutating func pin(_ id: UUID128, _ pinned: Bool, _ command: Command) throws(Refusal) -> CommandOutcome {
+        let actor = try member(command)
+        let room = try room(command.room)
+        var message = try message(id, command)
+        guard message.deletedAt == nil, message.status != .uploading else {
+            throw Refusal(.gone, "the message was deleted, or its file is not complete")
+        }
+        guard actor.role >= .admin || room.type == .privateRoom else {
+            throw Refusal(.forbidden, "only OWNER and ADMIN pin messages")
+        }
+        try refuseBlockedPair(actor)
+        guard (message.pinnedAt != nil) != pinned else {
+            return answered(FrameBody { message.write(to: &$0) }, command, inFrame: false)
+        }
+        guard !pinned || pinCount(room.id) < limits.pins else {
+            throw Refusal(.conflict, "the room has \(limits.pins) pinned messages: unpin one first")
+        }
+        message.pinnedAt = pinned ? now : nil
+        message.changeSeq = room.lastSeq + 1
+        change(message: message)
+        return changed(
+            pinned ? .pinned : .unpinned, pin: PinMark(message: id, at: message.pinnedAt), command)
+    }
+
+    /// Those that were pinned when the batch was loaded, as this batch has changed them.
+    private func pinCount(_ room: UUID128) -> Int {
+        let touched = messages.values.filter { $0.roomID == room }
+        let others = pinned[room, default: []].subtracting(touched.map(\.id))
+        return others.count + touched.count { $0.pinnedAt != nil }
+    }
+}

@@ -1,0 +1,157 @@
+import ChatCore
+import Crypto
+
+/// The host application's own endpoints, behind a key of their own. What a member could do is done as the room's owner.
+struct AdminEndpoints {
+    let doors: Doors
+    let host: any HostStore
+    /// SHA-256 of the key: comparing two of these takes the same time whatever is the same in them.
+    private let keyHash: SHA256Digest
+    /// Milliseconds after which a long work says `More` instead of going on.
+    private static let patience: Int64 = 15_000
+
+    init(doors: Doors, host: any HostStore, key: String) {
+        self.doors = doors
+        self.host = host
+        keyHash = SHA256.hash(data: Array(key.utf8))
+    }
+
+    func add(to router: inout Router) {
+        func on(_ method: String, _ path: String, _ handle: @escaping Router.Handler) {
+            router.on(method, "/admin" + path) { call throws(Refusal) in
+                try admit(call)
+                return try handle(call)
+            }
+        }
+        on("POST", "/rooms") { call throws(Refusal) in try createRoom(call) }
+        on("DELETE", "/rooms/{id}") { call throws(Refusal) in try asOwner(call, .deleteRoom).response() }
+        on("POST", "/rooms/{id}/members") { call throws(Refusal) in
+            let users = try MemberEndpoints.users(try call.request.fields(limit: doors.maxBody))
+            return try asOwner(call, .addMembers(users)).response(status: 201)
+        }
+        on("DELETE", "/rooms/{id}/members/{user}") { call throws(Refusal) in
+            try asOwner(call, .removeMember(try call.uuid("user"))).response()
+        }
+        on("POST", "/rooms/{id}/messages") { call throws(Refusal) in try announce(call) }
+        on("POST", "/rooms/{id}/purge") { call throws(Refusal) in try purge(call) }
+        on("GET", "/rooms/{id}/export") { call throws(Refusal) in try export(call) }
+        on("DELETE", "/users/{id}") { call throws(Refusal) in try erase(call) }
+    }
+
+    private func admit(_ call: Call) throws(Refusal) {
+        let words = (call.request.header("authorization") ?? "").split(separator: " ")
+        guard words.count == 2, words[0].lowercased() == "bearer",
+            SHA256.hash(data: Array(words[1].utf8)) == keyHash
+        else { throw Refusal(.unauthorized, "send the key of the admin API: Authorization: Bearer <key>") }
+        call.isHost = true
+        call.user = .zero
+    }
+
+    /// `OwnerID` beside what a user would send.
+    private func createRoom(_ call: Call) throws(Refusal) -> Response {
+        let fields = try call.request.fields(limit: doors.maxBody)
+        call.user = try fields.required("OwnerID")
+        return try RoomEndpoints(doors: doors).create(call, fields)
+    }
+
+    private func asOwner(_ call: Call, _ action: Command.Action) throws(Refusal) -> Outcome {
+        let room = try call.uuid("id")
+        call.user = try doors.stored { () throws(StoreError) in try host.owner(of: room) }
+        guard call.user != nil else { throw Refusal(.notFound, "there is no such room") }
+        return try doors.submit(call, room: room, action)
+    }
+
+    private func announce(_ call: Call) throws(Refusal) -> Response {
+        let fields = try call.request.fields(limit: doors.maxBody)
+        let content = try fields.content(of: .text)
+        return try doors.submit(call, room: try call.uuid("id"), sign: try call.sign(fields), .announce(content))
+            .response(status: 201)
+    }
+
+    /// `Before`: messages that are older are removed for good.
+    private func purge(_ call: Call) throws(Refusal) -> Response {
+        let text = try call.request.fields(limit: doors.maxBody).text("Before")
+        guard let before = text.flatMap({ parseTimestamp($0) }), before <= doors.clock() else {
+            throw .invalid("Before", "is not an RFC 3339 time of the past such as 2020-01-31T12:00:00Z")
+        }
+        let result = try work(call, on: [try call.uuid("id")], .purge(before: before))
+        return done(result)
+    }
+
+    /// Everything of a user in every room, then what they kept outside of rooms.
+    private func erase(_ call: Call) throws(Refusal) -> Response {
+        let user = try call.uuid("id")
+        let rooms = try doors.stored { () throws(StoreError) in try host.roomsEver(of: user) }
+        let result = try work(call, on: rooms, .erase(user: user))
+        if !result.isMore { try doors.stored { () throws(StoreError) in try host.forget(user) } }
+        return done(result)
+    }
+
+    private typealias Work = (messages: Int64, isMore: Bool)
+
+    /// Part by part, so that rooms go on meanwhile; what takes long is gone on with by asking again.
+    private func work(_ call: Call, on rooms: [UUID128], _ action: Command.Action) throws(Refusal) -> Work {
+        let end = doors.clock() + Self.patience
+        var result: Work = (0, false)
+        for room in rooms {
+            var isMore = true
+            while isMore {
+                guard doors.clock() < end, case .done(let part) = try doors.submit(call, room: room, action) else {
+                    return (result.messages, true)
+                }
+                result.messages += part["Messages"]?.int ?? 0
+                isMore = part["More"]?.bool ?? true
+            }
+        }
+        return result
+    }
+
+    /// 202 while there is more to do.
+    private func done(_ work: Work) -> Response {
+        .data(status: work.isMore ? 202 : 200) { writer in
+            writer.beginMap(2)
+            writer.key("Messages")
+            writer.int(work.messages)
+            writer.key("More")
+            writer.bool(work.isMore)
+            writer.endMap()
+        }
+    }
+
+    /// In pages (`after`, `limit`); the first has the room and its members too.
+    private func export(_ call: Call) throws(Refusal) -> Response {
+        let (id, query) = (try call.uuid("id"), call.request.query)
+        let (after, limit) = (try query.seq("after") ?? 0, try query.limit())
+        let found = try doors.stored { () throws(StoreError) in try host.room(id) }
+        guard let found else { throw Refusal(.notFound, "there is no such room") }
+        let messages = try doors.stored { () throws(StoreError) in
+            try host.messages(of: id, after: after, limit: limit + 1)
+        }
+        let page = messages.prefix(limit)
+        var writer = JSONWriter(reserving: 64 + page.count * 640)
+        writer.beginMap(3)
+        writer.key("Success")
+        writer.bool(true)
+        writer.key("Data")
+        writer.beginMap(after == 0 ? 3 : 1)
+        if after == 0 { write(found, to: &writer) }
+        writer.key("Messages")
+        writer.beginArray(page.count)
+        for message in page { message.write(to: &writer) }
+        writer.endArray()
+        writer.endMap()
+        writer.key("Next")
+        writer.optional(messages.count > limit ? page.last : nil) { $0.string(String($1.message.seq)) }
+        writer.endMap()
+        return Response(status: 200, type: Response.json, body: writer.take())
+    }
+
+    private func write(_ found: (room: Room, members: [Member]), to writer: inout JSONWriter) {
+        writer.key("Room")
+        RoomView(room: found.room).write(to: &writer)
+        writer.key("Members")
+        writer.beginArray(found.members.count)
+        for member in found.members { member.write(to: &writer) }
+        writer.endArray()
+    }
+}

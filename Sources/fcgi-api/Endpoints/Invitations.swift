@@ -1,0 +1,59 @@
+import ChatCore
+
+/// Links into a room.
+struct InvitationEndpoints {
+    let doors: Doors
+    /// Seconds that an invitation is good for when it does not say.
+    let lifetime: Int
+    /// Seconds that it may ask for: a year.
+    private static let longest: Int64 = 31_536_000
+
+    func add(to router: inout Router) {
+        router.on("GET", "/rooms/{id}/invitations") { call throws(Refusal) in try list(call) }
+        router.on("POST", "/rooms/{id}/invitations") { call throws(Refusal) in try create(call) }
+        router.on("DELETE", "/rooms/{id}/invitations/{invitation}") { call throws(Refusal) in
+            let id = try call.uuid("invitation")
+            return try doors.submit(call, room: try call.uuid("id"), .revokeInvitation(id)).response()
+        }
+        router.on("POST", "/rooms/join") { call throws(Refusal) in try join(call) }
+    }
+
+    private func list(_ call: Call) throws(Refusal) -> Response {
+        let room = try call.uuid("id")
+        let found = try doors.read(call) { reader, user throws(StoreError) in
+            try reader.invitations(to: room, for: user)
+        }
+        guard let found else { throw Refusal(.forbidden, "only OWNER and ADMIN see a room's invitations") }
+        return .list(found, next: nil) { $1.write(to: &$0) }
+    }
+
+    /// `ExpiresIn` (seconds) and `MaxUses`, both optional.
+    private func create(_ call: Call) throws(Refusal) -> Response {
+        let fields = try call.request.fields(limit: doors.maxBody)
+        let seconds = try fields.integer("ExpiresIn", in: 1...Self.longest) ?? Int64(lifetime)
+        let draft = InvitationDraft(
+            token: Self.token(), expiresAt: doors.clock() + seconds * 1000,
+            maxUses: try fields.integer("MaxUses", in: 1...1_000_000).map { Int($0) })
+        let sign = try call.sign(fields)
+        return try doors.submit(call, room: try call.uuid("id"), sign: sign, .createInvitation(draft))
+            .response(status: 201)
+    }
+
+    /// The token is in the body, not in the address: addresses are logged.
+    private func join(_ call: Call) throws(Refusal) -> Response {
+        guard let token = try call.request.fields(limit: doors.maxBody).text("Token") else {
+            throw .invalid("Token", "is missing")
+        }
+        let found = try doors.read(call) { reader, _ throws(StoreError) in try reader.invitation(token: token) }
+        guard let found else { throw Refusal(.notFound, "there is no such invitation", field: "Token") }
+        let outcome = try doors.submit(call, room: found.roomID, .join(invitation: found.id))
+        return try doors.room(after: outcome, found.roomID, call)
+    }
+
+    /// 128 random bits, in characters that every address takes.
+    private static func token() -> String {
+        var random = SystemRandomNumberGenerator()
+        let id = UUID128(high: random.next(), low: random.next())
+        return id.description.filter { $0 != "-" }
+    }
+}

@@ -1,0 +1,33 @@
+import ChatCore
+
+struct SearchEndpoints {
+    let doors: Doors
+
+    func add(to router: inout Router) {
+        router.on("GET", "/rooms/{id}/search") { call throws(Refusal) in try search(call, in: try call.uuid("id")) }
+        router.on("GET", "/search") { call throws(Refusal) in try search(call, in: nil) }
+    }
+
+    /// `q`: at least two characters, so that it narrows anything down at all.
+    private func search(_ call: Call, in room: UUID128?) throws(Refusal) -> Response {
+        let query = call.request.query
+        guard let text = query["q"], (2...256).contains(text.count), let words = SearchWords(text) else {
+            throw .invalid("q", "is the text to look for, from 2 to 256 characters")
+        }
+        let limit = try query.limit()
+        var after: SearchCursor?
+        if let text = query["cursor"] {
+            after = SearchCursor(text: text)
+            guard after != nil else { throw .invalid("cursor", "is not one that a search has given as Next") }
+        }
+        try doors.limit(.searches, call)
+        let found = try doors.read(call) { reader, user throws(StoreError) in
+            try reader.search(words, in: room, for: user, after: after, limit: limit + 1)
+        }
+        guard let found else { throw .notAMember }
+        let page = Array(found.prefix(limit))
+        return .list(page, next: found.count > limit ? page.last.map { SearchCursor($0).text } : nil) {
+            $1.write(to: &$0)
+        }
+    }
+}

@@ -1,0 +1,44 @@
+import ArgumentParser
+import ChatAdapters
+import ChatCore
+
+/// For operators: webhooks that were given up.
+struct Hooks: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Webhooks that the host application has not taken, after all tries.",
+        subcommands: [List.self, Retry.self, Drop.self])
+
+    private static func outbox(_ settings: SettingsOption) throws -> PostgresHookOutbox {
+        let settings = try settings.read()
+        return PostgresHookOutbox(
+            PostgresConnection(
+                url: settings.database.url, applicationName: "queue-worker hooks",
+                statementTimeout: settings.database.statementTimeout))
+    }
+
+    struct List: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show the oldest of them, and what was wrong.")
+        @OptionGroup var settings: SettingsOption
+        @Option(help: "How many at most.") var limit = 100
+
+        func run() throws {
+            for hook in try Hooks.outbox(settings).dead(limit) {
+                print("\(hook.key.text) \(hook.name): \(hook.attempts) tries, the last: \(hook.lastError ?? "?")")
+            }
+        }
+    }
+
+    struct Retry: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Try all of them again, from the beginning.")
+        @OptionGroup var settings: SettingsOption
+
+        func run() throws { print("\(try Hooks.outbox(settings).retryDead()) will be tried again") }
+    }
+
+    struct Drop: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Forget all of them.")
+        @OptionGroup var settings: SettingsOption
+
+        func run() throws { print("\(try Hooks.outbox(settings).dropDead()) are forgotten") }
+    }
+}

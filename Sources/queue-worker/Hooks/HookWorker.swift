@@ -1,0 +1,51 @@
+import ChatAdapters
+import ChatCore
+import ChatProcess
+import Glibc
+import Logging
+
+/// The worker of the pool "hooks": sends what is due, then looks again after a moment.
+struct HookWorker {
+    static let pool = "hooks"
+    /// Milliseconds between two looks when nothing was due, and after the database failed.
+    private static let rest: Int32 = 300
+    private static let longRest: Int32 = 3000
+
+    private let channel: WorkerChannel
+    private let delivery: DeliverHooks
+    private let log: Logger
+
+    init(_ settings: Settings, _ connection: PostgresConnection, _ channel: WorkerChannel, _ log: Logger) {
+        self.channel = channel
+        self.log = log
+        let client = HookClient(settings.hooks)
+        let (url, timeout) = (settings.hooks.url, settings.hooks.timeout)
+        delivery = DeliverHooks(
+            outbox: PostgresHookOutbox(connection), attempts: settings.hooks.attempts, timeout: timeout, log: log
+        ) { client.send($0, to: url, timeout: timeout) }
+    }
+
+    /// Until the master says quit.
+    func serve() {
+        channel.ready()
+        var outage = Outage()
+        while !channel.mustQuit {
+            channel.scoreboard.heartbeat()
+            do throws(StoreError) {
+                let counts = try delivery.run { !channel.mustQuit }
+                outage.ended("PostgreSQL", log)
+                channel.scoreboard.add(counts.delivered, to: Counter.hooks)
+                channel.scoreboard.add(counts.failed, to: Counter.hookFailures)
+                if counts.delivered + counts.failed == 0 { pause(Self.rest) }
+            } catch {
+                outage.began("PostgreSQL", error.description, log)
+                pause(Self.longRest)
+            }
+        }
+    }
+
+    private func pause(_ milliseconds: Int32) {
+        var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
+        poll(&descriptor, 1, milliseconds)
+    }
+}

@@ -1,0 +1,52 @@
+import ChatAdapters
+import ChatCore
+import ChatProcess
+import Glibc
+import Logging
+
+/// The worker of the pool "retention": looks for what is too old, then rests for ten minutes.
+struct RetentionWorker {
+    static let pool = "retention"
+    private static let rest: Int64 = 600_000
+    private let channel: WorkerChannel
+    private let retention: KeepRetention
+    private let log: Logger
+
+    init(_ settings: Settings, _ connection: PostgresConnection, _ channel: WorkerChannel, _ log: Logger) {
+        self.channel = channel
+        self.log = log
+        retention = KeepRetention(
+            host: PostgresHostStore(connection),
+            queue: RabbitMQCommandQueue(settings.rabbitMQ, name: "queue-worker retention", log: log),
+            days: settings.retention.days, clock: systemClock, log: log)
+    }
+
+    /// Until the master says quit.
+    func serve() {
+        channel.ready()
+        var outage = Outage()
+        var next: Int64 = 0
+        while !channel.mustQuit {
+            channel.scoreboard.heartbeat()
+            if monotonicMilliseconds() >= next {
+                next = monotonicMilliseconds() + Self.rest
+                sweep(&outage)
+            }
+            var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
+            poll(&descriptor, 1, 1000)
+        }
+    }
+
+    private func sweep(_ outage: inout Outage) {
+        do throws(StoreError) {
+            let removed = try retention.sweep {
+                channel.scoreboard.heartbeat()
+                return !channel.mustQuit
+            }
+            outage.ended("PostgreSQL", log)
+            if removed > 0 { log.notice("old messages were removed", metadata: ["messages": "\(removed)"]) }
+        } catch {
+            outage.began("PostgreSQL", error.description, log)
+        }
+    }
+}

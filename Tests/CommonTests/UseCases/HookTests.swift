@@ -1,0 +1,131 @@
+import ChatCore
+import Logging
+import Testing
+
+@Suite struct HookEventTests {
+    @Test func whatTheRoomHearsTheHostHearsToo() throws {
+        var scene = Scene()
+        let room = scene.room()
+        let id = scene.id()
+        _ = scene.send(room, scene.owner, id: id)
+        _ = scene.act(room, scene.owner, .edit(message: id, content: "b"))
+        _ = scene.act(room, scene.member, .seen(seq: nil))
+        _ = scene.act(room, scene.owner, .addMembers([scene.stranger]))
+        _ = scene.act(room, scene.owner, .pin(message: id, pinned: true))
+        _ = scene.act(room, scene.owner, .delete(message: id))
+        _ = scene.act(room, scene.owner, .send(MessageDraft(content: "a.png", contentType: .image), receiver: nil))
+        _ = scene.act(room, scene.owner, .deleteRoom)
+        let events = scene.batch.hookEvents()
+        #expect(
+            events.map(\.name) == [
+                "room.created", "message.created", "message.updated", "member.joined", "room.pinned", "message.deleted",
+                "room.deleted",
+            ])
+        let body = try JSONReader.decode(events[1].body)
+        #expect(body["ID"]?.string == "\(room)/1")
+        #expect(body["Event"]?.string == "message.created")
+        #expect(body["Data"]?["Content"]?.string == "hello")
+        #expect(Set(events.map(\.key.text)).count == events.count)
+    }
+
+    @Test func theHostMayRejectAndRewrite() {
+        var scene = Scene()
+        let room = scene.room()
+        let (one, other, third) = (scene.id(), scene.id(), scene.id())
+        scene.batch.verdicts = [one: .reject(reason: "no"), other: .rewrite(content: "***"), third: .unavailable]
+        let refused = scene.send(room, scene.owner, id: one)
+        #expect(refused.refusal == .rejected)
+        #expect(String(decoding: refused.answer.bytes, as: UTF8.self).contains("rejected: no"))
+        #expect(scene.send(room, scene.owner, sign: "s", id: other).refusal == nil)
+        #expect(scene.batch.messages[other]?.content == "***")
+        #expect(scene.send(room, scene.owner, id: third).refusal == .unavailable)
+        #expect(scene.frames(room).count == 1)
+        // What is stored already is answered as it was, whatever the host says now.
+        let again = scene.id()
+        scene.batch.verdicts[again] = .reject(reason: "no")
+        #expect(scene.send(room, scene.owner, sign: "s", id: again).refusal == nil)
+        let edit = scene.command(room, scene.owner, .edit(message: other, content: "bad"))
+        scene.batch.verdicts[edit.id] = .reject(reason: "no")
+        #expect(scene.batch.carryOut(edit).refusal == .rejected)
+    }
+}
+
+@Suite struct DeliverHooksTests {
+    private final class Outbox: HookOutbox {
+        var waiting: [PendingHook]
+        var again: [Int?] = []
+        init(_ count: Int) {
+            waiting = (0..<count).map {
+                PendingHook(
+                    key: HookKey(room: .zero, seq: Int64($0)), name: "x", body: [UInt8($0)], attempts: 0)
+            }
+        }
+        func claim(_ most: Int, lease: Int) throws(StoreError) -> [PendingHook] {
+            for index in waiting.indices { waiting[index].attempts += 1 }
+            return Array(waiting.prefix(most))
+        }
+        func delivered(_ hook: HookKey) throws(StoreError) { waiting.removeAll { $0.key == hook } }
+        func failed(_ hook: HookKey, _ error: String, again: Int?) throws(StoreError) { self.again.append(again) }
+        func dead(_ most: Int) throws(StoreError) -> [PendingHook] { [] }
+        func retryDead() throws(StoreError) -> Int { 0 }
+        func dropDead() throws(StoreError) -> Int { 0 }
+    }
+
+    private func deliver(_ outbox: Outbox, _ send: @escaping (PendingHook) -> String?) -> DeliverHooks {
+        DeliverHooks(
+            outbox: outbox, attempts: 3, timeout: 10, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            send: send)
+    }
+
+    @Test func whatIsTakenIsGoneAndWhatIsNotComesAgainThenDies() throws {
+        let outbox = Outbox(3)
+        let delivery = deliver(outbox) { $0.body == [1] ? "it answered 500" : nil }
+        #expect(try delivery.run { true } == (2, 1))
+        #expect(try delivery.run { true } == (0, 1))
+        #expect(try delivery.run { true } == (0, 1))
+        #expect(outbox.again == [2000, 4000, nil])
+    }
+
+    @Test func aQuitLeavesTheRest() throws {
+        var sent = 0
+        let delivery = deliver(Outbox(5)) { _ in
+            sent += 1
+            return nil
+        }
+        #expect(try delivery.run { sent < 2 } == (2, 0))
+    }
+
+    @Test func pausesGrowToAnHour() {
+        let pauses = (1...14).map { DeliverHooks.pause(after: $0) }
+        #expect(pauses == pauses.sorted() && pauses.last == 3_600_000)
+    }
+}
+
+@Suite struct PublicAddressTests {
+    @Test(arguments: [
+        "0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1", "172.31.255.255",
+        "192.168.1.1", "198.18.0.1", "224.0.0.1", "255.255.255.255",
+    ])
+    func isNotPublic(_ text: String) { #expect(!PublicAddress.is4(number(text))) }
+
+    @Test(arguments: [
+        "1.1.1.1", "9.255.255.255", "100.63.255.255", "128.0.0.1", "172.15.0.1", "172.32.0.1", "223.255.255.255",
+    ])
+    func isPublic(_ text: String) { #expect(PublicAddress.is4(number(text))) }
+
+    @Test func ofIPv6OnlyWhatIsGivenOut() {
+        func address(_ head: [UInt8], _ tail: [UInt8] = []) -> [UInt8] {
+            head + [UInt8](repeating: 0, count: 16 - head.count - tail.count) + tail
+        }
+        #expect(PublicAddress.is6(address([0x2a, 0x00, 0x14, 0x50], [1])))
+        for refused: [UInt8] in [
+            address([], [1]), address([]), address([0xFE, 0x80], [1]), address([0xFD], [1]),
+            address([0xFF, 0x02], [1]),
+            address([0x20, 0x01, 0x0D, 0xB8], [1]), address([], [0xFF, 0xFF, 10, 0, 0, 1]),
+            address([0x00, 0x64, 0xFF, 0x9B], [127, 0, 0, 1]), [1, 2, 3],
+        ] { #expect(!PublicAddress.is6(refused)) }
+        #expect(PublicAddress.is6(address([], [0xFF, 0xFF, 1, 1, 1, 1])))
+    }
+
+    private func number(_ text: String) -> UInt32 { text.split(separator: ".").reduce(0) { $0 << 8 | UInt32($1)! } }
+}

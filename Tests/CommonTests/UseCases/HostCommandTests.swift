@@ -1,0 +1,168 @@
+import ChatAdapters
+import ChatCore
+import Logging
+import TestSupport
+import Testing
+
+@Suite struct HostCommandTests {
+    @Test func theHostSpeaksInTheRoomsOrderOnce() {
+        var scene = Scene()
+        let room = scene.room()
+        let announce = scene.command(room, .zero, .announce("Closed tomorrow"), sign: "s")
+        #expect(scene.batch.carryOut(announce).refusal == nil)
+        let again = scene.command(room, .zero, .announce("Closed tomorrow"), sign: "s")
+        #expect(scene.batch.carryOut(again).refusal == nil)
+        #expect(scene.frames(room).map(\.seq) == [1])
+        #expect(scene.batch.messages[announce.id]?.messageType == .system)
+        #expect(scene.unread(room, scene.member) == 0)
+        #expect(scene.act(scene.id(), .zero, .announce("x")).refusal == .notAMember)
+    }
+
+    @Test func whoIsErasedLeavesPlacesWithoutContent() throws {
+        var scene = Scene()
+        let room = scene.room()
+        let (mine, theirs) = (scene.id(), scene.id())
+        _ = scene.send(room, scene.owner, "secret", id: mine)
+        _ = scene.send(room, scene.member, "answer", id: theirs)
+        _ = scene.act(room, scene.owner, .react(message: theirs, reaction: "👍", remove: false))
+        _ = scene.act(room, scene.member, .react(message: theirs, reaction: "👍", remove: false))
+        #expect(scene.act(room, .zero, .erase(user: scene.owner)).refusal == nil)
+        #expect(scene.batch.messages[mine]?.content == "" && scene.batch.messages[mine]?.deletedAt != nil)
+        #expect(scene.batch.messages[theirs]?.content == "answer")
+        #expect(scene.batch.messages[theirs]?.reactions.map(\.users) == [[scene.member]])
+        // The room goes on in other hands.
+        #expect(scene.batch.rooms[room]?.ownerID == scene.member)
+        #expect(scene.batch.members[.init(room, scene.member)]?.role == .owner)
+        #expect(scene.send(room, scene.owner).refusal == .notAMember)
+        #expect(scene.frames(room).map(\.seq) == Array(1...UInt64(scene.frames(room).count)))
+        #expect(scene.batch.wiped == [room])
+        // The last one takes the room along.
+        #expect(scene.act(room, .zero, .erase(user: scene.member)).refusal == nil)
+        #expect(scene.batch.rooms[room]?.deletedAt != nil)
+        #expect(scene.act(room, .zero, .erase(user: scene.member)).refusal == nil)
+    }
+
+    @Test func whatIsPurgedCountsAsSeen() {
+        var scene = Scene()
+        let room = scene.room()
+        for _ in 0..<3 { _ = scene.send(room, scene.owner) }
+        _ = scene.send(room, scene.member)
+        #expect(scene.unread(room, scene.member) == 3)
+        scene.batch.oldMessages[room] = [
+            .init(seq: 1, sender: scene.owner, counts: true), .init(seq: 2, sender: scene.owner, counts: true),
+        ]
+        #expect(scene.act(room, .zero, .purge(before: 5)).refusal == nil)
+        #expect(scene.batch.purged == [room: 2])
+        #expect(scene.unread(room, scene.member) == 1)
+        #expect(scene.unread(room, scene.owner) == 1)
+        let told = scene.frames(room).count
+        #expect(scene.act(room, .zero, .purge(before: 5)).refusal == nil)
+        #expect(scene.frames(room).count == told)
+    }
+}
+
+/// The same on a real database, in parts.
+@Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
+struct HostStoreTests {
+    private let store: PostgresRoomBatchStore
+    private let host: PostgresHostStore
+    private let reader: PostgresRoomReader
+    private var scene = Scene()
+
+    init() throws {
+        let database = try TestDatabase()
+        store = PostgresRoomBatchStore(database.connection(), limits: Scene.limits)
+        host = PostgresHostStore(database.connection())
+        reader = PostgresRoomReader(database.connection())
+    }
+
+    @discardableResult
+    private func run(_ commands: [Command], now: Int64 = 1_000_000) throws -> [WireValue] {
+        var batch = try store.load(for: commands, now: now)
+        let outcomes = commands.map { batch.carryOut($0) }
+        try store.store(batch)
+        #expect(outcomes.allSatisfy { $0.refusal == nil })
+        return outcomes.map { (try? MessagePackReader.decode($0.answer.frame(.response)))?["Data"] ?? .null }
+    }
+
+    private mutating func text(_ room: UUID128, _ user: UUID128, _ text: String) -> Command {
+        scene.command(room, user, .send(MessageDraft(content: text), receiver: nil))
+    }
+
+    @Test mutating func erasesPurgesAndExports() throws {
+        let room = scene.id()
+        let draft = RoomDraft(type: .group, name: "room", members: [scene.member])
+        try run([scene.command(room, scene.owner, .createRoom(draft), id: room)])
+        let many = RoomBatch.hostPart + 20
+        try run((0..<many).map { text(room, scene.owner, "\($0)") }, now: 1000)
+        let kept = scene.id()
+        let last = scene.command(room, scene.member, .send(MessageDraft(content: "kept"), receiver: nil), id: kept)
+        try run(
+            [last, scene.command(room, scene.owner, .react(message: kept, reaction: "👍", remove: false))], now: 3000)
+        try run([scene.command(room, scene.member, .edit(message: kept, content: "kept still"))], now: 3001)
+
+        // Half of the old ones are gone for good, and no count is wrong.
+        let purge = try run([scene.command(room, .zero, .purge(before: 2000))])[0]
+        #expect(purge["Messages"] == .int(Int64(RoomBatch.hostPart)) && purge["More"] == .bool(true))
+        #expect(try reader.room(room, for: scene.member)?.unread == 20)
+        let rest = try run([scene.command(room, .zero, .purge(before: 1500))])[0]
+        #expect(rest["Messages"] == .int(20) && rest["More"] == .bool(false))
+        #expect(try reader.room(room, for: scene.member)?.unread == 0)
+        #expect(try host.rooms(.group, withMessagesBefore: 2000, after: .zero, limit: 9).isEmpty)
+        #expect(try host.rooms(.group, withMessagesBefore: 3500, after: .zero, limit: 9) == [room])
+
+        let exported = try host.messages(of: room, after: 0, limit: 100)
+        #expect(exported.first { $0.message.id == kept }?.edits.map(\.content) == ["kept"])
+        #expect(try host.room(room)?.members.count == 2)
+        #expect(try host.owner(of: room) == scene.owner)
+        #expect(try host.roomsEver(of: scene.owner) == [room])
+
+        try run([text(room, scene.owner, "mine")])
+        let erased = try run([scene.command(room, .zero, .erase(user: scene.owner))])[0]
+        #expect(erased["Messages"] == .int(2) && erased["More"] == .bool(false))
+        let after = try host.messages(of: room, after: 0, limit: 100).filter { $0.message.messageType != .system }
+        #expect(after.map(\.message.content) == ["kept still", ""])
+        #expect(after.first?.message.reactions == [])
+        #expect(try host.owner(of: room) == scene.member)
+        try host.forget(scene.owner)
+    }
+}
+
+@Suite struct KeepRetentionTests {
+    private final class OldRooms: HostStore {
+        var rooms: [UUID128] = []
+        func rooms(
+            _ type: RoomType, withMessagesBefore: Int64, after: UUID128, limit: Int
+        ) throws(StoreError) -> [UUID128] { type == .group ? rooms.filter { $0 > after } : [] }
+        func owner(of room: UUID128) throws(StoreError) -> UUID128? { nil }
+        func roomsEver(of user: UUID128) throws(StoreError) -> [UUID128] { [] }
+        func forget(_ user: UUID128) throws(StoreError) {}
+        func room(_ room: UUID128) throws(StoreError) -> (room: Room, members: [Member])? { nil }
+        func messages(of room: UUID128, after: Int64, limit: Int) throws(StoreError) -> [ExportedMessage] { [] }
+    }
+
+    /// Each room has two parts; one room's queue is away.
+    private final class Parts: CommandQueue {
+        var purged: [UUID128] = []
+        var away: UUID128?
+        func submit(_ command: Command, timeout: Int) throws(Refusal) -> CommandAnswer {
+            guard command.room != away else { throw .unavailable("the broker") }
+            purged.append(command.room)
+            let isMore = purged.count { $0 == command.room } < 2
+            let data = WireValue.map([.init("Messages", .int(5)), .init("More", .bool(isMore))])
+            return .answered(.map([.init("Success", .bool(true)), .init("Data", data)]))
+        }
+    }
+
+    @Test func goesThroughAllRoomsAndLeavesWhatFails() throws {
+        let (host, queue) = (OldRooms(), Parts())
+        host.rooms = (1...3).map { UUID128(high: 1, low: $0) }
+        queue.away = host.rooms[1]
+        let retention = KeepRetention(
+            host: host, queue: queue, days: [(.privateRoom, 0), (.group, 30)], clock: { 1_000_000_000_000 },
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        #expect(try retention.sweep { true } == 20)
+        #expect(queue.purged == [host.rooms[0], host.rooms[0], host.rooms[2], host.rooms[2]])
+        #expect(try retention.sweep { false } == 0)
+    }
+}

@@ -1,0 +1,170 @@
+"""What the host application is told, and asked, over HTTP: signed, again until it is taken, and never lost."""
+
+import hashlib
+import hmac
+import json
+import os
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from signal import SIGHUP
+
+import pytest
+from conftest import CHECKOUT
+
+SECRET = "the host application and the chat know it"
+
+
+class Host:
+    """A host application: takes events as it is told to, and judges messages by their words."""
+
+    def __init__(self):
+        self.events, self.answers, self.trouble, self.delay = [], [], [], 0
+        host = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                host.check(self.headers["X-Chat-Signature"], raw)
+                status, answer = host.judge(json.loads(raw)) if self.path == "/check" else host.take(
+                    json.loads(raw), self.headers)
+                body = b"" if status == 204 else json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def check(self, signature, raw):
+        parts = dict(part.split("=") for part in signature.split(","))
+        right = hmac.new(SECRET.encode(), f"{parts['t']}.".encode() + raw, hashlib.sha256).hexdigest()
+        if right != parts["v1"] or abs(time.time() - int(parts["t"])) > 60:
+            self.trouble.append(f"a wrong signature: {signature}")
+
+    def take(self, event, headers):
+        assert headers["X-Chat-Event"] == event["Event"] and headers["X-Chat-Event-ID"] == event["ID"]
+        status = self.answers.pop(0) if self.answers else 204
+        self.events.append((status, event))
+        return status, {}
+
+    def judge(self, question):
+        time.sleep(self.delay)
+        verdicts = []
+        for message in question["Messages"]:
+            if "forbidden" in message["Content"]:
+                verdicts.append({"ID": message["ID"], "Action": "reject", "Reason": "mind your words"})
+            if "swear" in message["Content"]:
+                content = message["Content"].replace("swear", "*****")
+                verdicts.append({"ID": message["ID"], "Action": "rewrite", "Content": content})
+        return 200, {"Verdicts": verdicts}
+
+    def wait(self, matches, seconds=30):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for status, event in list(self.events):
+                if status == 204 and matches(event):
+                    return event
+            time.sleep(0.05)
+        raise AssertionError(f"no such event: {[event['Event'] for _, event in self.events]}")
+
+    def names(self, room):
+        return [event["Event"] for status, event in self.events if status == 204 and event["RoomID"] == room]
+
+
+@pytest.fixture(scope="module")
+def host(pids):
+    """The running queue-worker learns of it by its settings and a reload, which starts its pool of hooks."""
+    host = Host()
+    file = Path(os.environ["TEST_ENV_FILE"])
+    before = file.read_text()
+    file.write_text(f"{before}\nWEBHOOK_URL={host.url}/events\nMESSAGE_CHECK_URL={host.url}/check\n"
+                    f"WEBHOOK_SECRET={SECRET}\nWEBHOOK_PRIVATE=yes\nMESSAGE_CHECK_TIMEOUT_MS=500\n"
+                    "MESSAGE_CHECK_FAILURE=refuse\nWEBHOOK_ATTEMPTS=2\n")
+    reload(pids)
+    wait_until(lambda: " hooks " in program("status") or "hooks" in program("status"))
+    yield host
+    file.write_text(before)
+    reload(pids)
+    wait_until(lambda: "hooks" not in program("status"))
+    assert host.trouble == []
+
+
+def reload(pids):
+    before = {pid for name, kind, pid in pids() if (name, kind) == ("queue-worker", "worker")}
+    for name, kind, pid in pids():
+        if (name, kind) == ("queue-worker", "master"):
+            os.kill(pid, SIGHUP)
+    # Until the old workers are gone, which had the old settings.
+    wait_until(lambda: not before & {pid for name, kind, pid in pids() if name == "queue-worker"})
+
+
+def program(*words):
+    path = CHECKOUT / os.environ.get("CHAT_BIN", ".build/release") / "queue-worker"
+    return subprocess.run([path, *words, "-c", os.environ["TEST_ENV_FILE"]], stdout=subprocess.PIPE, text=True).stdout
+
+
+def wait_until(holds, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, program("status")
+        time.sleep(0.1)
+
+
+def test_the_host_hears_of_everything_in_order(host, ann, bob):
+    room = ann.group(bob)
+    message = ann.data("POST", f"/rooms/{room}/messages", {"Content": "first"}, 201)
+    ann.data("PATCH", f"/messages/{message['ID']}", {"Content": "second"})
+    ann.data("DELETE", f"/messages/{message['ID']}")
+    bob.rest("DELETE", f"/rooms/{room}/members/{bob.id}", expect=200)
+    ann.rest("DELETE", f"/rooms/{room}", expect=200)
+    host.wait(lambda event: event["RoomID"] == room and event["Event"] == "room.deleted")
+    assert host.names(room) == [
+        "room.created", "message.created", "message.updated", "message.deleted", "member.left", "room.deleted"]
+    first = host.wait(lambda event: event["RoomID"] == room and event["Event"] == "message.created")
+    assert first["Data"]["ID"] == message["ID"] and first["Seq"] == message["Seq"]
+
+
+def test_what_is_not_taken_comes_again_and_is_dead_in_the_end(host, ann):
+    room = ann.group()
+    host.wait(lambda event: event["RoomID"] == room)
+    host.answers = [500]
+    ann.data("POST", f"/rooms/{room}/messages", {"Content": "at the second try"}, 201)
+    host.wait(lambda event: event["RoomID"] == room and event["Event"] == "message.created")
+    host.answers = [500, 503]
+    lost = ann.data("POST", f"/rooms/{room}/messages", {"Content": "at no try"}, 201)
+    wait_until(lambda: f"{room}/{lost['Seq']} message.created: 2 tries, the last: it answered 503" in program("hooks", "list"))
+    assert program("hooks", "retry") == "1 will be tried again\n"
+    host.wait(lambda event: event["RoomID"] == room and event["Seq"] == lost["Seq"])
+    assert program("hooks", "list") == ""
+
+
+def test_the_host_may_reject_or_rewrite_before_anything_is_stored(host, ann, bob):
+    room = ann.group(bob)
+    refused = ann.rest("POST", f"/rooms/{room}/messages", {"Content": "a forbidden word"}, 422).json()
+    assert refused["Error"]["Code"] == "rejected" and refused["Error"]["Message"] == "mind your words"
+    message = ann.data("POST", f"/rooms/{room}/messages", {"Content": "I swear"}, 201)
+    assert message["Content"] == "I *****"
+    ann.rest("PATCH", f"/messages/{message['ID']}", {"Content": "forbidden"}, 422)
+    assert [found["Content"] for found in bob.history(room)] == ["I *****"]
+
+
+def test_a_slow_host_is_not_waited_for(host, ann):
+    room = ann.group()
+    host.delay = 2
+    try:
+        # The setting of this test says: refuse what could not be checked.
+        refused = ann.rest("POST", f"/rooms/{room}/messages", {"Content": "hello?"}, 503)
+        assert refused.json()["Error"]["Code"] == "unavailable" and refused.headers["Retry-After"]
+    finally:
+        host.delay = 0
+    ann.data("POST", f"/rooms/{room}/messages", {"Content": "hello"}, 201)
