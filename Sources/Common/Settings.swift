@@ -51,6 +51,9 @@ public struct Settings: Sendable {
         }
         retention = RetentionSettings(&values)
         storage = StorageSettings(&values)
+        if storage.folder != nil, storage.linkSecret == nil, tokens.secret.isEmpty {
+            values.problem("UPLOAD_LINK_SECRET is not set: links to files of a folder are signed with it")
+        }
         if !values.problems.isEmpty { throw SettingsError(problems: values.problems) }
     }
 }
@@ -257,6 +260,12 @@ public struct RoomSettings: Sendable {
 }
 
 public struct StorageSettings: Sendable {
+    /// Where files are kept in place of S3.
+    public var folder: String?
+    /// Signs links to files of that folder, a secret; nil: the tokens' one does.
+    public var linkSecret: String?
+    /// Downloads go through nginx, for a store that clients cannot reach.
+    public var areDownloadsProxied: Bool
     public var endpoint: String
     /// These three are secrets.
     public var accessKey: String
@@ -282,9 +291,14 @@ public struct StorageSettings: Sendable {
     public var clamd: String?
 
     /// Without a store there are no files.
-    public var isSet: Bool { !endpoint.isEmpty }
+    public var isSet: Bool { !endpoint.isEmpty || folder != nil }
 
     init(_ values: inout SettingsReader) {
+        let storage = values.text("STORAGE", default: "s3")
+        folder = storage.hasPrefix("disk:/") ? String(storage.dropFirst(5)) : nil
+        if folder == nil, storage != "s3" { values.problem("STORAGE=\(storage) is neither s3 nor disk:/path") }
+        linkSecret = values.optional("UPLOAD_LINK_SECRET")
+        areDownloadsProxied = values.choice("DOWNLOADS", ["redirect", "proxy"], default: "redirect") == "proxy"
         endpoint = values.text("S3_ENDPOINT", default: "")
         accessKey = values.text("S3_ACCESS_KEY", default: "")
         secretKey = values.text("S3_SECRET_KEY", default: "")

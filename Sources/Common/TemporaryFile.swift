@@ -45,7 +45,7 @@ public final class TemporaryFile: @unchecked Sendable {
 
 extension FilePart {
     /// Its first bytes; fewer when it is shorter or cannot be read.
-    func head(_ most: Int) -> [UInt8] {
+    public func head(_ most: Int) -> [UInt8] {
         let wanted = Int(min(Int64(most), length))
         return [UInt8](unsafeUninitializedCapacity: wanted) { buffer, count in
             count = max(0, pread(descriptor, buffer.baseAddress, wanted, off_t(offset)))

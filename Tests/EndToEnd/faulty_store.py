@@ -22,8 +22,12 @@ class Cut(Exception):
 class Proxy:
     def __init__(self, host, port, chance):
         self.host, self.port, self.chance, self.rate, self.counts = host, port, chance, 0.0, {}
+        self.tasks = set()  # the event loop itself keeps none of them
 
     async def serve(self, reader, writer):
+        task = asyncio.current_task()
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
         try:
             while await self.request(reader, writer):
                 pass

@@ -26,7 +26,7 @@ def configure(instance, ports):
     """Everything below the runtime folder may be lost at any time (a cleaned /tmp): it is written anew each start."""
     instance.make_folders()
     values = {
-        "RUNTIME": instance.runtime, "HTTP_PORT": ports["HTTP"], "AMQP_PORT": ports["AMQP"],
+        "RUNTIME": instance.runtime, "HTTP_PORT": ports["HTTP"], "S3_PORT": ports["S3"], "AMQP_PORT": ports["AMQP"],
         "AMQP_PASSWORD": instance.secrets()["AMQP_PASSWORD"],
         "DURABLE": "off" if os.environ.get("CHAT_DURABLE") == "off" else "on",
         "USER": pwd.getpwuid(os.getuid()).pw_name,
@@ -116,7 +116,7 @@ def nginx_folder(instance, values):
     shutil.copytree(CHECKOUT / "nginx" / "html", folder / "html")
     link(folder / "log", instance.log)
     for source in (CHECKOUT / "nginx" / "include").glob("*.conf"):
-        (folder / "chat" / source.name).write_text(for_instance(source.read_text(), instance))
+        (folder / "chat" / source.name).write_text(for_instance(source.read_text(), instance, values))
     server = fill((CHECKOUT / "nginx" / "chat.conf.template").read_text(), values)
     if os.getuid() == 0:
         # The sockets are their owner's alone, so nginx's workers have to be root when the programs are.
@@ -124,10 +124,16 @@ def nginx_folder(instance, values):
     (folder / "chat.conf").write_text(server)
 
 
-def for_instance(text, instance):
+def for_instance(text, instance, values):
     upload_limit = os.environ.get("CHAT_UPLOAD_LIMIT") or "24m"
-    return text.replace("unix:/run/chat/", f"unix:{instance.runtime}/").replace(
-        "client_max_body_size 24m;", f"client_max_body_size {upload_limit};")
+    folder = os.environ.get("STORAGE", "").removeprefix("disk:")
+    files = folder if folder.startswith("/") else f"{instance.runtime}/run/files"
+    for ours, theirs in (
+        ("unix:/run/chat/", f"unix:{instance.runtime}/"), ("127.0.0.1:8333;", f"127.0.0.1:{values['S3_PORT']};"),
+        ("alias /var/lib/chat/files/", f"alias {files}/"), ("client_max_body_size 24m;", f"client_max_body_size {upload_limit};"),
+    ):
+        text = text.replace(ours, theirs)
+    return text
 
 
 # -- the settings of the three programs

@@ -50,7 +50,7 @@ final class ApiWorker {
     private static func files(
         _ settings: Settings, _ doors: Doors, _ primary: PostgresConnection, _ redis: RedisConnection, _ log: Logger
     ) -> UploadDesk {
-        let objects = S3ObjectStore(settings.storage)
+        let objects = settings.openObjectStore()
         let upload = UploadFile(settings, objects: objects, database: primary, redis: redis, log: log)
         return UploadDesk(
             doors: doors, upload: upload, objects: objects, publicURL: settings.publicURL,
@@ -79,7 +79,10 @@ final class ApiWorker {
             TusEndpoints(desk: files, lifetime: Int64(settings.storage.expireSeconds) * 1000).add(to: &router)
             UploadEndpoints(desk: files).add(to: &router)
             WholeFileEndpoints(desk: files).add(to: &router)
-            DownloadEndpoints(desk: files).add(to: &router)
+            DownloadEndpoints(
+                desk: files, isProxied: settings.storage.areDownloadsProxied,
+                links: settings.storage.folder == nil ? nil : settings.fileLinks
+            ).add(to: &router)
         }
         admin?.add(to: &router)
         HealthEndpoints(dependencies: dependencies).add(to: &router)

@@ -1,8 +1,13 @@
+import ChatAdapters
 import ChatCore
 
 /// Files for the members of their room: by a link that is good for a short time.
 struct DownloadEndpoints {
     let desk: UploadDesk
+    /// nginx follows the link in the client's place.
+    let isProxied: Bool
+    /// Of a folder's files; nil: the store has links of its own.
+    let links: FileLinks?
 
     /// Seconds that a link to a file is good for.
     static let linkSeconds = 300
@@ -11,13 +16,20 @@ struct DownloadEndpoints {
         // A cookie is enough here.
         router.on("GET", "/files/{id}", open: true) { call throws(Refusal) in try download(call) }
         router.on("GET", "/files/{id}/thumbnail", open: true) { call throws(Refusal) in try thumbnail(call) }
+        if let links {
+            // The link is signed.
+            router.on("GET", "/files/stored/{folder}/{id}", open: true) { call throws(Refusal) in
+                try stored(call, links)
+            }
+        }
     }
 
     private func download(_ call: Call) throws(Refusal) -> Response {
         let (message, file) = try complete(call)
         let type = MediaType(file.contentType) ?? .unknown
-        return redirect(
-            to: desk.objects.downloadLink(
+        return answer(
+            call,
+            desk.objects.downloadLink(
                 for: UploadFile.key(message), name: file.name,
                 contentType: (type.isActive ? .unknown : type).description, asAttachment: !type.isShownInline,
                 seconds: Self.linkSeconds))
@@ -26,8 +38,9 @@ struct DownloadEndpoints {
     private func thumbnail(_ call: Call) throws(Refusal) -> Response {
         let (message, file) = try complete(call)
         guard file.thumbnailURL != nil else { throw Refusal(.notFound, "the file has no thumbnail") }
-        return redirect(
-            to: desk.objects.downloadLink(
+        return answer(
+            call,
+            desk.objects.downloadLink(
                 for: UploadFile.thumbnailKey(message.forwardedFrom ?? message.id), name: "thumbnail.jpg",
                 contentType: "image/jpeg", asAttachment: false, seconds: Self.linkSeconds))
     }
@@ -42,11 +55,38 @@ struct DownloadEndpoints {
         return (message, file)
     }
 
-    private func redirect(to link: String) -> Response {
+    private func answer(_ call: Call, _ link: String) -> Response {
+        if isProxied, links == nil, let response = proxied(link, call) { return response }
         var response = Response(status: 302)
         response.headers = [
             ("Location", link), ("Cache-Control", "private, no-store"), ("Referrer-Policy", "no-referrer"),
-            ("X-Content-Type-Options", "nosniff"),
+        ]
+        return response
+    }
+
+    /// nginx takes the path and the signature to the store, with the host name that was signed.
+    private func proxied(_ link: String, _ call: Call) -> Response? {
+        guard let scheme = link.firstRange(of: "://") else { return nil }
+        let rest = link[scheme.upperBound...]
+        let host = rest.prefix { $0 != "/" }
+        var response = Response(status: 200)
+        response.headers = [
+            ("X-Accel-Redirect", "\(call.request.prefix)/.chat-store\(rest.dropFirst(host.count))"),
+            ("X-Chat-Store", String(host)),
+        ]
+        return response
+    }
+
+    /// A file of the folder, for whoever has a link to it. nginx sends it: ranges and all.
+    private func stored(_ call: Call, _ links: FileLinks) throws(Refusal) -> Response {
+        let key = "\(call.text("folder"))/\(try call.uuid("id"))"
+        guard ["files", "thumbnails"].contains(call.text("folder")),
+            let target = links.target(of: key, { call.request.query[$0] }), MediaType(target.contentType) != nil
+        else { throw Refusal(.forbidden, "the link is not good, or not any more") }
+        var response = Response(status: 200, type: target.contentType)
+        response.headers += [
+            ("Content-Disposition", target.disposition), ("Cache-Control", "private, max-age=\(Self.linkSeconds)"),
+            ("X-Accel-Redirect", "\(call.request.prefix)/.chat-files/\(key)"),
         ]
         return response
     }

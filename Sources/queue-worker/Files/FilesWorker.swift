@@ -32,7 +32,7 @@ final class FilesWorker {
         leadership = PostgresLeadership(connection())
         commands = RabbitMQCommandQueue(settings.rabbitMQ, name: "queue-worker files", log: log)
         let upload = UploadFile(
-            settings, objects: S3ObjectStore(settings.storage), database: database,
+            settings, objects: settings.openObjectStore(), database: database,
             redis: try RedisConnection(url: settings.redisURL), log: log)
         sweep = SweepUploads(
             upload: upload, records: PostgresUploadSweepRecords(database), commands: commands,

@@ -53,5 +53,10 @@ import Testing
         #expect(typer.type(of: Array("<!doctype html><html><body>x".utf8))?.description == "text/html")
         #expect(typer.type(of: Array("<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>".utf8))?.isActive == true)
         #expect(typer.type(of: [1, 2, 3, 200, 0, 9])?.description == "application/octet-stream")
+        // A jump, as old DOS programs begin, says nothing; the letters of a newer one do.
+        let jump = [0xe9, 0x10, 0x00, 0xcd, 0x21] + [UInt8](repeating: 0xb4, count: 500)
+        #expect(typer.type(of: jump).map { $0 == .unknown } != false)
+        let program = Array("MZ".utf8) + [UInt8](repeating: 0, count: 500)
+        #expect(typer.type(of: program)?.description == "application/x-dosexec")
     }
 }

@@ -12,8 +12,13 @@ public final class MagicContentTyper: ContentTyper {
     public func type(of bytes: [UInt8]) -> MediaType? {
         guard let cookie else { return nil }
         let text = bytes.withUnsafeBytes { magic_buffer(cookie, $0.baseAddress, $0.count) }
-        return text.flatMap { MediaType(String(cString: $0)) }
+        let type = text.flatMap { MediaType(String(cString: $0)) }
+        // DOS programs of old begin with any jump: one of a hundred files of random bytes does so, too.
+        if type == MagicContentTyper.dosProgram, !bytes.starts(with: "MZ".utf8) { return nil }
+        return type
     }
+
+    private static let dosProgram = MediaType("application/x-dosexec")
 
     private static func open() -> magic_t? {
         // Nothing that unpacks or walks through structures: the first bytes of a stranger's file are all that it gets.

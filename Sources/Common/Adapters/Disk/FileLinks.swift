@@ -1,0 +1,77 @@
+public import ChatCore
+import Crypto
+
+/// Links to stored files that are good for a while for whoever has them, as a store of one's own needs them.
+public struct FileLinks: Sendable {
+    /// A link's meaning: which object, and how a browser is told to take it.
+    public struct Target: Sendable, Equatable {
+        public var key: String
+        public var name: String
+        public var contentType: String
+        public var asAttachment: Bool
+
+        public init(key: String, name: String, contentType: String, asAttachment: Bool) {
+            self.key = key
+            self.name = name
+            self.contentType = contentType
+            self.asAttachment = asAttachment
+        }
+
+        public var disposition: String {
+            "\(asAttachment ? "attachment" : "inline"); filename*=UTF-8''\(uriEncoded(name))"
+        }
+    }
+
+    private let base: String
+    private let key: SymmetricKey
+    private let clock: Clock
+
+    /// - Parameters:
+    ///   - base: what stands before `/files/stored/…`.
+    ///   - secret: at least 32 bytes; its own key is derived from it.
+    public init(base: String, secret: String, clock: @escaping Clock = systemClock) {
+        self.base = base
+        let code = HMAC<SHA256>.authenticationCode(
+            for: Array("links to files".utf8), using: SymmetricKey(data: Array(secret.utf8)))
+        key = SymmetricKey(data: Array(code))
+        self.clock = clock
+    }
+
+    func link(to key: String, name: String, contentType: String, asAttachment: Bool, seconds: Int) -> String {
+        let target = Target(key: key, name: name, contentType: contentType, asAttachment: asAttachment)
+        let end = "\(clock() / 1000 + Int64(seconds))"
+        let query = [("name", name), ("type", contentType), ("attachment", asAttachment ? "1" : "0"), ("expires", end)]
+        let text = query.map { "\($0.0)=\(uriEncoded($0.1))" }.joined(separator: "&")
+        return "\(base)/files/stored/\(key)?\(text)&signature=\(hex(code(target, end)))"
+    }
+
+    /// - Parameter value: of a name in the link's query.
+    /// - Returns: nil when the link was changed or its time is over.
+    public func target(of key: String, _ value: (String) -> String?) -> Target? {
+        guard let end = value("expires"), let seconds = Int64(end), seconds > clock() / 1000,
+            let signature = value("signature"), let bytes = hexDecoded(signature)
+        else { return nil }
+        let target = Target(
+            key: key, name: value("name") ?? "", contentType: value("type") ?? "",
+            asAttachment: value("attachment") == "1")
+        let isRight = HMAC<SHA256>.isValidAuthenticationCode(
+            bytes, authenticating: signed(target, end), using: self.key)
+        return isRight ? target : nil
+    }
+
+    private func code(_ target: Target, _ end: String) -> HMAC<SHA256>.MAC {
+        HMAC<SHA256>.authenticationCode(for: signed(target, end), using: key)
+    }
+
+    /// Lengths before the texts: no two targets have the same bytes.
+    private func signed(_ target: Target, _ end: String) -> [UInt8] {
+        let texts = [target.key, target.name, target.contentType, target.asAttachment ? "1" : "0", end]
+        return Array(texts.map { "\($0.utf8.count):\($0)" }.joined().utf8)
+    }
+
+    private func hexDecoded(_ text: String) -> [UInt8]? {
+        let digits = text.compactMap { $0.hexDigitValue }
+        guard digits.count == 64, text.utf8.count == 64 else { return nil }
+        return stride(from: 0, to: 64, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
+    }
+}

@@ -1,0 +1,14 @@
+public import ChatCore
+
+extension Settings {
+    /// Links to files of a folder: signed with a secret of their own, or that of the tokens.
+    public var fileLinks: FileLinks {
+        FileLinks(base: "\(publicURL)/api/v1", secret: storage.linkSecret ?? tokens.secret)
+    }
+
+    /// The store that `STORAGE` names; for one thread.
+    public func openObjectStore() -> any ObjectStore {
+        guard let folder = storage.folder else { return S3ObjectStore(storage) }
+        return DiskObjectStore(root: folder, links: fileLinks)
+    }
+}
