@@ -58,12 +58,21 @@ struct Salvage {
         }
         hub.serial = memory.header.pointee.serial + 1
         hub.goOn(memberships, rooms: rooms(), areAhead: memory.header.pointee.phase == .flushing)
+        resubmit(to: hub)
         log.notice(
             "a killed relay's sockets are taken over",
             metadata: [
                 "sockets": "\(count.kept)", "closed": "\(count.closed)",
                 "ms": "\(monotonicMilliseconds() - begun)",
             ])
+    }
+
+    /// What clients still wait for, in the order in which it came.
+    private func resubmit(to hub: Hub) {
+        for (socket, bytes) in memory.journal.all() {
+            guard let commands = try? Command.decodeAll(Command.joined([bytes])) else { continue }
+            for command in commands { hub.resubmit(command, of: socket) }
+        }
     }
 
     /// Its frames of the flush in which the relay died are out already.
@@ -141,6 +150,7 @@ extension Hub {
         users.attach(slot, to: user, connections)
         if row.flags.contains(.welcomed) { users[user].stage = .ready }
         slots[row.serial] = slot
+        recount(slot)
         let interest: Epoll.Interest = connections[slot].flags.contains(.readPaused) ? [] : .read
         epoll.add(descriptor, interest, ticket: connections.ticket(slot))
     }

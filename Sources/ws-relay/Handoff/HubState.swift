@@ -63,6 +63,7 @@ extension Hub {
         state.put(connection.expires)
         state.put(connection.issued)
         state.put(connection.tokenID)
+        state.put(connection.address)
         state.put(connection.bucket)
         state.put(connection.user != noIndex)
         if connection.user != noIndex { state.put(id: users[connection.user].id) }
@@ -167,6 +168,8 @@ extension Hub {
         connections[slot].expires = try state.take()
         connections[slot].issued = try state.take()
         connections[slot].tokenID = try state.take()
+        connections[slot].address = try state.take()
+        recount(slot)
         connections[slot].bucket = try state.take()
         if try state.take(Bool.self) {
             guard let user = users.index(try state.takeID()) else { throw StateUnreadable(wanted: 16, left: 0) }
@@ -174,7 +177,7 @@ extension Hub {
             slots[connections[slot].serial] = slot
         }
         for _ in 0..<(try state.take(UInt32.self)) {
-            unanswered.insert(try state.takeText(), of: connections[slot].serial)
+            unanswered.insert(try state.takeText(), of: connections[slot].serial, command: nil)
         }
         if try state.take(Bool.self) {
             slow[slot] = try SlowState(maxMessage: settings.maxFrame, from: &state)

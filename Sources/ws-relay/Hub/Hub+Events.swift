@@ -90,7 +90,7 @@ extension Hub {
         case .refused(let unsent, let refusal):
             for command in unsent {
                 guard let slot = slots[command.socket] else { continue }
-                if let sign = command.sign { unanswered.remove(sign, of: command.socket) }
+                unanswered.remove(command.sign, of: command.socket)
                 refuse(refusal, sign: command.sign, to: slot)
             }
         }

@@ -69,7 +69,8 @@ extension Hub {
     private func handle(_ event: FrameParser.Event, _ slot: UInt32) {
         switch event {
         case .message(let isText, let payload): request(payload, isText: isText, slot)
-        case .ping(let payload): send(SharedFrame(.pong, payload.withBytes(Array.init)), to: slot)
+        // Counted like requests; what is too much is not answered.
+        case .ping(let payload): if isAdmitted(slot) { send(SharedFrame(.pong, payload.withBytes(Array.init)), to: slot) }
         case .pong: break
         case .close(let code):
             let echo = code.flatMap(CloseCode.init(rawValue:)) ?? .normal

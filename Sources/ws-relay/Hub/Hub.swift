@@ -43,7 +43,7 @@ final class Hub {
     var reloads: Set<UUID128> = []
     /// Rooms of messages that were asked for lately.
     var messageRooms: [UUID128: UUID128] = [:]
-    var unanswered = UnansweredSigns()
+    let unanswered: UnansweredCommands
     /// Users whose last socket went a moment ago, and when: a client that reconnects at once was never away.
     var departures: [UUID128: (rooms: [UUID128], at: UInt32)] = [:]
     /// Presence frames that may still be told in this second.
@@ -58,6 +58,11 @@ final class Hub {
     var markerSeen = false
     /// No new socket is taken in: the process ends.
     var isEnding = false
+    var drain = Drain()
+    /// Handshakes of all clients together.
+    var handshakes = RateBucket()
+    /// Sockets of each address, by its hash; only when they are limited.
+    var addresses: [UInt64: Int] = [:]
 
     /// Milliseconds of the clock that never jumps, and of the one that people read; set by `beginTick`.
     private(set) var milliseconds: Int64 = 0
@@ -93,6 +98,7 @@ final class Hub {
         connections = ConnectionTable(memory)
         writes = TickWrites(connections: connections.capacity)
         users = UserTable(memory)
+        unanswered = UnansweredCommands(memory.journal)
         memory.header.pointee.relayID = relayID
         feed.subscribe(RedisKey.relayChannel(relayID))
     }

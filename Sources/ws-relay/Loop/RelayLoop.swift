@@ -66,6 +66,7 @@ final class RelayLoop {
 
     private func tick() {
         hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
+        if endsAt != nil { hub.goOnEnding() }
         feed.keepUp(now: hub.milliseconds) { hub.handle($0) }
         watchFeed()
         hub.endTick()
@@ -216,7 +217,7 @@ final class RelayLoop {
     /// Without a successor: clients are told to come back, and have a moment to take the close frame.
     private func beginEnd() {
         guard endsAt == nil else { return }
-        endsAt = monotonicMilliseconds() + (commands.isIdle ? 5000 : 11_000)
+        endsAt = monotonicMilliseconds() + Int64(hub.settings.drainSeconds) * 1000 + (commands.isIdle ? 5000 : 11_000)
         hub.epoll.remove(channel.fileDescriptor)
         stopAccepting()
         hub.endAll()
@@ -225,7 +226,7 @@ final class RelayLoop {
     private var untilNextHalfSecond: Int32 {
         let left = 500 - hub.milliseconds % 500
         // Without the feed there may be a reconnection due earlier.
-        return Int32(feed.descriptor < 0 ? min(left, 100) : left)
+        return Int32(feed.descriptor < 0 || endsAt != nil ? min(left, 100) : left)
     }
 
     private func everyHalfSecond() {

@@ -13,6 +13,8 @@ struct Upgrade: Equatable, Sendable {
 
     let key: String
     let subprotocol: Subprotocol
+    /// The client's address as a proxy names it.
+    let forwardedFor: String?
     /// What is confirmed of the subprotocols that the client offered; a browser gives up when nothing is. The offer that
     /// carries the token is, where it is the only one we know: its own sender reads it.
     private let confirmed: String?
@@ -56,6 +58,7 @@ struct Upgrade: Equatable, Sendable {
         let known = offered.lazy.compactMap(Subprotocol.init(rawValue:)).first
         (self.key, self.credential) = (key, credential)
         subprotocol = known ?? .msgpack
+        forwardedFor = try head.only("x-real-ip")
         confirmed = known?.rawValue ?? offered.first { $0.hasPrefix("bearer.") }
     }
 
