@@ -13,7 +13,7 @@ from test_load import Ledger, Member, odd
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-KILLS = int(os.environ.get("CRASH_KILLS", "4"))
+KILLS = int(os.environ.get("CRASH_KILLS", "3"))
 SECONDS_BETWEEN = 2.5
 ROOMS, MEMBERS, WRITERS = 3, 40, 4
 IDLE = 30

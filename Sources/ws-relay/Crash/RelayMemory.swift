@@ -9,7 +9,7 @@ import Glibc
 /// Written by the loop alone. Untouched pages cost nothing.
 final class RelayMemory {
     /// Changes with the meaning of what lies here.
-    private static let version: UInt64 = 2
+    private static let version: UInt64 = 3
     /// Rooms that are remembered; clients in others are told to fetch them again (`resync`) after a crash.
     static let roomCapacity = 131_072
     private static let headerBytes = 4096

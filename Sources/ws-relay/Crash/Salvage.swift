@@ -143,7 +143,7 @@ extension Hub {
         connections[slot].generation = generation
         (connections[slot].firstWrite, connections[slot].lastWrite) = (noIndex, noIndex)
         (connections[slot].flushed, connections[slot].nextOfUser) = (0, noIndex)
-        connections[slot].flags = row.flags.intersection([.json, .welcomed, .pinged, .readPaused])
+        connections[slot].flags = row.flags.intersection([.json, .deflated, .welcomed, .pinged, .readPaused])
         if row.flags.contains(.fresh) { connections[slot].flags.remove(.welcomed) }
         if hasPending { connections[slot].flags.insert(.ahead) }
         let user = users.index(id) ?? users.open(id, deadline: now &+ Self.joiningLimit)

@@ -57,7 +57,7 @@ extension Hub {
     private func write(_ slot: UInt32, to state: inout StateWriter) {
         let connection = connections[slot]
         state.put(connection.serial)
-        state.put(connection.flags.intersection([.greeting, .json, .welcomed, .pinged, .readPaused, .ahead]).rawValue)
+        state.put(connection.flags.intersection([.greeting, .json, .deflated, .welcomed, .pinged, .readPaused, .ahead]).rawValue)
         state.put(connection.heard)
         state.put(connection.deadline)
         state.put(connection.expires)
@@ -180,7 +180,8 @@ extension Hub {
             unanswered.insert(try state.takeText(), of: connections[slot].serial, command: nil)
         }
         if try state.take(Bool.self) {
-            slow[slot] = try SlowState(maxMessage: settings.maxFrame, from: &state)
+            slow[slot] = try SlowState(
+                maxMessage: settings.maxFrame, inflates: connections[slot].flags.contains(.deflated), from: &state)
             connections[slot].flags.insert(.slow)
         }
         return slot
@@ -219,14 +220,14 @@ extension SlowState {
         outbox.write(to: &state)
     }
 
-    convenience init(maxMessage: Int, from state: inout StateReader) throws(StateUnreadable) {
+    convenience init(maxMessage: Int, inflates: Bool, from state: inout StateReader) throws(StateUnreadable) {
         self.init()
         if try state.take(Bool.self) {
             head = HeadReader()
             _ = try state.takeBytes().withUnsafeBytes { head!.feed($0) }
         }
         early = try state.takeBytes()
-        if try state.take(Bool.self) { parser = try FrameParser(maxMessage: maxMessage, from: &state) }
+        if try state.take(Bool.self) { parser = try FrameParser(maxMessage: maxMessage, inflates: inflates, from: &state) }
         outbox = try Outbox(from: &state)
     }
 }

@@ -34,6 +34,8 @@ struct Connection: BitwiseCopyable {
         static let resuming = Flags(rawValue: 4096)
         /// Has frames of the flush in which the predecessor died: up to `TrackedRoom.aheadUntil` it has them already.
         static let ahead = Flags(rawValue: 8192)
+        /// permessage-deflate was agreed.
+        static let deflated = Flags(rawValue: 16384)
     }
 
     var descriptor: Int32

@@ -53,7 +53,7 @@ extension Hub {
         if answer.socket == 0 { markerSeen = true }
         guard let slot = slots[answer.socket] else { return }
         unanswered.removeAnswered(by: answer.frame, of: answer.socket)
-        send(ClientFrames.whole(answer.frame, asJSON: connections[slot].flags.contains(.json)), to: slot)
+        send(frames(for: connections[slot].flags).whole(answer.frame), to: slot)
     }
 
     private func received(_ event: UserEvent, _ user: UInt32) {

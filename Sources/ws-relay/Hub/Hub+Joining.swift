@@ -12,7 +12,7 @@ extension Hub {
         case .needsMore: return
         case .tooLarge: refuse(.malformed("the request's head is too large"), slot)
         case .head(let bytes, let rest):
-            switch Visitor(bytes, origins: origins) {
+            switch Visitor(bytes, origins: origins, deflates: deflate != nil) {
             case .health: answer(slot, HTTPRefusal.healthy)
             case .refused(let refusal): refuse(refusal, slot)
             case .socket(let upgrade): admit(upgrade, slot, early: rest)
@@ -76,6 +76,7 @@ extension Hub {
     private func admit(_ identity: Identity, _ upgrade: Upgrade, _ slot: UInt32, early: [UInt8]) {
         connections[slot].flags.remove(.greeting)
         connections[slot].flags.insert(upgrade.subprotocol == .json ? [.json, .readPaused] : .readPaused)
+        if upgrade.isDeflated { connections[slot].flags.insert(.deflated) }
         connections[slot].serial = serial
         serial += 1
         slots[connections[slot].serial] = slot

@@ -6,13 +6,12 @@ extension Hub {
     /// Rooms of messages that are remembered; past it all are forgotten and asked for again.
     private static let rememberedMessages = 10_000
 
-    func request(_ payload: FrameParser.Payload, isText: Bool, _ slot: UInt32) {
+    func request(_ bytes: [UInt8], isText: Bool, _ slot: UInt32) {
         guard isText == connections[slot].flags.contains(.json) else {
             let wanted = isText ? "binary frames of MessagePack" : "text frames of JSON"
             return close(slot, .unsupportedData, "this socket takes \(wanted)")
         }
         counters.requests += 1
-        let bytes = payload.withBytes(Array.init)
         if isAdmitted(slot) {
             carryOut(bytes, isText: isText, slot)
         } else if !connections[slot].flags.contains(.closing) {

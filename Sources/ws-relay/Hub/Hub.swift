@@ -49,6 +49,8 @@ final class Hub {
     /// Presence frames that may still be told in this second.
     var presenceBudget = Hub.presenceRate
     let writes: TickWrites
+    /// nil: compression is not offered.
+    let deflate: Deflate?
     let input = UnsafeMutableRawBufferPointer.allocate(byteCount: readSize, alignment: 64)
     let output = UnsafeMutableRawBufferPointer.allocate(byteCount: writeSize, alignment: 64)
     var counters = Counters()
@@ -95,6 +97,7 @@ final class Hub {
         self.ephemerals = ephemerals
         self.log = log
         origins = OriginRule(settings.origins)
+        deflate = settings.deflate ? Deflate() : nil
         connections = ConnectionTable(memory)
         writes = TickWrites(connections: connections.capacity)
         users = UserTable(memory)
@@ -129,6 +132,10 @@ final class Hub {
 
     // MARK: Sending
 
+    func frames(for flags: Connection.Flags) -> ClientFrames {
+        ClientFrames(isJSON: flags.contains(.json), deflate: flags.contains(.deflated) ? deflate : nil)
+    }
+
     /// Queues a frame for the end of the tick.
     @inline(__always)
     func push(_ frame: UInt32, to slot: UInt32) {
@@ -144,7 +151,7 @@ final class Hub {
     }
 
     func reply(_ body: FrameBody, _ kind: FrameKind = .response, sign: String? = nil, to slot: UInt32) {
-        send(ClientFrames.make(body, kind, sign: sign, asJSON: connections[slot].flags.contains(.json)), to: slot)
+        send(frames(for: connections[slot].flags).make(body, kind, sign: sign), to: slot)
     }
 
     func refuse(_ refusal: Refusal, sign: String?, to slot: UInt32) {

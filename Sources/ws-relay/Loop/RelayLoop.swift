@@ -170,7 +170,7 @@ final class RelayLoop {
             switch message {
             case .quit: return beginEnd()
             case .handover(let descriptor): beginHandover(descriptor)
-            case .handoverCancelled: if !hasHandedOver { endHandover() }
+            case .handoverCancelled: if hasHandedOver { giveWay() } else { endHandover() }
             case .poolSize: break
             }
         }
@@ -188,6 +188,13 @@ final class RelayLoop {
         hub.epoll.add(descriptor, .read, ticket: Ticket.successor)
     }
 
+    /// The successor died with the sockets, before the master knew that it had them: they are in its wreck, which the
+    /// next worker gets once this one is gone.
+    private func giveWay() -> Never {
+        log.warning("the successor died with the sockets: this relay makes room for the next")
+        exit(1)
+    }
+
     private func endHandover() {
         if let successor { hub.epoll.remove(successor.descriptor) }
         successor = nil
@@ -196,7 +203,7 @@ final class RelayLoop {
     private func hearSuccessor() {
         guard let successor else { return }
         let predecessor = Predecessor(
-            channel: successor, hub: hub, feed: feed, commands: commands, ephemerals: ephemerals,
+            channel: successor, hub: hub, feed: feed, commands: commands, markers: ephemerals,
             takeAnswers: takeAnswers, log: log)
         switch predecessor.hear() {
         case .serving: break
