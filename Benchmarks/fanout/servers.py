@@ -238,12 +238,11 @@ class UWebSockets(Server):
         self.run(sys.executable, HERE / "uws.py", self.port)
 
     def publish(self, rooms, payload):
-        if not hasattr(self, "line"):
-            self.line = socket.create_connection(("127.0.0.1", self.port))
         # One request for all: Python's share of the work is not what is compared.
         body = b"".join(b"%d %s\n" % (room, payload) for room in rooms)
-        self.line.sendall(b"POST /pub HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        self.line.recv(65536)
+        with socket.create_connection(("127.0.0.1", self.port)) as line:
+            line.sendall(b"POST /pub HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            line.recv(65536)
 
 
 ALL = [Bare, BareJoined, Relay, Nchan, Mosquitto, Nats, UWebSockets]

@@ -225,6 +225,16 @@ import Testing
 }
 
 @Suite struct UpgradeTests {
+    @Test func aReloadDuringTheCheckWaitsAndIsNotDueAlready() {
+        var master = MasterScenario(pool("relays", 1, handover: true))
+        master.allReady()
+        master.send(.signal(.upgrade))
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        #expect(master.spawned.isEmpty && master.state.nextDue == nil)
+        master.send(.binaryChecked("it does not start"))
+        #expect(master.spawned.count == 1)
+    }
+
     @Test func execWaitsForAHandover() {
         var master = MasterScenario(pool(handover: true))
         master.allReady()

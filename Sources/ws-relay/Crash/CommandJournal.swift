@@ -30,6 +30,7 @@ final class CommandJournal {
 
     /// - Returns: its place, for `remove`.
     func append(_ command: [UInt8], of socket: UInt64) -> UInt64 {
+        if bounds.pointee.tail == bounds.pointee.head { startOver() }
         let needed = Self.bytes(of: command.count)
         let untilEnd = Self.size - Int(bounds.pointee.head % UInt64(Self.size))
         if needed > untilEnd {
@@ -61,6 +62,14 @@ final class CommandJournal {
             place += UInt64(Self.bytes(of: length))
         }
         return found
+    }
+
+    /// Empty: from the ring's beginning again, so that a relay that keeps up stays on its first pages.
+    private func startOver() {
+        let size = UInt64(Self.size)
+        let start = (bounds.pointee.head + size - 1) / size * size
+        bounds.pointee.tail = start
+        bounds.pointee.head = start
     }
 
     private func makeRoom(_ needed: Int) {
