@@ -50,6 +50,28 @@ public struct Command: Sendable, Equatable {
         case describeFile(message: UUID128, file: FileInfo)
         /// What never became complete; the actor is its sender, in the room or not.
         case abandonFile(message: UUID128)
+
+        /// For traces and operators; never what it carries.
+        public var name: String {
+            switch self {
+            case .send: "send"
+            case .seen: "seen"
+            case .edit: "edit"
+            case .delete: "delete"
+            case .react: "react"
+            case .createRoom: "create room"
+            case .updateRoom: "update room"
+            case .deleteRoom: "delete room"
+            case .addMembers: "add members"
+            case .removeMember: "remove member"
+            case .setRole: "set role"
+            case .mute: "mute"
+            case .ban: "ban"
+            case .completeFile: "complete file"
+            case .describeFile: "describe file"
+            case .abandonFile: "abandon file"
+            }
+        }
     }
 }
 

@@ -7,6 +7,8 @@ public enum UserEvent: Sendable, Equatable {
     /// `created` is the `room_updated` frame of a new room (Seq 0, which no log holds). Without it, the frame of the
     /// joining has the Seq `seq + 1` and comes from the room's log.
     case joined(room: UUID128, seq: UInt64, created: FrameBody?)
+    /// Every socket of the user is to show a sign of life: whoever answers has got all that was published before.
+    case probe
 
     public func encode() -> [UInt8] {
         var bytes: [UInt8] = []
@@ -17,6 +19,7 @@ public enum UserEvent: Sendable, Equatable {
             bytes.append(integer: seq)
             bytes.append(created?.fieldCount ?? 0)
             bytes.append(contentsOf: created?.bytes ?? [])
+        case .probe: bytes.append(3)
         }
         return bytes
     }
@@ -30,6 +33,7 @@ public enum UserEvent: Sendable, Equatable {
             let fieldCount = try reader.integer(UInt8.self)
             let body = FrameBody(fieldCount: fieldCount, bytes: Array(try reader.take(bytes.count - 26)))
             return .joined(room: room, seq: seq, created: fieldCount == 0 ? nil : body)
+        case 3: return .probe
         default: throw WireError("an unknown user event", at: 0)
         }
     }
@@ -68,6 +72,12 @@ public enum RedisKey {
     public static func relayChannel(_ relay: UInt64) -> String { "relay:\(relay)" }
     /// A stream: bounded, expiring; entry ids are `Seq-0` of a chunk's last frame, field `f` is the chunk.
     public static func roomLog(_ room: UUID128) -> String { "room:\(room):log" }
+    /// Unix milliseconds at which a socket of the user last answered a probe; expiring.
+    public static func alive(_ user: UUID128) -> String { "alive:\(user)" }
+    /// A hash: the Seq up to which each member has been pushed to; expiring.
+    public static func pushed(_ room: UUID128) -> String { "pushed:\(room)" }
+    /// A stream: bounded; what happened to whom lately.
+    public static let trail = "trail"
     public static func presence(_ user: UUID128) -> String { "presence:\(user)" }
     /// A hash: how far a file's upload is.
     public static func upload(_ message: UUID128) -> String { "upload:\(message)" }

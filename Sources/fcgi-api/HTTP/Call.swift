@@ -7,6 +7,8 @@ final class Call {
     fileprivate(set) var values: [String: String] = [:]
     /// Known after `Doors.user(_:)`; for the access log.
     var user: UUID128?
+    /// The command that it became.
+    var command: UUID128?
 
     init(_ request: Request, now: Int64) {
         self.request = request

@@ -34,6 +34,8 @@ struct Connection: BitwiseCopyable {
         static let resuming = Flags(rawValue: 4096)
         /// Has frames of the flush in which the predecessor died: up to `TrackedRoom.aheadUntil` it has them already.
         static let ahead = Flags(rawValue: 8192)
+        /// Its next byte is a sign of life that somebody waits for.
+        static let probed = Flags(rawValue: 16384)
     }
 
     var descriptor: Int32

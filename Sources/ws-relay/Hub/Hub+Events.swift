@@ -59,6 +59,7 @@ extension Hub {
     private func received(_ event: UserEvent, _ user: UInt32) {
         switch event {
         case .joined(let room, let seq, let created): joined(room, seq, created, user)
+        case .probe: probe(user)
         }
     }
 

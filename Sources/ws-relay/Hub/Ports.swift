@@ -38,6 +38,10 @@ protocol EphemeralOutlet: AnyObject {
     func note(_ presence: Presence)
     /// Users who are still here, once a minute.
     func renew(_ users: [UUID128], at unixMilliseconds: Int64)
+    /// For the trail: a room's frames were written to so many sockets.
+    func noteDelivery(of room: UUID128, first: UInt64, last: UInt64, sockets: Int)
+    /// A socket of the user has answered a probe.
+    func noteLife(of user: UUID128, at unixMilliseconds: Int64)
 }
 
 struct Presence: Sendable, Equatable {

@@ -12,11 +12,24 @@ import Synchronization
 /// twice is once. What the broker refuses, or does not take in ten seconds, is told to the senders.
 final class CommandPublisher: CommandOutlet {
     private struct Batch: Sendable {
+        let layout: QueueLayout
         let queue: Int
         let body: [UInt8]
         let senders: [UnsentCommand]
         /// Monotonic milliseconds after which it is given up.
         let deadline: Int64
+
+        /// The same commands in the queues of another generation, each queue's in their order.
+        func sorted(by layout: QueueLayout) -> [Batch] {
+            // We wrote the body: it can be read.
+            let commands = (try? Command.decodeAll(body)) ?? []
+            let byQueue = Dictionary(grouping: zip(commands, senders)) { layout.index($0.0) }
+            return byQueue.sorted { $0.key < $1.key }.map { queue, parts in
+                Batch(
+                    layout: layout, queue: queue, body: Command.joined(parts.map { $0.0.encode() }),
+                    senders: parts.map(\.1), deadline: deadline)
+            }
+        }
     }
 
     /// Batches that wait; past it senders are told `busy`.
@@ -26,16 +39,23 @@ final class CommandPublisher: CommandOutlet {
     /// Milliseconds from a command's arrival to the end of trying.
     private static let patience: Int64 = 10_000
 
-    private let settings: RabbitMQSettings
+    /// As the thread knows it; the loop sorts by it.
+    private let layout: SharedLayout
     private let answers: BoundedInbox<Found>
     private let inbox: BoundedInbox<Batch>
     /// AMQP messages that the thread has taken and not finished.
     private let outstanding: Outstanding
+    private lazy var tickLayout = layout.value
     private var tick: [Int: (bodies: [[UInt8]], senders: [UnsentCommand])] = [:]
 
-    init(_ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>, log: Logger) {
-        self.settings = settings
+    /// - Parameter newestLayout: asked on the thread with each new connection; nil when it cannot be known.
+    init(
+        _ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>,
+        newestLayout: @escaping @Sendable () -> QueueLayout?, log: Logger
+    ) {
         self.answers = answers
+        let layout = SharedLayout(settings.firstLayout)
+        self.layout = layout
         let arrival = EventCounter()
         inbox = BoundedInbox(limit: Self.waiting, onArrival: { arrival.wake() })
         let inbox = inbox
@@ -43,8 +63,8 @@ final class CommandPublisher: CommandOutlet {
         self.outstanding = outstanding
         _ = startThread("commands") {
             Sending(
-                settings, name: name, answers: answers, inbox: inbox, outstanding: outstanding, arrival: arrival,
-                log: log
+                settings, name: name, layout: layout, newestLayout: newestLayout, answers: answers, inbox: inbox,
+                outstanding: outstanding, arrival: arrival, log: log
             ).run()
         }
     }
@@ -52,7 +72,12 @@ final class CommandPublisher: CommandOutlet {
     deinit { inbox.close() }
 
     func put(_ command: Command, from socket: UInt64) -> Bool {
-        let queue = settings.queueIndex(room: command.room, actor: command.actor)
+        let now = layout.value
+        if now != tickLayout {
+            endTick()
+            tickLayout = now
+        }
+        let queue = now.index(command)
         tick[queue, default: ([], [])].bodies.append(command.encode())
         tick[queue]!.senders.append(UnsentCommand(socket: socket, sign: command.sign))
         if tick[queue]!.bodies.count == Self.joined { hand(over: queue) }
@@ -72,13 +97,22 @@ final class CommandPublisher: CommandOutlet {
     private func hand(over queue: Int) {
         guard let (bodies, senders) = tick.removeValue(forKey: queue) else { return }
         let batch = Batch(
-            queue: queue, body: Command.joined(bodies), senders: senders,
+            layout: tickLayout, queue: queue, body: Command.joined(bodies), senders: senders,
             deadline: monotonicMilliseconds() + Self.patience)
         if !inbox.put(batch) { _ = answers.put(.refused(senders, .busy("too many commands wait"))) }
     }
 
     private final class Outstanding: Sendable {
         let count = Atomic(0)
+    }
+
+    private final class SharedLayout: Sendable {
+        private let packed: Atomic<UInt64>
+
+        init(_ layout: QueueLayout) { packed = Atomic(layout.packed) }
+
+        var value: QueueLayout { QueueLayout(packed: packed.load(ordering: .relaxed)) }
+        func become(_ layout: QueueLayout) { packed.store(layout.packed, ordering: .relaxed) }
     }
 
     /// The thread's own side.
@@ -88,24 +122,28 @@ final class CommandPublisher: CommandOutlet {
 
         let settings: RabbitMQSettings
         let name: String
+        let layout: SharedLayout
+        let newestLayout: @Sendable () -> QueueLayout?
         let answers: BoundedInbox<Found>
         let inbox: BoundedInbox<Batch>
         let outstanding: Outstanding
         let arrival: EventCounter
         let log: Logger
         var connection: RabbitMQConnection?
-        var declared: Set<Int> = []
         var unsent: [Batch] = []
         var unconfirmed: [(tag: UInt64, batch: Batch)] = []
         var nextAttempt: Int64 = 0
         var outage = Outage()
 
         init(
-            _ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>, inbox: BoundedInbox<Batch>,
-            outstanding: Outstanding, arrival: EventCounter, log: Logger
+            _ settings: RabbitMQSettings, name: String, layout: SharedLayout,
+            newestLayout: @escaping @Sendable () -> QueueLayout?, answers: BoundedInbox<Found>,
+            inbox: BoundedInbox<Batch>, outstanding: Outstanding, arrival: EventCounter, log: Logger
         ) {
             self.settings = settings
             self.name = name
+            self.layout = layout
+            self.newestLayout = newestLayout
             self.answers = answers
             self.inbox = inbox
             self.outstanding = outstanding
@@ -145,7 +183,8 @@ final class CommandPublisher: CommandOutlet {
             guard connection == nil, monotonicMilliseconds() >= nextAttempt else { return }
             let opened = try RabbitMQConnection(url: settings.url, name: name)
             try opened.selectConfirms()
-            declared = []
+            try opened.declareExchange(settings.exchangeName)
+            if let newest = newestLayout() { layout.become(newest) }
             connection = opened
             outage.ended("RabbitMQ", log)
         }
@@ -154,15 +193,15 @@ final class CommandPublisher: CommandOutlet {
             guard let connection else { return }
             var sent = 0
             defer { unsent.removeFirst(sent) }
+            let now = layout.value
             while sent < unsent.count, unconfirmed.count < Self.window {
-                let batch = unsent[sent]
-                let queue = settings.queueName(batch.queue)
-                if !declared.contains(batch.queue) {
-                    try connection.declareCommandQueue(
-                        queue, quorum: settings.quorumQueues, maxLength: settings.maxLength)
-                    declared.insert(batch.queue)
+                if unsent[sent].layout != now {
+                    unsent.replaceSubrange(sent...sent, with: unsent[sent].sorted(by: now))
                 }
-                let tag = try connection.publish(batch.body, to: queue, mandatory: true, persistent: true)
+                let batch = unsent[sent]
+                let tag = try connection.publish(
+                    batch.body, to: settings.queueName(now, batch.queue), exchange: settings.exchangeName,
+                    mandatory: true, persistent: true)
                 sent += 1
                 unconfirmed.append((tag, batch))
             }
@@ -173,6 +212,7 @@ final class CommandPublisher: CommandOutlet {
             while true {
                 switch try connection.next(timeout: 0) {
                 case .confirm(let tag, let multiple, let accepted): confirm(tag, multiple, accepted)
+                // Taken out of the exchange: there is a newer generation, or no worker has been here yet.
                 case .returned: return lose("a queue is gone")
                 case .delivery, .cancelled: break
                 case .timeout: return

@@ -2,7 +2,7 @@ import CCurl
 import ChatCore
 import Glibc
 
-/// One HTTP request through libcurl, which signs it (AWS Signature Version 4).
+/// One HTTP request through libcurl.
 struct HTTPTransfer {
     var method: String
     var url: String
@@ -23,6 +23,8 @@ struct HTTPTransfer {
         var status: Int
         var etag: String?
         var contentLength: Int64?
+        /// Seconds of `Retry-After`.
+        var retryAfter: Int?
         var body: [UInt8]
         /// Bytes that the sink took.
         var sunk: Int64
@@ -37,15 +39,23 @@ struct HTTPTransfer {
 final class HTTPClient {
     /// Bytes of an answer that are kept: what S3 says about itself is short.
     static let maxAnswer = 1 << 20
-    private let handle: UnsafeMutableRawPointer
-    private let credentials: String
-    private let scope: String
+    private let handle = curl_easy_init()!
+    /// libcurl signs each request (AWS Signature Version 4) when this is there.
+    private let signature: (credentials: String, scope: String)?
+    private let authorities: String?
 
     /// - Parameter scope: of the signature, such as `aws:amz:us-east-1:s3`.
     init(accessKey: String, secretKey: String, scope: String) {
-        handle = curl_easy_init()!
-        credentials = "\(accessKey):\(secretKey)"
-        self.scope = scope
+        signature = ("\(accessKey):\(secretKey)", scope)
+        authorities = nil
+    }
+
+    /// Unsigned.
+    ///
+    /// - Parameter authorities: a file of certificate authorities instead of the system's.
+    init(authorities: String?) {
+        signature = nil
+        self.authorities = authorities
     }
 
     deinit { curl_easy_cleanup(handle) }
@@ -63,7 +73,7 @@ final class HTTPClient {
         }
         return HTTPTransfer.Answer(
             status: chat_curl_status(handle), etag: exchange.etag, contentLength: exchange.contentLength,
-            body: exchange.received, sunk: exchange.sunk)
+            retryAfter: exchange.retryAfter, body: exchange.received, sunk: exchange.sunk)
     }
 
     private func configure(
@@ -71,8 +81,13 @@ final class HTTPClient {
     ) {
         let context = Unmanaged.passUnretained(exchange).toOpaque()
         chat_curl_set_string(handle, CURLOPT_URL, request.url)
-        chat_curl_set_string(handle, CURLOPT_AWS_SIGV4, scope)
-        chat_curl_set_string(handle, CURLOPT_USERPWD, credentials)
+        if let signature {
+            chat_curl_set_string(handle, CURLOPT_AWS_SIGV4, signature.scope)
+            chat_curl_set_string(handle, CURLOPT_USERPWD, signature.credentials)
+        }
+        if let authorities { chat_curl_set_string(handle, CURLOPT_CAINFO, authorities) }
+        // HTTP/2 wherever TLS negotiates it.
+        chat_curl_set_long(handle, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
         chat_curl_set_string(handle, CURLOPT_CUSTOMREQUEST, request.method)
         chat_curl_set_list(handle, CURLOPT_HTTPHEADER, list)
         chat_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
@@ -119,6 +134,7 @@ private final class Exchange {
     private let sink: Int32?
     private(set) var sunk: Int64 = 0
     private var isGood = false
+    private(set) var retryAfter: Int?
 
     init(_ body: HTTPTransfer.Body, sink: Int32?) {
         self.body = body
@@ -153,6 +169,7 @@ private final class Exchange {
             switch line[..<colon].lowercased() {
             case "etag": etag = value
             case "content-length": contentLength = Int64(value)
+            case "retry-after": retryAfter = Int(value)
             default: break
             }
         }
