@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 STACK := deploy/stack/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down token pids psql logs build test test-uploads test-cover test-race fuzz lint format docs bench clean
+.PHONY: help run up down token pids psql logs build test test-uploads chaos test-cover test-race fuzz lint format docs bench clean
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 } \
@@ -41,6 +41,9 @@ test: ## unit, integration and end-to-end tests in a private stack; LOAD_SECONDS
 test-uploads: ## 200 files under fire and one of 1 GiB; about half an hour
 	@UPLOAD_ROUNDS=$${UPLOAD_ROUNDS:-200} UPLOAD_MIB=$${UPLOAD_MIB:-1024} PYTEST_ADDOPTS=-s FILTER=test_uploads \
 		exec deploy/test/run
+
+chaos: ## kill, stop and freeze everything while people write; MINUTES=5 SEED=1 FREEZE_SECONDS=30
+	@exec deploy/test/chaos
 
 test-cover: ## the unit and integration tests with a table of covered lines
 	@exec deploy/test/cover

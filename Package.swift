@@ -70,6 +70,7 @@ let package = Package(
         .testTarget(name: "FcgiApiTests", dependencies: ["fcgi-api", "ChatCore", "TestSupport"]),
         .testTarget(name: "WsRelayTests", dependencies: ["ws-relay", "ChatCore", "TestSupport"]),
         .testTarget(
-            name: "QueueWorkerTests", dependencies: ["queue-worker", "ChatCore", "ChatAdapters", "TestSupport"]),
+            name: "QueueWorkerTests",
+            dependencies: ["queue-worker", "ChatCore", "ChatAdapters", "ChatProcess", "TestSupport"]),
     ]
 )

@@ -14,6 +14,7 @@ public struct Settings: Sendable {
     public var adminKey: String
     public var retention: RetentionSettings
     public var storage: StorageSettings
+    public var push: PushSettings
     /// Folder of unix sockets, control sockets, locks and scoreboards.
     public var runDirectory: String
     /// Who may connect to unix sockets: nginx runs as another user. The group's name; nil: the program's own.
@@ -21,6 +22,8 @@ public struct Settings: Sendable {
     public var socketMode: Int
     /// As clients reach the service, without a path; for links.
     public var publicURL: String
+    /// Steps of messages that are kept for `fcgi-api trace`; 0: none.
+    public var traceLength: Int
     /// trace, debug, info, notice, warning, error or critical.
     public var logLevel: String
     /// The folder of openapi.yaml and its like.
@@ -36,6 +39,7 @@ public struct Settings: Sendable {
         logLevel = values.choice(
             "LOG_LEVEL", ["trace", "debug", "info", "notice", "warning", "error", "critical"], default: "info")
         redisURL = values.text("REDIS_URL", default: "redis://127.0.0.1:6379/0")
+        traceLength = values.number("TRACE_LENGTH", default: 2000, in: 0...10_000_000)
         database = DatabaseSettings(&values)
         rabbitMQ = RabbitMQSettings(&values)
         tokens = TokenSettings(&values)
@@ -54,6 +58,7 @@ public struct Settings: Sendable {
         if storage.folder != nil, storage.linkSecret == nil, tokens.secret.isEmpty {
             values.problem("UPLOAD_LINK_SECRET is not set: links to files of a folder are signed with it")
         }
+        push = PushSettings(&values)
         if !values.problems.isEmpty { throw SettingsError(problems: values.problems) }
     }
 }
@@ -98,15 +103,22 @@ public struct RabbitMQSettings: Sendable {
         maxLength = values.number("RABBITMQ_MAX_LENGTH", default: 100_000, in: 100...10_000_000)
     }
 
-    public func queueName(_ index: Int) -> String { "\(prefix).queue.\(index)" }
+    /// The layout that these settings ask for, as the first generation.
+    public var firstLayout: QueueLayout { QueueLayout(generation: 1, total: totalQueues, byUser: hashByUser) }
+    /// The same as a text, to tell whether the settings have changed.
+    public var layoutSetting: String { "\(totalQueues) by \(hashByUser ? "user" : "room")" }
+
+    public func queueName(_ layout: QueueLayout, _ index: Int) -> String {
+        "\(prefix).\(layout.generation == 1 ? "" : "g\(layout.generation).")queue.\(index)"
+    }
+
+    /// Where commands are published; the routing key is the queue's name.
+    public var exchangeName: String { "\(prefix).commands" }
 
     /// Where messages go that cannot be carried out.
     public var deadQueueName: String { "\(prefix).dead" }
-
-    /// The queue of a command: its room's, or its sender's with `RABBITMQ_HASH_KEY=user`.
-    public func queueIndex(room: UUID128, actor: UUID128) -> Int {
-        ChatCore.queueIndex(of: hashByUser ? actor : room, queues: totalQueues)
-    }
+    /// What the push workers are told.
+    public var pushQueueName: String { "\(prefix).push" }
 }
 
 public struct TokenSettings: Sendable {
@@ -201,6 +213,8 @@ public struct RelaySettings: Sendable {
     /// Commands a second that one socket may send, and how many at once.
     public var rate: Int
     public var burst: Int
+    /// Milliseconds after `welcome` that a socket's frames wait for its `resume`, unless it asks for anything before.
+    public var resumeGrace: Int
 
     init(_ values: inout SettingsReader, runDirectory: String) {
         listen = values.text("WS_LISTEN", default: "unix:\(runDirectory)/ws-relay.sock")
@@ -219,6 +233,7 @@ public struct RelaySettings: Sendable {
         drainSeconds = values.number("WS_DRAIN_SECONDS", default: 2, in: 0...600)
         rate = values.number("WS_RATE", default: 1000, in: 1...1_000_000)
         burst = values.number("WS_BURST", default: 5000, in: 1...1_000_000)
+        resumeGrace = values.number("WS_RESUME_GRACE_MS", default: 250, in: 0...10_000)
     }
 }
 
@@ -329,4 +344,39 @@ public struct StorageSettings: Sendable {
         ])
         clamd = values.optional("CLAMD_ADDRESS")
     }
+}
+
+public struct PushSettings: Sendable {
+    /// The JSON key of a Google service account, a secret; nil: nothing is pushed.
+    public var accountFile: String?
+    public var endpoint: String
+    /// A file of certificate authorities instead of the system's.
+    public var authorities: String?
+    public var processes: Int
+    /// Seconds that a socket has to show a sign of life after a message, before its user's devices are pushed to.
+    public var delay: Int
+    /// Announcements that wait; beyond it the oldest are dropped.
+    public var queueLength: Int
+    /// The phone shows it by itself; otherwise it is data alone, and the app decides.
+    public var isShown: Bool
+    /// Templates: {room}, {content}, {sender}, {type}, {unread}.
+    public var title: String
+    public var body: String
+    /// Seconds during which FCM keeps a push for a device that is off.
+    public var ttl: Int
+
+    init(_ values: inout SettingsReader) {
+        accountFile = values.optional("FCM_SERVICE_ACCOUNT_FILE")
+        endpoint = values.text("FCM_ENDPOINT", default: "https://fcm.googleapis.com")
+        authorities = values.optional("FCM_CA_FILE")
+        processes = values.number("PUSH_PROCESSES", default: 1, in: 1...64)
+        delay = values.number("PUSH_DELAY_SECONDS", default: 5, in: 0...600)
+        queueLength = values.number("PUSH_QUEUE_LENGTH", default: 100_000, in: 100...10_000_000)
+        isShown = values.choice("PUSH_STYLE", ["notification", "data"], default: "notification") == "notification"
+        title = values.text("PUSH_TITLE", default: "{room}")
+        body = values.text("PUSH_BODY", default: "{content}")
+        ttl = values.number("PUSH_TTL_SECONDS", default: 86_400, in: 0...2_419_200)
+    }
+
+    public var isOn: Bool { accountFile != nil }
 }

@@ -1,4 +1,5 @@
 import ChatCore
+import Glibc
 import Logging
 
 /// A batch on its way: carried out, stored, told, answered. Each step can be tried again without harm.
@@ -15,9 +16,14 @@ struct BatchRun {
         let verdicts = check?.judge(commands) ?? [:]
         var batch = try store.load(for: commands, now: clock())
         batch.verdicts = verdicts
-        let outcomes = commands.map { batch.carryOut($0) }
+        var seqs: [Int64] = []
+        let outcomes = commands.map { command in
+            let outcome = batch.carryOut(command)
+            seqs.append(outcome.isInFrame ? Int64(batch.frames[command.room]?.last?.seq ?? 0) : 0)
+            return outcome
+        }
         try store.store(batch)
-        return Stored(batch: batch, outcomes: outcomes)
+        return Stored(batch: batch, outcomes: outcomes, seqs: seqs, storedAt: clock())
     }
 
     /// When the store refuses the batch for a fault of its own content, each command is tried alone, in order; the one
@@ -33,22 +39,60 @@ struct BatchRun {
                 log.error(
                     "a command cannot be stored",
                     metadata: ["command": "\(command.id)", "room": "\(command.room)", "error": "\(error)"])
-                let refusal = Refusal(.internalError, "the request cannot be stored; it is logged as \(command.id)")
-                let outcome = CommandOutcome(
-                    command: command, answer: FrameBody(refusal), isInFrame: false, refusal: .internalError)
-                all.append(Stored(batch: RoomBatch(limits: limits, now: clock()), outcomes: [outcome]))
+                all.append(refused(command))
             }
         }
         return all
     }
 
+    /// What is told of a command that is given up.
+    func refused(_ command: Command) -> Stored {
+        let refusal = Refusal(.internalError, "the request cannot be carried out; it is logged as \(command.id)")
+        let outcome = CommandOutcome(
+            command: command, answer: FrameBody(refusal), isInFrame: false, refusal: .internalError)
+        let now = clock()
+        return Stored(batch: RoomBatch(limits: limits, now: now), outcomes: [outcome], seqs: [0], storedAt: now)
+    }
+
     struct Stored {
         var batch: RoomBatch
         var outcomes: [CommandOutcome]
+        /// Of each outcome, the Seq that it got; 0: none.
+        var seqs: [Int64]
+        /// Unix milliseconds of its commit.
+        var storedAt: Int64
+
+        private var trail: TrailStep {
+            let entries = zip(outcomes, seqs).map { outcome, seq in
+                let command = outcome.command
+                return TrailStep.Entry(
+                    id: command.id, room: command.room, seq: seq, acceptedAt: command.acceptedAt,
+                    requestID: command.requestID, what: command.action.name, refusal: outcome.refusal?.rawValue)
+            }
+            return .stored(
+                .init(process: Int64(getpid()), takenAt: batch.now, storedAt: storedAt, commands: entries))
+        }
+
+        /// What the push workers are told: rooms with messages that everybody may see, and who has seen how much.
+        var pushJobs: [PushJob] {
+            var jobs: [PushJob] = []
+            for (room, frames) in batch.frames {
+                guard let last = frames.last(where: { $0.kind == .newMessage && $0.onlyUser == nil }) else { continue }
+                jobs.append(.messages(room: room, seq: Int64(last.seq), at: batch.now))
+            }
+            for outcome in outcomes where outcome.refusal == nil {
+                guard case .seen = outcome.command.action else { continue }
+                let key = RoomBatch.MemberKey(outcome.command.room, outcome.command.actor)
+                guard let seq = batch.members[key]?.lastSeenSeq else { continue }
+                jobs.append(.seen(room: key.room, user: key.user, seq: seq))
+            }
+            return jobs
+        }
 
         /// What the relays are told.
         var notice: Notice {
             var notice = Notice(userEvents: batch.userEvents, wiped: batch.wiped)
+            notice.trail = trail
             for (room, frames) in batch.frames.sorted(by: { $0.key < $1.key }) {
                 notice.frames.append(FrameChunk(room: room, frames: frames))
             }

@@ -13,23 +13,34 @@ final class Consumer {
     private static let standbyDelay: Int64 = 2000
 
     private let settings: Settings
-    private let channel: WorkerChannel
-    private let run: BatchRun
+    let channel: WorkerChannel
+    let run: BatchRun
     private let bus: any FrameBus
+    private let dead: RabbitMQDeadLetters
+    let attempts: Attempts
+    private let turn: QueueTurn
     private let log: Logger
     private var connection: RabbitMQConnection?
-    private var waiting: [RabbitMQDelivery] = []
+    private var layout: QueueLayout
+    var waiting: [RabbitMQDelivery] = []
     private var standbyAt: Int64 = .max
     private var backoff = Backoff()
     private var isReady = false
     private var outage = Outage()
 
-    init(settings: Settings, channel: WorkerChannel, run: BatchRun, bus: any FrameBus, log: Logger) {
+    init(
+        settings: Settings, channel: WorkerChannel, run: BatchRun, bus: any FrameBus,
+        generations: any QueueGenerations, log: Logger
+    ) {
         self.settings = settings
         self.channel = channel
         self.run = run
         self.bus = bus
+        self.dead = RabbitMQDeadLetters(settings.rabbitMQ, name: "queue-worker dead letters")
+        self.attempts = Attempts(runDirectory: settings.runDirectory)
+        self.turn = QueueTurn(settings.rabbitMQ, generations, log: log)
         self.log = log
+        layout = settings.rabbitMQ.firstLayout
     }
 
     /// Until the master says quit.
@@ -38,6 +49,10 @@ final class Consumer {
             channel.scoreboard.heartbeat()
             do throws(RabbitMQError) {
                 let connection = try connected()
+                if try turn.look(connection) {
+                    changeOver(connection)
+                    continue
+                }
                 try standBy(connection)
                 try receive(connection, waitingAtMost: waiting.isEmpty ? 1000 : 0)
                 try work(connection)
@@ -54,10 +69,11 @@ final class Consumer {
     private func connected() throws(RabbitMQError) -> RabbitMQConnection {
         if let connection { return connection }
         let opened = try RabbitMQConnection(url: settings.rabbitMQ.url, name: "queue-worker")
-        for index in 0..<settings.rabbitMQ.totalQueues {
-            try opened.declareCommandQueue(
-                settings.rabbitMQ.queueName(index), quorum: settings.rabbitMQ.quorumQueues,
-                maxLength: settings.rabbitMQ.maxLength)
+        layout = try turn.prepare(opened)
+        if settings.push.isOn {
+            _ = try opened.declareQueue(
+                settings.rabbitMQ.pushQueueName, quorum: settings.rabbitMQ.quorumQueues,
+                maxLength: settings.push.queueLength)
         }
         try consume(opened) { [channel] in $0 % channel.poolSize == channel.slot }
         standbyAt = monotonicMilliseconds() + Self.standbyDelay
@@ -71,9 +87,17 @@ final class Consumer {
     }
 
     private func consume(_ connection: RabbitMQConnection, where belongs: (Int) -> Bool) throws(RabbitMQError) {
-        for index in 0..<settings.rabbitMQ.totalQueues where belongs(index) {
-            try connection.consume(settings.rabbitMQ.queueName(index), prefetch: settings.worker.prefetch)
+        for index in 0..<layout.total where belongs(index) {
+            try connection.consume(settings.rabbitMQ.queueName(layout, index), prefetch: settings.worker.prefetch)
         }
+    }
+
+    /// The queues of before have been carried out to their end: nothing of them is in hand.
+    private func changeOver(_ connection: RabbitMQConnection) {
+        connection.endAbruptly()
+        self.connection = nil
+        waiting = []
+        log.notice("other queues are carried out from now on")
     }
 
     private func standBy(_ connection: RabbitMQConnection) throws(RabbitMQError) {
@@ -84,6 +108,7 @@ final class Consumer {
 
     /// What was delivered and not acknowledged comes again, to whoever is active then.
     private func lose(_ error: RabbitMQError) {
+        attempts.takeBack()
         connection = nil
         waiting = []
         outage.began("RabbitMQ", error.description, log)
@@ -112,41 +137,74 @@ final class Consumer {
     // MARK: A batch
 
     private func work(_ connection: RabbitMQConnection) throws(RabbitMQError) {
-        guard !waiting.isEmpty else { return }
+        guard let first = waiting.first else { return }
+        if let mark = EndMark(first.correlation) { return try end(mark, connection) }
+        if first.redelivered { return try workCarefully(first, connection) }
         var commands: [Command] = []
         var taken = 0
-        while taken < waiting.count, commands.isEmpty || commands.count < settings.worker.batch {
-            commands += try decode(waiting[taken], connection)
+        while taken < waiting.count, isPlain(waiting[taken]), commands.count < settings.worker.batch {
+            commands += try decode(waiting[taken])
             taken += 1
         }
-        let last = waiting[taken - 1].tag
         channel.scoreboard.beginRequest("batch", "\(commands.count) commands")
-        if !commands.isEmpty {
-            let stored = try store(commands, connection)
-            for part in stored { try tell(part.notice, connection) }
-            for part in stored { try answer(part.outcomes, connection) }
-            count(stored)
-        }
-        // Deliveries are taken in the channel's order, so everything up to this tag is done.
-        try connection.acknowledge(last, multiple: true)
-        waiting.removeFirst(taken)
+        try carryOut(commands, connection)
+        try finish(taken, connection)
         channel.scoreboard.endRequest(status: 200, bytes: commands.count)
     }
 
+    private func isPlain(_ delivery: RabbitMQDelivery) -> Bool {
+        !delivery.redelivered && EndMark(delivery.correlation) == nil
+    }
+
+    /// What came before the mark in its queue is stored and told: the batch before has been finished.
+    private func end(_ mark: EndMark, _ connection: RabbitMQConnection) throws(RabbitMQError) {
+        var backoff = Backoff()
+        while let error = turn.end(mark) {
+            outage.began("PostgreSQL", error.description, log)
+            try wait(backoff.next(), connection)
+        }
+        try finish(1, connection)
+    }
+
+    func carryOut(_ commands: [Command], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+        guard !commands.isEmpty else { return }
+        try tell(try store(commands, connection), connection)
+    }
+
+    func tell(_ stored: [BatchRun.Stored], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+        for part in stored { try tell(part.notice, connection) }
+        for part in stored { try answer(part.outcomes, connection) }
+        if settings.push.isOn { try announce(stored, connection) }
+        count(stored)
+    }
+
+    func finish(_ taken: Int, _ connection: RabbitMQConnection) throws(RabbitMQError) {
+        // Deliveries are taken in the channel's order, so everything up to this tag is done.
+        try connection.acknowledge(waiting[taken - 1].tag, multiple: true)
+        waiting.removeFirst(taken)
+    }
+
     /// A body that cannot be read is put aside, with its reason, where an operator finds it.
-    private func decode(_ delivery: RabbitMQDelivery, _ connection: RabbitMQConnection) throws(RabbitMQError)
-        -> [Command]
-    {
+    func decode(_ delivery: RabbitMQDelivery) throws(RabbitMQError) -> [Command] {
         let reply: CommandOrigin =
             delivery.replyTo.isEmpty ? .nobody : .reply(to: delivery.replyTo, correlation: delivery.correlation)
         do throws(WireError) {
             return try Command.decodeAll(delivery.body, reply: reply)
         } catch {
-            log.error("a message cannot be read", metadata: ["queue": "\(delivery.consumer)", "error": "\(error)"])
-            try connection.putAside(delivery.body, on: settings.rabbitMQ.deadQueueName, reason: error.description)
-            channel.scoreboard.add(to: Counter.dead)
+            try putAside(delivery.body, delivery.consumer, reason: "it cannot be read: \(error)")
             return []
         }
+    }
+
+    func putAside(
+        _ body: [UInt8], _ queue: String, reason: String, stack: String = ""
+    ) throws(RabbitMQError) {
+        let now = run.clock()
+        let letter = DeadLetter(id: .v7(at: now), queue: queue, at: now, reason: reason, stack: stack, body: body)
+        try dead.put(letter)
+        log.error(
+            "a message is put aside", metadata: ["letter": "\(letter.id)", "queue": "\(queue)", "reason": "\(reason)"])
+        channel.scoreboard.add(to: Counter.dead)
     }
 
     /// Tries until it is stored: the order of the room waits for it.
@@ -174,6 +232,8 @@ final class Consumer {
     }
 
     private func tell(_ notice: Notice, _ connection: RabbitMQConnection) throws(RabbitMQError) {
+        // A trail alone is worth no wait.
+        if notice.isEmpty, notice.trail != nil, !outage.isAway("Redis") { try? bus.publish(notice) }
         var backoff = Backoff()
         while !notice.isEmpty {
             do throws(BusError) {
@@ -196,6 +256,14 @@ final class Consumer {
         }
     }
 
+    /// Before the acknowledgement, on the same channel: the broker takes both in this order.
+    private func announce(_ stored: [BatchRun.Stored], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+        let jobs = stored.flatMap(\.pushJobs)
+        guard !jobs.isEmpty else { return }
+        try connection.publish(
+            PushJob.encode(jobs), to: settings.rabbitMQ.pushQueueName, mandatory: false, persistent: true)
+    }
+
     private func count(_ stored: [BatchRun.Stored]) {
         let outcomes = stored.flatMap(\.outcomes)
         channel.scoreboard.add(outcomes.count, to: Counter.commands)
@@ -210,6 +278,8 @@ final class Consumer {
     private func wait(_ milliseconds: Int, _ connection: RabbitMQConnection) throws(RabbitMQError) {
         channel.scoreboard.heartbeat()
         guard !channel.mustQuit else { throw RabbitMQError(ended: "told to quit; the batch goes back to its queue") }
+        attempts.pause()
+        defer { attempts.resume() }
         pause(milliseconds)
         // Also past the batch's size: a full `waiting` must not silence the heartbeats. The prefetch bounds it.
         if case .delivery(let delivery) = try connection.next(timeout: 0) { waiting.append(delivery) }

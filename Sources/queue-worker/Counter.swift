@@ -1,8 +1,12 @@
+import ChatCore
+import ChatProcess
+
 /// The worker's counters, by their place in the scoreboard; names are as /metrics shows them.
 enum Counter {
     static let names = [
         "commands_total", "refused_total", "messages_total", "batches_total", "dead_total",
         "uploads_abandoned_total", "files_deleted_total", "files_looked_at_total", "hooks_total", "hook_failures_total",
+        "pushes_sent_total", "pushes_spared_total", "pushes_failed_total", "push_devices_forgotten_total",
     ]
     static let commands = 0
     static let refused = 1
@@ -14,4 +18,10 @@ enum Counter {
     static let filesLookedAt = 7
     static let hooks = 8
     static let hookFailures = 9
+    static let pushes = 10
+
+    static func record(_ counts: PushOffline.Counts, in row: ScoreboardRow) {
+        let values = [counts.sent, counts.spared, counts.failed, counts.devicesForgotten]
+        for (place, value) in values.enumerated() { row.set(pushes + place, to: value) }
+    }
 }

@@ -28,10 +28,14 @@ def base_url():
     return url
 
 
-@pytest.fixture(scope="session")
-def settings():
+def read_settings():
     lines = Path(os.environ["TEST_ENV_FILE"]).read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+@pytest.fixture(scope="session")
+def settings():
+    return read_settings()
 
 
 @pytest.fixture(scope="session")
@@ -54,13 +58,22 @@ def bob(make_user):
     return make_user()
 
 
+def run_program(name, *words):
+    """What the program says, with the settings of the stack under test."""
+    path = CHECKOUT / os.environ.get("CHAT_BIN", ".build/release") / name
+    return subprocess.run([path, *words, "-c", os.environ["TEST_ENV_FILE"]], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True).stdout
+
+
+def stack_pids():
+    """A question to the kernel: [(name, master or worker, PID)] of the stack under test."""
+    answer = subprocess.run([CHECKOUT / "deploy/stack/stack", "pids"], stdout=subprocess.PIPE, text=True, check=True)
+    return [(name, kind, int(pid)) for name, kind, pid in map(str.split, answer.stdout.splitlines())]
+
+
 @pytest.fixture(scope="session")
 def pids():
-    """A question to the kernel: [(name, master or worker, PID)] of the stack under test."""
-    def ask():
-        answer = subprocess.run([CHECKOUT / "deploy/stack/stack", "pids"], stdout=subprocess.PIPE, text=True, check=True)
-        return [(name, kind, int(pid)) for name, kind, pid in map(str.split, answer.stdout.splitlines())]
-    return ask
+    return stack_pids
 
 
 @pytest.fixture

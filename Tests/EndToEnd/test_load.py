@@ -4,7 +4,6 @@ no socket closed, every acknowledged message in the history and at every member 
 
 import asyncio
 import itertools
-import json
 import os
 import random
 import signal
@@ -12,7 +11,7 @@ import time
 import uuid
 
 import msgpack
-from client import User, message_frame
+from client import User, call, message_frame
 from websockets.asyncio.client import connect
 
 SECONDS = float(os.environ.get("LOAD_SECONDS", "15"))
@@ -83,26 +82,7 @@ class Member:
         self.ledger.trouble.append(f"POST was answered 503 twenty times: {text}")
 
     async def post(self, path, body):
-        """HTTP by hand: requests would block the loop, and one connection a call keeps failures apart."""
-        host, port = self.user.base_url.removeprefix("http://").split(":")
-        payload = json.dumps(body).encode()
-        try:
-            reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write((f"POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
-                          f"Authorization: Bearer {self.user.token}\r\nContent-Type: application/json\r\n"
-                          f"Content-Length: {len(payload)}\r\n\r\n").encode() + payload)
-            answer = await asyncio.wait_for(reader.read(), 40)
-            writer.close()
-        except (OSError, TimeoutError) as error:
-            return 0, repr(error)
-        head, _, text = answer.partition(b"\r\n\r\n")
-        if b"chunked" in head:
-            text = text.partition(b"\r\n")[2].rpartition(b"\r\n0\r\n")[0]
-        status = int(head.split()[1]) if head else 0
-        try:
-            return status, json.loads(text)
-        except ValueError:
-            return status, text.decode(errors="replace")
+        return await call(self.user.base_url, "POST", path, self.user.token, body)
 
     async def write(self, rooms, end):
         chance, number = random.Random(self.user.id), 0

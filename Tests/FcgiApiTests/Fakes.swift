@@ -101,6 +101,8 @@ final class NoAccounts: AccountStore, PresenceReader, UserEvents {
     func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) {}
     func register(device token: String, of user: UUID128) throws(StoreError) {}
     func unregister(device token: String, of user: UUID128) throws(StoreError) {}
+    func silence(_ room: UUID128, for user: UUID128, until: Int64?) throws(StoreError) {}
+    func unsilence(_ room: UUID128, for user: UUID128) throws(StoreError) {}
     func presence(of user: UUID128, at now: Int64) throws(BusError) -> PresenceMark {
         PresenceMark(userID: user, isOnline: true)
     }

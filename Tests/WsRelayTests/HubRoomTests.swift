@@ -168,21 +168,12 @@ import Testing
 }
 
 @Suite struct HubResumeTests {
-    private static func resume(_ client: TestClient, from seq: Int64, room: UInt64 = 1) {
-        client.ask(
-            ("Type", .string("resume")),
-            (
-                "Rooms",
-                .array([.map([.init("RoomID", .string(id(room).description)), .init("Seq", .int(seq))])])
-            ))
-    }
-
     @Test func whatIsNewerWaitsForWhatIsMissed() throws {
         let relay = try TestRelay()
         let client = relay.join(user: 5, rooms: [1: 10])
         let other = relay.join(user: 6, rooms: [1: 10])
         _ = (client.take(), other.take())
-        Self.resume(client, from: 7)
+        client.resume(from: 7)
         relay.run()
         relay.publish(.numbered(11))
         #expect(client.take().isEmpty)
@@ -202,10 +193,10 @@ import Testing
         let relay = try TestRelay()
         let client = relay.join(user: 5, rooms: [1: 5000])
         _ = client.take()
-        Self.resume(client, from: 7)
-        Self.resume(client, from: 5000)
-        Self.resume(client, from: 9000)
-        Self.resume(client, from: 0, room: 3)
+        client.resume(from: 7)
+        client.resume(from: 5000)
+        client.resume(from: 9000)
+        client.resume(from: 0, room: 3)
         relay.run()
         let frames = client.take()
         #expect(frames.map { $0["Type"]?.string } == ["resync", "response"])
@@ -219,7 +210,7 @@ import Testing
         let relay = try TestRelay()
         let client = relay.join(user: 5, rooms: [1: 5])
         _ = client.take()
-        Self.resume(client, from: 1)
+        client.resume(from: 1)
         relay.run()
         for lookup in relay.takeLookups() { relay.hub.handle(.failed(lookup)) }
         relay.publish(.numbered(6))

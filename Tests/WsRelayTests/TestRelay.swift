@@ -38,6 +38,12 @@ final class FakeEphemerals: EphemeralOutlet {
     func renew(_ users: [UUID128], at unixMilliseconds: Int64) {}
     var charged: [RateCount] = []
     func charge(_ counts: [RateCount]) { charged += counts }
+    var delivered: [ClosedRange<UInt64>] = []
+    func noteDelivery(of room: UUID128, first: UInt64, last: UInt64, sockets: Int) {
+        delivered.append(first...last)
+    }
+    var alive: [UUID128] = []
+    func noteLife(of user: UUID128, at unixMilliseconds: Int64) { alive.append(user) }
 }
 
 /// A token is the user's id, a blank, and the Unix second at which it ends.
@@ -54,7 +60,8 @@ final class FakeTokens: TokenVerifier {
 struct NoSettings: SettingsSource {
     var values: [String: String] = [:]
     func value(_ name: String) -> String? {
-        values[name] ?? ["DATABASE_URL": "x", "JWT_SECRET": String(repeating: "s", count: 32)][name]
+        let needed = ["DATABASE_URL": "x", "JWT_SECRET": String(repeating: "s", count: 32), "WS_RESUME_GRACE_MS": "0"]
+        return values[name] ?? needed[name]
     }
 }
 

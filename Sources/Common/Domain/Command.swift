@@ -63,6 +63,35 @@ public struct Command: Sendable, Equatable {
         case erase(user: UUID128)
         /// Messages older than this (Unix milliseconds) are removed for good; a part of them, when there are many.
         case purge(before: Int64)
+
+        /// For traces and operators; never what it carries.
+        public var name: String {
+            switch self {
+            case .send: "send"
+            case .seen: "seen"
+            case .edit: "edit"
+            case .delete: "delete"
+            case .react: "react"
+            case .createRoom: "create room"
+            case .updateRoom: "update room"
+            case .deleteRoom: "delete room"
+            case .addMembers: "add members"
+            case .removeMember: "remove member"
+            case .setRole: "set role"
+            case .mute: "mute"
+            case .ban: "ban"
+            case .completeFile: "complete file"
+            case .describeFile: "describe file"
+            case .abandonFile: "abandon file"
+            case .pin: "pin"
+            case .createInvitation: "create invitation"
+            case .revokeInvitation: "revoke invitation"
+            case .join: "join"
+            case .announce: "announce"
+            case .erase: "erase"
+            case .purge: "purge"
+            }
+        }
     }
 }
 

@@ -14,6 +14,8 @@ public struct Notice: Sendable {
     public var answers: [(relay: UInt64, answer: RelayAnswer)]
     /// Rooms whose logs hold content that must be gone.
     public var wiped: Set<UUID128>
+    /// For the trail; nil: nobody wants it.
+    public var trail: TrailStep?
 
     public init(
         frames: [FrameChunk] = [], userEvents: [(user: UUID128, event: UserEvent)] = [],

@@ -121,4 +121,7 @@ public protocol AccountStore: AnyObject {
     /// Registers an FCM token; one that another user had is theirs no more.
     func register(device token: String, of user: UUID128) throws(StoreError)
     func unregister(device token: String, of user: UUID128) throws(StoreError)
+    /// No pushes of this room to this user's devices, until a time (Unix milliseconds) or for good.
+    func silence(_ room: UUID128, for user: UUID128, until: Int64?) throws(StoreError)
+    func unsilence(_ room: UUID128, for user: UUID128) throws(StoreError)
 }

@@ -11,6 +11,8 @@ public struct Outage {
         log.warning("\(server) is away; trying until it is back", metadata: ["error": "\(error)"])
     }
 
+    public func isAway(_ server: String) -> Bool { away.contains(server) }
+
     public mutating func ended(_ server: String, _ log: Logger) {
         guard away.remove(server) != nil else { return }
         log.notice("\(server) is back")

@@ -134,7 +134,7 @@ public struct RoomBatch: Sendable {
     public private(set) var userEvents: [(user: UUID128, event: UserEvent)] = []
 
     let limits: RoomSettings
-    let now: Int64
+    public let now: Int64
 
     /// - Parameter now: Unix milliseconds; the one time stamp of everything in the batch.
     public init(limits: RoomSettings, now: Int64) {

@@ -8,6 +8,8 @@ public enum ChatRequest: Sendable, Equatable {
     case react(message: UUID128, reaction: String, remove: Bool)
     case resume([ResumePoint])
     case auth(token: String)
+    /// "Your frames came through": a sign of life where the client's library answers pings by itself, or not at all.
+    case ack
     case ping
 }
 
@@ -67,6 +69,7 @@ extension ChatRequest {
         case "auth":
             guard let token = try fields.text("Token") else { throw .invalid("Token", "is missing") }
             return .auth(token: token)
+        case "ack": return .ack
         case "ping": return .ping
         default: throw Refusal(.unknownType, "there is no request of this Type", field: "Type")
         }

@@ -28,6 +28,9 @@ extension Command {
         return writer.bytes
     }
 
+    /// As a whole AMQP body.
+    public var joinedAlone: [UInt8] { Self.joined([encode()]) }
+
     public static func joined(_ commands: [[UInt8]]) -> [UInt8] {
         var writer = MessagePackWriter(reserving: commands.reduce(8) { $0 + $1.count })
         writer.beginArray(commands.count)

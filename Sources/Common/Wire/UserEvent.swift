@@ -9,6 +9,8 @@ public enum UserEvent: Sendable, Equatable {
     case joined(room: UUID128, seq: UInt64, created: FrameBody?)
     /// The user hides whether they are here from now on, or shows it again.
     case presence(isHidden: Bool)
+    /// Every socket of the user is to show a sign of life: whoever answers has got all that was published before.
+    case probe
 
     public func encode() -> [UInt8] {
         var bytes: [UInt8] = []
@@ -22,6 +24,7 @@ public enum UserEvent: Sendable, Equatable {
         case .presence(let isHidden):
             bytes.append(3)
             bytes.append(isHidden ? 1 : 0)
+        case .probe: bytes.append(4)
         }
         return bytes
     }
@@ -36,6 +39,7 @@ public enum UserEvent: Sendable, Equatable {
             let body = FrameBody(fieldCount: fieldCount, bytes: Array(try reader.take(bytes.count - 26)))
             return .joined(room: room, seq: seq, created: fieldCount == 0 ? nil : body)
         case 3: return .presence(isHidden: try reader.integer(UInt8.self) != 0)
+        case 4: return .probe
         default: throw WireError("an unknown user event", at: 0)
         }
     }
@@ -76,6 +80,12 @@ public enum RedisKey {
     public static func roomLog(_ room: UUID128) -> String { "room:\(room):log" }
     /// When the user's count of this kind is back at zero.
     public static func rate(_ kind: RateKind, _ user: UUID128) -> String { "rate:\(kind.rawValue):\(user)" }
+    /// Unix milliseconds at which a socket of the user last answered a probe; expiring.
+    public static func alive(_ user: UUID128) -> String { "alive:\(user)" }
+    /// A hash: the Seq up to which each member has been pushed to; expiring.
+    public static func pushed(_ room: UUID128) -> String { "pushed:\(room)" }
+    /// A stream: bounded; what happened to whom lately.
+    public static let trail = "trail"
     public static func presence(_ user: UUID128) -> String { "presence:\(user)" }
     /// A hash: how far a file's upload is.
     public static func upload(_ message: UUID128) -> String { "upload:\(message)" }

@@ -31,7 +31,8 @@ final class ApiWorker {
             primary: PostgresRoomReader(primary),
             replica: hasReplica ? PostgresRoomReader(connection(database.readURL)) : nil,
             writes: hasReplica ? try RecentWrites(path: "\(settings.runDirectory)/fcgi-api.writes") : nil)
-        commands = RabbitMQCommandQueue(settings.rabbitMQ, name: name, log: log)
+        commands = RabbitMQCommandQueue(
+            settings.rabbitMQ, name: name, newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
         redis = try RedisConnection(url: settings.redisURL)
         doors = Doors(
             tokens: RevocableTokens(try JWTTokens(settings.tokens), store: PostgresRevocations(primary)),
@@ -74,6 +75,7 @@ final class ApiWorker {
         InvitationEndpoints(doors: doors, lifetime: settings.rooms.invitationSeconds).add(to: &router)
         SearchEndpoints(doors: doors).add(to: &router)
         AccountEndpoints(doors: doors, tickets: RedisTickets(redis), events: RedisUserEvents(redis)).add(to: &router)
+        SilenceEndpoints(doors: doors).add(to: &router)
         SessionEndpoints(doors: doors, publicURL: settings.publicURL).add(to: &router)
         if let files {
             TusEndpoints(desk: files, lifetime: Int64(settings.storage.expireSeconds) * 1000).add(to: &router)

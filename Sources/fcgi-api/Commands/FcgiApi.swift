@@ -20,6 +20,7 @@ struct FcgiApi: ParsableCommand {
         version: version,
         subcommands: [
             Serve.self, WorkerCommand.self, Migrate.self, TokenCommand.self, Status.self, ScaleCommand.self,
+            TraceCommand.self,
         ])
 }
 

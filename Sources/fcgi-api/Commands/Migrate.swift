@@ -64,7 +64,10 @@ struct Migrate: ParsableCommand {
 
         func run() throws {
             let settings = try self.settings.read()
-            let queue = RabbitMQCommandQueue(settings.rabbitMQ, name: "fcgi-api seed", log: Logger(label: "fcgi-api"))
+            let database = settings.database
+            let queue = RabbitMQCommandQueue(
+                settings.rabbitMQ, name: "fcgi-api seed", newestLayout: { PostgresQueueGenerations.lookUp(database) },
+                log: Logger(label: "fcgi-api"))
             let people = SeedUser.all
             let others = people.dropFirst().map(\.id)
             let kitchen = RoomDraft(type: .group, name: "Kitchen", members: others)

@@ -31,6 +31,7 @@ final class Api {
             if let methods = error.allow { response.headers.append(("Allow", methods)) }
         }
         response.headers.append(("X-Request-ID", call.requestID))
+        if let command = call.command { response.headers.append(("traceparent", "\(TraceParent(of: command))")) }
         let end = monotonicNow()
         scoreboard.endRequest(status: response.status, bytes: response.body.count, at: end)
         record(call, response, milliseconds: Double((end - start) / 1000) / 1000)

@@ -136,6 +136,7 @@ final class Doors {
         let command = Command(
             id: id ?? .v7(at: now), room: room, actor: user, sign: sign, requestID: call.requestID, acceptedAt: now,
             action: action)
+        call.command = command.id
         // Also before the answer: a command that timed out may still be carried out.
         readers.remember(writeOf: user)
         let answer = try commands.submit(command, timeout: answerTimeout)

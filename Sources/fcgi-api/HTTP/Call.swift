@@ -9,6 +9,8 @@ final class Call {
     var user: UUID128?
     /// The host application asks, on behalf of `user`: no user's rate is counted.
     var isHost = false
+    /// The command that it became.
+    var command: UUID128?
 
     init(_ request: Request, now: Int64) {
         self.request = request

@@ -30,7 +30,9 @@ final class FilesWorker {
         }
         let database = connection()
         leadership = PostgresLeadership(connection())
-        commands = RabbitMQCommandQueue(settings.rabbitMQ, name: "queue-worker files", log: log)
+        commands = RabbitMQCommandQueue(
+            settings.rabbitMQ, name: "queue-worker files",
+            newestLayout: { [database = settings.database] in PostgresQueueGenerations.lookUp(database) }, log: log)
         let upload = UploadFile(
             settings, objects: settings.openObjectStore(), database: database,
             redis: try RedisConnection(url: settings.redisURL), log: log)

@@ -15,9 +15,12 @@ struct RetentionWorker {
     init(_ settings: Settings, _ connection: PostgresConnection, _ channel: WorkerChannel, _ log: Logger) {
         self.channel = channel
         self.log = log
+        let database = settings.database
         retention = KeepRetention(
             host: PostgresHostStore(connection),
-            queue: RabbitMQCommandQueue(settings.rabbitMQ, name: "queue-worker retention", log: log),
+            queue: RabbitMQCommandQueue(
+                settings.rabbitMQ, name: "queue-worker retention",
+                newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log),
             days: settings.retention.days, clock: systemClock, log: log)
     }
 

@@ -27,9 +27,12 @@ struct Relay {
         let relayID = inherited?.relayID ?? salvage?.relayID ?? UInt64.random(in: 1...UInt64.max)
         let feed = try RedisFeed(url: settings.redisURL, log: log)
         let database = settings.database
-        let commands = CommandPublisher(settings.rabbitMQ, name: "ws-relay", answers: answers, log: log)
+        let commands = CommandPublisher(
+            settings.rabbitMQ, name: "ws-relay", answers: answers,
+            newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
         let ephemerals = Ephemerals(
-            redisURL: settings.redisURL, relayID: relayID, limits: settings.rates, answers: answers, log: log)
+            redisURL: settings.redisURL, relayID: relayID, trailLength: settings.traceLength, limits: settings.rates,
+            answers: answers, log: log)
         let makeStores: @Sendable () -> (history: any RoomHistory, revocations: any RevocationStore) = {
             let connection = PostgresConnection(
                 url: database.url, applicationName: "ws-relay", statementTimeout: database.statementTimeout)

@@ -19,6 +19,7 @@ extension Hub {
 
     /// The state, and the descriptors in the order of its connections. Sockets that are closing stay here.
     func export() -> (bytes: [UInt8], descriptors: [Int32]) {
+        endAllHolds()
         var state = StateWriter()
         state.put(serial)
         writeRooms(to: &state)

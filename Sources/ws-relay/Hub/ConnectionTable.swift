@@ -36,6 +36,8 @@ struct Connection: BitwiseCopyable {
         static let ahead = Flags(rawValue: 8192)
         /// permessage-deflate was agreed.
         static let deflated = Flags(rawValue: 16384)
+        /// Its next byte is a sign of life that somebody waits for.
+        static let probed = Flags(rawValue: 32768)
     }
 
     var descriptor: Int32

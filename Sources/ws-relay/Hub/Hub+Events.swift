@@ -60,6 +60,7 @@ extension Hub {
         switch event {
         case .joined(let room, let seq, let created): joined(room, seq, created, user)
         case .presence(let isHidden): presence(of: user, isHidden: isHidden)
+        case .probe: probe(user)
         }
     }
 

@@ -209,6 +209,7 @@ extension Hub {
         connections[slot].deadline = now
         watch(slot)
         reply(welcomeBody(slot), .welcome, to: slot)
+        hold(slot)
         guard let state = slowIfAny(slot) else { return }
         var early = state.early
         state.early = []

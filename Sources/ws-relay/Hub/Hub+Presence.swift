@@ -49,6 +49,20 @@ extension Hub {
         ephemerals.renew(Array(users.indexes.keys), at: unixMilliseconds)
     }
 
+    /// Behind everything that was written to the user's sockets goes a ping: what answers it has got all of that.
+    func probe(_ user: UInt32) {
+        users.forEachConnection(of: user, connections) { slot in
+            guard connections[slot].flags.contains(.welcomed) else { return }
+            connections[slot].flags.insert(.probed)
+            send(SharedFrame(.ping, []), to: slot)
+        }
+    }
+
+    func showLife(_ slot: UInt32) {
+        let user = connections[slot].user
+        if user != noIndex { ephemerals.noteLife(of: users[user].id, at: unixMilliseconds) }
+    }
+
     private func tell(_ id: UUID128, isOnline: Bool, _ rooms: [UUID128]) {
         let told = Array(rooms.prefix(presenceBudget))
         presenceBudget -= told.count

@@ -57,9 +57,12 @@ extension Hub {
     }
 
     private func carryOut(_ request: ChatRequest, _ sign: String?, _ slot: UInt32) throws(Refusal) {
+        if case .resume = request {} else { endHold(slot) }
         switch request {
         case .ping: reply(FrameBody { $0.null() }, .pong, sign: sign, to: slot)
         case .typing(let room): try type(in: room, slot)
+        // It came: that is all that it says.
+        case .ack: showLife(slot)
         case .resume(let points): resume(points, sign: sign, slot)
         case .auth(let token): try authenticate(token, sign, slot)
         case .message(let room?, _, let draft): try submit(.send(draft, receiver: nil), room, sign, slot)

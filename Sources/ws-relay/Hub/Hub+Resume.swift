@@ -7,12 +7,15 @@ extension Hub {
 
     func resume(_ points: [ResumePoint], sign: String?, _ slot: UInt32) {
         let user = connections[slot].user
+        var held = takeHeld(slot)
+        defer { deliver(held: held, to: slot) }
         for point in points {
             guard let room = rooms[point.room], room.members.contains(user) else {
                 refuse(Refusal(.notAMember, "you are not a member of room \(point.room)"), sign: sign, to: slot)
                 continue
             }
             let last = UInt64(max(0, point.seq))
+            held[room.id] = nil
             guard last < room.sequencer.last, !isBeingResumed(slot, room) else { continue }
             guard room.sequencer.last - last <= Self.resumeLimit else {
                 sendResync(room, to: slot)
@@ -58,11 +61,16 @@ extension Hub {
         let me = users[connections[slot].user].id
         for frame in run.frames where frame.seq > before && frame.seq <= end {
             guard frame.onlyUser == nil || frame.onlyUser == me else { continue }
+            // What it sent meanwhile comes in its place too, and is its answer.
+            let isAnswer = asker(of: frame) == slot
+            if isAnswer, let sign = frame.sign { unanswered.remove(sign, of: connections[slot].serial) }
             send(
                 frames(for: connections[slot].flags).make(
-                    frame.body, frame.kind, place: .init(room: id, seq: frame.seq)), to: slot)
+                    frame.body, isAnswer ? .response : frame.kind, sign: isAnswer ? frame.sign : nil,
+                    place: .init(room: id, seq: frame.seq)), to: slot)
         }
         let last = max(before, min(run.through, end))
+        if last > before { ephemerals.noteDelivery(of: id, first: before + 1, last: last, sockets: 1) }
         room.resumes[place].last = last
         if last >= end {
             endResume(of: ticket, in: room)

@@ -51,6 +51,8 @@ extension Hub {
     func received(_ chunk: FrameChunk) {
         guard let room = rooms[chunk.room] else { return }
         guard !room.mustRewind else { return park(chunk, in: room) }
+        let before = (last: room.sequencer.last, deliveries: counters.deliveries)
+        defer { noteDelivery(of: room, since: before) }
         for frame in chunk.frames {
             guard frame.seq > 0 else {
                 deliver(frame, in: room)
@@ -62,6 +64,14 @@ extension Hub {
             }
         }
         drain(room)
+    }
+
+    private func noteDelivery(of room: TrackedRoom, since before: (last: UInt64, deliveries: Int)) {
+        let frames = room.sequencer.last - before.last
+        let sockets = frames > 0 ? (counters.deliveries - before.deliveries) / Int(frames) : 0
+        guard sockets > 0 else { return }
+        ephemerals.noteDelivery(
+            of: room.id, first: before.last + 1, last: room.sequencer.last, sockets: sockets)
     }
 
     private func drain(_ room: TrackedRoom) {
@@ -112,6 +122,7 @@ extension Hub {
     @inline(__always)
     private func isElsewhere(_ slot: UInt32, _ flags: Connection.Flags, _ seq: UInt64, _ room: TrackedRoom) -> Bool {
         seq <= room.aheadUntil && flags.contains(.ahead) || !room.resumes.isEmpty && isResuming(slot, in: room)
+            || flags.contains(.slow) && isHeld(slot, in: room)
     }
 
     private func isResuming(_ slot: UInt32, in room: TrackedRoom) -> Bool {
@@ -121,7 +132,7 @@ extension Hub {
 
     /// The socket that asked: it gets the frame as its `response`. Frames from the store do not name it; there it is
     /// the one socket of the asker that waits for an answer with this Sign.
-    private func asker(of frame: RoomFrame) -> UInt32 {
+    func asker(of frame: RoomFrame) -> UInt32 {
         if let origin = frame.origin { return origin.relay == relayID ? slots[origin.socket] ?? noIndex : noIndex }
         guard let id = frame.asker, let sign = frame.sign, let user = users.index(id) else { return noIndex }
         var found = noIndex

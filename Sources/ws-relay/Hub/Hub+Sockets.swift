@@ -46,7 +46,8 @@ extension Hub {
             return
         }
         connections[slot].heard = now
-        connections[slot].flags.remove(.pinged)
+        if connections[slot].flags.contains(.probed) { showLife(slot) }
+        connections[slot].flags.remove([.pinged, .probed])
         let chunk = UnsafeMutableRawBufferPointer(rebasing: input[..<got])
         if connections[slot].flags.contains(.closing) { return }
         if connections[slot].flags.contains(.greeting) { return greet(slot, UnsafeRawBufferPointer(chunk)) }

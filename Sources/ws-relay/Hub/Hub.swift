@@ -45,6 +45,8 @@ final class Hub {
     var messageRooms: [UUID128: UUID128] = [:]
     let unanswered: UnansweredCommands
     var rates = RateLedger()
+    /// Fresh sockets whose frames wait for a resume, oldest first.
+    var holds: [Hold] = []
     /// Users whose last socket went a moment ago, and when: a client that reconnects at once was never away.
     var departures: [UUID128: (rooms: [UUID128], at: UInt32)] = [:]
     /// Presence frames that may still be told in this second.

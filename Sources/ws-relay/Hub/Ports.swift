@@ -40,6 +40,10 @@ protocol EphemeralOutlet: AnyObject {
     func renew(_ users: [UUID128], at unixMilliseconds: Int64)
     /// Adds to the counts that all programs share. Who is above their limit comes back as `Found.tooMany`.
     func charge(_ counts: [RateCount])
+    /// For the trail: a room's frames were written to so many sockets.
+    func noteDelivery(of room: UUID128, first: UInt64, last: UInt64, sockets: Int)
+    /// A socket of the user has answered a probe.
+    func noteLife(of user: UUID128, at unixMilliseconds: Int64)
 }
 
 struct Presence: Sendable, Equatable {

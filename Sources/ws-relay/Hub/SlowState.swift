@@ -1,3 +1,5 @@
+import ChatCore
+
 /// What a connection needs only while it is greeting, half-read or slow; an idle one has none.
 final class SlowState {
     /// The head of the request, until it is whole.
@@ -8,6 +10,10 @@ final class SlowState {
     var early: [UInt8] = []
     var parser: FrameParser?
     var outbox = Outbox()
+    /// Where rooms stood at `welcome`, while their frames are held (``Hub/hold(_:)``).
+    var held: [UUID128: UInt64] = [:]
 
-    var isNeeded: Bool { head != nil || upgrade != nil || !early.isEmpty || parser != nil || !outbox.isEmpty }
+    var isNeeded: Bool {
+        head != nil || upgrade != nil || !early.isEmpty || parser != nil || !outbox.isEmpty || !held.isEmpty
+    }
 }

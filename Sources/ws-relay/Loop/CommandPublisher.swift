@@ -13,11 +13,24 @@ import Synchronization
 /// ids, so twice is once. What the broker refuses, or does not take in ten seconds, is told to the senders.
 final class CommandPublisher: CommandOutlet {
     private struct Batch: Sendable {
+        let layout: QueueLayout
         let queue: Int
         var bodies: [[UInt8]]
         var senders: [UnsentCommand]
         /// Monotonic milliseconds after which it is given up: of its first command.
         let deadline: Int64
+
+        /// The same commands in the queues of another generation, each queue's in their order.
+        func sorted(by layout: QueueLayout) -> [Batch] {
+            // We wrote the bodies: they can be read.
+            let commands = (try? Command.decodeAll(Command.joined(bodies))) ?? []
+            let byQueue = Dictionary(grouping: zip(commands, senders)) { layout.index($0.0) }
+            return byQueue.sorted { $0.key < $1.key }.map { queue, parts in
+                Batch(
+                    layout: layout, queue: queue, bodies: parts.map { $0.0.encode() }, senders: parts.map(\.1),
+                    deadline: deadline)
+            }
+        }
     }
 
     /// Batches that wait; past it senders are told `busy`.
@@ -29,16 +42,23 @@ final class CommandPublisher: CommandOutlet {
     private static let patience: Int64 = 10_000
     private static let blip: Int64 = 1000
 
-    private let settings: RabbitMQSettings
+    /// As the thread knows it; the loop sorts by it.
+    private let layout: SharedLayout
     private let answers: BoundedInbox<Found>
     private let inbox: BoundedInbox<Batch>
     /// AMQP messages that the thread has taken and not finished.
     private let outstanding: Outstanding
+    private lazy var tickLayout = layout.value
     private var tick: [Int: (bodies: [[UInt8]], senders: [UnsentCommand])] = [:]
 
-    init(_ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>, log: Logger) {
-        self.settings = settings
+    /// - Parameter newestLayout: asked on the thread with each new connection; nil when it cannot be known.
+    init(
+        _ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>,
+        newestLayout: @escaping @Sendable () -> QueueLayout?, log: Logger
+    ) {
         self.answers = answers
+        let layout = SharedLayout(settings.firstLayout)
+        self.layout = layout
         let arrival = EventCounter()
         inbox = BoundedInbox(limit: Self.waiting, onArrival: { arrival.wake() })
         let inbox = inbox
@@ -46,8 +66,8 @@ final class CommandPublisher: CommandOutlet {
         self.outstanding = outstanding
         _ = startThread("commands") {
             Sending(
-                settings, name: name, answers: answers, inbox: inbox, outstanding: outstanding, arrival: arrival,
-                log: log
+                settings, name: name, layout: layout, newestLayout: newestLayout, answers: answers, inbox: inbox,
+                outstanding: outstanding, arrival: arrival, log: log
             ).run()
         }
     }
@@ -55,7 +75,12 @@ final class CommandPublisher: CommandOutlet {
     deinit { inbox.close() }
 
     func put(_ command: Command, from socket: UInt64) -> Bool {
-        let queue = settings.queueIndex(room: command.room, actor: command.actor)
+        let now = layout.value
+        if now != tickLayout {
+            endTick()
+            tickLayout = now
+        }
+        let queue = now.index(command)
         tick[queue, default: ([], [])].bodies.append(command.encode())
         tick[queue]!.senders.append(UnsentCommand(socket: socket, sign: command.sign))
         if tick[queue]!.bodies.count == Self.joined { hand(over: queue) }
@@ -75,7 +100,7 @@ final class CommandPublisher: CommandOutlet {
     private func hand(over queue: Int) {
         guard let (bodies, senders) = tick.removeValue(forKey: queue) else { return }
         let batch = Batch(
-            queue: queue, bodies: bodies, senders: senders,
+            layout: tickLayout, queue: queue, bodies: bodies, senders: senders,
             deadline: monotonicMilliseconds() + Self.patience)
         if !inbox.put(batch) { _ = answers.put(.refused(senders, .busy("too many commands wait"))) }
     }
@@ -84,18 +109,28 @@ final class CommandPublisher: CommandOutlet {
         let count = Atomic(0)
     }
 
+    private final class SharedLayout: Sendable {
+        private let packed: Atomic<UInt64>
+
+        init(_ layout: QueueLayout) { packed = Atomic(layout.packed) }
+
+        var value: QueueLayout { QueueLayout(packed: packed.load(ordering: .relaxed)) }
+        func become(_ layout: QueueLayout) { packed.store(layout.packed, ordering: .relaxed) }
+    }
+
     /// The thread's own side.
     private final class Sending {
         let settings: RabbitMQSettings
         let name: String
+        let layout: SharedLayout
+        let newestLayout: @Sendable () -> QueueLayout?
         let answers: BoundedInbox<Found>
         let inbox: BoundedInbox<Batch>
         let outstanding: Outstanding
         let arrival: EventCounter
         let log: Logger
         var connection: RabbitMQConnection?
-        var declared: Set<Int> = []
-        /// By queue, each in order.
+        /// By queue of the newest layout, each in order.
         var unsent: [Int: [Batch]] = [:]
         /// One a queue at most.
         var unconfirmed: [(tag: UInt64, batch: Batch)] = []
@@ -105,11 +140,14 @@ final class CommandPublisher: CommandOutlet {
         var outage = Outage()
 
         init(
-            _ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>, inbox: BoundedInbox<Batch>,
-            outstanding: Outstanding, arrival: EventCounter, log: Logger
+            _ settings: RabbitMQSettings, name: String, layout: SharedLayout,
+            newestLayout: @escaping @Sendable () -> QueueLayout?, answers: BoundedInbox<Found>,
+            inbox: BoundedInbox<Batch>, outstanding: Outstanding, arrival: EventCounter, log: Logger
         ) {
             self.settings = settings
             self.name = name
+            self.layout = layout
+            self.newestLayout = newestLayout
             self.answers = answers
             self.inbox = inbox
             self.outstanding = outstanding
@@ -142,10 +180,13 @@ final class CommandPublisher: CommandOutlet {
         }
 
         private func gather(_ batch: Batch) {
+            let now = layout.value
+            for part in batch.layout == now ? [batch] : batch.sorted(by: now) { append(part) }
+        }
+
+        private func append(_ batch: Batch) {
             var batches = unsent[batch.queue] ?? []
-            if let last = batches.indices.last,
-                batches[last].bodies.count + batch.bodies.count <= CommandPublisher.joined
-            {
+            if let last = batches.indices.last, batches[last].bodies.count + batch.bodies.count <= CommandPublisher.joined {
                 batches[last].bodies += batch.bodies
                 batches[last].senders += batch.senders
             } else {
@@ -167,24 +208,25 @@ final class CommandPublisher: CommandOutlet {
             guard connection == nil, monotonicMilliseconds() >= nextAttempt else { return }
             let opened = try RabbitMQConnection(url: settings.url, name: name)
             try opened.selectConfirms()
-            declared = []
+            try opened.declareExchange(settings.exchangeName)
+            if let newest = newestLayout(), newest != layout.value {
+                layout.become(newest)
+                let sorted = unsent.values.joined()
+                unsent = [:]
+                for batch in sorted { gather(batch) }
+            }
             (connection, lostAt) = (opened, nil)
             outage.ended("RabbitMQ", log)
         }
 
         private func send() throws(RabbitMQError) {
             guard let connection else { return }
-            let busy = Set(unconfirmed.map(\.batch.queue))
+            let (now, busy) = (layout.value, Set(unconfirmed.map(\.batch.queue)))
             for queue in unsent.keys where !busy.contains(queue) {
-                let name = settings.queueName(queue)
-                if !declared.contains(queue) {
-                    try connection.declareCommandQueue(
-                        name, quorum: settings.quorumQueues, maxLength: settings.maxLength)
-                    declared.insert(queue)
-                }
                 let batch = unsent[queue]![0]
                 let tag = try connection.publish(
-                    Command.joined(batch.bodies), to: name, mandatory: true, persistent: true)
+                    Command.joined(batch.bodies), to: settings.queueName(now, queue), exchange: settings.exchangeName,
+                    mandatory: true, persistent: true)
                 unsent[queue]!.removeFirst()
                 if unsent[queue]!.isEmpty { unsent[queue] = nil }
                 unconfirmed.append((tag, batch))
@@ -196,6 +238,7 @@ final class CommandPublisher: CommandOutlet {
             while true {
                 switch try connection.next(timeout: 0) {
                 case .confirm(let tag, let multiple, let accepted): confirm(tag, multiple, accepted)
+                // Taken out of the exchange: there is a newer generation, or no worker has been here yet.
                 case .returned: return lose("a queue is gone")
                 case .delivery, .cancelled: break
                 case .timeout: return

@@ -15,20 +15,32 @@ final class Ephemerals: EphemeralOutlet {
         case answer(RelayAnswer, relay: UInt64)
         case renewal([UUID128], at: Int64)
         case counts([RateCount])
+        case life(UUID128, at: Int64)
+        case step(TrailStep)
     }
 
     private static let waiting = 10_000
     /// Milliseconds that a relay's word counts.
     private static let lease: Int64 = 150_000
+    /// Seconds that a sign of life is remembered: longer than any push waits.
+    private static let lifeSeconds = 900
 
     private let inbox = BoundedInbox<Item>(limit: waiting)
 
+    private let relayID: UInt64
+    private let trailLength: Int
+
     /// - Parameter answers: where it is said who is above a limit.
-    init(redisURL: String, relayID: UInt64, limits: RateSettings, answers: BoundedInbox<Found>, log: Logger) {
+    init(
+        redisURL: String, relayID: UInt64, trailLength: Int, limits: RateSettings, answers: BoundedInbox<Found>,
+        log: Logger
+    ) {
+        self.relayID = relayID
+        self.trailLength = trailLength
         let inbox = inbox
         _ = startThread("ephemerals") {
             guard let connection = try? RedisConnection(url: redisURL) else { return }
-            let publishing = Publishing(connection, field: "\(relayID)")
+            let publishing = Publishing(connection, field: "\(relayID)", trailLength: trailLength)
             let limiter = RedisRateLimiter(connection, limits: limits, log: log)
             while let items = inbox.take(atMost: 256) {
                 for case .counts(let counts) in items {
@@ -55,28 +67,47 @@ final class Ephemerals: EphemeralOutlet {
     func note(_ presence: Presence) { _ = inbox.put(.presence(presence)) }
     func renew(_ users: [UUID128], at: Int64) { _ = inbox.put(.renewal(users, at: at)) }
     func charge(_ counts: [RateCount]) { _ = inbox.put(.counts(counts)) }
+    func noteLife(of user: UUID128, at: Int64) { _ = inbox.put(.life(user, at: at)) }
+
+    func noteDelivery(of room: UUID128, first: UInt64, last: UInt64, sockets: Int) {
+        guard trailLength > 0 else { return }
+        let step = TrailStep.delivered(
+            relay: relayID, room: room, first: Int64(first), last: Int64(last), sockets: Int64(sockets),
+            at: systemClock())
+        _ = inbox.put(.step(step))
+    }
 
     private final class Publishing {
         private let connection: RedisConnection
         private let field: String
+        private let trailLength: Int
 
-        init(_ connection: RedisConnection, field: String) {
+        init(_ connection: RedisConnection, field: String, trailLength: Int) {
             self.connection = connection
             self.field = field
+            self.trailLength = trailLength
         }
 
         func carryOut(_ items: [Item]) throws(RedisError) {
             var frames: [(RoomFrame, UUID128)] = []
+            var steps: [TrailStep] = []
             for item in items {
                 switch item {
                 case .frame(let frame, let room): frames.append((frame, room))
+                case .step(let step): steps.append(step)
                 case .answer(let answer, let relay):
                     let channel = RedisKey.relayChannel(relay)
                     try connection.command([[UInt8](word: "PUBLISH"), [UInt8](word: channel), answer.encode()])
                 case .presence(let presence): if try note(presence) { frames += presence.frames }
                 case .renewal(let users, let at): try renew(users, at)
                 case .counts: break
+                case .life(let user, let at):
+                    let words = ["SET", RedisKey.alive(user), "\(at)", "EX", "\(Ephemerals.lifeSeconds)"]
+                    try connection.command(words.map { [UInt8](word: $0) })
                 }
+            }
+            if !steps.isEmpty {
+                _ = try connection.pipeline(steps.map { RedisTrail.words($0, length: trailLength) })
             }
             guard !frames.isEmpty else { return }
             _ = try connection.pipeline(

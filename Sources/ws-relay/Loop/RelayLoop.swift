@@ -69,9 +69,10 @@ final class RelayLoop {
         if endsAt != nil { hub.goOnEnding() }
         feed.keepUp(now: hub.milliseconds) { hub.handle($0) }
         watchFeed()
+        hub.endHolds()
         hub.endTick()
         feed.endTick(now: hub.milliseconds) { hub.handle($0) }
-        hub.epoll.wait(milliseconds: untilNextHalfSecond) { event in
+        hub.epoll.wait(milliseconds: untilNextDue) { event in
             if event.ticket & UInt64(noIndex) == UInt64(noIndex) { handle(event) } else { hub.handle(event) }
         }
         everyHalfSecond()
@@ -228,6 +229,11 @@ final class RelayLoop {
         hub.epoll.remove(channel.fileDescriptor)
         stopAccepting()
         hub.endAll()
+    }
+
+    private var untilNextDue: Int32 {
+        guard let hold = hub.holds.first else { return untilNextHalfSecond }
+        return max(0, min(untilNextHalfSecond, Int32(clamping: hold.until - monotonicMilliseconds())))
     }
 
     private var untilNextHalfSecond: Int32 {

@@ -1,5 +1,7 @@
 import ChatAdapters
 import ChatCore
+import Glibc
+import Logging
 import TestSupport
 import Testing
 
@@ -69,6 +71,68 @@ struct RabbitMQTests {
             Issue.record("it was not returned")
             return
         }
+    }
+
+    // MARK: Queues of commands
+
+    private func own(_ change: (inout RabbitMQSettings) -> Void = { _ in }) -> RabbitMQSettings {
+        var settings = TestServers.settings!.rabbitMQ
+        (settings.prefix, settings.totalQueues) = (queue, 1)
+        settings.quorumQueues = false
+        change(&settings)
+        return settings
+    }
+
+    private func command(_ number: Int) -> Command {
+        let id = UUID128.v7(at: systemClock())
+        return Command(
+            id: id, room: id, actor: id, acceptedAt: 1, action: .send(MessageDraft(content: "\(number)"), receiver: nil)
+        )
+    }
+
+    @Test func whatDoesNotFitIsBusyAndSaysWhenToTryAgain() throws {
+        let settings = own { $0.maxLength = 3 }
+        try RabbitMQQueues(settings).bind(settings.firstLayout, on: connection())
+        let sender = RabbitMQCommandQueue(
+            settings, name: "test", newestLayout: { nil }, log: Logger(label: "test"))
+        for number in 0..<3 { #expect(try sender.submit(command(number), timeout: 50) == .queued) }
+        let refusal = #expect(throws: Refusal.self) { try sender.submit(command(3), timeout: 5000) }
+        #expect(refusal?.code == .busy && (refusal?.retryAfter ?? 0) > 0)
+    }
+
+    @Test func aSenderFollowsToTheNewestGeneration() throws {
+        let settings = own()
+        let queues = RabbitMQQueues(settings)
+        let broker = try connection()
+        let (first, second) = (settings.firstLayout, QueueLayout(generation: 2, total: 1, byUser: false))
+        try queues.bind(first, on: broker)
+        var newest = first
+        let sender = RabbitMQCommandQueue(
+            settings, name: "test", newestLayout: { newest }, log: Logger(label: "test"))
+        #expect(try sender.submit(command(1), timeout: 50) == .queued)
+        // It is told by the broker giving its message back.
+        try queues.bind(second, on: broker)
+        newest = second
+        try queues.unbind(first, on: broker)
+        #expect(try sender.submit(command(2), timeout: 2000) == .queued)
+        #expect(try queues.state(of: first).map(\.ready) == [1])
+        #expect(try queues.state(of: second).map(\.ready) == [1])
+        // What was left behind is moved, and the old queue is gone.
+        #expect(try queues.remove(first, movingTo: second) == 1)
+        #expect(try queues.state(of: second).map(\.ready) == [2])
+    }
+
+    @Test func anEndMarkComesBehindEverything() throws {
+        let settings = own()
+        let broker = try connection()
+        let queues = RabbitMQQueues(settings)
+        try queues.bind(settings.firstLayout, on: broker)
+        try broker.publish([1], to: settings.queueName(settings.firstLayout, 0), mandatory: true, persistent: true)
+        usleep(100_000)
+        try queues.markEnd(of: settings.firstLayout)
+        try broker.consume(settings.queueName(settings.firstLayout, 0), prefetch: 10)
+        let came = try deliveries(broker, 2)
+        #expect(came.map { EndMark($0.correlation)?.generation } == [nil, 1])
     }
 
     @Test func wrongAddressesSayWhat() {

@@ -33,6 +33,19 @@ public final class PostgresAccountStore: AccountStore {
         try write("DELETE FROM devices WHERE token = \(token) AND user_id = \(user)")
     }
 
+    public func silence(_ room: UUID128, for user: UUID128, until: Int64?) throws(StoreError) {
+        try write(
+            """
+            INSERT INTO push_mutes (user_id, room_id, until)
+            VALUES (\(user), \(room), coalesce(\(.time(until)), 'infinity'))
+            ON CONFLICT (user_id, room_id) DO UPDATE SET until = EXCLUDED.until
+            """)
+    }
+
+    public func unsilence(_ room: UUID128, for user: UUID128) throws(StoreError) {
+        try write("DELETE FROM push_mutes WHERE user_id = \(user) AND room_id = \(room)")
+    }
+
     private func write(_ sql: SQL) throws(StoreError) {
         do { _ = try connection.repeatable([sql]) } catch { throw StoreError(error) }
     }

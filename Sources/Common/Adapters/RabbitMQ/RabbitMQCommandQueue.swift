@@ -7,13 +7,19 @@ public final class RabbitMQCommandQueue: CommandQueue {
     private let settings: RabbitMQSettings
     private let name: String
     private let log: Logger
+    private let newestLayout: () -> QueueLayout?
+    private var layout: QueueLayout
     private var connection: RabbitMQConnection?
-    private var declared: Set<Int> = []
 
-    public init(_ settings: RabbitMQSettings, name: String, log: Logger) {
+    /// - Parameter newestLayout: asked with each new connection; nil when it cannot be known.
+    public init(
+        _ settings: RabbitMQSettings, name: String, newestLayout: @escaping () -> QueueLayout?, log: Logger
+    ) {
         self.settings = settings
         self.name = name
+        self.newestLayout = newestLayout
         self.log = log
+        layout = settings.firstLayout
     }
 
     /// Whether the broker answers; for readiness.
@@ -63,16 +69,11 @@ public final class RabbitMQCommandQueue: CommandQueue {
         CommandAnswer, Refusal
     > {
         let connection = try connected()
-        let index = settings.queueIndex(room: command.room, actor: command.actor)
-        if !declared.contains(index) {
-            try connection.declareCommandQueue(
-                settings.queueName(index), quorum: settings.quorumQueues, maxLength: settings.maxLength)
-            declared.insert(index)
-        }
         let correlation = command.id.description
         let tag = try connection.publish(
-            Command.joined([command.encode()]), to: settings.queueName(index), mandatory: true, persistent: true,
-            replyTo: Self.replyQueue, correlation: correlation)
+            command.joinedAlone, to: settings.queueName(layout, layout.index(command)),
+            exchange: settings.exchangeName, mandatory: true, persistent: true, replyTo: Self.replyQueue,
+            correlation: correlation)
         var confirmed = false
         while true {
             let left = deadline - monotonicMilliseconds()
@@ -91,6 +92,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
                 guard confirmedTag == tag || multiple && confirmedTag > tag else { continue }
                 guard accepted else { return .failure(.busy("the room's queue is full")) }
                 confirmed = true
+            // Taken out of the exchange: there is a newer generation, which a new connection asks for.
             case .returned: throw RabbitMQError("the queue is gone")
             case .cancelled: throw RabbitMQError("the answers' consumer was ended")
             case .timeout: continue
@@ -104,7 +106,8 @@ public final class RabbitMQCommandQueue: CommandQueue {
         try opened.selectConfirms()
         // Direct reply-to: the pseudo queue is consumed, without acknowledgements, on the channel that publishes.
         try opened.consume(Self.replyQueue, prefetch: 0, noAcknowledge: true)
-        declared = []
+        try opened.declareExchange(settings.exchangeName)
+        layout = newestLayout() ?? layout
         connection = opened
         return opened
     }

@@ -77,7 +77,12 @@ public final class RabbitMQConnection {
     // MARK: Queues
 
     /// Declares a durable command queue: one active consumer, bounded, full means the publisher is told no.
-    public func declareCommandQueue(_ name: String, quorum: Bool, maxLength: Int) throws(RabbitMQError) {
+    ///
+    /// - Returns: how many messages are ready in it, and how many consumers it has.
+    @discardableResult
+    public func declareCommandQueue(
+        _ name: String, quorum: Bool, maxLength: Int
+    ) throws(RabbitMQError) -> (ready: Int, consumers: Int) {
         try withTable([
             ("x-single-active-consumer", .bool(true)), ("x-queue-type", .text(quorum ? "quorum" : "classic")),
             ("x-max-length", .int(Int64(maxLength))), ("x-overflow", .text("reject-publish")),
@@ -86,16 +91,61 @@ public final class RabbitMQConnection {
         }
     }
 
-    /// Keeps a message that cannot be carried out, durably, with its reason.
-    public func putAside(_ body: [UInt8], on queue: String, reason: String) throws(RabbitMQError) {
-        try declare(queue, amqp_empty_table)
-        try publish(body, to: queue, mandatory: true, persistent: true, correlation: reason)
+    /// Declares a durable queue whose consumers share its messages.
+    ///
+    /// - Parameter maxLength: beyond it the oldest messages are dropped; nil: it is not bounded.
+    /// - Returns: how many messages are ready in it.
+    public func declareQueue(_ name: String, quorum: Bool, maxLength: Int? = nil) throws(RabbitMQError) -> Int {
+        let limit = maxLength.map { [("x-max-length", TableValue.int(Int64($0))), ("x-overflow", .text("drop-head"))] }
+        return try withTable([("x-queue-type", .text(quorum ? "quorum" : "classic"))] + (limit ?? [])) {
+            (table) throws(RabbitMQError) in try declare(name, table).ready
+        }
     }
 
-    private func declare(_ name: String, _ arguments: amqp_table_t) throws(RabbitMQError) {
+    /// Deletes a queue with everything in it.
+    public func deleteQueue(_ name: String) throws(RabbitMQError) {
         try withBytes(name) { (name) throws(RabbitMQError) in
-            _ = amqp_queue_declare(state, channel, name, 0, 1, 0, 0, arguments)
+            _ = amqp_queue_delete(state, channel, name, 0, 0)
+            try check("delete a queue")
+        }
+    }
+
+    /// Declares a durable exchange that hands a message to the queue that its routing key names, if that is bound.
+    public func declareExchange(_ name: String) throws(RabbitMQError) {
+        try withBytes(name) { (name) throws(RabbitMQError) in
+            try withBytes("direct") { (type) throws(RabbitMQError) in
+                _ = amqp_exchange_declare(state, channel, name, type, 0, 1, 0, 0, amqp_empty_table)
+                try check("declare an exchange")
+            }
+        }
+    }
+
+    public func bind(_ queue: String, to exchange: String) throws(RabbitMQError) {
+        try withBytes(queue) { (queue) throws(RabbitMQError) in
+            try withBytes(exchange) { (exchange) throws(RabbitMQError) in
+                _ = amqp_queue_bind(state, channel, queue, exchange, queue, amqp_empty_table)
+                try check("bind a queue")
+            }
+        }
+    }
+
+    /// Does nothing where it is not bound.
+    public func unbind(_ queue: String, from exchange: String) throws(RabbitMQError) {
+        try withBytes(queue) { (queue) throws(RabbitMQError) in
+            try withBytes(exchange) { (exchange) throws(RabbitMQError) in
+                _ = amqp_queue_unbind(state, channel, queue, exchange, queue, amqp_empty_table)
+                try check("unbind a queue")
+            }
+        }
+    }
+
+    private func declare(
+        _ name: String, _ arguments: amqp_table_t
+    ) throws(RabbitMQError) -> (ready: Int, consumers: Int) {
+        try withBytes(name) { (name) throws(RabbitMQError) in
+            let answer = amqp_queue_declare(state, channel, name, 0, 1, 0, 0, arguments)
             try check("declare a queue")
+            return (Int(answer?.pointee.message_count ?? 0), Int(answer?.pointee.consumer_count ?? 0))
         }
     }
 
@@ -129,7 +179,7 @@ public final class RabbitMQConnection {
         try check("turn confirms on")
     }
 
-    /// Publishes to the default exchange: the routing key is the queue's name.
+    /// Publishes to a queue by its name: through an exchange that it is bound to, or past all (the default exchange).
     ///
     /// - Parameters:
     ///   - mandatory: without a queue the message comes back (``RabbitMQEvent/returned``) instead of vanishing.
@@ -137,23 +187,26 @@ public final class RabbitMQConnection {
     /// - Returns: the number by which its confirm will be known.
     @discardableResult
     public func publish(
-        _ body: [UInt8], to queue: String, mandatory: Bool, persistent: Bool, replyTo: String? = nil,
-        correlation: String? = nil
+        _ body: [UInt8], to queue: String, exchange: String = "", mandatory: Bool, persistent: Bool,
+        replyTo: String? = nil, correlation: String? = nil
     ) throws(RabbitMQError) -> UInt64 {
         var properties = amqp_basic_properties_t()
         properties._flags = UInt32(AMQP_BASIC_DELIVERY_MODE_FLAG)
         properties.delivery_mode = persistent ? 2 : 1
         if replyTo != nil { properties._flags |= UInt32(AMQP_BASIC_REPLY_TO_FLAG) }
         if correlation != nil { properties._flags |= UInt32(AMQP_BASIC_CORRELATION_ID_FLAG) }
-        let status = withBytes(queue) { queue in
-            withBytes(replyTo ?? "") { replyTo in
-                withBytes(correlation ?? "") { correlation in
-                    body.withUnsafeBytes { body in
-                        properties.reply_to = replyTo
-                        properties.correlation_id = correlation
-                        return amqp_basic_publish(
-                            state, channel, amqp_empty_bytes, queue, mandatory ? 1 : 0, 0, &properties,
-                            amqp_bytes_t(len: body.count, bytes: UnsafeMutableRawPointer(mutating: body.baseAddress)))
+        let status = withBytes(exchange) { exchange in
+            withBytes(queue) { queue in
+                withBytes(replyTo ?? "") { replyTo in
+                    withBytes(correlation ?? "") { correlation in
+                        body.withUnsafeBytes { body in
+                            properties.reply_to = replyTo
+                            properties.correlation_id = correlation
+                            let bytes = UnsafeMutableRawPointer(mutating: body.baseAddress)
+                            return amqp_basic_publish(
+                                state, channel, exchange, queue, mandatory ? 1 : 0, 0, &properties,
+                                amqp_bytes_t(len: body.count, bytes: bytes))
+                        }
                     }
                 }
             }

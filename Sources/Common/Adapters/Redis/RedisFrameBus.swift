@@ -5,14 +5,19 @@ public final class RedisFrameBus: FrameBus, RoomLog {
     private let connection: RedisConnection
     private let logLength: Int
     private let logSeconds: Int
+    private let trailLength: Int
 
     /// - Parameters:
     ///   - logLength: chunks that a room's log keeps, about.
     ///   - logSeconds: a log that nothing is added to for so long is forgotten.
-    public init(_ connection: RedisConnection, logLength: Int = 1000, logSeconds: Int = 3600) {
+    ///   - trailLength: steps that the trail keeps, about.
+    public init(
+        _ connection: RedisConnection, logLength: Int = 1000, logSeconds: Int = 3600, trailLength: Int = 0
+    ) {
         self.connection = connection
         self.logLength = logLength
         self.logSeconds = logSeconds
+        self.trailLength = trailLength
     }
 
     public func publish(_ notice: Notice) throws(BusError) {
@@ -28,6 +33,7 @@ public final class RedisFrameBus: FrameBus, RoomLog {
         for (relay, answer) in notice.answers {
             commands.append(["PUBLISH", RedisKey.relayChannel(relay)].words + [answer.encode()])
         }
+        if trailLength > 0, let step = notice.trail { commands.append(RedisTrail.words(step, length: trailLength)) }
         guard !commands.isEmpty else { return }
         do {
             for value in try connection.pipeline(commands) {

@@ -25,6 +25,8 @@ struct HTTPTransfer {
         var status: Int
         var etag: String?
         var contentLength: Int64?
+        /// Seconds of `Retry-After`.
+        var retryAfter: Int?
         var body: [UInt8]
         /// Bytes that the sink took.
         var sunk: Int64
@@ -75,7 +77,7 @@ final class HTTPClient {
         }
         return HTTPTransfer.Answer(
             status: chat_curl_status(handle), etag: exchange.etag, contentLength: exchange.contentLength,
-            body: exchange.received, sunk: exchange.sunk)
+            retryAfter: exchange.retryAfter, body: exchange.received, sunk: exchange.sunk)
     }
 
     private func configure(
@@ -89,6 +91,8 @@ final class HTTPClient {
         }
         if let authorities { chat_curl_set_string(handle, CURLOPT_CAINFO, authorities) }
         if request.publicOnly { chat_curl_set_open_socket(handle, openPublicSocket) }
+        // HTTP/2 wherever TLS negotiates it.
+        chat_curl_set_long(handle, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
         chat_curl_set_string(handle, CURLOPT_CUSTOMREQUEST, request.method)
         chat_curl_set_list(handle, CURLOPT_HTTPHEADER, list)
         chat_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
@@ -161,6 +165,7 @@ private final class Exchange {
     private let sink: Int32?
     private(set) var sunk: Int64 = 0
     private var isGood = false
+    private(set) var retryAfter: Int?
 
     init(_ body: HTTPTransfer.Body, sink: Int32?) {
         self.body = body
@@ -195,6 +200,7 @@ private final class Exchange {
             switch line[..<colon].lowercased() {
             case "etag": etag = value
             case "content-length": contentLength = Int64(value)
+            case "retry-after": retryAfter = Int(value)
             default: break
             }
         }

@@ -2,6 +2,7 @@
 // What Linux has and Swift's Glibc module does not import: variadic functions, macros, and headers outside of it.
 // Not with _GNU_SOURCE: it renames a field of fd_set, and Swift's Glibc module has it under the other name.
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>

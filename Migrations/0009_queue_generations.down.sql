@@ -1,0 +1,2 @@
+DROP TABLE queue_ends;
+DROP TABLE queue_generations;

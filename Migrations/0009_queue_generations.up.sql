@@ -1,0 +1,20 @@
+-- Which command queues there are. Another number of queues, or another key, is another generation with queues of its own;
+-- an earlier one is carried out to its end before the next one is begun with, so that no room has two orders.
+
+CREATE TABLE queue_generations (
+    generation integer PRIMARY KEY,              -- from 1; senders use the newest
+    total      integer NOT NULL CHECK (total BETWEEN 1 AND 1000),
+    by_user    boolean NOT NULL,                 -- RABBITMQ_HASH_KEY=user
+    setting    text NOT NULL,                    -- what the settings said when it was made: a change of them makes the next
+    created_at timestamptz NOT NULL DEFAULT now(),
+    closed_at  timestamptz,                      -- the broker takes nothing more for it, and its end marks are out
+    drained_at timestamptz,                      -- every end mark was met: the next one is carried out
+    removed_at timestamptz                       -- its queues are deleted
+);
+
+-- End marks that were met: everything before them in that queue is stored.
+CREATE TABLE queue_ends (
+    generation integer NOT NULL REFERENCES queue_generations (generation) ON DELETE CASCADE,
+    queue      integer NOT NULL,
+    PRIMARY KEY (generation, queue)
+);

@@ -1,0 +1,170 @@
+import ChatCore
+
+/// The body of `POST /v1/projects/{project}/messages:send`, and what its answers mean.
+/// https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
+struct FCMMessage {
+    /// Bytes. FCM takes 4,096 in all; both texts are there twice, and JSON may double what it has to escape.
+    private static let mostTitle = 128
+    private static let mostBody = 700
+    let settings: PushSettings
+    let push: Push
+    let device: String
+
+    var json: [UInt8] {
+        var writer = JSONWriter(reserving: 2048)
+        writer.beginMap(1)
+        writer.key("message")
+        writer.beginMap(5)
+        writer.key("token")
+        writer.string(device)
+        writer.key("data")
+        writer.strings(data)
+        let notification = notification
+        if !notification.isEmpty {
+            writer.key("notification")
+            writer.strings(notification)
+        }
+        writeAndroid(&writer, isShown: !notification.isEmpty)
+        writeApple(&writer, isShown: !notification.isEmpty)
+        writer.endMap()
+        writer.endMap()
+        return writer.take()
+    }
+
+    /// Every value is a text: FCM takes nothing else.
+    private var data: [(String, String)] {
+        switch push.content {
+        case .seen(let seq): return [("Type", "seen"), ("RoomID", "\(push.room)"), ("Seq", "\(seq)")]
+        case .message(let message, let unread):
+            return [
+                ("Type", "message"), ("RoomID", "\(push.room)"), ("MessageID", "\(message.id)"),
+                ("SenderID", "\(message.sender)"), ("Seq", "\(message.seq)"), ("Unread", "\(unread)"),
+                ("ContentType", message.contentType.name), ("Title", title), ("Body", body),
+            ]
+        }
+    }
+
+    /// What the phone shows by itself; empty: the app decides.
+    private var notification: [(String, String)] {
+        guard settings.isShown, case .message = push.content else { return [] }
+        return [("title", title), ("body", body)].filter { !$0.1.isEmpty }
+    }
+
+    private var title: String { text(settings.title, Self.mostTitle) }
+    private var body: String { text(settings.body, Self.mostBody) }
+
+    private func text(_ template: String, _ limit: Int) -> String {
+        guard case .message(let message, let unread) = push.content else { return "" }
+        let values = [
+            "room": message.roomName, "content": message.content, "sender": "\(message.sender)",
+            "type": message.contentType.name, "unread": "\(unread)",
+        ]
+        return cut(filled(template, values), toBytes: limit)
+    }
+
+    /// One push a room is shown: a newer one takes the place of the older, in FCM's store and on the screen.
+    private func writeAndroid(_ writer: inout JSONWriter, isShown: Bool) {
+        writer.key("android")
+        writer.beginMap(4)
+        writer.key("collapse_key")
+        writer.uuid(push.room)
+        writer.key("priority")
+        writer.string(isMessage ? "HIGH" : "NORMAL")
+        writer.key("ttl")
+        writer.string("\(settings.ttl)s")
+        if isShown {
+            writer.key("notification")
+            writer.strings([("tag", "\(push.room)")])
+        }
+        writer.endMap()
+    }
+
+    private func writeApple(_ writer: inout JSONWriter, isShown: Bool) {
+        writer.key("apns")
+        writer.beginMap(2)
+        writer.key("headers")
+        writer.strings([("apns-collapse-id", "\(push.room)"), ("apns-priority", isShown ? "10" : "5")])
+        writer.key("payload")
+        writer.beginMap(1)
+        writer.key("aps")
+        writer.beginMap(1)
+        if isShown {
+            writer.key("thread-id")
+            writer.uuid(push.room)
+        } else {
+            writer.key("content-available")
+            writer.int(1)
+        }
+        writer.endMap()
+        writer.endMap()
+        writer.endMap()
+    }
+
+    private var isMessage: Bool { if case .message = push.content { true } else { false } }
+
+    /// https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
+    static func outcome(_ status: Int, _ body: [UInt8], retryAfter: Int?) -> PushOutcome {
+        if (200..<300).contains(status) { return .sent }
+        let error = (try? JSONReader.decode(body))?["error"]
+        let details = error?["details"]?.array ?? []
+        let code = details.lazy.compactMap { $0["errorCode"]?.string }.first ?? error?["status"]?.string ?? ""
+        let text = "FCM: \(status) \(code)"
+        switch code {
+        case "UNREGISTERED", "SENDER_ID_MISMATCH": return .unregistered
+        case "INVALID_ARGUMENT" where blamesToken(details): return .unregistered
+        case "INVALID_ARGUMENT", "THIRD_PARTY_AUTH_ERROR", "PERMISSION_DENIED": return .rejected(text)
+        default: break
+        }
+        switch status {
+        case 404: return .unregistered
+        // Without a word FCM asks for a minute when it is a quota.
+        case 429: return .later(seconds: retryAfter ?? 60)
+        case 503: return .later(seconds: retryAfter ?? 10)
+        case 401, 408, 500...: return .failed(text)
+        default: return .rejected(text)
+        }
+    }
+
+    /// A registration token that is none.
+    private static func blamesToken(_ details: [WireValue]) -> Bool {
+        details.contains { detail in
+            (detail["fieldViolations"]?.array ?? []).contains { $0["field"]?.string == "message.token" }
+        }
+    }
+}
+
+/// Puts values into `{name}`; what is no name of theirs stays as it is. A value is never looked through again.
+func filled(_ template: String, _ values: [String: String]) -> String {
+    var result = ""
+    var rest = template[...]
+    while let open = rest.firstIndex(of: "{"), let close = rest[open...].firstIndex(of: "}") {
+        result += rest[..<open]
+        result += values[String(rest[rest.index(after: open)..<close])] ?? String(rest[open...close])
+        rest = rest[rest.index(after: close)...]
+    }
+    return result + rest
+}
+
+/// Whole characters only.
+func cut(_ text: String, toBytes limit: Int) -> String {
+    guard text.utf8.count > limit else { return text }
+    var kept = ""
+    var bytes = 3
+    for character in text {
+        bytes += character.utf8.count
+        guard bytes <= limit else { break }
+        kept.append(character)
+    }
+    return kept + "…"
+}
+
+extension JSONWriter {
+    fileprivate mutating func strings(_ entries: [(String, String)]) {
+        beginMap(entries.count)
+        for (key, value) in entries {
+            self.key(key)
+            string(value)
+        }
+        endMap()
+    }
+}

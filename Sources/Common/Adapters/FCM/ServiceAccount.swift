@@ -1,0 +1,81 @@
+import ChatCore
+import JWTKit
+
+/// A Google service account: signs for access tokens (RFC 7523) and keeps the one it got until shortly before its end.
+final class ServiceAccount {
+    private static let scope = "https://www.googleapis.com/auth/firebase.messaging"
+    /// Seconds of an assertion, as long as Google takes; and how much earlier than its end a token is renewed.
+    private static let assertionLife: Int64 = 3600
+    private static let margin: Int64 = 60
+
+    let project: String
+    private let email: String
+    private let tokenURL: String
+    private let keys: JWTKeyCollection
+    private let clock: Clock
+    private var token: (text: String, end: Int64)?
+
+    /// - Throws: ``SettingsError`` naming the setting, never the key.
+    init(file: String, clock: @escaping Clock) throws(SettingsError) {
+        func wrong(_ why: String) -> SettingsError {
+            SettingsError(problems: ["FCM_SERVICE_ACCOUNT_FILE=\(file) \(why)"])
+        }
+        guard let text = readFile(file) else { throw wrong("cannot be read") }
+        guard let value = try? JSONReader.decode(Array(text.utf8)), let project = value["project_id"]?.string,
+            let email = value["client_email"]?.string, let pem = value["private_key"]?.string
+        else { throw wrong("has no project_id, client_email and private_key: take the JSON key of a service account") }
+        self.project = project
+        self.email = email
+        tokenURL = value["token_uri"]?.string ?? "https://oauth2.googleapis.com/token"
+        self.clock = clock
+        do {
+            let key = try Insecure.RSA.PrivateKey(pem: pem)
+            keys = try waitFor {
+                let keys = JWTKeyCollection()
+                await keys.add(rsa: key, digestAlgorithm: .sha256)
+                return keys
+            }
+        } catch { throw wrong("has a private_key that is no RSA key") }
+    }
+
+    /// The next one is a new one: this one was refused.
+    func forgetToken() { token = nil }
+
+    func accessToken(_ client: HTTPClient) throws(HTTPTransfer.Failure) -> String {
+        let now = clock() / 1000
+        if let token, now < token.end { return token.text }
+        let assertion = try assertion(now)
+        let body = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=\(assertion)"
+        let answer = try client.send(
+            HTTPTransfer(
+                method: "POST", url: tokenURL, headers: ["Content-Type: application/x-www-form-urlencoded"],
+                body: .bytes(Array(body.utf8)), timeout: 10_000))
+        let value = try? JSONReader.decode(answer.body)
+        guard answer.status == 200, let text = value?["access_token"]?.string else {
+            throw HTTPTransfer.Failure(
+                description: "no access token: \(answer.status) \(value?["error"]?.string ?? "")")
+        }
+        token = (text, now + (value?["expires_in"]?.int ?? 3600) - Self.margin)
+        return text
+    }
+
+    private func assertion(_ now: Int64) throws(HTTPTransfer.Failure) -> String {
+        let claims = Assertion(
+            iss: email, scope: Self.scope, aud: tokenURL, iat: now, exp: now + Self.assertionLife)
+        do {
+            return try waitFor { [keys] in try await keys.sign(claims) }
+        } catch {
+            throw HTTPTransfer.Failure(description: "the service account's key does not sign")
+        }
+    }
+
+    private struct Assertion: JWTPayload {
+        var iss: String
+        var scope: String
+        var aud: String
+        var iat: Int64
+        var exp: Int64
+
+        func verify(using algorithm: some JWTAlgorithm) {}
+    }
+}

@@ -1,0 +1,90 @@
+public import ChatCore
+
+/// The dead letter queue: what is put there is safe before the command queue forgets it.
+public struct RabbitMQDeadLetters {
+    /// What an operator wants done with one.
+    public enum Fate: Sendable {
+        case keep
+        case drop
+        /// Published again to the queue that its commands belong to now.
+        case retry
+    }
+
+    /// Milliseconds that the broker may take for one confirm or delivery.
+    private static let patience = 5000
+    private let settings: RabbitMQSettings
+    private let name: String
+    private let layout: QueueLayout
+
+    /// - Parameter layout: the queues that a letter goes back to.
+    public init(_ settings: RabbitMQSettings, name: String, layout: QueueLayout? = nil) {
+        self.settings = settings
+        self.name = name
+        self.layout = layout ?? settings.firstLayout
+    }
+
+    /// Returns once the broker has it.
+    public func put(_ letter: DeadLetter) throws(RabbitMQError) {
+        let connection = try opened()
+        try connection.selectConfirms()
+        try connection.publishConfirmed(letter.encode(), to: settings.deadQueueName, timeout: Self.patience)
+    }
+
+    /// Goes through all that are there now, oldest first. Those that stay keep their order.
+    ///
+    /// - Returns: how many were dropped or tried again.
+    public func sort(_ decide: (DeadLetter) -> Fate) throws(RabbitMQError) -> Int {
+        let reading = try opened()
+        let publishing = try opened()
+        try publishing.selectConfirms()
+        let count = try reading.declareQueue(settings.deadQueueName, quorum: settings.quorumQueues)
+        try reading.consume(settings.deadQueueName, prefetch: 0)
+        // Ended like a crash: what is not acknowledged goes back in its order.
+        defer { reading.endAbruptly() }
+        var done = 0
+        for _ in 0..<count {
+            guard case .delivery(let delivery) = try reading.next(timeout: Self.patience) else { break }
+            guard let letter = try? DeadLetter.decode(delivery.body) else { continue }
+            switch decide(letter) {
+            case .keep: continue
+            case .retry: try publishing.publishConfirmed(letter.body, to: queue(of: letter), timeout: Self.patience)
+            case .drop: break
+            }
+            try reading.acknowledge(delivery.tag)
+            done += 1
+        }
+        return done
+    }
+
+    private func queue(of letter: DeadLetter) -> String {
+        guard let command = try? Command.decodeAll(letter.body).first else { return letter.queue }
+        return settings.queueName(layout, layout.index(command))
+    }
+
+    private func opened() throws(RabbitMQError) -> RabbitMQConnection {
+        let connection = try RabbitMQConnection(url: settings.url, name: name)
+        _ = try connection.declareQueue(settings.deadQueueName, quorum: settings.quorumQueues)
+        return connection
+    }
+}
+
+extension RabbitMQConnection {
+    /// Publishes one durable message and waits until the broker has it. For connections with confirms that do nothing
+    /// else.
+    public func publishConfirmed(
+        _ body: [UInt8], to queue: String, correlation: String? = nil, timeout milliseconds: Int
+    ) throws(RabbitMQError) {
+        let tag = try publish(body, to: queue, mandatory: true, persistent: true, correlation: correlation)
+        while true {
+            switch try next(timeout: milliseconds) {
+            case .confirm(let confirmed, let multiple, let accepted):
+                guard confirmed == tag || multiple && confirmed > tag else { continue }
+                guard accepted else { throw RabbitMQError(ended: "\(queue) is full") }
+                return
+            case .returned: throw RabbitMQError(ended: "there is no queue \(queue)")
+            case .cancelled, .delivery: continue
+            case .timeout: throw RabbitMQError(ended: "\(queue) did not take a message in time")
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+public import ChatCore
+
+/// The command queues of a generation on the broker: declared, taken into the exchange, taken out of it, ended, deleted.
+///
+/// Senders publish to one exchange and name the queue; a queue that is not bound there gives the message back to them.
+public struct RabbitMQQueues {
+    private static let patience = 5000
+    private let settings: RabbitMQSettings
+
+    public init(_ settings: RabbitMQSettings) { self.settings = settings }
+
+    public func names(_ layout: QueueLayout) -> [String] {
+        (0..<layout.total).map { settings.queueName(layout, $0) }
+    }
+
+    public func declare(_ layout: QueueLayout, on connection: RabbitMQConnection) throws(RabbitMQError) {
+        for name in names(layout) {
+            try connection.declareCommandQueue(
+                name, quorum: settings.quorumQueues, maxLength: settings.maxLength)
+        }
+    }
+
+    /// From now on the broker takes messages for them.
+    public func bind(_ layout: QueueLayout, on connection: RabbitMQConnection) throws(RabbitMQError) {
+        try declare(layout, on: connection)
+        try connection.declareExchange(settings.exchangeName)
+        for name in names(layout) { try connection.bind(name, to: settings.exchangeName) }
+    }
+
+    /// From now on it gives them back.
+    public func unbind(_ layout: QueueLayout, on connection: RabbitMQConnection) throws(RabbitMQError) {
+        for name in names(layout) { try connection.unbind(name, from: settings.exchangeName) }
+    }
+
+    /// Puts an end mark behind everything that is in each queue, past the exchange.
+    public func markEnd(of layout: QueueLayout) throws(RabbitMQError) {
+        let connection = try RabbitMQConnection(url: settings.url, name: "queue-worker end marks")
+        try connection.selectConfirms()
+        for (index, name) in names(layout).enumerated() {
+            let mark = EndMark(generation: layout.generation, queue: index)
+            try connection.publishConfirmed([], to: name, correlation: mark.text, timeout: Self.patience)
+        }
+    }
+
+    /// Deletes the queues. What somebody still got into one, who had slept through its end, goes to its queue of today.
+    ///
+    /// - Returns: how many messages were moved.
+    public func remove(_ layout: QueueLayout, movingTo today: QueueLayout) throws(RabbitMQError) -> Int {
+        let connection = try RabbitMQConnection(url: settings.url, name: "queue-worker removal")
+        let publishing = try RabbitMQConnection(url: settings.url, name: "queue-worker removal")
+        try publishing.selectConfirms()
+        try unbind(layout, on: connection)
+        var moved = 0
+        for name in names(layout) {
+            let count = try connection.messages(inCommandQueue: name, settings).ready
+            if count > 0 { try connection.consume(name, prefetch: 0) }
+            for _ in 0..<count {
+                guard case .delivery(let delivery) = try connection.next(timeout: Self.patience) else { break }
+                guard EndMark(delivery.correlation) == nil, let commands = try? Command.decodeAll(delivery.body) else {
+                    continue
+                }
+                for command in commands {
+                    let queue = settings.queueName(today, today.index(command))
+                    try publishing.publishConfirmed(command.joinedAlone, to: queue, timeout: Self.patience)
+                    moved += 1
+                }
+            }
+            try connection.deleteQueue(name)
+        }
+        return moved
+    }
+
+    /// What waits in each queue, and who consumes it.
+    public func state(of layout: QueueLayout) throws(RabbitMQError) -> [(name: String, ready: Int, consumers: Int)] {
+        let connection = try RabbitMQConnection(url: settings.url, name: "queue-worker queues")
+        var states: [(String, Int, Int)] = []
+        for name in names(layout) {
+            let state = try connection.messages(inCommandQueue: name, settings)
+            states.append((name, state.ready, state.consumers))
+        }
+        return states
+    }
+}
+
+/// The last message of a queue of a generation that was closed, known by its correlation id.
+public struct EndMark: Sendable, Equatable {
+    private static let prefix = "end of generation "
+    public var generation: Int
+    public var queue: Int
+
+    init(generation: Int, queue: Int) {
+        self.generation = generation
+        self.queue = queue
+    }
+
+    var text: String { "\(Self.prefix)\(generation) \(queue)" }
+
+    public init?(_ correlation: String) {
+        guard correlation.hasPrefix(Self.prefix) else { return nil }
+        let numbers = correlation.dropFirst(Self.prefix.count).split(separator: " ").compactMap { Int($0) }
+        guard numbers.count == 2 else { return nil }
+        self.init(generation: numbers[0], queue: numbers[1])
+    }
+}
+
+extension RabbitMQConnection {
+    fileprivate func messages(
+        inCommandQueue name: String, _ settings: RabbitMQSettings
+    ) throws(RabbitMQError) -> (ready: Int, consumers: Int) {
+        try declareCommandQueue(name, quorum: settings.quorumQueues, maxLength: settings.maxLength)
+    }
+}

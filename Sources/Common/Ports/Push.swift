@@ -1,0 +1,93 @@
+/// The way to people's devices.
+public protocol PushSender: AnyObject {
+    /// One try, with a time limit of its own.
+    func send(_ push: Push, to device: String) -> PushOutcome
+}
+
+public enum PushOutcome: Sendable, Equatable {
+    case sent
+    /// The device is gone for good, or never was this project's.
+    case unregistered
+    /// Everybody has to wait for so many seconds.
+    case later(seconds: Int)
+    /// It may work when tried again.
+    case failed(String)
+    /// It will never work for this push and this device.
+    case rejected(String)
+}
+
+/// What one device is told.
+public struct Push: Sendable, Equatable {
+    public enum Content: Sendable, Equatable {
+        /// The newest message, and how many are unread with it.
+        case message(PushMessage, unread: Int64)
+        /// The room is seen up to here: notifications of it can be taken away.
+        case seen(seq: Int64)
+    }
+
+    public var room: UUID128
+    public var content: Content
+
+    public init(room: UUID128, content: Content) {
+        self.room = room
+        self.content = content
+    }
+}
+
+public struct PushMessage: Sendable, Equatable {
+    public var id: UUID128
+    public var sender: UUID128
+    public var seq: Int64
+    public var contentType: ContentType
+    public var content: String
+    public var roomName: String
+
+    public init(
+        id: UUID128, sender: UUID128, seq: Int64, contentType: ContentType, content: String, roomName: String
+    ) {
+        self.id = id
+        self.sender = sender
+        self.seq = seq
+        self.contentType = contentType
+        self.content = content
+        self.roomName = roomName
+    }
+}
+
+/// Who may be pushed to, as the store knows it.
+public protocol PushAudience: AnyObject {
+    /// Members of the room who have a device and have not silenced the room at `now`.
+    func recipients(of room: UUID128, at now: Int64) throws(StoreError) -> [PushRecipient]
+    /// The newest message of a user up to `seq` that everybody may see.
+    func newestMessage(of room: UUID128, through seq: Int64) throws(StoreError) -> PushMessage?
+    func devices(of user: UUID128) throws(StoreError) -> [String]
+    func forget(device: String) throws(StoreError)
+}
+
+public struct PushRecipient: Sendable, Equatable {
+    public var user: UUID128
+    public var devices: [String]
+    public var lastSeenSeq: Int64
+    public var unread: Int64
+
+    public init(user: UUID128, devices: [String], lastSeenSeq: Int64, unread: Int64) {
+        self.user = user
+        self.devices = devices
+        self.lastSeenSeq = lastSeenSeq
+        self.unread = unread
+    }
+}
+
+/// Who showed a sign of life, and what was pushed. Nothing of it is promised: forgetting costs a push too many.
+public protocol PushMarks: AnyObject {
+    /// Asks every relay to ask these users' sockets, behind everything that was published before.
+    func probe(_ users: [UUID128]) throws(BusError)
+    /// When (Unix milliseconds) a socket of each user last answered a probe.
+    func signsOfLife(of users: [UUID128]) throws(BusError) -> [UUID128: Int64]
+    /// The Seq up to which each user has been pushed to.
+    func pushed(in room: UUID128, to users: [UUID128]) throws(BusError) -> [UUID128: Int64]
+    func note(pushed seq: Int64, in room: UUID128, to user: UUID128) throws(BusError)
+    func clear(_ room: UUID128, of user: UUID128) throws(BusError)
+    /// For the trail.
+    func note(_ step: TrailStep) throws(BusError)
+}

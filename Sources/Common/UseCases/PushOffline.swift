@@ -1,0 +1,119 @@
+public import Logging
+
+/// Pushes a room's news to those whom no socket showed it.
+///
+/// Whose sockets answer after the frames were written have seen them go by: a probe follows the frames through the same
+/// connection, and any byte that comes back proves that it, and so they, arrived. What is told twice (a job that is
+/// delivered again) is stopped by the marks.
+public final class PushOffline {
+    public struct Counts: Sendable, Equatable {
+        public var sent = 0
+        /// Members who needed none: they saw it, were told already, or wrote it.
+        public var spared = 0
+        public var failed = 0
+        public var devicesForgotten = 0
+    }
+
+    /// It was told to stop while it waited; what is not done is done by the next one.
+    public struct Stopped: Error, Sendable {}
+
+    /// Tries of one push.
+    private static let mostTries = 5
+    /// Seconds of one wait at most: the broker takes a message back that is held for half an hour.
+    private static let longestWait = 300
+
+    private let audience: any PushAudience
+    private let marks: any PushMarks
+    private let sender: any PushSender
+    private let clock: Clock
+    private let log: Logger
+    /// Waits so many milliseconds; false: do not go on.
+    private let pause: (Int) -> Bool
+    public private(set) var counts = Counts()
+
+    public init(
+        audience: any PushAudience, marks: any PushMarks, sender: any PushSender, clock: @escaping Clock, log: Logger,
+        pause: @escaping (Int) -> Bool
+    ) {
+        self.audience = audience
+        self.marks = marks
+        self.sender = sender
+        self.clock = clock
+        self.log = log
+        self.pause = pause
+    }
+
+    /// Right after the messages were published: asks for signs of life.
+    public func probe(_ rooms: Set<UUID128>) throws {
+        var users: Set<UUID128> = []
+        for room in rooms { users.formUnion(try audience.recipients(of: room, at: clock()).map(\.user)) }
+        if !users.isEmpty { try marks.probe(users.sorted()) }
+    }
+
+    /// Once the time for signs of life is over.
+    ///
+    /// - Parameter at: when the newest of the messages was stored.
+    public func push(_ room: UUID128, through seq: Int64, at: Int64) throws {
+        let recipients = try audience.recipients(of: room, at: clock())
+        guard !recipients.isEmpty, let message = try audience.newestMessage(of: room, through: seq) else { return }
+        let users = recipients.map(\.user)
+        let alive = try marks.signsOfLife(of: users)
+        let pushed = try marks.pushed(in: room, to: users)
+        let sentBefore = counts.sent
+        for recipient in recipients {
+            let user = recipient.user
+            guard user != message.sender, recipient.lastSeenSeq < message.seq, pushed[user, default: 0] < message.seq,
+                alive[user, default: 0] < at
+            else {
+                counts.spared += 1
+                continue
+            }
+            let push = Push(room: room, content: .message(message, unread: max(1, recipient.unread)))
+            for device in recipient.devices { try deliver(push, to: device) }
+            try marks.note(pushed: message.seq, in: room, to: user)
+        }
+        let devices = Int64(counts.sent - sentBefore)
+        if devices > 0 { try marks.note(.pushed(room: room, seq: message.seq, devices: devices, at: clock())) }
+    }
+
+    /// Takes notifications away from the user's devices, if there can be any.
+    public func clear(_ room: UUID128, of user: UUID128, through seq: Int64) throws {
+        guard let last = try marks.pushed(in: room, to: [user])[user], last <= seq else { return }
+        try marks.clear(room, of: user)
+        for device in try audience.devices(of: user) {
+            try deliver(Push(room: room, content: .seen(seq: seq)), to: device)
+        }
+    }
+
+    private func deliver(_ push: Push, to device: String) throws {
+        var problem = ""
+        for attempt in 0..<Self.mostTries {
+            switch sender.send(push, to: device) {
+            case .sent:
+                counts.sent += 1
+                return
+            case .unregistered:
+                try audience.forget(device: device)
+                counts.devicesForgotten += 1
+                return
+            case .rejected(let reason): return giveUp(push, reason)
+            case .later(let seconds):
+                problem = "told to wait"
+                try wait(seconds)
+            case .failed(let reason):
+                problem = reason
+                try wait(1 << attempt)
+            }
+        }
+        giveUp(push, problem)
+    }
+
+    private func wait(_ seconds: Int) throws {
+        guard pause(min(max(seconds, 1), Self.longestWait) * 1000) else { throw Stopped() }
+    }
+
+    private func giveUp(_ push: Push, _ reason: String) {
+        counts.failed += 1
+        log.warning("a push is given up", metadata: ["room": "\(push.room)", "reason": "\(reason)"])
+    }
+}

@@ -1,0 +1,49 @@
+/// A message of a command queue that could not be carried out, as the dead letter queue keeps it: MessagePack, a map.
+public struct DeadLetter: Sendable, Equatable {
+    public var id: UUID128
+    /// The queue that it came from.
+    public var queue: String
+    /// Unix milliseconds at which it was put aside.
+    public var at: Int64
+    public var reason: String
+    /// The last words of the workers that it ended; empty when it ended none.
+    public var stack: String
+    /// The message itself, as ``Command/decodeAll(_:reply:)`` reads it, if anything can.
+    public var body: [UInt8]
+
+    public init(id: UUID128, queue: String, at: Int64, reason: String, stack: String = "", body: [UInt8]) {
+        self.id = id
+        self.queue = queue
+        self.at = at
+        self.reason = reason
+        self.stack = stack
+        self.body = body
+    }
+
+    public func encode() -> [UInt8] {
+        var writer = MessagePackWriter(reserving: body.count + stack.utf8.count + 256)
+        writer.beginMap(6)
+        writer.key("ID")
+        writer.uuid(id)
+        writer.key("Queue")
+        writer.string(queue)
+        writer.key("At")
+        writer.int(at)
+        writer.key("Reason")
+        writer.string(reason)
+        writer.key("Stack")
+        writer.string(stack)
+        writer.key("Body")
+        writer.binary(body)
+        return writer.bytes
+    }
+
+    public static func decode(_ bytes: [UInt8]) throws(WireError) -> DeadLetter {
+        let value = try MessagePackReader.decode(bytes)
+        guard let id = value["ID"]?.string.flatMap({ UUID128($0) }), let queue = value["Queue"]?.string,
+            let at = value["At"]?.int, let reason = value["Reason"]?.string, let stack = value["Stack"]?.string,
+            case .binary(let body) = value["Body"]
+        else { throw WireError("no dead letter", at: 0) }
+        return DeadLetter(id: id, queue: queue, at: at, reason: reason, stack: stack, body: body)
+    }
+}

@@ -1,0 +1,55 @@
+/// What the rooms' writer tells the push workers, through their queue: one AMQP body is a MessagePack array of these.
+public enum PushJob: Sendable, Equatable {
+    /// The room has messages of users up to `seq`, stored at `at` (Unix milliseconds).
+    case messages(room: UUID128, seq: Int64, at: Int64)
+    /// `user` has seen the room up to `seq`: what was pushed of it can go.
+    case seen(room: UUID128, user: UUID128, seq: Int64)
+
+    public static func encode(_ jobs: [PushJob]) -> [UInt8] {
+        var writer = MessagePackWriter(reserving: 64 * jobs.count + 8)
+        writer.beginArray(jobs.count)
+        for job in jobs { job.write(to: &writer) }
+        return writer.bytes
+    }
+
+    private func write(to writer: inout MessagePackWriter) {
+        writer.beginArray(4)
+        switch self {
+        case .messages(let room, let seq, let at):
+            writer.int(1)
+            writer.uuid(room)
+            writer.int(seq)
+            writer.int(at)
+        case .seen(let room, let user, let seq):
+            writer.int(2)
+            writer.uuid(room)
+            writer.uuid(user)
+            writer.int(seq)
+        }
+    }
+
+    public static func decode(_ bytes: [UInt8]) throws(WireError) -> [PushJob] {
+        guard case .array(let items) = try MessagePackReader.decode(bytes) else {
+            throw WireError("no push jobs", at: 0)
+        }
+        var jobs: [PushJob] = []
+        for item in items {
+            guard let job = PushJob(item.array ?? []) else { throw WireError("no push job", at: 0) }
+            jobs.append(job)
+        }
+        return jobs
+    }
+
+    private init?(_ fields: [WireValue]) {
+        guard fields.count == 4, let room = fields[1].string.flatMap({ UUID128($0) }) else { return nil }
+        switch fields[0].int {
+        case 1:
+            guard let seq = fields[2].int, let at = fields[3].int else { return nil }
+            self = .messages(room: room, seq: seq, at: at)
+        case 2:
+            guard let user = fields[2].string.flatMap({ UUID128($0) }), let seq = fields[3].int else { return nil }
+            self = .seen(room: room, user: user, seq: seq)
+        default: return nil
+        }
+    }
+}

@@ -1,0 +1,118 @@
+/// One step of messages on their way, as the trail in Redis keeps it: MessagePack, an array. The trail is bounded; it is
+/// for looking at what happened a moment ago, and nothing depends on it.
+public enum TrailStep: Sendable, Equatable {
+    /// A batch of the rooms' writer: all its commands, times in Unix milliseconds.
+    case stored(StoredBatch)
+    /// A relay has written a room's frames (`first` to `last`) to so many sockets.
+    case delivered(relay: UInt64, room: UUID128, first: Int64, last: Int64, sockets: Int64, at: Int64)
+    /// So many devices were told of a room's news up to `seq`.
+    case pushed(room: UUID128, seq: Int64, devices: Int64, at: Int64)
+
+    public struct StoredBatch: Sendable, Equatable {
+        public var process: Int64
+        /// Taken from the queue; committed; handed to Redis.
+        public var takenAt: Int64
+        public var storedAt: Int64
+        public var commands: [Entry]
+
+        public init(process: Int64, takenAt: Int64, storedAt: Int64, commands: [Entry]) {
+            self.process = process
+            self.takenAt = takenAt
+            self.storedAt = storedAt
+            self.commands = commands
+        }
+    }
+
+    public struct Entry: Sendable, Equatable {
+        public var id: UUID128
+        public var room: UUID128
+        /// What its change got; 0: it changed nothing.
+        public var seq: Int64
+        public var acceptedAt: Int64
+        public var requestID: String?
+        public var what: String
+        /// The code of its refusal.
+        public var refusal: String?
+
+        public init(
+            id: UUID128, room: UUID128, seq: Int64, acceptedAt: Int64, requestID: String?, what: String,
+            refusal: String?
+        ) {
+            self.id = id
+            self.room = room
+            self.seq = seq
+            self.acceptedAt = acceptedAt
+            self.requestID = requestID
+            self.what = what
+            self.refusal = refusal
+        }
+    }
+
+    public func encode() -> [UInt8] {
+        var writer = MessagePackWriter()
+        switch self {
+        case .stored(let batch):
+            writer.beginArray(5)
+            writer.ints([1, batch.process, batch.takenAt, batch.storedAt])
+            writer.beginArray(batch.commands.count)
+            for entry in batch.commands { entry.write(to: &writer) }
+        case .delivered(let relay, let room, let first, let last, let sockets, let at):
+            writer.beginArray(7)
+            writer.int(2)
+            writer.uuid(room)
+            writer.ints([Int64(bitPattern: relay), first, last, sockets, at])
+        case .pushed(let room, let seq, let devices, let at):
+            writer.beginArray(5)
+            writer.int(3)
+            writer.uuid(room)
+            writer.ints([seq, devices, at])
+        }
+        return writer.bytes
+    }
+
+    public static func decode(_ bytes: [UInt8]) -> TrailStep? {
+        guard let fields = (try? MessagePackReader.decode(bytes))?.array else { return nil }
+        let numbers = fields.compactMap(\.int)
+        let room = fields.count > 1 ? fields[1].string.flatMap { UUID128($0) } : nil
+        switch (numbers.first, fields.count) {
+        case (1, 5) where numbers.count == 4:
+            let entries = (fields[4].array ?? []).compactMap { Entry($0.array ?? []) }
+            return .stored(.init(process: numbers[1], takenAt: numbers[2], storedAt: numbers[3], commands: entries))
+        case (2, 7) where numbers.count == 6:
+            guard let room else { return nil }
+            return .delivered(
+                relay: UInt64(bitPattern: numbers[1]), room: room, first: numbers[2], last: numbers[3],
+                sockets: numbers[4], at: numbers[5])
+        case (3, 5) where numbers.count == 4:
+            guard let room else { return nil }
+            return .pushed(room: room, seq: numbers[1], devices: numbers[2], at: numbers[3])
+        default: return nil
+        }
+    }
+}
+
+extension TrailStep.Entry {
+    fileprivate func write(to writer: inout MessagePackWriter) {
+        writer.beginArray(7)
+        writer.uuid(id)
+        writer.uuid(room)
+        writer.ints([seq, acceptedAt])
+        writer.optional(requestID) { $0.string($1) }
+        writer.string(what)
+        writer.optional(refusal) { $0.string($1) }
+    }
+
+    fileprivate init?(_ fields: [WireValue]) {
+        guard fields.count == 7, let id = fields[0].string.flatMap({ UUID128($0) }),
+            let room = fields[1].string.flatMap({ UUID128($0) }), let seq = fields[2].int,
+            let acceptedAt = fields[3].int, let what = fields[5].string
+        else { return nil }
+        self.init(
+            id: id, room: room, seq: seq, acceptedAt: acceptedAt, requestID: fields[4].string, what: what,
+            refusal: fields[6].string)
+    }
+}
+
+extension MessagePackWriter {
+    fileprivate mutating func ints(_ values: [Int64]) { for value in values { int(value) } }
+}

@@ -1,0 +1,94 @@
+import ChatProcess
+import Glibc
+
+/// Which messages their workers did not survive: a file for each in RUN_DIR/queue-worker.attempts.
+///
+/// Written before a message that came before is tried again, removed when it is done; so a file that is found tells of
+/// workers that ended in between. Their last words (``CrashTrail``) stand in it. Files and not Redis or PostgreSQL: a
+/// worker that dies leaves them as they are, and they are there when nothing else is.
+final class Attempts {
+    struct Deaths: Equatable {
+        /// Died by a signal of its own, with a stack.
+        var crashed = 0
+        /// Ended without a word: kill -9, or out of memory.
+        var silent = 0
+        var text = ""
+    }
+
+    private static let tried = "tried by process "
+    private let folder: String
+    private var open: (key: String, descriptor: Int32, before: off_t)?
+    private var paused: String?
+
+    init(runDirectory: String) {
+        folder = "\(runDirectory)/queue-worker.attempts"
+        mkdir(folder, 0o700)
+    }
+
+    /// Only letters, digits and dashes may be in a key.
+    private func path(_ key: String) -> String { "\(folder)/\(key)" }
+
+    func deaths(of key: String) -> Deaths {
+        guard let text = textOfFile(path(key)) else { return Deaths() }
+        let lines = text.split(separator: "\n")
+        let tries = lines.count { $0.hasPrefix(Self.tried) }
+        let crashed = lines.count { $0.hasPrefix(CrashTrail.mark) }
+        return Deaths(crashed: crashed, silent: max(0, tries - crashed), text: text)
+    }
+
+    /// From here to ``end()`` the death of this process counts against `key`.
+    func begin(_ key: String) {
+        let descriptor = Glibc.open(path(key), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        // Without the file (a full disk) nothing is counted, and everything goes on.
+        guard descriptor >= 0 else { return }
+        open = (key, descriptor, lseek(descriptor, 0, SEEK_END))
+        let line = Array("\(Self.tried)\(getpid())\n".utf8)
+        _ = Glibc.write(descriptor, line, line.count)
+        CrashTrail.write(to: descriptor)
+    }
+
+    /// It is done: nothing of it is remembered.
+    func end() {
+        guard let key = close() else { return }
+        forget(key)
+    }
+
+    /// The work waits, or was broken off: a death now is not its doing.
+    func takeBack() {
+        guard let open else { return }
+        CrashTrail.write(to: -1)
+        if open.before == 0 { forget(open.key) } else { ftruncate(open.descriptor, open.before) }
+        _ = close()
+    }
+
+    /// Around a wait for something that is away.
+    func pause() {
+        paused = open?.key
+        takeBack()
+    }
+
+    func resume() {
+        if let paused { begin(paused) }
+        paused = nil
+    }
+
+    func forget(_ key: String) { unlink(path(key)) }
+
+    private func close() -> String? {
+        guard let (key, descriptor, _) = open else { return nil }
+        CrashTrail.write(to: -1)
+        Glibc.close(descriptor)
+        open = nil
+        return key
+    }
+
+    private func textOfFile(_ path: String) -> String? {
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { Glibc.close(descriptor) }
+        // Three stacks are a few KiB; more is not shown.
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        let count = read(descriptor, &bytes, bytes.count)
+        return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+    }
+}

@@ -1,0 +1,46 @@
+import ChatAdapters
+import ChatCore
+import ChatProcess
+
+/// A message that came before may be what ended the worker that had it.
+extension Consumer {
+    /// A kill -9 is rarely the fault of the command that it met: so many of them are.
+    private static let mostSilentDeaths = 10
+
+    /// It is tried alone; when a worker does not survive that either, its commands are tried one by one; and the one that
+    /// ends a third worker is put aside.
+    func workCarefully(
+        _ delivery: RabbitMQDelivery, _ connection: RabbitMQConnection
+    ) throws(RabbitMQError) {
+        let whole = "message-" + String(fnv1a64(delivery.body), radix: 16)
+        let deaths = attempts.deaths(of: whole)
+        let commands = try decode(delivery)
+        channel.scoreboard.beginRequest("batch again", "\(commands.count) commands")
+        if deaths.crashed + deaths.silent == 0 {
+            attempts.begin(whole)
+            try carryOut(commands, connection)
+            attempts.end()
+        } else {
+            for command in commands { try carryOutAlone(command, after: deaths, delivery.consumer, connection) }
+            attempts.forget(whole)
+        }
+        try finish(1, connection)
+        channel.scoreboard.endRequest(status: 200, bytes: commands.count)
+    }
+
+    private func carryOutAlone(
+        _ command: Command, after earlier: Attempts.Deaths, _ queue: String, _ connection: RabbitMQConnection
+    ) throws(RabbitMQError) {
+        let key = "command-\(command.id)"
+        let deaths = attempts.deaths(of: key)
+        guard deaths.crashed == 0, deaths.silent < Self.mostSilentDeaths else {
+            let reason = deaths.crashed > 0 ? "it crashed three workers" : "\(deaths.silent) workers ended over it"
+            try putAside(command.joinedAlone, queue, reason: reason, stack: earlier.text + deaths.text)
+            try tell([run.refused(command)], connection)
+            return attempts.forget(key)
+        }
+        attempts.begin(key)
+        try carryOut([command], connection)
+        attempts.end()
+    }
+}

@@ -1,0 +1,94 @@
+import ArgumentParser
+import ChatAdapters
+import ChatCore
+
+struct Dead: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Look at messages that could not be carried out, try them again, or drop them.",
+        subcommands: [List.self, Show.self, Retry.self, Drop.self])
+
+    static func letters(_ settings: SettingsOption) throws -> RabbitMQDeadLetters {
+        let settings = try settings.read()
+        return RabbitMQDeadLetters(
+            settings.rabbitMQ, name: "queue-worker dead", layout: PostgresQueueGenerations.lookUp(settings.database))
+    }
+
+    struct List: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "One line each, oldest first.")
+        @OptionGroup var settings: SettingsOption
+
+        func run() throws {
+            var count = 0
+            _ = try Dead.letters(settings).sort { letter in
+                count += 1
+                print("\(letter.id)  \(letter.time)  \(letter.queue)  \(letter.what)  \(letter.reason)")
+                return .keep
+            }
+            if count == 0 { print("there are none") }
+        }
+    }
+
+    struct Show: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "One of them, with the stacks of the workers it ended.")
+        @Argument(help: "Its id, from list.") var id: String
+        @OptionGroup var settings: SettingsOption
+
+        func run() throws {
+            var found: DeadLetter?
+            _ = try Dead.letters(settings).sort { letter in
+                if letter.id.description == id { found = letter }
+                return .keep
+            }
+            guard let found else { throw ValidationError("there is no dead letter \(id)") }
+            print(found.report)
+        }
+    }
+
+    struct Retry: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Put it, or all, back into the queue.")
+        @Argument(help: "Its id, or: all.") var id: String
+        @OptionGroup var settings: SettingsOption
+
+        func run() throws { try Dead.dispose(id, .retry, settings, said: "to be tried again") }
+    }
+
+    struct Drop: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Forget it, or all, for good.")
+        @Argument(help: "Its id, or: all.") var id: String
+        @OptionGroup var settings: SettingsOption
+
+        func run() throws { try Dead.dispose(id, .drop, settings, said: "dropped") }
+    }
+
+    private static func dispose(
+        _ id: String, _ fate: RabbitMQDeadLetters.Fate, _ settings: SettingsOption, said: String
+    ) throws {
+        let count = try letters(settings).sort { id == "all" || $0.id.description == id ? fate : .keep }
+        guard count > 0 || id == "all" else { throw ValidationError("there is no dead letter \(id)") }
+        print("\(count) \(said)")
+    }
+}
+
+extension DeadLetter {
+    fileprivate var commands: [Command] { (try? Command.decodeAll(body)) ?? [] }
+
+    fileprivate var time: String {
+        var text: [UInt8] = []
+        appendTimestamp(at, to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// Never what somebody wrote.
+    fileprivate var what: String {
+        commands.isEmpty ? "\(body.count) bytes" : commands.map(\.action.name).joined(separator: ",")
+    }
+
+    fileprivate var report: String {
+        let head = ["id: \(id)", "put aside: \(time)", "queue: \(queue)", "reason: \(reason)", "bytes: \(body.count)"]
+        let about = commands.map {
+            "command \($0.id): \($0.action.name) in room \($0.room) by \($0.actor), request \($0.requestID ?? "-")"
+        }
+        return (head + about + [stack]).joined(separator: "\n")
+    }
+}

@@ -1,0 +1,145 @@
+import ChatAdapters
+import ChatCore
+import ChatProcess
+import Glibc
+import Logging
+
+/// One push worker: takes what the rooms' writers announce, asks the sockets, waits the settable time, pushes to those
+/// who showed no sign of life. What waits here is unacknowledged: a worker that dies loses none of it.
+final class PushConsumer {
+    /// Announcements held at once; the rest waits in the queue, which drops its oldest when it is full.
+    private static let prefetch = 1000
+
+    private struct Held {
+        let tag: UInt64
+        let jobs: [PushJob]
+        /// Monotonic milliseconds.
+        let dueAt: Int64
+    }
+
+    private let settings: Settings
+    private let channel: WorkerChannel
+    private let log: Logger
+    private var push: PushOffline!
+    private var connection: RabbitMQConnection?
+    private var held: [Held] = []
+    private var backoff = Backoff()
+    private var outage = Outage()
+    private var isReady = false
+
+    init(settings: Settings, channel: WorkerChannel, log: Logger, makePush: (@escaping (Int) -> Bool) -> PushOffline) {
+        self.settings = settings
+        self.channel = channel
+        self.log = log
+        push = makePush { [unowned self] in wait($0) }
+    }
+
+    /// Until the master says quit.
+    func serve() {
+        while !channel.mustQuit {
+            channel.scoreboard.heartbeat()
+            do {
+                let connection = try connected()
+                try receive(connection)
+                try pushDue(connection)
+                outage.ended("what pushes need", log)
+                backoff.reset()
+            } catch is PushOffline.Stopped {
+                break
+            } catch {
+                lose(error)
+            }
+        }
+        connection?.endAbruptly()
+    }
+
+    private func connected() throws -> RabbitMQConnection {
+        if let connection { return connection }
+        let opened = try RabbitMQConnection(url: settings.rabbitMQ.url, name: "queue-worker push")
+        let queue = settings.rabbitMQ.pushQueueName
+        _ = try opened.declareQueue(
+            queue, quorum: settings.rabbitMQ.quorumQueues, maxLength: settings.push.queueLength)
+        try opened.consume(queue, prefetch: Self.prefetch)
+        connection = opened
+        if !isReady {
+            isReady = true
+            channel.ready()
+        }
+        return opened
+    }
+
+    /// What was held comes again: the marks stop what was pushed already.
+    private func lose(_ error: any Error) {
+        connection = nil
+        held = []
+        outage.began("what pushes need", "\(error)", log)
+        _ = wait(backoff.next())
+    }
+
+    // MARK: Announcements
+
+    private func receive(_ connection: RabbitMQConnection) throws {
+        if !connection.hasBuffered { waitForSome(connection) }
+        var rooms: Set<UUID128> = []
+        let due = monotonicMilliseconds() + Int64(settings.push.delay) * 1000
+        while case .delivery(let delivery) = try connection.next(timeout: 0) {
+            let jobs = (try? PushJob.decode(delivery.body)) ?? []
+            held.append(Held(tag: delivery.tag, jobs: jobs, dueAt: due))
+            for job in jobs {
+                switch job {
+                case .messages(let room, _, _): rooms.insert(room)
+                case .seen(let room, let user, let seq): try push.clear(room, of: user, through: seq)
+                }
+            }
+        }
+        if !rooms.isEmpty { try push.probe(rooms) }
+    }
+
+    private func waitForSome(_ connection: RabbitMQConnection) {
+        let untilDue = (held.first?.dueAt ?? .max) - monotonicMilliseconds()
+        var descriptors = [
+            pollfd(fd: connection.fileDescriptor, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0),
+        ]
+        poll(&descriptors, 2, Int32(max(0, min(untilDue, 1000))))
+    }
+
+    // MARK: Pushes
+
+    /// All that is due of one room becomes one push a member.
+    private func pushDue(_ connection: RabbitMQConnection) throws {
+        let now = monotonicMilliseconds()
+        let due = held.prefix { $0.dueAt <= now }
+        guard let last = due.last else { return }
+        var rooms: [UUID128: (seq: Int64, at: Int64)] = [:]
+        for case .messages(let room, let seq, let at) in due.flatMap(\.jobs) {
+            let before = rooms[room] ?? (0, 0)
+            rooms[room] = (max(before.seq, seq), max(before.at, at))
+        }
+        channel.scoreboard.beginRequest("push", "\(rooms.count) rooms")
+        for (room, newest) in rooms { try push.push(room, through: newest.seq, at: newest.at) }
+        try connection.acknowledge(last.tag, multiple: true)
+        held.removeFirst(due.count)
+        channel.scoreboard.endRequest(status: 200, bytes: rooms.count)
+        Counter.record(push.counts, in: channel.scoreboard)
+    }
+
+    /// Answers the broker's heartbeats meanwhile. False when the master says quit.
+    private func wait(_ milliseconds: Int) -> Bool {
+        let end = monotonicMilliseconds() + Int64(milliseconds)
+        while true {
+            channel.scoreboard.heartbeat()
+            let left = end - monotonicMilliseconds()
+            guard !channel.mustQuit else { return false }
+            guard left > 0 else { return true }
+            var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
+            poll(&descriptor, 1, Int32(min(left, 1000)))
+            // The prefetch bounds what is still to come; a broken connection shows itself after the wait.
+            guard let connection, case .delivery(let delivery)? = try? connection.next(timeout: 0) else { continue }
+            held.append(
+                Held(
+                    tag: delivery.tag, jobs: (try? PushJob.decode(delivery.body)) ?? [],
+                    dueAt: monotonicMilliseconds() + Int64(settings.push.delay) * 1000))
+        }
+    }
+}

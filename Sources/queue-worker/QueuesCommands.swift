@@ -1,0 +1,82 @@
+import ArgumentParser
+import ChatAdapters
+import ChatCore
+import Glibc
+
+struct Queues: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show the command queues, or change how many there are.", subcommands: [State.self, Resize.self])
+
+    static func generations(_ settings: Settings) -> PostgresQueueGenerations {
+        PostgresQueueGenerations(
+            PostgresConnection(url: settings.database.url, applicationName: "queue-worker queues"))
+    }
+
+    struct State: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "status", abstract: "Each generation and each queue: what waits, who consumes.")
+        @OptionGroup var settings: SettingsOption
+
+        func run() throws {
+            let settings = try self.settings.read()
+            for generation in try Queues.generations(settings).all() {
+                print(generation.line)
+                for queue in try RabbitMQQueues(settings.rabbitMQ).state(of: generation.layout) {
+                    print("  \(queue.name)  \(queue.ready) waiting  \(queue.consumers) consumers")
+                }
+            }
+        }
+    }
+
+    struct Resize: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Use another number of queues from now on, without stopping and without reordering.",
+            discussion: """
+                The queues of now are carried out to their end before the new ones are begun with. \
+                Write the number into RABBITMQ_TOTAL_QUEUE as well; changing it and reloading does the same.
+                """)
+        @Argument(help: "From 1 to 1000.") var total: Int
+        @OptionGroup var settings: SettingsOption
+        @Option(help: "Seconds to wait until it is done; it goes on by itself.") var wait = 60
+
+        func validate() throws {
+            guard (1...1000).contains(total) else { throw ValidationError("give a number from 1 to 1000") }
+        }
+
+        func run() throws {
+            let settings = try self.settings.read()
+            let generations = Queues.generations(settings)
+            guard let newest = try generations.all().last else {
+                throw ValidationError("there are no queues yet: start queue-worker first")
+            }
+            guard newest.layout.total != total else { return print("there are \(total) queues already") }
+            var next = newest.layout
+            next.generation += 1
+            next.total = total
+            let broker = try RabbitMQConnection(url: settings.rabbitMQ.url, name: "queue-worker queues")
+            try RabbitMQQueues(settings.rabbitMQ).bind(next, on: broker)
+            // What the settings said stays: only a change of them makes yet another generation.
+            try generations.begin(next, setting: newest.setting)
+            try waitUntil(next, generations)
+        }
+
+        private func waitUntil(_ next: QueueLayout, _ generations: any QueueGenerations) throws {
+            let start = monotonicMilliseconds()
+            while monotonicMilliseconds() < start + Int64(wait) * 1000 {
+                let open = try generations.all().filter { !$0.isDrained }
+                if let first = open.first, first.layout.generation >= next.generation {
+                    return print("\(next.total) queues are in use after \(monotonicMilliseconds() - start) ms")
+                }
+                usleep(100_000)
+            }
+            print("under way: the queues of before are not carried out to their end yet, see queues status")
+        }
+    }
+}
+
+extension QueueGeneration {
+    fileprivate var line: String {
+        let state = isDrained ? "drained" : isClosed ? "closed" : "open"
+        return "generation \(layout.generation): \(layout.total) queues by \(layout.byUser ? "user" : "room"), \(state)"
+    }
+}

@@ -1,0 +1,55 @@
+import ChatCore
+
+/// The first moment after `welcome`. A client that was away says now where it was (`resume`), and nothing newer of a room
+/// may reach it before what it missed. So a fresh socket's frames are held until its first request, or for
+/// `WS_RESUME_GRACE_MS`; then they come, in order, as a resume's do.
+extension Hub {
+    struct Hold {
+        var ticket: UInt64
+        /// Monotonic milliseconds.
+        var until: Int64
+    }
+
+    func hold(_ slot: UInt32) {
+        guard settings.resumeGrace > 0 else { return }
+        let places = users[connections[slot].user].rooms.map { ($0.id, $0.sequencer.last) }
+        guard !places.isEmpty else { return }
+        slowState(slot).held = Dictionary(places) { first, _ in first }
+        holds.append(Hold(ticket: connections.ticket(slot), until: milliseconds + Int64(settings.resumeGrace)))
+    }
+
+    /// The room's frames wait for the end of the hold. (A room that was joined during it has missed nothing.)
+    func isHeld(_ slot: UInt32, in room: TrackedRoom) -> Bool { slowIfAny(slot)?.held[room.id] != nil }
+
+    /// Ends the hold, if there is one: where each room stood at `welcome`.
+    func takeHeld(_ slot: UInt32) -> [UUID128: UInt64] {
+        guard let state = slowIfAny(slot), !state.held.isEmpty else { return [:] }
+        defer { dropSlowStateIfIdle(slot) }
+        defer { state.held = [:] }
+        return state.held
+    }
+
+    func endHold(_ slot: UInt32) { deliver(held: takeHeld(slot), to: slot) }
+
+    func deliver(held: [UUID128: UInt64], to slot: UInt32) {
+        for (id, last) in held {
+            guard let room = rooms[id], room.sequencer.last > last, room.members.contains(connections[slot].user) else {
+                continue
+            }
+            beginResume(of: slot, in: room, after: last)
+        }
+    }
+
+    /// Every tick. All holds are equally long, so the oldest are due first.
+    func endHolds() {
+        let due = holds.prefix { $0.until <= milliseconds }
+        holds.removeFirst(due.count)
+        for hold in due { if let slot = connections.slot(hold.ticket) { endHold(slot) } }
+    }
+
+    /// Before the sockets go to a successor, which knows of no hold.
+    func endAllHolds() {
+        for hold in holds { if let slot = connections.slot(hold.ticket) { endHold(slot) } }
+        holds = []
+    }
+}

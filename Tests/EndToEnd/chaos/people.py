@@ -1,0 +1,158 @@
+"""Clients that behave as a good one does: they connect again, resume where they were, and send again with the same Sign."""
+
+import asyncio
+import hashlib
+import random
+import time
+import uuid
+
+import msgpack
+import requests
+from client import User, call, message_frame
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from .ledger import Send
+
+ANSWER_SECONDS = 10
+RETRIED = ("busy", "unavailable", "rate_limited")
+
+
+class Person:
+    """One user with one socket that is opened again whenever it closes."""
+
+    def __init__(self, base_url, secret, ledger, chance):
+        self.user, self.ledger, self.chance = User(base_url, secret), ledger, chance
+        self.rooms, self.waiting, self.socket = [], {}, None
+        self.connected = asyncio.Event()
+
+    async def stay_connected(self):
+        while True:
+            try:
+                await self.live()
+            except (OSError, WebSocketException, TimeoutError):
+                pass
+            self.connected.clear()
+            self.ledger.reconnects += 1
+            await asyncio.sleep(self.chance.uniform(0.1, 0.6))
+
+    async def live(self):
+        url = self.user.base_url.replace("http", "ws", 1) + "/ws/v1/chat"
+        headers = {"Authorization": f"Bearer {self.user.token}"}
+        async with connect(url, additional_headers=headers, open_timeout=15, ping_interval=None) as socket:
+            # Before anything else is read: nothing newer can come in between.
+            if self.rooms:
+                points = [{"RoomID": room, "Seq": self.stream(room).last} for room in self.rooms]
+                await socket.send(msgpack.packb({"Type": "resume", "Rooms": points}))
+            seen = {}  # room → Seqs of this socket
+            async for raw in socket:
+                self.take(msgpack.unpackb(raw), socket, seen)
+
+    def stream(self, room):
+        return self.ledger.streams[self.user.id, room]
+
+    def take(self, frame, socket, seen):
+        kind, room, seq = frame["Type"], frame.get("RoomID"), frame.get("Seq")
+        if kind == "welcome":
+            self.socket = socket
+            self.connected.set()
+        elif kind == "resync":
+            self.stream(room).resync(seq)
+        elif room and seq:
+            self.ledger.deliveries.append(time.monotonic())
+            send = self.ledger.sends.get(frame.get("Sign")) if kind == "response" else None
+            stream = self.stream(room)
+            (stream.answer_to_retry if send and send.attempts > 1 else stream.frame)(seq, seen.setdefault(room, set()))
+        if kind == "response":
+            answer = self.waiting.get(frame.get("Sign"))
+            if answer and not answer.done():
+                answer.set_result(frame)
+
+    # -- sending
+
+    async def write(self, end):
+        number = 0
+        while time.monotonic() < end:
+            number += 1
+            send = Send(str(uuid.uuid4()), self.user.id, self.chance.choice(self.rooms),
+                        "REST" if self.chance.random() < 0.25 else "socket", time.monotonic())
+            self.ledger.sends[send.sign] = send
+            # Some give up after one try: whether it was stored is found out in the end.
+            patient = self.chance.random() < 0.9
+            while not await self.attempt(send) and patient and time.monotonic() < end:
+                await asyncio.sleep(self.chance.uniform(0.2, 0.6))
+            await asyncio.sleep(self.chance.uniform(0.1, 0.3))
+
+    async def attempt(self, send):
+        """True once it is acknowledged."""
+        send.attempts += 1
+        since = time.monotonic()
+        outcome = await (self.over_rest(send) if send.door == "REST" else self.over_socket(send))
+        self.ledger.answered(send, outcome, since)
+        return send.acknowledged is not None
+
+    async def over_socket(self, send):
+        answer = self.waiting[send.sign] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self.connected.wait()
+                frame = message_frame(RoomID=send.room, Content=send.sign, Sign=send.sign)
+                await self.socket.send(msgpack.packb(frame))
+                got = await answer
+        except (OSError, WebSocketException, TimeoutError):
+            return "no answer"
+        finally:
+            del self.waiting[send.sign]
+        if got["Success"]:
+            self.ledger.acknowledge(send, got["Data"]["ID"], got["Data"]["Seq"])
+            return "stored"
+        code = got["Error"].split(":")[0]
+        if code not in RETRIED:
+            self.ledger.trouble.append(f"a socket's send was refused: {got['Error']}")
+        return code
+
+    async def over_rest(self, send):
+        status, answer = await call(self.user.base_url, "POST", f"/api/v1/rooms/{send.room}/messages", self.user.token,
+                                    {"Content": send.sign, "Sign": send.sign})
+        if status == 201:
+            self.ledger.acknowledge(send, answer["Data"]["ID"], answer["Data"]["Seq"])
+            return "stored"
+        if status not in (0, 202, 502, 503, 504):
+            self.ledger.trouble.append(f"POST was answered {status} {answer}")
+        return {0: "no answer", 202: "queued"}.get(status, str(status))
+
+
+class Uploader:
+    """Somebody who puts files into a room of their own, and reads while everything else goes on."""
+
+    def __init__(self, base_url, secret, ledger):
+        self.user, self.ledger = User(base_url, secret), ledger
+        self.reads = []  # (time, status)
+
+    async def work(self, room, end):
+        while time.monotonic() < end:
+            content = random.randbytes(20_000)
+            status, answer = await self.upload(room, content)
+            if status == 201:
+                self.ledger.files[answer["Data"]["ID"]] = hashlib.sha256(content).hexdigest()
+            elif status not in (0, 202, 502, 503, 504):
+                self.ledger.trouble.append(f"an upload was answered {status} {answer}")
+            status, _ = await call(self.user.base_url, "GET", f"/api/v1/rooms/{room}/messages?limit=1", self.user.token)
+            self.reads.append((time.monotonic(), status))
+            await asyncio.sleep(0.5)
+
+    async def upload(self, room, content):
+        def post():
+            try:
+                return self.user.rest("POST", f"/rooms/{room}/files", files={"File": ("a.bin", content)})
+            except requests.RequestException:
+                return None
+        answer = await asyncio.to_thread(post)
+        if answer is None:
+            return 0, None
+        return answer.status_code, answer.json() if answer.status_code == 201 else answer.text[:200]
+
+    def missing_files(self):
+        """Acknowledged files that do not come back byte for byte."""
+        return [id for id, digest in self.ledger.files.items()
+                if hashlib.sha256(self.user.rest("GET", f"/files/{id}").content).hexdigest() != digest]

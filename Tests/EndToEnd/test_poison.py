@@ -1,0 +1,106 @@
+"""A command that crashes every worker that touches it is put aside, with reason and stack; its room goes on."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import run_program
+
+
+@pytest.fixture
+def psql(settings):
+    program = sorted(Path("/usr/lib/postgresql").glob("*/bin/psql"))[-1]
+
+    class Session:
+        """One connection, kept open until its input ends."""
+
+        def __init__(self):
+            self.process = subprocess.Popen([program, "-XqAt", settings["DATABASE_URL"]], stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, text=True, bufsize=1)
+
+        def ask(self, sql):
+            self.process.stdin.write(f"{sql};\nSELECT 'end';\n")
+            rows = []
+            while (line := self.process.stdout.readline().strip()) != "end":
+                rows.append(line)
+            return rows
+
+        def close(self):
+            self.process.stdin.close()
+            self.process.wait()
+
+    sessions = []
+
+    def opened():
+        sessions.append(Session())
+        return sessions[-1]
+    yield opened
+    for session in sessions:
+        session.close()
+
+
+def test_a_command_that_crashes_three_workers_is_put_aside(ann, bob, psql, pids):
+    room = ann.group(bob)
+    earlier = run_program("queue-worker", "dead", "list")
+    holder, looker = psql(), psql()
+    holder.ask(f"BEGIN; SELECT 1 FROM rooms WHERE id = '{room}' FOR UPDATE")
+
+    # Its worker waits for the room; then it gets a signal that a crash of its own would give it.
+    answers = []
+    sending = threading.Thread(target=lambda: answers.append(
+        ann.rest("POST", f"/rooms/{room}/messages", {"Content": "poison", "Sign": "poison"})))
+    sending.start()
+    crashes, known, end = 0, set(), time.monotonic() + 60
+    while not (letters := [line for line in run_program("queue-worker", "dead", "list").splitlines()
+                           if "crashed three" in line and line not in earlier]):
+        assert time.monotonic() < end, f"not put aside after {crashes} crashes"
+        # The sessions of dead workers go on waiting for a while.
+        waiting = set(looker.ask("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
+                                 "application_name = 'queue-worker'"))
+        if waiting - known:
+            known |= waiting
+            for pid in [pid for name, kind, pid in pids() if (name, kind) == ("queue-worker", "worker")]:
+                try:
+                    os.kill(pid, signal.SIGABRT)
+                except ProcessLookupError:
+                    pass
+            crashes += 1
+        time.sleep(0.2)
+    sending.join()
+    assert answers[0].status_code in (202, 500)
+    assert len(letters) == 1 and crashes == 3
+    letter = letters[0].split()[0]
+    report = run_program("queue-worker", "dead", "show", letter)
+    assert "send in room " + room in report and "died by signal 6" in report and "poison" not in report
+    assert report.count("queue-worker(") > 3, "there is no stack"
+
+    # The room goes on, and the letter can be tried again: its command is what it was.
+    holder.ask("ROLLBACK")
+    ann.rest("POST", f"/rooms/{room}/messages", {"Content": "after"}, expect=201)
+    assert [message["Content"] for message in ann.history(room) if message["MessageType"] == "direct"] == ["after"]
+    assert run_program("queue-worker", "dead", "retry", letter) == "1 to be tried again\n"
+    end = time.monotonic() + 20
+    while "poison" not in [message["Content"] for message in ann.history(room)]:
+        assert time.monotonic() < end, "the retried letter was not stored"
+        time.sleep(0.1)
+    assert letter not in run_program("queue-worker", "dead", "list")
+
+
+def test_an_unreadable_message_is_put_aside_and_can_be_dropped(psql, settings):
+    import pika
+    parameters = pika.URLParameters(settings["RABBITMQ_URL"])
+    connection = pika.BlockingConnection(parameters)
+    queue = run_program("queue-worker", "queues", "status").splitlines()[-1].split()[0]
+    connection.channel().basic_publish("", queue, b"no command at all")
+    connection.close()
+    end = time.monotonic() + 20
+    while not (letters := [line for line in run_program("queue-worker", "dead", "list").splitlines() if "cannot be read" in line]):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    letter = letters[0].split()[0]
+    assert run_program("queue-worker", "dead", "drop", letter) == "1 dropped\n"
+    assert letter not in run_program("queue-worker", "dead", "list")

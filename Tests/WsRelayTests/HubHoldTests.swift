@@ -1,0 +1,89 @@
+import ChatCore
+import Testing
+
+@testable import ws_relay
+
+/// Between `welcome` and the client's `resume` nothing newer may come.
+@Suite struct HubHoldTests {
+    private let relay: TestRelay
+    private let client: TestClient
+
+    init() throws {
+        relay = try TestRelay(["WS_RESUME_GRACE_MS": "250"])
+        client = relay.join(user: 1, rooms: [1: 7])
+        _ = client.take()
+    }
+
+    private func answerFrames(through last: UInt64, signed: UInt64? = nil) {
+        relay.answerFrames { _ in
+            (1...last).map { .numbered($0, socket: $0 == signed ? 1 : nil, sign: $0 == signed ? "mine" : nil) }
+        }
+    }
+
+    private func seqs() -> [Int64] { client.take().compactMap { $0["Seq"]?.int } }
+
+    @Test func whatIsMissedComesBeforeWhatIsNew() {
+        relay.publish(.numbered(8))
+        #expect(seqs() == [])
+        client.resume(from: 5)
+        relay.run()
+        relay.publish(.numbered(9))
+        answerFrames(through: 9)
+        #expect(seqs() == [6, 7, 8, 9])
+        relay.publish(.numbered(10))
+        #expect(seqs() == [10])
+    }
+
+    @Test func whoResumesNothingGetsItAllAfterAMoment() {
+        relay.publish(.numbered(8))
+        #expect(seqs() == [])
+        relay.hub.beginTick(milliseconds: relay.milliseconds + 251, unixMilliseconds: relay.milliseconds)
+        relay.hub.endHolds()
+        answerFrames(through: 8)
+        #expect(seqs() == [8])
+        relay.publish(.numbered(9))
+        #expect(seqs() == [9])
+    }
+
+    @Test func aRequestEndsIt() {
+        relay.publish(.numbered(8))
+        client.ask(("Type", .string("ping")))
+        relay.run()
+        answerFrames(through: 8)
+        #expect(seqs() == [8])
+    }
+
+    @Test func nothingIsFetchedWhenNothingHappened() {
+        client.ask(("Type", .string("ping")))
+        relay.run()
+        #expect(relay.takeLookups().isEmpty)
+        relay.publish(.numbered(8))
+        #expect(seqs() == [8])
+    }
+
+    @Test func aHandoverDoesNotForgetWhatIsHeld() {
+        relay.publish(.numbered(8))
+        _ = relay.hub.export()
+        #expect(relay.hub.rooms[id(1)]?.resumes.map(\.last) == [7])
+    }
+
+    @Test func whatWasSentDuringAResumeIsAnsweredInItsPlace() {
+        client.resume(from: 6)
+        client.ask(
+            ("Type", .string("message")), ("RoomID", .string("\(id(1))")), ("Content", .string("x")),
+            ("Sign", .string("mine")))
+        relay.run()
+        relay.publish(.numbered(8, socket: 1, sign: "mine"))
+        answerFrames(through: 8, signed: 8)
+        let frames = client.take()
+        #expect(frames.compactMap { $0["Seq"]?.int } == [7, 8])
+        #expect(frames.last?["Type"]?.string == "response" && frames.last?["Sign"]?.string == "mine")
+    }
+}
+
+extension TestClient {
+    func resume(from seq: Int64, room: UInt64 = 1) {
+        let point = WireValue.map([.init("RoomID", .string("\(id(room))")), .init("Seq", .int(seq))])
+        ask(("Type", .string("resume")), ("Rooms", .array([point])))
+    }
+}
