@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 STACK := deploy/stack/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down token pids psql logs build test test-uploads test-cover test-race lint format bench clean
+.PHONY: help run up down token pids psql logs build test test-uploads test-cover test-race fuzz lint format bench clean
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 } \
@@ -47,6 +47,9 @@ test-cover: ## the unit and integration tests with a table of covered lines
 
 test-race: ## the unit tests with the thread sanitizer
 	@exec deploy/test/race
+
+fuzz: ## the parsers of what strangers send, with libFuzzer; FUZZ_SECONDS=60 each
+	@exec deploy/test/fuzz
 
 lint: ## formatting, shell scripts, who imports C
 	@exec deploy/test/lint

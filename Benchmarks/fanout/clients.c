@@ -1,8 +1,11 @@
 // Opens N WebSockets and counts the frames that come: the other side of a fan-out measurement.
 //
-//   clients HOST PORT TARGETS    TARGETS: a file with one request target a line, a socket each
+//   clients HOST PORT TARGETS [SUBPROTOCOL [SKIP]]
 //
-// Prints "open N" when every socket has heard its first frame (welcome), then, once a second while frames come,
+// TARGETS: a file with one request target a line, a socket each; behind a blank, in hex, what this socket says after its
+// upgrade, as one binary frame. SKIP: frames of the server before its first message (1: a welcome).
+//
+// Prints "open N" when every socket has got that far, then, once a second while frames come,
 // "frames TOTAL bytes TOTAL". SIGINT ends it.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -19,9 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
-struct client { int fd; int upgraded; uint8_t head[2048]; int have; uint64_t skip; };
+struct client { int fd; int upgraded; int skipped; uint8_t *greeting; int greeting_size; uint8_t head[2048]; int have; uint64_t skip; };
 static struct client *clients;
 static uint64_t frames, bytes, opened, lost;
+static int skip = 1;
 
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
 
@@ -40,9 +44,20 @@ static void frame_bytes(struct client *c, const uint8_t *at, size_t n) {
         uint64_t length = c->head[1];
         if (length == 126) length = c->head[2] << 8 | c->head[3];
         else if (length == 127) { length = 0; for (int i = 2; i < 10; i++) length = length << 8 | c->head[i]; }
-        if (c->upgraded == 1) { c->upgraded = 2; opened++; } else if ((c->head[0] & 15) < 8) frames++;
+        if (c->skipped < skip) { if (++c->skipped == skip) opened++; } else if ((c->head[0] & 15) < 8) frames++;
         c->skip = length; c->have = 0;
     }
+}
+
+// Masked with zeros: the payload stays as it is.
+static void greet(struct client *c) {
+    if (skip == 0) opened++;
+    if (!c->greeting_size) return;
+    uint8_t frame[1024] = { 0x82, 0x80 | 126, c->greeting_size >> 8, c->greeting_size, 0, 0, 0, 0 };
+    int head = 8;
+    if (c->greeting_size < 126) { frame[1] = 0x80 | c->greeting_size; memset(frame + 2, 0, 4); head = 6; }
+    memcpy(frame + head, c->greeting, c->greeting_size);
+    if (send(c->fd, frame, head + c->greeting_size, 0) != head + c->greeting_size) exit(1);
 }
 
 static void readable(struct client *c) {
@@ -57,6 +72,7 @@ static void readable(struct client *c) {
         uint8_t *end = memmem(buffer, n, "\r\n\r\n", 4);
         if (!end || memcmp(buffer, "HTTP/1.1 101", 12)) { fprintf(stderr, "refused: %.*s\n", (int)n, buffer); exit(1); }
         c->upgraded = 1;
+        greet(c);
         n -= end + 4 - at; at = end + 4;
     }
     frame_bytes(c, at, n);
@@ -69,7 +85,9 @@ int main(int argc, char **argv) {
     inet_pton(AF_INET, argv[1], &address.sin_addr);
     FILE *file = fopen(argv[3], "r");
     int ep = epoll_create1(0), count = 0, size = 0;
-    char line[4096];
+    char line[4096], protocol[100] = "";
+    if (argc > 4 && *argv[4]) snprintf(protocol, sizeof protocol, "Sec-WebSocket-Protocol: %s\r\n", argv[4]);
+    if (argc > 5) skip = atoi(argv[5]);
     struct epoll_event events[1024];
     double start = now(), last = start;
     while (fgets(line, sizeof line, file)) {
@@ -77,11 +95,17 @@ int main(int argc, char **argv) {
         if (count == size) clients = realloc(clients, (size = size ? size * 2 : 1024) * sizeof *clients);
         struct client *c = &clients[count];
         memset(c, 0, sizeof *c);
+        char *hex = strchr(line, ' ');
+        if (hex) {
+            *hex++ = 0;
+            c->greeting = malloc(strlen(hex) / 2);
+            for (; hex[0] && hex[1]; hex += 2) sscanf(hex, "%2hhx", &c->greeting[c->greeting_size++]);
+        }
         c->fd = socket(AF_INET, SOCK_STREAM, 0);
         if (connect(c->fd, (void *)&address, sizeof address)) { perror("connect"); return 1; }
         char request[5000];
         int n = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", line);
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", line, protocol);
         if (send(c->fd, request, n, 0) != n) return 1;
         count++;
     }

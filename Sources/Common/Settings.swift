@@ -184,6 +184,14 @@ public struct RelaySettings: Sendable {
     public var outboxSeconds: Int
     public var maxConnections: Int
     public var maxConnectionsPerUser: Int
+    /// 0: no limit.
+    public var maxConnectionsPerAddress: Int
+    /// permessage-deflate, for clients that offer it.
+    public var deflate: Bool
+    /// Upgrades a second, of all clients together.
+    public var handshakeRate: Int
+    /// Seconds over which a relay that ends for good spreads its closes.
+    public var drainSeconds: Int
     /// Commands a second that one socket may send, and how many at once.
     public var rate: Int
     public var burst: Int
@@ -199,6 +207,10 @@ public struct RelaySettings: Sendable {
         outboxSeconds = values.number("WS_OUTBOX_SECONDS", default: 30, in: 1...3600)
         maxConnections = values.number("WS_MAX_CONNECTIONS", default: 18_000, in: 1...1_000_000)
         maxConnectionsPerUser = values.number("WS_MAX_CONNECTIONS_PER_USER", default: 20, in: 1...10_000)
+        maxConnectionsPerAddress = values.number("WS_MAX_CONNECTIONS_PER_ADDRESS", default: 0, in: 0...1_000_000)
+        deflate = values.choice("WS_DEFLATE", ["off", "on"], default: "off") == "on"
+        handshakeRate = values.number("WS_HANDSHAKE_RATE", default: 3000, in: 1...1_000_000)
+        drainSeconds = values.number("WS_DRAIN_SECONDS", default: 2, in: 0...600)
         rate = values.number("WS_RATE", default: 1000, in: 1...1_000_000)
         burst = values.number("WS_BURST", default: 5000, in: 1...1_000_000)
     }

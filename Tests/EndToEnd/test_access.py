@@ -90,3 +90,11 @@ def test_one_token_is_revoked_by_its_id(ann, secret):
 def test_revoke_wants_to_know_whom():
     for arguments in ([], ["--user", "ann"], ["--user", "01890000-0000-7000-8000-000000000000", "--jti", "x"]):
         assert fcgi_api("token", "revoke", *arguments, check=False).returncode != 0
+
+
+def test_a_fresh_token_keeps_the_socket_open(ann, secret):
+    with ann.socket(token=make_token(secret, ann.id, ttl=2)) as renewed, ann.socket(token=make_token(secret, ann.id, ttl=2)) as other:
+        fresh = make_token(secret, ann.id, ttl=60)
+        assert renewed.ask({"Type": "auth", "Token": fresh, "Sign": "b"})["Success"]
+        assert other.wait_closed(8) == 4001
+        assert renewed.ask({"Type": "auth", "Token": fresh, "Sign": "c"})["Success"]

@@ -1,4 +1,4 @@
-"""RFC 6455, case by case; the table of results is in the folder of the stack's logs."""
+"""RFC 6455 and RFC 7692, case by case; the table of results is in the folder of the stack's logs."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import msgpack
 import pytest
 from conformance_cases import CASES
+from deflate_cases import AGREED, OFFERS, inflate
+from deflate_cases import CASES as DEFLATE_CASES
 from raw_socket import CLOSE, PING, PONG, RawSocket, frame
 
 
@@ -19,13 +21,14 @@ def table(settings):
     """Case, what it is about, the rule, the result."""
     rows = []
     yield rows
-    text = "\n".join(f"{number:8} {'passed' if good else 'FAILED':7} RFC 6455 {rule:7} {what[:90]}" for number, what, rule, good in rows)
+    text = "\n".join(f"{number:8} {'passed' if good else 'FAILED':7} {rule:16} {what[:90]}" for number, what, rule, good in rows)
     path = Path(settings["RUN_DIR"]) / "conformance.txt"
     path.write_text(text + "\n")
     print(f"\n{sum(good for *_, good in rows)} of {len(rows)} cases passed; the table: {path}")
 
 
-def read(payload, subprotocol):
+def read(payload, subprotocol, rsv):
+    payload = inflate(payload) if rsv & 4 else payload
     return json.loads(payload) if subprotocol == "chat.json" else msgpack.unpackb(payload)
 
 
@@ -41,7 +44,7 @@ def check(socket, case):
             assert (opcode, payload) == (PONG, wanted[0])
             continue
         assert opcode != CLOSE, f"closed with {int.from_bytes(payload[:2], 'big')}"
-        answer = read(payload, case.subprotocol)
+        answer = read(payload, case.subprotocol, socket.rsv)
         if kind == "answer":
             assert (answer["Type"], answer.get("Sign")) == ("pong", wanted[0])
         else:
@@ -51,11 +54,10 @@ def check(socket, case):
         assert socket.next() == (PONG, b"still there")
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.number for case in CASES])
-def test_case(case, relay, ann, table):
+def carry_out(case, relay, token, table, rfc, extensions=None):
     good = False
     try:
-        with RawSocket(relay, ann.token, case.subprotocol) as socket:
+        with RawSocket(relay, token, case.subprotocol, extensions) as socket:
             try:
                 for sent in case.sends:
                     socket.send(*(sent if isinstance(sent, tuple) else (sent,)))
@@ -64,4 +66,32 @@ def test_case(case, relay, ann, table):
             check(socket, case)
         good = True
     finally:
-        table.append((case.number, case.what, case.rule, good))
+        table.append((case.number, case.what, f"RFC {rfc} {case.rule}", good))
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.number for case in CASES])
+def test_case(case, relay, ann, table):
+    carry_out(case, relay, ann.token, table, 6455)
+
+
+@pytest.fixture(scope="module")
+def compression(settings):
+    if settings.get("WS_DEFLATE") != "on":
+        pytest.skip("WS_DEFLATE is off in this stack: `make test` has it on")
+
+
+@pytest.mark.parametrize("case", DEFLATE_CASES, ids=[case.number for case in DEFLATE_CASES])
+def test_deflate_case(case, relay, ann, table, compression):
+    carry_out(case, relay, ann.token, table, 7692, AGREED)
+
+
+@pytest.mark.parametrize("number", OFFERS)
+def test_offer(number, relay, ann, table, compression):
+    offer, accepted = OFFERS[number]
+    with RawSocket(relay, ann.token, "chat.json", offer) as socket:
+        said = [line.partition(": ")[2] for line in socket.head.split("\r\n") if line.lower().startswith("sec-websocket-extensions")]
+        good = said == ([accepted] if accepted else [])
+        table.append((number, offer, "RFC 7692 7.1", good))
+        assert good, said
+        # The welcome is long enough to be compressed.
+        assert bool(socket.welcome_rsv & 4) == bool(accepted)

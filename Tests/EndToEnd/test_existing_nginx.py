@@ -52,20 +52,78 @@ def nginx(settings):
         text = text.replace("user root;\n", "")
     (folder / "nginx.conf").write_text(text)
     path = os.environ["PATH"] + ":/usr/sbin"
-    command = [shutil.which("nginx", path=path), "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr", "-g", "daemon off;"]
-    process = subprocess.Popen(command)
+    command = [shutil.which("nginx", path=path), "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"]
+    # As a daemon: nginx takes no new binary while its first parent lives.
+    subprocess.run(command, check=True)
     base = f"http://127.0.0.1:{port}"
     for _ in range(100):
         try:
             requests.get(base, timeout=1)
             break
         except requests.ConnectionError:
-            assert process.poll() is None, "nginx did not start"
             time.sleep(0.05)
     yield base, folder
-    process.send_signal(signal.SIGQUIT)
-    process.wait(10)
+    os.kill(pid(folder), signal.SIGTERM)
+    wait_for(lambda: not (folder / "nginx.pid").exists())
     shutil.rmtree(folder)
+
+
+def pid(folder, name="nginx.pid"):
+    return int((folder / name).read_text())
+
+
+def wait_for(happens, seconds=10):
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def is_alive(process):
+    return os.path.exists(f"/proc/{process}") and ") Z " not in Path(f"/proc/{process}/stat").read_text()
+
+
+def children(process):
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def talk(socket, user, room, text):
+    answer = socket.ask(message_frame(RoomID=room, Content=text))
+    assert answer["Success"], answer
+    assert [message["Content"] for message in user.history(room)][-1] == text
+
+
+def test_sockets_outlive_a_reload_of_nginx(nginx, secret):
+    base, folder = nginx
+    ann = User(base + "/talk", secret)
+    room = ann.group()
+    with ann.socket() as old:
+        before = children(pid(folder))
+        os.kill(pid(folder), signal.SIGHUP)
+        wait_for(lambda: set(children(pid(folder))) - set(before))
+        talk(old, ann, room, "through a worker that shuts down")
+        with ann.socket() as new:
+            talk(new, ann, room, "through a new one")
+            old.new_message("through a new one")
+        assert set(before) <= set(children(pid(folder))), "the old worker has not waited for its socket"
+    wait_for(lambda: not set(before) & set(children(pid(folder))))
+
+
+def test_sockets_outlive_another_binary_of_nginx(nginx, secret):
+    base, folder = nginx
+    ann = User(base + "/talk", secret)
+    room = ann.group()
+    with ann.socket() as socket:
+        old = pid(folder)
+        os.kill(old, signal.SIGUSR2)
+        wait_for(lambda: (folder / "nginx.pid.oldbin").exists() and (folder / "nginx.pid").exists())
+        os.kill(old, signal.SIGQUIT)
+        talk(socket, ann, room, "the old binary still holds this one")
+        with ann.socket() as new:
+            talk(new, ann, room, "and the new one that")
+            socket.new_message("and the new one that")
+        assert is_alive(old)
+    wait_for(lambda: not is_alive(old))
 
 
 def test_the_chat_lives_under_a_prefix_beside_the_site(nginx, secret):

@@ -8,11 +8,12 @@ import signal
 import time
 
 import msgpack
-from client import User
+from client import User, message_frame
 from test_load import Ledger, Member, odd
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
-KILLS = int(os.environ.get("CRASH_KILLS", "4"))
+KILLS = int(os.environ.get("CRASH_KILLS", "3"))
 SECONDS_BETWEEN = 2.5
 ROOMS, MEMBERS, WRITERS = 3, 40, 4
 IDLE = 30
@@ -33,6 +34,9 @@ class Watcher(Member):
                 self.frames.append(frame)
                 if frame["Type"] == "welcome":
                     self.welcomed.set()
+                answer = self.waiting.pop(frame.get("Sign"), None) if frame["Type"] == "response" else None
+                if answer and not answer.done():
+                    answer.set_result(frame)
             self.returns += 1
             if self.socket.close_code not in (1001, 1006):
                 self.ledger.trouble.append(f"closed with {self.socket.close_code} {self.socket.close_reason}")
@@ -58,10 +62,30 @@ async def kill_relays(pids, ledger):
 
 
 async def write(member, room, end):
+    """Over the socket itself: the relay dies with requests in hand, and each gets its answer nevertheless, unless its own
+    socket was sent away: then it is sent again with the same Sign."""
     number = 0
     while time.monotonic() < end:
         number += 1
-        await member.send_over_rest(room, f"{member.user.id} {number}")
+        frame = message_frame(RoomID=room, Content=f"{member.user.id} {number}")
+        while True:
+            returns, since = member.returns, time.monotonic()
+            answer = member.waiting[frame["Sign"]] = asyncio.get_running_loop().create_future()
+            try:
+                await member.socket.send(msgpack.packb(frame))
+                while not answer.done() and member.returns == returns and time.monotonic() < since + 20:
+                    await asyncio.wait([answer], timeout=0.2)
+            except ConnectionClosed:
+                await asyncio.sleep(0.2)
+            if answer.done() or member.returns == returns and time.monotonic() > since + 20:
+                break
+        if not answer.done():
+            member.ledger.trouble.append(f"no response in 20 s to {frame['Content']}")
+        elif answer.result()["Success"]:
+            member.ledger.acknowledged[answer.result()["Data"]["ID"]] = room
+        else:
+            member.ledger.trouble.append(f"refused: {answer.result()['Error']}")
+        await asyncio.sleep(0.01)
 
 
 async def scenario(base_url, secret, pids):
@@ -105,7 +129,8 @@ def test_a_killed_relay_closes_no_socket_between_two_frames(base_url, secret, pi
         for member in watchers:
             found = seqs(member, room)
             assert found == list(range(found[0], found[0] + len(found))), f"gaps or doubles: {odd(found)}"
-            arrived = {frame["Data"]["ID"] for frame in member.frames if frame["Type"] == "new_message"}
+            arrived = {frame["Data"]["ID"] for frame in member.frames
+                       if frame["Type"] in ("new_message", "response") and (frame.get("Data") or {}).get("ID")}
             assert acknowledged <= arrived, f"{len(acknowledged - arrived)} messages did not arrive"
         assert at_one_place(watchers, room)
     returns = sum(member.returns for member in watchers)

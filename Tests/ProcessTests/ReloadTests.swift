@@ -183,6 +183,23 @@ import Testing
         #expect(Self.salvaged(master) == [nil])
     }
 
+    /// It may have taken the sockets over and not said so: then the old one ends, and the next one gets its wreck.
+    @Test func aSuccessorThatDiedMayHaveHadThem() {
+        var master = Self.relays()
+        let old = master.ready[0]
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        let dead = master.spawned[0]
+        master.end(where: { $0.id == dead.id }, .killed(SIGKILL))
+        #expect(master.ready == [old] && !master.actions.contains(.release(worker: dead.id)))
+        var other = master
+        master.end(old, .exited(1))
+        #expect(Self.salvaged(master) == [dead.id])
+        #expect(master.actions.contains(.release(worker: old.id)))
+        // The old one still has them: it stays, and the wreck goes.
+        other.pass(.seconds(4))
+        #expect(other.actions.contains(.release(worker: dead.id)) && other.ready == [old])
+    }
+
     @Test func anUpgradeWaitsForIt() {
         var master = Self.relays()
         master.end(master.ready[0], .killed(SIGKILL))
@@ -208,6 +225,16 @@ import Testing
 }
 
 @Suite struct UpgradeTests {
+    @Test func aReloadDuringTheCheckWaitsAndIsNotDueAlready() {
+        var master = MasterScenario(pool("relays", 1, handover: true))
+        master.allReady()
+        master.send(.signal(.upgrade))
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        #expect(master.spawned.isEmpty && master.state.nextDue == nil)
+        master.send(.binaryChecked("it does not start"))
+        #expect(master.spawned.count == 1)
+    }
+
     @Test func execWaitsForAHandover() {
         var master = MasterScenario(pool(handover: true))
         master.allReady()

@@ -141,6 +141,51 @@ import Testing
         #expect(resync.map { $0["RoomID"]?.string } == [id(9).description])
     }
 
+    /// The first was answered, the second is on its way: only that one is sent again, by its own id.
+    @Test func commandsWithoutAnAnswerAreSentAgain() throws {
+        let old = try TestRelay()
+        let (client, gone) = (old.join(user: 5), old.join(user: 6))
+        for (client, signs) in [(client, ["a", "b", ""]), (gone, ["c"])] {
+            _ = client.take()
+            for sign in signs {
+                client.ask(
+                    ("Type", .string("message")), ("RoomID", .string(id(1).description)), ("Content", .string("x")),
+                    ("ContentType", .string("text")), ("MessageType", .string("direct")), ("Sign", .string(sign)))
+            }
+            old.run()
+        }
+        let serials = (0..<2).map { old.hub.connections[$0].serial }
+        let sent = old.commands.commands
+        #expect(sent.count == 4)
+        old.publish(.numbered(1, socket: serials[0], sign: "a"))
+        old.hub.connections[1].flags.insert(.reading)
+        let new = try Self.crash(old, members: [5: [1], 6: [1]], lastSeq: 1)
+        #expect(new.commands.commands == [sent[1], sent[2]])
+        new.answerFrames { _ in [] }
+        new.publish(.numbered(2, socket: serials[0], sign: "b"), .numbered(3, socket: serials[0]))
+        #expect(client.take().map { $0["Type"]?.string } == ["response", "response", "response"])
+        #expect(new.hub.memory.journal.all().isEmpty)
+    }
+
+    @Test func theJournalIsARing() {
+        let memory = RelayMemory(capacity: 1)
+        let journal = memory.journal
+        let command = { [UInt8](repeating: UInt8(truncatingIfNeeded: $0), count: 7000 + $0) }
+        var open: [(place: UInt64, number: Int)] = []
+        for number in 0..<5000 {
+            open.append((journal.append(command(number), of: UInt64(number)), number))
+            if open.count > 100 { journal.remove(open.remove(at: number % 100).place) }
+        }
+        #expect(journal.all().map(\.socket) == open.map { UInt64($0.number) })
+        #expect(journal.all().allSatisfy { $0.command == command(Int($0.socket)) })
+        // Nobody removes anything: the oldest go.
+        for number in 0..<5000 { _ = journal.append(command(number), of: 1) }
+        let left = journal.all()
+        #expect(left.count < 5000 && left.last?.command == command(4999))
+        open.forEach { journal.remove($0.place) }
+        #expect(journal.all().count == left.count)
+    }
+
     @Test func tablesInAFileAreFoundByAnother() throws {
         let file = chat_memfd_create("tables", 0)
         defer { close(file) }

@@ -31,7 +31,7 @@ enum Seen: Equatable {
 
     init(_ event: FrameParser.Event) {
         switch event {
-        case .message(let isText, let payload): self = .message(text: isText, payload.withBytes(Array.init))
+        case .message(let isText, _, let payload): self = .message(text: isText, payload.withBytes(Array.init))
         case .ping(let payload): self = .ping(payload.withBytes(Array.init))
         case .pong(let payload): self = .pong(payload.withBytes(Array.init))
         case .close(let code): self = .close(code)

@@ -283,7 +283,7 @@ import Testing
     }
 
     @Test func saysGoodbyeToEverybody() throws {
-        let relay = try TestRelay()
+        let relay = try TestRelay(["WS_DRAIN_SECONDS": "0"])
         let client = relay.join(user: 5)
         relay.hub.endAll()
         relay.run()

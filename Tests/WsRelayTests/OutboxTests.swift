@@ -110,7 +110,7 @@ import Testing
         #expect(!table.isFull && table.open(3) == first && table.count == 2)
     }
 
-    @Test func aConnectionIsSmall() { #expect(MemoryLayout<Connection>.stride <= 80) }
+    @Test func aConnectionIsSmall() { #expect(MemoryLayout<Connection>.stride <= 96) }
 }
 
 @Suite struct RateBucketTests {

@@ -188,6 +188,8 @@ final class TestClient {
     var head = ""
     var frames: [WireValue] = []
     var pings = 0
+    var compressed = 0
+    private let deflate = Deflate()
     var pongs: [[UInt8]] = []
     var closed: (code: UInt16, reason: String)?
     var hasEnded = false
@@ -240,7 +242,10 @@ final class TestClient {
             raw.removeFirst(end + 4)
             guard head.contains(" 101 ") else { return }
         }
-        while let (opcode, payload, length) = frame() {
+        while case (let opcode, var payload, let length)? = frame() {
+            if raw[0] & 0x40 != 0, case .message(let inflated) = deflate.inflate(payload, most: 1 << 20) {
+                (payload, compressed) = (inflated, compressed + 1)
+            }
             raw.removeFirst(length)
             switch opcode {
             case 1: frames.append((try? JSONReader.decode(payload)) ?? .null)

@@ -102,7 +102,9 @@ public final class Master {
         let readable =
             [signals.descriptor.number] + control.descriptors + channels.values.map(\.descriptor.number)
         var polls = readable.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-        poll(&polls, nfds_t(polls.count), Int32(max(0, nextTick() - monotonicNow()) / 1_000_000 + 1))
+        let now = monotonicNow()
+        // What is due at once may be due since ever: no difference of such a time.
+        poll(&polls, nfds_t(polls.count), Int32((max(nextTick(), now) - now) / 1_000_000 + 1))
     }
 
     private func nextTick() -> Nanoseconds {

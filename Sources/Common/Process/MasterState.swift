@@ -38,8 +38,10 @@ struct MasterState {
     var nextDue: Nanoseconds? {
         let deadlines = workers.compactMap(\.deadline)
         let retries = pools.flatMap { pool in
-            pool.slots.filter { $0.current == nil || ($0.next == nil && pool.needsReplacement($0)) }.map(
-                \.retryAt)
+            pool.slots.filter {
+                // While an upgrade is checked replacements wait for it.
+                $0.current == nil || ($0.next == nil && upgrade == .none && pool.needsReplacement($0))
+            }.map(\.retryAt)
         }
         return (deadlines + (stopping ? [] : retries)).min()
     }

@@ -7,6 +7,7 @@ extension MasterState {
             guard !stopping, !pools[index].removed else { continue }
             pools[index].resize(now: now, &out)
             pools[index].promote(now: now, &out)
+            pools[index].forgetDoubtfulWrecks(now: now, &out)
             for slot in pools[index].slots.indices { fill(index, slot, now, &out) }
             endReload(index, &out)
         }

@@ -25,11 +25,15 @@ extension MasterState {
             out += [.release(worker: worker.id), .log(.info, what)]
             return
         }
-        leaveWreck(index, slot, worker, &out)
+        leaveWreck(index, slot, worker, now, &out)
         // The replacement goes on alone: it sees the end of its socketpair when it was taking over.
         pools[index].slots[slot].current = pools[index].slots[slot].next
         pools[index].slots[slot].next = nil
-        let delay = pools[index].slots[slot].recordEnd(life: now - worker.startedAt, now: now)
+        let life = now - worker.startedAt
+        var delay = pools[index].slots[slot].recordEnd(life: life, now: now)
+        if pools[index].slots[slot].wreck?.attempts == 0, life >= Slot.hurryAfter {
+            (delay, pools[index].slots[slot].retryAt) = (0, now)
+        }
         let milliseconds = delay / 1_000_000
         out.append(
             .log(
@@ -42,13 +46,15 @@ extension MasterState {
     }
 
     /// The dead worker's files wait for the next one, unless an earlier wreck has killed too many or is still there.
-    mutating func leaveWreck(_ index: Int, _ slot: Int, _ worker: Worker, _ out: inout [MasterAction]) {
+    mutating func leaveWreck(
+        _ index: Int, _ slot: Int, _ worker: Worker, _ now: Nanoseconds, _ out: inout [MasterAction]
+    ) {
         if let old = pools[index].slots[slot].wreck, old.attempts >= Slot.salvageAttempts {
             out.append(.log(.error, "the open files of a dead worker are given up: its successors died over them"))
             pools[index].slots[slot].releaseWreck(&out)
         }
         if pools[index].spec.handover, worker.phase == .ready, pools[index].slots[slot].wreck == nil {
-            pools[index].slots[slot].wreck = Wreck(worker: worker.id)
+            pools[index].slots[slot].wreck = Wreck(worker: worker.id, since: now)
         } else {
             out.append(.release(worker: worker.id))
         }
@@ -58,9 +64,12 @@ extension MasterState {
         _ index: Int, _ slot: Int, _ worker: Worker, _ what: String, _ now: Nanoseconds,
         _ out: inout [MasterAction]
     ) {
-        out.append(.release(worker: worker.id))
         if pools[index].spec.handover, let current = pools[index].slots[slot].current {
+            pools[index].slots[slot].releaseWreck(&out)
+            pools[index].slots[slot].wreck = Wreck(worker: worker.id, since: now)
             out.append(.cancelHandover(worker: current.id))
+        } else {
+            out.append(.release(worker: worker.id))
         }
         if pools[index].reloading {
             refuseGeneration(of: index, what, now, &out)

@@ -22,6 +22,11 @@ struct Slot {
 
     /// Successors that may die over a wreck before it is given up: it may be what kills them.
     static let salvageAttempts = 3
+    /// A successor that died before it was ready may have taken the files over already: then the worker in service has
+    /// none, ends within this time, and the next one gets that wreck. After it the wreck is nobody's.
+    static let doubtfulFor: Nanoseconds = 3_000_000_000
+    /// A worker that lived so long is replaced at once when it leaves a wreck: clients wait.
+    static let hurryAfter: Nanoseconds = 1_000_000_000
 
     /// What became of the wreck is settled: its files may be closed.
     mutating func releaseWreck(_ out: inout [MasterAction]) {
@@ -38,6 +43,7 @@ struct Slot {
 /// A dead worker's open files, kept until a successor has taken them over.
 struct Wreck: Equatable {
     let worker: Int
+    let since: Nanoseconds
     /// Successors that were started for it.
     var attempts = 0
 }
@@ -135,6 +141,13 @@ struct PoolState {
         }
         for worker in workers where worker.phase != .stopping {
             out.append(.tellPoolSize(worker: worker.id, wanted))
+        }
+    }
+
+    mutating func forgetDoubtfulWrecks(now: Nanoseconds, _ out: inout [MasterAction]) {
+        for index in slots.indices where slots[index].current?.phase == .ready {
+            guard let wreck = slots[index].wreck, now - wreck.since >= Slot.doubtfulFor else { continue }
+            slots[index].releaseWreck(&out)
         }
     }
 

@@ -19,6 +19,7 @@ struct Relay {
                 "WS_MAX_CONNECTIONS is more than this process may open files",
                 metadata: ["connections": "\(settings.relay.maxConnections)", "files": "\(files)"])
         }
+        if channel.keepsake == nil { log.warning("no keeper could be started: a crash will close all sockets") }
         let arrival = EventCounter()
         let answers = BoundedInbox<Found>(limit: Self.waitingAnswers, onArrival: { arrival.wake() })
         let inherited = try channel.handover.map { try Inherited(HandoffChannel($0), log: log) }

@@ -52,7 +52,7 @@ struct Serve: ParsableCommand {
                 try ListenAddress(
                     parsing: settings.relay.listen, mode: UInt32(settings.socketMode), group: settings.socketGroup)
             ], handover: true,
-            startLimit: .seconds(86_400))
+            startLimit: .seconds(86_400), stopLimit: .seconds(settings.relay.drainSeconds + 20))
     }
 }
 

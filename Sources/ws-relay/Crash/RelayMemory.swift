@@ -9,7 +9,7 @@ import Glibc
 /// Written by the loop alone. Untouched pages cost nothing.
 final class RelayMemory {
     /// Changes with the meaning of what lies here.
-    private static let version: UInt64 = 1
+    private static let version: UInt64 = 3
     /// Rooms that are remembered; clients in others are told to fetch them again (`resync`) after a crash.
     static let roomCapacity = 131_072
     private static let headerBytes = 4096
@@ -26,6 +26,7 @@ final class RelayMemory {
         var phase = Phase.gathering
         /// The number of the flush that is under way, or was the last.
         var flush: UInt32 = 0
+        var journal = CommandJournal.Bounds()
     }
 
     /// What a socket has got of its rooms' frames.
@@ -50,6 +51,7 @@ final class RelayMemory {
     let connections: UnsafeMutablePointer<Connection>
     let users: UnsafeMutablePointer<UUID128>
     let rooms: UnsafeMutablePointer<Room>
+    let journal: CommandJournal
     private let base: UnsafeMutableRawPointer
     private let size: Int
     private var freeRooms: [UInt32] = []
@@ -92,14 +94,18 @@ final class RelayMemory {
         let users = base + Self.headerBytes + capacity * MemoryLayout<Connection>.stride
         connections = (base + Self.headerBytes).assumingMemoryBound(to: Connection.self)
         self.users = users.assumingMemoryBound(to: UUID128.self)
-        rooms = (users + capacity * MemoryLayout<UUID128>.stride).assumingMemoryBound(to: Room.self)
+        let rooms = users + capacity * MemoryLayout<UUID128>.stride
+        self.rooms = rooms.assumingMemoryBound(to: Room.self)
+        let bounds = (base + MemoryLayout<Header>.offset(of: \.journal)!).assumingMemoryBound(
+            to: CommandJournal.Bounds.self)
+        journal = CommandJournal(rooms + Self.roomCapacity * MemoryLayout<Room>.stride, bounds)
     }
 
     deinit { munmap(base, size) }
 
     private static func size(_ capacity: Int) -> Int {
         headerBytes + capacity * (MemoryLayout<Connection>.stride + MemoryLayout<UUID128>.stride)
-            + roomCapacity * MemoryLayout<Room>.stride
+            + roomCapacity * MemoryLayout<Room>.stride + CommandJournal.size
     }
 
     /// Two binaries that lay the tables out differently do not understand each other.

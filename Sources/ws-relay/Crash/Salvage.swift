@@ -58,12 +58,21 @@ struct Salvage {
         }
         hub.serial = memory.header.pointee.serial + 1
         hub.goOn(memberships, rooms: rooms(), areAhead: memory.header.pointee.phase == .flushing)
+        resubmit(to: hub)
         log.notice(
             "a killed relay's sockets are taken over",
             metadata: [
                 "sockets": "\(count.kept)", "closed": "\(count.closed)",
                 "ms": "\(monotonicMilliseconds() - begun)",
             ])
+    }
+
+    /// What clients still wait for, in the order in which it came.
+    private func resubmit(to hub: Hub) {
+        for (socket, bytes) in memory.journal.all() {
+            guard let commands = try? Command.decodeAll(Command.joined([bytes])) else { continue }
+            for command in commands { hub.resubmit(command, of: socket) }
+        }
     }
 
     /// Its frames of the flush in which the relay died are out already.
@@ -134,13 +143,14 @@ extension Hub {
         connections[slot].generation = generation
         (connections[slot].firstWrite, connections[slot].lastWrite) = (noIndex, noIndex)
         (connections[slot].flushed, connections[slot].nextOfUser) = (0, noIndex)
-        connections[slot].flags = row.flags.intersection([.json, .welcomed, .pinged, .readPaused])
+        connections[slot].flags = row.flags.intersection([.json, .deflated, .welcomed, .pinged, .readPaused])
         if row.flags.contains(.fresh) { connections[slot].flags.remove(.welcomed) }
         if hasPending { connections[slot].flags.insert(.ahead) }
         let user = users.index(id) ?? users.open(id, deadline: now &+ Self.joiningLimit)
         users.attach(slot, to: user, connections)
         if row.flags.contains(.welcomed) { users[user].stage = .ready }
         slots[row.serial] = slot
+        recount(slot)
         let interest: Epoll.Interest = connections[slot].flags.contains(.readPaused) ? [] : .read
         epoll.add(descriptor, interest, ticket: connections.ticket(slot))
     }

@@ -3,6 +3,7 @@ extension FrameParser {
     func write(to state: inout StateWriter) {
         state.put(bytes: (0..<head.count).map { head.bytes[$0] })
         state.put(messageKind?.rawValue ?? 0xFF)
+        state.put(isCompressed)
         state.put(bytes: message)
         state.put(bytes: control)
         state.put(text.missing)
@@ -12,21 +13,23 @@ extension FrameParser {
         guard let frame else { return }
         state.put(frame.opcode.rawValue)
         state.put(frame.isFinal)
+        state.put(frame.isCompressed)
         state.put(frame.length)
         state.put(frame.read)
         state.put(frame.mask)
     }
 
-    init(maxMessage: Int, from state: inout StateReader) throws(StateUnreadable) {
-        self.init(maxMessage: maxMessage)
+    init(maxMessage: Int, inflates: Bool = false, from state: inout StateReader) throws(StateUnreadable) {
+        self.init(maxMessage: maxMessage, inflates: inflates)
         head = PartialHeader(try state.takeBytes())
         messageKind = Opcode(rawValue: try state.take())
+        isCompressed = try state.take()
         message = try state.takeBytes()
         control = try state.takeBytes()
         text = UTF8Check(missing: try state.take(), low: try state.take(), high: try state.take())
         guard try state.take(Bool.self) else { return }
         frame = Frame(
             opcode: Opcode(rawValue: try state.take()) ?? .close, isFinal: try state.take(),
-            length: try state.take(), read: try state.take(), mask: try state.take())
+            isCompressed: try state.take(), length: try state.take(), read: try state.take(), mask: try state.take())
     }
 }

@@ -57,12 +57,15 @@ extension Hub {
     private func write(_ slot: UInt32, to state: inout StateWriter) {
         let connection = connections[slot]
         state.put(connection.serial)
-        state.put(connection.flags.intersection([.greeting, .json, .welcomed, .pinged, .readPaused, .ahead]).rawValue)
+        state.put(
+            connection.flags.intersection([.greeting, .json, .deflated, .welcomed, .pinged, .readPaused, .ahead])
+                .rawValue)
         state.put(connection.heard)
         state.put(connection.deadline)
         state.put(connection.expires)
         state.put(connection.issued)
         state.put(connection.tokenID)
+        state.put(connection.address)
         state.put(connection.bucket)
         state.put(connection.user != noIndex)
         if connection.user != noIndex { state.put(id: users[connection.user].id) }
@@ -167,6 +170,8 @@ extension Hub {
         connections[slot].expires = try state.take()
         connections[slot].issued = try state.take()
         connections[slot].tokenID = try state.take()
+        connections[slot].address = try state.take()
+        recount(slot)
         connections[slot].bucket = try state.take()
         if try state.take(Bool.self) {
             guard let user = users.index(try state.takeID()) else { throw StateUnreadable(wanted: 16, left: 0) }
@@ -174,10 +179,11 @@ extension Hub {
             slots[connections[slot].serial] = slot
         }
         for _ in 0..<(try state.take(UInt32.self)) {
-            unanswered.insert(try state.takeText(), of: connections[slot].serial)
+            unanswered.insert(try state.takeText(), of: connections[slot].serial, command: nil)
         }
         if try state.take(Bool.self) {
-            slow[slot] = try SlowState(maxMessage: settings.maxFrame, from: &state)
+            slow[slot] = try SlowState(
+                maxMessage: settings.maxFrame, inflates: connections[slot].flags.contains(.deflated), from: &state)
             connections[slot].flags.insert(.slow)
         }
         return slot
@@ -216,14 +222,16 @@ extension SlowState {
         outbox.write(to: &state)
     }
 
-    convenience init(maxMessage: Int, from state: inout StateReader) throws(StateUnreadable) {
+    convenience init(maxMessage: Int, inflates: Bool, from state: inout StateReader) throws(StateUnreadable) {
         self.init()
         if try state.take(Bool.self) {
             head = HeadReader()
             _ = try state.takeBytes().withUnsafeBytes { head!.feed($0) }
         }
         early = try state.takeBytes()
-        if try state.take(Bool.self) { parser = try FrameParser(maxMessage: maxMessage, from: &state) }
+        if try state.take(Bool.self) {
+            parser = try FrameParser(maxMessage: maxMessage, inflates: inflates, from: &state)
+        }
         outbox = try Outbox(from: &state)
     }
 }

@@ -10,13 +10,13 @@ struct Predecessor {
     /// Milliseconds for the commands to reach the broker, for the marker to come back, for the successor to adopt.
     private static let drainLimit: Int64 = 1000
     private static let markerLimit: Int64 = 1000
-    private static let adoptLimit: Int32 = 10_000
+    var adoptLimit: Int32 = 10_000
 
     let channel: HandoffChannel
     let hub: Hub
-    let feed: RedisFeed
-    let commands: CommandPublisher
-    let ephemerals: Ephemerals
+    let feed: any ReadableFeed
+    let commands: any DrainedOutlet
+    let markers: any MarkerOutlet
     /// Takes what the other threads have answered.
     let takeAnswers: () -> Void
     let log: Logger
@@ -59,7 +59,8 @@ struct Predecessor {
         } catch {
             // What came behind the marker was left to the successor.
             hub.handle(.restored)
-            throw error
+            // Also when it is only slow: it must hear that it has been given up.
+            throw .closed
         }
     }
 
@@ -70,7 +71,7 @@ struct Predecessor {
         hub.endTick()
         let (bytes, descriptors) = hub.export()
         try channel.send(.state, bytes, descriptors: descriptors)
-        let packet = try channel.receive(milliseconds: Self.adoptLimit)
+        let packet = try channel.receive(milliseconds: adoptLimit)
         guard packet.tag == .adopted else { throw .closed }
         // From here on they are the successor's.
         try channel.send(.init(tag: .released))
@@ -97,7 +98,7 @@ struct Predecessor {
 
     private func hearUpToTheMarker() {
         let marker = RelayAnswer(socket: 0, frame: [])
-        ephemerals.publish(marker, to: hub.relayID)
+        markers.publish(marker, to: hub.relayID)
         hub.markerSeen = false
         let deadline = monotonicMilliseconds() + Self.markerLimit
         while !hub.markerSeen, monotonicMilliseconds() < deadline {
@@ -115,3 +116,26 @@ struct Predecessor {
         if !hub.markerSeen { log.warning("the marker did not come back: the successor fetches what is missing") }
     }
 }
+
+// What it needs of the relay's connections, besides what the hub does.
+
+protocol ReadableFeed: AnyObject {
+    /// Until something can be read, at most so long.
+    func wait(milliseconds: Int32)
+    /// Hands on some of what is there. False when nothing more is.
+    func read(now: Int64, _ handle: (FeedEvent) -> Void) -> Bool
+}
+
+protocol DrainedOutlet: AnyObject {
+    /// Everything that was put has been confirmed or refused.
+    var isIdle: Bool { get }
+    func waitABit()
+}
+
+protocol MarkerOutlet: AnyObject {
+    func publish(_ answer: RelayAnswer, to relay: UInt64)
+}
+
+extension RedisFeed: ReadableFeed {}
+extension CommandPublisher: DrainedOutlet {}
+extension Ephemerals: MarkerOutlet {}

@@ -1,19 +1,32 @@
 import ChatCore
 
-/// Frames as sockets get them: MessagePack by default, the same map as JSON text for `chat.json`.
-enum ClientFrames {
-    static func make(
-        _ body: FrameBody, _ kind: FrameKind, sign: String? = nil, asJSON: Bool, place: SharedFrame.Place? = nil
+/// How a socket wants its frames: MessagePack by default, the same map as JSON text for `chat.json`; either compressed
+/// where that was agreed.
+struct ClientFrames {
+    var isJSON = false
+    /// The relay's one compressor; nil: none was agreed.
+    var deflate: Deflate?
+
+    func make(
+        _ body: FrameBody, _ kind: FrameKind, sign: String? = nil, place: SharedFrame.Place? = nil
     ) -> SharedFrame {
-        let packed = body.frame(kind, sign: sign)
-        return SharedFrame(
-            asJSON ? .text : .binary, asJSON ? json(of: packed) : packed,
-            isEphemeral: kind == .typing || kind == .presence, place: place)
+        encode(body.frame(kind, sign: sign), isEphemeral: kind == .typing || kind == .presence, place: place)
     }
 
-    /// A finished MessagePack frame in the socket's own encoding.
-    static func whole(_ frame: [UInt8], asJSON: Bool) -> SharedFrame {
-        asJSON ? SharedFrame(.text, json(of: frame)) : SharedFrame(.binary, frame)
+    /// A finished MessagePack frame.
+    func whole(_ frame: [UInt8]) -> SharedFrame { encode(frame, isEphemeral: false, place: nil) }
+
+    private func encode(_ packed: [UInt8], isEphemeral: Bool, place: SharedFrame.Place?) -> SharedFrame {
+        let payload = isJSON ? Self.json(of: packed) : packed
+        let opcode: Opcode = isJSON ? .text : .binary
+        if let deflate, payload.count >= Deflate.shortest {
+            let small = deflate.deflate(payload)
+            if small.count < payload.count {
+                let bytes = FrameHeader.frame(opcode, small, isCompressed: true)
+                return SharedFrame(whole: bytes, isEphemeral: isEphemeral, place: place)
+            }
+        }
+        return SharedFrame(opcode, payload, isEphemeral: isEphemeral, place: place)
     }
 
     /// Our own programs made the bytes; if they cannot be read nevertheless, the client gets an empty map.

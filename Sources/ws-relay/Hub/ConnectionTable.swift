@@ -1,7 +1,7 @@
 /// The number that stands for "none" in every table of this folder.
 let noIndex = UInt32.max
 
-/// One socket, without any object of its own: 96 bytes. What only slow or half-read sockets need is in `SlowState`.
+/// One socket, without any object of its own: 88 bytes. What only slow or half-read sockets need is in `SlowState`.
 struct Connection: BitwiseCopyable {
     struct Flags: OptionSet, BitwiseCopyable {
         let rawValue: UInt16
@@ -34,6 +34,8 @@ struct Connection: BitwiseCopyable {
         static let resuming = Flags(rawValue: 4096)
         /// Has frames of the flush in which the predecessor died: up to `TrackedRoom.aheadUntil` it has them already.
         static let ahead = Flags(rawValue: 8192)
+        /// permessage-deflate was agreed.
+        static let deflated = Flags(rawValue: 16384)
     }
 
     var descriptor: Int32
@@ -56,6 +58,8 @@ struct Connection: BitwiseCopyable {
     var issued: Int64 = 0
     /// A hash of the token's `jti`, for revocation; 0: none.
     var tokenID: UInt64 = 0
+    /// A hash of the client's address, where addresses are limited; 0: not counted.
+    var address: UInt64 = 0
     var bucket = RateBucket()
     var flags: Flags = []
     /// Rooms in which it is being resumed.

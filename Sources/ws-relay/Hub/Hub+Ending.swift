@@ -2,13 +2,25 @@ import ChatCore
 import ChatProcess
 
 extension Hub {
-    /// This relay goes away for good: everybody is told, in this tick.
+    /// This relay goes away for good: everybody is told, in no order, over `WS_DRAIN_SECONDS`, so that not all come back
+    /// to the others at once.
     func endAll() {
         isEnding = true
+        var open: [UInt64] = []
         connections.forEach { slot in
             let flags = connections[slot].flags
             if flags.contains(.greeting) { return destroy(slot) }
-            if !flags.contains(.closing) { close(slot, .goingAway, "this relay goes away; connect again") }
+            if !flags.contains(.closing) { open.append(connections.ticket(slot)) }
+        }
+        drain = Drain(tickets: open.shuffled(), begun: milliseconds, lasts: Int64(settings.drainSeconds) * 1000)
+        goOnEnding()
+    }
+
+    /// Often, until nobody is left.
+    func goOnEnding() {
+        for ticket in drain.due(at: milliseconds) {
+            guard let slot = connections.slot(ticket) else { continue }
+            close(slot, .goingAway, "this relay goes away; reconnect in \(Int.random(in: 1...5)) s")
         }
     }
 

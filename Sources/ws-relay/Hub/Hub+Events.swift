@@ -53,7 +53,7 @@ extension Hub {
         if answer.socket == 0 { markerSeen = true }
         guard let slot = slots[answer.socket] else { return }
         unanswered.removeAnswered(by: answer.frame, of: answer.socket)
-        send(ClientFrames.whole(answer.frame, asJSON: connections[slot].flags.contains(.json)), to: slot)
+        send(frames(for: connections[slot].flags).whole(answer.frame), to: slot)
     }
 
     private func received(_ event: UserEvent, _ user: UInt32) {
@@ -92,7 +92,7 @@ extension Hub {
         case .refused(let unsent, let refusal):
             for command in unsent {
                 guard let slot = slots[command.socket] else { continue }
-                if let sign = command.sign { unanswered.remove(sign, of: command.socket) }
+                unanswered.remove(command.sign, of: command.socket)
                 refuse(refusal, sign: command.sign, to: slot)
             }
         }

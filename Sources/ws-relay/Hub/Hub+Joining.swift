@@ -12,7 +12,7 @@ extension Hub {
         case .needsMore: return
         case .tooLarge: refuse(.malformed("the request's head is too large"), slot)
         case .head(let bytes, let rest):
-            switch Visitor(bytes, origins: origins) {
+            switch Visitor(bytes, origins: origins, deflates: deflate != nil) {
             case .health: answer(slot, HTTPRefusal.healthy)
             case .refused(let refusal): refuse(refusal, slot)
             case .socket(let upgrade): admit(upgrade, slot, early: rest)
@@ -27,6 +27,12 @@ extension Hub {
 
     private func admit(_ upgrade: Upgrade, _ slot: UInt32, early: [UInt8]) {
         guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot) }
+        let limits = RateBucket.Limits(rate: Float(settings.handshakeRate), burst: Float(settings.handshakeRate * 4))
+        guard case .pass = handshakes.take(now: UInt32(truncatingIfNeeded: milliseconds), limits: limits) else {
+            // Not all at the same later moment.
+            return refuse(.unavailable(retryAfter: Int.random(in: 1...10)), slot)
+        }
+        guard count(slot, from: upgrade.forwardedFor) else { return refuse(.tooMany(retryAfter: 30), slot) }
         switch upgrade.credential {
         case .token(let token):
             guard let identity = try? tokens.verify(token) else { return refuse(.unauthorized, slot) }
@@ -74,6 +80,7 @@ extension Hub {
         }
         connections[slot].flags.remove(.greeting)
         connections[slot].flags.insert(upgrade.subprotocol == .json ? [.json, .readPaused] : .readPaused)
+        if upgrade.isDeflated { connections[slot].flags.insert(.deflated) }
         connections[slot].serial = serial
         serial += 1
         slots[connections[slot].serial] = slot
@@ -236,6 +243,7 @@ extension Hub {
 
     /// The socket is no longer one of its user's; the last one takes the user along.
     func leave(_ slot: UInt32) {
+        uncount(slot)
         slots[connections[slot].serial] = nil
         unanswered.forget(connections[slot].serial)
         let user = connections[slot].user

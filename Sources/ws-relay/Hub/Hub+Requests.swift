@@ -6,17 +6,28 @@ extension Hub {
     /// Rooms of messages that are remembered; past it all are forgotten and asked for again.
     private static let rememberedMessages = 10_000
 
-    func request(_ payload: FrameParser.Payload, isText: Bool, _ slot: UInt32) {
+    func request(_ bytes: [UInt8], isText: Bool, _ slot: UInt32) {
         guard isText == connections[slot].flags.contains(.json) else {
             let wanted = isText ? "binary frames of MessagePack" : "text frames of JSON"
             return close(slot, .unsupportedData, "this socket takes \(wanted)")
         }
         counters.requests += 1
+        if isAdmitted(slot) {
+            carryOut(bytes, isText: isText, slot)
+        } else if !connections[slot].flags.contains(.closing) {
+            refuseForRate(bytes, isText: isText, slot)
+        }
+    }
+
+    /// Within the socket's rate. One that goes far beyond it, and does not listen, is closed.
+    func isAdmitted(_ slot: UInt32) -> Bool {
         let limits = RateBucket.Limits(rate: Float(settings.rate), burst: Float(settings.burst))
         switch connections[slot].bucket.take(now: UInt32(truncatingIfNeeded: milliseconds), limits: limits) {
-        case .pass: carryOut(payload.withBytes(Array.init), isText: isText, slot)
-        case .refuse: refuseForRate(payload.withBytes(Array.init), isText: isText, slot)
-        case .close: close(slot, .policyViolation, "too many requests for too long")
+        case .pass: return true
+        case .refuse: return false
+        case .close:
+            close(slot, .policyViolation, "too many requests for too long")
+            return false
         }
     }
 
@@ -76,7 +87,16 @@ extension Hub {
             origin: .socket(SocketAddress(relay: relayID, socket: socket)), acceptedAt: unixMilliseconds,
             action: action)
         guard commands.put(command, from: socket) else { throw .busy("too many commands wait") }
-        if let sign { unanswered.insert(sign, of: socket) }
+        unanswered.insert(sign, of: socket, command: command.encode())
+    }
+
+    /// Of a dead relay, which may or may not have handed it on: its id makes twice once.
+    func resubmit(_ command: Command, of socket: UInt64) {
+        guard let slot = slots[socket] else { return }
+        guard commands.put(command, from: socket) else {
+            return refuse(.busy("too many commands wait"), sign: command.sign, to: slot)
+        }
+        unanswered.insert(command.sign, of: socket, command: command.encode())
     }
 
     /// The user's share, over all sockets and programs; that of one socket alone was looked at before.

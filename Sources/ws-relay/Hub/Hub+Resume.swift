@@ -59,9 +59,8 @@ extension Hub {
         for frame in run.frames where frame.seq > before && frame.seq <= end {
             guard frame.onlyUser == nil || frame.onlyUser == me else { continue }
             send(
-                ClientFrames.make(
-                    frame.body, frame.kind, asJSON: connections[slot].flags.contains(.json),
-                    place: .init(room: id, seq: frame.seq)), to: slot)
+                frames(for: connections[slot].flags).make(
+                    frame.body, frame.kind, place: .init(room: id, seq: frame.seq)), to: slot)
         }
         let last = max(before, min(run.through, end))
         room.resumes[place].last = last

@@ -90,7 +90,7 @@ extension Hub {
         if writes.left < connections.count { flush() }
         if frame.seq > 0 { memory.advance(room.row, to: frame.seq) }
         let asker = asker(of: frame)
-        if asker != noIndex, let sign = frame.sign { unanswered.remove(sign, of: connections[asker].serial) }
+        if asker != noIndex { unanswered.remove(frame.sign, of: connections[asker].serial) }
         // Who types, comes or goes knows it.
         let skipped = frame.seq == 0 ? frame.asker.flatMap { users.index($0) } ?? noIndex : noIndex
         var encoded = EncodedFrame(frame, room.id)
@@ -101,7 +101,7 @@ extension Hub {
                 let flags = connections[slot].flags
                 let next = connections[slot].nextOfUser
                 if flags.contains(.welcomed), frame.seq == 0 || !isElsewhere(slot, flags, frame.seq, room) {
-                    push(encoded.index(asResponse: slot == asker, asJSON: flags.contains(.json), writes), to: slot)
+                    push(encoded.index(asResponse: slot == asker, flags, self), to: slot)
                 }
                 slot = next
             }
@@ -201,11 +201,12 @@ extension Hub {
     }
 }
 
-/// A room frame in the up to four forms that sockets want, each made when the first asks for it.
+/// A room frame in the forms that sockets want, each made when the first asks for it.
 private struct EncodedFrame {
     private let frame: RoomFrame
     private let room: UUID128
-    private var indexes: (UInt32, UInt32) = (noIndex, noIndex)
+    /// By form: JSON or not, compressed or not.
+    private var indexes = InlineArray<4, UInt32>(repeating: noIndex)
 
     init(_ frame: RoomFrame, _ room: UUID128) {
         self.frame = frame
@@ -213,19 +214,16 @@ private struct EncodedFrame {
     }
 
     @inline(__always)
-    mutating func index(asResponse: Bool, asJSON: Bool, _ writes: TickWrites) -> UInt32 {
-        if asResponse { return writes.add(make(.response, sign: frame.sign, asJSON)) }
-        if asJSON {
-            if indexes.1 == noIndex { indexes.1 = writes.add(make(frame.kind, sign: nil, true)) }
-            return indexes.1
-        }
-        if indexes.0 == noIndex { indexes.0 = writes.add(make(frame.kind, sign: nil, false)) }
-        return indexes.0
+    mutating func index(asResponse: Bool, _ flags: Connection.Flags, _ hub: Hub) -> UInt32 {
+        if asResponse { return hub.writes.add(make(.response, sign: frame.sign, flags, hub)) }
+        let form = (flags.contains(.json) ? 1 : 0) + (flags.contains(.deflated) ? 2 : 0)
+        if indexes[form] == noIndex { indexes[form] = hub.writes.add(make(frame.kind, sign: nil, flags, hub)) }
+        return indexes[form]
     }
 
-    private func make(_ kind: FrameKind, sign: String?, _ asJSON: Bool) -> SharedFrame {
-        ClientFrames.make(
-            frame.body, kind, sign: sign, asJSON: asJSON,
+    private func make(_ kind: FrameKind, sign: String?, _ flags: Connection.Flags, _ hub: Hub) -> SharedFrame {
+        hub.frames(for: flags).make(
+            frame.body, kind, sign: sign,
             place: frame.seq == 0 ? nil : SharedFrame.Place(room: room, seq: frame.seq))
     }
 }

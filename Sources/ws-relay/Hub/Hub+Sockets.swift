@@ -57,7 +57,8 @@ extension Hub {
     func read(_ chunk: UnsafeMutableRawBufferPointer, from slot: UInt32) {
         let ticket = connections.ticket(slot)
         var rest = chunk
-        var parser = slowIfAny(slot)?.parser ?? FrameParser(maxMessage: settings.maxFrame)
+        let inflates = connections[slot].flags.contains(.deflated)
+        var parser = slowIfAny(slot)?.parser ?? FrameParser(maxMessage: settings.maxFrame, inflates: inflates)
         slowIfAny(slot)?.parser = nil
         while let event = parser.next(&rest) {
             handle(event, slot)
@@ -68,13 +69,27 @@ extension Hub {
 
     private func handle(_ event: FrameParser.Event, _ slot: UInt32) {
         switch event {
-        case .message(let isText, let payload): request(payload, isText: isText, slot)
-        case .ping(let payload): send(SharedFrame(.pong, payload.withBytes(Array.init)), to: slot)
+        case .message(let isText, false, let payload): request(payload.withBytes(Array.init), isText: isText, slot)
+        case .message(let isText, true, let payload): inflate(payload.withBytes(Array.init), isText: isText, slot)
+        // Counted like requests; what is too much is not answered.
+        case .ping(let payload):
+            if isAdmitted(slot) { send(SharedFrame(.pong, payload.withBytes(Array.init)), to: slot) }
         case .pong: break
         case .close(let code):
             let echo = code.flatMap(CloseCode.init(rawValue:)) ?? .normal
             close(slot, echo, "")
         case .violation(let code): close(slot, code, "these frames break RFC 6455, or a limit")
+        }
+    }
+
+    private func inflate(_ payload: [UInt8], isText: Bool, _ slot: UInt32) {
+        switch deflate?.inflate(payload, most: settings.maxFrame) {
+        case .message(let bytes):
+            guard !isText || UTF8Check.isValid(bytes) else { return close(slot, .invalidText, "this is no UTF-8") }
+            request(bytes, isText: isText, slot)
+        case .tooBig: close(slot, .messageTooBig, "the message is larger than it may be once it is inflated")
+        // After a hand-over to a relay that no longer offers compression it cannot be read either.
+        case .damaged, nil: close(slot, .invalidText, "the message cannot be inflated")
         }
     }
 

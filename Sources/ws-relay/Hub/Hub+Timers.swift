@@ -22,7 +22,7 @@ extension Hub {
         if flags.contains(.greeting) {
             return answer(slot, HTTPRefusal.headTimedOut.answer(requestID: newID().description))
         }
-        if !flags.contains(.welcomed) { return close(slot, .tryAgainLater, "your rooms could not be loaded in time") }
+        if !flags.contains(.welcomed) { return close(slot, .goingAway, "your rooms could not be loaded in time") }
         let left = Int64(connections[slot].expires) - unixMilliseconds / 1000
         if left <= 0 { return close(slot, .tokenExpired, "the token has expired") }
         let silent = now &- connections[slot].heard

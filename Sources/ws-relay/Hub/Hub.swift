@@ -43,13 +43,15 @@ final class Hub {
     var reloads: Set<UUID128> = []
     /// Rooms of messages that were asked for lately.
     var messageRooms: [UUID128: UUID128] = [:]
-    var unanswered = UnansweredSigns()
+    let unanswered: UnansweredCommands
     var rates = RateLedger()
     /// Users whose last socket went a moment ago, and when: a client that reconnects at once was never away.
     var departures: [UUID128: (rooms: [UUID128], at: UInt32)] = [:]
     /// Presence frames that may still be told in this second.
     var presenceBudget = Hub.presenceRate
     let writes: TickWrites
+    /// nil: compression is not offered.
+    let deflate: Deflate?
     let input = UnsafeMutableRawBufferPointer.allocate(byteCount: readSize, alignment: 64)
     let output = UnsafeMutableRawBufferPointer.allocate(byteCount: writeSize, alignment: 64)
     var counters = Counters()
@@ -59,6 +61,11 @@ final class Hub {
     var markerSeen = false
     /// No new socket is taken in: the process ends.
     var isEnding = false
+    var drain = Drain()
+    /// Handshakes of all clients together.
+    var handshakes = RateBucket()
+    /// Sockets of each address, by its hash; only when they are limited.
+    var addresses: [UInt64: Int] = [:]
 
     /// Milliseconds of the clock that never jumps, and of the one that people read; set by `beginTick`.
     private(set) var milliseconds: Int64 = 0
@@ -91,9 +98,11 @@ final class Hub {
         self.ephemerals = ephemerals
         self.log = log
         origins = OriginRule(settings.origins)
+        deflate = settings.deflate ? Deflate() : nil
         connections = ConnectionTable(memory)
         writes = TickWrites(connections: connections.capacity)
         users = UserTable(memory)
+        unanswered = UnansweredCommands(memory.journal)
         memory.header.pointee.relayID = relayID
         feed.subscribe(RedisKey.relayChannel(relayID))
     }
@@ -124,6 +133,10 @@ final class Hub {
 
     // MARK: Sending
 
+    func frames(for flags: Connection.Flags) -> ClientFrames {
+        ClientFrames(isJSON: flags.contains(.json), deflate: flags.contains(.deflated) ? deflate : nil)
+    }
+
     /// Queues a frame for the end of the tick.
     @inline(__always)
     func push(_ frame: UInt32, to slot: UInt32) {
@@ -139,7 +152,7 @@ final class Hub {
     }
 
     func reply(_ body: FrameBody, _ kind: FrameKind = .response, sign: String? = nil, to slot: UInt32) {
-        send(ClientFrames.make(body, kind, sign: sign, asJSON: connections[slot].flags.contains(.json)), to: slot)
+        send(frames(for: connections[slot].flags).make(body, kind, sign: sign), to: slot)
     }
 
     func refuse(_ refusal: Refusal, sign: String?, to slot: UInt32) {

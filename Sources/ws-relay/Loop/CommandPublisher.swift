@@ -23,8 +23,10 @@ final class CommandPublisher: CommandOutlet {
     private static let waiting = 4096
     /// Commands of one AMQP message: as many as queue-worker takes at once.
     private static let joined = 256
-    /// Milliseconds from a command's arrival to the end of trying.
+    /// Milliseconds from a command's arrival to the end of trying; and how long a broker that cannot be reached may be
+    /// away unnoticed: after that senders are told at once.
     private static let patience: Int64 = 10_000
+    private static let blip: Int64 = 1000
 
     private let settings: RabbitMQSettings
     private let answers: BoundedInbox<Found>
@@ -98,6 +100,8 @@ final class CommandPublisher: CommandOutlet {
         var unsent: [Batch] = []
         var unconfirmed: [(tag: UInt64, batch: Batch)] = []
         var nextAttempt: Int64 = 0
+        /// Since when the broker cannot be reached.
+        var lostAt: Int64?
         var outage = Outage()
 
         init(
@@ -136,6 +140,7 @@ final class CommandPublisher: CommandOutlet {
         private func lose(_ why: String) {
             outage.began("RabbitMQ", why, log)
             connection = nil
+            lostAt = lostAt ?? monotonicMilliseconds()
             unsent = unconfirmed.map(\.batch) + unsent
             unconfirmed = []
             nextAttempt = monotonicMilliseconds() + 500
@@ -146,7 +151,7 @@ final class CommandPublisher: CommandOutlet {
             let opened = try RabbitMQConnection(url: settings.url, name: name)
             try opened.selectConfirms()
             declared = []
-            connection = opened
+            (connection, lostAt) = (opened, nil)
             outage.ended("RabbitMQ", log)
         }
 
@@ -193,11 +198,13 @@ final class CommandPublisher: CommandOutlet {
         /// A broker that is away, or takes messages and says nothing.
         private func giveUpLate() {
             let now = monotonicMilliseconds()
-            let late = (unconfirmed.map(\.batch) + unsent).filter { $0.deadline < now }
+            let isAway = lostAt.map { now - $0 > CommandPublisher.blip } ?? false
+            let isLate: (Batch) -> Bool = { isAway || $0.deadline < now }
+            let late = (unconfirmed.map(\.batch) + unsent).filter(isLate)
             guard !late.isEmpty else { return }
             for batch in late { answers.putWaiting(.refused(batch.senders, .unavailable("the message queue"))) }
-            unconfirmed.removeAll { $0.batch.deadline < now }
-            unsent.removeAll { $0.deadline < now }
+            unconfirmed.removeAll { isLate($0.batch) }
+            unsent.removeAll(where: isLate)
         }
 
         /// For a batch, a confirm, or the time to call the broker's heartbeat.

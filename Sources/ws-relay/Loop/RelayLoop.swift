@@ -66,6 +66,7 @@ final class RelayLoop {
 
     private func tick() {
         hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
+        if endsAt != nil { hub.goOnEnding() }
         feed.keepUp(now: hub.milliseconds) { hub.handle($0) }
         watchFeed()
         hub.endTick()
@@ -169,7 +170,7 @@ final class RelayLoop {
             switch message {
             case .quit: return beginEnd()
             case .handover(let descriptor): beginHandover(descriptor)
-            case .handoverCancelled: if !hasHandedOver { endHandover() }
+            case .handoverCancelled: if hasHandedOver { giveWay() } else { endHandover() }
             case .poolSize: break
             }
         }
@@ -187,6 +188,13 @@ final class RelayLoop {
         hub.epoll.add(descriptor, .read, ticket: Ticket.successor)
     }
 
+    /// The successor died with the sockets, before the master knew that it had them: they are in its wreck, which the
+    /// next worker gets once this one is gone.
+    private func giveWay() -> Never {
+        log.warning("the successor died with the sockets: this relay makes room for the next")
+        exit(1)
+    }
+
     private func endHandover() {
         if let successor { hub.epoll.remove(successor.descriptor) }
         successor = nil
@@ -195,7 +203,7 @@ final class RelayLoop {
     private func hearSuccessor() {
         guard let successor else { return }
         let predecessor = Predecessor(
-            channel: successor, hub: hub, feed: feed, commands: commands, ephemerals: ephemerals,
+            channel: successor, hub: hub, feed: feed, commands: commands, markers: ephemerals,
             takeAnswers: takeAnswers, log: log)
         switch predecessor.hear() {
         case .serving: break
@@ -216,7 +224,7 @@ final class RelayLoop {
     /// Without a successor: clients are told to come back, and have a moment to take the close frame.
     private func beginEnd() {
         guard endsAt == nil else { return }
-        endsAt = monotonicMilliseconds() + (commands.isIdle ? 5000 : 11_000)
+        endsAt = monotonicMilliseconds() + Int64(hub.settings.drainSeconds) * 1000 + (commands.isIdle ? 5000 : 11_000)
         hub.epoll.remove(channel.fileDescriptor)
         stopAccepting()
         hub.endAll()
@@ -225,7 +233,7 @@ final class RelayLoop {
     private var untilNextHalfSecond: Int32 {
         let left = 500 - hub.milliseconds % 500
         // Without the feed there may be a reconnection due earlier.
-        return Int32(feed.descriptor < 0 ? min(left, 100) : left)
+        return Int32(feed.descriptor < 0 || endsAt != nil ? min(left, 100) : left)
     }
 
     private func everyHalfSecond() {

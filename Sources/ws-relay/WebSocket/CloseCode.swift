@@ -2,7 +2,8 @@
 enum CloseCode: UInt16, Sendable, CaseIterable {
     /// The client said goodbye. Do not reconnect.
     case normal = 1000
-    /// The relay goes away for good, or had no sign of life from the client. Reconnect after a random 1–10 s.
+    /// The relay goes away for good, failed, could not load the client's rooms in time, or had no sign of life from it.
+    /// Reconnect after the delay in the reason, else after a random 1–10 s, and `resume`.
     case goingAway = 1001
     /// The frames break RFC 6455. Do not reconnect: the client's library is broken.
     case protocolError = 1002
@@ -14,10 +15,6 @@ enum CloseCode: UInt16, Sendable, CaseIterable {
     case policyViolation = 1008
     /// A message over `WS_MAX_FRAME`. Reconnect, but do not send that message again.
     case messageTooBig = 1009
-    /// The relay failed. Reconnect with growing delay.
-    case internalError = 1011
-    /// The relay cannot serve now: memberships could not be loaded in time. Reconnect with growing delay.
-    case tryAgainLater = 1013
     /// The token expired or was revoked. Reconnect only with a fresh token.
     case tokenExpired = 4001
     /// The client did not read for too long. Reconnect at once and `resume` from the Seq in the reason.

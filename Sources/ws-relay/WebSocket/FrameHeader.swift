@@ -27,10 +27,12 @@ enum FrameHeader {
     }
 
     /// A whole frame, for the few that are made for one socket.
-    static func frame(_ opcode: Opcode, _ payload: some Collection<UInt8>) -> [UInt8] {
+    static func frame(_ opcode: Opcode, _ payload: some Collection<UInt8>, isCompressed: Bool = false) -> [UInt8] {
         let header = length(payload: payload.count)
         return [UInt8](unsafeUninitializedCapacity: header + payload.count) { buffer, count in
             write(opcode, payload: payload.count, at: UnsafeMutableRawPointer(buffer.baseAddress!))
+            // RSV1: RFC 7692 6.
+            if isCompressed { buffer[0] |= 0x40 }
             _ = UnsafeMutableBufferPointer(rebasing: buffer[header...]).update(fromContentsOf: payload)
             count = header + payload.count
         }

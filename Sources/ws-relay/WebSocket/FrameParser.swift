@@ -18,7 +18,8 @@ struct FrameParser: Sendable {
     }
 
     enum Event {
-        case message(isText: Bool, Payload)
+        /// A compressed one is handed out as it is: its text is checked by whoever inflates it.
+        case message(isText: Bool, isCompressed: Bool, Payload)
         case ping(Payload)
         case pong(Payload)
         /// The client's goodbye; nil when it gave no code.
@@ -31,21 +32,28 @@ struct FrameParser: Sendable {
     struct Frame: Equatable, Sendable {
         var opcode: Opcode
         var isFinal: Bool
+        var isCompressed: Bool
         var length: Int
         var read: Int
         var mask: UInt32
     }
 
     let maxMessage: Int
+    /// permessage-deflate was agreed: RSV1 of a message's first frame says that it is compressed.
+    let inflates: Bool
     var head = PartialHeader()
     var frame: Frame?
     /// The kind of a message that has begun and waits for continuations.
     var messageKind: Opcode?
+    var isCompressed = false
     var message: [UInt8] = []
     var control: [UInt8] = []
     var text = UTF8Check()
 
-    init(maxMessage: Int) { self.maxMessage = maxMessage }
+    init(maxMessage: Int, inflates: Bool = false) {
+        self.maxMessage = maxMessage
+        self.inflates = inflates
+    }
 
     /// Between two messages: there is nothing to keep.
     var isIdle: Bool { head.count == 0 && frame == nil && messageKind == nil }
@@ -73,9 +81,9 @@ struct FrameParser: Sendable {
 
     /// What the first two bytes of a header say, checked as soon as they are here.
     private func check(_ first: UInt8, _ second: UInt8) -> CloseCode? {
-        guard first & 0x70 == 0, let opcode = Opcode(rawValue: first & 0x0F), second & 0x80 != 0 else {
-            return .protocolError
-        }
+        guard let opcode = Opcode(rawValue: first & 0x0F), second & 0x80 != 0 else { return .protocolError }
+        let mayBeCompressed = inflates && (opcode == .text || opcode == .binary)
+        guard first & (mayBeCompressed ? 0x30 : 0x70) == 0 else { return .protocolError }
         let isFinal = first & 0x80 != 0
         if opcode.isControl { return isFinal && second & 0x7F <= 125 ? nil : .protocolError }
         return (opcode == .continuation) == (messageKind != nil) ? nil : .protocolError
@@ -85,7 +93,9 @@ struct FrameParser: Sendable {
         head = PartialHeader()
         if !next.opcode.isControl {
             guard next.length <= maxMessage - message.count else { return .messageTooBig }
-            if next.opcode != .continuation { (messageKind, text) = (next.opcode, UTF8Check()) }
+            if next.opcode != .continuation {
+                (messageKind, isCompressed, text) = (next.opcode, next.isCompressed, UTF8Check())
+            }
         }
         frame = next
         return nil
@@ -104,17 +114,18 @@ struct FrameParser: Sendable {
 
     private mutating func messagePiece(_ piece: UnsafeRawBufferPointer, _ frame: Frame, _ isWhole: Bool) -> Event? {
         let isText = messageKind == .text
-        if isText, !text.accept(piece) { return .violation(.invalidText) }
+        let isPlainText = isText && !isCompressed
+        if isPlainText, !text.accept(piece) { return .violation(.invalidText) }
         guard isWhole, frame.isFinal else {
             message.append(contentsOf: piece)
             return nil
         }
-        if isText, !text.isComplete { return .violation(.invalidText) }
+        if isPlainText, !text.isComplete { return .violation(.invalidText) }
         messageKind = nil
-        if message.isEmpty { return .message(isText: isText, .inPlace(piece)) }
+        if message.isEmpty { return .message(isText: isText, isCompressed: isCompressed, .inPlace(piece)) }
         message.append(contentsOf: piece)
         defer { message = [] }
-        return .message(isText: isText, .assembled(message))
+        return .message(isText: isText, isCompressed: isCompressed, .assembled(message))
     }
 
     private mutating func controlPiece(_ piece: UnsafeRawBufferPointer, _ frame: Frame, _ isWhole: Bool) -> Event? {

@@ -64,7 +64,8 @@ struct PartialHeader: Sendable {
         var mask: UInt32 = 0
         withUnsafeMutableBytes(of: &mask) { raw in for i in 0..<4 { raw[i] = bytes[at + i] } }
         return .init(
-            opcode: Opcode(rawValue: bytes[0] & 0x0F)!, isFinal: bytes[0] & 0x80 != 0, length: Int(length), read: 0,
+            opcode: Opcode(rawValue: bytes[0] & 0x0F)!, isFinal: bytes[0] & 0x80 != 0,
+            isCompressed: bytes[0] & 0x40 != 0, length: Int(length), read: 0,
             mask: mask)
     }
 }

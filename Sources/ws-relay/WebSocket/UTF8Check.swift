@@ -59,6 +59,8 @@ struct UTF8Check: Equatable, Sendable {
         return at
     }
 
+    static func isValid(_ bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes { isValid($0) } }
+
     static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
         var check = UTF8Check()
         return check.accept(bytes) && check.isComplete

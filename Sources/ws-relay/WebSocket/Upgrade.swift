@@ -13,6 +13,10 @@ struct Upgrade: Equatable, Sendable {
 
     let key: String
     let subprotocol: Subprotocol
+    /// The client's address as a proxy names it.
+    let forwardedFor: String?
+    /// permessage-deflate is agreed.
+    let isDeflated: Bool
     /// What is confirmed of the subprotocols that the client offered; a browser gives up when nothing is. The offer that
     /// carries the token is, where it is the only one we know: its own sender reads it.
     private let confirmed: String?
@@ -25,9 +29,9 @@ struct Upgrade: Equatable, Sendable {
     /// A secret: never logged, and dropped once it is verified.
     let credential: Credential
 
-    init(_ head: RequestHead, origins: OriginRule) throws(HTTPRefusal) {
+    init(_ head: RequestHead, origins: OriginRule, deflates: Bool) throws(HTTPRefusal) {
         do {
-            try self.init(reading: head, origins: origins)
+            try self.init(reading: head, origins: origins, deflates: deflates)
         } catch let refusal as HTTPRefusal {
             throw refusal
         } catch let malformed as RequestHead.Malformed {
@@ -37,7 +41,7 @@ struct Upgrade: Equatable, Sendable {
         }
     }
 
-    private init(reading head: RequestHead, origins: OriginRule) throws {
+    private init(reading head: RequestHead, origins: OriginRule, deflates: Bool) throws {
         guard head.method == "GET" else { throw HTTPRefusal.methodNotAllowed }
         guard head.list("upgrade").contains(where: { $0.lowercased() == "websocket" }),
             head.list("connection").contains(where: { $0.lowercased() == "upgrade" }),
@@ -56,6 +60,8 @@ struct Upgrade: Equatable, Sendable {
         let known = offered.lazy.compactMap(Subprotocol.init(rawValue:)).first
         (self.key, self.credential) = (key, credential)
         subprotocol = known ?? .msgpack
+        isDeflated = deflates && DeflateOffer.isAcceptable(head.list("sec-websocket-extensions"))
+        forwardedFor = try head.only("x-real-ip")
         confirmed = known?.rawValue ?? offered.first { $0.hasPrefix("bearer.") }
     }
 
@@ -92,9 +98,10 @@ struct Upgrade: Equatable, Sendable {
     var answer: [UInt8] {
         let digest = Insecure.SHA1.hash(data: Array((key + Self.acceptSuffix).utf8))
         let chosen = confirmed.map { "Sec-WebSocket-Protocol: \($0)\r\n" } ?? ""
+        let extensions = isDeflated ? "Sec-WebSocket-Extensions: \(DeflateOffer.answer)\r\n" : ""
         let text = """
             HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-            Sec-WebSocket-Accept: \(Base64.encode(Array(digest)))\r\n\(chosen)\r\n
+            Sec-WebSocket-Accept: \(Base64.encode(Array(digest)))\r\n\(chosen)\(extensions)\r\n
             """
         return Array(text.utf8)
     }

@@ -4,9 +4,9 @@ enum Visitor: Equatable, Sendable {
     case health
     case refused(HTTPRefusal)
 
-    init(_ headBytes: [UInt8], origins: OriginRule) {
+    init(_ headBytes: [UInt8], origins: OriginRule, deflates: Bool = false) {
         do {
-            self = try Self.route(try RequestHead(parsing: headBytes), origins)
+            self = try Self.route(try RequestHead(parsing: headBytes), origins, deflates)
         } catch let malformed as RequestHead.Malformed {
             self = .refused(.malformed(malformed.why))
         } catch {
@@ -14,9 +14,9 @@ enum Visitor: Equatable, Sendable {
         }
     }
 
-    private static func route(_ head: RequestHead, _ origins: OriginRule) throws -> Visitor {
+    private static func route(_ head: RequestHead, _ origins: OriginRule, _ deflates: Bool) throws -> Visitor {
         switch head.path {
-        case Upgrade.path: return .socket(try Upgrade(head, origins: origins))
+        case Upgrade.path: return .socket(try Upgrade(head, origins: origins, deflates: deflates))
         case "/healthz":
             guard head.method == "GET" else { throw HTTPRefusal.methodNotAllowed }
             return .health

@@ -109,12 +109,13 @@ static inline void chat_keep(int channel, int table) {
 // A child of this process's own parent, which reaps it. Raw, because the child never returns to libc's bookkeeping.
 static inline pid_t chat_start_keeper(int channel, int table) {
     const unsigned long share_files = 0x400, same_parent = 0x8000;
+    // Before, so that it is never seen under another name; the caller takes its own afterwards.
+    prctl(PR_SET_NAME, "keeper");
     pid_t pid = (pid_t)syscall(SYS_clone, share_files | same_parent | SIGCHLD, 0L, 0L, 0L, 0L);
     if (pid != 0) return pid;
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, 0);
-    prctl(PR_SET_NAME, "keeper");
     chat_keep(channel, table);
     _exit(0);
 }

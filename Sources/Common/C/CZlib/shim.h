@@ -1,0 +1,8 @@
+#pragma once
+#include <zlib.h>
+
+// Macros in zlib.h. Negative: raw deflate, without zlib's own header, as RFC 7692 wants it.
+static inline int chat_deflate_init(z_streamp stream, int level, int window_bits, int memory_level) {
+    return deflateInit2(stream, level, Z_DEFLATED, -window_bits, memory_level, Z_DEFAULT_STRATEGY);
+}
+static inline int chat_inflate_init(z_streamp stream, int window_bits) { return inflateInit2(stream, -window_bits); }

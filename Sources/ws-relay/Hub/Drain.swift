@@ -1,0 +1,23 @@
+/// Whom a relay that goes away still has to tell, spread evenly over some time.
+struct Drain {
+    private var tickets: ArraySlice<UInt64> = []
+    private var total = 0
+    private var begun: Int64 = 0
+    private var lasts: Int64 = 0
+
+    init() {}
+
+    /// Times in milliseconds.
+    init(tickets: [UInt64], begun: Int64, lasts: Int64) {
+        (self.tickets, total) = (tickets[...], tickets.count)
+        (self.begun, self.lasts) = (begun, lasts)
+    }
+
+    /// Those whose turn has come; each is given once.
+    mutating func due(at now: Int64) -> ArraySlice<UInt64> {
+        let share = lasts == 0 ? total : Int(Int64(total) * (now - begun + 1) / lasts)
+        let count = min(max(0, share - (total - tickets.count)), tickets.count)
+        defer { tickets = tickets.dropFirst(count) }
+        return tickets.prefix(count)
+    }
+}

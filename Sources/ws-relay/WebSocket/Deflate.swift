@@ -1,0 +1,87 @@
+import CZlib
+
+/// permessage-deflate (RFC 7692) without context takeover in either direction: each message stands alone. So a frame is
+/// compressed once for all its receivers, and a connection needs no memory for it; one pair of zlib states, about
+/// 300 KB, serves the whole relay.
+final class Deflate {
+    enum Inflated: Equatable {
+        case message([UInt8])
+        case tooBig
+        case damaged
+    }
+
+    /// Shorter payloads gain nothing.
+    static let shortest = 128
+    private static let windowBits: Int32 = 15
+    /// What a flush ends with; it is left out on the wire (RFC 7692 7.2.1).
+    private static let tail: [UInt8] = [0x00, 0x00, 0xFF, 0xFF]
+
+    private var deflater = z_stream()
+    private var inflater = z_stream()
+    private let piece = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: 65_536)
+
+    init() {
+        let failed =
+            chat_deflate_init(&deflater, 6, Self.windowBits, 8) != Z_OK
+            || chat_inflate_init(&inflater, Self.windowBits) != Z_OK
+        precondition(!failed, "zlib has no memory")
+    }
+
+    deinit {
+        deflateEnd(&deflater)
+        inflateEnd(&inflater)
+        piece.deallocate()
+    }
+
+    func deflate(_ payload: [UInt8]) -> [UInt8] {
+        deflateReset(&deflater)
+        var result: [UInt8] = []
+        run(&deflater, on: payload) { stream in
+            CZlib.deflate(stream, Z_SYNC_FLUSH)
+        } take: {
+            result.append(contentsOf: $0)
+            return true
+        }
+        if result.suffix(4).elementsEqual(Self.tail) { result.removeLast(4) }
+        return result
+    }
+
+    /// - Parameter most: bytes of a message; nothing is kept beyond them, whatever the payload promises.
+    func inflate(_ payload: [UInt8], most: Int) -> Inflated {
+        inflateReset(&inflater)
+        var result: [UInt8] = []
+        var isTooBig = false
+        let code = run(&inflater, on: payload + Self.tail) { stream in
+            CZlib.inflate(stream, Z_SYNC_FLUSH)
+        } take: {
+            isTooBig = result.count + $0.count > most
+            if !isTooBig { result.append(contentsOf: $0) }
+            return !isTooBig
+        }
+        if isTooBig { return .tooBig }
+        // A final block (7.2.3.4) ends the stream before the tail; otherwise all of it must have been taken.
+        return code == Z_STREAM_END || code == Z_OK && inflater.avail_in == 0 ? .message(result) : .damaged
+    }
+
+    /// Until there is no more output, or `take` says that it is enough.
+    @discardableResult
+    private func run(
+        _ stream: inout z_stream, on input: [UInt8], step: (UnsafeMutablePointer<z_stream>) -> Int32,
+        take: (UnsafeBufferPointer<UInt8>) -> Bool
+    ) -> Int32 {
+        var input = input
+        return input.withUnsafeMutableBufferPointer { bytes in
+            stream.next_in = bytes.baseAddress
+            stream.avail_in = UInt32(bytes.count)
+            while true {
+                stream.next_out = piece.baseAddress
+                stream.avail_out = UInt32(piece.count)
+                let code = step(&stream)
+                let made = piece.count - Int(stream.avail_out)
+                guard take(UnsafeBufferPointer(rebasing: piece[..<made])) else { return code }
+                if code == Z_BUF_ERROR, made == 0 { return Z_OK }
+                guard code == Z_OK, stream.avail_out == 0 else { return code }
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+/// What clients offer in `Sec-WebSocket-Extensions` (RFC 7692 7.1), and what is accepted of it.
+enum DeflateOffer {
+    /// Both ends forget after each message, whatever was offered: a server may ask for that.
+    static let answer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+    /// Whether one of the offers can be accepted. One that wants a smaller window than ours cannot, nor one with a
+    /// parameter that is unknown, wrong or there twice: it is declined, and the socket goes on without.
+    static func isAcceptable(_ offers: [String]) -> Bool { offers.contains(where: isAcceptable) }
+
+    private static func isAcceptable(_ offer: String) -> Bool {
+        let parts = offer.split(separator: ";", omittingEmptySubsequences: false).map(trimmed)
+        guard parts.first == "permessage-deflate" else { return false }
+        var seen: Set<Substring> = []
+        return parts.dropFirst().allSatisfy { part in
+            let pair = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(trimmed)
+            return seen.insert(pair[0]).inserted && isGood(pair[0], pair.count > 1 ? unquoted(pair[1]) : nil)
+        }
+    }
+
+    private static func isGood(_ name: Substring, _ value: Substring?) -> Bool {
+        switch name {
+        case "server_no_context_takeover", "client_no_context_takeover": value == nil
+        case "client_max_window_bits": value.map { bits($0) != nil } ?? true
+        case "server_max_window_bits": value.flatMap(bits) == 15
+        default: false
+        }
+    }
+
+    /// 8 to 15, without a leading zero.
+    private static func bits(_ text: Substring) -> Int? {
+        guard let number = Int(text), (8...15).contains(number), "\(number)" == text else { return nil }
+        return number
+    }
+
+    private static func unquoted(_ text: Substring) -> Substring {
+        text.count >= 2 && text.first == "\"" && text.last == "\"" ? text.dropFirst().dropLast() : text
+    }
+
+    private static func trimmed(_ text: some StringProtocol) -> Substring {
+        var rest = Substring(text)
+        while rest.first == " " || rest.first == "\t" { rest.removeFirst() }
+        while rest.last == " " || rest.last == "\t" { rest.removeLast() }
+        return rest
+    }
+}

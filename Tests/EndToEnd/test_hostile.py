@@ -1,0 +1,131 @@
+"""What one client does to the relay, nobody else notices; and each limit says its own close code."""
+
+import threading
+import time
+
+import pytest
+from client import message_frame
+from raw_socket import CLOSE, CONTINUATION, PING, TEXT, RawSocket, frame
+
+
+@pytest.fixture
+def relay(settings):
+    return f"{settings['RUN_DIR']}/ws-relay.sock"
+
+
+def knock(path, data=b""):
+    raw = RawSocket(path, None, greet=False)
+    raw.send(data)
+    return raw
+
+
+def test_slow_heads_and_silent_ones_are_ended(relay):
+    """All at once: one says nothing, one half a head, one a byte a second. Ten seconds are theirs."""
+    silent, half, dripping = knock(relay), knock(relay, b"GET /ws/v1/chat HTTP/1.1\r\nHo"), knock(relay, b"G")
+    for letter in b"ET /ws/v1/chat"[:13]:
+        try:
+            dripping.send(bytes([letter]))
+        except (BrokenPipeError, ConnectionResetError):
+            break
+        time.sleep(1)
+    for raw in (silent, half, dripping):
+        raw.read_head()
+        assert " 408 " in raw.head
+        assert raw.has_ended()
+
+
+def test_a_head_without_end_is_refused(relay):
+    raw = knock(relay, b"GET /ws/v1/chat HTTP/1.1\r\n" + b"X-A: " + b"a" * 9000)
+    raw.read_head()
+    assert " 400 " in raw.head and raw.has_ended()
+
+
+FLOODS = {
+    "pings": frame(PING, b"x" * 125) * 400,
+    "empty fragments": frame(CONTINUATION, fin=False) * 5000,
+    "garbage requests": frame(TEXT, b"{" * 300) * 200,
+    "typing": frame(TEXT, b'{"Type": "typing", "RoomID": "01890000-0000-7000-8000-000000000000"}') * 500,
+    "half a megabyte that never ends": frame(TEXT, b"x" * 60000, fin=False),
+}
+
+
+def flood(raw, data, stop):
+    """As fast as it goes, reading nothing, until it is thrown out."""
+    try:
+        while not stop.is_set():
+            raw.socket.sendall(data)
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_delays_nobody_else(ann, bob, relay, kind):
+    room, stop = bob.group(), threading.Event()
+    raws = [RawSocket(relay, ann.token) for _ in range(3)]
+    for raw in raws:
+        raw.socket.settimeout(3)
+        if kind == "empty fragments":
+            raw.send(frame(TEXT, fin=False))
+    threads = [threading.Thread(target=flood, args=(raw, FLOODS[kind], stop)) for raw in raws]
+    with bob.socket() as socket:
+        quiet = [latency(socket, room) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        loud = [latency(socket, room) for _ in range(20)]
+    stop.set()
+    for raw, thread in zip(raws, threads):
+        thread.join(10)
+        raw.close()
+    # Every request was answered while the floods went on; how fast is for the eye.
+    print(f"\n{kind}: median {sorted(quiet)[5] * 1000:.1f} ms alone, {sorted(loud)[10] * 1000:.1f} ms beside three floods")
+
+
+def latency(socket, room):
+    begun = time.monotonic()
+    assert socket.ask(message_frame(RoomID=room))["Success"]
+    return time.monotonic() - begun
+
+
+def test_who_does_not_listen_is_closed_with_1008(ann, relay):
+    with RawSocket(relay, ann.token) as raw:
+        raw.send(frame(PING) * 12000)
+        assert raw.close_code() == 1008
+
+
+def test_who_does_not_read_is_closed_with_the_place_to_resume_from(ann, bob, relay):
+    room = ann.group(bob)
+    with RawSocket(relay, bob.token) as raw:
+        # A megabyte is kept for a slow client, and the kernel keeps some more.
+        for number in range(110):
+            ann.rest("POST", f"/rooms/{room}/messages", {"Content": "x" * 15000, "Sign": f"{room} {number}"}, 201)
+        last, reason = 0, ""
+        while not reason:
+            opcode, payload = raw.next()
+            if opcode == CLOSE:
+                assert int.from_bytes(payload[:2], "big") == 4008
+                reason = payload[2:].decode()
+            else:
+                assert opcode == TEXT
+                last += 1
+    assert reason == f"slow consumer; resume {room} {last}"
+    with bob.socket() as back:
+        back.send({"Type": "resume", "Rooms": [{"RoomID": room, "Seq": last}]})
+        back.wait(lambda frame: frame.get("Seq") == 110)
+        seqs = [frame["Seq"] for frame in back.frames if frame.get("RoomID") == room and frame.get("Seq")]
+        assert seqs == list(range(last + 1, 111))
+
+
+def test_the_oldest_of_too_many_sockets_is_replaced(ann):
+    sockets = [ann.socket() for _ in range(21)]
+    assert sockets[0].wait_closed() == 4009
+    assert all(other.closed is None for other in sockets[1:])
+    for other in sockets:
+        other.close()
+
+
+@pytest.mark.parametrize("data", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n\r\n",
+                                  b"\0" * 9000], ids=["http2", "a page", "nothing", "zeros"])
+def test_other_protocols_get_an_answer_and_the_door(relay, data):
+    raw = knock(relay, data)
+    raw.read_head()
+    assert raw.head.startswith("HTTP/1.1 4") and raw.has_ended()
