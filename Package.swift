@@ -38,7 +38,8 @@ let package = Package(
         .systemLibrary(
             name: "CFCGI", path: "Sources/Common/C/CFCGI", pkgConfig: "fcgi", providers: [.apt(["libfcgi-dev"])]),
         .systemLibrary(name: "CMagic", path: "Sources/Common/C/CMagic", providers: [.apt(["libmagic-dev"])]),
-        .systemLibrary(name: "CZlib", path: "Sources/Common/C/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(
+            name: "CZlib", path: "Sources/Common/C/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CLinux", path: "Sources/Common/C/CLinux"),
 
         // Values, rules, ports, the wire and the settings: no C library, no adapter.

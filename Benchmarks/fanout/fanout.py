@@ -12,6 +12,7 @@ import argparse
 import os
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -43,13 +44,25 @@ class Clients:
         self.opened = self.process.stdout.readline().strip()
         if not self.opened:
             raise RuntimeError("the clients were refused")
+        self.counted = (0, 0, 0)
+        threading.Thread(target=self.read, daemon=True).start()
 
-    def counted(self):
-        """(frames, bytes, lost) of the newest line; waits for one."""
-        words = self.process.stdout.readline().split()
-        if not words:
-            raise RuntimeError("the clients have ended")
-        return int(words[1]), int(words[3]), int(words[5])
+    def read(self):
+        """A line a second while frames come: frames, bytes, sockets lost."""
+        for line in self.process.stdout:
+            words = line.split()
+            self.counted = int(words[1]), int(words[3]), int(words[5])
+
+    def wait_for(self, enough, quiet=5):
+        """Until there is enough, or nothing has come for some seconds; whether there is."""
+        last, since = None, time.monotonic()
+        while not enough(*self.counted):
+            if self.counted != last:
+                last, since = self.counted, time.monotonic()
+            if time.monotonic() - since > quiet:
+                return False
+            time.sleep(0.1)
+        return True
 
     def stop(self):
         self.process.kill()
@@ -68,12 +81,11 @@ def measure(kind, values, run, scale):
         clients = Clients(work, server)
         memory = (sum(servers.own_memory(pid) for pid in server.pids) - before) / sockets
         time.sleep(7 if kind is servers.Relay else 1)  # until nobody's coming is told any more
-        spent, begun = sum(map(servers.cpu, server.pids)), time.monotonic()
+        spent = sum(map(servers.cpu, server.pids))
         publish(server, frames, rate)
         wanted = frames * (sockets // rooms)
-        while server.delivered(*clients.counted()[:2]) < wanted:
-            if time.monotonic() - begun > 180:
-                raise RuntimeError("not everything arrived in 180 s")
+        if not clients.wait_for(lambda frames, size, _: server.delivered(frames, size) >= wanted):
+            raise RuntimeError(f"{server.delivered(*clients.counted[:2])} of {wanted} arrived")
         spent = sum(map(servers.cpu, server.pids)) - spent
         return spent / wanted * 1e6, memory
     finally:

@@ -106,12 +106,15 @@ class Relay(Server):
     def targets(self):
         return [f"/ws/v1/chat?token={token(self.values['JWT_SECRET'], user)}" for user in self.users]
 
-    def publish(self, rooms, payload):
+    def publish(self, rooms, payload, logs=False):
+        """`logs`: into the rooms' logs too, for a relay that has to catch up."""
         commands = []
         for room in rooms:
             self.seqs[room] += 1
-            commands.append([b"PUBLISH", f"room:{self.rooms[room]}".encode(),
-                             chunk(self.rooms[room], self.seqs[room], len(payload) - OVERHEAD)])
+            name, frame = f"room:{self.rooms[room]}", chunk(self.rooms[room], self.seqs[room], len(payload) - OVERHEAD)
+            if logs:
+                commands.append([b"XADD", f"{name}:log".encode(), f"{self.seqs[room]}-0".encode(), b"f", frame])
+            commands.append([b"PUBLISH", name.encode(), frame])
         self.redis.pipeline(commands)
 
 

@@ -56,13 +56,27 @@ def main():
             os.kill(target, number)
             print(re.sub(r"^\S+ \w+ ", "", log_line(work, what)))
             time.sleep(2)
-        server.publish([index % len(rooms) for index in range(len(rooms))], b"x" * 200)
-        frames, _, lost = clients.counted()
-        print(f"then one frame to every room: {frames} of {arguments.sockets} delivered, {lost} sockets lost")
+        crash_under_load(server, clients, arguments)
     finally:
         if clients:
             clients.stop()
         server.stop()
+
+
+def crash_under_load(server, clients, arguments):
+    """1,000 frames a second over all rooms for some seconds; the worker dies in the middle of them."""
+    begun, frames = time.monotonic(), 5000
+    for number in range(frames):
+        server.publish([number % len(server.rooms)], b"x" * 200, logs=True)
+        if number == frames // 2:
+            os.kill(worker(server.process.pid), signal.SIGKILL)
+        time.sleep(max(0, begun + number / 1000 - time.monotonic()))
+    took = time.monotonic() - begun
+    wanted = frames * arguments.sockets // len(server.rooms)
+    clients.wait_for(lambda frames, *_: frames >= wanted)
+    got, _, lost = clients.counted
+    print(f"killed at {frames / took:,.0f} frames a second: {lost} of {arguments.sockets} sockets lost "
+          f"({1 - lost / arguments.sockets:.2%} survived), {got:,} of {wanted:,} frames delivered")
 
 
 def worker(master):

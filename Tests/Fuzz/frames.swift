@@ -37,7 +37,8 @@ private func said(of chunks: [ArraySlice<UInt8>], _ inflates: Bool) -> [String] 
 
 private func text(of event: FrameParser.Event) -> String {
     switch event {
-    case .message(let isText, let isCompressed, let payload): "message \(isText) \(isCompressed) \(payload.withBytes(Array.init))"
+    case .message(let isText, let isCompressed, let payload):
+        "message \(isText) \(isCompressed) \(payload.withBytes(Array.init))"
     case .ping(let payload): "ping \(payload.withBytes(Array.init))"
     case .pong(let payload): "pong \(payload.withBytes(Array.init))"
     case .close(let code): "close \(code ?? 0)"

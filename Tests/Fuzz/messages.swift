@@ -7,7 +7,8 @@ public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
         parse(value)
         var writer = MessagePackWriter()
         writer.value(value)
-        precondition(String(describing: try? MessagePackReader.decode(writer.bytes)) == String(describing: Optional(value)))
+        precondition(
+            String(describing: try? MessagePackReader.decode(writer.bytes)) == String(describing: Optional(value)))
     }
     if let value = try? JSONReader.decode(bytes) { parse(value) }
     _ = try? Command.decodeAll(bytes)

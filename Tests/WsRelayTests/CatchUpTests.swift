@@ -38,7 +38,9 @@ import Testing
     @Test func membershipsOfManyAreOneQuestion() {
         let found = answer((1...500).map { .memberships(of: id($0), epoch: $0) })
         #expect(store.questions.map(\.count) == [500])
-        let epochs = found.compactMap { if case .memberships(_, let epoch, let list) = $0, list.count == 1 { epoch } else { nil } }
+        let epochs = found.compactMap {
+            if case .memberships(_, let epoch, let list) = $0, list.count == 1 { epoch } else { nil }
+        }
         #expect(epochs == Array(1...500))
     }
 

@@ -17,7 +17,8 @@ import Testing
     @Test func readsTheExamplesOfTheRFC() {
         let hello = Array("Hello".utf8)
         for bytes in [
-            [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00], [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00],
+            [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00],
+            [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00],
             [0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00],
             [0xF2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xFF, 0xFF, 0xCA, 0xC9, 0xC9, 0x07, 0x00],
         ] as [[UInt8]] {
@@ -31,13 +32,16 @@ import Testing
         #expect(deflate.inflate(bomb, most: 65_536) == .tooBig)
         #expect(deflate.inflate([0xFF, 0xFF, 0xFF], most: 100) == .damaged)
         let hello = deflate.deflate(Array("Hello".utf8))
-        #expect(deflate.inflate(hello, most: 4) == .tooBig && deflate.inflate(hello, most: 5) == .message(Array("Hello".utf8)))
+        #expect(
+            deflate.inflate(hello, most: 4) == .tooBig
+                && deflate.inflate(hello, most: 5) == .message(Array("Hello".utf8)))
     }
 
     @Test(arguments: [
         ("permessage-deflate", true), ("permessage-deflate; client_max_window_bits", true),
         ("permessage-deflate ;client_max_window_bits= \"10\"; server_no_context_takeover", true),
-        ("permessage-deflate; server_max_window_bits=15", true), ("permessage-deflate; server_max_window_bits=10", false),
+        ("permessage-deflate; server_max_window_bits=15", true),
+        ("permessage-deflate; server_max_window_bits=10", false),
         ("permessage-deflate; server_max_window_bits", false), ("permessage-deflate; client_max_window_bits=16", false),
         ("permessage-deflate; client_max_window_bits=08", false), ("permessage-deflate; x", false),
         ("permessage-deflate; client_no_context_takeover=1", false), ("x-webkit-deflate-frame", false),
@@ -64,7 +68,9 @@ import Testing
         let got = client.take()
         // The welcome is long enough, too.
         #expect(client.compressed == 2 && got.first?["Seq"]?.int == 1)
-        let ping = TestClient.pack([("Type", .string("ping")), ("Sign", .string("s")), ("X", .string("aaaaaaaaaaaaaa"))])
+        let ping = TestClient.pack([
+            ("Type", .string("ping")), ("Sign", .string("s")), ("X", .string("aaaaaaaaaaaaaa")),
+        ])
         let small = deflate.deflate(ping)
         client.write(ClientFrame.bytes(2, small, reserved: 0x40))
         client.write(ClientFrame.bytes(2, Array(small[..<9]), final: false, reserved: 0x40))

@@ -46,7 +46,9 @@ final class CommandJournal {
     func remove(_ place: UInt64) {
         guard place >= bounds.pointee.tail else { return }
         entry(at: place).pointee.isOpen = 0
-        while bounds.pointee.tail < bounds.pointee.head, entry(at: bounds.pointee.tail).pointee.isOpen == 0 { forgetFirst() }
+        while bounds.pointee.tail < bounds.pointee.head, entry(at: bounds.pointee.tail).pointee.isOpen == 0 {
+            forgetFirst()
+        }
     }
 
     /// What is there, oldest first.

@@ -96,7 +96,8 @@ final class RelayMemory {
         self.users = users.assumingMemoryBound(to: UUID128.self)
         let rooms = users + capacity * MemoryLayout<UUID128>.stride
         self.rooms = rooms.assumingMemoryBound(to: Room.self)
-        let bounds = (base + MemoryLayout<Header>.offset(of: \.journal)!).assumingMemoryBound(to: CommandJournal.Bounds.self)
+        let bounds = (base + MemoryLayout<Header>.offset(of: \.journal)!).assumingMemoryBound(
+            to: CommandJournal.Bounds.self)
         journal = CommandJournal(rooms + Self.roomCapacity * MemoryLayout<Room>.stride, bounds)
     }
 

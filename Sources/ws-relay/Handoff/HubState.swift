@@ -58,7 +58,9 @@ extension Hub {
     private func write(_ slot: UInt32, to state: inout StateWriter) {
         let connection = connections[slot]
         state.put(connection.serial)
-        state.put(connection.flags.intersection([.greeting, .json, .deflated, .welcomed, .pinged, .readPaused, .ahead]).rawValue)
+        state.put(
+            connection.flags.intersection([.greeting, .json, .deflated, .welcomed, .pinged, .readPaused, .ahead])
+                .rawValue)
         state.put(connection.heard)
         state.put(connection.deadline)
         state.put(connection.expires)
@@ -228,7 +230,9 @@ extension SlowState {
             _ = try state.takeBytes().withUnsafeBytes { head!.feed($0) }
         }
         early = try state.takeBytes()
-        if try state.take(Bool.self) { parser = try FrameParser(maxMessage: maxMessage, inflates: inflates, from: &state) }
+        if try state.take(Bool.self) {
+            parser = try FrameParser(maxMessage: maxMessage, inflates: inflates, from: &state)
+        }
         outbox = try Outbox(from: &state)
     }
 }

@@ -73,7 +73,8 @@ extension Hub {
         case .message(let isText, false, let payload): request(payload.withBytes(Array.init), isText: isText, slot)
         case .message(let isText, true, let payload): inflate(payload.withBytes(Array.init), isText: isText, slot)
         // Counted like requests; what is too much is not answered.
-        case .ping(let payload): if isAdmitted(slot) { send(SharedFrame(.pong, payload.withBytes(Array.init)), to: slot) }
+        case .ping(let payload):
+            if isAdmitted(slot) { send(SharedFrame(.pong, payload.withBytes(Array.init)), to: slot) }
         case .pong: break
         case .close(let code):
             let echo = code.flatMap(CloseCode.init(rawValue:)) ?? .normal
