@@ -36,7 +36,7 @@ def chunk(room, seq, size):
     """One new_message frame as queue-worker publishes it; `size` bytes of content."""
     body = text("Success") + b"\xc3" + text("Error") + text("") + text("Data") + text("x" * size)
     body += text("RoomID") + text(str(room)) + text("Seq") + b"\xce" + struct.pack(">I", seq)
-    frame = struct.pack("<QB", seq, 2) + struct.pack("<QQ", 0, 0) + b"\xff" + struct.pack("<HHH", 0, 0, 0)
+    frame = struct.pack("<QB", seq, 2) + struct.pack("<QQ", 0, 0) + b"\xff" + struct.pack("<HHHH", 0, 0, 0, 0)
     frame += bytes([5]) + struct.pack("<I", len(body)) + body
     return b"\x01" + room.bytes + struct.pack("<I", 1) + frame
 
@@ -56,8 +56,8 @@ class Redis:
 
 def insert_rooms(values, rooms, users, room_of):
     query = "".join(
-        f"insert into rooms(id,type,name,owner_id,member_count,member_limit,last_activity_at,created_at) "
-        f"values('{room}',2,'g','{users[0]}',1,100000,now(),now());" for room in rooms)
+        f"insert into rooms(id,type,name,owner_id,created_by,member_count,member_limit,last_activity_at,created_at) "
+        f"values('{room}',2,'g','{users[0]}','{users[0]}',1,100000,now(),now());" for room in rooms)
     query += "insert into members(room_id,user_id,role,joined_at,joined_seq) values " + ",".join(
         f"('{rooms[room_of(index)]}','{user}',1,now(),0)" for index, user in enumerate(users)) + ";"
-    subprocess.run(["psql", "-q", values["DATABASE_URL"]], input=query.encode(), check=True)
+    subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", values["DATABASE_URL"]], input=query.encode(), check=True)
