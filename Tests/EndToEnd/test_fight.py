@@ -72,6 +72,12 @@ class Fighter:
         assert answer.status_code < 300 or answer.status_code in EXPECTED, f"{method} {path}: {answer.text[:300]}"
         return answer
 
+    def ask_socket(self, frame):
+        """As patient as over REST: a worker may just have been killed, on a machine that does other things too."""
+        self.socket.send(frame)
+        return self.socket.wait(
+            lambda answer: answer["Type"] == "response" and answer.get("Sign") == frame["Sign"], seconds=60)
+
     def read_frames(self):
         """Frames that came since the last look; after an absence also what the room did meanwhile."""
         frames, self.seen = self.socket.frames[self.seen:], len(self.socket.frames)
@@ -129,7 +135,7 @@ class Fighter:
         ]
         _, method, path, body = chance.choices(deeds, [deed[0] for deed in deeds])[0]
         if path.endswith("/messages") and chance.random() < 0.3:
-            answer = self.socket.ask(message_frame(RoomID=self.room, **body))
+            answer = self.ask_socket(message_frame(RoomID=self.room, **body))
             assert answer["Success"] or answer["Error"].split(":")[0] in REFUSALS, answer["Error"]
         else:
             self.ask(method, path, body)
