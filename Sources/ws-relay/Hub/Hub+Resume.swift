@@ -63,7 +63,7 @@ extension Hub {
             guard frame.onlyUser == nil || frame.onlyUser == me else { continue }
             // What it sent meanwhile comes in its place too, and is its answer.
             let isAnswer = asker(of: frame) == slot
-            if isAnswer, let sign = frame.sign { unanswered.remove(sign, of: connections[slot].serial) }
+            if isAnswer { unanswered.remove(frame.sign, of: connections[slot].serial) }
             send(
                 frames(for: connections[slot].flags).make(
                     frame.body, isAnswer ? .response : frame.kind, sign: isAnswer ? frame.sign : nil,

@@ -100,7 +100,9 @@ extension Hub {
         if writes.left < connections.count { flush() }
         if frame.seq > 0 { memory.advance(room.row, to: frame.seq) }
         let asker = asker(of: frame)
-        if asker != noIndex { unanswered.remove(frame.sign, of: connections[asker].serial) }
+        if asker != noIndex, !isElsewhere(asker, connections[asker].flags, frame.seq, room) {
+            unanswered.remove(frame.sign, of: connections[asker].serial)
+        }
         // Who types, comes or goes knows it.
         let skipped = frame.seq == 0 ? frame.asker.flatMap { users.index($0) } ?? noIndex : noIndex
         var encoded = EncodedFrame(frame, room.id)
