@@ -101,7 +101,7 @@ def measure(stack):
         dav = WebDAV(folder, stack.url.port + 15)
         try:
             runs = [(ours(stack, room, token, content), costs(dav.processes(), lambda: [
-                dav.put(f"{number}", content) for number in range(FILES)])) for _ in range(ROUNDS)]
+                dav.put(uuid.uuid4().hex, content) for _ in range(FILES)])) for _ in range(ROUNDS)]
         finally:
             dav.stop()
     print(f"Uploads: {FILES} files of {BYTES // MIB} MiB, one after the other, medians of {ROUNDS} runs. CPU milliseconds a MiB.")

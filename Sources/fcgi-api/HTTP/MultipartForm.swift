@@ -82,7 +82,8 @@ struct MultipartForm {
         _ rest: inout ArraySlice<UInt8>, _ handle: (Event) throws(Refusal) -> Void
     ) throws(Refusal) {
         if matched == 0 {
-            let end = rest.firstCR
+            let found = rest.place(of: delimiter)
+            let end = found ?? rest.endIndex - rest.lengthOfBeginning(of: delimiter)
             if end > rest.startIndex { try handle(.data(rest[..<end])) }
             rest = rest[end...]
         }
@@ -147,12 +148,27 @@ struct MultipartForm {
 }
 
 extension ArraySlice<UInt8> {
-    /// The place of the first CR, or the end.
-    fileprivate var firstCR: Int {
+    /// Where the whole of `pattern` begins, which begins with a CR. Looked for in a whole buffer at once: handed on from one
+    /// CR to the next, a file would be written in pieces of 256 bytes.
+    fileprivate func place(of pattern: [UInt8]) -> Int? {
         withUnsafeBytes { bytes in
-            guard let start = bytes.baseAddress, let found = memchr(start, 13, bytes.count) else { return endIndex }
-            return startIndex + (UnsafeRawPointer(found) - start)
+            guard let start = bytes.baseAddress else { return nil }
+            var from = 0
+            while from + pattern.count <= bytes.count, let found = memchr(start + from, 13, bytes.count - from) {
+                let offset = UnsafeRawPointer(found) - start
+                guard offset + pattern.count <= bytes.count else { return nil }
+                if memcmp(found, pattern, pattern.count) == 0 { return startIndex + offset }
+                from = offset + 1
+            }
+            return nil
         }
+    }
+
+    /// Bytes at the end that may be the beginning of `pattern`.
+    fileprivate func lengthOfBeginning(of pattern: [UInt8]) -> Int {
+        let tail = suffix(pattern.count - 1)
+        let start = tail.indices.first { tail[$0] == pattern[0] && pattern.starts(with: tail[$0...]) }
+        return start.map { tail.endIndex - $0 } ?? 0
     }
 }
 
