@@ -101,6 +101,16 @@ def test_every_change_of_members_is_a_frame_and_a_system_message(ann, bob, make_
         f"banned {eve.id}", f"unbanned {eve.id}", f"owner {bob.id} OWNER", last]
 
 
+def test_the_same_change_again_answers_the_same(ann, bob):
+    room = ann.group(bob)
+    for change in ({"Role": "ADMIN"}, {"MutedUntil": "2050-01-31T12:00:00Z"}, {"MutedUntil": None}, {"Banned": True},
+                   {"Banned": False}):
+        first, again = (ann.data("PATCH", f"/rooms/{room}/members/{bob.id}", change) for _ in range(2))
+        assert first == again and first["UserID"] == bob.id, change
+    refusal = ann.rest("PATCH", f"/rooms/{room}", {}, 422).json()
+    assert refusal["Error"]["Code"] == "invalid"
+
+
 def test_pins_mentions_and_edits(ann, bob):
     room = ann.group(bob)
     with bob.socket() as theirs:

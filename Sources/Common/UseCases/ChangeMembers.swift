@@ -74,7 +74,7 @@ extension RoomBatch {
         guard actor.role == .owner else { throw Refusal(.forbidden, "only the OWNER gives roles") }
         let target = try other(user, command)
         guard user != command.actor else { throw Refusal(.conflict, "hand the room over to change your own role") }
-        guard target.role != role else { return answered(view(of: room, for: command.actor), command, inFrame: false) }
+        guard target.role != role else { return standing(.role, member: user, command) }
         change(member: MemberKey(room.id, user)) { $0.role = role }
         if role == .owner {
             change(member: MemberKey(room.id, command.actor)) { $0.role = .admin }
@@ -96,7 +96,7 @@ extension RoomBatch {
         let target = try other(user, command)
         try above(actor, target)
         guard target.mutedUntil != until else {
-            return answered(view(of: try room(command.room), for: command.actor), command, inFrame: false)
+            return standing(until == nil ? .unmuted : .muted, member: user, command)
         }
         change(member: MemberKey(command.room, user)) { $0.mutedUntil = until }
         let outcome = changed(until == nil ? .unmuted : .muted, member: user, command)
@@ -116,7 +116,8 @@ extension RoomBatch {
         let wasActive = members[key]?.isActive == true
         if let target = members[key], wasActive { try above(actor, target) }
         guard (members[key]?.bannedAt != nil) != banned else {
-            return answered(view(of: room, for: command.actor), command, inFrame: false)
+            guard members[key] != nil else { throw Refusal(.notFound, "this user was never in the room") }
+            return standing(banned ? .banned : .unbanned, member: user, command)
         }
         var member =
             members[key]

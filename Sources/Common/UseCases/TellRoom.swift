@@ -18,6 +18,15 @@ extension RoomBatch {
         return answered(frame.body, command, inFrame: true)
     }
 
+    /// What is so already: answered as the change would be, and nobody else is told.
+    func standing(_ change: RoomChange, member user: UUID128, _ command: Command) -> CommandOutcome {
+        let room = rooms[command.room]!
+        let update = RoomUpdate(
+            roomID: room.id, change: change, room: RoomView(room: room), member: members[MemberKey(room.id, user)],
+            seq: room.lastSeq)
+        return answered(FrameBody { update.write(to: &$0) }, command, inFrame: false)
+    }
+
     /// The SYSTEM message of a change of members, for clients to phrase: its content is the change, the user, and the
     /// new role or the end of a silence.
     mutating func say(_ change: RoomChange, of user: UUID128, _ command: Command) {

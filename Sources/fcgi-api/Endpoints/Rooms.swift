@@ -57,8 +57,11 @@ struct RoomEndpoints {
 
     private func update(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: doors.maxBody)
-        let room = try call.uuid("id")
-        return try doors.room(after: doors.submit(call, room: room, .updateRoom(try RoomPatch(fields))), room, call)
+        let (room, patch) = (try call.uuid("id"), try RoomPatch(fields))
+        guard patch != RoomPatch() else {
+            throw .invalid("Name", "or Description, Avatar or MemberLimit is needed: there is nothing to change")
+        }
+        return try doors.room(after: doors.submit(call, room: room, .updateRoom(patch)), room, call)
     }
 }
 

@@ -186,7 +186,9 @@ final class CommandPublisher: CommandOutlet {
 
         private func append(_ batch: Batch) {
             var batches = unsent[batch.queue] ?? []
-            if let last = batches.indices.last, batches[last].bodies.count + batch.bodies.count <= CommandPublisher.joined {
+            if let last = batches.indices.last,
+                batches[last].bodies.count + batch.bodies.count <= CommandPublisher.joined
+            {
                 batches[last].bodies += batch.bodies
                 batches[last].senders += batch.senders
             } else {
