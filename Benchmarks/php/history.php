@@ -48,6 +48,15 @@ function when(?string $time): ?string
     return $time === null ? null : str_replace(' ', 'T', $time) . 'Z';
 }
 
+function mentions(string $text): array
+{
+    if (!str_contains($text, '@')) {
+        return [];
+    }
+    preg_match_all('/@([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/i', $text, $found);
+    return array_slice(array_values(array_unique(array_map('strtolower', $found[1]))), 0, 50);
+}
+
 if (!preg_match('#^/rooms/([0-9a-f-]{36})/messages$#', $_SERVER['PATH_INFO'], $match)) {
     refuse(404, 'not_found');
 }
@@ -73,7 +82,8 @@ $rows = ask($db, 'page', <<<'SQL'
     SELECT id, room_id, sender_id, seq, content, content_type, message_type, parent_message_id, forwarded_from, sign,
         status, file_name, file_size, file_content_type, file_thumbnail, reactions,
         to_char(edited_at, 'YYYY-MM-DD HH24:MI:SS.MS'), to_char(deleted_at, 'YYYY-MM-DD HH24:MI:SS.MS'),
-        to_char(created_at, 'YYYY-MM-DD HH24:MI:SS.MS')
+        to_char(created_at, 'YYYY-MM-DD HH24:MI:SS.MS'), file_media, to_char(pinned_at, 'YYYY-MM-DD HH24:MI:SS.MS'),
+        change_seq
     FROM messages m WHERE m.room_id = $1 AND m.seq < $2 AND (m.status <> 2 OR m.sender_id = $3)
     ORDER BY m.seq DESC LIMIT $4
     SQL, [$room, $_GET['before'] ?? '9223372036854775807', $user, $limit + 1]);
@@ -101,13 +111,17 @@ while ($row = pg_fetch_row($rows)) {
         if ($row[14] !== null) {
             $file['ThumbnailURL'] = $row[14];
         }
+        if ($row[19] !== null) {
+            $file += json_decode($row[19], true);
+        }
     }
     $messages[] = [
         'ID' => $row[0], 'RoomID' => $row[1], 'SenderID' => $row[2], 'Seq' => $seq, 'Content' => $row[4],
         'ContentType' => $contentTypes[$row[5]], 'MessageType' => $messageTypes[$row[6]], 'ParentMessageID' => $row[7],
         'ForwardedFrom' => $row[8], 'Sign' => $row[9], 'Status' => $status, 'File' => $file,
         'Reactions' => $row[15] === null ? [] : json_decode($row[15], true), 'EditedAt' => when($row[16]),
-        'DeletedAt' => when($row[17]), 'CreatedAt' => when($row[18]),
+        'DeletedAt' => when($row[17]), 'PinnedAt' => when($row[20]), 'ChangeSeq' => (int) $row[21],
+        'Mentions' => mentions($row[4]), 'CreatedAt' => when($row[18]),
     ];
 }
 $next = null;
