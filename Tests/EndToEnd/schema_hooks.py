@@ -19,6 +19,6 @@ def filter_case(context, case):
         if name in FORMS and not FORMS[name].issuperset(case.body):
             return False
         limit = case.body.get("MemberLimit")
-        if isinstance(limit, int) and limit > MEMBERS:
+        if isinstance(limit, (int, float)) and limit > MEMBERS:
             return False
     return True

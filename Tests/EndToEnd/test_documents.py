@@ -79,4 +79,4 @@ def test_it_behaves_as_described_in_a_room(base_url, ann, bob, tmp_path):
     room = ann.group(bob)
     message = ann.data("POST", f"/rooms/{room}/messages", {"Content": "Hello"}, 201)["ID"]
     schemathesis(base_url, ann, tmp_path, {"room": room, "message": message, "user": bob.id},
-                 "--phases", "coverage,fuzzing", "--exclude-operation-id-regex", DESTRUCTIVE)
+                 "--mode", "positive", "--phases", "coverage,fuzzing", "--exclude-operation-id-regex", DESTRUCTIVE)

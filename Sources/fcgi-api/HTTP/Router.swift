@@ -8,6 +8,7 @@ struct Router {
         let method: String
         let pattern: [Substring]
         let handle: Handler
+        var literals: Int { pattern.count { !$0.hasPrefix("{") } }
     }
 
     private var routes: [Route] = []
@@ -35,7 +36,10 @@ struct Router {
         let segments = path.split(separator: "/")
         let method = method == "HEAD" ? "GET" : method
         var allowed: [String] = []
-        for route in routes where Router.matches(route.pattern, segments) {
+        // "/rooms/join" is not the room "join": what is spelled out goes before what stands for anything.
+        let matching = routes.filter { Router.matches($0.pattern, segments) }
+        let most = matching.map(\.literals).max()
+        for route in matching where route.literals == most {
             guard route.method == method else {
                 allowed.append(route.method)
                 continue
