@@ -18,6 +18,10 @@ def filter_case(context, case):
         # Names of fields that no form's header can carry.
         if name in FORMS and not FORMS[name].issuperset(case.body):
             return False
+        # The same user twice is one.
+        members = case.body.get("Members")
+        if isinstance(members, list) and len({str(member).lower() for member in members}) < len(members):
+            return False
         limit = case.body.get("MemberLimit")
         if isinstance(limit, (int, float)) and limit > MEMBERS:
             return False
