@@ -55,14 +55,13 @@ public final class PostgresRoomHistory: RoomHistory {
         let through = after.addingReportingOverflow(Int64(limit)).partialValue
         let messages = try read(
             """
-            SELECT \(unsafeSQL: Message.columns), m.content_type <> 1 AND EXISTS
-                (SELECT FROM room_events e WHERE e.room_id = m.room_id AND e.message_id = m.id AND e.kind = 2)
-            FROM messages m WHERE m.room_id = \(room) AND m.seq > \(after) AND m.seq <= \(through)
+            SELECT \(unsafeSQL: Message.columns) FROM messages m
+            WHERE m.room_id = \(room) AND m.seq > \(after) AND m.seq <= \(through)
             """
         ).map { row -> RoomFrame in
             let message = Message(row)
-            // A file was its sender's alone at its own place; everybody's at the place of its completion.
-            let hidden = message.status == .uploading || row.bool(Message.columnCount)
+            // A file was its sender's alone at its own place; everybody's at the place of its completion, if that came.
+            let hidden = message.contentType != .text && message.forwardedFrom == nil
             var frame = RoomFrame(
                 seq: UInt64(message.seq), kind: .newMessage, sign: message.sign,
                 onlyUser: hidden ? message.senderID : nil, body: message.body(at: message.seq))
@@ -71,7 +70,10 @@ public final class PostgresRoomHistory: RoomHistory {
         }
         let events = try read(
             """
-            SELECT \(unsafeSQL: RoomFrame.eventColumns), e.actor_id FROM room_events e 
+            SELECT \(unsafeSQL: RoomFrame.eventColumns), e.actor_id, m.content_type <> 1 AND m.forwarded_from IS NULL
+                AND NOT EXISTS (SELECT FROM room_events c
+                    WHERE c.room_id = e.room_id AND c.message_id = e.message_id AND c.kind = 2)
+            FROM room_events e
             LEFT JOIN messages m ON m.id = e.message_id
             WHERE e.room_id = \(room) AND e.seq > \(after) AND e.seq <= \(through)
             """
@@ -79,6 +81,8 @@ public final class PostgresRoomHistory: RoomHistory {
             var frame = RoomFrame(event: row, at: 0)
             frame.sign = row.optionalText(2)
             frame.asker = row.uuid(9 + Message.columnCount)
+            // What never became complete is nobody else's, deleted or not.
+            if row.optionalBool(10 + Message.columnCount) == true { frame.onlyUser = row.optionalUUID(9 + 2) }
             return frame
         }
         return (messages + events).sorted { $0.seq < $1.seq }
