@@ -8,9 +8,17 @@ struct Router {
         let method: String
         let pattern: [Substring]
         let handle: Handler
-        var literals: Int { pattern.count { !$0.hasPrefix("{") } }
+        let literals: Int
+
+        init(_ method: String, _ pattern: String, _ handle: @escaping Handler) {
+            self.method = method
+            self.pattern = Substring(pattern).split(separator: "/")
+            self.handle = handle
+            literals = self.pattern.count { !$0.hasPrefix("{") }
+        }
     }
 
+    /// "/rooms/join" is not the room "join": what is spelled out stands before what stands for anything.
     private var routes: [Route] = []
     private let authenticate: (Call) throws(Refusal) -> Void
 
@@ -28,7 +36,8 @@ struct Router {
                 try authenticate(call)
                 return try handle(call)
             }
-        routes.append(Route(method: method, pattern: Substring(pattern).split(separator: "/"), handle: handle))
+        let route = Route(method, pattern, handle)
+        routes.insert(route, at: routes.firstIndex { $0.literals < route.literals } ?? routes.endIndex)
     }
 
     /// The code that answers and the values of `{…}`, decoded. HEAD is answered as GET; nginx drops the body.
@@ -36,10 +45,10 @@ struct Router {
         let segments = path.split(separator: "/")
         let method = method == "HEAD" ? "GET" : method
         var allowed: [String] = []
-        // "/rooms/join" is not the room "join": what is spelled out goes before what stands for anything.
-        let matching = routes.filter { Router.matches($0.pattern, segments) }
-        let most = matching.map(\.literals).max()
-        for route in matching where route.literals == most {
+        var literals = 0
+        for route in routes where Router.matches(route.pattern, segments) {
+            if route.literals < literals { break }
+            literals = route.literals
             guard route.method == method else {
                 allowed.append(route.method)
                 continue
