@@ -13,7 +13,7 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 
 /// What all three programs are made of.
-let program: [Target.Dependency] = ["ChatCore", "ChatProcess", "ChatAdapters", argumentParser, log]
+let program: [Target.Dependency] = ["ChatCore", "ChatProcess", "ChatAdapters", "ChatCommands", argumentParser, log]
 
 let package = Package(
     name: "chat",
@@ -46,11 +46,15 @@ let package = Package(
         .target(
             name: "ChatCore",
             dependencies: [log, crypto, .product(name: "Configuration", package: "swift-configuration"), system],
-            path: "Sources/Common", exclude: ["Adapters", "C", "Process"], swiftSettings: settings),
+            path: "Sources/Common", exclude: ["Adapters", "C", "Commands", "Process"], swiftSettings: settings),
         // The master-and-workers shape that the three programs share.
         .target(
             name: "ChatProcess", dependencies: ["CLinux", log], path: "Sources/Common/Process",
             swiftSettings: settings),
+        // The commands that they share: serve, status, scale.
+        .target(
+            name: "ChatCommands", dependencies: ["ChatCore", "ChatProcess", argumentParser, log],
+            path: "Sources/Common/Commands", swiftSettings: settings),
         .target(
             name: "ChatAdapters",
             dependencies: [

@@ -1,54 +1,27 @@
 import ArgumentParser
 import ChatAdapters
+import ChatCommands
 import ChatCore
 import ChatProcess
 import Glibc
 import Logging
 
 @main
-struct QueueWorker: ParsableCommand {
+struct QueueWorker: ParsableCommand, MasterProgram {
+    static let program = "queue-worker"
+    static let mainPool: String? = "queues"
+    static let counters = Counter.names
+
     static let configuration = CommandConfiguration(
-        commandName: "queue-worker",
+        commandName: program,
         abstract: "Carries out the commands of every room, in order: the rooms' only writer.",
-        subcommands: [Serve.self, Work.self, Status.self, Scale.self, Dead.self, Queues.self, Hooks.self])
-}
-
-struct SettingsOption: ParsableArguments {
-    @Option(name: [.customShort("c"), .customLong("config")], help: "A .env file; the environment wins over it.")
-    var file: String?
-
-    func read() throws -> Settings {
-        do { return try Settings(EnvironmentSettings(file: file)) } catch {
-            throw ValidationError("\(error)")
-        }
-    }
-
-    var arguments: [String] { file.map { ["-c", $0] } ?? [] }
-}
-
-struct Serve: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Run in the foreground: a master and its workers.")
-
-    @OptionGroup var settings: SettingsOption
-    @Flag(help: "Only check the settings.") var check = false
-
-    func run() throws {
-        let settings = try self.settings.read()
-        guard !check else { return print("the settings are good") }
-        LineLog.start(program: "queue-worker", level: Logger.Level(rawValue: settings.logLevel) ?? .info)
-        if !settings.push.isOn {
-            Logger(label: "queue-worker").notice("push notifications are off: FCM_SERVICE_ACCOUNT_FILE is not set")
-        }
-        let master = Master(
-            program: "queue-worker", runFolder: settings.runDirectory, pools: Self.pools(settings),
-            workerArguments: ["worker"] + self.settings.arguments,
-            checkArguments: ["serve", "--check"] + self.settings.arguments, counters: Counter.names,
-            reload: { [option = self.settings] in Self.pools(try option.read()) })
-        throw ExitCode(master.run())
-    }
+        subcommands: [
+            ServeCommand<QueueWorker>.self, Work.self, StatusCommand<QueueWorker>.self, ScaleCommand<QueueWorker>.self,
+            Dead.self, Queues.self, Hooks.self,
+        ])
 
     /// A worker is ready when the broker has taken it, which may be long after its start: the broker may be away.
-    private static func pools(_ settings: Settings) -> [PoolSpec] {
+    static func pools(_ settings: Settings) -> [PoolSpec] {
         func pool(_ name: String, _ workers: Int) -> PoolSpec {
             PoolSpec(name: name, workers: workers, startLimit: .seconds(86_400))
         }
@@ -58,6 +31,10 @@ struct Serve: ParsableCommand {
         if settings.retention.isOn { pools.append(PoolSpec(name: RetentionWorker.pool, workers: 1)) }
         if settings.push.isOn { pools.append(pool("push", settings.push.processes)) }
         return pools
+    }
+
+    static func announce(_ settings: Settings, _ log: Logger) {
+        if !settings.push.isOn { log.notice("push notifications are off: FCM_SERVICE_ACCOUNT_FILE is not set") }
     }
 }
 
@@ -71,8 +48,7 @@ struct Work: ParsableCommand {
         let channel = try WorkerChannel.fromEnvironment()
         CrashTrail.install()
         let settings = try self.settings.read()
-        LineLog.start(program: "queue-worker", level: Logger.Level(rawValue: settings.logLevel) ?? .info)
-        let log = Logger(label: "queue-worker")
+        let log = self.settings.startLog(settings, QueueWorker.program)
         switch channel.pool {
         case FilesWorker.pool: try FilesWorker(settings, channel, log).serve()
         case HookWorker.pool:
@@ -114,25 +90,5 @@ struct Work: ParsableCommand {
             PushOffline(
                 audience: audience, marks: marks, sender: sender, clock: systemClock, log: log, pause: pause)
         }
-    }
-}
-
-struct Status: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show the workers of the running master.")
-    @OptionGroup var settings: SettingsOption
-
-    func run() throws {
-        print(try askMaster("status", in: RunFolder(settings.read().runDirectory, program: "queue-worker")))
-    }
-}
-
-struct Scale: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Change how many workers run, until the next reload.")
-    @Argument(help: "+1, -1 or a number.") var change: String
-    @OptionGroup var settings: SettingsOption
-
-    func run() throws {
-        let folder = RunFolder(try settings.read().runDirectory, program: "queue-worker")
-        print(try askMaster("scale queues \(change)", in: folder))
     }
 }

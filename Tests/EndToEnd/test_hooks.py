@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import json
 import os
-import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +11,7 @@ from pathlib import Path
 from signal import SIGHUP
 
 import pytest
-from conftest import CHECKOUT
+from conftest import run_program
 
 SECRET = "the host application and the chat know it"
 
@@ -109,8 +108,7 @@ def reload(pids):
 
 
 def program(*words):
-    path = CHECKOUT / os.environ.get("CHAT_BIN", ".build/release") / "queue-worker"
-    return subprocess.run([path, *words, "-c", os.environ["TEST_ENV_FILE"]], stdout=subprocess.PIPE, text=True).stdout
+    return run_program("queue-worker", *words)
 
 
 def wait_until(holds, seconds=60):

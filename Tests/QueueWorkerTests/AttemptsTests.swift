@@ -49,15 +49,19 @@ import Testing
     }
 
     @Test func aCrashLeavesItsSignalAndItsStack() async {
+        let shared = "/tmp/attempts-of-a-crash-\(getpid())"
+        mkdir(shared, 0o700)
+        // The process that crashes is a child of this one: they agree on a folder by this one's PID.
         await #expect(processExitsWith: .signal(SIGABRT)) {
             CrashTrail.install()
-            mkdir("/tmp/attempts-of-a-crash", 0o700)
-            Attempts(runDirectory: "/tmp/attempts-of-a-crash").begin("a")
+            Attempts(runDirectory: "/tmp/attempts-of-a-crash-\(getppid())").begin("a")
             abort()
         }
-        let attempts = Attempts(runDirectory: "/tmp/attempts-of-a-crash")
+        let attempts = Attempts(runDirectory: shared)
         let deaths = attempts.deaths(of: "a")
         attempts.forget("a")
+        rmdir("\(shared)/queue-worker.attempts")
+        rmdir(shared)
         #expect(deaths.crashed == 1 && deaths.silent == 0)
         #expect(deaths.text.contains("\(CrashTrail.mark)6"))
         #expect(deaths.text.split(separator: "\n").count > 3, "no stack: \(deaths.text)")

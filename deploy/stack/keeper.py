@@ -69,19 +69,24 @@ def wait_unlocked(instance, seconds):
     return True
 
 
+def let_stop(instance):
+    """Waits for an earlier run that is on its way out."""
+    if is_locked(instance) and instance.state().get("state") == "stopping":
+        say("an earlier run is still stopping, waiting for it")
+        wait_unlocked(instance, STOP_SECONDS)
+
+
 # -- run: in the foreground
 
 def run(instance):
+    # Unmarked yet: what is marked, the earlier run takes down with everything that is its own.
+    let_stop(instance)
     if os.environ.get("CHAT_STACK") != str(instance.runtime):
         # Marked like everything below it, so that a later start recognises a keeper that lost its lock file.
         marked = {**os.environ, "CHAT_STACK": str(instance.runtime)}
         os.execve(sys.executable, [sys.executable, *sys.argv], marked)
     instance.make_folders()
     lock = take_lock(instance)
-    if not lock and instance.state().get("state") == "stopping":
-        say("an earlier run is still stopping, waiting for it")
-        wait_unlocked(instance, STOP_SECONDS)
-        lock = take_lock(instance)
     if not lock:
         say(f"already running at {instance.state().get('url')} ('make down' stops it)")
         return 0
@@ -262,8 +267,7 @@ def greet(instance):
 # -- up: the same in the background
 
 def up(instance):
-    if is_locked(instance) and instance.state().get("state") == "stopping":
-        wait_unlocked(instance, STOP_SECONDS)
+    let_stop(instance)
     keeper, log = None, instance.folder / "log" / "stack.log"
     if not is_locked(instance):
         instance.make_folders()

@@ -20,3 +20,8 @@ public func privateRoomID(_ one: UUID128, _ other: UUID128) -> UUID128? {
 
 /// Drawn once at random; changing it would give every pair a second room.
 private let privateRoomNamespace = UUID128(high: 0x6f1d_8c0e_52b7_4a39, low: 0x9e44_c2a7_13d0_f85b)
+
+extension UUID128 {
+    /// False for the id of every other room: those are of version 7.
+    public var mayBePrivateRoom: Bool { high & 0xF000 == 0x5000 }
+}

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ChatAdapters
+import ChatCommands
 import ChatCore
 import ChatProcess
 

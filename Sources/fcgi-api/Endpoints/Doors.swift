@@ -52,7 +52,7 @@ final class Doors {
         guard let header = call.request.header("authorization") else {
             throw Refusal(.unauthorized, "send a token: Authorization: Bearer <JWT>")
         }
-        let parts = header.split(separator: " ", omittingEmptySubsequences: true)
+        let parts = pieces(of: header, at: UInt8(ascii: " "))
         guard parts.count == 2, parts[0].lowercased() == "bearer" else {
             throw Refusal(.unauthorized, "the Authorization header is not of the form: Bearer <JWT>")
         }

@@ -9,11 +9,11 @@ struct Query {
 
     init(_ text: Substring) throws(Refusal) {
         var pairs: [(String, String)] = []
-        for part in text.split(separator: "&") {
+        for part in pieces(of: text, at: UInt8(ascii: "&")) {
             guard pairs.count < Query.mostPairs else {
                 throw Refusal(.malformed, "more than \(Query.mostPairs) fields")
             }
-            let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let sides = pieces(of: part, at: UInt8(ascii: "="), maxSplits: 1, omittingEmpty: false)
             let value = sides.count > 1 ? sides[1] : ""
             pairs.append((try percentDecoded(sides[0], plus: true), try percentDecoded(value, plus: true)))
         }

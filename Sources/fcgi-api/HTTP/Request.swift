@@ -24,7 +24,7 @@ struct Request {
         self.read = read
         method = parameter("REQUEST_METHOD") ?? "GET"
         let uri = parameter("REQUEST_URI") ?? "/"
-        let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        let parts = pieces(of: uri, at: UInt8(ascii: "?"), maxSplits: 1, omittingEmpty: false)
         prefix = parameter("CHAT_PREFIX") ?? Request.defaultPrefix
         path = Request.strip(prefix, from: String(parts.first ?? "/"))
         query = try Query(parts.count > 1 ? parts[1] : "")
@@ -33,7 +33,7 @@ struct Request {
 
     /// `name` in any case, as in "content-type".
     func header(_ name: String) -> String? {
-        let cgi = String(name.uppercased().map { $0 == "-" ? "_" : $0 })
+        let cgi = String(decoding: name.utf8.map(Request.cgi), as: UTF8.self)
         let value = parameter(cgi == "CONTENT_TYPE" || cgi == "CONTENT_LENGTH" ? cgi : "HTTP_" + cgi)
         return value?.isEmpty == true ? nil : value
     }
@@ -41,6 +41,14 @@ struct Request {
     /// The media type in lower case, without its parameters.
     var mediaType: String? {
         header("content-type")?.split(separator: ";").first.map { trimmed($0).lowercased() }
+    }
+
+    private static func cgi(_ byte: UInt8) -> UInt8 {
+        switch byte {
+        case UInt8(ascii: "-"): UInt8(ascii: "_")
+        case UInt8(ascii: "a")...UInt8(ascii: "z"): byte & 0xdf
+        default: byte
+        }
     }
 
     private static func strip(_ prefix: String, from path: String) -> String {
@@ -56,6 +64,14 @@ struct Request {
         }
         return length
     }
+}
+
+/// What stands between the bytes of one kind: an address is bytes, of which nobody need know the characters.
+func pieces(of text: some StringProtocol, at separator: UInt8, maxSplits: Int = .max, omittingEmpty: Bool = true)
+    -> [Substring]
+{
+    Substring(text).utf8.split(separator: separator, maxSplits: maxSplits, omittingEmptySubsequences: omittingEmpty)
+        .map(Substring.init)
 }
 
 /// Without the spaces and tabs around it.

@@ -12,7 +12,7 @@ struct Router {
 
         init(_ method: String, _ pattern: String, _ handle: @escaping Handler) {
             self.method = method
-            self.pattern = Substring(pattern).split(separator: "/")
+            self.pattern = pieces(of: pattern, at: UInt8(ascii: "/"))
             self.handle = handle
             literals = self.pattern.count { !$0.hasPrefix("{") }
         }
@@ -42,7 +42,7 @@ struct Router {
 
     /// The code that answers and the values of `{…}`, decoded. HEAD is answered as GET; nginx drops the body.
     func find(_ method: String, _ path: String) throws(Refusal) -> (Handler, [String: String]) {
-        let segments = path.split(separator: "/")
+        let segments = pieces(of: path, at: UInt8(ascii: "/"))
         let method = method == "HEAD" ? "GET" : method
         var allowed: [String] = []
         var literals = 0

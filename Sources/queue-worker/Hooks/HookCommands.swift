@@ -1,5 +1,6 @@
 import ArgumentParser
 import ChatAdapters
+import ChatCommands
 import ChatCore
 
 /// For operators: webhooks that were given up.

@@ -8,6 +8,8 @@ struct BatchNeeds {
     var memberRooms: [UUID128] = []
     var memberUsers: [UUID128] = []
     var wholeRooms: [UUID128] = []
+    /// Rooms that may be PRIVATE: blocks count there, and both members are needed.
+    var pairRooms: [UUID128] = []
     var messages: [UUID128] = []
     var signSenders: [UUID128] = []
     var signs: [String?] = []
@@ -33,6 +35,8 @@ struct BatchNeeds {
 
     init(_ all: [Command]) {
         rooms = Array(Set(all.map(\.room)))
+        pairRooms = rooms.filter(\.mayBePrivateRoom)
+        wholeRooms = pairRooms
         for command in all {
             member(command.room, command.actor)
             if case .send = command.action {} else { commands.append(command.id) }

@@ -35,10 +35,9 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
     /// What no command of the batch needs is not asked for: most batches are messages of members, and a statement costs
     /// the server the same whether it finds nothing.
     private func parts(_ needs: BatchNeeds) -> [Part] {
-        var parts: [Part] = [
-            (rooms(needs), Self.readRoom), (members(needs), Self.readMember), (wholeRooms(needs), Self.readMember),
-            (privateRoomBlocks(needs), Self.readBlock),
-        ]
+        var parts: [Part] = [(rooms(needs), Self.readRoom), (members(needs), Self.readMember)]
+        if !needs.wholeRooms.isEmpty { parts.append((wholeRooms(needs), Self.readMember)) }
+        if !needs.pairRooms.isEmpty { parts.append((privateRoomBlocks(needs), Self.readBlock)) }
         if !needs.roomSigns.isEmpty { parts.append((creators(needs), Self.readMember)) }
         if !needs.messages.isEmpty { parts.append((messages(needs), Self.readMessage)) }
         if !needs.signs.isEmpty { parts.append((signedMessages(needs), Self.readMessage)) }
@@ -127,8 +126,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
 
     private func wholeRooms(_ needs: BatchNeeds) -> SQL {
         """
-        SELECT \(unsafeSQL: Member.columns) FROM rooms r JOIN members p ON p.room_id = r.id
-        WHERE r.id = ANY(\(needs.rooms)) AND (r.type = 1 OR r.id = ANY(\(needs.wholeRooms)))
+        SELECT \(unsafeSQL: Member.columns) FROM members p WHERE p.room_id = ANY(\(needs.wholeRooms))
         """
     }
 
@@ -183,7 +181,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         SELECT b.blocker, b.blocked FROM rooms r
         JOIN members a ON a.room_id = r.id JOIN members o ON o.room_id = r.id
         JOIN blocks b ON b.blocker = a.user_id AND b.blocked = o.user_id
-        WHERE r.id = ANY(\(needs.rooms)) AND r.type = 1
+        WHERE r.id = ANY(\(needs.pairRooms)) AND r.type = 1
         """
     }
 

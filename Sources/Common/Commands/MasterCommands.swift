@@ -1,0 +1,92 @@
+public import ArgumentParser
+public import ChatCore
+public import ChatProcess
+public import Logging
+
+/// A program that is a master with pools of workers.
+public protocol MasterProgram {
+    static var program: String { get }
+    /// The pool that `scale` means when none is named; nil: one must be named.
+    static var mainPool: String? { get }
+    /// The program's own numbers in the scoreboard.
+    static var counters: [String] { get }
+    /// Throws what is wrong with the settings.
+    static func pools(_ settings: Settings) throws -> [PoolSpec]
+    /// Says what an operator should know of these settings, once a start.
+    static func announce(_ settings: Settings, _ log: Logger)
+}
+
+extension MasterProgram {
+    public static func announce(_ settings: Settings, _ log: Logger) {}
+}
+
+public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
+    public static var configuration: CommandConfiguration {
+        CommandConfiguration(commandName: "serve", abstract: "Run in the foreground: a master and its workers.")
+    }
+
+    @OptionGroup var settings: SettingsOption
+    @Flag(help: "Only check the settings, and say what is wrong with them.") var check = false
+
+    public init() {}
+
+    public func run() throws {
+        let option = settings
+        let settings = try option.read()
+        let pools = try Program.pools(settings)
+        if check { return print("the settings are good") }
+        Program.announce(settings, option.startLog(settings, Program.program))
+        let master = Master(
+            program: Program.program, runFolder: settings.runDirectory, pools: pools,
+            workerArguments: ["worker"] + option.arguments, checkArguments: ["serve", "--check"] + option.arguments,
+            counters: Program.counters, reload: { try Program.pools(option.read()) })
+        throw ExitCode(master.run())
+    }
+}
+
+public struct StatusCommand<Program: MasterProgram>: ParsableCommand {
+    public static var configuration: CommandConfiguration {
+        CommandConfiguration(commandName: "status", abstract: "Show the pools and what each worker does now.")
+    }
+
+    @OptionGroup var settings: SettingsOption
+
+    public init() {}
+
+    public func run() throws {
+        let folder = RunFolder(try settings.read().runDirectory, program: Program.program)
+        print(try askMaster("status", in: folder), terminator: "")
+    }
+}
+
+public struct ScaleCommand<Program: MasterProgram>: ParsableCommand {
+    public static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "scale", abstract: "Change how many workers a pool has, until the next reload.",
+            usage: usage)
+    }
+
+    private static var usage: String {
+        let pool = Program.mainPool == nil ? "POOL" : "[POOL]"
+        return ["+1", "-1", "4"].map { "\(Program.program) scale \(pool) \($0)" }.joined(separator: "\n")
+    }
+
+    @OptionGroup var settings: SettingsOption
+    // Unrecognized ones too, because "-1" would be taken for an option otherwise.
+    @Argument(parsing: .allUnrecognized, help: "The pool, and +1, -1 or a number.")
+    var words: [String]
+
+    public init() {}
+
+    public func validate() throws {
+        guard words.count == 2 || words.count == 1 && Program.mainPool != nil else {
+            throw ValidationError("write one of:\n\(Self.usage)")
+        }
+    }
+
+    public func run() throws {
+        let folder = RunFolder(try settings.read().runDirectory, program: Program.program)
+        let pool = words.count == 2 ? words[0] : Program.mainPool ?? ""
+        print(try askMaster("scale \(pool) \(words.last ?? "")", in: folder), terminator: "")
+    }
+}

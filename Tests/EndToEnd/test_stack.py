@@ -1,0 +1,46 @@
+"""`make run` as people treat it: killed, started again at once, ended with Ctrl-C."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+from conftest import CHECKOUT
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """A stack of its own beside the one under test, in a path with a space."""
+    # Without what make hands down to what it starts.
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "CHAT_"))}
+    bin_folder = CHECKOUT / os.environ.get("CHAT_BIN", ".build/release")
+    env |= {"CHAT_DIR": str(tmp_path / "of its own"), "CHAT_PORT": "free", "CHAT_BIN": str(bin_folder)}
+    begun = []
+
+    def run():
+        process = subprocess.Popen(["make", "run"], cwd=CHECKOUT, env=env, stdin=subprocess.DEVNULL, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        begun.append(process)
+        said = ""
+        for line in process.stdout:
+            said += line
+            if line.startswith("Ctrl-C"):
+                return process
+        raise AssertionError(f"make run ended: {said}")
+
+    yield run, lambda: subprocess.run(["make", "pids"], cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, text=True).stdout
+    subprocess.run([CHECKOUT / "deploy/stack/stack", "clean"], cwd=CHECKOUT, env=env)
+    for process in begun:
+        process.kill()
+
+
+def test_killed_and_started_again_at_once(stack):
+    run, pids = stack
+    run().kill()
+    again = run()
+    for name in ("postgres", "redis", "rabbitmq", "nginx", "seaweedfs", "fcgi-api", "ws-relay", "queue-worker"):
+        assert f"{name} master " in pids()
+    # As a terminal does it: to everybody in the foreground.
+    os.killpg(again.pid, signal.SIGINT)
+    again.wait(60)
+    assert pids() == ""
