@@ -2,6 +2,7 @@
 received by all ten members."""
 
 import os
+import threading
 import uuid
 from statistics import median
 
@@ -13,6 +14,8 @@ ROUNDS = number("BENCH_ROUNDS", 3)
 RATES = [int(rate) for rate in os.environ.get("BENCH_RATES", "100,1000,5000").split(",") if rate]
 # Where the search for the highest rate ends by itself.
 HIGHEST = number("BENCH_HIGHEST", 25_000)
+# Messages a second of a quiet room, and of the loud one on its queue.
+QUIET, LOUD = 50, number("BENCH_LOUD", 5000)
 NAMES = ("postgres", "redis", "rabbitmq", "nginx", "fcgi-api", "ws-relay", "queue-worker", "client")
 VIOLATIONS = ("gaps", "doubles", "strangers", "uneven")
 
@@ -70,6 +73,38 @@ def measure(stack):
     table(["rate", *NAMES, "all", "without client", "others"], costs)
     print(f"\nhighest rate that held for {SECONDS} s: {best:,}/s; "
           f"order violations: {load.violations}; acknowledged but not stored: {load.lost}\n", flush=True)
+
+
+def measure_neighbours(stack):
+    """What a loud room costs a quiet one on the same queue."""
+    def client(room, tokens, rate, seconds):
+        plan = "".join(f"{room} {token}\n" for token in tokens) + "\n"
+        return run_client("messages", stack.processes(), plan, port=stack.url.port, run=uuid.uuid4().hex[:8], rate=rate,
+                          seconds=seconds, bytes=BYTES)
+
+    total = int(stack.settings.get("RABBITMQ_TOTAL_QUEUE") or 10)
+    loud = stack.group([new_user() for _ in range(MEMBERS)], "Loud")
+    while queue_of((quiet := stack.group([new_user(), new_user()], "Quiet"))[0], total) != queue_of(loud[0], total):
+        pass
+    alone = client(*quiet, QUIET, SECONDS)
+    # The loud one begins before the quiet one and ends after it.
+    beside = threading.Thread(target=client, args=(*loud, LOUD, SECONDS + 4))
+    beside.start()
+    threading.Event().wait(2)
+    together = client(*quiet, QUIET, SECONDS)
+    beside.join()
+    print(f"\nA room of 2 at {QUIET}/s, alone and beside a room of {MEMBERS} at {LOUD:,}/s on the same queue: to the response, ms")
+    table(["", "p50", "p99", "stored"], [
+        [name, f"{result['ack_p50_us'] / 1000:.2f}", f"{result['ack_p99_us'] / 1000:.2f}", f"{result['acknowledged']:,}"]
+        for name, result in (("alone", alone), ("beside the loud room", together))])
+
+
+def queue_of(room, total):
+    """As the chat draws it: FNV-1a, 64 bits."""
+    value = 0xCBF29CE484222325
+    for byte in room.encode():
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return value % total
 
 
 def latency_row(name, results):

@@ -24,7 +24,7 @@ extension Consumer {
             for command in commands { try carryOutAlone(command, after: deaths, delivery.consumer, connection) }
             attempts.forget(whole)
         }
-        try finish(1, connection)
+        try finishFirst(connection)
         channel.scoreboard.endRequest(status: 200, bytes: commands.count)
     }
 

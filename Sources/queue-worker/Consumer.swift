@@ -11,22 +11,26 @@ import Logging
 final class Consumer {
     /// A standby leaves the queues of others alone for so long, so that each worker becomes active on its own ones.
     private static let standbyDelay: Int64 = 2000
+    /// Bytes of messages in hand past which the broker has to wait.
+    private static let mostBytes = 32 << 20
 
-    private let settings: Settings
+    let settings: Settings
     let channel: WorkerChannel
     let run: BatchRun
-    private let bus: any FrameBus
+    let bus: any FrameBus
     private let dead: RabbitMQDeadLetters
     let attempts: Attempts
     private let turn: QueueTurn
-    private let log: Logger
+    let log: Logger
     private var connection: RabbitMQConnection?
     private var layout: QueueLayout
+    /// Taken from the broker and not looked into yet.
     var waiting: [RabbitMQDelivery] = []
+    private var backlog = Backlog()
     private var standbyAt: Int64 = .max
     private var backoff = Backoff()
     private var isReady = false
-    private var outage = Outage()
+    var outage = Outage()
 
     init(
         settings: Settings, channel: WorkerChannel, run: BatchRun, bus: any FrameBus,
@@ -54,7 +58,7 @@ final class Consumer {
                     continue
                 }
                 try standBy(connection)
-                try receive(connection, waitingAtMost: waiting.isEmpty ? 1000 : 0)
+                try receive(connection, waitingAtMost: waiting.isEmpty && backlog.isEmpty ? 1000 : 0)
                 try work(connection)
                 outage.ended("RabbitMQ", log)
             } catch {
@@ -95,8 +99,7 @@ final class Consumer {
     /// The queues of before have been carried out to their end: nothing of them is in hand.
     private func changeOver(_ connection: RabbitMQConnection) {
         connection.endAbruptly()
-        self.connection = nil
-        waiting = []
+        forgetConnection()
         log.notice("other queues are carried out from now on")
     }
 
@@ -109,24 +112,32 @@ final class Consumer {
     /// What was delivered and not acknowledged comes again, to whoever is active then.
     private func lose(_ error: RabbitMQError) {
         attempts.takeBack()
-        connection = nil
-        waiting = []
+        forgetConnection()
         outage.began("RabbitMQ", error.description, log)
         pause(backoff.next())
     }
 
+    private func forgetConnection() {
+        connection = nil
+        waiting = []
+        backlog = Backlog()
+    }
+
     /// Takes what has arrived; waits for the first only.
     private func receive(_ connection: RabbitMQConnection, waitingAtMost milliseconds: Int) throws(RabbitMQError) {
-        if waiting.isEmpty, milliseconds > 0, !connection.hasBuffered {
+        if milliseconds > 0, !connection.hasBuffered {
             var descriptors = [
                 pollfd(fd: connection.fileDescriptor, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0),
             ]
             poll(&descriptors, 2, Int32(milliseconds))
         }
-        while waiting.count < settings.worker.batch {
+        var bytes = backlog.bytes
+        while waiting.count < settings.worker.batch, bytes < Self.mostBytes {
             switch try connection.next(timeout: 0) {
-            case .delivery(let delivery): waiting.append(delivery)
+            case .delivery(let delivery):
+                waiting.append(delivery)
+                bytes += delivery.body.count
             case .cancelled(let consumer): throw RabbitMQError(ended: consumer)
             case .confirm, .returned: continue
             case .timeout: return
@@ -136,19 +147,29 @@ final class Consumer {
 
     // MARK: A batch
 
+    /// What came before, and an end mark, wait until everything that arrived earlier is done.
     private func work(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+        try admit()
+        guard backlog.isEmpty else { return try workInTurns(connection) }
         guard let first = waiting.first else { return }
         if let mark = EndMark(first.correlation) { return try end(mark, connection) }
-        if first.redelivered { return try workCarefully(first, connection) }
-        var commands: [Command] = []
-        var taken = 0
-        while taken < waiting.count, isPlain(waiting[taken]), commands.count < settings.worker.batch {
-            commands += try decode(waiting[taken])
-            taken += 1
+        try workCarefully(first, connection)
+    }
+
+    private func admit() throws(RabbitMQError) {
+        let plain = waiting.prefix(while: isPlain)
+        for delivery in plain {
+            backlog.append(try decode(delivery), tag: delivery.tag, bytes: delivery.body.count)
         }
+        waiting.removeFirst(plain.count)
+    }
+
+    private func workInTurns(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+        let commands = backlog.next(atMost: settings.worker.batch)
         channel.scoreboard.beginRequest("batch", "\(commands.count) commands")
         try carryOut(commands, connection)
-        try finish(taken, connection)
+        // Deliveries are taken in the channel's order, so everything up to this tag is done.
+        if let tag = backlog.finish() { try connection.acknowledge(tag, multiple: true) }
         channel.scoreboard.endRequest(status: 200, bytes: commands.count)
     }
 
@@ -163,7 +184,7 @@ final class Consumer {
             outage.began("PostgreSQL", error.description, log)
             try wait(backoff.next(), connection)
         }
-        try finish(1, connection)
+        try finishFirst(connection)
     }
 
     func carryOut(_ commands: [Command], _ connection: RabbitMQConnection) throws(RabbitMQError) {
@@ -171,17 +192,8 @@ final class Consumer {
         try tell(try store(commands, connection), connection)
     }
 
-    func tell(_ stored: [BatchRun.Stored], _ connection: RabbitMQConnection) throws(RabbitMQError) {
-        for part in stored { try tell(part.notice, connection) }
-        for part in stored { try answer(part.outcomes, connection) }
-        if settings.push.isOn { try announce(stored, connection) }
-        count(stored)
-    }
-
-    func finish(_ taken: Int, _ connection: RabbitMQConnection) throws(RabbitMQError) {
-        // Deliveries are taken in the channel's order, so everything up to this tag is done.
-        try connection.acknowledge(waiting[taken - 1].tag, multiple: true)
-        waiting.removeFirst(taken)
+    func finishFirst(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+        try connection.acknowledge(waiting.removeFirst().tag, multiple: true)
     }
 
     /// A body that cannot be read is put aside, with its reason, where an operator finds it.
@@ -231,51 +243,10 @@ final class Consumer {
         }
     }
 
-    private func tell(_ notice: Notice, _ connection: RabbitMQConnection) throws(RabbitMQError) {
-        // A trail alone is worth no wait.
-        if notice.isEmpty, notice.trail != nil, !outage.isAway("Redis") { try? bus.publish(notice) }
-        var backoff = Backoff()
-        while !notice.isEmpty {
-            do throws(BusError) {
-                try bus.publish(notice)
-                return outage.ended("Redis", log)
-            } catch {
-                outage.began("Redis", error.description, log)
-                try wait(backoff.next(), connection)
-            }
-        }
-    }
-
-    private func answer(_ outcomes: [CommandOutcome], _ connection: RabbitMQConnection) throws(RabbitMQError) {
-        for outcome in outcomes {
-            guard case .reply(let queue, let correlation) = outcome.command.origin else { continue }
-            // Nobody may be there any more; then the broker drops it, and a retry gets the answer again.
-            try connection.publish(
-                outcome.answer.frame(.response, sign: outcome.command.sign), to: queue, mandatory: false,
-                persistent: false, correlation: correlation)
-        }
-    }
-
-    /// Before the acknowledgement, on the same channel: the broker takes both in this order.
-    private func announce(_ stored: [BatchRun.Stored], _ connection: RabbitMQConnection) throws(RabbitMQError) {
-        let jobs = stored.flatMap(\.pushJobs)
-        guard !jobs.isEmpty else { return }
-        try connection.publish(
-            PushJob.encode(jobs), to: settings.rabbitMQ.pushQueueName, mandatory: false, persistent: true)
-    }
-
-    private func count(_ stored: [BatchRun.Stored]) {
-        let outcomes = stored.flatMap(\.outcomes)
-        channel.scoreboard.add(outcomes.count, to: Counter.commands)
-        channel.scoreboard.add(outcomes.count { $0.refusal != nil }, to: Counter.refused)
-        channel.scoreboard.add(stored.reduce(0) { $0 + $1.batch.newMessages.count }, to: Counter.messages)
-        channel.scoreboard.add(stored.count, to: Counter.batches)
-    }
-
     // MARK: Waiting
 
     /// Waits while the broker's heartbeats are answered. A quit ends the wait by giving the batch back.
-    private func wait(_ milliseconds: Int, _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    func wait(_ milliseconds: Int, _ connection: RabbitMQConnection) throws(RabbitMQError) {
         channel.scoreboard.heartbeat()
         guard !channel.mustQuit else { throw RabbitMQError(ended: "told to quit; the batch goes back to its queue") }
         attempts.pause()

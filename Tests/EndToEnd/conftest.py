@@ -13,6 +13,10 @@ from client import User
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
+# What takes its time and has a shorter test beside it.
+thorough = pytest.mark.skipif(not os.environ.get("THOROUGH"), reason="THOROUGH=1 runs it: it takes its time")
+
+
 @pytest.fixture(autouse=True)
 def frames_as_described():
     described.problems.clear()
@@ -74,6 +78,39 @@ def stack_pids():
 @pytest.fixture(scope="session")
 def pids():
     return stack_pids
+
+
+@pytest.fixture
+def psql(settings):
+    """Opens sessions with the database, for what no client can do: holding a lock, say."""
+    program = sorted(Path("/usr/lib/postgresql").glob("*/bin/psql"))[-1]
+
+    class Session:
+        """One connection, kept open until its input ends."""
+
+        def __init__(self):
+            self.process = subprocess.Popen([program, "-XqAt", settings["DATABASE_URL"]], stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, text=True, bufsize=1)
+
+        def ask(self, sql):
+            self.process.stdin.write(f"{sql};\nSELECT 'end';\n")
+            rows = []
+            while (line := self.process.stdout.readline().strip()) != "end":
+                rows.append(line)
+            return rows
+
+        def close(self):
+            self.process.stdin.close()
+            self.process.wait()
+
+    sessions = []
+
+    def opened():
+        sessions.append(Session())
+        return sessions[-1]
+    yield opened
+    for session in sessions:
+        session.close()
 
 
 @pytest.fixture

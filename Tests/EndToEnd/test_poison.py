@@ -2,45 +2,10 @@
 
 import os
 import signal
-import subprocess
 import threading
 import time
-from pathlib import Path
 
-import pytest
 from conftest import run_program
-
-
-@pytest.fixture
-def psql(settings):
-    program = sorted(Path("/usr/lib/postgresql").glob("*/bin/psql"))[-1]
-
-    class Session:
-        """One connection, kept open until its input ends."""
-
-        def __init__(self):
-            self.process = subprocess.Popen([program, "-XqAt", settings["DATABASE_URL"]], stdin=subprocess.PIPE,
-                                            stdout=subprocess.PIPE, text=True, bufsize=1)
-
-        def ask(self, sql):
-            self.process.stdin.write(f"{sql};\nSELECT 'end';\n")
-            rows = []
-            while (line := self.process.stdout.readline().strip()) != "end":
-                rows.append(line)
-            return rows
-
-        def close(self):
-            self.process.stdin.close()
-            self.process.wait()
-
-    sessions = []
-
-    def opened():
-        sessions.append(Session())
-        return sessions[-1]
-    yield opened
-    for session in sessions:
-        session.close()
 
 
 def test_a_command_that_crashes_three_workers_is_put_aside(ann, bob, psql, pids):

@@ -1,0 +1,54 @@
+import ChatAdapters
+import ChatCore
+import ChatProcess
+
+/// What has been stored is told to the relays, answered to REST and announced to the push workers, in this order.
+extension Consumer {
+    func tell(_ stored: [BatchRun.Stored], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+        for part in stored { try tell(part.notice, connection) }
+        for part in stored { try answer(part.outcomes, connection) }
+        if settings.push.isOn { try announce(stored, connection) }
+        count(stored)
+    }
+
+    private func tell(_ notice: Notice, _ connection: RabbitMQConnection) throws(RabbitMQError) {
+        // A trail alone is worth no wait.
+        if notice.isEmpty, notice.trail != nil, !outage.isAway("Redis") { try? bus.publish(notice) }
+        var backoff = Backoff()
+        while !notice.isEmpty {
+            do throws(BusError) {
+                try bus.publish(notice)
+                return outage.ended("Redis", log)
+            } catch {
+                outage.began("Redis", error.description, log)
+                try wait(backoff.next(), connection)
+            }
+        }
+    }
+
+    private func answer(_ outcomes: [CommandOutcome], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+        for outcome in outcomes {
+            guard case .reply(let queue, let correlation) = outcome.command.origin else { continue }
+            // Nobody may be there any more; then the broker drops it, and a retry gets the answer again.
+            try connection.publish(
+                outcome.answer.frame(.response, sign: outcome.command.sign), to: queue, mandatory: false,
+                persistent: false, correlation: correlation)
+        }
+    }
+
+    /// Before the acknowledgement, on the same channel: the broker takes both in this order.
+    private func announce(_ stored: [BatchRun.Stored], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+        let jobs = stored.flatMap(\.pushJobs)
+        guard !jobs.isEmpty else { return }
+        try connection.publish(
+            PushJob.encode(jobs), to: settings.rabbitMQ.pushQueueName, mandatory: false, persistent: true)
+    }
+
+    private func count(_ stored: [BatchRun.Stored]) {
+        let outcomes = stored.flatMap(\.outcomes)
+        channel.scoreboard.add(outcomes.count, to: Counter.commands)
+        channel.scoreboard.add(outcomes.count { $0.refusal != nil }, to: Counter.refused)
+        channel.scoreboard.add(stored.reduce(0) { $0 + $1.batch.newMessages.count }, to: Counter.messages)
+        channel.scoreboard.add(stored.count, to: Counter.batches)
+    }
+}
