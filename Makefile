@@ -35,7 +35,7 @@ build: ## release build
 	@deploy/stack/packages
 	@deploy/stack/build -c release
 
-test: ## unit, integration and end-to-end tests in a private stack; LOAD_SECONDS=15, FILTER=name
+test: ## unit, integration and end-to-end tests in a private stack; LOAD_SECONDS=15, FILTER=name, THOROUGH=1
 	@exec deploy/test/run
 
 test-uploads: ## 200 files under fire and one of 1 GiB; about half an hour

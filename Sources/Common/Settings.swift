@@ -243,6 +243,8 @@ public struct WorkerSettings: Sendable {
     public var batch: Int
     /// Deliveries that may wait unacknowledged in one worker, a queue.
     public var prefetch: Int
+    /// Seconds that a worker may be stopped by a signal before it is killed; 0: any time.
+    public var frozenLimit: Int
     /// Entries and seconds that a room's log in Redis keeps.
     public var logLength: Int
     public var logSeconds: Int
@@ -251,6 +253,7 @@ public struct WorkerSettings: Sendable {
         processes = values.number("WORKER_PROCESSES", default: 2, in: 1...256)
         batch = values.number("WORKER_BATCH", default: 256, in: 1...4096)
         prefetch = values.number("WORKER_PREFETCH", default: 128, in: 1...4096)
+        frozenLimit = values.number("WORKER_FROZEN_SECONDS", default: 5, in: 0...86_400)
         logLength = values.number("ROOM_LOG_LENGTH", default: 1000, in: 10...1_000_000)
         logSeconds = values.number("ROOM_LOG_SECONDS", default: 3600, in: 10...604_800)
     }

@@ -20,16 +20,17 @@ struct QueueWorker: ParsableCommand, MasterProgram {
             Dead.self, Queues.self, Hooks.self,
         ])
 
-    /// A worker is ready when the broker has taken it, which may be long after its start: the broker may be away.
     static func pools(_ settings: Settings) -> [PoolSpec] {
-        func pool(_ name: String, _ workers: Int) -> PoolSpec {
-            PoolSpec(name: name, workers: workers, startLimit: .seconds(86_400))
+        let frozenLimit: Duration? = settings.worker.frozenLimit > 0 ? .seconds(settings.worker.frozenLimit) : nil
+        // With the broker a worker is ready when that has taken it, which may be long after its start: it may be away.
+        func pool(_ name: String, _ workers: Int = 1, startLimit: Duration = .seconds(30)) -> PoolSpec {
+            PoolSpec(name: name, workers: workers, startLimit: startLimit, frozenLimit: frozenLimit)
         }
-        var pools = [pool("queues", settings.worker.processes)]
-        if settings.storage.isSet { pools.append(PoolSpec(name: FilesWorker.pool, workers: 1)) }
-        if !settings.hooks.url.isEmpty { pools.append(PoolSpec(name: HookWorker.pool, workers: 1)) }
-        if settings.retention.isOn { pools.append(PoolSpec(name: RetentionWorker.pool, workers: 1)) }
-        if settings.push.isOn { pools.append(pool("push", settings.push.processes)) }
+        var pools = [pool("queues", settings.worker.processes, startLimit: .seconds(86_400))]
+        if settings.storage.isSet { pools.append(pool(FilesWorker.pool)) }
+        if !settings.hooks.url.isEmpty { pools.append(pool(HookWorker.pool)) }
+        if settings.retention.isOn { pools.append(pool(RetentionWorker.pool)) }
+        if settings.push.isOn { pools.append(pool("push", settings.push.processes, startLimit: .seconds(86_400))) }
         return pools
     }
 

@@ -154,9 +154,15 @@ public final class Master {
             guard row[.pid] == worker.pid else { continue }
             let since = Nanoseconds(row[.requestStartedAt])
             result[worker.board] = Observation(
-                busySince: since == 0 ? nil : since, residentBytes: row[.residentBytes],
+                busySince: since == 0 ? nil : since, frozenSince: frozenSince(worker, row, now),
+                residentBytes: row[.residentBytes],
                 request: since != 0 && now - since > 1_000_000_000 ? row.request : "")
         }
         return result
+    }
+
+    private func frozenSince(_ worker: Worker, _ row: ScoreboardRow, _ now: Nanoseconds) -> Nanoseconds? {
+        let lastLife = Nanoseconds(row[.heartbeatAt])
+        return now - lastLife > 2_000_000_000 && isStopped(worker.pid) ? lastLife : nil
     }
 }

@@ -29,12 +29,7 @@ extension MasterState {
         // The replacement goes on alone: it sees the end of its socketpair when it was taking over.
         pools[index].slots[slot].current = pools[index].slots[slot].next
         pools[index].slots[slot].next = nil
-        let life = now - worker.startedAt
-        var delay = pools[index].slots[slot].recordEnd(life: life, now: now)
-        if pools[index].slots[slot].wreck?.attempts == 0, life >= Slot.hurryAfter {
-            (delay, pools[index].slots[slot].retryAt) = (0, now)
-        }
-        let milliseconds = delay / 1_000_000
+        let milliseconds = pools[index].slots[slot].recordEnd(of: worker, now: now) / 1_000_000
         out.append(
             .log(
                 .warning, milliseconds == 0 ? what : "\(what); the next is started in \(milliseconds) ms"))
@@ -74,7 +69,7 @@ extension MasterState {
         if pools[index].reloading {
             refuseGeneration(of: index, what, now, &out)
         } else {
-            _ = pools[index].slots[slot].recordEnd(life: 0, now: now)
+            _ = pools[index].slots[slot].recordEnd(of: worker, now: now)
             out.append(.log(.warning, "\(what) before it was ready; the old one stays in service"))
         }
     }
@@ -111,6 +106,11 @@ extension MasterState {
             let what =
                 "worker \(worker.label) (pid \(worker.pid)) killed: over the time limit of \(limit)"
             out.append(.log(.error, "\(what) in \(seen.request)"))
+            out.append(.kill(worker: worker.id))
+        }
+        if let limit = spec.frozenLimit, let since = seen.frozenSince, now - since > limit.nanoseconds {
+            let what = "worker \(worker.label) (pid \(worker.pid)) killed: stopped by a signal for more than \(limit)"
+            out.append(.log(.error, what))
             out.append(.kill(worker: worker.id))
         }
         if let limit = spec.memoryLimit, seen.residentBytes > limit, worker.phase == .ready,

@@ -16,6 +16,8 @@ public struct PoolSpec: Equatable, Sendable {
     public var stopLimit: Duration
     /// A worker busy with one request for longer is killed; nil: no limit.
     public var timeLimit: Duration?
+    /// A worker that a signal has stopped for longer is killed: others wait for what it holds; nil: no limit.
+    public var frozenLimit: Duration?
     /// Resident bytes above which a worker is replaced gracefully; nil: no limit.
     public var memoryLimit: Int?
     /// A dynamic pool grows when all its workers have been busy for this long: requests wait.
@@ -25,7 +27,7 @@ public struct PoolSpec: Equatable, Sendable {
         name: String, workers: Int, maxWorkers: Int? = nil, listen: [ListenAddress] = [],
         handover: Bool = false,
         startLimit: Duration = .seconds(30), stopLimit: Duration = .seconds(30),
-        timeLimit: Duration? = nil,
+        timeLimit: Duration? = nil, frozenLimit: Duration? = nil,
         memoryLimit: Int? = nil, growAfter: Duration = .milliseconds(100)
     ) {
         self.name = name
@@ -36,6 +38,7 @@ public struct PoolSpec: Equatable, Sendable {
         self.startLimit = startLimit
         self.stopLimit = stopLimit
         self.timeLimit = timeLimit
+        self.frozenLimit = frozenLimit
         self.memoryLimit = memoryLimit
         self.growAfter = growAfter
     }

@@ -4,17 +4,19 @@ struct Slot {
     var next: Worker?
     /// The worker that died here and whose open files wait for a successor.
     var wreck: Wreck?
-    /// Ends in a row within `steadyAfter`; they double the wait for the next try.
+    /// Ends in a row of workers that had not served; they double the wait for the next try.
     var failures = 0
     var retryAt: Nanoseconds = .min
 
     static let firstDelay: Nanoseconds = 100_000_000
-    static let longestDelay: Nanoseconds = 30_000_000_000
-    static let steadyAfter: Nanoseconds = 10_000_000_000
+    static let longestDelay: Nanoseconds = 5_000_000_000
+    static let steadyAfter: Nanoseconds = 1_000_000_000
 
-    /// Counts the end of a worker that lived for `life` and says how long to wait before the next.
-    mutating func recordEnd(life: Nanoseconds, now: Nanoseconds) -> Nanoseconds {
-        failures = life >= Slot.steadyAfter ? 0 : failures + 1
+    /// Counts the end of a worker and says how long to wait before the next. One that was ready and lived for a second
+    /// is made good at once, however often that happens: whoever kills it, clients wait. One a second is no storm.
+    mutating func recordEnd(of worker: Worker, now: Nanoseconds) -> Nanoseconds {
+        let served = worker.phase == .ready && now - worker.startedAt >= Slot.steadyAfter
+        failures = served ? 0 : failures + 1
         let delay = failures == 0 ? 0 : min(Slot.firstDelay << min(failures - 1, 20), Slot.longestDelay)
         retryAt = now + delay
         return delay
@@ -25,8 +27,6 @@ struct Slot {
     /// A successor that died before it was ready may have taken the files over already: then the worker in service has
     /// none, ends within this time, and the next one gets that wreck. After it the wreck is nobody's.
     static let doubtfulFor: Nanoseconds = 3_000_000_000
-    /// A worker that lived so long is replaced at once when it leaves a wreck: clients wait.
-    static let hurryAfter: Nanoseconds = 1_000_000_000
 
     /// What became of the wreck is settled: its files may be closed.
     mutating func releaseWreck(_ out: inout [MasterAction]) {

@@ -101,15 +101,27 @@ extension ScoreboardRow {
 
 /// The second number of /proc/self/statm is resident pages.
 private func residentBytes() -> Int {
-    let file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return 0 }
+    let numbers = processFile("self/statm").split(separator: " ")
+    return numbers.count > 1 ? (Int(numbers[1]) ?? 0) * Int(getpagesize()) : 0
+}
+
+/// Whether a signal (SIGSTOP) has stopped a process: the letter after its name, which may have any character but comes in
+/// parentheses.
+func isStopped(_ pid: pid_t) -> Bool {
+    let text = processFile("\(pid)/stat")
+    guard let end = text.lastIndex(of: ")") else { return false }
+    return text[end...].dropFirst(2).first == "T"
+}
+
+/// The beginning of a file of /proc; empty when it cannot be read.
+private func processFile(_ name: String) -> String {
+    let file = open("/proc/\(name)", O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return "" }
     defer { close(file) }
-    let text = withUnsafeTemporaryAllocation(byteCount: 128, alignment: 1) { buffer in
+    return withUnsafeTemporaryAllocation(byteCount: 128, alignment: 1) { buffer in
         String(
             decoding: buffer.prefix(max(0, read(file, buffer.baseAddress, buffer.count))), as: UTF8.self)
     }
-    let numbers = text.split(separator: " ")
-    return numbers.count > 1 ? (Int(numbers[1]) ?? 0) * Int(getpagesize()) : 0
 }
 
 // MARK: - What the master does with a row

@@ -47,6 +47,8 @@ enum ExitStatus: Equatable, CustomStringConvertible {
 struct Observation: Equatable {
     /// When the request in hand began; nil: idle.
     var busySince: Nanoseconds?
+    /// The last sign of life of one that a signal has stopped (SIGSTOP); nil: it runs.
+    var frozenSince: Nanoseconds?
     var residentBytes = 0
     /// Method and path of the request in hand, for the log.
     var request = ""

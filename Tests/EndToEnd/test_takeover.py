@@ -1,0 +1,110 @@
+"""How long the rooms of a queue-worker's worker stand still when it ends, in each way that it may: printed, and nothing
+is lost by it. Every queue has a room, and somebody writes to each of them all the time."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from client import message_frame
+from conftest import thorough, workers
+
+ROOMS = 12
+PACE = 0.04  # seconds between two rounds
+QUIET = 1.5  # seconds after it is over
+STANDBY = 2.5  # seconds after which each worker stands by for the other's queues
+
+
+class Writer:
+    """Sends to one room after the other and takes the time of each answer."""
+
+    def __init__(self, user, rooms):
+        self.user, self.rooms, self.stop = user, rooms, threading.Event()
+        self.sent, self.answered = {}, {}
+        self.thread = threading.Thread(target=self.work)
+
+    def __enter__(self):
+        self.socket = self.user.socket()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+        self.socket.close()
+
+    def work(self):
+        number, read = 0, 0
+        while not self.stop.is_set():
+            for room in self.rooms:
+                number += 1
+                self.sent[str(number)] = time.monotonic()
+                self.socket.send(message_frame(RoomID=room, Sign=str(number)))
+            time.sleep(PACE)
+            read = self.look(read)
+
+    def look(self, read):
+        frames = self.socket.frames
+        for frame in frames[read:]:
+            if frame["Type"] == "response":
+                assert frame["Success"], frame["Error"]
+                self.answered.setdefault(frame["Sign"], time.monotonic())
+        return len(frames)
+
+    def waits(self, since):
+        return [self.answered[sign] - sent for sign, sent in self.sent.items() if sign in self.answered and sent >= since]
+
+    def wait_for_all(self, seconds=60):
+        """Until everything that was sent up to now is answered."""
+        due, end = set(self.sent), time.monotonic() + seconds
+        while due - set(self.answered):
+            assert time.monotonic() < end, f"{len(due - set(self.answered))} of {len(due)} have no answer"
+            time.sleep(0.02)
+
+
+def end_one(pids, how):
+    names = {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in workers(pids, ["queue-worker"])}
+    os.kill(names["queues/0"], how)
+    return {names["queues/0"]}
+
+
+def wait_for_the_end(pids, ended):
+    end = time.monotonic() + 60
+    while workers(pids, ["queue-worker"]) & ended:
+        assert time.monotonic() < end, f"{ended} are still there"
+        time.sleep(0.1)
+
+
+def reload(pids, how):
+    old = workers(pids, ["queue-worker"])
+    for name, kind, pid in pids():
+        if (name, kind) == ("queue-worker", "master"):
+            os.kill(pid, how)
+    return old
+
+
+@pytest.mark.parametrize("way, act, how", [
+    ("killed (-9)", end_one, signal.SIGKILL),
+    pytest.param("told to end", end_one, signal.SIGTERM, marks=thorough),
+    pytest.param("frozen (SIGSTOP)", end_one, signal.SIGSTOP, marks=thorough),
+    pytest.param("all reloaded (HUP)", reload, signal.SIGHUP, marks=thorough)])
+def test_queues_are_taken_over(ann, pids, way, act, how):
+    rooms = [ann.group() for _ in range(ROOMS)]
+    # Each of the new workers has its own queues again, whoever had taken over which.
+    wait_for_the_end(pids, reload(pids, signal.SIGHUP))
+    with Writer(ann, rooms) as writer:
+        time.sleep(STANDBY)
+        writer.wait_for_all()
+        usual, since = max(writer.waits(0)), time.monotonic()
+        wait_for_the_end(pids, act(pids, how))
+        time.sleep(QUIET)
+        writer.wait_for_all()
+        longest = max(writer.waits(since))
+    print(f"\na worker {way}: {longest * 1000:.0f} ms without an answer at most, {usual * 1000:.0f} ms before it")
+    for room in rooms:
+        signs = [message["Sign"] for message in ann.history(room)]
+        assert len(signs) == len(set(signs))
+    stored = sum(len(ann.history(room)) for room in rooms)
+    assert stored == len(writer.sent), "a message is lost or doubled"
