@@ -14,17 +14,19 @@ public struct RateSettings: Sendable {
     public subscript(kind: RateKind) -> Int { limits.first { $0.kind == kind }?.most ?? 0 }
 }
 
-/// For how many days messages are kept, by the kind of their room; 0: for ever.
+/// For how many days messages are kept, by the kind of their room, and deleted rooms; 0: for ever.
 public struct RetentionSettings: Sendable {
     public let days: [(type: RoomType, days: Int)]
+    public let deletedDays: Int
 
     init(_ values: inout SettingsReader) {
         days = RoomType.allCases.map { type in
             (type, values.number("RETENTION_\(type.name)_DAYS", default: 0, in: 0...36_500))
         }
+        deletedDays = values.number("RETENTION_DELETED_DAYS", default: 0, in: 0...36_500)
     }
 
-    public var isOn: Bool { days.contains { $0.days > 0 } }
+    public var isOn: Bool { deletedDays > 0 || days.contains { $0.days > 0 } }
 }
 
 /// How the host application is told, and asked.

@@ -98,7 +98,7 @@ final class NoAccounts: AccountStore, PresenceReader, UserEvents {
     func tell(_ user: UUID128, _ event: UserEvent) throws(BusError) { told.append(event) }
     func set(hidesPresence: Bool, of user: UUID128) throws(StoreError) {}
     func block(_ user: UUID128, by blocker: UUID128) throws(StoreError) {}
-    func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) {}
+    func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) -> Bool { false }
     func register(device token: String, of user: UUID128) throws(StoreError) {}
     func unregister(device token: String, of user: UUID128) throws(StoreError) {}
     func silence(_ room: UUID128, for user: UUID128, until: Int64?) throws(StoreError) {}
@@ -146,6 +146,7 @@ final class TestApi {
         MessageEndpoints(doors: doors).add(to: &router)
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
+        BlockEndpoints(doors: doors, events: accounts).add(to: &router)
         InvitationEndpoints(doors: doors, lifetime: 60).add(to: &router)
         SearchEndpoints(doors: doors).add(to: &router)
         AccountEndpoints(doors: doors, tickets: NumberedTickets(), events: accounts).add(to: &router)

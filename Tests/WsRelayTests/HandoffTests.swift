@@ -40,6 +40,23 @@ import Testing
         #expect(new.hub.connections[3].serial == old.hub.serial)
     }
 
+    @Test func whatIsNotToldOfAUserIsNotToldByTheSuccessorEither() throws {
+        let old = try TestRelay()
+        var client: TestClient? = old.join(user: 5)
+        for event in [UserEvent.presence(isHidden: true), .blocked(room: id(1), true)] {
+            old.hub.handle(.message(channel: "user:\(id(5))", payload: event.encode()))
+        }
+        let new = try Self.handOver(old)
+        client?.ask(("Type", .string("typing")), ("RoomID", .string(id(1).description)))
+        new.run()
+        #expect(new.ephemerals.frames.isEmpty)
+        client = nil
+        new.run()
+        new.pass(seconds: 10)
+        #expect(new.ephemerals.presences.map(\.isOnline) == [false])
+        #expect(new.ephemerals.presences.map(\.rooms) == [[]])
+    }
+
     /// A frame, a fragmented message and a request's head, each cut at every place.
     @Test func halfReadBytesGoOnInTheMiddle() throws {
         let message = Self.pingFrame("whole")

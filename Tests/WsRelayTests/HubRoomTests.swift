@@ -165,6 +165,21 @@ import Testing
         relay.run()
         #expect(first.take()[0]["Error"]?.string?.hasPrefix("not_a_member:") == true)
     }
+
+    @Test func whoIsBlockedIsNotSeenTyping() throws {
+        let relay = try TestRelay()
+        let client = relay.join(user: 5)
+        func isSeenTyping(after areBlocked: Bool) -> Bool {
+            relay.ephemerals.frames = []
+            let event = UserEvent.blocked(room: id(1), areBlocked)
+            relay.hub.handle(.message(channel: "user:\(id(5))", payload: event.encode()))
+            client.ask(("Type", .string("typing")), ("RoomID", .string(id(1).description)))
+            relay.run()
+            return !relay.ephemerals.frames.isEmpty
+        }
+        #expect(!isSeenTyping(after: true))
+        #expect(isSeenTyping(after: false))
+    }
 }
 
 @Suite struct HubResumeTests {

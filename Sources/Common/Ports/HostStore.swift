@@ -11,6 +11,11 @@ public protocol HostStore: AnyObject {
     func messages(of room: UUID128, after: Int64, limit: Int) throws(StoreError) -> [ExportedMessage]
     /// Rooms of a type, after one in the order of ids, whose oldest message is from before a time.
     func rooms(_ type: RoomType, withMessagesBefore: Int64, after: UUID128, limit: Int) throws(StoreError) -> [UUID128]
+    /// Removes a part of what is left of a room that was deleted before a time, so that no statement takes long. Nothing
+    /// of it comes back: its users' Signs may be used again.
+    ///
+    /// - Returns: false: there is no such room any more.
+    func removeDeletedRoom(before: Int64) throws(StoreError) -> Bool
 }
 
 public struct ExportedMessage: Sendable, Equatable {

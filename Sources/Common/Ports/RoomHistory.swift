@@ -16,11 +16,16 @@ public struct Membership: Sendable, Equatable {
     public var lastSeq: UInt64
     /// The user's own setting, for all rooms alike.
     public var hidesPresence: Bool
+    /// The room is PRIVATE, and one of its two has blocked the other.
+    public var isBlocked: Bool
 
-    public init(user: UUID128, room: UUID128, lastSeq: UInt64, hidesPresence: Bool = false) {
+    public init(
+        user: UUID128, room: UUID128, lastSeq: UInt64, hidesPresence: Bool = false, isBlocked: Bool = false
+    ) {
         self.user = user
         self.room = room
         self.lastSeq = lastSeq
         self.hidesPresence = hidesPresence
+        self.isBlocked = isBlocked
     }
 }

@@ -116,7 +116,8 @@ public struct PresenceMark: Sendable, Equatable {
 /// What users keep for themselves: no room's order is touched.
 public protocol AccountStore: AnyObject {
     func block(_ user: UUID128, by blocker: UUID128) throws(StoreError)
-    func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError)
+    /// - Returns: whether the other one blocks still.
+    func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) -> Bool
     func set(hidesPresence: Bool, of user: UUID128) throws(StoreError)
     /// Registers an FCM token; one that another user had is theirs no more.
     func register(device token: String, of user: UUID128) throws(StoreError)

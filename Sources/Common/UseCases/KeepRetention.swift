@@ -8,17 +8,16 @@ public final class KeepRetention {
 
     private let host: any HostStore
     private let queue: any CommandQueue
-    private let days: [(type: RoomType, days: Int)]
+    private let settings: RetentionSettings
     private let clock: Clock
     private let log: Logger
 
     public init(
-        host: any HostStore, queue: any CommandQueue, days: [(type: RoomType, days: Int)], clock: @escaping Clock,
-        log: Logger
+        host: any HostStore, queue: any CommandQueue, settings: RetentionSettings, clock: @escaping Clock, log: Logger
     ) {
         self.host = host
         self.queue = queue
-        self.days = days
+        self.settings = settings
         self.clock = clock
         self.log = log
     }
@@ -29,8 +28,8 @@ public final class KeepRetention {
     /// - Returns: messages that were removed.
     public func sweep(while goOn: () -> Bool) throws(StoreError) -> Int64 {
         var removed: Int64 = 0
-        for (type, days) in days where days > 0 {
-            let before = clock() - Int64(days) * 86_400_000
+        for (type, days) in settings.days where days > 0 {
+            let before = time(ago: days)
             var after = UUID128.zero
             while goOn() {
                 let rooms = try host.rooms(type, withMessagesBefore: before, after: after, limit: Self.roomsAtOnce)
@@ -41,6 +40,15 @@ public final class KeepRetention {
         }
         return removed
     }
+
+    /// Rooms that were deleted long ago are removed for good: no order of theirs is left to go through.
+    public func removeDeletedRooms(while goOn: () -> Bool) throws(StoreError) {
+        guard settings.deletedDays > 0 else { return }
+        let before = time(ago: settings.deletedDays)
+        while goOn(), try host.removeDeletedRoom(before: before) {}
+    }
+
+    private func time(ago days: Int) -> Int64 { clock() - Int64(days) * 86_400_000 }
 
     private func purge(_ room: UUID128, _ before: Int64, _ goOn: () -> Bool) -> Int64 {
         var removed: Int64 = 0

@@ -9,6 +9,9 @@ public enum UserEvent: Sendable, Equatable {
     case joined(room: UUID128, seq: UInt64, created: FrameBody?)
     /// The user hides whether they are here from now on, or shows it again.
     case presence(isHidden: Bool)
+    /// The two of this PRIVATE room do not see each other typing from now on, since one has blocked the other; or they do
+    /// again.
+    case blocked(room: UUID128, Bool)
     /// Every socket of the user is to show a sign of life: whoever answers has got all that was published before.
     case probe
 
@@ -25,6 +28,10 @@ public enum UserEvent: Sendable, Equatable {
             bytes.append(3)
             bytes.append(isHidden ? 1 : 0)
         case .probe: bytes.append(4)
+        case .blocked(let room, let areBlocked):
+            bytes.append(5)
+            room.appendBytes(to: &bytes)
+            bytes.append(areBlocked ? 1 : 0)
         }
         return bytes
     }
@@ -40,6 +47,7 @@ public enum UserEvent: Sendable, Equatable {
             return .joined(room: room, seq: seq, created: fieldCount == 0 ? nil : body)
         case 3: return .presence(isHidden: try reader.integer(UInt8.self) != 0)
         case 4: return .probe
+        case 5: return .blocked(room: try reader.uuid(), try reader.integer(UInt8.self) != 0)
         default: throw WireError("an unknown user event", at: 0)
         }
     }

@@ -69,12 +69,14 @@ final class ApiWorker {
 
     private func router() -> Router {
         var router = Router { [doors] call throws(Refusal) in _ = try doors.user(call) }
+        let events = RedisUserEvents(redis)
         MessageEndpoints(doors: doors).add(to: &router)
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
+        BlockEndpoints(doors: doors, events: events).add(to: &router)
         InvitationEndpoints(doors: doors, lifetime: settings.rooms.invitationSeconds).add(to: &router)
         SearchEndpoints(doors: doors).add(to: &router)
-        AccountEndpoints(doors: doors, tickets: RedisTickets(redis), events: RedisUserEvents(redis)).add(to: &router)
+        AccountEndpoints(doors: doors, tickets: RedisTickets(redis), events: events).add(to: &router)
         SilenceEndpoints(doors: doors).add(to: &router)
         SessionEndpoints(doors: doors, publicURL: settings.publicURL).add(to: &router)
         if let files {

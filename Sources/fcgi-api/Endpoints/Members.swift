@@ -12,12 +12,6 @@ struct MemberEndpoints {
             return try doors.submit(call, room: try call.uuid("id"), .removeMember(user)).response()
         }
         router.on("GET", "/users/{id}/presence") { call throws(Refusal) in try presence(call) }
-        router.on("PUT", "/users/{id}/block") { call throws(Refusal) in try block(call) }
-        router.on("DELETE", "/users/{id}/block") { call throws(Refusal) in
-            let (user, me) = (try call.uuid("id"), try doors.user(call))
-            try doors.stored { () throws(StoreError) in try doors.accounts.unblock(user, by: me) }
-            return .noContent
-        }
     }
 
     private func list(_ call: Call) throws(Refusal) -> Response {
@@ -99,12 +93,5 @@ struct MemberEndpoints {
         let mark =
             visibility == .hidden ? PresenceMark(userID: user, isOnline: false) : try doors.presence(of: user)
         return .data { mark.write(to: &$0) }
-    }
-
-    private func block(_ call: Call) throws(Refusal) -> Response {
-        let (user, me) = (try call.uuid("id"), try doors.user(call))
-        guard user != me else { throw Refusal(.conflict, "nobody blocks themselves") }
-        try doors.stored { () throws(StoreError) in try doors.accounts.block(user, by: me) }
-        return .noContent
     }
 }

@@ -21,7 +21,7 @@ struct RetentionWorker {
             queue: RabbitMQCommandQueue(
                 settings.rabbitMQ, name: "queue-worker retention",
                 newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log),
-            days: settings.retention.days, clock: systemClock, log: log)
+            settings: settings.retention, clock: systemClock, log: log)
     }
 
     /// Until the master says quit.
@@ -42,10 +42,12 @@ struct RetentionWorker {
 
     private func sweep(_ outage: inout Outage) {
         do throws(StoreError) {
-            let removed = try retention.sweep {
+            let goOn = { [channel] in
                 channel.scoreboard.heartbeat()
                 return !channel.mustQuit
             }
+            let removed = try retention.sweep(while: goOn)
+            try retention.removeDeletedRooms(while: goOn)
             outage.ended("PostgreSQL", log)
             if removed > 0 { log.notice("old messages were removed", metadata: ["messages": "\(removed)"]) }
         } catch {

@@ -37,7 +37,7 @@ final class HandoffChannel {
     }
 
     /// The layout of the state; another number is not understood.
-    static let version: UInt8 = 4
+    static let version: UInt8 = 5
     /// Well below the buffer of a unix socket, so that a packet always fits once the other end reads.
     private static let packetBytes = 32_768
     /// The kernel's own limit is 253.

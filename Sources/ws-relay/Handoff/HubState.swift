@@ -50,6 +50,9 @@ extension Hub {
         users.forEach { user in
             state.put(id: users[user].id)
             state.put(users[user].stage == .ready)
+            state.put(users[user].hidesPresence)
+            state.put(UInt32(users[user].blocked.count))
+            for room in users[user].blocked { state.put(id: room) }
             state.put(UInt32(users[user].rooms.count))
             for room in users[user].rooms { state.put(id: room.id) }
         }
@@ -155,6 +158,8 @@ extension Hub {
         for _ in 0..<(try state.take(UInt32.self)) {
             let user = users.open(try state.takeID(), deadline: now &+ Self.joiningLimit)
             if try state.take(Bool.self) { ready.insert(users[user].id) }
+            users[user].hidesPresence = try state.take()
+            for _ in 0..<(try state.take(UInt32.self)) { users[user].blocked.insert(try state.takeID()) }
             for _ in 0..<(try state.take(UInt32.self)) {
                 if let room = rooms[try state.takeID()] { add(user, to: room) }
             }

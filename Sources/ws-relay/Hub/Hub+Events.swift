@@ -60,6 +60,8 @@ extension Hub {
         switch event {
         case .joined(let room, let seq, let created): joined(room, seq, created, user)
         case .presence(let isHidden): presence(of: user, isHidden: isHidden)
+        case .blocked(let room, true): users[user].blocked.insert(room)
+        case .blocked(let room, false): users[user].blocked.remove(room)
         case .probe: probe(user)
         }
     }

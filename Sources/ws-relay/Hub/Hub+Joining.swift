@@ -146,6 +146,7 @@ extension Hub {
         let isReload = users[user].stage == .ready
         if !isReload { users[user].stage = .joining }
         users[user].hidesPresence = memberships.contains { $0.hidesPresence }
+        users[user].blocked = Set(memberships.filter(\.isBlocked).map(\.room))
         for membership in memberships where !enter(membership, user, isReload: isReload) {
             // The room's log of comings and goings does not reach back far enough to judge: a newer list is due.
             return askMemberships(of: user)

@@ -138,6 +138,7 @@ extension Hub {
     private func type(in id: UUID128, _ slot: UInt32) throws(Refusal) {
         let user = connections[slot].user
         guard let room = rooms[id], room.members.contains(user) else { throw .notAMember }
+        guard !users[user].blocked.contains(id) else { return }
         let body = FrameBody(room: id) { writer in
             writer.beginMap(2)
             writer.key("RoomID")

@@ -19,6 +19,8 @@ final class UserTable {
         var waiting = 0
         /// Their coming and going is told to nobody.
         var hidesPresence = false
+        /// PRIVATE rooms whose other member has blocked them, or they that one: their typing is not told there.
+        var blocked: Set<UUID128> = []
         /// Of the memberships that are asked for now.
         var epoch: UInt64 = 0
         /// Second until which the stages before `ready` may take.

@@ -84,6 +84,53 @@ struct RoomStoreTests {
         #expect(try reader.history(of: one, for: scene.stranger, .newest, limit: 1) == nil)
     }
 
+    @Test mutating func whatNobodyCanReadIsNotUnread() throws {
+        let room = try create()
+        let (file, late, gone) = (scene.id(), scene.id(), scene.id())
+        func unread() throws -> Int64? { try reader.room(room, for: scene.member)?.unread }
+        let picture = MessageDraft(content: "a.png", contentType: .image)
+        try run([
+            scene.command(room, scene.owner, .send(MessageDraft(content: "gone"), receiver: nil), id: gone),
+            scene.command(room, scene.owner, .send(picture, receiver: nil), id: file),
+            text(room, scene.owner, "there"), text(room, scene.member, "my own"),
+        ])
+        #expect(try unread() == 2)
+        try run([scene.command(room, scene.owner, .delete(message: gone))])
+        #expect(try unread() == 1)
+        let complete = FileInfo(name: "a.png", size: 1, contentType: "image/png")
+        try run([scene.command(room, scene.owner, .completeFile(message: file, file: complete))])
+        #expect(try unread() == 2)
+        try run([scene.command(room, scene.owner, .send(picture, receiver: nil), id: late)])
+        try run([scene.command(room, scene.member, .seen(seq: nil))])
+        #expect(try unread() == 0)
+        // What was deleted, or became complete, before the last seen Seq changes nothing.
+        try run([scene.command(room, scene.owner, .completeFile(message: late, file: complete))])
+        try run([scene.command(room, scene.owner, .delete(message: file))])
+        #expect(try unread() == 0)
+        #expect(try reader.rooms(of: scene.member, before: nil, limit: 9).map(\.unread) == [0])
+    }
+
+    @Test mutating func membershipsSayWhoIsBlocked() throws {
+        let accounts = PostgresAccountStore(database.connection())
+        let pair = try #require(privateRoomID(scene.owner, scene.member))
+        let draft = RoomDraft(type: .privateRoom, members: [scene.member])
+        try run([scene.command(pair, scene.owner, .createRoom(draft), id: pair)])
+        let group = try create()
+        func blocked() throws -> [UUID128] {
+            let all = try history.memberships(of: [scene.owner, scene.member])
+            #expect(all.count == 4)
+            return all.filter(\.isBlocked).map(\.room)
+        }
+        #expect(try blocked().isEmpty)
+        try accounts.block(scene.owner, by: scene.member)
+        #expect(try blocked() == [pair, pair] && pair != group)
+        try accounts.block(scene.member, by: scene.owner)
+        #expect(try accounts.unblock(scene.owner, by: scene.member))
+        #expect(try blocked() == [pair, pair])
+        #expect(try !accounts.unblock(scene.member, by: scene.owner))
+        #expect(try blocked().isEmpty)
+    }
+
     @Test mutating func aRedeliveredBatchTellsTheSameAndChangesNothing() throws {
         let room = try create()
         let commands = [

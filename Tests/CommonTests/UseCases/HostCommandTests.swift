@@ -126,9 +126,34 @@ struct HostStoreTests {
         #expect(try host.owner(of: room) == scene.member)
         try host.forget(scene.owner)
     }
+
+    @Test mutating func aDeletedRoomIsRemovedForGoodInParts() throws {
+        let (room, other) = (scene.id(), scene.id())
+        let draft = RoomDraft(type: .group, name: "room", members: [scene.member])
+        for id in [room, other] { try run([scene.command(id, scene.owner, .createRoom(draft), id: id)]) }
+        for _ in 0..<3 { try run((0..<500).map { text(room, scene.owner, "\($0)") }) }
+        try run([text(other, scene.owner, "stays")])
+        try run([scene.command(room, scene.owner, .deleteRoom)], now: 5000)
+        #expect(try !host.removeDeletedRoom(before: 5000))
+        #expect(try host.removeDeletedRoom(before: 5001))
+        #expect(try host.messages(of: room, after: 0, limit: 2000).count == 500)
+        while try host.removeDeletedRoom(before: 5001) {}
+        #expect(try host.room(room) == nil && host.roomsEver(of: scene.member) == [other])
+        #expect(try host.messages(of: room, after: 0, limit: 1).isEmpty)
+        #expect(try host.messages(of: other, after: 0, limit: 1).count == 1)
+    }
 }
 
 @Suite struct KeepRetentionTests {
+    private struct Days: SettingsSource {
+        func value(_ name: String) -> String? {
+            [
+                "DATABASE_URL": "x", "JWT_SECRET": String(repeating: "x", count: 32), "RETENTION_GROUP_DAYS": "30",
+                "RETENTION_DELETED_DAYS": "7",
+            ][name]
+        }
+    }
+
     private final class OldRooms: HostStore {
         var rooms: [UUID128] = []
         func rooms(
@@ -139,6 +164,12 @@ struct HostStoreTests {
         func forget(_ user: UUID128) throws(StoreError) {}
         func room(_ room: UUID128) throws(StoreError) -> (room: Room, members: [Member])? { nil }
         func messages(of room: UUID128, after: Int64, limit: Int) throws(StoreError) -> [ExportedMessage] { [] }
+        var partsOfDeleted = 3
+        func removeDeletedRoom(before: Int64) throws(StoreError) -> Bool {
+            guard partsOfDeleted > 0, before == 1_000_000_000_000 - 7 * 86_400_000 else { return false }
+            partsOfDeleted -= 1
+            return true
+        }
     }
 
     /// Each room has two parts; one room's queue is away.
@@ -159,10 +190,14 @@ struct HostStoreTests {
         host.rooms = (1...3).map { UUID128(high: 1, low: $0) }
         queue.away = host.rooms[1]
         let retention = KeepRetention(
-            host: host, queue: queue, days: [(.privateRoom, 0), (.group, 30)], clock: { 1_000_000_000_000 },
+            host: host, queue: queue, settings: try Settings(Days()).retention, clock: { 1_000_000_000_000 },
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         #expect(try retention.sweep { true } == 20)
         #expect(queue.purged == [host.rooms[0], host.rooms[0], host.rooms[2], host.rooms[2]])
         #expect(try retention.sweep { false } == 0)
+        try retention.removeDeletedRooms { false }
+        #expect(host.partsOfDeleted == 3)
+        try retention.removeDeletedRooms { true }
+        #expect(host.partsOfDeleted == 0)
     }
 }

@@ -144,7 +144,7 @@ import Testing
         let created = FrameBody(room: room, seq: 0) { $0.null() }
         for event in [
             UserEvent.joined(room: room, seq: 0, created: created), .joined(room: room, seq: 12, created: nil),
-            .presence(isHidden: true), .presence(isHidden: false),
+            .presence(isHidden: true), .presence(isHidden: false), .blocked(room: .v7(at: 1), true),
         ] {
             #expect(try UserEvent.decode(event.encode()) == event)
         }

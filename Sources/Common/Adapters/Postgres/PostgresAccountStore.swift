@@ -9,8 +9,9 @@ public final class PostgresAccountStore: AccountStore {
         try write("INSERT INTO blocks (blocker, blocked) VALUES (\(blocker), \(user)) ON CONFLICT DO NOTHING")
     }
 
-    public func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) {
+    public func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) -> Bool {
         try write("DELETE FROM blocks WHERE blocker = \(blocker) AND blocked = \(user)")
+        return try write("SELECT FROM blocks WHERE blocker = \(user) AND blocked = \(blocker)").first != nil
     }
 
     public func set(hidesPresence: Bool, of user: UUID128) throws(StoreError) {
@@ -46,7 +47,8 @@ public final class PostgresAccountStore: AccountStore {
         try write("DELETE FROM push_mutes WHERE user_id = \(user) AND room_id = \(room)")
     }
 
-    private func write(_ sql: SQL) throws(StoreError) {
-        do { _ = try connection.repeatable([sql]) } catch { throw StoreError(error) }
+    @discardableResult
+    private func write(_ sql: SQL) throws(StoreError) -> PGRows {
+        do { return try connection.repeatable([sql])[0] } catch { throw StoreError(error) }
     }
 }

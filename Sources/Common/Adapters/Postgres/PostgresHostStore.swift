@@ -70,6 +70,25 @@ public final class PostgresHostStore: HostStore {
         ).map { $0.uuid(0) }
     }
 
+    /// Rows that one statement removes, with what hangs on them.
+    private static let part: Int64 = 1000
+
+    public func removeDeletedRoom(before time: Int64) throws(StoreError) -> Bool {
+        let oldest: SQL = "SELECT id FROM rooms WHERE deleted_at < \(.time(time)) ORDER BY deleted_at LIMIT 1"
+        guard let room = try read(oldest).first?.uuid(0) else { return false }
+        for table in ["messages", "room_events"] {
+            let removed = try read(
+                """
+                WITH gone AS (DELETE FROM \(unsafeSQL: table) WHERE room_id = \(room) AND seq IN (
+                    SELECT seq FROM \(unsafeSQL: table) WHERE room_id = \(room) ORDER BY seq LIMIT \(Self.part)) RETURNING 1)
+                SELECT count(*) FROM gone
+                """)
+            if removed[0].int8(0) == Self.part { return true }
+        }
+        _ = try read("DELETE FROM rooms WHERE id = \(room)")
+        return true
+    }
+
     private func read(_ sql: SQL) throws(StoreError) -> PGRows { try all([sql])[0] }
 
     private func all(_ statements: [SQL]) throws(StoreError) -> [PGRows] {

@@ -9,7 +9,7 @@ public final class PostgresPushAudience: PushAudience {
         let rows = try query(
             """
             SELECT p.user_id, d.token, p.last_seen_seq,
-                r.message_count - p.seen_count - (p.sent_count - p.seen_sent_count)
+                r.message_count - p.seen_count - (p.sent_count - p.seen_sent_count) - \(unsafeSQL: Member.nothingToRead)
             FROM members p JOIN rooms r ON r.id = p.room_id JOIN devices d ON d.user_id = p.user_id
             LEFT JOIN push_mutes s ON s.user_id = p.user_id AND s.room_id = p.room_id AND s.until > \(.time(now))
             WHERE p.room_id = \(room) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL

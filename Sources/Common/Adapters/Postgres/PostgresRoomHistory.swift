@@ -31,13 +31,18 @@ public final class PostgresRoomHistory: RoomHistory {
     public func memberships(of users: [UUID128]) throws(StoreError) -> [Membership] {
         try read(
             """
-            SELECT p.user_id, r.id, r.last_seq, coalesce(a.hides_presence, false)
+            SELECT p.user_id, r.id, r.last_seq, coalesce(a.hides_presence, false),
+                r.type = \(.int2(RoomType.privateRoom.rawValue)) AND EXISTS (
+                    SELECT FROM members o JOIN blocks b ON b.blocker = p.user_id AND b.blocked = o.user_id
+                        OR b.blocker = o.user_id AND b.blocked = p.user_id
+                    WHERE o.room_id = r.id AND o.user_id <> p.user_id)
             FROM members p JOIN rooms r ON r.id = p.room_id LEFT JOIN accounts a ON a.user_id = p.user_id
             WHERE p.user_id = ANY(\(users)) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
             """
         ).map {
             Membership(
-                user: $0.uuid(0), room: $0.uuid(1), lastSeq: UInt64($0.int8(2)), hidesPresence: $0.bool(3))
+                user: $0.uuid(0), room: $0.uuid(1), lastSeq: UInt64($0.int8(2)), hidesPresence: $0.bool(3),
+                isBlocked: $0.bool(4))
         }
     }
 

@@ -17,7 +17,7 @@ extension PostgresRoomReader {
     }
 
     /// All that match are ranked, which the statement's time limit bounds; then the page alone is read and marked.
-    private static func hits(
+    static func hits(
         _ words: SearchWords, _ room: UUID128?, _ user: UUID128, _ after: SearchCursor?, _ limit: Int
     ) -> SQL {
         """

@@ -43,7 +43,7 @@ public final class PostgresRoomReader: RoomReader {
 
     /// The year 9999, in Unix milliseconds.
     private static let farFuture: Int64 = 253_402_300_799_000
-    private static let viewColumns = "\(Room.columns), \(Member.columns), \(Message.columns)"
+    private static let viewColumns = "\(Room.columns), \(Member.columns), \(Message.columns), \(Member.nothingToRead)"
     /// The newest message that this member may see comes by its key; a file that still uploads is its sender's alone.
     private static let newestMessage = """
         LEFT JOIN LATERAL (
@@ -280,6 +280,7 @@ extension RoomView {
         let messageAt = Room.columnCount + Member.columnCount
         self.init(
             room: room, lastMessage: row.isNull(messageAt) ? nil : Message(row, at: messageAt),
-            unread: member.unread(in: room), role: member.role, mutedUntil: member.mutedUntil)
+            unread: member.unread(in: room) - row.int8(messageAt + Message.columnCount), role: member.role,
+            mutedUntil: member.mutedUntil)
     }
 }

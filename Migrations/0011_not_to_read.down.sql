@@ -1,0 +1,1 @@
+DROP INDEX messages_not_to_read, rooms_deleted;

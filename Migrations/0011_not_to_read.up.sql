@@ -1,0 +1,6 @@
+-- Unread counts leave out what cannot be read: deleted messages, and files that are not complete. Nothing else is in it, so
+-- that a plain send does not pay for it.
+CREATE INDEX messages_not_to_read ON messages (room_id, seq) INCLUDE (sender_id)
+    WHERE status IN (2, 4) AND message_type <> 4;
+-- Rooms that were deleted are removed for good after a time.
+CREATE INDEX rooms_deleted ON rooms (deleted_at) WHERE deleted_at IS NOT NULL;

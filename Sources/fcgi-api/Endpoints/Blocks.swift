@@ -1,0 +1,35 @@
+import ChatCore
+import Logging
+
+struct BlockEndpoints {
+    let doors: Doors
+    let events: any UserEvents
+
+    func add(to router: inout Router) {
+        router.on("PUT", "/users/{id}/block") { call throws(Refusal) in
+            try change(call) { user, me throws(StoreError) in
+                try doors.accounts.block(user, by: me)
+                return true
+            }
+        }
+        router.on("DELETE", "/users/{id}/block") { call throws(Refusal) in
+            try change(call) { user, me throws(StoreError) in try doors.accounts.unblock(user, by: me) }
+        }
+    }
+
+    /// - Parameter store: gives whether one of the two blocks the other from now on.
+    private func change(
+        _ call: Call, _ store: (_ user: UUID128, _ me: UUID128) throws(StoreError) -> Bool
+    ) throws(Refusal) -> Response {
+        let (user, me) = (try call.uuid("id"), try doors.user(call))
+        guard let room = privateRoomID(user, me) else { throw Refusal(.conflict, "nobody blocks themselves") }
+        let areBlocked = try doors.stored { () throws(StoreError) in try store(user, me) }
+        do throws(BusError) {
+            for one in [user, me] { try events.tell(one, .blocked(room: room, areBlocked)) }
+        } catch {
+            // Stored it is; sockets that are open may still show the other one typing.
+            doors.log.warning("relays were not told of a block", metadata: ["error": "\(error)"])
+        }
+        return .noContent
+    }
+}

@@ -1,0 +1,80 @@
+"""Who hides their presence is seen nowhere, also while relays change; who is blocked is not seen typing."""
+
+import time
+
+from conftest import thorough
+
+PRESENCE_SECONDS = 8  # a relay waits five before it says that somebody left
+
+
+def told(socket, user):
+    return [frame["Data"] for frame in socket.frames if frame["Type"] == "presence" and frame["Data"]["UserID"] == user.id]
+
+
+@thorough
+def test_who_hides_is_seen_nowhere(ann, bob, reconfigure):
+    room = ann.group(bob)
+    with ann.socket() as socket:
+        shown = bob.socket()
+        socket.wait(lambda frame: frame["Type"] == "presence" and frame["Data"]["Online"])
+        bob.data("PATCH", "/account", {"HidePresence": True})
+        gone = socket.wait(lambda frame: frame["Type"] == "presence" and not frame["Data"]["Online"])["Data"]
+        assert gone["LastSeenAt"] is None
+        before = len(told(socket, bob))
+
+        def is_hidden():
+            mark = ann.data("GET", f"/users/{bob.id}/presence")
+            assert (mark["Online"], mark["LastSeenAt"]) == (False, None)
+            assert len(told(socket, bob)) == before, told(socket, bob)
+
+        is_hidden()
+        # The relay's successor, which has taken over both sockets, has not forgotten it.
+        reconfigure("ws-relay")
+        shown.close()
+        time.sleep(PRESENCE_SECONDS)
+        is_hidden()
+        with bob.socket() as again:
+            ann.data("POST", f"/rooms/{room}/messages", {"Content": "are you there?"}, 201)
+            again.new_message("are you there?")
+            is_hidden()
+            # Oneself sees it, and who shows it again is there.
+            assert bob.data("GET", f"/users/{bob.id}/presence")["Online"] is True
+            bob.data("PATCH", "/account", {"HidePresence": False})
+            end = time.monotonic() + 20
+            while len(told(socket, bob)) == before:
+                assert time.monotonic() < end, "nobody was told"
+                time.sleep(0.05)
+            assert told(socket, bob)[-1]["Online"] is True
+            assert ann.data("GET", f"/users/{bob.id}/presence")["Online"] is True
+
+
+def test_the_two_of_a_blocked_pair_do_not_see_each_other_typing(ann, bob):
+    pair = ann.data("POST", "/rooms", {"Type": "PRIVATE", "Members": [bob.id]}, 201)["ID"]
+    group = ann.group(bob)
+
+    def seen(sender, receiver, room):
+        """Typing comes in no order with other frames, but before a later one of its own kind in the group."""
+        before = receiver.count(lambda frame: frame["Type"] == "typing" and frame["RoomID"] == room)
+        marker = receiver.count(lambda frame: frame["Type"] == "typing" and frame["RoomID"] == group)
+        for where in (room, group):
+            sender.send({"Type": "typing", "RoomID": where})
+        end = time.monotonic() + 20
+        while receiver.count(lambda frame: frame["Type"] == "typing" and frame["RoomID"] == group) == marker:
+            assert time.monotonic() < end, "typing in the group did not come"
+            time.sleep(0.02)
+        return receiver.count(lambda frame: frame["Type"] == "typing" and frame["RoomID"] == room) > before
+
+    with ann.socket() as mine, bob.socket() as theirs:
+        def until(are_seen):
+            """The relays hear of a block a moment after it is stored."""
+            end = time.monotonic() + 20
+            while [seen(mine, theirs, pair), seen(theirs, mine, pair)] != [are_seen, are_seen]:
+                assert time.monotonic() < end, f"after 20 s typing is not as it should be: {are_seen}"
+
+        until(True)
+        ann.rest("PUT", f"/users/{bob.id}/block", expect=204)
+        until(False)
+        with bob.socket() as another:  # knows it from the store
+            assert not seen(another, mine, pair)
+        ann.rest("DELETE", f"/users/{bob.id}/block", expect=204)
+        until(True)
