@@ -68,6 +68,22 @@ def say(user, room, text):
     return user.data("POST", f"/rooms/{room}/messages", {"Content": text}, 201)
 
 
+def test_without_credentials_push_is_off_and_says_so_once(ann, bob, device, reconfigure):
+    """The first of these tests: later ones have credentials."""
+    log = Path(os.environ["TEST_ENV_FILE"]).parent / "log/queue-worker.log"
+
+    def said():
+        return [line for line in log.read_text().splitlines() if "push" in line]
+
+    before = said()
+    reconfigure("queue-worker")
+    device(bob)
+    ann.data("POST", f"/rooms/{ann.group(bob)}/messages", {"Content": "nobody is told"}, 201)
+    assert said() == before
+    assert before and all("push notifications are off: FCM_SERVICE_ACCOUNT_FILE is not set" in line for line in before)
+    assert "push" not in status()
+
+
 def test_who_is_away_gets_the_news_and_who_sent_it_does_not(google, ann, bob, device):
     room = ann.group(bob, name="Kitchen")
     mine, his = device(ann), device(bob)
