@@ -252,7 +252,7 @@ public struct WorkerSettings: Sendable {
     init(_ values: inout SettingsReader) {
         processes = values.number("WORKER_PROCESSES", default: 2, in: 1...256)
         batch = values.number("WORKER_BATCH", default: 256, in: 1...4096)
-        prefetch = values.number("WORKER_PREFETCH", default: 128, in: 1...4096)
+        prefetch = values.number("WORKER_PREFETCH", default: 512, in: 1...4096)
         frozenLimit = values.number("WORKER_FROZEN_SECONDS", default: 5, in: 0...86_400)
         logLength = values.number("ROOM_LOG_LENGTH", default: 1000, in: 10...1_000_000)
         logSeconds = values.number("ROOM_LOG_SECONDS", default: 3600, in: 10...604_800)

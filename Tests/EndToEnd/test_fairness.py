@@ -9,8 +9,8 @@ import msgpack
 from client import message_frame
 from conftest import run_program
 
-LOUD = 1200
-BATCH = 256
+LOUD = 400
+BATCH = 32
 
 
 def queue_of(room, total):
@@ -21,7 +21,9 @@ def queue_of(room, total):
     return value % total
 
 
-def test_a_quiet_room_passes_a_loud_one(ann, bob, psql):
+def test_a_quiet_room_passes_a_loud_one(ann, bob, psql, reconfigure):
+    # All of it fits into what the worker holds at once.
+    reconfigure("queue-worker", WORKER_BATCH=BATCH, WORKER_PREFETCH=2 * LOUD)
     total = int(re.findall(r": (\d+) queues by room", run_program("queue-worker", "queues", "status"))[-1])
     loud = ann.group(bob, name="loud")
     quiet = next(room for room in (ann.group(bob, name="quiet") for _ in range(20 * total))
