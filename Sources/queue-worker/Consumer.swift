@@ -123,7 +123,7 @@ final class Consumer {
         backlog = Backlog()
     }
 
-    /// Takes what has arrived; waits for the first only.
+    /// Takes all that has arrived, which the prefetch bounds: rooms take turns among it. Waits for the first only.
     private func receive(_ connection: RabbitMQConnection, waitingAtMost milliseconds: Int) throws(RabbitMQError) {
         if milliseconds > 0, !connection.hasBuffered {
             var descriptors = [
@@ -133,7 +133,7 @@ final class Consumer {
             poll(&descriptors, 2, Int32(milliseconds))
         }
         var bytes = backlog.bytes
-        while waiting.count < settings.worker.batch, bytes < Self.mostBytes {
+        while bytes < Self.mostBytes {
             switch try connection.next(timeout: 0) {
             case .delivery(let delivery):
                 waiting.append(delivery)

@@ -37,7 +37,8 @@ def test_a_command_that_crashes_three_workers_is_put_aside(ann, bob, psql, pids)
         time.sleep(0.2)
     sending.join()
     assert answers[0].status_code in (202, 500)
-    assert len(letters) == 1 and crashes == 3
+    # The signals of one round may meet a worker and the one that has just taken over from it.
+    assert len(letters) == 1 and 2 <= crashes <= 3
     letter = letters[0].split()[0]
     report = run_program("queue-worker", "dead", "show", letter)
     assert "send in room " + room in report and "died by signal 6" in report and "poison" not in report
