@@ -47,7 +47,6 @@ extension RoomBatch {
 
     /// Its place stays, its content is gone.
     mutating func remove(_ message: inout Message, _ command: Command) -> CommandOutcome {
-        let wasHidden = message.status == .uploading
         message.content = ""
         message.file = nil
         message.reactions = []
@@ -55,7 +54,7 @@ extension RoomBatch {
         message.deletedAt = now
         message.pinnedAt = nil
         wipeLog(of: command.room)
-        return update(&message, command, onlyUser: wasHidden ? message.senderID : nil)
+        return update(&message, command)
     }
 
     /// One reaction per user and emoji; again or already gone changes nothing.
@@ -114,14 +113,16 @@ extension RoomBatch {
 
     private func unchanged(_ message: Message) -> FrameBody { FrameBody { message.write(to: &$0) } }
 
+    /// What happens to a file before it is complete is its sender's alone.
     mutating func update(
-        _ message: inout Message, _ command: Command, kind: FrameKind = .messageUpdated, onlyUser: UUID128? = nil
+        _ message: inout Message, _ command: Command, kind: FrameKind = .messageUpdated
     ) -> CommandOutcome {
+        let isHidden = kind != .newMessage && messages[message.id]?.status == .uploading
         message.changeSeq = nextSeq(message.roomID)
         change(message: message)
         let frame = RoomFrame(
             seq: UInt64(message.changeSeq), kind: kind, origin: origin(command), sign: command.sign,
-            onlyUser: onlyUser, body: message.body(at: message.changeSeq))
+            onlyUser: isHidden ? message.senderID : nil, body: message.body(at: message.changeSeq))
         record(frame, of: command, message: message.id)
         return answered(frame.body, command, inFrame: true)
     }

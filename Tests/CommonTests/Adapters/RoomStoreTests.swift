@@ -168,14 +168,18 @@ struct RoomStoreTests {
 
     @Test mutating func historyTellsEverySeqAgainWithoutAGap() throws {
         let room = try create()
-        let file = scene.id()
+        let (file, never) = (scene.id(), scene.id())
         let draft = MessageDraft(content: "a.png", contentType: .image)
         let info = FileInfo(name: "a.png", size: 1, contentType: "image/png")
         let (batch, _) = try run([
             text(room, scene.owner, "a"), scene.command(room, scene.member, .seen(seq: nil)),
             scene.command(room, scene.owner, .send(draft, receiver: nil), id: file),
             scene.command(room, scene.owner, .addMembers([scene.stranger])),
+            scene.command(room, scene.owner, .react(message: file, reaction: "👍", remove: false)),
             scene.command(room, scene.owner, .completeFile(message: file, file: info)),
+            scene.command(room, scene.owner, .send(draft, receiver: nil), id: never),
+            scene.command(room, scene.owner, .delete(message: never)),
+            scene.command(room, scene.owner, .delete(message: file)),
             scene.command(room, scene.stranger, .removeMember(scene.stranger)),
         ])
         let told = batch.frames[room]!

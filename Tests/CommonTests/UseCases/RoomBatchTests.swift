@@ -167,15 +167,17 @@ struct Scene {
         let send = scene.command(room, scene.owner, .send(draft, receiver: nil), id: id)
         _ = scene.batch.carryOut(send)
         #expect(scene.frames(room).last?.onlyUser == scene.owner)
+        #expect(scene.act(room, scene.owner, .react(message: id, reaction: "👍", remove: false)).refusal == nil)
+        #expect(scene.frames(room).last?.onlyUser == scene.owner)
         let info = FileInfo(name: "a.png", size: 3, contentType: "image/png")
         #expect(scene.act(room, scene.member, .completeFile(message: id, file: info)).refusal == .messageNotFound)
         #expect(scene.act(room, scene.owner, .completeFile(message: id, file: info)).refusal == nil)
         let told = try #require(scene.frames(room).last)
         #expect(told.kind == .newMessage)
         #expect(told.onlyUser == nil)
-        #expect(told.seq == 2)
+        #expect(told.seq == 3)
         #expect(scene.act(room, scene.owner, .completeFile(message: id, file: info)).refusal == nil)
-        #expect(scene.frames(room).count == 2)
+        #expect(scene.frames(room).count == 3)
     }
 }
 

@@ -307,8 +307,7 @@ public struct PGRow {
     public func int4(_ column: Int) -> Int { Int(integer(column)! as Int32) }
     public func optionalInt4(_ column: Int) -> Int? { (integer(column) as Int32?).map(Int.init) }
     public func int2(_ column: Int) -> Int16 { integer(column)! }
-    public func bool(_ column: Int) -> Bool { optionalBool(column)! }
-    public func optionalBool(_ column: Int) -> Bool? { bytes(column, 1).map { $0[0] != 0 } }
+    public func bool(_ column: Int) -> Bool { bytes(column, 1)![0] != 0 }
 
     public func optionalUUID(_ column: Int) -> UUID128? {
         bytes(column, 16).map {

@@ -122,16 +122,18 @@ extension PostgresRoomBatchStore {
         // Lists of lists are not what unnest is for: each list of users is the MessagePack-free text of its array.
         """
         INSERT INTO room_events (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields,
-            body, created_at)
+            body, created_at, only_sender)
         SELECT room_id, seq, command_id, actor_id, sign, kind, message_id, joined::uuid[], departed::uuid[], fields,
-            body, created_at
+            body, created_at, only_sender
         FROM unnest(\(events.map(\.room)), \(.int8s(events.map { Int64($0.frame.seq) })), \(events.map(\.commandID)),
             \(events.map(\.actor)), \(.texts(events.map(\.frame.sign))),
             \(.int2s(events.map { Int16($0.frame.kind.rawValue) })), \(.uuids(events.map(\.message))),
             \(.texts(events.map { arrayText($0.frame.joined) })), \(.texts(events.map { arrayText($0.frame.left) })),
             \(.int2s(events.map { $0.message == nil ? Int16($0.frame.body.fieldCount) : 0 })),
-            \(.byteses(events.map { $0.message == nil ? $0.frame.body.bytes : nil })), \(.times(events.map(\.at))))
-            e (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields, body, created_at)
+            \(.byteses(events.map { $0.message == nil ? $0.frame.body.bytes : nil })), \(.times(events.map(\.at))),
+            \(.bools(events.map { $0.frame.onlyUser != nil })))
+            e (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields, body, created_at,
+                only_sender)
         """
     }
 

@@ -169,7 +169,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         WHERE e.command_id = ANY(\(needs.commands))
         UNION ALL
         SELECT e.command_id, m.seq, \(.int2(Int16(FrameKind.newMessage.rawValue))), NULL, m.id, '{}', '{}', 0::int2, NULL,
-            m.room_id, \(unsafeSQL: Message.columns)
+            false, m.room_id, \(unsafeSQL: Message.columns)
         FROM room_events e JOIN messages m ON m.room_id = e.room_id AND m.seq = e.seq + 1 AND m.message_type = 4
         WHERE e.command_id = ANY(\(needs.commands))
         ORDER BY 2

@@ -2,7 +2,8 @@ public import ChatCore
 
 extension RoomFrame {
     static let eventColumns = """
-        e.seq, e.kind, e.sign, e.message_id, e.joined, e.departed, e.fields, e.body, e.room_id, \(Message.columns)
+        e.seq, e.kind, e.sign, e.message_id, e.joined, e.departed, e.fields, e.body, e.only_sender,
+        e.room_id, \(Message.columns)
         """
 
     /// A change as it was told; one of a message with the message as it is today.
@@ -11,10 +12,10 @@ extension RoomFrame {
         let kind = FrameKind(rawValue: UInt8(row.int2(first + 1))) ?? .roomUpdated
         var body = FrameBody(fieldCount: UInt8(row.int2(first + 6)), bytes: row.bytes(first + 7) ?? [])
         var onlyUser: UUID128?
-        if row.optionalUUID(first + 3) != nil, !row.isNull(first + 9) {
-            let message = Message(row, at: first + 9)
+        if row.optionalUUID(first + 3) != nil, !row.isNull(first + 10) {
+            let message = Message(row, at: first + 10)
             body = message.body(at: seq)
-            if message.status == .uploading { onlyUser = message.senderID }
+            if row.bool(first + 8) { onlyUser = message.senderID }
         }
         self.init(
             seq: UInt64(seq), kind: kind, onlyUser: onlyUser, joined: row.uuids(first + 4), left: row.uuids(first + 5),
@@ -75,19 +76,14 @@ public final class PostgresRoomHistory: RoomHistory {
         }
         let events = try read(
             """
-            SELECT \(unsafeSQL: RoomFrame.eventColumns), e.actor_id, m.content_type <> 1 AND m.forwarded_from IS NULL
-                AND NOT EXISTS (SELECT FROM room_events c
-                    WHERE c.room_id = e.room_id AND c.message_id = e.message_id AND c.kind = 2)
-            FROM room_events e
-            LEFT JOIN messages m ON m.id = e.message_id
+            SELECT \(unsafeSQL: RoomFrame.eventColumns), e.actor_id
+            FROM room_events e LEFT JOIN messages m ON m.id = e.message_id
             WHERE e.room_id = \(room) AND e.seq > \(after) AND e.seq <= \(through)
             """
         ).map { row -> RoomFrame in
             var frame = RoomFrame(event: row, at: 0)
             frame.sign = row.optionalText(2)
-            frame.asker = row.uuid(9 + Message.columnCount)
-            // What never became complete is nobody else's, deleted or not.
-            if row.optionalBool(10 + Message.columnCount) == true { frame.onlyUser = row.optionalUUID(9 + 2) }
+            frame.asker = row.uuid(10 + Message.columnCount)
             return frame
         }
         return (messages + events).sorted { $0.seq < $1.seq }

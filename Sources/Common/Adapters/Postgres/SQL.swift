@@ -62,6 +62,7 @@ public enum PGValue: Sendable {
     case time(Int64?)
     case jsonb(String?)
     case uuids([UUID128?])
+    case bools([Bool])
     case int2s([Int16])
     case int4s([Int32?])
     case int8s([Int64?])
@@ -81,6 +82,7 @@ public enum PGValue: Sendable {
         case .uuid: 2950
         case .time: 1184
         case .jsonb: 3802
+        case .bools: 1000
         case .byteses: 1001
         case .int2s: 1005
         case .int4s: 1007
@@ -119,6 +121,7 @@ public enum PGValue: Sendable {
             bytes.append(1)  // jsonb's only format version
             bytes.append(contentsOf: value.utf8)
         case .uuids(let values): array(values, of: 2950, &bytes) { $1.appendBytes(to: &$0) }
+        case .bools(let values): array(values, of: 16, &bytes) { $0.append($1 ? 1 : 0) }
         case .int2s(let values): array(values, of: 21, &bytes) { $0.append(network: $1) }
         case .int4s(let values): array(values, of: 23, &bytes) { $0.append(network: $1) }
         case .int8s(let values): array(values, of: 20, &bytes) { $0.append(network: $1) }
