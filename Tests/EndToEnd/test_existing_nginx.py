@@ -14,6 +14,8 @@ import pytest
 import requests
 from client import User, message_frame
 from conftest import CHECKOUT
+from test_files import bytes_of, form
+from test_tus import metadata, patch, tus
 from websockets.sync.client import connect
 
 CONFIGURATION = """
@@ -42,8 +44,15 @@ http {{
 def nginx(settings):
     folder = Path(tempfile.mkdtemp(prefix="chat-nginx-"))
     shutil.copytree(CHECKOUT / "nginx/include", folder / "chat")
-    upstreams = folder / "chat/upstreams.conf"
-    upstreams.write_text(upstreams.read_text().replace("/run/chat/", settings["RUN_DIR"] + "/"))
+    for name, theirs, ours in [
+        ("upstreams", "/run/chat/", settings["RUN_DIR"] + "/"),
+        ("upstreams", "127.0.0.1:8333;", settings["S3_ENDPOINT"].removeprefix("http://") + ";"),
+        ("locations", "/var/lib/chat/files/", f"{settings['RUN_DIR']}/run/files/"),
+    ]:
+        path = folder / f"chat/{name}.conf"
+        text = path.read_text()
+        assert theirs in text
+        path.write_text(text.replace(theirs, ours))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -146,3 +155,33 @@ def test_the_chat_lives_under_a_prefix_beside_the_site(nginx, secret):
     assert "/talk/ws/v1/chat" in log and bob.token not in log
     # The site's own log is not the chat's.
     assert bob.token not in (folder / "access.log").read_text()
+
+
+def test_files_live_under_the_prefix_too(nginx, secret, settings, reconfigure):
+    base, _ = nginx
+    site = base + "/talk"
+    reconfigure("fcgi-api", PUBLIC_URL=site, STORAGE=f"disk:{settings['RUN_DIR']}/run/files")
+    ann, bob = User(site, secret), User(site, secret)
+    room = ann.group(bob)
+    html = {"Accept": "text/html"}
+    for target, where in [("/talk/rooms/1", "/talk/rooms/1"), (base + "/shop", base + "/shop"), (site, site),
+                          (base + ".evil.example/", "/"), ("https://evil.example/talk/", "/")]:
+        answer = form(ann, room, b"%PDF-1.4 x", headers=dict(html), data={"Redirect": target})
+        assert (answer.status_code, answer.headers["Location"]) == (303, where), target
+    page = form(ann, room, auth=False, headers=dict(html), data={"token": "junk"})
+    assert page.status_code == 401 and page.headers["Content-Type"].startswith("text/html")
+    cookie = ann.rest("POST", "/session", expect=200).headers["Set-Cookie"].split(";")[0]
+    for origin, status in [(base, 303), (site, 403), ("https://evil.example", 403)]:
+        headers = {**html, "Cookie": cookie, "Origin": origin}
+        assert form(ann, room, auth=False, headers=headers).status_code == status, origin
+    message = ann.history(room)[-1]["ID"]
+    link = bob.rest("GET", f"/files/{message}", expect=302, allow_redirects=False).headers["Location"]
+    assert link.startswith(f"{site}/api/v1/files/stored/") and bytes_of(bob, message).content == b"the content"
+    begun = tus(ann, "POST", Upload_Length=3, Upload_Metadata=metadata(room=room, filename="a.txt"))
+    path = begun.headers["Location"]
+    assert path.startswith("/talk/api/v1/files/tus/")
+    assert patch(ann, base + path, 0, b"abc").status_code == 204
+    assert bytes_of(bob, path.rsplit("/", 1)[1]).content == b"abc"
+    reconfigure("fcgi-api", PUBLIC_URL=site, DOWNLOADS="proxy")
+    stored = form(ann, room, b"in the store").json()["Data"]["ID"]
+    assert bob.rest("GET", f"/files/{stored}", expect=200, allow_redirects=False).content == b"in the store"

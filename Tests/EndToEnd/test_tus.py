@@ -4,6 +4,8 @@ import base64
 import hashlib
 import io
 import os
+import subprocess
+import threading
 
 import pytest
 import requests
@@ -110,7 +112,7 @@ def test_offsets_checksums_and_the_end(ann, bob, room):
     assert patch(ann, path, 7, b"789").status_code == 409
     assert tus(ann, "PATCH", path, Upload_Offset=5, data=b"56789").status_code == 415
     wrong = patch(ann, path, 5, b"56789", Upload_Checksum="sha1 " + base64.b64encode(b"x" * 20).decode())
-    assert wrong.status_code == 460
+    assert wrong.status_code == 460 and wrong.json()["Error"]["Code"] == "checksum_mismatch"
     assert patch(ann, path, 5, b"56789", Upload_Checksum="what 1").status_code == 400
     assert patch(ann, path, 5, b"567890").status_code == 413
     assert tus(ann, "HEAD", path).headers["Upload-Offset"] == "5"
@@ -120,6 +122,33 @@ def test_offsets_checksums_and_the_end(ann, bob, room):
     assert content_of(bob, message) == b"0123456789"
     assert tus(ann, "HEAD", path).headers["Upload-Offset"] == "10"
     assert tus(ann, "DELETE", path).status_code == 409
+
+
+def test_one_request_at_a_time(ann, bob, room, settings):
+    content = os.urandom(6 * MIB)
+    path = create(ann, room, len(content) + 3)
+    message = path.rsplit("/", 1)[1]
+    answers, start = [], threading.Barrier(5)
+
+    def send():
+        start.wait()
+        answers.append(patch(ann, path, 0, content).status_code)
+
+    threads = [threading.Thread(target=send) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # Who came while it was written, and who came later than that.
+    assert sorted(set(answers) - {423}) in ([204], [204, 409]) and answers.count(204) == 1, answers
+    redis = ["redis-cli", "-s", settings["REDIS_URL"].removeprefix("unix://").split("?")[0]]
+    subprocess.run([*redis, "SET", f"upload:{message}:writer", "another", "PX", "60000"], check=True, stdout=subprocess.DEVNULL)
+    refused = patch(ann, path, len(content), b"end")
+    assert refused.status_code == 423 and refused.json()["Error"]["Code"] == "locked"
+    assert tus(ann, "HEAD", path).headers["Upload-Offset"] == str(len(content))
+    subprocess.run([*redis, "DEL", f"upload:{message}:writer"], check=True, stdout=subprocess.DEVNULL)
+    assert patch(ann, path, len(content), b"end").status_code == 204
+    assert content_of(bob, message) == content + b"end"
 
 
 def test_termination_and_creation_with_the_content(ann, bob, room):

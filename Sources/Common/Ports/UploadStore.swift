@@ -53,8 +53,15 @@ public protocol UploadProgress: AnyObject {
     /// For the token's owner alone until it unlocks or `milliseconds` have passed. It saves work; what is done under it
     /// has to be right without it too.
     /// - Returns: a fence, larger than that of every earlier holder; nil: it is another's.
-    func lock(_ message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Int64?
-    func unlock(_ message: UUID128, token: String) throws(BusError)
+    func lock(_ lock: UploadLock, of message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Int64?
+    func unlock(_ lock: UploadLock, of message: UUID128, token: String) throws(BusError)
+}
+
+public enum UploadLock: String, Sendable {
+    /// Of beginning it, reading its state back and completing it.
+    case state = "lock"
+    /// Of writing what comes in one piece after the other.
+    case writer
 }
 
 public struct UploadState: Sendable, Equatable {

@@ -10,6 +10,12 @@ extension UploadFile {
         if rules.quota > 0 { try reserve(length, for: message) }
     }
 
+    /// What `body` adds is added by nobody else meanwhile, as long as it is not slower than the lock lasts.
+    /// - Throws: `locked` while another request does so.
+    public func continuing<T>(_ message: Message, _ body: () throws(Refusal) -> T) throws(Refusal) -> T {
+        try stores.alone(message.id, body)
+    }
+
     /// Parts 1 to n that are all here.
     public func contiguousParts(of message: Message) throws(Refusal) -> Int {
         guard case .open(let state) = try known(of: message, beginning: nil) else { throw Refusal.uploadEnded }

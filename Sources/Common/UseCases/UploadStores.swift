@@ -49,15 +49,26 @@ public struct UploadStores {
         let end = monotonicMilliseconds() + Self.lockPatience
         while true {
             let fence = try progress { progress throws(BusError) in
-                try progress.lock(message, token: token, milliseconds: Self.lockTime)
+                try progress.lock(.state, of: message, token: token, milliseconds: Self.lockTime)
             }
             if let fence {
-                defer { try? uploadProgress.unlock(message, token: token) }
+                defer { try? uploadProgress.unlock(.state, of: message, token: token) }
                 return try body(fence)
             }
             guard monotonicMilliseconds() < end else { throw .busy("another request works on this upload") }
             pause(.random(in: 10...100))
         }
+    }
+
+    /// For a request that another one at the same moment would only repeat: it is not waited for.
+    func alone<T>(_ message: UUID128, _ body: () throws(Refusal) -> T) throws(Refusal) -> T {
+        let token = UUID128.v7(at: systemClock()).description
+        let fence = try progress { progress throws(BusError) in
+            try progress.lock(.writer, of: message, token: token, milliseconds: Self.lockTime)
+        }
+        guard fence != nil else { throw Refusal(.locked, "another request continues this upload") }
+        defer { try? uploadProgress.unlock(.writer, of: message, token: token) }
+        return try body()
     }
 
     private func refusal(_ error: StoreError) -> Refusal {

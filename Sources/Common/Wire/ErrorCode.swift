@@ -11,7 +11,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case infected
     case unsupportedMediaType = "unsupported_media_type"
     case methodNotAllowed = "method_not_allowed"
-    /// Of the tus protocol, and with its statuses.
+    /// A tus client of another version.
     case unsupportedVersion = "unsupported_version"
     case checksumMismatch = "checksum_mismatch"
     // Who asks.
@@ -31,6 +31,8 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case conflict
     case roomFull = "room_full"
     case gone
+    /// Another request changes it at this moment.
+    case locked
     // Load and outages: try again after the given time.
     case rateLimited = "rate_limited"
     case busy
@@ -48,10 +50,10 @@ public enum ErrorCode: String, Sendable, CaseIterable {
         case .conflict, .roomFull: 409
         case .gone: 410
         case .unsupportedVersion: 412
-        case .checksumMismatch: 460
         case .tooLarge, .quotaExceeded: 413
         case .unsupportedMediaType: 415
-        case .invalid, .infected, .rejected: 422
+        case .invalid, .checksumMismatch, .infected, .rejected: 422
+        case .locked: 423
         case .rateLimited: 429
         case .internalError: 500
         case .busy, .unavailable: 503

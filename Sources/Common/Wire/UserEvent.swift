@@ -98,7 +98,9 @@ public enum RedisKey {
     /// A hash: how far a file's upload is.
     public static func upload(_ message: UUID128) -> String { "upload:\(message)" }
     public static func ticket(_ ticket: String) -> String { "ticket:\(ticket)" }
-    public static func uploadLock(_ message: UUID128) -> String { "upload:\(message):lock" }
+    public static func uploadLock(_ lock: UploadLock, _ message: UUID128) -> String {
+        "upload:\(message):\(lock.rawValue)"
+    }
     /// The last number that a lock of an upload was given with.
     public static let uploadFence = "upload:fence"
 }

@@ -60,6 +60,7 @@ struct DownloadEndpoints {
         var response = Response(status: 302)
         response.headers = [
             ("Location", link), ("Cache-Control", "private, no-store"), ("Referrer-Policy", "no-referrer"),
+            ("X-Content-Type-Options", "nosniff"),
         ]
         return response
     }

@@ -11,6 +11,8 @@ struct TusEndpoints {
 
     private static let version = "1.0.0"
     private static let extensions = "creation,creation-with-upload,checksum,termination,expiration"
+    /// tus' own status.
+    private static let checksumMismatch = 460
     private static let body = "application/offset+octet-stream"
     private static let partBytes = WholeFileEndpoints.partBytes
 
@@ -36,6 +38,7 @@ struct TusEndpoints {
                 response = try handle(call)
             } catch {
                 response = .refusal(error, requestID: call.requestID)
+                if error.code == .checksumMismatch { response.status = Self.checksumMismatch }
                 if error.code == .unsupportedVersion { response.headers.append(("Tus-Version", Self.version)) }
             }
             response.headers.append(("Tus-Resumable", Self.version))
@@ -113,6 +116,14 @@ struct TusEndpoints {
     }
 
     private func append(
+        _ call: Call, _ message: Message, _ length: Int64, at start: Int64
+    ) throws(Refusal) -> Response {
+        try desk.upload.continuing(message) { () throws(Refusal) in
+            try appendAlone(call, message, length, at: start)
+        }
+    }
+
+    private func appendAlone(
         _ call: Call, _ message: Message, _ length: Int64, at start: Int64
     ) throws(Refusal) -> Response {
         let known = try offset(message, length)

@@ -104,8 +104,9 @@ struct Response {
         case 413: "Content Too Large"
         case 415: "Unsupported Media Type"
         case 422: "Unprocessable Content"
-        case 460: "Checksum Mismatch"
+        case 423: "Locked"
         case 429: "Too Many Requests"
+        case 460: "Checksum Mismatch"
         case 503: "Service Unavailable"
         default: status >= 500 ? "Internal Server Error" : "Status"
         }

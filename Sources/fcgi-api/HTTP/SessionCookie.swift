@@ -47,5 +47,9 @@ enum SameOrigin {
         }.joined()
     }
 
-    private static func origin(_ url: String) -> String { url.hasSuffix("/") ? String(url.dropLast()) : url }
+    /// Without the path that the service may live under.
+    private static func origin(_ url: String) -> String {
+        guard let scheme = url.firstRange(of: "://") else { return url }
+        return String(url[..<scheme.upperBound] + url[scheme.upperBound...].prefix { $0 != "/" })
+    }
 }

@@ -59,13 +59,14 @@ struct UploadStoreTests {
         let redis = try TestServers.redis()
         let progress = RedisUploadProgress(redis)
         func lock(_ token: String, _ milliseconds: Int = 10_000) throws -> Int64? {
-            try progress.lock(message, token: token, milliseconds: milliseconds)
+            try progress.lock(.state, of: message, token: token, milliseconds: milliseconds)
         }
         let first = try #require(try lock("a"))
         #expect(try lock("b") == nil)
-        try progress.unlock(message, token: "b")
+        #expect(try progress.lock(.writer, of: message, token: "b", milliseconds: 10_000) != nil)
+        try progress.unlock(.state, of: message, token: "b")
         #expect(try lock("b") == nil)
-        try progress.unlock(message, token: "a")
+        try progress.unlock(.state, of: message, token: "a")
         let second = try #require(try lock("b", 20))
         #expect(second > first)
         usleep(100_000)
@@ -73,7 +74,7 @@ struct UploadStoreTests {
         try redis.command(["DEL", RedisKey.uploadFence].map { RedisWord(word: $0) })
         let third = try #require(try lock("c"))
         #expect(third > second)
-        try progress.unlock(message, token: "c")
+        try progress.unlock(.state, of: message, token: "c")
     }
 
     /// A message's row, without the way through the queue.

@@ -1,7 +1,7 @@
 public import ChatCore
 
-/// `upload:{message}`: a hash of `run`, `fence`, `id`, `total` and `part:N` → "etag,size"; `upload:{message}:lock`: who
-/// works on it; `upload:fence`: the last fence.
+/// `upload:{message}`: a hash of `run`, `fence`, `id`, `total` and `part:N` → "etag,size"; `upload:{message}:lock` and
+/// `:writer`: who works on it; `upload:fence`: the last fence.
 public final class RedisUploadProgress: UploadProgress {
     /// Seconds without a new part after which Redis forgets it.
     private static let seconds = 86_400
@@ -56,7 +56,9 @@ public final class RedisUploadProgress: UploadProgress {
         _ = try evaluate(script, RedisKey.upload(message), [upload])
     }
 
-    public func lock(_ message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Int64? {
+    public func lock(
+        _ lock: UploadLock, of message: UUID128, token: String, milliseconds: Int
+    ) throws(BusError) -> Int64? {
         // The server's clock, in microseconds: fences grow also over a Redis that lost the last one.
         let script = """
             if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
@@ -67,15 +69,15 @@ public final class RedisUploadProgress: UploadProgress {
             return fence
             """
         let value = try evaluate(
-            script, [RedisKey.uploadLock(message), RedisKey.uploadFence], [token, "\(milliseconds)"])
+            script, [RedisKey.uploadLock(lock, message), RedisKey.uploadFence], [token, "\(milliseconds)"])
         guard case .int(let fence) = value else { return nil }
         return fence
     }
 
-    public func unlock(_ message: UUID128, token: String) throws(BusError) {
+    public func unlock(_ lock: UploadLock, of message: UUID128, token: String) throws(BusError) {
         // Only one's own: it may have run out and be another's by now.
         let script = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-        _ = try evaluate(script, RedisKey.uploadLock(message), [token])
+        _ = try evaluate(script, RedisKey.uploadLock(lock, message), [token])
     }
 
     /// Of the server's process. A user without the right to ask has one state over restarts.
