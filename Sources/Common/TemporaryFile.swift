@@ -1,3 +1,4 @@
+import Crypto
 import Glibc
 
 /// A file without a name: whatever happens to the process, the kernel frees it.
@@ -44,6 +45,20 @@ public final class TemporaryFile: @unchecked Sendable {
 }
 
 extension FilePart {
+    /// In lower-case hexadecimal; nil when it cannot be read.
+    public func md5() -> String? {
+        var sum = Insecure.MD5()
+        var buffer = [UInt8](repeating: 0, count: 262_144)
+        var done: Int64 = 0
+        while done < length {
+            let count = pread(descriptor, &buffer, Int(min(Int64(buffer.count), length - done)), off_t(offset + done))
+            guard count > 0 else { return nil }
+            buffer[..<count].withUnsafeBytes { sum.update(bufferPointer: $0) }
+            done += Int64(count)
+        }
+        return hex(sum.finalize())
+    }
+
     /// Its first bytes; fewer when it is shorter or cannot be read.
     public func head(_ most: Int) -> [UInt8] {
         let wanted = Int(min(Int64(most), length))

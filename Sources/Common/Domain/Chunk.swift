@@ -4,16 +4,18 @@ public struct Chunk: Sendable {
     public var index: Int
     public var total: Int
     public var bytes: FilePart
-    /// Lower-case hexadecimal, which most stores give as a part's ETag; nil: not known.
-    public var md5: String?
+    /// Lower-case hexadecimal, which most stores give as a part's ETag; nil: it cannot be known. Reads all of the bytes.
+    public var md5: @Sendable () -> String?
     /// Nil when its sender does not know either.
     public var mediaType: MediaType?
 
-    public init(index: Int, total: Int, bytes: FilePart, md5: String? = nil, mediaType: MediaType? = nil) {
+    public init(
+        index: Int, total: Int, bytes: FilePart, md5: (@Sendable () -> String?)? = nil, mediaType: MediaType? = nil
+    ) {
         self.index = index
         self.total = total
         self.bytes = bytes
-        self.md5 = md5
+        self.md5 = md5 ?? { bytes.md5() }
         self.mediaType = mediaType
     }
 

@@ -44,6 +44,8 @@ public struct FilePart: Sendable {
     public var descriptor: Int32
     public var offset: Int64
     public var length: Int64
+    /// In base64, where its sender told it: the store checks it once more.
+    public var toldMD5: String?
     /// What closes the file when nobody needs it any more.
     private let owner: (any Sendable & AnyObject)?
 

@@ -118,7 +118,9 @@ public final class UploadFile {
                 try records.note(mediaType: type.description, of: message.id)
             }
         }
-        if let part = state.parts[chunk.index], part.size == chunk.bytes.length, part.etag == chunk.md5 { return state }
+        if let part = state.parts[chunk.index], part.size == chunk.bytes.length, part.etag == chunk.md5() {
+            return state
+        }
         let size = state.size - (state.parts[chunk.index]?.size ?? 0) + chunk.bytes.length
         try rules.check(size: size)
         if rules.quota > 0 { try reserve(size, for: message) }

@@ -26,9 +26,11 @@ struct UploadEndpoints {
     private func chunk(_ call: Call) throws(Refusal) -> Response {
         let message = try desk.own(call)
         let form = try UploadForm(call.request, maxFile: upload.rules.maxSize, folder: desk.folder)
+        var bytes = form.file.content.part()
+        bytes.toldMD5 = form.file.toldMD5
         let chunk = Chunk(
-            index: try form.number("ChunkIndex"), total: try form.number("TotalChunk"),
-            bytes: form.file.content.part(), md5: form.file.md5, mediaType: form.file.mediaType)
+            index: try form.number("ChunkIndex"), total: try form.number("TotalChunk"), bytes: bytes,
+            mediaType: form.file.mediaType)
         let result = try desk.take(chunk, of: message, call)
         return try desk.answer(result, message, call, total: chunk.total, index: chunk.index)
     }

@@ -85,8 +85,7 @@ struct WholeFileEndpoints {
         for index in 1...total {
             let start = Int64(index - 1) * Self.partBytes
             let bytes = file.content.part(from: start, length: min(Self.partBytes, file.size - start))
-            let chunk = Chunk(
-                index: index, total: total, bytes: bytes, md5: total == 1 ? file.md5 : nil, mediaType: type)
+            let chunk = Chunk(index: index, total: total, bytes: bytes, mediaType: type)
             if case .completed(let outcome) = try desk.take(chunk, of: message, call) { ended = outcome }
         }
         if case .queued? = ended { return ended }

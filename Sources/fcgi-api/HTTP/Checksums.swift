@@ -1,15 +1,14 @@
 import ChatCore
 import Crypto
 
-/// What a client says that a file's bytes sum up to, and what they do. An MD5 is always made: most stores give it as a
-/// part's ETag.
+/// What a client says that a file's bytes sum up to, and what they do.
 struct Checksums {
-    /// Header names (lower case) of what is checked, as S3 has them, besides Content-MD5.
+    static let md5 = "content-md5"
+    /// Header names (lower case) of what is checked, as S3 has them.
     static let names = [
-        "x-amz-checksum-sha256", "x-amz-checksum-sha1", "x-amz-checksum-crc32", "x-amz-checksum-crc32c",
+        md5, "x-amz-checksum-sha256", "x-amz-checksum-sha1", "x-amz-checksum-crc32", "x-amz-checksum-crc32c",
     ]
 
-    private var md5 = Insecure.MD5()
     private var sums: [String: any Checksum] = [:]
 
     /// - Parameter names: those that are asked for.
@@ -18,22 +17,21 @@ struct Checksums {
     }
 
     mutating func update(_ bytes: UnsafeRawBufferPointer) {
-        md5.update(bufferPointer: bytes)
         for name in sums.keys { sums[name]!.update(bytes) }
     }
-
-    func md5Digest() -> [UInt8] { Array(md5.finalize()) }
 
     /// - Parameter wanted: header names and what they say, in base64.
     func check(_ wanted: some Sequence<(key: String, value: String)>) throws(Refusal) {
         for (name, value) in wanted {
-            let digest = name == "content-md5" ? md5Digest() : sums[name]?.digest()
-            guard let digest, base64(digest) == value else { throw .invalid("File", "does not match its \(name)") }
+            guard let digest = sums[name]?.digest(), base64(digest) == value else {
+                throw Refusal(.checksumMismatch, "the file does not match its \(name)", field: "File")
+            }
         }
     }
 
     static func make(_ name: String) -> (any Checksum)? {
         switch name {
+        case md5: Digest<Insecure.MD5>()
         case "x-amz-checksum-sha256": Digest<SHA256>()
         case "x-amz-checksum-sha1": Digest<Insecure.SHA1>()
         case "x-amz-checksum-crc32": CRC32(table: .ieee)

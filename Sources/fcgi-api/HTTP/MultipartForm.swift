@@ -203,7 +203,7 @@ struct PartHead: Equatable {
         self.name = name
         fileName = disposition["filename*"].flatMap(PartHead.extended) ?? disposition["filename"]
         contentType = values["content-type"]
-        checksums = values.filter { $0.key == "content-md5" || Checksums.names.contains($0.key) }
+        checksums = values.filter { Checksums.names.contains($0.key) }
         let encoding = values["content-transfer-encoding"]?.lowercased() ?? "binary"
         guard ["binary", "8bit", "7bit"].contains(encoding) else {
             throw Refusal(.malformed, "a part is encoded in a way that browsers do not use")

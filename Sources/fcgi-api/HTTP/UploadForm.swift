@@ -63,8 +63,8 @@ struct UploadForm {
 struct UploadedFile {
     let content: TemporaryFile
     let head: PartHead
-    /// Lower-case hexadecimal.
-    let md5: String
+    /// In base64, where the client told it.
+    let toldMD5: String?
 
     var size: Int64 { content.size }
 
@@ -93,7 +93,7 @@ struct FormReading {
         self.folder = folder
         self.maxFiles = maxFiles
         wanted = Dictionary(
-            (Checksums.names + ["content-md5"]).compactMap { name in request.header(name).map { (name, $0) } },
+            Checksums.names.compactMap { name in request.header(name).map { (name, $0) } },
             uniquingKeysWith: { first, _ in first })
     }
 
@@ -155,7 +155,7 @@ struct FormReading {
         guard content.size > 0 else { return }
         try sums.check(head.checksums)
         try sums.check(wanted)
-        let md5 = sums.md5Digest().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-        files.append(UploadedFile(content: content, head: head, md5: md5))
+        let toldMD5 = head.checksums[Checksums.md5] ?? wanted[Checksums.md5]
+        files.append(UploadedFile(content: content, head: head, toldMD5: toldMD5))
     }
 }

@@ -109,13 +109,13 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentT
     func remove(_ message: UUID128, upload: String) throws(BusError) {
         if states[message]?.upload == upload { states[message] = nil }
     }
-    func lock(_ message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Int64? {
+    func lock(_ lock: UploadLock, of message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Int64? {
         guard locks[message] == nil else { return nil }
         locks[message] = token
         lastFence += 1
         return lastFence
     }
-    func unlock(_ message: UUID128, token: String) throws(BusError) {
+    func unlock(_ lock: UploadLock, of message: UUID128, token: String) throws(BusError) {
         if locks[message] == token { locks[message] = nil }
     }
 }
@@ -140,7 +140,7 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentT
     private func chunk(_ index: Int, of total: Int, _ size: Int64 = big, version: Int64 = 0) -> Chunk {
         Chunk(
             index: index, total: total, bytes: FilePart(descriptor: -1, offset: version, length: size),
-            md5: "etag \(version)", mediaType: MediaType("video/webm"))
+            md5: { "etag \(version)" }, mediaType: MediaType("video/webm"))
     }
 
     /// What the room is told; nil: parts are missing.

@@ -43,8 +43,6 @@ public final class HookClient {
         var signed = HMAC<SHA256>(key: secret)
         signed.update(data: Array("\(time).".utf8))
         signed.update(data: body)
-        let digits = Array("0123456789abcdef")
-        let hex = signed.finalize().flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
-        return "t=\(time),v1=\(String(hex))"
+        return "t=\(time),v1=\(hex(signed.finalize()))"
     }
 }

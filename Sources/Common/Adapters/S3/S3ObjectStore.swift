@@ -37,7 +37,9 @@ public final class S3ObjectStore: ObjectStore {
         _ number: Int, of key: String, upload: String, from part: FilePart
     ) throws(StoreError) -> String {
         let query = "partNumber=\(number)&uploadId=\(uriEncoded(upload))"
-        let answer = try send("PUT", address.url(of: key, query: query), body: .file(part), timeout: 60_000)
+        let headers = part.toldMD5.map { ["Content-MD5: \($0)"] } ?? []
+        let answer = try send(
+            "PUT", address.url(of: key, query: query), headers: headers, body: .file(part), timeout: 60_000)
         guard let etag = answer.etag, !etag.isEmpty else {
             throw StoreError("S3: a part without an ETag", isTransient: true)
         }
