@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -210,7 +211,8 @@ def test_checksums_are_checked(ann, room):
     sha = base64.b64encode(hashlib.sha256(content).digest()).decode()
     message = begin(ann, room)
     for headers in ({"Content-MD5": md5[::-1]}, {"x-amz-checksum-sha256": md5}):
-        assert post(ann, message, content, headers=headers, expect=422)["Field"] == "File"
+        error = post(ann, message, content, headers=headers, expect=422)
+        assert (error["Code"], error["Field"]) == ("checksum_mismatch", "File")
     post(ann, message, content, headers={"Content-MD5": md5, "x-amz-checksum-sha256": sha})
     assert bytes_of(ann, message).content == content
 
@@ -260,6 +262,9 @@ def test_a_plain_form_sends_a_whole_file(ann, bob, room):
         theirs.wait(lambda frame: frame["Type"] == "new_message" and frame["Data"].get("File"))
         got = bytes_of(bob, message["ID"])
         assert got.content == content and "Plan%20%C3%A4" in got.headers["Content-Disposition"]
+        assert "X-Amz-Expires=300&" in got.url
+        part = requests.get(got.url, headers={"Range": "bytes=10-19"}, timeout=30)
+        assert part.status_code == 206 and part.content == content[10:20]
     assert form(ann, room, b"").status_code == 422
     assert form(bob, uuid.uuid4()).status_code == 404
     data = {"Sign": "form-" + str(uuid.uuid4())}
@@ -411,7 +416,7 @@ def put(link, content):
     return requests.put(link["URL"], data=content, headers=headers, timeout=60)
 
 
-def test_a_quota_counts_all_files_of_a_user(ann, bob, room, reconfigure):
+def test_a_quota_counts_all_files_of_a_user(ann, bob, make_user, room, reconfigure):
     reconfigure("fcgi-api", UPLOAD_QUOTA=1000)
     first, second = begin(ann, room), begin(ann, room)
     post(ann, first, b"x" * 600)
@@ -420,6 +425,12 @@ def test_a_quota_counts_all_files_of_a_user(ann, bob, room, reconfigure):
     assert form(ann, room, b"x").json()["Error"]["Code"] == "quota_exceeded"
     assert form(bob, room, b"x" * 1000).status_code == 201
     ann.rest("DELETE", f"/messages/{second}")
+    # All at once: as many as fit, and not one more.
+    eve = make_user()
+    own = eve.group()
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: form(eve, own, b"x" * 300).status_code, range(8)))
+    assert sorted(statuses) == [201] * 3 + [413] * 5
 
 
 def test_what_is_given_up_or_deleted_leaves_nothing(ann, bob, room, settings, reconfigure):
@@ -448,15 +459,14 @@ def test_what_is_given_up_or_deleted_leaves_nothing(ann, bob, room, settings, re
     until(lambda: requests.get(link, timeout=30).status_code == 404)
     assert bytes_of(bob, forwarded).content == b"content"
     bob.rest("DELETE", f"/messages/{forwarded}", expect=200)
-    key = f"/files/{shown}"
-    until(lambda: key not in listing(settings))
-    assert f"/files/{begun}" not in listing(settings)
+    until(lambda: shown not in listing(settings, "files"))
+    assert begun not in listing(settings, "files")
 
 
-def listing(settings):
-    """Keys in the store, as its own file browser tells them."""
+def listing(settings, kind):
+    """The ids of files in the store, as its own file browser tells them."""
     folder = Path(os.environ["TEST_ENV_FILE"]).parent
     port = json.loads((folder / "state.json").read_text())["ports"]["WEED_FILER"]
-    url = f"http://127.0.0.1:{port}/buckets/{settings['S3_BUCKET_NAME']}/files/?limit=10000"
+    url = f"http://127.0.0.1:{port}/buckets/{settings['S3_BUCKET_NAME']}/{kind}/?limit=10000"
     entries = requests.get(url, headers={"Accept": "application/json"}, timeout=30).json()["Entries"] or []
-    return {"/files/" + entry["FullPath"].rsplit("/", 1)[1] for entry in entries}
+    return {entry["FullPath"].rsplit("/", 1)[1] for entry in entries}

@@ -9,7 +9,7 @@ import uuid
 import pytest
 import requests
 from client import message_frame
-from test_files import begin, bytes_of, form, post
+from test_files import begin, bytes_of, form, listing, post
 
 PDF = b"%PDF-1.4\n1 0 obj\n"
 HTML = b"<!doctype html><html><body><script>alert(1)</script></body></html>"
@@ -87,11 +87,18 @@ def test_what_is_no_picture_stays_as_it_is(ann, room, photo):
 
 
 @pytest.mark.skipif(not shutil.which("ffprobe") or not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
-def test_a_sound_has_its_length(ann, room, tmp_path):
-    path = tmp_path / "tone.wav"
-    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=duration=1.5", path], check=True)
-    message = form(ann, room, path.read_bytes(), "tone.wav", "audio/wav").json()["Data"]["ID"]
-    assert abs(described(ann, message)["Duration"] - 1500) < 50
+def test_sounds_and_films_have_their_length(ann, bob, room, tmp_path):
+    tone, film = ["-f", "lavfi", "-i", "sine=duration=1.5"], ["-f", "lavfi", "-i", "testsrc=duration=2:size=64x64:rate=10"]
+    with bob.socket() as theirs:
+        for name, kind, source, duration in [
+            ("tone.wav", "audio/wav", tone, 1500), ("tone.ogg", "audio/ogg", tone, 1500), ("film.mp4", "video/mp4", film, 2000),
+        ]:
+            subprocess.run(["ffmpeg", "-v", "error", *source, tmp_path / name], check=True)
+            sent = form(ann, room, (tmp_path / name).read_bytes(), name, kind).json()["Data"]
+            assert sent["ContentType"] == kind.split("/")[0] and "Duration" not in sent["File"]
+            told = theirs.wait(lambda frame: frame["Type"] == "message_updated" and frame["Data"]["ID"] == sent["ID"], 60)
+            assert abs(told["Data"]["File"]["Duration"] - duration) < 50, name
+            assert described(ann, sent["ID"]) == told["Data"]["File"]
 
 
 def test_bytes_that_say_something_else(ann, bob, room):
@@ -138,7 +145,7 @@ def clamd(tmp_path):
     process.wait(20)
 
 
-def test_a_virus_is_put_aside_and_told(ann, bob, room, clamd, reconfigure):
+def test_a_virus_is_put_aside_and_told(ann, bob, room, clamd, settings, reconfigure):
     reconfigure("fcgi-api", CLAMD_ADDRESS=clamd)
     with ann.socket() as mine, bob.socket() as theirs:
         message = mine.ask(message_frame(RoomID=room, Content="a.zip", ContentType="file"))["Data"]["ID"]
@@ -147,6 +154,7 @@ def test_a_virus_is_put_aside_and_told(ann, bob, room, clamd, reconfigure):
         frame = mine.wait(lambda frame: frame["Type"] == "message_updated" and frame["Data"]["ID"] == message)
         assert frame["Data"]["Status"] == "deleted"
         ann.rest("GET", f"/files/{message}", expect=404, allow_redirects=False)
+        assert message in listing(settings, "quarantine") and message not in listing(settings, "files")
         clean = form(ann, room, b"clean", "a.txt", "text/plain").json()["Data"]["ID"]
         theirs.wait(lambda frame: frame["Type"] == "new_message" and frame["Data"]["ID"] == clean)
         assert theirs.count(lambda frame: (frame.get("Data") or {}).get("ID") == message) == 0

@@ -4,13 +4,28 @@ import Glibc
 /// libvips' and ExifTool's programs and ffprobe, each run once, in a process of its own that prlimit(1) and timeout(1)
 /// bound. What is not installed is not asked.
 final class MediaPrograms: MediaTools {
-    private static let memory = 2 << 30
-    private static let cpuSeconds = 20
-    private static let seconds = 30
-    private static let fileBytes = 512 << 20
+    /// What each of them may use.
+    struct Limits {
+        /// Bytes of addresses.
+        var memory = 2 << 30
+        var cpuSeconds = 20
+        var seconds = 30
+        /// Bytes of each file that it writes.
+        var file = 512 << 20
+    }
+
     /// Longest side of a thumbnail, and of the picture that a BlurHash is made of.
     private static let thumbnail = 512
     private static let tiny = 32
+
+    /// Where they are looked for.
+    private let path: String
+    private let limits: Limits
+
+    init(path: String = "/usr/local/bin:/usr/bin:/bin", limits: Limits = Limits()) {
+        self.path = path
+        self.limits = limits
+    }
 
     func describe(picture file: String) -> PictureDescription? {
         guard let facts = run(["vipsheader", "-a", file]), var media = MediaPrograms.size(facts) else { return nil }
@@ -74,15 +89,13 @@ final class MediaPrograms: MediaTools {
 
     /// - Returns: what it printed; nil when it failed, was ended, or is not there.
     private func run(_ words: [String]) -> String? {
-        let limits = [
-            "prlimit", "--as=\(Self.memory)", "--cpu=\(Self.cpuSeconds)", "--fsize=\(Self.fileBytes)", "--core=0",
-            "--nofile=64", "timeout", "-k", "2", "\(Self.seconds)",
+        let bounds = [
+            "prlimit", "--as=\(limits.memory)", "--cpu=\(limits.cpuSeconds)", "--fsize=\(limits.file)", "--core=0",
+            "--nofile=64", "timeout", "-k", "2", "\(limits.seconds)",
         ]
         // VIPS_BLOCK_UNTRUSTED: none of the loaders that its authors would not feed with strangers' files.
-        let environment = [
-            "PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "VIPS_BLOCK_UNTRUSTED=1", "VIPS_CONCURRENCY=1",
-        ]
-        return ChildProcess.output(of: limits + words, environment: environment)
+        let environment = ["PATH=\(path)", "LANG=C.UTF-8", "VIPS_BLOCK_UNTRUSTED=1", "VIPS_CONCURRENCY=1"]
+        return ChildProcess.output(of: bounds + words, environment: environment)
     }
 }
 

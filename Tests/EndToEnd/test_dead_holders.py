@@ -1,0 +1,85 @@
+"""Whoever holds a lock and is killed (-9) in the middle: an upload's, and that of the one who sweeps."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from test_files import begin, bytes_of, post
+from test_uploads_under_fire import end
+
+
+@pytest.fixture
+def room(ann, bob):
+    return ann.group(bob)
+
+
+@pytest.fixture
+def frozen_store(pids):
+    """A function that stops the store in its tracks, and one that lets it go on."""
+    store = [pid for name, _, pid in pids() if name == "seaweedfs"]
+
+    def send(number):
+        for pid in store:
+            os.kill(pid, number)
+    yield lambda: send(signal.SIGSTOP), lambda: send(signal.SIGCONT)
+    send(signal.SIGCONT)
+
+
+def until(happens):
+    limit = time.monotonic() + 60
+    while not (result := happens()):
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.05)
+    return result
+
+
+def kill(pids, program, pool):
+    for name, kind, pid in pids():
+        if (name, kind) == (program, "worker") and Path(f"/proc/{pid}/comm").read_text().startswith(f"{pool}/"):
+            end(pid, signal.SIGKILL)
+
+
+def test_an_upload_outlives_the_holder_of_its_lock(ann, bob, room, settings, pids, frozen_store):
+    freeze, thaw = frozen_store
+    path = settings["REDIS_URL"].removeprefix("unix://").split("?")[0]
+
+    def redis(*words):
+        return int(subprocess.run(["redis-cli", "-s", path, *words], check=True, stdout=subprocess.PIPE).stdout)
+
+    message = begin(ann, room)
+    lock = f"upload:{message}:lock"
+    freeze()
+    refused = threading.Thread(target=lambda: post(ann, message, b"content", expect=503))
+    refused.start()
+    # It is in the middle of CreateMultipartUpload.
+    until(lambda: redis("EXISTS", lock))
+    assert 0 < redis("PTTL", lock) <= 10_000
+    kill(pids, "fcgi-api", "uploads")
+    refused.join()
+    assert redis("EXISTS", lock)
+    thaw()
+    # The rest of its ten seconds is not what is tested.
+    redis("PEXPIRE", lock, "500")
+    data = post(ann, message, b"content")
+    assert data["Completed"] and bytes_of(bob, message).content == b"content"
+
+
+def test_another_sweeps_when_the_one_who_swept_is_killed(ann, room, psql, pids, frozen_store, reconfigure):
+    freeze, thaw = frozen_store
+    message = begin(ann, room)
+    post(ann, message, b"rest", 2, 2)
+    freeze()
+    reconfigure("queue-worker", UPLOAD_EXPIRE_SECONDS=1, UPLOAD_SWEEP_SECONDS=1)
+    database = psql()
+    leads = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND database = " \
+            "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    leader = until(lambda: database.ask(leads))
+    kill(pids, "queue-worker", "files")
+    until(lambda: database.ask(leads) not in ([], leader))
+    thaw()
+    until(lambda: ann.data("GET", f"/messages/{message}")["Status"] == "deleted")
+    assert post(ann, message, b"rest", 2, 2, expect=410)["Code"] == "gone"
