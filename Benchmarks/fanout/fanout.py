@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """CPU microseconds per delivered frame and bytes of own memory per connection: ws-relay beside its peers, in one run.
 
-fanout.py -c chat.env --bin FOLDER [--only NAME] [--scale 1.0]
+fanout.py -c chat.env --bin FOLDER [--only NAME,NAME] [--scale 1.0]
 
 Needs a running stack (the settings file names it): PostgreSQL and Redis; each server is started here, on one core, its
 clients and the publisher on the other. A: 1,000 sockets in one room. B: 10,000 sockets in 200 rooms of 50. paced: one
@@ -108,7 +108,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-c", required=True)
     parser.add_argument("--bin", required=True, help="the folder of ws-relay")
-    parser.add_argument("--only", default="", help="servers whose name contains this")
+    parser.add_argument("--only", default="", help="servers whose name contains one of these, separated by commas")
     parser.add_argument("--runs", default="", help="runs whose name contains this")
     parser.add_argument("--scale", type=float, default=1)
     arguments = parser.parse_args()
@@ -117,7 +117,7 @@ def main():
     print(f"CPU us per delivered {SIZE}-byte frame; load {os.getloadavg()[0]:.1f} before")
     print("| |" + "|".join(run[0] for run in runs) + "| bytes a connection |\n|---|" + "---|" * (len(runs) + 1), flush=True)
     for kind in servers.ALL:
-        if arguments.only not in kind.name:
+        if not any(part in kind.name for part in arguments.only.split(",")):
             continue
         if missing := servers.why_missing(kind):
             print(f"| {kind.name} | not installed ({missing}) |", flush=True)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Many idle sockets on one relay: memory of each, CPU of a relay that does nothing, the pause of a hand-over, and what a
+"""Many idle sockets: memory of each, CPU of relays that do nothing; on one relay also the pause of a hand-over, and what a
 kill -9 of the worker costs.
 
-sockets.py -c chat.env --bin FOLDER [--sockets 10000]
+sockets.py -c chat.env --bin FOLDER [--sockets 10000] [--relays 1]
 """
 
 import argparse
@@ -17,6 +17,9 @@ from pathlib import Path
 import servers
 import wire
 from fanout import Clients, build
+
+# Seconds, as WS_HEARTBEAT is when nobody sets it.
+HEARTBEAT = 30
 
 
 def log_line(work, what, seconds=60):
@@ -33,34 +36,51 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-c", required=True)
     parser.add_argument("--bin", required=True)
-    parser.add_argument("--sockets", type=int, default=10_000)
+    parser.add_argument("--sockets", type=int, default=10_000, help="of each relay")
+    parser.add_argument("--relays", type=int, default=1)
     arguments = parser.parse_args()
     values = {**wire.settings(arguments.c), "FILE": arguments.c, "BIN": arguments.bin}
-    work = tempfile.mkdtemp(prefix="chat-sockets-")
-    build(work)
-    rooms = [uuid.uuid4() for _ in range(max(1, arguments.sockets // 50))]
-    server = servers.Relay(work, values, rooms, arguments.sockets)
-    clients = None
+    relays, clients = [], []
     try:
-        before = sum(servers.own_memory(pid) for pid in server.pids)
-        clients = Clients(work, server)
-        print(clients.opened)
-        memory = (sum(servers.own_memory(pid) for pid in server.pids) - before) / arguments.sockets
-        print(f"{memory:,.0f} bytes of own memory a connection")
-        time.sleep(10)
-        spent = sum(map(servers.cpu, server.pids))
-        time.sleep(10)
-        print(f"{(sum(map(servers.cpu, server.pids)) - spent) * 10:.2f} % of a core, idle")
-        for number, what in ((signal.SIGHUP, "all sockets are handed over"), (signal.SIGKILL, "a killed relay's sockets")):
-            target = server.process.pid if number == signal.SIGHUP else worker(server.process.pid)
-            os.kill(target, number)
-            print(re.sub(r"^\S+ \w+ ", "", log_line(work, what)))
-            time.sleep(2)
-        crash_under_load(server, clients, arguments)
+        memory = 0
+        for _ in range(arguments.relays):
+            work = tempfile.mkdtemp(prefix="chat-sockets-")
+            build(work)
+            rooms = [uuid.uuid4() for _ in range(max(1, arguments.sockets // 50))]
+            relays.append(servers.Relay(work, values, rooms, arguments.sockets))
+            before = own_memory(relays[-1])
+            clients.append(Clients(work, relays[-1]))
+            memory += own_memory(relays[-1]) - before
+            print(clients[-1].opened, flush=True)
+        print(f"{memory / arguments.sockets / arguments.relays:,.0f} bytes of own memory a connection")
+        show_idle(relays)
+        if arguments.relays == 1:
+            hand_over(relays[0])
+            crash_under_load(relays[0], clients[0], arguments)
     finally:
-        if clients:
-            clients.stop()
-        server.stop()
+        for process in clients + relays:
+            process.stop()
+
+
+def own_memory(relay):
+    return sum(servers.own_memory(pid) for pid in relay.pids)
+
+
+def show_idle(relays):
+    """Once nobody's coming is told any more, from one heartbeat to the next: each socket is pinged once."""
+    time.sleep(HEARTBEAT)
+    spent = -sum(servers.cpu(pid) for relay in relays for pid in relay.pids)
+    time.sleep(HEARTBEAT)
+    spent += sum(servers.cpu(pid) for relay in relays for pid in relay.pids)
+    print(f"{spent / HEARTBEAT:.2%} of a core, idle, {len(relays)} relays with {sum(relay.sockets for relay in relays):,} sockets")
+
+
+def hand_over(relay):
+    """To successors: of a relay that lives, and of one that is killed."""
+    for number, what in ((signal.SIGHUP, "all sockets are taken over"), (signal.SIGKILL, "a killed relay's sockets")):
+        os.kill(relay.process.pid if number == signal.SIGHUP else worker(relay.process.pid), number)
+        print(re.sub(r"^\S+ \w+ ", "", log_line(relay.work, what)))
+        time.sleep(2)
 
 
 def crash_under_load(server, clients, arguments):
