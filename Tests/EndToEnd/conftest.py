@@ -62,10 +62,13 @@ def bob(make_user):
     return make_user()
 
 
+def program(name):
+    return CHECKOUT / os.environ.get("CHAT_BIN", ".build/release") / name
+
+
 def run_program(name, *words):
     """What the program says, with the settings of the stack under test."""
-    path = CHECKOUT / os.environ.get("CHAT_BIN", ".build/release") / name
-    return subprocess.run([path, *words, "-c", os.environ["TEST_ENV_FILE"]], stdout=subprocess.PIPE,
+    return subprocess.run([program(name), *words, "-c", os.environ["TEST_ENV_FILE"]], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True).stdout
 
 

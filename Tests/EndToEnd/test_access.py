@@ -56,6 +56,13 @@ def closes_within(socket, seconds, since):
     return code
 
 
+def is_out_within(user, seconds, since):
+    """Of REST: each of its workers asks for itself, so the sockets may know it earlier."""
+    while (status := user.rest("GET", "/rooms").status_code) == 200 and time.monotonic() - since < seconds + 1:
+        time.sleep(0.05)
+    return status == 401
+
+
 def test_a_revoked_user_is_out_and_a_new_token_is_in(ann, bob, secret):
     old = make_token(secret, ann.id, iat=int(time.time()) - 5)
     waiting = ticket(ann)
@@ -66,7 +73,7 @@ def test_a_revoked_user_is_out_and_a_new_token_is_in(ann, bob, secret):
         assert closes_within(without_iat, 1, since) == 4001
         assert other.closed is None
     ann.token = old
-    assert ann.rest("GET", "/rooms").status_code == 401
+    assert is_out_within(ann, 1, since)
     assert status_of(ann, f"?token={old}") == 401
     assert status_of(ann, f"?ticket={waiting}") == 401
     ann.token = fcgi_api("token", "issue", "--user", ann.id).stdout.strip()
@@ -78,11 +85,12 @@ def test_one_token_is_revoked_by_its_id(ann, secret):
     lost, kept = (make_token(secret, ann.id, iat=int(time.time()), jti=f"{ann.id} {name}") for name in ("lost", "kept"))
     with ann.socket(token=lost) as first, ann.socket(token=kept) as second:
         fcgi_api("token", "revoke", "--jti", f"{ann.id} lost")
-        assert closes_within(first, 1, time.monotonic()) == 4001
+        since = time.monotonic()
+        assert closes_within(first, 1, since) == 4001
         assert second.ask({"Type": "auth", "Token": lost, "Sign": "a"})["Error"].startswith("unauthorized")
         assert second.closed is None
     ann.token = lost
-    assert ann.rest("GET", "/rooms").status_code == 401
+    assert is_out_within(ann, 1, since)
     ann.token = kept
     ann.rest("GET", "/rooms", expect=200)
 

@@ -1,21 +1,29 @@
-"""Redis stays and misbehaves while people write: it forgets everything, falls silent, throws its subscribers out because they
-read too slowly. No socket closes, and none misses or doubles a frame.
+"""Redis misbehaves while people write: it forgets everything, falls silent, throws its subscribers out because they read too
+slowly; a replica takes its address. No socket closes, and none misses or doubles a frame.
 """
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 
 import pytest
 import test_outages
+from test_other_relay import free_port
 
 SECONDS = test_outages.SECONDS / 2
 
 
 def redis(settings, *words):
-    return subprocess.run(["redis-cli", "-s", settings["REDIS_URL"].removeprefix("unix://"), *words], check=True,
-                          stdout=subprocess.PIPE, text=True).stdout.strip()
+    return at(settings["REDIS_URL"].removeprefix("unix://"), *words)
+
+
+def at(socket, *words, check=True):
+    answer = subprocess.run(["redis-cli", "-s", socket, *words], check=check, stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, text=True)
+    return answer.stdout.strip()
 
 
 async def flushed(settings, pids):
@@ -43,7 +51,40 @@ async def overrun(settings, pids):
         redis(settings, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60")
 
 
-@pytest.mark.parametrize("trouble", [flushed, silent, overrun], ids=lambda trouble: trouble.__name__)
+async def failed_over(settings, pids):
+    """To a replica that had stopped following a moment ago: what was written since is lost. Then back, to what was the
+    primary: it knows nothing of the time between."""
+    address = settings["REDIS_URL"].removeprefix("unix://")
+    folder, port = tempfile.mkdtemp(prefix="chat-replica-"), str(free_port())
+    redis(settings, "CONFIG", "SET", "port", port)
+    replica = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", f"{folder}/redis.sock", "--dir", folder,
+                                "--replicaof", "127.0.0.1", port, "--save", "", "--logfile", f"{folder}/log"])
+    try:
+        while "master_link_status:up" not in at(f"{folder}/redis.sock", "INFO", "replication", check=False):
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(SECONDS / 6)
+        at(f"{folder}/redis.sock", "REPLICAOF", "NO", "ONE")
+        await asyncio.sleep(0.5)
+        move_address(address, f"{folder}/primary.sock", f"{folder}/redis.sock")
+        await asyncio.sleep(SECONDS / 3)
+        move_address(address, f"{folder}/redis.sock", f"{folder}/primary.sock")
+        await asyncio.sleep(SECONDS / 6)
+    finally:
+        redis(settings, "CONFIG", "SET", "port", "0")
+        replica.kill()
+        replica.wait()
+        shutil.rmtree(folder)
+
+
+def move_address(address, old, new):
+    """Who connects from now on meets `new`; whoever was connected is thrown out."""
+    os.rename(address, old)
+    os.rename(new, address)
+    for kind in ("pubsub", "normal"):
+        at(old, "CLIENT", "KILL", "TYPE", kind)
+
+
+@pytest.mark.parametrize("trouble", [flushed, silent, overrun, failed_over], ids=lambda trouble: trouble.__name__)
 def test_no_frame_is_missed_or_doubled(base_url, secret, settings, pids, trouble, monkeypatch):
     monkeypatch.setattr(test_outages, "SECONDS", SECONDS)
     found = asyncio.run(test_outages.scenario(base_url, secret, trouble.__name__, lambda ledger: trouble(settings, pids)))

@@ -1,5 +1,5 @@
 """The relay's workers are killed (-9) while people write. Sockets that stand between two frames stay open and miss nothing;
-those in the middle of one are told to come back.
+those in the middle of one are told to come back. When its master is killed alone, nobody notices.
 """
 
 import asyncio
@@ -8,12 +8,14 @@ import signal
 import time
 
 import msgpack
+import pytest
+import test_outages
 from client import User, message_frame
 from test_load import Ledger, Member, odd
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-KILLS = int(os.environ.get("CRASH_KILLS", "3"))
+KILLS = int(os.environ.get("CRASH_KILLS", "2"))
 SECONDS_BETWEEN = 2.5
 ROOMS, MEMBERS, WRITERS = 3, 40, 4
 IDLE = 30
@@ -53,12 +55,12 @@ class Watcher(Member):
         await self.socket.send(msgpack.packb({"Type": "resume", "Rooms": rooms}))
 
 
-async def kill_relays(pids, ledger):
-    for _ in range(KILLS):
+async def kill_relays(pids, ledger, kinds, kills=KILLS):
+    for _ in range(kills):
         await asyncio.sleep(SECONDS_BETWEEN)
-        for pid in [pid for who, kind, pid in await asyncio.to_thread(pids) if (who, kind) == ("ws-relay", "worker")]:
+        for pid in [pid for who, kind, pid in await asyncio.to_thread(pids) if who == "ws-relay" and kind in kinds]:
             os.kill(pid, signal.SIGKILL)
-            ledger.kills += 1
+        ledger.kills += 1
 
 
 async def write(member, room, end):
@@ -88,7 +90,7 @@ async def write(member, room, end):
         await asyncio.sleep(0.01)
 
 
-async def scenario(base_url, secret, pids):
+async def scenario(base_url, secret, pids, kinds):
     ledger = Ledger()
     watchers = [Watcher(User(base_url, secret), ledger) for _ in range(MEMBERS)]
     idle = [Watcher(User(base_url, secret), ledger) for _ in range(IDLE)]
@@ -101,7 +103,7 @@ async def scenario(base_url, secret, pids):
     rooms = [await asyncio.to_thread(owner.group, *others, name=f"Crash {number}") for number in range(ROOMS)]
     end = time.monotonic() + (KILLS + 1) * SECONDS_BETWEEN
     await asyncio.gather(
-        kill_relays(pids, ledger), *[write(watchers[index], rooms[index % ROOMS], end) for index in range(WRITERS)])
+        kill_relays(pids, ledger, kinds), *[write(watchers[index], rooms[index % ROOMS], end) for index in range(WRITERS)])
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and not all(at_one_place(watchers, room) for room in rooms):
         await asyncio.sleep(0.2)
@@ -119,8 +121,17 @@ def at_one_place(members, room):
     return len({max(seqs(member, room), default=0) for member in members}) == 1
 
 
-def test_a_killed_relay_closes_no_socket_between_two_frames(base_url, secret, pids):
-    ledger, watchers, idle, rooms = asyncio.run(scenario(base_url, secret, pids))
+def test_a_killed_master_goes_unnoticed(base_url, secret, pids, monkeypatch):
+    monkeypatch.setattr("test_outages.SECONDS", 2.5 * SECONDS_BETWEEN)
+    found = asyncio.run(test_outages.scenario(
+        base_url, secret, "master", lambda ledger: kill_relays(pids, ledger, ["master"], kills=2)))
+    test_outages.check(*found)
+    print(f"\n{found[0].kills} kills, {len(found[0].acknowledged)} messages acknowledged")
+
+
+@pytest.mark.parametrize("kinds", [["worker"], ["worker", "master"]], ids="+".join)
+def test_a_killed_relay_closes_no_socket_between_two_frames(base_url, secret, pids, kinds):
+    ledger, watchers, idle, rooms = asyncio.run(scenario(base_url, secret, pids, kinds))
     assert ledger.trouble == []
     assert ledger.kills == KILLS
     assert [member.returns for member in idle] == [0] * IDLE, "a socket without traffic was closed"

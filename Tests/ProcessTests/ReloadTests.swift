@@ -210,6 +210,19 @@ import Testing
         #expect(master.actions.contains(.exec))
     }
 
+    @Test func whatAnotherMasterLeftGoesToTheFirstWorker() {
+        var state = MasterState(pools: [pool("relays", 2, handover: true)], boards: 64)
+        let wreck = state.leaveWreck(in: "relays", slot: 1, at: 5)
+        #expect(wreck != nil && state.leaveWreck(in: "relays", slot: 1, at: 5) == nil)
+        #expect(state.leaveWreck(in: "relays", slot: 2, at: 5) == nil)
+        #expect(state.leaveWreck(in: "rooms", slot: 0, at: 5) == nil)
+        let salvaged = state.handle(.start, at: 10).compactMap {
+            if case .spawn(let worker, _, let id, _) = $0 { id == nil ? nil : (worker.slot, id) } else { nil }
+        }
+        #expect(salvaged.map(\.0) == [1] && salvaged.map(\.1) == [wreck])
+        #expect(state.handle(.ready(worker: state.workers[1].id), at: 20).contains(.release(worker: wreck!)))
+    }
+
     @Test func whoEndsInGoodOrderLeavesNone() {
         var master = Self.relays()
         let worker = master.ready[0]

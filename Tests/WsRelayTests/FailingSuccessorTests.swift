@@ -82,7 +82,8 @@ import Testing
     }
 
     @Test func anotherVersionIsRefusedBeforeAnythingMoves() throws {
-        for version in [[], [HandoffChannel.version - 1], [HandoffChannel.version + 1], [0, 0]] as [[UInt8]] {
+        let ours = HandoffChannel.version
+        for version in [[], [ours[0] - 1] + ours[1...], ours.dropLast() + [ours.last! + 1], [0, 0]] as [[UInt8]] {
             let scene = try Scene()
             try scene.say(.hello, version)
             #expect(scene.predecessor.hear() == .serving)
@@ -93,7 +94,7 @@ import Testing
 
     @Test func deadAfterHello() throws {
         let scene = try Scene()
-        try scene.say(.hello, [HandoffChannel.version])
+        try scene.say(.hello, HandoffChannel.version)
         #expect(scene.predecessor.hear() == .serving)
         #expect(scene.tags() == [.prologue, .end])
         scene.hangUp()

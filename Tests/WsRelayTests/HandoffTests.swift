@@ -6,15 +6,25 @@ import Testing
 
 /// State moves from one hub to another as it does between processes: bytes, and copies of the descriptors.
 @Suite struct HandoffTests {
-    private static func handOver(_ old: TestRelay, _ values: [String: String] = [:]) throws -> TestRelay {
+    ///
+    /// - Parameter meanwhile: what happens between the sockets' going ahead and the hand-over.
+    private static func handOver(
+        _ old: TestRelay, _ values: [String: String] = [:], meanwhile: () throws -> Void = {}
+    ) throws -> TestRelay {
         let new = try TestRelay(values)
-        new.feed.confirmed = Set(old.feed.subscribed)
         new.milliseconds = old.milliseconds
         new.hub.beginTick(milliseconds: new.milliseconds, unixMilliseconds: new.milliseconds)
+        let heard = Set(old.hub.users.indexes.keys).union(old.hub.rooms.keys)
+        let (tickets, ahead) = old.hub.sockets(from: 0, most: 1)
+        let prepared = zip(tickets, ahead).map { ($0, new.hub.prepare(dup($1))!) }
+        try meanwhile()
         old.hub.endTick()
-        let (bytes, descriptors) = old.hub.export()
-        try new.hub.adopt(bytes, descriptors: descriptors.map { dup($0) })
+        let (bytes, descriptors) = old.hub.export(shown: Set(tickets))
+        try new.hub.adopt(
+            bytes, descriptors: descriptors.map { dup($0) }, prepared: Dictionary(uniqueKeysWithValues: prepared),
+            heard: heard)
         old.hub.letGo()
+        while !old.hub.lettingGo.isEmpty { old.hub.goOnLettingGo() }
         new.run()
         return new
     }
@@ -158,6 +168,40 @@ import Testing
         #expect(client.takeSeqs().sorted() == [1, 2, 3, 9, 10, 11])
     }
 
+    /// The first went ahead and is gone since; its slot has another by now, which did not go ahead.
+    @Test func whoComesAndGoesBetweenIsNotMixedUp() throws {
+        let old = try TestRelay()
+        let leaving = old.join(user: 5)
+        var staying = [old.join(user: 6)]
+        let new = try Self.handOver(old) {
+            shutdown(leaving.descriptor, Int32(SHUT_RDWR))
+            old.run()
+            staying.append(old.join(user: 7))
+            #expect(old.hub.connections.used == 2)
+        }
+        staying.forEach { _ = $0.take() }
+        #expect(new.hub.connections.count == 2 && new.hub.users.count == 2)
+        new.publish(.numbered(1))
+        #expect(staying.map { $0.takeSeqs() } == [[1], [1]])
+        leaving.read()
+        #expect(leaving.hasEnded)
+    }
+
+    @Test func hiddenPresenceStaysHiddenAndDeparturesAreTold() throws {
+        let old = try TestRelay()
+        let (hidden, seen) = (old.join(user: 5), old.join(user: 6))
+        let user = try #require(old.hub.users.index(id(5)))
+        old.hub.users[user].hidesPresence = true
+        shutdown(seen.descriptor, Int32(SHUT_RDWR))
+        old.run()
+        let new = try Self.handOver(old)
+        shutdown(hidden.descriptor, Int32(SHUT_RDWR))
+        new.run()
+        new.pass(seconds: 7)
+        let told = new.ephemerals.presences.filter { !$0.isOnline && !$0.rooms.isEmpty }
+        #expect(told.map(\.user) == [id(6)])
+    }
+
     @Test func damagedStateIsRefused() throws {
         let old = try TestRelay()
         let client = old.join(user: 5)
@@ -165,7 +209,7 @@ import Testing
         for length in stride(from: 0, to: bytes.count, by: 3) {
             let new = try TestRelay()
             #expect(throws: StateUnreadable.self) {
-                try new.hub.adopt(Array(bytes[..<length]), descriptors: descriptors.map { dup($0) })
+                try new.hub.adopt(Array(bytes[..<length]), descriptors: descriptors.map { dup($0) }, heard: [])
             }
         }
         _ = client

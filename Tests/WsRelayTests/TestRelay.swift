@@ -7,8 +7,6 @@ import Logging
 final class FakeFeed: Feed {
     var subscribed: [String] = []
     func subscribe(_ channel: String) { subscribed.append(channel) }
-    var confirmed: Set<String> = []
-    func isConfirmed(_ channel: String) -> Bool { confirmed.contains(channel) }
     func unsubscribe(_ channel: String) { subscribed.removeAll { $0 == channel } }
 }
 

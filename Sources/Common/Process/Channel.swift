@@ -6,6 +6,7 @@ import Glibc
 ///
 ///     master → worker: quit · handover + descriptor · handover-cancelled · pool N
 ///     worker → master: ready · renew REASON
+///     master → keeper: G + descriptor: answer there · R: end
 ///
 /// These words are spoken between versions: an upgraded master meets the workers of the old one.
 struct Channel {

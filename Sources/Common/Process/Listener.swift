@@ -23,14 +23,14 @@ final class Listener {
         descriptor.setNonBlocking()
     }
 
-    static func bind(_ address: ListenAddress) throws -> Listener {
+    static func bind(_ address: ListenAddress, left: [Descriptor] = []) throws -> Listener {
         switch address {
         case .unix(let path, let mode, let group):
             let descriptor = try bindUnix(path, mode: mode, group: group)
             return Listener(
                 name: address.description, descriptor: descriptor, inherited: false, path: path)
         case .tcp(let host, let port):
-            let descriptor = try bindTCP(host, port, address.description)
+            let descriptor = try bindTCP(host, port, address.description, left)
             return Listener(name: address.description, descriptor: descriptor, inherited: false, path: "")
         }
     }
@@ -106,7 +106,7 @@ private func livingOwner(ofSocket path: String) -> pid_t? {
 
 // MARK: - TCP
 
-private func bindTCP(_ host: String, _ port: UInt16, _ name: String) throws -> Descriptor {
+private func bindTCP(_ host: String, _ port: UInt16, _ name: String, _ left: [Descriptor]) throws -> Descriptor {
     var hints = addrinfo()
     hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
     hints.ai_flags = AI_PASSIVE
@@ -116,6 +116,7 @@ private func bindTCP(_ host: String, _ port: UInt16, _ name: String) throws -> D
         throw OperatorError("cannot listen on \(name): \(String(cString: gai_strerror(problem)))")
     }
     defer { freeaddrinfo(found) }
+    if let old = left.first(where: { isListening($0, at: address) }) { return old }
     let socket = try Descriptor(
         high: Glibc.socket(address.ai_family, address.ai_socktype, 0), "make a socket")
     var on: Int32 = 1
@@ -134,4 +135,15 @@ private func bindTCP(_ host: String, _ port: UInt16, _ name: String) throws -> D
             "\(name) is in use by another program: stop it (ss -ltnp shows it), or choose another port")
     }
     throw SystemError("listen on \(name)")
+}
+
+private func isListening(_ socket: Descriptor, at wanted: addrinfo) -> Bool {
+    var (listens, size): (Int32, socklen_t) = (0, 4)
+    getsockopt(socket.number, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size)
+    var own = sockaddr_storage()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    let isNamed = withUnsafeMutablePointer(to: &own) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket.number, $0, &length) == 0 }
+    }
+    return listens != 0 && isNamed && length == wanted.ai_addrlen && memcmp(&own, wanted.ai_addr, Int(length)) == 0
 }

@@ -43,6 +43,8 @@ public final class Master {
     var channels: [Int: Channel] = [:]
     /// To the keeper of a worker's open files, by the worker's id; closing it lets the files go.
     var keepers: [Int: Channel] = [:]
+    /// Where each keeper is found by another master, by the worker's id.
+    var doors: [Int: String] = [:]
     var listeners: [Listener] = []
     var check: BinaryCheck?
     var exitCode: Int32?

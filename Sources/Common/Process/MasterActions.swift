@@ -13,7 +13,7 @@ extension Master {
         case .tellPoolSize(let id, let size): channels[id]?.send("pool \(size)")
         case .cancelHandover(let id): channels[id]?.send("handover-cancelled")
         case .forget(let worker): forget(worker)
-        case .release(let id): keepers[id] = nil
+        case .release(let id): release(id)
         case .readConfiguration: readConfiguration()
         case .checkBinary: checkBinary()
         case .exec: replaceOwnImage()
@@ -40,6 +40,11 @@ extension Master {
         row.clear()
     }
 
+    private func release(_ id: Int) {
+        keepers.removeValue(forKey: id)?.send("R")
+        if let door = doors.removeValue(forKey: id) { unlink(door) }
+    }
+
     // MARK: - Spawn
 
     private func spawn(_ worker: Worker, replaces: Int?, salvages: Int?, poolSize: Int) {
@@ -48,16 +53,18 @@ extension Master {
             ours.setNonBlocking()
             let handover = try replaces.map { _ in try Channel.pair() }
             let wreck = try salvages.flatMap { keepers[$0] }.map { ($0, try Channel.pair()) }
-            let keeper = try keepsFiles(worker.pool) ? Channel.pair() : nil
+            let keeper = try keepsFiles(worker.pool) ? (ends: Channel.pair(), door: openDoor(worker)) : nil
             let poolIndex = board.pools.firstIndex(of: worker.pool) ?? 0
             board.row(worker.board).prepare(
                 pool: poolIndex, slot: worker.slot, generation: worker.generation)
-            let ends = [("handover", handover?.1), ("wreck", wreck?.1.1), ("keeper", keeper?.1)]
+            let ends = [
+                ("handover", handover?.1), ("wreck", wreck?.1.1), ("keeper", keeper?.ends.1), ("door", keeper?.door),
+            ]
             let pid = try plan(worker, theirs, ends.compactMap { name, end in end.map { (name, $0) } }, poolSize)
                 .start()
             channels[worker.id] = Channel(descriptor: ours)
-            keeper?.0.setNonBlocking()
-            if let keeper { keepers[worker.id] = Channel(descriptor: keeper.0) }
+            keeper?.ends.0.setNonBlocking()
+            if let keeper { keepers[worker.id] = Channel(descriptor: keeper.ends.0) }
             if let (keeper, ends) = wreck { keeper.send("G", descriptor: ends.0.number) }
             if let replaces, let handover {
                 channels[replaces]?.send("handover", descriptor: handover.0.number)
@@ -66,6 +73,14 @@ extension Master {
         } catch {
             handle(.spawnFailed(worker: worker.id, reason: "\(error)"))
         }
+    }
+
+    /// Without one (its path may be too long) the keeper dies with this master.
+    private func openDoor(_ worker: Worker) -> Descriptor? {
+        let path = folder.door(of: worker)
+        guard let door = try? bindUnix(path, mode: 0o600) else { return nil }
+        doors[worker.id] = path
+        return door
     }
 
     private func keepsFiles(_ pool: String) -> Bool { specs.first { $0.name == pool }?.handover == true }

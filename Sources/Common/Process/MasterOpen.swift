@@ -15,7 +15,8 @@ extension Master {
                     name: givenName(socket.name, index), descriptor: socket.descriptor, inherited: true,
                     path: ""))
         }
-        listeners += try missingListeners(for: specs)
+        let left = findLeftovers()
+        listeners += try missingListeners(for: specs, left: left)
         board = try newBoard()
         control = try ControlSocket(bindingAt: folder.control)
         log.notice(
@@ -30,12 +31,14 @@ extension Master {
     private func givenName(_ pool: String, _ index: Int) -> String { "systemd:\(pool):\(index)" }
 
     /// Binds what `specs` ask for and is not bound yet. All or nothing: a failure leaves no half-bound set.
-    func missingListeners(for specs: [PoolSpec]) throws -> [Listener] {
+    ///
+    /// - Parameter left: listening sockets that a dead master's workers still have.
+    func missingListeners(for specs: [PoolSpec], left: [Descriptor] = []) throws -> [Listener] {
         var result: [Listener] = []
         for spec in specs where !givenNames.contains(spec.name) {
             for address in spec.listen
             where !(listeners + result).contains(where: { $0.name == address.description }) {
-                result.append(try Listener.bind(address))
+                result.append(try Listener.bind(address, left: left))
             }
         }
         return result
@@ -79,7 +82,10 @@ extension Master {
         }
         for entry in old.workers {
             channels[entry.worker.id] = Channel(descriptor: Descriptor(entry.channel))
-            if entry.keeper >= 0 { keepers[entry.worker.id] = Channel(descriptor: Descriptor(entry.keeper)) }
+            if entry.keeper >= 0 {
+                keepers[entry.worker.id] = Channel(descriptor: Descriptor(entry.keeper))
+                doors[entry.worker.id] = folder.door(of: entry.worker)
+            }
             state.adopt(entry.worker)
         }
         for descriptor in ownDescriptors { descriptor.keepOnExec(false) }

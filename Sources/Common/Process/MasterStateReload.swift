@@ -66,6 +66,20 @@ extension MasterState {
         pools.append(pool)
     }
 
+    /// Files of another master's worker wait for the first worker of this slot.
+    ///
+    /// - Returns: the id that the wreck goes by; nil when the pool has no such slot, or it has a wreck already.
+    mutating func leaveWreck(in pool: String, slot: Int, at now: Nanoseconds) -> Int? {
+        guard let index = pools.firstIndex(where: { $0.spec.name == pool }), slot < pools[index].wanted else {
+            return nil
+        }
+        while pools[index].slots.count < pools[index].wanted { pools[index].slots.append(Slot()) }
+        guard pools[index].slots[slot].wreck == nil else { return nil }
+        defer { nextID += 1 }
+        pools[index].slots[slot].wreck = Wreck(worker: nextID, since: now)
+        return nextID
+    }
+
     /// A worker that the earlier image started, in the place that it had there. The `reload` that follows asks those
     /// that are not ready to stop.
     mutating func adopt(_ worker: Worker) {

@@ -15,6 +15,29 @@ public struct RunFolder: Sendable {
     public var control: String { "\(path)/\(program).control" }
     var lockFile: String { "\(path)/\(program).pid" }
 
+    /// Where the keeper of this worker's open files is found once this master is dead.
+    func door(of worker: Worker) -> String { "\(doors)\(worker.pool).\(worker.slot).\(getpid()).\(worker.id)" }
+
+    /// All doors, newest first.
+    func leftDoors() -> [(path: String, pool: String, slot: Int)] {
+        var found = glob_t()
+        defer { globfree(&found) }
+        guard glob("\(doors)*", GLOB_NOSORT, nil, &found) == 0 else { return [] }
+        let paths = (0..<Int(found.gl_pathc)).map { String(cString: found.gl_pathv[$0]!) }
+        return paths.sorted { Self.made($0) > Self.made($1) }.compactMap { path in
+            let parts = path.dropFirst(doors.count).split(separator: ".")
+            return parts.count == 4 ? Int(parts[1]).map { (path, String(parts[0]), $0) } : nil
+        }
+    }
+
+    private var doors: String { "\(path)/\(program).kept." }
+
+    private static func made(_ path: String) -> Int64 {
+        var status = stat()
+        lstat(path, &status)
+        return Int64(status.st_mtim.tv_sec) << 30 | Int64(status.st_mtim.tv_nsec)
+    }
+
     /// Holds the lock for as long as the descriptor lives, over an `execve` too. The file names the holder.
     func lock() throws -> Descriptor {
         guard mkdir(path, 0o755) == 0 || errno == EEXIST else {

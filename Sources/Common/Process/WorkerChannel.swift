@@ -11,6 +11,9 @@ public enum WorkerMessage: Equatable, Sendable {
     case handoverCancelled
     /// The pool has this many workers from now on.
     case poolSize(Int)
+    /// In a pool with `handover`: the master is dead. Serve on: the worker of another master takes over through this end
+    /// of a SOCK_SEQPACKET pair. Without one within `orphanPatience`, or after it, end.
+    case orphaned(Int32)
 }
 
 /// A worker's side of its master. See `Master` for how to use it.
@@ -36,10 +39,16 @@ public final class WorkerChannel {
     /// Readable when `next()` has something to say.
     public var fileDescriptor: Int32 { channel.descriptor.number }
 
+    /// The process's name too.
+    public var label: String { "\(pool)/\(slot)" }
+
     private let channel: Channel
     /// All rows, for /metrics; this worker writes only its own.
     public let board: Scoreboard
     private var toldToQuit = false
+    /// See `WorkerMessage.orphaned`.
+    private let line: Int32?
+    private var isOrphan = false
 
     static let channelNumber: Int32 = 3
     static let boardNumber: Int32 = 4
@@ -47,6 +56,8 @@ public final class WorkerChannel {
 
     /// A worker without a master would serve on for ever if it got stuck: the kernel ends it after this.
     static let orphanSeconds: UInt32 = 30
+    /// Seconds for another master to start.
+    public static let orphanPatience: Int64 = 15
 
     /// Reads what the master left in `CHAT_WORKER`, and ties this process to it. Call it first, on the main thread,
     /// before any library installs signal handlers.
@@ -78,21 +89,26 @@ public final class WorkerChannel {
         for descriptor in WorkerChannel.channelNumber..<firstEnd + Int32(ends.count) {
             _ = chat_fcntl_set(descriptor, F_SETFD, FD_CLOEXEC)
         }
-        keepsake = end("keeper").flatMap(WorkerChannel.startKeeper)
+        (keepsake, line) =
+            end("keeper").flatMap { WorkerChannel.startKeeper($0, door: end("door") ?? -1) } ?? (nil, nil)
         channel = Channel(descriptor: Descriptor(WorkerChannel.channelNumber))
         channel.descriptor.setNonBlocking()
         board = try Scoreboard(mapping: Descriptor(WorkerChannel.boardNumber), writable: true)
         scoreboard = board.row(number("board"))
         scoreboard[.pid] = Int(getpid())
-        _ = chat_prctl_name("\(pool)/\(slot)")
+        _ = chat_prctl_name(label)
         try followMaster(pid_t(number("master")))
     }
 
     /// From here on this process's open files outlive it, for as long as the master wants. First thing: the keeper is a
     /// copy of what this process is now.
-    private static func startKeeper(_ channel: Int32) -> Int32? {
+    private static func startKeeper(_ channel: Int32, door: Int32) -> (keepsake: Int32?, line: Int32?)? {
         let file = chat_memfd_create("chat-keepsake", 0)
-        return file >= 0 && chat_start_keeper(channel, file) > 0 ? file : nil
+        var line: [Int32] = [-1, -1]
+        let type = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        guard file >= 0, socketpair(AF_UNIX, type, 0, &line) == 0, chat_start_keeper(channel, door, file, line[1]) > 0
+        else { return nil }
+        return (file, line[0])
     }
 
     /// SIGTERM when the master dies, rather than SIGKILL: the request in hand is still answered. The closed channel
@@ -102,6 +118,7 @@ public final class WorkerChannel {
         masterPid = master
         var action = sigaction()
         action.__sigaction_handler.sa_handler = { _ in
+            wasTerminated = 1
             shutdown(quitDescriptor, Int32(SHUT_RD))
             if getppid() != masterPid { alarm(WorkerChannel.orphanSeconds) }
         }
@@ -111,7 +128,13 @@ public final class WorkerChannel {
         for number in [SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGPIPE] {
             signal(number, SIG_IGN)
         }
-        _ = chat_prctl_pdeathsig(SIGTERM)
+        // Who may be taken over by another master is not to end: it serves on, for a while.
+        if line != nil {
+            signal(SIGUSR2) { _ in
+                if getppid() != masterPid { alarm(WorkerChannel.orphanSeconds + UInt32(WorkerChannel.orphanPatience)) }
+            }
+        }
+        _ = chat_prctl_pdeathsig(line == nil ? SIGTERM : SIGUSR2)
         // It may have died before the line above.
         guard getppid() == master else { throw OperatorError("the master is gone") }
     }
@@ -129,10 +152,11 @@ public final class WorkerChannel {
     /// The next message, without waiting; nil when there is none. After `quit` there is nothing more to hear but `quit`.
     public func next() -> WorkerMessage? {
         if toldToQuit { return .quit }
+        if isOrphan { return wasTerminated != 0 ? quit() : nil }
         while true {
             switch channel.receive() {
             case .nothing: return nil
-            case .closed: return quit()
+            case .closed: return line == nil || wasTerminated != 0 ? quit() : orphaned()
             case .message(let text, let descriptor):
                 if let message = parse(text, descriptor) { return message }
             }
@@ -145,7 +169,7 @@ public final class WorkerChannel {
             if message == .quit { return true }
             if case .handover(let descriptor) = message { close(descriptor) }
         }
-        return false
+        return isOrphan
     }
 
     private func quit() -> WorkerMessage {
@@ -153,6 +177,11 @@ public final class WorkerChannel {
         scoreboard.state = .stopping
         if getppid() != masterPid { alarm(WorkerChannel.orphanSeconds) }
         return .quit
+    }
+
+    private func orphaned() -> WorkerMessage {
+        isOrphan = true
+        return .orphaned(line!)
     }
 
     private func parse(_ text: String, _ descriptor: Int32?) -> WorkerMessage? {
@@ -166,6 +195,7 @@ public final class WorkerChannel {
     }
 }
 
-// A signal handler can reach nothing else than globals; both are set once, before the handler is installed.
+// A signal handler can reach nothing else than globals; the last two are set once, before the handler is installed.
+nonisolated(unsafe) private var wasTerminated: sig_atomic_t = 0
 nonisolated(unsafe) private var quitDescriptor: Int32 = -1
 nonisolated(unsafe) private var masterPid: pid_t = 0

@@ -1,8 +1,8 @@
 import CLinux
 import Glibc
 
-/// A dead worker's open files, asked for by the numbers that they had there. They stay open until the master has heard
-/// that the asker is ready.
+/// A worker's open files, asked for by the numbers that they have there: of one that is dead, or whose master is. They
+/// stay open until the asker's own master has heard that it is ready.
 public final class Wreckage {
     /// Milliseconds: the keeper has nothing else to do.
     private static let patience: Int32 = 2000
@@ -12,10 +12,17 @@ public final class Wreckage {
     private let keeper: Descriptor
 
     /// - Parameter keeper: `WorkerChannel.wreck`.
-    public init(_ keeper: Int32) { self.keeper = Descriptor(keeper) }
+    public convenience init(_ keeper: Int32) { self.init(Descriptor(keeper)) }
+
+    init(_ keeper: Descriptor) { self.keeper = keeper }
 
     /// The file that the dead worker had as `WorkerChannel.keepsake`.
     public func keepsake() -> Int32? { ask([-1])?.first }
+
+    /// The worker itself, if only its master is dead.
+    public func survivor(named name: String) -> Survivor? {
+        ask([-2])?.first.flatMap { Survivor(line: $0, named: name) }
+    }
 
     /// The files with these numbers, in order; nil stands for one that is not open. The caller closes them.
     public func files(_ numbers: [Int32]) -> [Int32?] {

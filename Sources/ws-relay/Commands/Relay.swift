@@ -22,8 +22,7 @@ struct Relay {
         if channel.keepsake == nil { log.warning("no keeper could be started: a crash will close all sockets") }
         let arrival = EventCounter()
         let answers = BoundedInbox<Found>(limit: Self.waitingAnswers, onArrival: { arrival.wake() })
-        let inherited = try channel.handover.map { try Inherited(HandoffChannel($0), log: log) }
-        let salvage = channel.wreck.flatMap { Salvage($0, log: log) }
+        let (inherited, salvage) = try Self.legacy(channel, log)
         let relayID = inherited?.relayID ?? salvage?.relayID ?? UInt64.random(in: 1...UInt64.max)
         let feed = try RedisFeed(url: settings.redisURL, log: log)
         let database = settings.database
@@ -50,7 +49,7 @@ struct Relay {
             hub: hub, feed: feed, answers: answers, arrival: arrival, commands: commands, ephemerals: ephemerals,
             channel: channel, log: log)
         if let inherited {
-            try Successor(channel: inherited.channel, feed: feed, log: log).takeOver(hub, channels: inherited.channels)
+            try Successor(inherited, feed: feed, log: log).takeOver(hub)
         } else if let salvage {
             try salvage.takeOver(hub, makeStores().history)
         } else {
@@ -60,4 +59,19 @@ struct Relay {
     }
 
     func run() { loop.run() }
+
+    /// What there is to take over: from a relay that lives, or from the wreck of one.
+    private static func legacy(_ channel: WorkerChannel, _ log: Logger) throws -> (Inherited?, Salvage?) {
+        if let line = channel.handover { return (try Inherited(HandoffChannel(line), log: log), nil) }
+        guard let wreckage = channel.wreck.map({ Wreckage($0) }) else { return (nil, nil) }
+        if let survivor = wreckage.survivor(named: channel.label) {
+            do {
+                return (try Inherited(HandoffChannel(survivor.openLine()), log: log), nil)
+            } catch HandoffChannel.Failure.refused {
+                survivor.askToEnd()
+                return (nil, nil)
+            } catch { survivor.kill() }
+        }
+        return (nil, Salvage(wreckage, log: log))
+    }
 }

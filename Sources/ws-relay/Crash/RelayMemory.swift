@@ -109,7 +109,7 @@ final class RelayMemory {
     }
 
     /// Two binaries that lay the tables out differently do not understand each other.
-    private static var layout: UInt64 {
+    static var layout: UInt64 {
         version << 32 | UInt64(MemoryLayout<Connection>.stride) << 16 | UInt64(MemoryLayout<Room>.stride)
     }
 

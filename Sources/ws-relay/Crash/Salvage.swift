@@ -25,8 +25,7 @@ struct Salvage {
     }
 
     /// Nil: there is nothing to take over, or it is of another version.
-    init?(_ wreck: Int32, log: Logger) {
-        let wreckage = Wreckage(wreck)
+    init?(_ wreckage: Wreckage, log: Logger) {
         guard let file = wreckage.keepsake() else {
             log.warning("nothing is taken over: the dead relay left nothing")
             return nil
@@ -133,17 +132,12 @@ extension Connection {
 extension Hub {
     /// A socket of a dead relay. What it was told last may never have left: then it is welcomed again.
     fileprivate func adopt(_ descriptor: Int32, _ row: Connection, of id: UUID128, hasPending: Bool) {
-        guard let slot = connections.open(descriptor) else {
+        guard let slot = prepare(descriptor) else {
             Glibc.close(descriptor)
             return
         }
-        let generation = connections[slot].generation
-        connections[slot] = row
-        connections[slot].descriptor = descriptor
-        connections[slot].generation = generation
-        (connections[slot].firstWrite, connections[slot].lastWrite) = (noIndex, noIndex)
-        (connections[slot].flushed, connections[slot].nextOfUser) = (0, noIndex)
-        connections[slot].flags = row.flags.intersection([.json, .deflated, .welcomed, .pinged, .readPaused])
+        connections[slot] = row.moved(
+            to: connections[slot], keeping: [.json, .deflated, .welcomed, .pinged, .readPaused])
         if row.flags.contains(.fresh) { connections[slot].flags.remove(.welcomed) }
         if hasPending { connections[slot].flags.insert(.ahead) }
         let user = users.index(id) ?? users.open(id, deadline: now &+ Self.joiningLimit)
@@ -151,8 +145,7 @@ extension Hub {
         if row.flags.contains(.welcomed) { users[user].stage = .ready }
         slots[row.serial] = slot
         recount(slot)
-        let interest: Epoll.Interest = connections[slot].flags.contains(.readPaused) ? [] : .read
-        epoll.add(descriptor, interest, ticket: connections.ticket(slot))
+        if row.flags.contains(.readPaused) { watch(slot) }
     }
 
     /// Rooms go on from what every socket has; the feed's first connection then closes them up to now.

@@ -1,11 +1,11 @@
 extension FrameParser {
     /// What is half-read, for the process that takes the socket over.
     func write(to state: inout StateWriter) {
-        state.put(bytes: (0..<head.count).map { head.bytes[$0] })
+        state.put(array: (0..<head.count).map { head.bytes[$0] })
         state.put(messageKind?.rawValue ?? 0xFF)
         state.put(isCompressed)
-        state.put(bytes: message)
-        state.put(bytes: control)
+        state.put(array: message)
+        state.put(array: control)
         state.put(text.missing)
         state.put(text.low)
         state.put(text.high)
@@ -21,11 +21,11 @@ extension FrameParser {
 
     init(maxMessage: Int, inflates: Bool = false, from state: inout StateReader) throws(StateUnreadable) {
         self.init(maxMessage: maxMessage, inflates: inflates)
-        head = PartialHeader(try state.takeBytes())
+        head = PartialHeader(try state.takeArray())
         messageKind = Opcode(rawValue: try state.take())
         isCompressed = try state.take()
-        message = try state.takeBytes()
-        control = try state.takeBytes()
+        message = try state.takeArray()
+        control = try state.takeArray()
         text = UTF8Check(missing: try state.take(), low: try state.take(), high: try state.take())
         guard try state.take(Bool.self) else { return }
         frame = Frame(

@@ -5,8 +5,9 @@ import Glibc
 /// One end of the socket between the worker that goes and the one that takes its place. Packets keep their bounds
 /// and may carry descriptors; the first byte says what a packet is.
 ///
-///     successor → predecessor: H version · S subscribed · A adopted
-///     predecessor → successor: X refused · P prologue… · D state and descriptors… · E end of either · R released
+///     successor → predecessor: H version · F give me sockets from this slot on · S subscribed · A adopted
+///     predecessor → successor: X refused · P prologue… · F some sockets · D state and descriptors… · E end of P or D
+///                              · R released
 ///
 /// Every wait has a limit. Up to R the sockets are the predecessor's: an end that closes before means that the other
 /// gave up, and nothing has been handed over. From R on they are the successor's.
@@ -15,6 +16,7 @@ final class HandoffChannel {
         case hello = 0x48
         case refused = 0x58
         case prologue = 0x50
+        case sockets = 0x46
         case subscribed = 0x53
         case state = 0x44
         case end = 0x45
@@ -36,12 +38,17 @@ final class HandoffChannel {
         case refused
     }
 
-    /// The layout of the state; another number is not understood.
-    static let version: UInt8 = 5
+    /// The layout of the state, and of the tables that travel as they are; another one is not understood.
+    static let version: [UInt8] = {
+        var bytes = StateWriter()
+        bytes.put(UInt8(6))
+        bytes.put(RelayMemory.layout)
+        return bytes.bytes
+    }()
     /// Well below the buffer of a unix socket, so that a packet always fits once the other end reads.
     private static let packetBytes = 32_768
     /// The kernel's own limit is 253.
-    private static let packetDescriptors = 200
+    static let packetDescriptors = 200
 
     let descriptor: Int32
 

@@ -9,23 +9,21 @@ struct Inherited {
     let channel: HandoffChannel
     /// The name that the predecessor's commands carry: ours from now on.
     let relayID: UInt64
-    let channels: [String]
+    let users: [UUID128]
+    let rooms: [UUID128]
 
     /// Throws when there is nothing to take over: the predecessor is of another version, or does not answer. It serves
     /// on, or its wreck is another process's to salvage; this one must end.
     init(_ channel: HandoffChannel, log: Logger) throws {
         self.channel = channel
         do {
-            try channel.send(.init(tag: .hello, bytes: [HandoffChannel.version]))
+            try channel.send(.init(tag: .hello, bytes: HandoffChannel.version))
             var state = StateReader(try Self.prologue(channel))
             relayID = try state.take()
-            var channels: [String] = []
-            for _ in 0..<(try state.take(UInt32.self)) { channels.append(RedisKey.userChannel(try state.takeID())) }
-            for _ in 0..<(try state.take(UInt32.self)) { channels.append(RedisKey.roomChannel(try state.takeID())) }
-            self.channels = channels
+            users = try state.takeArray()
+            rooms = try state.takeArray()
         } catch {
-            log.error(
-                "nothing is taken over: this relay ends, its predecessor goes on", metadata: ["error": "\(error)"])
+            log.error("the predecessor hands nothing over", metadata: ["error": "\(error)"])
             throw error
         }
     }

@@ -7,12 +7,11 @@ extension Outbox {
         state.put(taken)
         forEachWaiting { frame, since in
             state.put(since)
-            frame.withBytes { state.put(bytes: $0) }
+            state.put(array: frame.withBytes(Array.init))
             state.put(frame.isEphemeral)
             state.put(frame.place != nil)
             guard let place = frame.place else { return }
-            state.put(place.room.high)
-            state.put(place.room.low)
+            state.put(place.room)
             state.put(place.seq)
         }
     }
@@ -23,12 +22,11 @@ extension Outbox {
         let taken = try state.take(Int.self)
         for index in 0..<count {
             let since = try state.take(UInt32.self)
-            let bytes = try state.takeBytes()
+            let bytes = try state.takeArray(UInt8.self)
             let isEphemeral = try state.take(Bool.self)
             var place: SharedFrame.Place?
             if try state.take(Bool.self) {
-                place = .init(
-                    room: UUID128(high: try state.take(), low: try state.take()), seq: try state.take())
+                place = .init(room: try state.take(), seq: try state.take())
             }
             let frame = SharedFrame(whole: bytes, isEphemeral: isEphemeral, place: place)
             restore(frame, since: since, taken: index == 0 ? taken : 0)

@@ -1,16 +1,18 @@
 import ChatCore
 import ChatProcess
+import Glibc
 import Logging
 
-/// The side that goes. It serves until the successor hears everything that it hears itself; then it stops reading,
-/// lets what is under way come to its end, and draws a line through the feed: a marker on the relay's own channel.
+/// The side that goes. It serves until the successor hears everything that it hears itself and has a copy of every
+/// socket; then it stops reading, lets what is under way come to its end, and draws a line through the feed: a marker on
+/// the relay's own channel.
 /// Redis tells all subscribers everything in one order, so what comes before the marker is still ours, and what comes
 /// after it the successor has kept. The state as of the marker is handed over with the sockets.
-struct Predecessor {
+final class Predecessor {
     /// Milliseconds for the commands to reach the broker, for the marker to come back, for the successor to adopt.
     private static let drainLimit: Int64 = 1000
     private static let markerLimit: Int64 = 1000
-    var adoptLimit: Int32 = 10_000
+    private let adoptLimit: Int32
 
     let channel: HandoffChannel
     let hub: Hub
@@ -20,6 +22,22 @@ struct Predecessor {
     /// Takes what the other threads have answered.
     let takeAnswers: () -> Void
     let log: Logger
+    /// Tickets of the sockets that went ahead.
+    private var shown: Set<UInt64> = []
+
+    init(
+        adoptLimit: Int32 = 10_000, channel: HandoffChannel, hub: Hub, feed: any ReadableFeed,
+        commands: any DrainedOutlet, markers: any MarkerOutlet, takeAnswers: @escaping () -> Void, log: Logger
+    ) {
+        self.adoptLimit = adoptLimit
+        self.channel = channel
+        self.hub = hub
+        self.feed = feed
+        self.commands = commands
+        self.markers = markers
+        self.takeAnswers = takeAnswers
+        self.log = log
+    }
 
     enum Outcome {
         /// It goes on as before: the handover has not come that far, or has failed.
@@ -35,12 +53,15 @@ struct Predecessor {
             let packet = try channel.receive(milliseconds: 0)
             switch packet.tag {
             case .hello:
-                guard packet.bytes == [HandoffChannel.version] else {
+                guard packet.bytes == HandoffChannel.version else {
                     log.error("the successor speaks another version: this relay goes on; stop and start to change over")
                     try channel.send(.init(tag: .refused))
                     return .serving
                 }
                 try channel.send(.prologue, hub.prologue())
+                return .serving
+            case .sockets:
+                try show(packet.bytes)
                 return .serving
             case .subscribed: return try handOverOrGoOn()
             default: return .serving
@@ -51,6 +72,17 @@ struct Predecessor {
             log.warning("the successor is gone: this relay goes on", metadata: ["error": "\(error)"])
             return .alone
         }
+    }
+
+    /// One packet for each question, so that clients are served in between.
+    private func show(_ question: [UInt8]) throws(HandoffChannel.Failure) {
+        var reader = StateReader(question)
+        guard let first = try? reader.take(UInt32.self) else { throw .system(EPROTO) }
+        let (tickets, descriptors) = hub.sockets(from: first, most: HandoffChannel.packetDescriptors)
+        var answer = StateWriter()
+        answer.put(array: tickets)
+        try channel.send(.init(tag: .sockets, bytes: answer.bytes, descriptors: descriptors))
+        shown.formUnion(tickets)
     }
 
     private func handOverOrGoOn() throws(HandoffChannel.Failure) -> Outcome {
@@ -69,18 +101,18 @@ struct Predecessor {
         finishWhatIsUnderWay(until: begun + Self.drainLimit)
         hearUpToTheMarker()
         hub.endTick()
-        let (bytes, descriptors) = hub.export()
+        let (bytes, descriptors) = hub.export(shown: shown)
         try channel.send(.state, bytes, descriptors: descriptors)
         let packet = try channel.receive(milliseconds: adoptLimit)
         guard packet.tag == .adopted else { throw .closed }
         // From here on they are the successor's.
         try channel.send(.init(tag: .released))
+        let pause = monotonicMilliseconds() - begun
         hub.letGo()
         log.notice(
             "all sockets are handed over",
             metadata: [
-                "sockets": "\(descriptors.count)", "bytes": "\(bytes.count)",
-                "ms": "\(monotonicMilliseconds() - begun)",
+                "ahead": "\(shown.count)", "new": "\(descriptors.count)", "bytes": "\(bytes.count)", "ms": "\(pause)",
             ])
         return .handedOver
     }

@@ -1,4 +1,5 @@
-/// State on its way to another process of the same machine: fixed-width values in host order, arrays with a count.
+/// State on its way to another process of the same machine and the same layout: values as they lie in memory, arrays
+/// with a count.
 struct StateWriter {
     private(set) var bytes: [UInt8] = []
 
@@ -6,12 +7,12 @@ struct StateWriter {
         withUnsafeBytes(of: value) { bytes.append(contentsOf: $0) }
     }
 
-    mutating func put(bytes some: some Collection<UInt8>) {
-        put(UInt32(some.count))
-        bytes.append(contentsOf: some)
+    mutating func put<Value: BitwiseCopyable>(array: [Value]) {
+        put(UInt32(array.count))
+        array.withUnsafeBytes { bytes.append(contentsOf: $0) }
     }
 
-    mutating func put(_ text: String) { put(bytes: Array(text.utf8)) }
+    mutating func put(_ text: String) { put(array: Array(text.utf8)) }
 }
 
 /// The state that came is not what this binary understands: the sender keeps its sockets.
@@ -34,14 +35,20 @@ struct StateReader {
         return bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: start, as: Value.self) }
     }
 
-    mutating func takeBytes() throws(StateUnreadable) -> [UInt8] {
+    mutating func takeArray<Value: BitwiseCopyable>(_: Value.Type = Value.self) throws(StateUnreadable) -> [Value] {
         let count = Int(try take(UInt32.self))
-        let start = try advance(count)
-        return Array(bytes[start..<start + count])
+        let size = count * MemoryLayout<Value>.stride
+        let start = try advance(size)
+        return [Value](unsafeUninitializedCapacity: count) { array, initialized in
+            bytes.withUnsafeBytes {
+                UnsafeMutableRawBufferPointer(array).copyMemory(from: .init(rebasing: $0[start..<start + size]))
+            }
+            initialized = count
+        }
     }
 
     mutating func takeText() throws(StateUnreadable) -> String {
-        String(decoding: try takeBytes(), as: UTF8.self)
+        String(decoding: try takeArray(UInt8.self), as: UTF8.self)
     }
 
     private mutating func advance(_ count: Int) throws(StateUnreadable) -> Int {

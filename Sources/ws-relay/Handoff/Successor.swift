@@ -1,38 +1,53 @@
 import ChatCore
 import ChatProcess
+import Glibc
 import Logging
 
-/// The side that takes over, before it serves: it subscribes to everything that the predecessor hears, keeps what
-/// comes behind the marker, adopts the sockets, and goes on with what it kept.
+/// The side that takes over, before it serves: it subscribes to everything that the predecessor hears and takes copies of
+/// its sockets, while that still serves them. Then comes the pause: it keeps what the feed says behind the marker, adopts
+/// the state, and goes on with what it kept.
 struct Successor {
     private static let subscribeLimit: Int64 = 10_000
+    private static let socketsLimit: Int32 = 5000
     private static let stateLimit: Int64 = 20_000
     private static let releaseLimit: Int32 = 10_000
-    /// Messages kept between the marker and the state; past it everything is fetched from the logs.
+    /// Milliseconds that the marker may come later than the state.
+    private static let markerLimit: Int64 = 200
+    /// Messages kept behind the marker; past it everything is fetched from the logs.
     private static let kept = 100_000
 
-    let channel: HandoffChannel
-    let feed: RedisFeed
-    let log: Logger
+    private let inherited: Inherited
+    private let channel: HandoffChannel
+    private let feed: RedisFeed
+    private let log: Logger
+
+    init(_ inherited: Inherited, feed: RedisFeed, log: Logger) {
+        (self.inherited, channel, self.feed, self.log) = (inherited, inherited.channel, feed, log)
+    }
 
     /// Throws: nothing was taken over. This process must end then: it bears the predecessor's name, and the predecessor
     /// serves on.
-    func takeOver(_ hub: Hub, channels: [String]) throws {
-        for name in channels { feed.subscribe(name) }
+    func takeOver(_ hub: Hub) throws {
         do {
             guard subscribeAll() else { throw HandoffChannel.Failure.tookTooLong }
+            let prepared = try prepareSockets(of: hub)
+            let begun = monotonicMilliseconds()
             try channel.send(.init(tag: .subscribed))
             let (bytes, descriptors, kept) = try receive()
             hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
-            try hub.adopt(bytes, descriptors: descriptors)
+            let heard = Set(inherited.users + inherited.rooms)
+            try hub.adopt(bytes, descriptors: descriptors, prepared: prepared, heard: heard)
             try channel.send(.init(tag: .adopted))
             guard try channel.receive(milliseconds: Self.releaseLimit).tag == .released else {
                 throw HandoffChannel.Failure.closed
             }
             if let kept { kept.forEach { hub.handle($0) } } else { hub.handle(.restored) }
-            dropUnused(hub, channels)
             hub.endTick()
-            log.notice("all sockets are taken over", metadata: ["sockets": "\(descriptors.count)"])
+            // All sockets stood still for the same time.
+            log.notice(
+                "all sockets are taken over",
+                metadata: ["sockets": "\(hub.connections.count)", "pause ms": "\(monotonicMilliseconds() - begun)"])
+            dropUnused(hub)
         } catch {
             log.error("nothing is taken over", metadata: ["error": "\(error)"])
             throw error
@@ -40,6 +55,8 @@ struct Successor {
     }
 
     private func subscribeAll() -> Bool {
+        inherited.users.forEach { feed.subscribe(RedisKey.userChannel($0)) }
+        inherited.rooms.forEach { feed.subscribe(RedisKey.roomChannel($0)) }
         let deadline = monotonicMilliseconds() + Self.subscribeLimit
         var isRestored = false
         while !isRestored, monotonicMilliseconds() < deadline {
@@ -52,45 +69,84 @@ struct Successor {
         return isRestored
     }
 
+    /// - Returns: their slots here, by the predecessor's tickets.
+    private func prepareSockets(of hub: Hub) throws -> [UInt64: UInt32] {
+        var prepared: [UInt64: UInt32] = [:]
+        var next: UInt32 = 0
+        while true {
+            var question = StateWriter()
+            question.put(next)
+            try channel.send(.init(tag: .sockets, bytes: question.bytes))
+            let packet = try channel.receive(milliseconds: Self.socketsLimit)
+            guard packet.tag == .sockets else { throw HandoffChannel.Failure.closed }
+            var answer = StateReader(packet.bytes)
+            let tickets = try answer.takeArray(UInt64.self)
+            guard let last = tickets.last else { return prepared }
+            for (ticket, descriptor) in zip(tickets, packet.descriptors) {
+                guard let slot = hub.prepare(descriptor) else { throw HandoffChannel.Failure.system(ENFILE) }
+                prepared[ticket] = slot
+            }
+            next = UInt32(truncatingIfNeeded: last) + 1
+        }
+    }
+
     /// The state, and what the feed said behind the marker (nil: unknown, because the feed broke or said too much).
     private func receive() throws -> ([UInt8], [Int32], [FeedEvent]?) {
         var (bytes, descriptors): ([UInt8], [Int32]) = ([], [])
-        var kept: [FeedEvent] = []
-        var (hasMarker, isWhole) = (false, true)
+        var events = EventsBehindMarker(limit: Self.kept)
         let deadline = monotonicMilliseconds() + Self.stateLimit
-        while monotonicMilliseconds() < deadline {
-            let now = monotonicMilliseconds()
-            while feed.read(
-                now: now,
-                { event in
-                    switch event {
-                    case .lost: isWhole = false
-                    case .message(_, let payload) where !hasMarker: hasMarker = Self.isMarker(payload)
-                    default: if hasMarker { kept.append(event) }
-                    }
-                    if kept.count > Self.kept { (isWhole, kept) = (false, []) }
-                })
-            {}
+        var isEnd = false
+        while !isEnd {
+            guard monotonicMilliseconds() < deadline else { throw HandoffChannel.Failure.tookTooLong }
+            read(into: &events)
             do throws(HandoffChannel.Failure) {
                 let packet = try channel.receive(milliseconds: 5)
-                if packet.tag == .end { return (bytes, descriptors, hasMarker && isWhole ? kept : nil) }
+                isEnd = packet.tag == .end
                 bytes += packet.bytes
                 descriptors += packet.descriptors
             } catch .tookTooLong {} catch { throw error }
         }
-        throw HandoffChannel.Failure.tookTooLong
+        let markerDeadline = monotonicMilliseconds() + Self.markerLimit
+        repeat { read(into: &events) } while events.awaitsMarker && waitForFeed(until: markerDeadline)
+        return (bytes, descriptors, events.all)
     }
 
-    private static func isMarker(_ payload: [UInt8]) -> Bool { payload == RelayAnswer(socket: 0, frame: []).encode() }
+    private func read(into events: inout EventsBehindMarker) {
+        while feed.read(now: monotonicMilliseconds(), { events.take($0) }) {}
+    }
+
+    private func waitForFeed(until deadline: Int64) -> Bool {
+        feed.wait(milliseconds: 5)
+        return monotonicMilliseconds() < deadline
+    }
 
     /// Rooms and users that went while we subscribed.
-    private func dropUnused(_ hub: Hub, _ channels: [String]) {
-        for name in channels {
-            switch ChannelName(name) {
-            case .room(let id): if hub.rooms[id] == nil { feed.unsubscribe(name) }
-            case .user(let id): if hub.users.index(id) == nil { feed.unsubscribe(name) }
-            case nil: break
-            }
+    private func dropUnused(_ hub: Hub) {
+        for id in inherited.rooms where hub.rooms[id] == nil { feed.unsubscribe(RedisKey.roomChannel(id)) }
+        for id in inherited.users where hub.users.index(id) == nil { feed.unsubscribe(RedisKey.userChannel(id)) }
+    }
+}
+
+/// What the feed says behind the marker.
+private struct EventsBehindMarker {
+    private static let marker = RelayAnswer(socket: 0, frame: []).encode()
+    private let limit: Int
+    private var kept: [FeedEvent] = []
+    private var hasMarker = false
+    private var isWhole = true
+
+    init(limit: Int) { self.limit = limit }
+
+    var awaitsMarker: Bool { !hasMarker && isWhole }
+    /// Nil: not all of them are known.
+    var all: [FeedEvent]? { hasMarker && isWhole ? kept : nil }
+
+    mutating func take(_ event: FeedEvent) {
+        switch event {
+        case .lost: isWhole = false
+        case .message(_, let payload) where !hasMarker: hasMarker = payload == Self.marker
+        default: if hasMarker { kept.append(event) }
         }
+        if kept.count > limit { (isWhole, kept) = (false, []) }
     }
 }

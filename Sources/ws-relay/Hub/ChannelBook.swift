@@ -33,10 +33,6 @@ struct ChannelBook {
         return wanted.contains(channel) ? .confirmed : .stale
     }
 
-    func isConfirmed(_ channel: String) -> Bool {
-        wanted.contains(channel) && open[channel] == nil && !restoring.contains(channel)
-    }
-
     /// A new connection: what has to be subscribed on it.
     mutating func reconnected() -> [String] {
         open = [:]

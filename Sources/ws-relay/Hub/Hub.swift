@@ -61,6 +61,8 @@ final class Hub {
     var waitingLookups = 0
     /// The line that a handover draws through the feed has been heard.
     var markerSeen = false
+    /// Descriptors that a successor has, to be closed here.
+    var lettingGo: [Int32] = []
     /// No new socket is taken in: the process ends.
     var isEnding = false
     var drain = Drain()

@@ -7,8 +7,6 @@ import ChatCore
 protocol Feed: AnyObject {
     func subscribe(_ channel: String)
     func unsubscribe(_ channel: String)
-    /// Subscribed, and Redis has said so.
-    func isConfirmed(_ channel: String) -> Bool
 }
 
 enum FeedEvent {

@@ -27,6 +27,8 @@ final class UnansweredCommands {
 
     func contains(_ sign: String, of socket: UInt64) -> Bool { waiting[socket]?[sign] != nil }
 
+    func isWaiting(_ socket: UInt64) -> Bool { waiting[socket] != nil }
+
     /// The Signs alone.
     func all(of socket: UInt64) -> [String] { waiting[socket].map { Array($0.keys) } ?? [] }
 

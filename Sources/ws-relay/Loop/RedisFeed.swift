@@ -44,8 +44,6 @@ final class RedisFeed: Feed {
         if book.unsubscribe(channel) { wishes.append((false, channel)) }
     }
 
-    func isConfirmed(_ channel: String) -> Bool { book.isConfirmed(channel) }
-
     /// For those who have nothing else to wait for.
     func wait(milliseconds: Int32) {
         guard descriptor >= 0 else {

@@ -29,7 +29,7 @@ final class RelayLoop {
     private let ephemerals: Ephemerals
     private let channel: WorkerChannel
     private let log: Logger
-    private var successor: HandoffChannel?
+    private var predecessor: Predecessor?
     private var hasHandedOver = false
     private var watchedFeed = 0
     private var feedWatchesWrite = false
@@ -37,6 +37,8 @@ final class RelayLoop {
     private var isReady = false
     private var mayAccept = true
     private var endsAt: Int64?
+    /// Without a master: when to end.
+    private var orphanedUntil: Int64?
 
     init(
         hub: Hub, feed: RedisFeed, answers: BoundedInbox<Found>, arrival: EventCounter, commands: CommandPublisher,
@@ -67,6 +69,7 @@ final class RelayLoop {
     private func tick() {
         hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
         if endsAt != nil { hub.goOnEnding() }
+        if hasHandedOver { hub.goOnLettingGo() }
         feed.keepUp(now: hub.milliseconds) { hub.handle($0) }
         watchFeed()
         hub.endHolds()
@@ -172,9 +175,19 @@ final class RelayLoop {
             case .quit: return beginEnd()
             case .handover(let descriptor): beginHandover(descriptor)
             case .handoverCancelled: if hasHandedOver { giveWay() } else { endHandover() }
+            case .orphaned(let line): serveOn(line)
             case .poolSize: break
             }
         }
+    }
+
+    /// The master is dead: the worker of the next one takes over, as at a reload.
+    private func serveOn(_ line: Int32) {
+        log.error("the master is dead: this relay serves on until another one takes over")
+        hub.epoll.remove(channel.fileDescriptor)
+        let patience = hasHandedOver ? 0 : WorkerChannel.orphanPatience * 1000
+        orphanedUntil = monotonicMilliseconds() + patience
+        if patience > 0 { beginHandover(line) }
     }
 
     // MARK: Handing over
@@ -185,35 +198,37 @@ final class RelayLoop {
             return
         }
         endHandover()
-        successor = HandoffChannel(descriptor)
+        predecessor = Predecessor(
+            channel: HandoffChannel(descriptor), hub: hub, feed: feed, commands: commands, markers: ephemerals,
+            takeAnswers: takeAnswers, log: log)
         hub.epoll.add(descriptor, .read, ticket: Ticket.successor)
     }
 
-    /// The successor died with the sockets, before the master knew that it had them: they are in its wreck, which the
-    /// next worker gets once this one is gone.
+    /// The successor died with the sockets, before the master knew that it had them, and they are in its wreck; or they
+    /// are here, and there is no master. The next worker gets them once this one is gone.
     private func giveWay() -> Never {
-        log.warning("the successor died with the sockets: this relay makes room for the next")
+        log.warning("the successor died: this relay makes room for the next")
         exit(1)
     }
 
     private func endHandover() {
-        if let successor { hub.epoll.remove(successor.descriptor) }
-        successor = nil
+        if let predecessor { hub.epoll.remove(predecessor.channel.descriptor) }
+        predecessor = nil
     }
 
     private func hearSuccessor() {
-        guard let successor else { return }
-        let predecessor = Predecessor(
-            channel: successor, hub: hub, feed: feed, commands: commands, markers: ephemerals,
-            takeAnswers: takeAnswers, log: log)
-        switch predecessor.hear() {
-        case .serving: break
-        case .alone: endHandover()
+        switch predecessor?.hear() {
+        case .serving, nil: break
+        case .alone:
+            // Without a master there is no second try: the next worker gets what is here as a wreck.
+            if orphanedUntil != nil { giveWay() }
+            endHandover()
         case .handedOver:
             hasHandedOver = true
             endHandover()
             stopAccepting()
             feed.shutDown()
+            if orphanedUntil != nil { beginEnd() }
         }
     }
 
@@ -232,6 +247,7 @@ final class RelayLoop {
     }
 
     private var untilNextDue: Int32 {
+        guard hub.lettingGo.isEmpty else { return 0 }
         guard let hold = hub.holds.first else { return untilNextHalfSecond }
         return max(0, min(untilNextHalfSecond, Int32(clamping: hold.until - monotonicMilliseconds())))
     }
@@ -247,6 +263,10 @@ final class RelayLoop {
         guard now != halfSecond else { return }
         let isWholeSecond = now / 2 != halfSecond / 2
         halfSecond = now
+        if let orphanedUntil {
+            hearMaster()
+            if monotonicMilliseconds() > orphanedUntil { beginEnd() }
+        }
         if !hasHandedOver { hub.askRevocations() }
         if isWholeSecond { everySecond() }
     }

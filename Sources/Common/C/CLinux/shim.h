@@ -43,6 +43,9 @@ static inline pid_t chat_peer_pid(int fd) {
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
 }
 
+static inline int chat_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+static inline int chat_pidfd_signal(int pidfd, int sig) { return (int)syscall(SYS_pidfd_send_signal, pidfd, sig, 0, 0); }
+
 // Sends `length` bytes and `count` descriptors (at most 250) over a unix socket in one message.
 static inline ssize_t chat_send_fds(int socket, const void *bytes, size_t length, const int *fds, int count) {
     union { char space[CMSG_SPACE(250 * sizeof(int))]; struct cmsghdr align; } control;
@@ -87,19 +90,20 @@ static inline ssize_t chat_receive_fds(int socket, void *bytes, size_t length, i
 
 // The keeper: a process that shares this one's table of open files and nothing else, so that the files stay open, under
 // their numbers, when this process is killed. It has no Swift in it: all it does is wait for a connection on `channel`
-// and answer there. Asked for numbers (int32, at most 250), it sends those files; -1 is `table`. It ends when the other
-// end of `channel` closes.
-static inline void chat_keep(int channel, int table) {
+// and answer there. Asked for numbers (int32, at most 250), it sends those files; -1 is `table`, -2 is `line`. It ends
+// when it is released (R). When `channel` closes without that, its master is dead: another one may knock at `door`.
+static inline void chat_keep_for(int channel, int table, int line) {
     for (;;) {
         char word;
         int asker = -1, count = 0, fds[250];
         ssize_t got = chat_receive_fds(channel, &word, 1, fds, &count);
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) _exit(0);
+        if (got <= 0) return;
+        if (word == 'R') _exit(0);
         if (count > 0) asker = fds[0];
         while (asker >= 0 && (got = recv(asker, fds, sizeof fds, 0)) > 0) {
             count = (int)(got / sizeof(int));
-            for (int i = 0; i < count; i++) if (fds[i] < 0) fds[i] = table;
+            for (int i = 0; i < count; i++) if (fds[i] < 0) fds[i] = fds[i] == -1 ? table : line;
             // What is closed meanwhile (EBADF) is answered with an empty hand.
             if (chat_send_fds(asker, "F", 1, fds, count) < 0) (void)chat_send_fds(asker, "-", 1, 0, 0);
         }
@@ -107,8 +111,19 @@ static inline void chat_keep(int channel, int table) {
     }
 }
 
+static inline void chat_keep(int channel, int door, int table, int line) {
+    const struct timeval patience = { 60, 0 };
+    setsockopt(door, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    do {
+        chat_keep_for(channel, table, line);
+        close(channel);
+        channel = accept4(door, 0, 0, SOCK_CLOEXEC);
+    } while (channel >= 0);
+    _exit(0);
+}
+
 // A child of this process's own parent, which reaps it. Raw, because the child never returns to libc's bookkeeping.
-static inline pid_t chat_start_keeper(int channel, int table) {
+static inline pid_t chat_start_keeper(int channel, int door, int table, int line) {
     const unsigned long share_files = 0x400, same_parent = 0x8000;
     // Before, so that it is never seen under another name; the caller takes its own afterwards.
     prctl(PR_SET_NAME, "keeper");
@@ -117,6 +132,6 @@ static inline pid_t chat_start_keeper(int channel, int table) {
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, 0);
-    chat_keep(channel, table);
+    chat_keep(channel, door, table, line);
     _exit(0);
 }

@@ -1,0 +1,156 @@
+import ChatCore
+import Glibc
+
+/// What a successor needs to go on: sockets with their users, rooms and half-done work. What is large and hardly changes
+/// goes ahead while this relay still serves (channels, descriptors); the rest, as of one moment, is `export`. Times are
+/// those of the machine's one monotonic clock.
+extension Hub {
+    /// The channels that a successor should have before anything is handed over.
+    func prologue() -> [UInt8] {
+        var state = StateWriter()
+        state.put(relayID)
+        state.put(array: Array(users.indexes.keys))
+        state.put(array: Array(rooms.keys))
+        return state.bytes
+    }
+
+    /// Sockets in slots from `first` on, by ticket. They stay this relay's.
+    func sockets(from first: UInt32, most: Int) -> (tickets: [UInt64], descriptors: [Int32]) {
+        var slots: [UInt32] = []
+        for slot in first..<max(first, UInt32(connections.used)) where slots.count < most && isHandedOver(slot) {
+            slots.append(slot)
+        }
+        return (slots.map(connections.ticket), slots.map { connections[$0].descriptor })
+    }
+
+    /// Sockets that are closing stay here.
+    private func isHandedOver(_ slot: UInt32) -> Bool {
+        connections[slot].descriptor >= 0 && !connections[slot].flags.contains(.closing)
+    }
+
+    /// The state as of now, and the descriptors of sockets that came after the successor got the others (`shown`, by
+    /// ticket), in the order of the state.
+    func export(shown: Set<UInt64> = []) -> (bytes: [UInt8], descriptors: [Int32]) {
+        endAllHolds()
+        var state = StateWriter()
+        state.put(serial)
+        writeUsers(to: &state)
+        writeRooms(to: &state)
+        let open = (0..<UInt32(connections.used)).filter(isHandedOver)
+        let tickets = open.map(connections.ticket)
+        state.put(array: tickets)
+        state.put(array: open.map { connections[$0] })
+        writeSlow(of: open, to: &state)
+        writeUnanswered(of: open, to: &state)
+        writeResumes(tickets, to: &state)
+        writeDepartures(to: &state)
+        let new = zip(open, tickets).filter { !shown.contains($1) }
+        return (state.bytes, new.map { connections[$0.0].descriptor })
+    }
+
+    private func writeUsers(to state: inout StateWriter) {
+        state.put((users.indexes.values.max() ?? 0) + 1)
+        state.put(UInt32(users.count))
+        users.forEach { user in
+            state.put(user)
+            state.put(users[user].id)
+            state.put(users[user].stage == .ready)
+            state.put(users[user].hidesPresence)
+            state.put(array: Array(users[user].blocked))
+        }
+    }
+
+    private func writeRooms(to state: inout StateWriter) {
+        state.put(UInt32(rooms.count))
+        for room in rooms.values {
+            state.put(room.id)
+            state.put(room.sequencer.last)
+            state.put(room.stage == .live)
+            // Held frames are fetched again rather than carried.
+            state.put(max(room.expected, room.sequencer.held.last?.seq ?? 0))
+            state.put(room.aheadUntil)
+            state.put(room.mustRewind)
+            state.put(array: room.members)
+        }
+    }
+
+    private func writeSlow(of open: [UInt32], to state: inout StateWriter) {
+        let some = open.indices.filter { connections[open[$0]].flags.contains(.slow) }
+        state.put(UInt32(some.count))
+        for place in some {
+            state.put(UInt32(place))
+            slow[open[place]]?.write(to: &state)
+        }
+    }
+
+    /// The Signs that are waited for.
+    private func writeUnanswered(of open: [UInt32], to state: inout StateWriter) {
+        let some = open.map { connections[$0].serial }.filter(unanswered.isWaiting)
+        state.put(UInt32(some.count))
+        for serial in some {
+            let signs = unanswered.all(of: serial)
+            state.put(serial)
+            state.put(UInt32(signs.count))
+            for sign in signs { state.put(sign) }
+        }
+    }
+
+    private func writeResumes(_ tickets: [UInt64], to state: inout StateWriter) {
+        let handedOver = Set(tickets)
+        let all = rooms.values.flatMap { room in
+            room.resumes.filter { handedOver.contains($0.ticket) }.map { (room.id, $0) }
+        }
+        state.put(UInt32(all.count))
+        for (room, resume) in all {
+            state.put(room)
+            state.put(resume.ticket)
+            state.put(resume.last)
+        }
+    }
+
+    private func writeDepartures(to state: inout StateWriter) {
+        state.put(UInt32(departures.count))
+        for (user, departure) in departures {
+            state.put(user)
+            state.put(departure.at)
+            state.put(array: departure.rooms)
+        }
+    }
+
+    // MARK: Letting go
+
+    /// The successor has everything. Our copies are closed in `goOnLettingGo`, which the clients do not notice.
+    func letGo() {
+        for slot in 0..<UInt32(connections.used) where isHandedOver(slot) {
+            lettingGo.append(connections[slot].descriptor)
+            slow[slot] = nil
+            connections.close(slot)
+        }
+        rooms = [:]
+        slots = [:]
+        troubled = []
+        departures = [:]
+        isEnding = true
+    }
+
+    /// A few in each tick: the successor needs the processor more.
+    func goOnLettingGo() {
+        for descriptor in lettingGo.suffix(256) {
+            // The successor's copy keeps the file alive, and epoll would go on watching it.
+            epoll.remove(descriptor)
+            Glibc.close(descriptor)
+        }
+        lettingGo.removeLast(min(256, lettingGo.count))
+    }
+}
+
+extension SlowState {
+    func write(to state: inout StateWriter) {
+        state.put(head != nil)
+        if let head { state.put(array: head.bytes) }
+        state.put(array: early)
+        state.put(parser != nil)
+        parser?.write(to: &state)
+        outbox.write(to: &state)
+    }
+}

@@ -1,0 +1,184 @@
+import ChatCore
+import Glibc
+
+/// The other side of `Hub+Giving`.
+extension Hub {
+    /// A socket that is not ours yet: its place is made and watched, so that the moment of the hand-over is short. Until
+    /// then it counts as greeting, which a wreck of this process leaves alone.
+    func prepare(_ descriptor: Int32) -> UInt32? {
+        guard let slot = connections.open(descriptor) else { return nil }
+        connections[slot].flags = .greeting
+        epoll.add(descriptor, .read, ticket: connections.ticket(slot))
+        return slot
+    }
+
+    /// Takes over what `export` gave. After a failure this hub is of no use; the predecessor still has its sockets.
+    ///
+    /// - Parameters:
+    ///   - prepared: slots here, by the predecessor's tickets, of sockets that came ahead.
+    ///   - heard: users and rooms whose channels are subscribed.
+    func adopt(
+        _ bytes: [UInt8], descriptors: [Int32], prepared: [UInt64: UInt32] = [:], heard: Set<UUID128>
+    ) throws(StateUnreadable) {
+        var state = StateReader(bytes)
+        serial = try state.take()
+        let (userAt, ready) = try adoptUsers(from: &state)
+        let behind = try adoptRooms(from: &state, userAt, heard)
+        let slotOf = try adoptSockets(from: &state, descriptors, prepared, userAt)
+        try adoptUnanswered(from: &state)
+        for _ in 0..<(try state.take(UInt32.self)) {
+            let room = try state.take(UUID128.self)
+            let slot = slotOf[try state.take(UInt64.self)]
+            let last: UInt64 = try state.take()
+            if let room = rooms[room], let slot { beginResume(of: slot, in: room, after: last) }
+        }
+        for _ in 0..<(try state.take(UInt32.self)) {
+            let user = try state.take(UUID128.self)
+            let at: UInt32 = try state.take()
+            departures[user] = (try state.takeArray(), at)
+        }
+        goOn(ready, heard)
+        for room in behind { fetch(room) }
+    }
+
+    private func adoptUsers(
+        from state: inout StateReader
+    ) throws(StateUnreadable) -> (at: UserPlaces, ready: Set<UInt32>) {
+        var ready: Set<UInt32> = []
+        var at = UserPlaces(try state.take(UInt32.self))
+        for _ in 0..<(try state.take(UInt32.self)) {
+            let old: UInt32 = try state.take()
+            let user = users.open(try state.take(), deadline: now &+ Self.joiningLimit)
+            if try state.take(Bool.self) { ready.insert(user) }
+            users[user].hidesPresence = try state.take()
+            users[user].blocked = Set(try state.takeArray(UUID128.self))
+            at[old] = user
+        }
+        return (at, ready)
+    }
+
+    private func adoptRooms(
+        from state: inout StateReader, _ userAt: UserPlaces, _ heard: Set<UUID128>
+    ) throws(StateUnreadable) -> [TrackedRoom] {
+        var behind: [TrackedRoom] = []
+        for _ in 0..<(try state.take(UInt32.self)) {
+            let room = TrackedRoom(id: try state.take(), last: try state.take())
+            let wasLive = try state.take(Bool.self)
+            room.expected = try state.take()
+            room.aheadUntil = try state.take()
+            room.mustRewind = try state.take()
+            room.members = try state.takeArray(UInt32.self).compactMap { userAt[$0] }
+            room.row = memory.open(room.id, last: room.sequencer.last)
+            rooms[room.id] = room
+            for user in room.members { users[user].rooms.append(room) }
+            guard heard.contains(room.id) else {
+                feed.subscribe(RedisKey.roomChannel(room.id))
+                continue
+            }
+            room.stage = wasLive ? .live : .closing
+            if !wasLive || room.expected > room.sequencer.last { behind.append(room) }
+        }
+        return behind
+    }
+
+    /// - Returns: the slots, by the predecessor's tickets.
+    private func adoptSockets(
+        from state: inout StateReader, _ descriptors: [Int32], _ prepared: [UInt64: UInt32],
+        _ userAt: UserPlaces
+    ) throws(StateUnreadable) -> [UInt64: UInt32] {
+        let (tickets, rows) = (try state.takeArray(UInt64.self), try state.takeArray(Connection.self))
+        var new = descriptors[...]
+        var gone = prepared
+        var slotOf: [UInt64: UInt32] = [:]
+        slotOf.reserveCapacity(tickets.count)
+        slots.reserveCapacity(tickets.count)
+        for (ticket, row) in zip(tickets, rows) {
+            guard let slot = gone.removeValue(forKey: ticket) ?? new.popFirst().flatMap(prepare) else {
+                throw StateUnreadable(wanted: tickets.count, left: slotOf.count)
+            }
+            adopt(row, in: slot, user: userAt[row.user])
+            slotOf[ticket] = slot
+        }
+        for slot in gone.values { destroy(slot) }
+        for _ in 0..<(try state.take(UInt32.self)) {
+            let slot = slotOf[tickets[Int(try state.take(UInt32.self))]]!
+            slow[slot] = try SlowState(
+                maxMessage: settings.maxFrame, inflates: connections[slot].flags.contains(.deflated), from: &state)
+            connections[slot].flags.insert(.slow)
+            watchWrite(slot)
+        }
+        return slotOf
+    }
+
+    private func adopt(_ row: Connection, in slot: UInt32, user: UInt32?) {
+        connections[slot] = row.moved(
+            to: connections[slot],
+            keeping: [.greeting, .json, .deflated, .welcomed, .pinged, .probed, .readPaused, .ahead])
+        recount(slot)
+        if row.flags.contains(.readPaused) { watch(slot) }
+        guard let user else { return }
+        users.attach(slot, to: user, connections)
+        slots[row.serial] = slot
+    }
+
+    private func adoptUnanswered(from state: inout StateReader) throws(StateUnreadable) {
+        for _ in 0..<(try state.take(UInt32.self)) {
+            let serial: UInt64 = try state.take()
+            for _ in 0..<(try state.take(UInt32.self)) {
+                unanswered.insert(try state.takeText(), of: serial, command: nil)
+            }
+        }
+    }
+
+    /// What was under way is asked for again.
+    private func goOn(_ ready: Set<UInt32>, _ heard: Set<UUID128>) {
+        users.forEach { user in
+            let id = users[user].id
+            if ready.contains(user) { users[user].stage = .ready }
+            if !heard.contains(id) {
+                feed.subscribe(RedisKey.userChannel(id))
+            } else if users[user].stage != .ready {
+                confirmed(user: user)
+            }
+        }
+    }
+}
+
+/// Indexes of users here, by those of the predecessor.
+private struct UserPlaces {
+    private var places: [UInt32]
+
+    init(_ count: UInt32) { places = [UInt32](repeating: noIndex, count: Int(count)) }
+
+    subscript(old: UInt32) -> UInt32? {
+        get { old < places.count && places[Int(old)] != noIndex ? places[Int(old)] : nil }
+        set { if old < places.count { places[Int(old)] = newValue ?? noIndex } }
+    }
+}
+
+extension Connection {
+    /// As another process goes on with it, in a slot of its own: without what is true of that process alone.
+    func moved(to place: Connection, keeping kept: Flags) -> Connection {
+        var moved = self
+        (moved.descriptor, moved.generation) = (place.descriptor, place.generation)
+        (moved.user, moved.nextOfUser, moved.firstWrite, moved.lastWrite) = (noIndex, noIndex, noIndex, noIndex)
+        (moved.resumes, moved.flushed) = (0, 0)
+        moved.flags = flags.intersection(kept)
+        return moved
+    }
+}
+
+extension SlowState {
+    convenience init(maxMessage: Int, inflates: Bool, from state: inout StateReader) throws(StateUnreadable) {
+        self.init()
+        if try state.take(Bool.self) {
+            head = HeadReader()
+            _ = try state.takeArray(UInt8.self).withUnsafeBytes { head!.feed($0) }
+        }
+        early = try state.takeArray()
+        if try state.take(Bool.self) {
+            parser = try FrameParser(maxMessage: maxMessage, inflates: inflates, from: &state)
+        }
+        outbox = try Outbox(from: &state)
+    }
+}

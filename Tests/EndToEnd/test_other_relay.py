@@ -1,0 +1,136 @@
+"""Two relays: a client that comes back to the other one goes on exactly where it was."""
+
+import contextlib
+import copy
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from client import Socket, message_frame
+from conftest import program
+from test_relay_handover import workers_of
+
+MOVES = 6
+
+Relay = namedtuple("Relay", "url master")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def other_relay(folder, port):
+    """Of the same settings, but for where it listens."""
+    own = {"RUN_DIR": str(folder), "WS_LISTEN": f"127.0.0.1:{port}"}
+    with open(folder / "log", "a") as log:
+        master = subprocess.Popen([program("ws-relay"), "serve", "-c", os.environ["TEST_ENV_FILE"]],
+                                  env={**os.environ, **own}, stdout=log, stderr=log)
+    try:
+        wait_for_port(port)
+        yield Relay(f"http://127.0.0.1:{port}", master)
+    finally:
+        master.terminate()
+        master.wait(30)
+
+
+def wait_for_port(port):
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError("the second relay does not listen")
+
+
+def at(user, url):
+    other = copy.copy(user)
+    other.base_url = url
+    return other
+
+
+def seqs(socket, room):
+    with socket._news:
+        return [frame["Seq"] for frame in socket.frames if frame.get("RoomID") == room and frame.get("Seq")]
+
+
+@pytest.fixture
+def second(tmp_path):
+    with other_relay(tmp_path, free_port()) as relay:
+        yield relay
+
+
+def test_a_client_that_comes_back_to_another_relay_goes_on_where_it_was(ann, bob, base_url, second):
+    room, stop = ann.group(bob), threading.Event()
+
+    def write():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            ann.rest("POST", f"/rooms/{room}/messages", {"Content": f"{number}"}, 201)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    got = []
+    try:
+        for move in range(MOVES):
+            with Socket(at(bob, (second.url, base_url)[move % 2])) as relayed:
+                relayed.send({"Type": "resume", "Rooms": [{"RoomID": room, "Seq": got[-1] if got else 0}]})
+                before = len(got)
+                relayed.wait(lambda frame: frame.get("Seq") and len(seqs(relayed, room)) > 20)
+                got += seqs(relayed, room)
+                assert len(got) > before
+    finally:
+        stop.set()
+        writer.join()
+    assert got == list(range(1, len(got) + 1))
+
+
+def wait_until_gone(pids, seconds=10):
+    end = time.monotonic() + seconds
+    while any(is_running(pid) for pid in pids):
+        assert time.monotonic() < end, "the worker of the dead master still serves"
+        time.sleep(0.02)
+
+
+def is_running(pid):
+    """Not so: one that nobody has reaped yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("dead", ["master", "both"])
+def test_a_master_that_was_killed_is_replaced_under_its_sockets(ann, bob, tmp_path, dead):
+    """On a port, which the next master cannot bind as long as a worker of the dead one listens there."""
+    room, port = ann.group(bob), free_port()
+    with other_relay(tmp_path, port) as first, Socket(at(bob, first.url)) as relayed:
+        assert relayed.ask(message_frame(RoomID=room))["Success"]
+        workers = workers_of(first.master.pid)
+        first.master.kill()
+        first.master.wait()
+        if dead == "both":
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+        ann.rest("POST", f"/rooms/{room}/messages", {"Content": "without a master"}, 201)
+        if dead == "master":
+            relayed.new_message("without a master")
+        with other_relay(tmp_path, port) as second:
+            wait_until_gone(workers)
+            ann.rest("POST", f"/rooms/{room}/messages", {"Content": "under the next one"}, 201)
+            relayed.new_message("under the next one")
+            assert relayed.ask(message_frame(RoomID=room))["Success"]
+            assert seqs(relayed, room) == [1, 2, 3, 4] and relayed.closed is None
+            with Socket(at(ann, second.url)) as newcomer:
+                assert newcomer.ask(message_frame(RoomID=room))["Success"]
+        assert relayed.wait_closed() == 1001
