@@ -67,6 +67,29 @@ import Testing
         #expect(relay.hub.rooms[id(1)]?.resumes.map(\.last) == [7])
     }
 
+    /// The frame of leaving, too: otherwise the client would never know that it is out.
+    @Test(arguments: [false, true]) func whoLeavesMeanwhileGetsEverythingUpToThat(resumes: Bool) {
+        if resumes {
+            client.resume(from: 7)
+            relay.publish(.numbered(8))
+            client.resume(from: 7)
+        }
+        relay.publish(.numbered(8), .numbered(9, kind: .roomUpdated, left: [1]), .numbered(10))
+        relay.run()
+        answerFrames(through: 10)
+        #expect(seqs() == [8, 9])
+        #expect(relay.hub.rooms[id(1)] == nil)
+    }
+
+    @Test func whoIsBackBeforeThatFetchesWhatWasBefore() {
+        relay.publish(.numbered(8), .numbered(9, kind: .roomUpdated, left: [1]), .numbered(10))
+        relay.publish(.numbered(11, kind: .roomUpdated, joined: [1]), .numbered(12))
+        answerFrames(through: 12)
+        let frames = client.take()
+        #expect(frames.map { $0["Type"]?.string } == ["resync", "room_updated", "new_message"])
+        #expect(frames.compactMap { $0["Seq"]?.int } == [10, 11, 12])
+    }
+
     @Test func whatWasSentDuringAResumeIsAnsweredInItsPlace() {
         client.resume(from: 6)
         client.ask(

@@ -105,6 +105,7 @@ extension Hub {
             state.put(room)
             state.put(resume.ticket)
             state.put(resume.last)
+            state.put(resume.through ?? 0)
         }
     }
 

@@ -29,8 +29,10 @@ extension Hub {
         for _ in 0..<(try state.take(UInt32.self)) {
             let room = try state.take(UUID128.self)
             let slot = slotOf[try state.take(UInt64.self)]
-            let last: UInt64 = try state.take()
-            if let room = rooms[room], let slot { beginResume(of: slot, in: room, after: last) }
+            let (last, through): (UInt64, UInt64) = (try state.take(), try state.take())
+            guard let room = rooms[room], let slot else { continue }
+            beginResume(of: slot, in: room, after: last)
+            if through > 0 { room.resumes[room.resumes.count - 1].through = through }
         }
         for _ in 0..<(try state.take(UInt32.self)) {
             let user = try state.take(UUID128.self)

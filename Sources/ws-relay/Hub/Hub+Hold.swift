@@ -29,6 +29,13 @@ extension Hub {
         return state.held
     }
 
+    /// Ends it for one room.
+    func takeHeld(_ room: UUID128, of slot: UInt32) -> UInt64? {
+        guard let state = slowIfAny(slot), let last = state.held.removeValue(forKey: room) else { return nil }
+        dropSlowStateIfIdle(slot)
+        return last
+    }
+
     func endHold(_ slot: UInt32) { deliver(held: takeHeld(slot), to: slot) }
 
     func deliver(held: [UUID128: UInt64], to slot: UInt32) {

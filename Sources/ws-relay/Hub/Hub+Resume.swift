@@ -36,6 +36,30 @@ extension Hub {
         let before = room.resumes.count
         room.resumes.removeAll { $0.ticket == ticket }
         if let slot = connections.slot(ticket) { connections[slot].resumes -= UInt16(before - room.resumes.count) }
+        if room.isOver { untrack(room) }
+    }
+
+    /// Who leaves has a right to everything up to the frame that says so: also a socket whose frames are held, or that is
+    /// still getting what it missed.
+    func sayFarewell(to user: UInt32, in room: TrackedRoom, through seq: UInt64) {
+        users.forEachConnection(of: user, connections) { slot in
+            if let last = takeHeld(room.id, of: slot) { beginResume(of: slot, in: room, after: last) }
+            let ticket = connections.ticket(slot)
+            for place in room.resumes.indices where room.resumes[place].ticket == ticket {
+                room.resumes[place].through = room.resumes[place].through ?? seq
+            }
+        }
+    }
+
+    /// Who is back before that has come hears of the room from here on, and fetches what was before.
+    func endFarewells(to user: UInt32, in room: TrackedRoom, before seq: UInt64) {
+        guard !room.resumes.isEmpty else { return }
+        users.forEachConnection(of: user, connections) { slot in
+            let ticket = connections.ticket(slot)
+            guard room.resumes.contains(where: { $0.ticket == ticket && $0.through != nil }) else { return }
+            reply(resyncBody(room, at: seq - 1), .resync, to: slot)
+            endResume(of: ticket, in: room)
+        }
     }
 
     private func isBeingResumed(_ slot: UInt32, _ room: TrackedRoom) -> Bool {
@@ -51,12 +75,12 @@ extension Hub {
     func found(_ run: FrameRun, room id: UUID128, ticket: UInt64) {
         guard let room = rooms[id], let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) else { return }
         guard let slot = connections.slot(ticket), connections[slot].flags.contains(.welcomed),
-            room.members.contains(connections[slot].user)
+            room.resumes[place].through != nil || room.members.contains(connections[slot].user)
         else {
             return endResume(of: ticket, in: room)
         }
         // What is newer than the room's own last frame comes by the room, in its turn.
-        let end = room.sequencer.last
+        let end = room.resumes[place].through ?? room.sequencer.last
         let before = room.resumes[place].last
         let me = users[connections[slot].user].id
         for frame in run.frames where frame.seq > before && frame.seq <= end {
@@ -89,7 +113,7 @@ extension Hub {
 
     /// The gap is older than what is told again: fetch the room over REST; frames go on after `Seq`.
     private func sendResync(_ room: TrackedRoom, to slot: UInt32) {
-        reply(resyncBody(room), .resync, to: slot)
+        reply(resyncBody(room, at: room.sequencer.last), .resync, to: slot)
     }
 
     func tellResync(_ room: TrackedRoom, to user: UInt32) {
@@ -98,8 +122,8 @@ extension Hub {
         }
     }
 
-    private func resyncBody(_ room: TrackedRoom) -> FrameBody {
-        let seq = Int64(room.sequencer.last)
+    private func resyncBody(_ room: TrackedRoom, at last: UInt64) -> FrameBody {
+        let seq = Int64(last)
         return FrameBody(room: room.id, seq: seq) { writer in
             writer.beginMap(2)
             writer.key("RoomID")

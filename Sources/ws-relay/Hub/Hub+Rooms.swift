@@ -77,19 +77,23 @@ extension Hub {
     private func drain(_ room: TrackedRoom) {
         while let frame = room.sequencer.nextHeld() { deliver(frame, in: room) }
         if room.sequencer.due != nil { fetch(room) }
-        if room.members.isEmpty { untrack(room) }
+        if room.isOver { untrack(room) }
     }
 
     /// To every socket of every member, once each; those who join with the frame get it, and so do those who leave.
     private func deliver(_ frame: RoomFrame, in room: TrackedRoom) {
         for id in frame.joined {
             room.changes.note(id, joined: true, seq: frame.seq)
-            if let user = users.index(id) { add(user, to: room) }
+            if let user = users.index(id) {
+                add(user, to: room)
+                endFarewells(to: user, in: room, before: frame.seq)
+            }
         }
         fanOut(frame, in: room)
         for id in frame.left {
             room.changes.note(id, joined: false, seq: frame.seq)
             if let user = users.index(id) {
+                sayFarewell(to: user, in: room, through: frame.seq)
                 remove(user, from: room)
             }
         }

@@ -17,6 +17,8 @@ final class TrackedRoom {
         var ticket: UInt64
         /// The newest frame that the socket has.
         var last: UInt64
+        /// The frame with which its user left meanwhile: the last that it gets. nil: a member.
+        var through: UInt64?
     }
 
     let id: UUID128
@@ -48,6 +50,9 @@ final class TrackedRoom {
         self.id = id
         sequencer = RoomSequencer(last: last)
     }
+
+    /// Nobody here gets anything of it any more.
+    var isOver: Bool { members.isEmpty && resumes.isEmpty }
 
     func add(_ user: UInt32) -> Bool {
         guard !members.contains(user) else { return false }
