@@ -76,27 +76,35 @@ def measure(stack):
 
 
 def measure_neighbours(stack):
-    """What a loud room costs a quiet one on the same queue."""
+    """What a loud room costs a quiet one: on its queue, and on another, where only the machine is shared."""
     def client(room, tokens, rate, seconds):
         plan = "".join(f"{room} {token}\n" for token in tokens) + "\n"
         return run_client("messages", stack.processes(), plan, port=stack.url.port, run=uuid.uuid4().hex[:8], rate=rate,
                           seconds=seconds, bytes=BYTES)
 
+    def quiet(is_wanted):
+        while not is_wanted(queue_of((found := stack.group([new_user(), new_user()], "Quiet"))[0], total)):
+            pass
+        return found
+
+    def beside(room):
+        # The loud one begins before the quiet one and ends after it.
+        noise = threading.Thread(target=client, args=(*loud, LOUD, SECONDS + 4))
+        noise.start()
+        threading.Event().wait(2)
+        result = client(*room, QUIET, SECONDS)
+        noise.join()
+        return result
+
     total = int(stack.settings.get("RABBITMQ_TOTAL_QUEUE") or 10)
     loud = stack.group([new_user() for _ in range(MEMBERS)], "Loud")
-    while queue_of((quiet := stack.group([new_user(), new_user()], "Quiet"))[0], total) != queue_of(loud[0], total):
-        pass
-    alone = client(*quiet, QUIET, SECONDS)
-    # The loud one begins before the quiet one and ends after it.
-    beside = threading.Thread(target=client, args=(*loud, LOUD, SECONDS + 4))
-    beside.start()
-    threading.Event().wait(2)
-    together = client(*quiet, QUIET, SECONDS)
-    beside.join()
-    print(f"\nA room of 2 at {QUIET}/s, alone and beside a room of {MEMBERS} at {LOUD:,}/s on the same queue: to the response, ms")
+    loud_queue = queue_of(loud[0], total)
+    near, far = quiet(lambda queue: queue == loud_queue), quiet(lambda queue: queue != loud_queue)
+    print(f"\nA room of 2 at {QUIET}/s, alone and beside a room of {MEMBERS} at {LOUD:,}/s: to the response, ms")
     table(["", "p50", "p99", "stored"], [
         [name, f"{result['ack_p50_us'] / 1000:.2f}", f"{result['ack_p99_us'] / 1000:.2f}", f"{result['acknowledged']:,}"]
-        for name, result in (("alone", alone), ("beside the loud room", together))])
+        for name, result in (("alone", client(*near, QUIET, SECONDS)), ("beside, on the same queue", beside(near)),
+                             ("beside, on another queue", beside(far)))])
 
 
 def queue_of(room, total):

@@ -2,11 +2,12 @@ import CLoad
 import Glibc
 
 /// `chat-load messages|history name=value …`: says `ready` when its connections stand, begins when a line comes on
-/// standard input, and prints what it counted, a name and a value a line, the last of which is `end`.
+/// standard input, and prints what it counted, a name and a value a line, the last of which is `end`. `chat-load pauses`
+/// begins at once.
 @main
 struct ChatLoad {
     static func main() {
-        guard CommandLine.arguments.count > 1 else { fail("say messages or history, and their values") }
+        guard CommandLine.arguments.count > 1 else { fail("say messages, history or pauses, and their values") }
         _ = load_exact_sleeps()
         let values = Values(CommandLine.arguments.dropFirst(2))
         switch CommandLine.arguments[1] {
@@ -22,6 +23,7 @@ struct ChatLoad {
                     port: UInt16(values.number("port")), path: values.text("path"), token: values.text("token"),
                     connections: values.number("connections"), requests: values.number("requests"))
             ).run()
+        case "pauses": watchPauses(seconds: values.number("seconds"))
         default: fail("unknown load \(CommandLine.arguments[1])")
         }
     }

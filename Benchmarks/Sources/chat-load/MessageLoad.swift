@@ -94,6 +94,14 @@ final class MessageLoad {
             }
             turn(nanoseconds: 100_000_000)
         }
+        settle()
+    }
+
+    /// Until each socket's frames go out at once: those of a fresh one that asked for nothing yet wait for its `resume`,
+    /// `WS_RESUME_GRACE_MS` (250) at most.
+    private func settle() {
+        let end = monotonic() + 400_000_000
+        while monotonic() < end { turn(nanoseconds: 50_000_000) }
     }
 
     // MARK: The load
