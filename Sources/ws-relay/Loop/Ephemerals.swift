@@ -1,5 +1,6 @@
 import ChatAdapters
 import ChatCore
+import Glibc
 import Logging
 
 /// Publishes typing and presence, and keeps `presence:{user}`, on a thread of its own. Nothing of it is promised:
@@ -17,11 +18,15 @@ final class Ephemerals: EphemeralOutlet {
         case counts([RateCount])
         case life(UUID128, at: Int64)
         case step(TrailStep)
+
+        var isStep: Bool { if case .step = self { true } else { false } }
     }
 
     private static let waiting = 10_000
     /// Milliseconds that a relay's word counts.
     private static let lease: Int64 = 150_000
+    /// Microseconds for which steps of the trail gather when there is nothing else: nobody waits for them.
+    private static let gathering: UInt32 = 20_000
     /// Seconds that a sign of life is remembered: longer than any push waits.
     private static let lifeSeconds = 900
 
@@ -42,7 +47,11 @@ final class Ephemerals: EphemeralOutlet {
             guard let connection = try? RedisConnection(url: redisURL) else { return }
             let publishing = Publishing(connection, field: "\(relayID)", trailLength: trailLength)
             let limiter = RedisRateLimiter(connection, limits: limits, log: log)
-            while let items = inbox.take(atMost: 256) {
+            while var items = inbox.take(atMost: 256) {
+                if items.allSatisfy(\.isStep) {
+                    usleep(Self.gathering)
+                    items += inbox.drain()
+                }
                 for case .counts(let counts) in items {
                     for found in Self.charge(counts, limiter) { answers.putWaiting(found) }
                 }
