@@ -11,6 +11,9 @@ import Logging
 final class Consumer {
     /// A standby leaves the queues of others alone for so long, so that each worker becomes active on its own ones.
     private static let standbyDelay: Int64 = 2000
+    /// Milliseconds for which acknowledgements gather: one costs the broker as much as a message does. What is not
+    /// acknowledged when this process dies is told again, and known by its ids.
+    private static let acknowledgeWithin: Int64 = 20
     /// Bytes of messages in hand past which the broker has to wait.
     private static let mostBytes = 32 << 20
 
@@ -27,6 +30,8 @@ final class Consumer {
     /// Taken from the broker and not looked into yet.
     var waiting: [RabbitMQDelivery] = []
     private var backlog = Backlog()
+    /// Everything up to this delivery is carried out, since a monotonic time in milliseconds.
+    private var unacknowledged: (tag: UInt64, since: Int64)?
     private var standbyAt: Int64 = .max
     private var backoff = Backoff()
     private var isReady = false
@@ -58,14 +63,18 @@ final class Consumer {
                     continue
                 }
                 try standBy(connection)
-                try receive(connection, waitingAtMost: waiting.isEmpty && backlog.isEmpty ? 1000 : 0)
+                try receive(connection, waitingAtMost: waiting.isEmpty && backlog.isEmpty ? acknowledgeIn ?? 1000 : 0)
                 try work(connection)
+                if acknowledgeIn == 0 { try acknowledgeFinished(connection) }
                 outage.ended("RabbitMQ", log)
             } catch {
                 lose(error)
             }
         }
-        connection?.endAbruptly()
+        if let connection {
+            try? acknowledgeFinished(connection)
+            connection.endAbruptly()
+        }
     }
 
     // MARK: The broker
@@ -121,6 +130,7 @@ final class Consumer {
         connection = nil
         waiting = []
         backlog = Backlog()
+        unacknowledged = nil
     }
 
     /// Takes all that has arrived, which the prefetch bounds: rooms take turns among it. Waits for the first only.
@@ -169,8 +179,21 @@ final class Consumer {
         channel.scoreboard.beginRequest("batch", "\(commands.count) commands")
         try carryOut(commands, connection)
         // Deliveries are taken in the channel's order, so everything up to this tag is done.
-        if let tag = backlog.finish() { try connection.acknowledge(tag, multiple: true) }
+        if let tag = backlog.finish() {
+            unacknowledged = (tag, unacknowledged?.since ?? monotonicMilliseconds())
+        }
         channel.scoreboard.endRequest(status: 200, bytes: commands.count)
+    }
+
+    /// Milliseconds until what is finished must be acknowledged; nil: there is nothing.
+    private var acknowledgeIn: Int? {
+        unacknowledged.map { max(0, Int($0.since + Self.acknowledgeWithin - monotonicMilliseconds())) }
+    }
+
+    private func acknowledgeFinished(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+        guard let (tag, _) = unacknowledged else { return }
+        unacknowledged = nil
+        try connection.acknowledge(tag, multiple: true)
     }
 
     private func isPlain(_ delivery: RabbitMQDelivery) -> Bool {
@@ -193,6 +216,8 @@ final class Consumer {
     }
 
     func finishFirst(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+        // Everything that came before is carried out too.
+        unacknowledged = nil
         try connection.acknowledge(waiting.removeFirst().tag, multiple: true)
     }
 
