@@ -14,15 +14,7 @@ struct BatchRun {
     func carryOut(_ commands: [Command]) throws(StoreError) -> Stored {
         // Before the rooms are locked: others need not wait for the host application.
         let verdicts = check?.judge(commands) ?? [:]
-        var batch = try store.load(for: commands, now: clock())
-        batch.verdicts = verdicts
-        var seqs: [Int64] = []
-        let outcomes = commands.map { command in
-            let outcome = batch.carryOut(command)
-            seqs.append(outcome.isInFrame ? Int64(batch.frames[command.room]?.last?.seq ?? 0) : 0)
-            return outcome
-        }
-        try store.store(batch)
+        let (batch, outcomes, seqs) = try store.carryOut(commands, verdicts: verdicts, now: clock())
         return Stored(batch: batch, outcomes: outcomes, seqs: seqs, storedAt: clock())
     }
 

@@ -1,9 +1,11 @@
 /// The writer's side of the store.
 public protocol RoomBatchStore: AnyObject {
     /// Loads what the commands need, and locks their rooms until ``store(_:)`` or ``abandon()``: a second writer (one
-    /// that the broker believes dead) waits, and then meets what the first has done.
+    /// that the broker believes dead) waits, and then meets what the first has done. Or it is what the store remembers
+    /// of its last batches, with nothing locked: then ``store(_:)`` finds out whether a second writer was there.
     func load(for commands: [Command], now: Int64) throws(StoreError) -> RoomBatch
-    /// Stores everything that changed in one transaction, durably when it returns.
+    /// Stores everything that changed in one transaction, durably when it returns. On a conflict
+    /// (``StoreError/isConflict``) nothing is stored, and loading again helps.
     func store(_ batch: RoomBatch) throws(StoreError)
     func abandon()
 }
@@ -15,10 +17,13 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
     public let isTransient: Bool
     /// What was asked about is not there (any more).
     public let isMissing: Bool
+    /// Another writer came first; loading again, at once, shows what it did.
+    public let isConflict: Bool
 
-    public init(_ description: String, isTransient: Bool, isMissing: Bool = false) {
+    public init(_ description: String, isTransient: Bool, isMissing: Bool = false, isConflict: Bool = false) {
         self.description = description
         self.isTransient = isTransient
         self.isMissing = isMissing
+        self.isConflict = isConflict
     }
 }

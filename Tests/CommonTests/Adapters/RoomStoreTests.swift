@@ -21,9 +21,7 @@ struct RoomStoreTests {
 
     @discardableResult
     private func run(_ commands: [Command], now: Int64 = 1_000_000) throws -> (RoomBatch, [CommandOutcome]) {
-        var batch = try store.load(for: commands, now: now)
-        let outcomes = commands.map { batch.carryOut($0) }
-        try store.store(batch)
+        let (batch, outcomes, _) = try store.carryOut(commands, now: now)
         return (batch, outcomes)
     }
 

@@ -72,11 +72,11 @@ public final class PostgresConnection {
     /// commit one themselves. The first that fails ends the rest, and its error is thrown.
     public func pipeline(_ statements: [SQL]) throws(PostgresError) -> [PGRows] {
         let connection = try connected()
+        var preparing: Set<Int> = []
         do throws(PostgresError) {
             if PQpipelineStatus(connection) == PQ_PIPELINE_OFF, PQenterPipelineMode(connection) != 1 {
                 throw failure(connection)
             }
-            var preparing: Set<Int> = []
             for (index, statement) in statements.enumerated() {
                 if try prepareIfNew(statement, connection) { preparing.insert(index) }
                 try send(statement, connection)
@@ -84,11 +84,21 @@ public final class PostgresConnection {
             guard PQpipelineSync(connection) == 1 else { throw failure(connection) }
             return try collect(statements.count, preparing, connection)
         } catch {
-            // After an error statements of the same pipeline may or may not be prepared, and a transaction may be open:
-            // a new connection is the state that is known.
-            close()
+            // Statements of the same pipeline may or may not be prepared, and a transaction may be open: then a new
+            // connection is the state that is known.
+            if error.state == nil || !preparing.isEmpty || !isIdle(connection, after: statements.count) { close() }
             throw error
         }
+    }
+
+    /// Reads to the end of a pipeline that failed. Whether no transaction is open then.
+    private func isIdle(_ connection: OpaquePointer, after statements: Int) -> Bool {
+        // Of each statement a result and the nil that ends it.
+        for _ in 0...2 * statements {
+            guard let result = try? next(connection) else { continue }
+            if result.isSync { return PQtransactionStatus(connection) == PQTRANS_IDLE }
+        }
+        return false
     }
 
     /// Runs a script of several statements without values, as migrations are.
@@ -117,9 +127,10 @@ public final class PostgresConnection {
             ("dbname", url), ("application_name", applicationName), ("connect_timeout", "3"),
             (
                 "options",
-                // A writer that is stopped, not dead, must not hold its rooms for ever.
+                // A writer that is stopped, not dead, must not hold its rooms for ever; and what one that is dead was
+                // waiting for a lock with must not be carried out later.
                 "-c statement_timeout=\(statementTimeout) -c timezone=UTC -c idle_in_transaction_session_timeout=15000 "
-                    + Self.planning
+                    + "-c client_connection_check_interval=500 " + Self.planning
             ), ("client_encoding", "UTF8"),
             ("tcp_user_timeout", "10000"), ("keepalives_idle", "10"), ("keepalives_interval", "3"),
         ]

@@ -3,6 +3,16 @@ public import ChatCore
 /// What changed, in as few statements as there are kinds of it.
 extension PostgresRoomBatchStore {
     public func store(_ batch: RoomBatch) throws(StoreError) {
+        do throws(StoreError) {
+            if isFromMemory { try storePlain(batch) } else { try storeAll(batch) }
+            known.learn(batch)
+        } catch {
+            known.forget(batch.rooms.keys)
+            throw error
+        }
+    }
+
+    private func storeAll(_ batch: RoomBatch) throws(StoreError) {
         var statements: [SQL] = []
         let rooms = batch.newRooms.map { batch.rooms[$0]! }
         if !rooms.isEmpty { statements.append(insert(rooms)) }

@@ -1,11 +1,15 @@
 public import ChatCore
 
-/// A batch is two round trips: one that begins, locks and loads, one that writes and commits.
+/// A batch is two round trips: one that begins, locks and loads, one that writes and commits. One of plain messages to
+/// rooms that are known from the batches before is one statement.
 public final class PostgresRoomBatchStore: RoomBatchStore {
     let connection: PostgresConnection
     private let limits: RoomSettings
     /// What happens is also put where webhooks are sent from.
     let hasHooks: Bool
+    var known = KnownRooms()
+    /// The batch in hand was made of what is known; nothing is locked.
+    var isFromMemory = false
 
     public init(_ connection: PostgresConnection, limits: RoomSettings, hasHooks: Bool = false) {
         self.connection = connection
@@ -21,6 +25,11 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
     private typealias Part = (sql: SQL, read: (PGRow, inout RoomBatch) -> Void)
 
     public func load(for commands: [Command], now: Int64) throws(StoreError) -> RoomBatch {
+        isFromMemory = false
+        if !hasHooks, let batch = known.batch(for: commands, limits: limits, now: now) {
+            isFromMemory = true
+            return batch
+        }
         let parts = parts(BatchNeeds(commands))
         var batch = RoomBatch(limits: limits, now: now)
         let results: [PGRows]
@@ -28,6 +37,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         for (part, rows) in zip(parts, results.dropFirst()) {
             for index in 0..<rows.count { part.read(rows[index], &batch) }
         }
+        known.compare(batch)
         batch.begin()
         return batch
     }
@@ -260,6 +270,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
 extension StoreError {
     init(_ error: PostgresError) {
         // 23505: another writer stored the same Sign or room a moment ago. Loading again finds it.
-        self.init(error.description, isTransient: error.isTransient || error.state == "23505")
+        let isConflict = error.state == "23505"
+        self.init(error.description, isTransient: error.isTransient || isConflict, isConflict: isConflict)
     }
 }

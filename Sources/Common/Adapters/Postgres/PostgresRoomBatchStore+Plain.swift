@@ -1,0 +1,63 @@
+import ChatCore
+
+/// A batch of plain messages to rooms that are known: one statement, which is its own transaction.
+extension PostgresRoomBatchStore {
+    func storePlain(_ batch: RoomBatch) throws(StoreError) {
+        // A room that nothing was stored in is not looked at by the statement: its refusals may be of yesterday.
+        guard batch.changedRooms.count == batch.rooms.count else {
+            throw Self.conflict("a refusal needs a fresh look")
+        }
+        do throws(PostgresError) {
+            _ = try connection.query(plain(batch))
+        } catch {
+            throw error.state == Self.divisionByZero
+                ? Self.conflict("another writer was in a room") : StoreError(error)
+        }
+    }
+
+    private static let divisionByZero = "22012"
+
+    private static func conflict(_ what: String) -> StoreError {
+        StoreError(what, isTransient: true, isConflict: true)
+    }
+
+    /// It divides by zero, and so undoes itself, when a room is not as it was known, or when someone of a PRIVATE room
+    /// has blocked the other.
+    private func plain(_ batch: RoomBatch) -> SQL {
+        // In the order of ids, so that two writers cannot wait for each other.
+        let rooms = batch.changedRooms.sorted().map { batch.rooms[$0]! }
+        let members = batch.changedMembers.map { batch.members[$0]! }
+        let messages = batch.newMessages.map { batch.messages[$0]! }
+        let pairs = rooms.filter { $0.type == .privateRoom }.map(\.id)
+        return """
+            WITH room AS (
+                UPDATE rooms r SET last_seq = n.last_seq, message_count = n.message_count,
+                    last_message_seq = n.last_message_seq, last_activity_at = \(.time(batch.now))
+                FROM unnest(\(rooms.map(\.id)), \(.int8s(rooms.map { known.lastSeq(of: $0.id) })),
+                    \(.int8s(rooms.map(\.lastSeq))), \(.int8s(rooms.map(\.messageCount))),
+                    \(.int8s(rooms.map(\.lastMessageSeq))))
+                    n (id, known_seq, last_seq, message_count, last_message_seq)
+                WHERE r.id = n.id AND r.last_seq = n.known_seq
+                RETURNING 1
+            ), sender AS (
+                UPDATE members p SET sent_count = n.sent_count
+                FROM unnest(\(members.map(\.roomID)), \(members.map(\.userID)), \(.int8s(members.map(\.sentCount))))
+                    n (room_id, user_id, sent_count)
+                WHERE p.room_id = n.room_id AND p.user_id = n.user_id
+            ), message AS (
+                INSERT INTO messages (id, room_id, sender_id, seq, change_seq, content, content_type, message_type, sign,
+                    status, created_at)
+                SELECT id, room_id, sender_id, seq, seq, content, \(.int2(ContentType.text.rawValue)),
+                    \(.int2(MessageType.direct.rawValue)), sign, \(.int2(MessageStatus.sent.rawValue)),
+                    \(.time(batch.now))
+                FROM unnest(\(messages.map(\.id)), \(messages.map(\.roomID)), \(messages.map(\.senderID)),
+                    \(.int8s(messages.map(\.seq))), \(.texts(messages.map(\.content))), \(.texts(messages.map(\.sign))))
+                    n (id, room_id, sender_id, seq, content, sign)
+            )
+            SELECT 1 / CASE WHEN (SELECT count(*) FROM room) = \(Int64(rooms.count)) AND NOT EXISTS (
+                SELECT FROM members a JOIN members o ON o.room_id = a.room_id
+                JOIN blocks b ON b.blocker = a.user_id AND b.blocked = o.user_id
+                WHERE a.room_id = ANY(\(pairs))) THEN 1 ELSE 0 END
+            """
+    }
+}

@@ -1,0 +1,125 @@
+import ChatAdapters
+import ChatCore
+import TestSupport
+import Testing
+
+/// What a writer remembers of its rooms, beside a second writer who knows nothing of the first.
+@Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
+struct KnownRoomsTests {
+    private let database: TestDatabase
+    private let connection: PostgresConnection
+    private let store: PostgresRoomBatchStore
+    private let other: PostgresRoomBatchStore
+    private var scene = Scene()
+
+    init() throws {
+        database = try TestDatabase()
+        connection = database.connection()
+        store = PostgresRoomBatchStore(connection, limits: Scene.limits)
+        other = PostgresRoomBatchStore(database.connection(), limits: Scene.limits)
+    }
+
+    private mutating func create(_ type: RoomType = .group) throws -> UUID128 {
+        let id = type == .privateRoom ? try #require(privateRoomID(scene.owner, scene.member)) : scene.id()
+        let draft = RoomDraft(type: type, name: "room", members: [scene.member])
+        _ = try store.carryOut([scene.command(id, scene.owner, .createRoom(draft), id: id)], now: 1_000_000)
+        return id
+    }
+
+    private mutating func text(_ room: UUID128, _ user: UUID128, sign: String? = nil) -> Command {
+        scene.command(room, user, .send(MessageDraft(content: "text"), receiver: nil), sign: sign)
+    }
+
+    private func backend() throws -> Int64 { try connection.query("SELECT pg_backend_pid()::bigint").first!.int8(0) }
+
+    /// Loads and acts on its own, so that a test can come in between.
+    private func act(_ commands: [Command]) throws -> RoomBatch {
+        var batch = try store.load(for: commands, now: 2_000_000)
+        for command in commands { _ = batch.carryOut(command) }
+        return batch
+    }
+
+    @Test mutating func aSecondWriterIsNoticed() throws {
+        let room = try create()
+        let (first, second, third) = (text(room, scene.owner), text(room, scene.member), text(room, scene.owner))
+        #expect(try store.carryOut([first], now: 2_000_000).seqs == [1])
+        #expect(try other.carryOut([second], now: 2_000_000).seqs == [2])
+        let before = try backend()
+        let batch = try act([third])
+        #expect(batch.rooms[room]?.lastSeq == 2)
+        let error = #expect(throws: StoreError.self) { try store.store(batch) }
+        #expect(error?.isConflict == true)
+        #expect(try store.carryOut([third], now: 2_000_000).seqs == [3])
+        // A conflict is no reason to connect again: whoever sends a Sign twice would cost that each time.
+        #expect(try backend() == before)
+        let history = PostgresRoomHistory(database.connection())
+        #expect(try history.frames(of: room, after: 0, limit: 9).map(\.seq) == [1, 2, 3])
+    }
+
+    @Test mutating func whoMayNotIsAskedAboutAgain() throws {
+        let room = try create()
+        let silence = scene.command(room, scene.owner, .mute(user: scene.member, until: 9_000_000))
+        _ = try store.carryOut([text(room, scene.member), silence], now: 2_000_000)
+        #expect(try store.carryOut([text(room, scene.member)], now: 2_000_000).outcomes[0].refusal == .muted)
+        let voice = scene.command(room, scene.owner, .mute(user: scene.member, until: nil))
+        _ = try other.carryOut([voice], now: 2_000_000)
+        #expect(try store.carryOut([text(room, scene.member)], now: 2_000_000).outcomes[0].refusal == nil)
+        let leave = scene.command(room, scene.member, .removeMember(scene.member))
+        _ = try other.carryOut([leave], now: 2_000_000)
+        let outcomes = try store.carryOut([text(room, scene.owner), text(room, scene.member)], now: 2_000_000).outcomes
+        #expect(outcomes.map(\.refusal) == [nil, .notAMember])
+    }
+
+    @Test mutating func aBlockTakesNoSeqAndCounts() throws {
+        let accounts = PostgresAccountStore(database.connection())
+        let pair = try create(.privateRoom)
+        #expect(try store.carryOut([text(pair, scene.owner)], now: 2_000_000).outcomes[0].refusal == nil)
+        try accounts.block(scene.owner, by: scene.member)
+        for sender in [scene.owner, scene.member] {
+            #expect(try store.carryOut([text(pair, sender)], now: 2_000_000).outcomes[0].refusal == .blocked)
+        }
+        _ = try accounts.unblock(scene.owner, by: scene.member)
+        #expect(try store.carryOut([text(pair, scene.owner)], now: 2_000_000).outcomes[0].refusal == nil)
+    }
+
+    @Test mutating func aSignAndARedeliveryAreKnown() throws {
+        let (room, elsewhere) = (try create(), try create())
+        let once = text(room, scene.owner, sign: "s")
+        let first = try store.carryOut([text(elsewhere, scene.owner), once], now: 2_000_000)
+        let again = try store.carryOut([text(elsewhere, scene.owner, sign: "s"), once], now: 3_000_000)
+        #expect(again.batch.isUnchanged)
+        #expect(again.outcomes.map(\.answer) == [first.outcomes[1].answer, first.outcomes[1].answer])
+        let seq = try PostgresRoomHistory(database.connection()).lastSeqs(of: [room, elsewhere])
+        #expect(seq == [room: 1, elsewhere: 1])
+    }
+
+    @Test mutating func aRoomThatIsGoneIsGone() throws {
+        let room = try create()
+        _ = try store.carryOut([text(room, scene.owner)], now: 2_000_000)
+        _ = try connection.query("DELETE FROM rooms WHERE id = \(room)")
+        #expect(try store.carryOut([text(room, scene.owner)], now: 2_000_000).outcomes[0].refusal == .notAMember)
+    }
+
+    /// Unread counts are made of what a plain batch stores too.
+    @Test mutating func itStoresWhatALoadedBatchStores() throws {
+        let room = try create()
+        let (owner, member, stranger) = (scene.owner, scene.member, scene.stranger)
+        for round in 0..<3 {
+            let batch = [
+                text(room, owner, sign: "a\(round)"), text(room, member, sign: "b\(round)"), text(room, owner),
+            ]
+            _ = try store.carryOut(batch, now: 2_000_000)
+        }
+        let join = scene.command(room, owner, .addMembers([stranger]))
+        _ = try store.carryOut([join, text(room, stranger)], now: 3_000_000)
+        _ = try store.carryOut([text(room, stranger)], now: 3_000_000)
+        let seen = scene.command(room, member, .seen(seq: 7))
+        _ = try other.carryOut([seen, text(room, owner)], now: 3_000_000)
+        let reader = PostgresRoomReader(database.connection())
+        let view = try #require(try reader.room(room, for: member))
+        #expect(view.room.messageCount == 12)
+        // Unseen are 8 (their own), 9, two of the stranger's and one of the owner's.
+        #expect(view.unread == 4)
+        #expect(view.lastMessage?.seq == view.room.lastMessageSeq)
+    }
+}
