@@ -5,8 +5,9 @@
 // TARGETS: a file with one request target a line, a socket each; behind a blank, in hex, what this socket says after its
 // upgrade, as one binary frame. SKIP: frames of the server before its first message (1: a welcome).
 //
-// Prints "open N" when every socket has got that far, then, once a second while frames come,
-// "frames TOTAL bytes TOTAL". SIGINT ends it.
+// Prints "open N" when every socket has got that far, then, once a second while something happens,
+// "frames TOTAL bytes TOTAL lost TOTAL", and of the lost ones how many by close code (1006: without a close frame).
+// Pings are answered, as every client must. SIGINT ends it.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,14 +23,21 @@
 #include <time.h>
 #include <unistd.h>
 
-struct client { int fd; int upgraded; int skipped; uint8_t *greeting; int greeting_size; uint8_t head[2048]; int have; uint64_t skip; };
+struct client { int fd; int upgraded; int skipped; int code; uint8_t *greeting; int greeting_size; uint8_t head[127]; int have; uint64_t skip; };
 static struct client *clients;
-static uint64_t frames, bytes, opened, lost;
+static uint64_t frames, bytes, opened, lost, codes[65536];
 static int skip = 1;
 
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
 
-// Counts frames in a stream cut anywhere: payloads are skipped, headers gathered.
+// Who is silent for WS_IDLE_SECONDS is closed. What does not go out now belongs to a socket that is gone.
+static void pong(struct client *c, int size) {
+    uint8_t frame[6 + 125] = { 0x8A, 0x80 | size };
+    memcpy(frame + 6, c->head + 2, size);
+    send(c->fd, frame, 6 + size, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// Counts frames in a stream cut anywhere: payloads are skipped, headers gathered, and pings and closes whole.
 static void frame_bytes(struct client *c, const uint8_t *at, size_t n) {
     bytes += n;
     while (n) {
@@ -40,12 +48,20 @@ static void frame_bytes(struct client *c, const uint8_t *at, size_t n) {
         }
         c->head[c->have++] = *at++; n--;
         int need = c->have < 2 ? 2 : c->head[1] == 126 ? 4 : c->head[1] == 127 ? 10 : 2;
+        int control = c->have > 1 && (c->head[0] & 8);
+        if (control) need = 2 + c->head[1];
         if (c->have < need) continue;
+        c->have = 0;
+        if (control) {
+            if ((c->head[0] & 15) == 9) pong(c, need - 2);
+            if ((c->head[0] & 15) == 8) c->code = need > 3 ? c->head[2] << 8 | c->head[3] : 1005;
+            continue;
+        }
         uint64_t length = c->head[1];
         if (length == 126) length = c->head[2] << 8 | c->head[3];
         else if (length == 127) { length = 0; for (int i = 2; i < 10; i++) length = length << 8 | c->head[i]; }
-        if (c->skipped < skip) { if (++c->skipped == skip) opened++; } else if ((c->head[0] & 15) < 8) frames++;
-        c->skip = length; c->have = 0;
+        if (c->skipped < skip) { if (++c->skipped == skip) opened++; } else frames++;
+        c->skip = length;
     }
 }
 
@@ -64,7 +80,7 @@ static void readable(struct client *c) {
     static uint8_t buffer[262144];
     ssize_t n = recv(c->fd, buffer, sizeof buffer, MSG_DONTWAIT);
     if (n <= 0) {
-        if (n == 0 || errno != EAGAIN) { lost++; close(c->fd); c->fd = -1; }
+        if (n == 0 || errno != EAGAIN) { lost++; codes[c->code ? c->code : 1006]++; close(c->fd); c->fd = -1; }
         return;
     }
     uint8_t *at = buffer;
@@ -120,8 +136,13 @@ int main(int argc, char **argv) {
         if (!told && opened == (uint64_t)count) { told = 1; printf("open %d in %.2f s\n", count, now() - start); fflush(stdout); }
         if (now() - last >= 1) {
             last = now();
-            if (frames != before) { printf("frames %lu bytes %lu lost %lu\n", frames, bytes, lost); fflush(stdout); }
-            before = frames;
+            if (frames + lost != before) {
+                printf("frames %lu bytes %lu lost %lu", frames, bytes, lost);
+                for (int code = 0; code < 65536; code++) if (codes[code]) printf(" %d:%lu", code, codes[code]);
+                puts("");
+                fflush(stdout);
+            }
+            before = frames + lost;
         }
     }
 }

@@ -45,13 +45,14 @@ class Clients:
         self.opened = next((line.strip() for line in self.process.stdout if line.startswith("open")), "")
         if not self.opened:
             raise RuntimeError("the clients were refused")
-        self.counted = (0, 0, 0)
+        self.counted, self.lost_by = (0, 0, 0), ""
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
-        """A line a second while frames come: frames, bytes, sockets lost."""
+        """A line a second while something happens: frames, bytes, sockets lost and how many of them by which close code."""
         for line in self.process.stdout:
             words = line.split()
+            self.lost_by = " ".join(words[6:])
             self.counted = int(words[1]), int(words[3]), int(words[5])
 
     def wait_for(self, enough, quiet=5):

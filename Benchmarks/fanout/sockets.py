@@ -96,7 +96,8 @@ def crash_under_load(server, clients, arguments):
     wanted = frames * arguments.sockets // len(server.rooms)
     clients.wait_for(lambda frames, *_: frames - before >= wanted)
     got, lost = clients.counted[0] - before, clients.counted[2]
-    print(f"killed at {frames / took:,.0f} frames a second: {lost} of {arguments.sockets} sockets lost "
+    by = f", by close code {clients.lost_by}" if lost else ""
+    print(f"killed at {frames / took:,.0f} frames a second: {lost} of {arguments.sockets} sockets lost{by} "
           f"({1 - lost / arguments.sockets:.2%} survived), {got:,} of {wanted:,} frames delivered")
 
 

@@ -27,7 +27,7 @@ def frame(opcode, payload=b"", fin=True, rsv=0, mask=b"\x37\xfa\x21\x3d", length
 
 class RawSocket:
     def __init__(self, path, token, subprotocol="chat.json", extensions=None, greet=True):
-        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket = socket.socket(socket.AF_UNIX if isinstance(path, str) else socket.AF_INET)
         self.socket.settimeout(WAIT)
         self.socket.connect(path)
         self.buffer, self.head = b"", ""

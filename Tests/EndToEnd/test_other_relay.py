@@ -28,9 +28,9 @@ def free_port():
 
 
 @contextlib.contextmanager
-def other_relay(folder, port):
-    """Of the same settings, but for where it listens."""
-    own = {"RUN_DIR": str(folder), "WS_LISTEN": f"127.0.0.1:{port}"}
+def other_relay(folder, port, **own):
+    """Of the same settings, but for where it listens and `own`."""
+    own.update(RUN_DIR=str(folder), WS_LISTEN=f"127.0.0.1:{port}")
     with open(folder / "log", "a") as log:
         master = subprocess.Popen([program("ws-relay"), "serve", "-c", os.environ["TEST_ENV_FILE"]],
                                   env={**os.environ, **own}, stdout=log, stderr=log)
