@@ -10,8 +10,10 @@ import time
 import msgpack
 import pytest
 import test_outages
-from client import User, message_frame
+from client import Socket, User, message_frame
 from test_load import Ledger, Member, odd
+from test_other_relay import at, free_port, other_relay, wait_until_gone
+from test_relay_handover import workers_of
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -148,3 +150,18 @@ def test_a_killed_relay_closes_no_socket_between_two_frames(base_url, secret, pi
     share = 1 - returns / (MEMBERS * ledger.kills)
     print(f"\n{ledger.kills} kills, {len(ledger.acknowledged)} messages, {share:.1%} of {MEMBERS} busy sockets survived each")
     assert share > 0.8
+
+
+def test_a_relay_killed_under_a_fresh_socket_closes_nothing(ann, bob, tmp_path):
+    """Its frames are held at that moment, until it may have said where it was."""
+    room = ann.group(bob)
+    with other_relay(tmp_path, free_port()) as relay:
+        for number in range(1, 6):
+            with Socket(at(bob, relay.url)) as fresh:
+                workers = workers_of(relay.master.pid)
+                for pid in workers:
+                    os.kill(pid, signal.SIGKILL)
+                ann.rest("POST", f"/rooms/{room}/messages", {"Content": f"{number}"}, 201)
+                assert fresh.new_message(f"{number}")["Seq"] == number
+                assert fresh.closed is None
+                wait_until_gone(workers)

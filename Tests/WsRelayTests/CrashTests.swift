@@ -8,7 +8,7 @@ import Testing
 
 /// A relay that is gone from one moment to the next: its successor has the tables as they were, and the sockets.
 @Suite struct CrashTests {
-    private final class Rooms: RoomHistory {
+    final class Rooms: RoomHistory {
         var members: [Membership] = []
         func memberships(of users: [UUID128]) throws(StoreError) -> [Membership] {
             members.filter { users.contains($0.user) }
@@ -19,12 +19,14 @@ import Testing
     }
 
     /// Another hub in its place. Nothing of the old one but its memory and its descriptors is looked at.
-    private static func crash(_ old: TestRelay, members: [UInt64: [UInt64]], lastSeq: UInt64) throws -> TestRelay {
+    static func crash(
+        _ old: TestRelay, members: [UInt64: [UInt64]], lastSeq: UInt64, _ values: [String: String] = [:]
+    ) throws -> TestRelay {
         let rooms = Rooms()
         for (user, ids) in members {
             rooms.members += ids.map { Membership(user: id(user), room: id($0), lastSeq: lastSeq) }
         }
-        let new = try TestRelay()
+        let new = try TestRelay(values)
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let salvage = Salvage(old.hub.memory, files: { $0.map { fcntl($0, F_DUPFD, 0) } }, log: log)
         try salvage.takeOver(new.hub, rooms)

@@ -21,6 +21,11 @@ extension Hub {
             for id in frame.joined { if let user = users.index(id) { remove(user, from: room) } }
             for id in frame.left { if let user = users.index(id) { add(user, to: room) } }
         }
+        // Who has come since gets nothing of before.
+        for id in frames.flatMap(\.joined) {
+            guard let user = users.index(id), !room.members.contains(user) else { continue }
+            users.forEachConnection(of: user, connections) { _ = takeHeld(room.id, of: $0) }
+        }
     }
 
     func unpark(_ room: TrackedRoom) {

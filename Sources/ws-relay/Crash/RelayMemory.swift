@@ -9,10 +9,13 @@ import Glibc
 /// Written by the loop alone. Untouched pages cost nothing.
 final class RelayMemory {
     /// Changes with the meaning of what lies here.
-    private static let version: UInt64 = 3
+    private static let version: UInt64 = 4
     /// Rooms that are remembered; clients in others are told to fetch them again (`resync`) after a crash.
     static let roomCapacity = 131_072
     private static let headerBytes = 4096
+    /// Frames of all rooms that are remembered as the latest: enough for the moment for which a fresh socket's are held,
+    /// at some thousands a second.
+    private static let latest = 2048
 
     struct Header: BitwiseCopyable {
         var layout: UInt64 = 0
@@ -26,6 +29,8 @@ final class RelayMemory {
         var phase = Phase.gathering
         /// The number of the flush that is under way, or was the last.
         var flush: UInt32 = 0
+        /// Frames so far, of all rooms; the first is number 1.
+        var frames: UInt64 = 1
         var journal = CommandJournal.Bounds()
     }
 
@@ -47,11 +52,17 @@ final class RelayMemory {
         var pending: UInt64
     }
 
+    private struct Frame: BitwiseCopyable {
+        var room: UUID128
+        var seq: UInt64
+    }
+
     let header: UnsafeMutablePointer<Header>
     let connections: UnsafeMutablePointer<Connection>
     let users: UnsafeMutablePointer<UUID128>
     let rooms: UnsafeMutablePointer<Room>
     let journal: CommandJournal
+    private let frames: UnsafeMutablePointer<Frame>
     private let base: UnsafeMutableRawPointer
     private let size: Int
     private var freeRooms: [UInt32] = []
@@ -98,14 +109,16 @@ final class RelayMemory {
         self.rooms = rooms.assumingMemoryBound(to: Room.self)
         let bounds = (base + MemoryLayout<Header>.offset(of: \.journal)!).assumingMemoryBound(
             to: CommandJournal.Bounds.self)
-        journal = CommandJournal(rooms + Self.roomCapacity * MemoryLayout<Room>.stride, bounds)
+        let journal = rooms + Self.roomCapacity * MemoryLayout<Room>.stride
+        self.journal = CommandJournal(journal, bounds)
+        frames = (journal + CommandJournal.size).assumingMemoryBound(to: Frame.self)
     }
 
     deinit { munmap(base, size) }
 
     private static func size(_ capacity: Int) -> Int {
         headerBytes + capacity * (MemoryLayout<Connection>.stride + MemoryLayout<UUID128>.stride)
-            + roomCapacity * MemoryLayout<Room>.stride + CommandJournal.size
+            + roomCapacity * MemoryLayout<Room>.stride + CommandJournal.size + latest * MemoryLayout<Frame>.stride
     }
 
     /// Two binaries that lay the tables out differently do not understand each other.
@@ -140,6 +153,29 @@ final class RelayMemory {
         guard row != noIndex else { return }
         if rooms[Int(row)].pending == rooms[Int(row)].committed { advanced.append(row) }
         rooms[Int(row)].pending = seq
+        frames[Int(header.pointee.frames % UInt64(Self.latest))] = Frame(room: rooms[Int(row)].id, seq: seq)
+        header.pointee.frames += 1
+    }
+
+    // MARK: The latest frames
+
+    /// Stands between the frames so far and those to come.
+    var mark: UInt32 { UInt32(truncatingIfNeeded: header.pointee.frames) }
+
+    /// The first frame of each room after the mark; nil: it is too long ago.
+    ///
+    /// - Parameter known: earlier answers: many sockets that came at once share a mark.
+    func firstFrames(after mark: UInt32, known: inout [UInt32: [UUID128: UInt64]]) -> [UUID128: UInt64]? {
+        if let first = known[mark] { return first }
+        let count = UInt64(self.mark &- mark)
+        guard count <= UInt64(Self.latest) else { return nil }
+        var first: [UUID128: UInt64] = [:]
+        for number in header.pointee.frames - count..<header.pointee.frames {
+            let frame = frames[Int(number % UInt64(Self.latest))]
+            first[frame.room] = min(first[frame.room] ?? .max, frame.seq)
+        }
+        known[mark] = first
+        return first
     }
 
     // MARK: Flush

@@ -45,11 +45,15 @@ struct Salvage {
         let users = rows.map { $0.user == noIndex ? nil : memory.users[Int($0.user)] }
         let memberships = try memberships(of: Array(Set(users.compactMap { $0 })), history)
         var count = (kept: 0, closed: 0)
+        var held: [(slot: UInt32, passed: [UUID128: UInt64])] = []
+        var marks: [UInt32: [UUID128: UInt64]] = [:]
         for (row, (user, file)) in zip(rows, zip(users, files(rows.map(\.descriptor)))) {
             guard let file else { continue }
-            if let user, row.standsBetweenFrames {
+            let passed = row.heldSince == 0 ? nil : memory.firstFrames(after: row.heldSince, known: &marks)
+            if let user, row.standsBetweenFrames, passed != nil || !row.flags.contains(.slow) {
                 count.kept += 1
-                hub.adopt(file, row, of: user, hasPending: hasPending(row))
+                let slot = hub.adopt(file, row, of: user, hasPending: passed == nil && hasPending(row))
+                if let slot, let passed, !row.flags.contains(.fresh) { held.append((slot, passed)) }
             } else {
                 count.closed += 1
                 Self.sendAway(file, row)
@@ -57,6 +61,7 @@ struct Salvage {
         }
         hub.serial = memory.header.pointee.serial + 1
         hub.goOn(memberships, rooms: rooms(), areAhead: memory.header.pointee.phase == .flushing)
+        for (slot, passed) in held { hub.holdAgain(slot, passed) }
         resubmit(to: hub)
         log.notice(
             "a killed relay's sockets are taken over",
@@ -123,7 +128,7 @@ struct Salvage {
 extension Connection {
     /// Nothing of it is lost with the process: no byte half-read, no frame half-written or waiting.
     fileprivate var standsBetweenFrames: Bool {
-        let isOpen = flags.isDisjoint(with: [.reading, .writing, .slow, .watchesWrite, .resuming])
+        let isOpen = flags.isDisjoint(with: [.reading, .writing, .watchesWrite, .resuming])
         // Before `welcome` its answer to the upgrade may still be unwritten.
         return isOpen && (flags.contains(.welcomed) || !flags.contains(.dirty))
     }
@@ -131,10 +136,10 @@ extension Connection {
 
 extension Hub {
     /// A socket of a dead relay. What it was told last may never have left: then it is welcomed again.
-    fileprivate func adopt(_ descriptor: Int32, _ row: Connection, of id: UUID128, hasPending: Bool) {
+    fileprivate func adopt(_ descriptor: Int32, _ row: Connection, of id: UUID128, hasPending: Bool) -> UInt32? {
         guard let slot = prepare(descriptor) else {
             Glibc.close(descriptor)
-            return
+            return nil
         }
         connections[slot] = row.moved(
             to: connections[slot], keeping: [.json, .deflated, .welcomed, .pinged, .readPaused])
@@ -146,6 +151,7 @@ extension Hub {
         slots[row.serial] = slot
         recount(slot)
         if row.flags.contains(.readPaused) { watch(slot) }
+        return slot
     }
 
     /// Rooms go on from what every socket has; the feed's first connection then closes them up to now.

@@ -164,7 +164,7 @@ extension Connection {
         var moved = self
         (moved.descriptor, moved.generation) = (place.descriptor, place.generation)
         (moved.user, moved.nextOfUser, moved.firstWrite, moved.lastWrite) = (noIndex, noIndex, noIndex, noIndex)
-        (moved.resumes, moved.flushed) = (0, 0)
+        (moved.resumes, moved.flushed, moved.heldSince) = (0, 0, 0)
         moved.flags = flags.intersection(kept)
         return moved
     }

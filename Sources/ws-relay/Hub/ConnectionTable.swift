@@ -56,6 +56,9 @@ struct Connection: BitwiseCopyable {
     var deadline: UInt32 = 0
     /// Unix second at which the token ends.
     var expires: UInt32 = 0
+    /// Frames of its rooms are held since this mark (`RelayMemory.mark`), and of its `SlowState` a successor has to know
+    /// nothing else; 0: not so.
+    var heldSince: UInt32 = 0
     /// Unix millisecond at which it was issued; 0: not told.
     var issued: Int64 = 0
     /// A hash of the token's `jti`, for revocation; 0: none.

@@ -14,7 +14,16 @@ extension Hub {
         guard settings.resumeGrace > 0 else { return }
         let places = users[connections[slot].user].rooms.map { ($0.id, $0.sequencer.last) }
         guard !places.isEmpty else { return }
-        slowState(slot).held = Dictionary(places) { first, _ in first }
+        let state = slowState(slot)
+        state.held = Dictionary(places) { first, _ in first }
+        if state.early.isEmpty { connections[slot].heldSince = memory.mark }
+        holds.append(Hold(ticket: connections.ticket(slot), until: milliseconds + Int64(settings.resumeGrace)))
+    }
+
+    /// Goes on with a hold of a dead relay, which let pass these frames, the first of each room, and all later ones.
+    func holdAgain(_ slot: UInt32, _ passed: [UUID128: UInt64]) {
+        let places = users[connections[slot].user].rooms.map { ($0.id, $0.sequencer.last) }
+        slowState(slot).held = Dictionary(places) { first, _ in first }.merging(passed.mapValues { $0 - 1 }) { $1 }
         holds.append(Hold(ticket: connections.ticket(slot), until: milliseconds + Int64(settings.resumeGrace)))
     }
 
@@ -24,6 +33,7 @@ extension Hub {
     /// Ends the hold, if there is one: where each room stood at `welcome`.
     func takeHeld(_ slot: UInt32) -> [UUID128: UInt64] {
         guard let state = slowIfAny(slot), !state.held.isEmpty else { return [:] }
+        connections[slot].heldSince = 0
         defer { dropSlowStateIfIdle(slot) }
         defer { state.held = [:] }
         return state.held
@@ -32,6 +42,7 @@ extension Hub {
     /// Ends it for one room.
     func takeHeld(_ room: UUID128, of slot: UInt32) -> UInt64? {
         guard let state = slowIfAny(slot), let last = state.held.removeValue(forKey: room) else { return nil }
+        connections[slot].heldSince = 0
         dropSlowStateIfIdle(slot)
         return last
     }

@@ -28,6 +28,8 @@ extension Hub {
     func add(_ user: UInt32, to room: TrackedRoom) -> Bool {
         guard room.add(user) else { return false }
         users[user].rooms.append(room)
+        // Of this room nothing is held.
+        users.forEachConnection(of: user, connections) { connections[$0].heldSince = 0 }
         return true
     }
 

@@ -65,7 +65,9 @@ extension Hub {
             handle(event, slot)
             guard connections.slot(ticket) == slot, !connections[slot].flags.contains(.closing) else { return }
         }
-        if parser.isIdle { dropSlowStateIfIdle(slot) } else { slowState(slot).parser = parser }
+        guard !parser.isIdle else { return dropSlowStateIfIdle(slot) }
+        slowState(slot).parser = parser
+        connections[slot].heldSince = 0
     }
 
     private func handle(_ event: FrameParser.Event, _ slot: UInt32) {
