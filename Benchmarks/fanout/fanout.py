@@ -81,8 +81,8 @@ def measure(kind, values, run, scale):
     try:
         before = sum(servers.own_memory(pid) for pid in server.pids)
         clients = Clients(work, server)
+        time.sleep(7 if kind is servers.Relay else 2)  # until nobody's coming is told any more
         memory = (sum(servers.own_memory(pid) for pid in server.pids) - before) / sockets
-        time.sleep(7 if kind is servers.Relay else 1)  # until nobody's coming is told any more
         before = clients.counted
         spent = sum(map(servers.cpu, server.pids))
         publish(server, frames, rate)

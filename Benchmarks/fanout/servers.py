@@ -25,8 +25,9 @@ def cpu(pid):
 
 
 def own_memory(pid):
-    """Without what processes share, and without the kernel's own."""
-    return sum(int(line.split()[1]) * 1024 for line in open(f"/proc/{pid}/smaps_rollup") if line.startswith("Private_"))
+    """Without what processes share, without the kernel's own, and without pages of the program's file that are as in the file:
+    the first process of a program would have the whole of it on its account."""
+    return sum(int(line.split()[1]) * 1024 for line in open(f"/proc/{pid}/smaps_rollup") if line.startswith("Private_Dirty"))
 
 
 def children(pid):

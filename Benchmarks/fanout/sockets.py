@@ -20,6 +20,8 @@ from fanout import Clients, build
 
 # Seconds, as WS_HEARTBEAT is when nobody sets it.
 HEARTBEAT = 30
+# Seconds after which sockets that have been opened are all that there is.
+SETTLED = 3
 
 
 def log_line(work, what, seconds=60):
@@ -50,6 +52,7 @@ def main():
             relays.append(servers.Relay(work, values, rooms, arguments.sockets))
             before = own_memory(relays[-1])
             clients.append(Clients(work, relays[-1]))
+            time.sleep(SETTLED)
             memory += own_memory(relays[-1]) - before
             print(clients[-1].opened, flush=True)
         print(f"{memory / arguments.sockets / arguments.relays:,.0f} bytes of own memory a connection")

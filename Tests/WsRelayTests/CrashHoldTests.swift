@@ -91,6 +91,17 @@ import Testing
         #expect(fresh.takeSeqs() == [2, 3] && old.takeSeqs() == [2, 3])
     }
 
+    /// User 6 left room 1 after the crash, and has a right to everything up to that.
+    @Test func whoLeftSinceGetsEverythingUpToThat() throws {
+        let (relay, old, fresh) = try Self.oldAndFresh()
+        let new = try CrashTests.crash(relay, members: [5: [1], 6: [2]], lastSeq: 3, Self.grace)
+        new.hub.holds = new.hub.holds.map { .init(ticket: $0.ticket, until: new.milliseconds + 250) }
+        let frames: [RoomFrame] = [.numbered(1), .numbered(2, left: [6]), .numbered(3)]
+        for _ in 0..<2 { new.answerFrames { room in room == id(1) ? frames : [] } }
+        #expect(old.takeSeqs() == [2, 3])
+        #expect(fresh.take().filter { $0["Type"]?.string == "new_message" }.compactMap { $0["Seq"]?.int } == [1, 2])
+    }
+
     @Test func whoIsInTheMiddleOfAFrameIsSentAway() throws {
         let (relay, old, fresh) = try Self.oldAndFresh()
         fresh.write(Array(ClientFrame.bytes(9, [1, 2, 3])[..<4]))

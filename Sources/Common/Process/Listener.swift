@@ -10,8 +10,9 @@ final class Listener {
     /// Empty for TCP.
     let path: String
 
-    /// nginx answers 502 as soon as the queue is full, so it must be deeper than any burst (php-fpm: 511).
-    static let backlog: Int32 = 1024
+    /// nginx answers 502 as soon as the queue of a unix socket is full, so it must be deeper than any burst (php-fpm: 511).
+    /// A client of a full TCP one tries again after a whole second. The kernel's own limit is net.core.somaxconn.
+    static let backlog: Int32 = 4096
     /// After a kill -9 of a master its workers hold the port until they have finished: worth a short wait.
     static let portPatience = 50
 

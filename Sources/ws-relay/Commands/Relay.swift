@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 import ChatAdapters
 import ChatCore
 import ChatProcess
@@ -12,6 +13,8 @@ struct Relay {
     private let loop: RelayLoop
 
     init(_ settings: Settings, _ channel: WorkerChannel) throws {
+        // One heap for all threads: what those beside the loop need for a moment is used again by the others.
+        mallopt(M_ARENA_MAX, 1)
         let log = Logger(label: "ws-relay")
         let files = raiseDescriptorLimit()
         if files < settings.relay.maxConnections + 100 {
@@ -38,8 +41,9 @@ struct Relay {
             return (PostgresRoomHistory(connection), PostgresRevocations(connection))
         }
         let hub = Hub(
-            settings: settings.relay, relayID: relayID, tokens: try JWTTokens(settings.tokens), feed: feed,
-            commands: commands,
+            settings: settings.relay, relayID: relayID,
+            // A token is shown once a connection: to keep it would cost each as much as all the rest.
+            tokens: try JWTTokens(settings.tokens, remembered: 0), feed: feed, commands: commands,
             lookups: CatchUp(redisURL: settings.redisURL, answers: answers, log: log, makeStores: makeStores),
             ephemerals: ephemerals,
             memory: RelayMemory(capacity: settings.relay.maxConnections, file: channel.keepsake), log: log)

@@ -19,7 +19,14 @@ extension Hub {
         room.mustRewind = false
         for frame in frames.reversed() {
             for id in frame.joined { if let user = users.index(id) { remove(user, from: room) } }
-            for id in frame.left { if let user = users.index(id) { add(user, to: room) } }
+            for id in frame.left {
+                guard let user = users.index(id) else { continue }
+                add(user, to: room)
+                users.forEachConnection(of: user, connections) { slot in
+                    guard let state = slowIfAny(slot), let first = state.passed[room.id] else { return }
+                    state.held.append(.init(room: room.id, last: first - 1))
+                }
+            }
         }
         // Who has come since gets nothing of before.
         for id in frames.flatMap(\.joined) {

@@ -12,49 +12,57 @@ extension Hub {
 
     func hold(_ slot: UInt32) {
         guard settings.resumeGrace > 0 else { return }
-        let places = users[connections[slot].user].rooms.map { ($0.id, $0.sequencer.last) }
+        let places = users[connections[slot].user].rooms.map { SlowState.Held(room: $0.id, last: $0.sequencer.last) }
         guard !places.isEmpty else { return }
         let state = slowState(slot)
-        state.held = Dictionary(places) { first, _ in first }
+        state.held = places
         if state.early.isEmpty { connections[slot].heldSince = memory.mark }
         holds.append(Hold(ticket: connections.ticket(slot), until: milliseconds + Int64(settings.resumeGrace)))
     }
 
-    /// Goes on with a hold of a dead relay, which let pass these frames, the first of each room, and all later ones.
+    /// Goes on with a hold of a dead relay, which let these frames pass, the first of each room, and all later ones.
     func holdAgain(_ slot: UInt32, _ passed: [UUID128: UInt64]) {
-        let places = users[connections[slot].user].rooms.map { ($0.id, $0.sequencer.last) }
-        slowState(slot).held = Dictionary(places) { first, _ in first }.merging(passed.mapValues { $0 - 1 }) { $1 }
+        let state = slowState(slot)
+        state.passed = passed
+        state.held = users[connections[slot].user].rooms.map { room in
+            .init(room: room.id, last: passed[room.id].map { $0 - 1 } ?? room.sequencer.last)
+        }
         holds.append(Hold(ticket: connections.ticket(slot), until: milliseconds + Int64(settings.resumeGrace)))
+        dropSlowStateIfIdle(slot)
     }
 
     /// The room's frames wait for the end of the hold. (A room that was joined during it has missed nothing.)
-    func isHeld(_ slot: UInt32, in room: TrackedRoom) -> Bool { slowIfAny(slot)?.held[room.id] != nil }
+    func isHeld(_ slot: UInt32, in room: TrackedRoom) -> Bool {
+        slowIfAny(slot)?.held.contains { $0.room == room.id } == true
+    }
 
     /// Ends the hold, if there is one: where each room stood at `welcome`.
-    func takeHeld(_ slot: UInt32) -> [UUID128: UInt64] {
-        guard let state = slowIfAny(slot), !state.held.isEmpty else { return [:] }
+    func takeHeld(_ slot: UInt32) -> [SlowState.Held] {
+        guard let state = slowIfAny(slot), !state.held.isEmpty || !state.passed.isEmpty else { return [] }
         connections[slot].heldSince = 0
         defer { dropSlowStateIfIdle(slot) }
-        defer { state.held = [:] }
+        defer { (state.held, state.passed) = ([], [:]) }
         return state.held
     }
 
     /// Ends it for one room.
     func takeHeld(_ room: UUID128, of slot: UInt32) -> UInt64? {
-        guard let state = slowIfAny(slot), let last = state.held.removeValue(forKey: room) else { return nil }
+        guard let state = slowIfAny(slot), let place = state.held.firstIndex(where: { $0.room == room }) else {
+            return nil
+        }
         connections[slot].heldSince = 0
-        dropSlowStateIfIdle(slot)
-        return last
+        defer { dropSlowStateIfIdle(slot) }
+        return state.held.remove(at: place).last
     }
 
     func endHold(_ slot: UInt32) { deliver(held: takeHeld(slot), to: slot) }
 
-    func deliver(held: [UUID128: UInt64], to slot: UInt32) {
-        for (id, last) in held {
-            guard let room = rooms[id], room.sequencer.last > last, room.members.contains(connections[slot].user) else {
-                continue
-            }
-            beginResume(of: slot, in: room, after: last)
+    func deliver(held: [SlowState.Held], to slot: UInt32) {
+        for place in held {
+            guard let room = rooms[place.room], room.sequencer.last > place.last,
+                room.members.contains(connections[slot].user)
+            else { continue }
+            beginResume(of: slot, in: room, after: place.last)
         }
     }
 

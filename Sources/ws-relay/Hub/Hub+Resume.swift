@@ -15,7 +15,7 @@ extension Hub {
                 continue
             }
             let last = UInt64(max(0, point.seq))
-            held[room.id] = nil
+            held.removeAll { $0.room == room.id }
             guard last < room.sequencer.last, !isBeingResumed(slot, room) else { continue }
             guard room.sequencer.last - last <= Self.resumeLimit else {
                 sendResync(room, to: slot)

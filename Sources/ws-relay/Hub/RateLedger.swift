@@ -42,7 +42,8 @@ struct RateLedger {
     /// What was done since the last call, to be counted.
     mutating func takeCounts(now: Int64) -> [RateCount] {
         closed = closed.filter { $0.value.until > now }
-        defer { counts.removeAll(keepingCapacity: true) }
+        // The room of a busy second is not kept for the quiet ones.
+        defer { counts = [:] }
         return counts.map { RateCount(user: $0.key.user, kind: $0.key.kind, count: $0.value) }
     }
 }

@@ -11,9 +11,19 @@ final class SlowState {
     var parser: FrameParser?
     var outbox = Outbox()
     /// Where rooms stood at `welcome`, while their frames are held (``Hub/hold(_:)``).
-    var held: [UUID128: UInt64] = [:]
+    var held: [Held] = []
+
+    /// Of a hold that began at a relay that is dead: the first frame of each room that went by.
+    var passed: [UUID128: UInt64] = [:]
+
+    /// Most users are in few rooms: looked through from the beginning.
+    struct Held {
+        var room: UUID128
+        var last: UInt64
+    }
 
     var isNeeded: Bool {
         head != nil || upgrade != nil || !early.isEmpty || parser != nil || !outbox.isEmpty || !held.isEmpty
+            || !passed.isEmpty
     }
 }

@@ -15,21 +15,23 @@ final class UserTable {
     struct Entry {
         let id: UUID128
         var stage = Stage.subscribing
-        var connections: UInt32 = 0
-        var waiting = 0
         /// Their coming and going is told to nobody.
         var hidesPresence = false
+        /// Second until which the stages before `ready` may take.
+        var deadline: UInt32
+        var connections: UInt32 = 0
+        var waiting: UInt32 = 0
         /// PRIVATE rooms whose other member has blocked them, or they that one: their typing is not told there.
         var blocked: Set<UUID128> = []
         /// Of the memberships that are asked for now.
         var epoch: UInt64 = 0
-        /// Second until which the stages before `ready` may take.
-        var deadline: UInt32
         var rooms: [TrackedRoom] = []
     }
 
     private(set) var indexes: [UUID128: UInt32] = [:]
-    private var entries: [Entry?] = []
+    /// Never moves, and what is untouched costs nothing.
+    private let entries: UnsafeMutablePointer<Entry?>
+    private var used = 0
     private var free: [UInt32] = []
     /// Each user's newest socket, dense: the only thing that a delivery reads of a user. The others follow in
     /// `Connection.nextOfUser`.
@@ -40,10 +42,14 @@ final class UserTable {
     init(_ memory: RelayMemory) {
         self.memory = memory
         first = .allocate(capacity: Int(memory.header.pointee.capacity))
-        entries.reserveCapacity(64)
+        entries = .allocate(capacity: Int(memory.header.pointee.capacity))
     }
 
-    deinit { first.deallocate() }
+    deinit {
+        first.deallocate()
+        entries.deinitialize(count: used)
+        entries.deallocate()
+    }
 
     var count: Int { indexes.count }
 
@@ -58,14 +64,17 @@ final class UserTable {
     func firstConnection(_ index: UInt32) -> UInt32 { first[Int(index)] }
 
     func open(_ id: UUID128, deadline: UInt32) -> UInt32 {
-        let entry = Entry(id: id, deadline: deadline)
+        var entry = Entry(id: id, deadline: deadline)
+        // Not later, between what each socket needs for a moment: what stays would keep that from being given back.
+        entry.rooms.reserveCapacity(1)
         let index: UInt32
         if let reused = free.popLast() {
             index = reused
             entries[Int(index)] = entry
         } else {
-            index = UInt32(entries.count)
-            entries.append(entry)
+            index = UInt32(used)
+            (entries + used).initialize(to: entry)
+            used += 1
         }
         first[Int(index)] = noIndex
         memory.users[Int(index)] = id

@@ -1,3 +1,4 @@
+import CLinux
 import ChatCore
 import ChatProcess
 import Glibc
@@ -20,6 +21,8 @@ final class RelayLoop {
     /// Connections taken in one tick, and deliveries after which a tick reads no more of the feed.
     private static let acceptsPerTick = 64
     private static let deliveriesPerTick = 100_000
+    /// New connections that are worth a look through the heap.
+    private static let herd = 256
 
     let hub: Hub
     private let feed: RedisFeed
@@ -37,6 +40,8 @@ final class RelayLoop {
     private var isReady = false
     private var mayAccept = true
     private var endsAt: Int64?
+    /// Connections so far a second ago, and when memory was last given back.
+    private var accepted = (before: 0, tidied: 0)
     /// Without a master: when to end.
     private var orphanedUntil: Int64?
 
@@ -279,5 +284,16 @@ final class RelayLoop {
             watchListeners()
         }
         hub.report(to: channel.scoreboard)
+        giveMemoryBack()
+    }
+
+    /// Opening many sockets takes more than they keep: the system gets that back once nobody else comes.
+    private func giveMemoryBack() {
+        let now = hub.counters.accepted
+        if now == accepted.before, now - accepted.tidied >= Self.herd {
+            accepted.tidied = now
+            malloc_trim(0)
+        }
+        accepted.before = now
     }
 }

@@ -31,7 +31,7 @@ struct RequestHead: Equatable, Sendable {
     func list(_ name: String) -> [String] {
         headers.filter { $0.name == name }
             .flatMap { $0.value.split(separator: ",") }
-            .map { Self.trim($0) }
+            .map { Self.trim($0.utf8) }
             .filter { !$0.isEmpty }
     }
 
@@ -66,7 +66,7 @@ struct RequestHead: Equatable, Sendable {
                 throw Malformed("bad header value")
             }
             let name = String(decoding: line[..<colon].map { $0 >= 0x41 && $0 <= 0x5A ? $0 | 0x20 : $0 }, as: UTF8.self)
-            found.append((name, trim(Substring(decoding: value, as: UTF8.self))))
+            found.append((name, trim(value)))
         }
         return found
     }
@@ -92,8 +92,11 @@ struct RequestHead: Equatable, Sendable {
         }
     }
 
-    private static func trim(_ text: Substring) -> String {
-        let isBlank: (Character) -> Bool = { $0 == " " || $0 == "\t" }
-        return String(text.drop(while: isBlank).reversed().drop(while: isBlank).reversed())
+    private static func trim(_ bytes: some BidirectionalCollection<UInt8>) -> String {
+        let isFilled: (UInt8) -> Bool = { $0 != 0x20 && $0 != 0x09 }
+        guard let first = bytes.firstIndex(where: isFilled), let last = bytes.lastIndex(where: isFilled) else {
+            return ""
+        }
+        return String(decoding: bytes[first...last], as: UTF8.self)
     }
 }

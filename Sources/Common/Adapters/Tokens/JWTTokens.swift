@@ -9,17 +9,19 @@ import JWTKit
 public final class JWTTokens: TokenVerifier {
     /// Tokens longer than this are refused unread: a header line of nginx has 8 KiB.
     private static let maxLength = 8192
-    /// Verified tokens that are remembered; past that all are forgotten and verified again.
-    private static let rememberedTokens = 10_000
-
     private let settings: TokenSettings
     private let clock: Clock
     private let secretKeys: JWTKeyCollection?
     private let publicKeys: JWTKeyCollection?
+    private let remembered: Int
     private var verified: [String: Identity] = [:]
 
+    /// - Parameter remembered: verified tokens that are kept; past that all are forgotten and verified again.
     /// - Throws: ``SettingsError`` when the JWKS file cannot be used.
-    public init(_ settings: TokenSettings, clock: @escaping Clock = systemClock) throws(SettingsError) {
+    public init(
+        _ settings: TokenSettings, remembered: Int = 10_000, clock: @escaping Clock = systemClock
+    ) throws(SettingsError) {
+        self.remembered = remembered
         self.settings = settings
         self.clock = clock
         do {
@@ -60,7 +62,8 @@ public final class JWTTokens: TokenVerifier {
             return identity
         }
         let identity = try check(token, now: now)
-        if verified.count >= Self.rememberedTokens { verified.removeAll(keepingCapacity: true) }
+        guard remembered > 0 else { return identity }
+        if verified.count >= remembered { verified.removeAll(keepingCapacity: true) }
         verified[token] = identity
         return identity
     }
