@@ -67,7 +67,7 @@ let package = Package(
             name: "fcgi-api", dependencies: program + ["CFCGI", "CLinux", crypto], swiftSettings: settings),
         .executableTarget(
             name: "ws-relay", dependencies: program + ["CLinux", "CZlib", crypto], swiftSettings: settings),
-        .executableTarget(name: "queue-worker", dependencies: program, swiftSettings: settings),
+        .executableTarget(name: "queue-worker", dependencies: program + ["CLinux"], swiftSettings: settings),
 
         .target(name: "TestSupport", dependencies: ["ChatCore", "ChatAdapters"], path: "Tests/Support"),
         .testTarget(name: "CommonTests", dependencies: ["ChatCore", "ChatAdapters", "TestSupport", crypto, log]),

@@ -44,6 +44,14 @@ import Testing
         #expect(duration("head -c 1000 /dev/zero > \(folder)/big && echo 1.5") { $0.file = 100 } == nil)
     }
 
+    /// It reads what strangers sent: our connections are not its own.
+    @Test func oneGetsNothingThatWeHaveOpen() {
+        let open = dup(0)
+        defer { close(open) }
+        #expect(duration("[ -e /proc/$$/fd/1 ] && echo 1.5") == 1500)
+        #expect(duration("[ -e /proc/$$/fd/\(open) ] && echo 1.5") == nil)
+    }
+
     /// As on a machine without ffprobe and libvips.
     @Test func oneThatIsNotThereIsNotMissed() {
         symlink("/usr/bin/timeout", "\(folder)/timeout")

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Another program, run to its end.
@@ -18,6 +19,8 @@ enum ChildProcess {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, pipeEnds[1], 1)
         posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        // It reads what strangers sent: no connection of ours is left open for it, whoever forgot to mark it.
+        posix_spawn_file_actions_addclosefrom_np(&actions, 3)
         var child = pid_t()
         let arguments = words.map { strdup($0) } + [nil]
         let variables = environment.map { strdup($0) } + [nil]

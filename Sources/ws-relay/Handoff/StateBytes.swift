@@ -39,6 +39,8 @@ struct StateReader {
         let count = Int(try take(UInt32.self))
         let size = count * MemoryLayout<Value>.stride
         let start = try advance(size)
+        // Of nothing, the initializer below writes into the one empty array that all threads share.
+        guard count > 0 else { return [] }
         return [Value](unsafeUninitializedCapacity: count) { array, initialized in
             bytes.withUnsafeBytes {
                 UnsafeMutableRawBufferPointer(array).copyMemory(from: .init(rebasing: $0[start..<start + size]))

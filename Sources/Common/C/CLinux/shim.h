@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -23,6 +24,7 @@
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
 extern int pipe2(int[2], int);
 extern int memfd_create(const char *, unsigned int);
+extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *, int);
 
 static inline int chat_accept4(int fd, int flags) { return accept4(fd, 0, 0, flags); }
 static inline int chat_pipe2(int fds[2], int flags) { return pipe2(fds, flags); }
