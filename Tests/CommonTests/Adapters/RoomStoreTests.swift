@@ -291,6 +291,10 @@ struct RoomStoreTests {
         #expect(try !language.use("english"))
         #expect(try found("eating", other).count == 1)
         #expect(throws: (any Error).self) { try language.use("klingon") }
+        // Also an index that was made again works off what waits in short steps.
+        let options = try database.connection().query(
+            "SELECT array_to_string(reloptions, ',') FROM pg_class WHERE relname = 'messages_words'")
+        #expect(options.first?.optionalText(0) == "gin_pending_list_limit=128")
     }
 
     @Test mutating func roomsComeNewestActivityFirstInPages() throws {
