@@ -191,7 +191,11 @@ final class Consumer {
     }
 
     private func acknowledgeFinished(_ connection: RabbitMQConnection) throws(RabbitMQError) {
-        guard let (tag, _) = unacknowledged else { return }
+        if let tag = unacknowledged?.tag { try acknowledge(through: tag, connection) }
+    }
+
+    /// What waits to be acknowledged came before it.
+    private func acknowledge(through tag: UInt64, _ connection: RabbitMQConnection) throws(RabbitMQError) {
         unacknowledged = nil
         try connection.acknowledge(tag, multiple: true)
     }
@@ -216,9 +220,7 @@ final class Consumer {
     }
 
     func finishFirst(_ connection: RabbitMQConnection) throws(RabbitMQError) {
-        // Everything that came before is carried out too.
-        unacknowledged = nil
-        try connection.acknowledge(waiting.removeFirst().tag, multiple: true)
+        try acknowledge(through: waiting.removeFirst().tag, connection)
     }
 
     /// A body that cannot be read is put aside, with its reason, where an operator finds it.

@@ -95,8 +95,10 @@ public final class PostgresConnection {
     private func isIdle(_ connection: OpaquePointer, after statements: Int) -> Bool {
         // Of each statement a result and the nil that ends it.
         for _ in 0...2 * statements {
-            guard let result = try? next(connection) else { continue }
-            if result.isSync { return PQtransactionStatus(connection) == PQTRANS_IDLE }
+            do throws(PostgresError) {
+                guard let result = try next(connection), result.isSync else { continue }
+                return PQtransactionStatus(connection) == PQTRANS_IDLE
+            } catch { return false }
         }
         return false
     }
