@@ -1,91 +1,53 @@
-"""The include files as an operator uses them: two lines in an nginx that was there before, under a prefix of its own."""
+"""The include files as an operator uses them, in an nginx that was there before and has other applications."""
 
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import tempfile
 import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgpack
 import pytest
 import requests
 from client import User, message_frame
-from conftest import CHECKOUT
-from test_files import bytes_of, form
+from own_nginx import site, wait_for
+from test_files import form
 from test_tus import metadata, patch, tus
 from websockets.sync.client import connect
 
-CONFIGURATION = """
-user root;
-worker_processes 1;
-pid nginx.pid;
-error_log stderr error;
-events {{ worker_connections 100; }}
-http {{
-  access_log access.log combined;
-  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path u; scgi_temp_path s;
+SITES = """
   include {folder}/chat/upstreams.conf;
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{ return 200 "the site that was there\\n"; }}
-    location /talk/ {{
-      access_log chat.log chat;
-      include {folder}/chat/locations.conf;
-    }}
-  }}
-}}
+  server {
+    listen 127.0.0.1:{main};
+    include {folder}/chat/locations.conf;
+    location / { return 200 "the site that was there\\n"; }
+    location /php/ { internal; return 200 "script $uri ran\\n"; }
+    location /shop/ { return 200 "the shop\\n"; }
+    location ~ \\.php$ { return 200 "php\\n"; }
+  }
+  server {
+    listen 127.0.0.1:{prefixed};
+    include {folder}/chat/server.conf;
+    location / { return 200 "the site that was there\\n"; }
+    location /talk/ { include {folder}/chat/prefixed.conf; }
+    location /a/b-2/c/ { include {folder}/chat/prefixed.conf; }
+    location /talk/php/ { internal; return 200 "script $uri ran\\n"; }
+    location /talk/shop/ { return 200 "the shop\\n"; }
+  }
 """
+HTML = {"Accept": "text/html"}
 
 
 @pytest.fixture(scope="module")
-def nginx(settings):
-    folder = Path(tempfile.mkdtemp(prefix="chat-nginx-"))
-    shutil.copytree(CHECKOUT / "nginx/include", folder / "chat")
-    for name, theirs, ours in [
-        ("upstreams", "/run/chat/", settings["RUN_DIR"] + "/"),
-        ("upstreams", "127.0.0.1:8333;", settings["S3_ENDPOINT"].removeprefix("http://") + ";"),
-        ("locations", "/var/lib/chat/files/", f"{settings['RUN_DIR']}/run/files/"),
-    ]:
-        path = folder / f"chat/{name}.conf"
-        text = path.read_text()
-        assert theirs in text
-        path.write_text(text.replace(theirs, ours))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    text = CONFIGURATION.format(folder=folder, port=port)
-    if os.geteuid() != 0:
-        text = text.replace("user root;\n", "")
-    (folder / "nginx.conf").write_text(text)
-    path = os.environ["PATH"] + ":/usr/sbin"
-    command = [shutil.which("nginx", path=path), "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"]
-    # As a daemon: nginx takes no new binary while its first parent lives.
-    subprocess.run(command, check=True)
-    base = f"http://127.0.0.1:{port}"
-    for _ in range(100):
-        try:
-            requests.get(base, timeout=1)
-            break
-        except requests.ConnectionError:
-            time.sleep(0.05)
-    yield base, folder
-    os.kill(pid(folder), signal.SIGTERM)
-    wait_for(lambda: not (folder / "nginx.pid").exists())
-    shutil.rmtree(folder)
+def here():
+    with site(SITES, ["main", "prefixed"], {"PUBLIC_URL": None}) as started:
+        yield started
 
 
-def pid(folder, name="nginx.pid"):
-    return int((folder / name).read_text())
-
-
-def wait_for(happens, seconds=10):
-    end = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
+@pytest.fixture
+def talk_user(here, secret):
+    return lambda: User(here.base("prefixed") + "/talk", secret)
 
 
 def is_alive(process):
@@ -102,30 +64,38 @@ def talk(socket, user, room, text):
     assert [message["Content"] for message in user.history(room)][-1] == text
 
 
-def test_sockets_outlive_a_reload_of_nginx(nginx, secret):
-    base, folder = nginx
-    ann = User(base + "/talk", secret)
+def at(link, user):
+    """Where a browser would go."""
+    return requests.compat.urljoin(user.base_url, link)
+
+
+def bytes_of(user, message):
+    link = user.rest("GET", f"/files/{message}", expect=302, allow_redirects=False).headers["Location"]
+    return requests.get(at(link, user), timeout=30)
+
+
+def test_sockets_outlive_a_reload_of_nginx(here, talk_user):
+    ann = talk_user()
     room = ann.group()
     with ann.socket() as old:
-        before = children(pid(folder))
-        os.kill(pid(folder), signal.SIGHUP)
-        wait_for(lambda: set(children(pid(folder))) - set(before))
+        before = children(here.pid())
+        os.kill(here.pid(), signal.SIGHUP)
+        wait_for(lambda: set(children(here.pid())) - set(before))
         talk(old, ann, room, "through a worker that shuts down")
         with ann.socket() as new:
             talk(new, ann, room, "through a new one")
             old.new_message("through a new one")
-        assert set(before) <= set(children(pid(folder))), "the old worker has not waited for its socket"
-    wait_for(lambda: not set(before) & set(children(pid(folder))))
+        assert set(before) <= set(children(here.pid())), "the old worker has not waited for its socket"
+    wait_for(lambda: not set(before) & set(children(here.pid())))
 
 
-def test_sockets_outlive_another_binary_of_nginx(nginx, secret):
-    base, folder = nginx
-    ann = User(base + "/talk", secret)
+def test_sockets_outlive_another_binary_of_nginx(here, talk_user):
+    ann = talk_user()
     room = ann.group()
     with ann.socket() as socket:
-        old = pid(folder)
+        old = here.pid()
         os.kill(old, signal.SIGUSR2)
-        wait_for(lambda: (folder / "nginx.pid.oldbin").exists() and (folder / "nginx.pid").exists())
+        wait_for(lambda: (here.folder / "nginx.pid.oldbin").exists() and (here.folder / "nginx.pid").exists())
         os.kill(old, signal.SIGQUIT)
         talk(socket, ann, room, "the old binary still holds this one")
         with ann.socket() as new:
@@ -135,53 +105,110 @@ def test_sockets_outlive_another_binary_of_nginx(nginx, secret):
     wait_for(lambda: not is_alive(old))
 
 
-def test_the_chat_lives_under_a_prefix_beside_the_site(nginx, secret):
-    base, folder = nginx
+@pytest.mark.parametrize("name,prefix", [("main", ""), ("prefixed", "/talk"), ("prefixed", "/a/b-2/c")])
+def test_the_chat_lives_beside_the_site(here, secret, name, prefix):
+    base = here.base(name)
     assert requests.get(base + "/anything", timeout=5).text == "the site that was there\n"
-    ann, bob = User(base + "/talk", secret), User(base + "/talk", secret)
+    ann, bob = User(base + prefix, secret), User(base + prefix, secret)
     room = ann.group(bob)
     assert ann.data("POST", f"/rooms/{room}/messages", {"Content": "under a prefix"}, 201)["Seq"] == 1
-    with connect(f"ws{base[4:]}/talk/ws/v1/chat?token={bob.token}") as socket:
+    with connect(f"ws{base[4:]}{prefix}/ws/v1/chat?token={bob.token}") as socket:
         assert msgpack.unpackb(socket.recv(5))["Type"] == "welcome"
         socket.send(msgpack.packb(message_frame(RoomID=room)))
         while (frame := msgpack.unpackb(socket.recv(5)))["Type"] != "response":
             print(frame)
         assert frame["Seq"] == 2
     assert [message["Seq"] for message in ann.history(room)] == [1, 2]
-    missing = requests.get(base + "/talk/api/v1/nothing", timeout=5, headers={"X-Request-ID": "mine-1"})
+    missing = requests.get(f"{base}{prefix}/api/v1/nothing", timeout=5, headers={"X-Request-ID": "mine-1"})
     assert missing.status_code == 404 and missing.json()["Error"]["Code"] == "not_found"
     assert missing.json()["RequestID"] == missing.headers["X-Request-ID"] == "mine-1"
-    log = (folder / "chat.log").read_text()
-    assert "/talk/ws/v1/chat" in log and bob.token not in log
-    # The site's own log is not the chat's.
-    assert bob.token not in (folder / "access.log").read_text()
 
 
-def test_files_live_under_the_prefix_too(nginx, secret, settings, reconfigure):
-    base, _ = nginx
-    site = base + "/talk"
-    reconfigure("fcgi-api", PUBLIC_URL=site, STORAGE=f"disk:{settings['RUN_DIR']}/run/files")
-    ann, bob = User(site, secret), User(site, secret)
-    room = ann.group(bob)
-    html = {"Accept": "text/html"}
-    for target, where in [("/talk/rooms/1", "/talk/rooms/1"), (base + "/shop", base + "/shop"), (site, site),
-                          (base + ".evil.example/", "/"), ("https://evil.example/talk/", "/")]:
-        answer = form(ann, room, b"%PDF-1.4 x", headers=dict(html), data={"Redirect": target})
-        assert (answer.status_code, answer.headers["Location"]) == (303, where), target
-    page = form(ann, room, auth=False, headers=dict(html), data={"token": "junk"})
-    assert page.status_code == 401 and page.headers["Content-Type"].startswith("text/html")
-    cookie = ann.rest("POST", "/session", expect=200).headers["Set-Cookie"].split(";")[0]
-    for origin, status in [(base, 303), (site, 403), ("https://evil.example", 403)]:
-        headers = {**html, "Cookie": cookie, "Origin": origin}
-        assert form(ann, room, auth=False, headers=headers).status_code == status, origin
-    message = ann.history(room)[-1]["ID"]
-    link = bob.rest("GET", f"/files/{message}", expect=302, allow_redirects=False).headers["Location"]
-    assert link.startswith(f"{site}/api/v1/files/stored/") and bytes_of(bob, message).content == b"the content"
-    begun = tus(ann, "POST", Upload_Length=3, Upload_Metadata=metadata(room=room, filename="a.txt"))
-    path = begun.headers["Location"]
-    assert path.startswith("/talk/api/v1/files/tus/")
-    assert patch(ann, base + path, 0, b"abc").status_code == 204
-    assert bytes_of(bob, path.rsplit("/", 1)[1]).content == b"abc"
-    reconfigure("fcgi-api", PUBLIC_URL=site, DOWNLOADS="proxy")
-    stored = form(ann, room, b"in the store").json()["Data"]["ID"]
-    assert bob.rest("GET", f"/files/{stored}", expect=200, allow_redirects=False).content == b"in the store"
+@pytest.mark.parametrize("name,path,text", [
+    ("main", "/shop/api/v1/rooms", "the shop\n"), ("main", "/shop/ws/v1/chat", "the shop\n"),
+    ("main", "/shop/api/v1/index.php", "php\n"), ("main", "/foo/api/v1/rooms", "the site that was there\n"),
+    ("main", "/game/ws/v1/chat", "the site that was there\n"), ("main", "/api/v12/rooms", "the site that was there\n"),
+    ("main", "/api/v1x", "the site that was there\n"), ("main", "/ws/v1/chatter", "the site that was there\n"),
+    ("main", "/.chat-error", "the site that was there\n"), ("main", "/metrics", "the site that was there\n"),
+    ("prefixed", "/api/v1/rooms", "the site that was there\n"), ("prefixed", "/ws/v1/chat", "the site that was there\n"),
+    ("prefixed", "/other/talk/api/v1/rooms", "the site that was there\n"),
+    ("prefixed", "/talk/shop/api/v1/rooms", "the shop\n"), ("prefixed", "/a/api/v1/rooms", "the site that was there\n"),
+])
+def test_other_applications_keep_their_addresses(here, name, path, text):
+    status, _, body = here.ask("GET", path, name=name)
+    assert (status, body.decode()) == (200, text)
+
+
+SECRET = b"TOP SECRET of the room"
+
+
+def attacks():
+    """Requests that nginx itself refuses, at addresses that would name an internal location if any part of them did."""
+    for target in ["/.chat-files/files/{id}", "/files/{id}", "/php/x.php", "/.chat-store/x", "/.chat-error", "/@chat_files"]:
+        for cut in ["%3F", "%23", "%3f%3f", "%00", "%0a", "%20", "%2e%2e", "//", "/%2e%2e/", "%2F", "%3F/.."]:
+            for end in ["/api/v1/rooms", "/ws/v1/chat", "/api/v1/files/x/upload", "//api/v1/rooms"]:
+                yield target + cut + end
+
+
+@pytest.mark.parametrize("name,prefix", [("main", ""), ("prefixed", ""), ("prefixed", "/talk"), ("prefixed", "/a/b-2/c")])
+def test_no_address_leads_into_an_internal_location(here, name, prefix):
+    stored = str(uuid.uuid4())
+    place = here.files / "objects/files"
+    place.mkdir(parents=True, exist_ok=True)
+    for folder in (place, place.parent):
+        folder.chmod(0o711)
+    (place / stored).write_bytes(SECRET)
+    (place / stored).chmod(0o644)
+    wrong = [("POST", ["Content-Length: 99000000"]), ("TRACE", []),
+             ("GET", ["Accept: text/html", "Content-Length: 99000000"]), ("GET", [])]
+
+    def attack(path):
+        for method, headers in wrong:
+            status, _, body = here.ask(method, prefix + path.format(id=stored), headers, name=name)
+            if SECRET in body or b" ran" in body:
+                return method, path, status, body
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        assert not [found for found in pool.map(attack, attacks()) if found]
+    (place / stored).unlink()
+
+
+@pytest.mark.parametrize("name,prefix", [("main", ""), ("prefixed", "/talk")])
+def test_errors_of_nginx_are_in_the_envelope(here, name, prefix):
+    """As JSON; as a page where a browser asks."""
+    long = "x" * 40_000
+    for status, method, path, headers, code in [
+        (413, "POST", "/api/v1/rooms", ["Content-Length: 70000"], "too_large"),
+        (413, "POST", f"/api/v1/rooms/{uuid.uuid4()}/files", ["Content-Length: 99000000"], "too_large"),
+        (400, "GET", "/api/v1/%00", [], None), (414, "GET", f"/api/v1/{long}", [], None),
+        (400, "GET", "/api/v1/rooms", [f"X-A: {long}"], None), (405, "TRACE", "/api/v1/rooms", [], None),
+    ]:
+        got, told, body = here.ask(method, prefix + path, headers, name=name)
+        # What fails before a location is known is answered by the server{} around it.
+        assert got == status, (path[:40], got, body)
+        if code is None:
+            continue
+        assert told["content-type"].startswith("application/json") and told["x-content-type-options"] == "nosniff"
+        assert b'"Code": "%s"' % code.encode() in body and b'"RequestID": "' in body
+        assert told["x-request-id"].encode() in body and "default-src 'none'" in told["content-security-policy"]
+        referer = "Referer: http://site.example/rooms/7?x=1"
+        got, told, body = here.ask(method, prefix + path, [*headers, "Accept: text/html,*/*", referer], name=name)
+        assert got == status and told["content-type"] == "text/html; charset=utf-8"
+        assert b'href="/rooms/7?x=1"' in body and b"24 MB" in body and told["x-request-id"].encode() in body
+        for elsewhere in ("http://evil.example/", "http://site.example.evil/x", 'http://site.example/"><script>', "javascript:x"):
+            _, _, body = here.ask(method, prefix + path, [*headers, "Accept: text/html", f"Referer: {elsewhere}"], name=name)
+            assert b'href="/"' in body and b"evil" not in body and b"script" not in body
+
+
+def test_a_dead_program_is_a_503(here, talk_user):
+    ann = talk_user()
+    (here.run / "fcgi-rooms.sock").rename(here.run / "away")
+    try:
+        answer = ann.rest("GET", "/rooms", expect=503)
+        page = ann.rest("GET", "/rooms", expect=503, headers=HTML)
+    finally:
+        (here.run / "away").rename(here.run / "fcgi-rooms.sock")
+    assert answer.headers["Retry-After"] == "1" and answer.json()["Error"] == {
+        "Code": "unavailable", "Message": "the service is not available right now: try again", "RetryAfter": 1000}
+    assert "try again" in page.text and "<h1>" in page.text and page.headers["Retry-After"] == "1"

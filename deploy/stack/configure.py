@@ -2,6 +2,8 @@
 
 import os
 import pwd
+import re
+import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -30,6 +32,8 @@ def configure(instance, ports):
         "AMQP_PASSWORD": instance.secrets()["AMQP_PASSWORD"],
         "DURABLE": "off" if os.environ.get("CHAT_DURABLE") == "off" else "on",
         "USER": pwd.getpwuid(os.getuid()).pw_name,
+        # Of one nginx worker: all that it may open, less its logs, listeners and files.
+        "FILES": open_files(), "CONNECTIONS": open_files() - 100,
         "PROGRAMS": "\n".join(program_sections(instance)),
     }
     for folder in ("redis", "rabbitmq", "seaweedfs"):
@@ -43,6 +47,11 @@ def configure(instance, ports):
     postgresql_conf.chmod(0o644)
     nginx_folder(instance, values)
     write_settings(instance, ports)
+
+
+def open_files():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
 
 
 def fill(text, values):
@@ -126,14 +135,27 @@ def nginx_folder(instance, values):
 
 def for_instance(text, instance, values):
     upload_limit = os.environ.get("CHAT_UPLOAD_LIMIT") or "24m"
+    origins = [origin.strip() for origin in os.environ.get("CORS_ORIGINS", "").split(",") if origin.strip()]
     folder = os.environ.get("STORAGE", "").removeprefix("disk:")
     files = folder if folder.startswith("/") else f"{instance.runtime}/run/files"
     for ours, theirs in (
         ("unix:/run/chat/", f"unix:{instance.runtime}/"), ("127.0.0.1:8333;", f"127.0.0.1:{values['S3_PORT']};"),
-        ("alias /var/lib/chat/files/", f"alias {files}/"), ("client_max_body_size 24m;", f"client_max_body_size {upload_limit};"),
+        ("root /var/lib/chat/files/", f"root {files}/"), ("client_max_body_size 24m;", f"client_max_body_size {upload_limit};"),
+        ('"24 MB"', f'"{in_words(upload_limit)}"'), ("/var/log/nginx/chat.log", "log/access.log"),
+        ('  default  "";\n  # "https://app.example"  $http_origin;\n', cors_lines(origins)),
     ):
         text = text.replace(ours, theirs)
     return text
+
+
+def in_words(limit):
+    return re.sub(r"(?i)([kmg])$", lambda unit: f" {unit[1].upper()}B", limit)
+
+
+def cors_lines(origins):
+    if origins == ["*"]:
+        return '  default  "*";\n'
+    return '  default  "";\n' + "".join(f'  "{origin}"  $http_origin;\n' for origin in origins)
 
 
 # -- the settings of the three programs
@@ -161,6 +183,8 @@ def write_settings(instance, ports):
         "WS_LISTEN": f"unix:{instance.runtime}/ws-relay.sock",
         "PUBLIC_URL": f"http://127.0.0.1:{ports['HTTP']}",
         "LOG_LEVEL": "info",
+        # As many as its own descriptors and nginx's allow.
+        "WS_MAX_CONNECTIONS": max(1000, min(open_files() - 500, 60_000)),
     }
     for name, value in os.environ.items():
         if name.startswith(PASSED_ON) and not name.endswith("_LISTEN") and "\n" not in value:

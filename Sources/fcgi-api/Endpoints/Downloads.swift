@@ -72,8 +72,8 @@ struct DownloadEndpoints {
         let host = rest.prefix { $0 != "/" }
         var response = Response(status: 200)
         response.headers = [
-            ("X-Accel-Redirect", "\(call.request.prefix)/.chat-store\(rest.dropFirst(host.count))"),
-            ("X-Chat-Store", String(host)),
+            ("X-Accel-Redirect", "@chat_store"), ("X-Chat-Store", String(host)),
+            ("X-Chat-Path", String(rest.dropFirst(host.count))),
         ]
         return response
     }
@@ -87,7 +87,7 @@ struct DownloadEndpoints {
         var response = Response(status: 200, type: target.contentType)
         response.headers += [
             ("Content-Disposition", target.disposition), ("Cache-Control", "private, max-age=\(Self.linkSeconds)"),
-            ("X-Accel-Redirect", "\(call.request.prefix)/.chat-files/\(key)"),
+            ("X-Accel-Redirect", "@chat_files"), ("X-Chat-File", key),
         ]
         return response
     }
