@@ -65,11 +65,11 @@ struct BatchRun {
                 .init(process: Int64(getpid()), takenAt: batch.now, storedAt: storedAt, commands: entries))
         }
 
-        /// What the push workers are told: rooms with messages that everybody may see, and who has seen how much.
+        /// What the push workers are told: rooms with new messages, and who has seen how much.
         var pushJobs: [PushJob] {
             var jobs: [PushJob] = []
             for (room, frames) in batch.frames {
-                guard let last = frames.last(where: { $0.kind == .newMessage && $0.onlyUser == nil }) else { continue }
+                guard let last = frames.last(where: { $0.kind == .newMessage }) else { continue }
                 jobs.append(.messages(room: room, seq: Int64(last.seq), at: batch.now))
             }
             for outcome in outcomes where outcome.refusal == nil {

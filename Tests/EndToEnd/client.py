@@ -102,11 +102,65 @@ class User:
         return Socket(self, **options)
 
 
+# What sockets saw that the protocol does not allow, for the fixture that ends each test: frames are read by threads.
+holes = []
+
+
+class RoomOrder:
+    """One socket's copy of its rooms' orders: every Seq of the time in which it hears of a room, once and in order."""
+
+    def __init__(self, user, problems=holes):
+        self.user, self.problems = user, problems
+        self.last, self.answered = {}, {}
+
+    def resumed(self, frame):
+        """The client asks for what it missed: the next frame of each of these rooms is the one behind what it has."""
+        for point in frame.get("Rooms") or []:
+            if isinstance(point, dict) and isinstance(point.get("Seq"), int) and point["Seq"] >= 0:
+                # Frames that came before the question may come once more, in their order.
+                if point.get("RoomID") in self.last:
+                    del self.last[point["RoomID"]]
+                else:
+                    self.last[point.get("RoomID")] = point["Seq"]
+
+    def frame(self, frame):
+        room, seq, kind = frame.get("RoomID"), frame.get("Seq"), frame["Type"]
+        data = frame.get("Data") if isinstance(frame.get("Data"), dict) else {}
+        if kind == "resync":
+            self.last[data["RoomID"]] = data["Seq"]
+        if kind == "room_updated" and data["Change"] == "created":
+            self.last[room] = 0
+        if kind == "resync" or not frame.get("Success") or not room or not seq:
+            return
+        last = self.last.get(room)
+        if kind == "new_message" and data.get("Seq") != seq:
+            self.problems.append(f"a new_message at {seq} that says Seq {data.get('Seq')}: {frame}")
+        if kind == "response" and last is not None and seq != last + 1:
+            return  # The answer to a retry, told again: its frame comes, or came, in its own turn.
+        answered = self.answered.setdefault(room, set())
+        if last is not None and seq in answered and seq <= last:
+            answered.remove(seq)
+            return
+        if last is not None and seq != last + 1:
+            self.problems.append(f"{self.user} in room {room}: {seq} after {last}: {frame}")
+        self.last[room] = seq
+        if kind == "response":
+            answered.add(seq)
+        if kind == "room_updated" and self.ends(data):
+            del self.last[room]
+
+    def ends(self, update):
+        """Whoever comes back hears of the room from there on."""
+        mine = (update.get("Member") or {}).get("UserID") == self.user
+        return update["Change"] == "deleted" or mine and update["Change"] in ("left", "removed", "banned")
+
+
 class Socket:
     """A WebSocket whose frames are all kept, in the order in which they came."""
 
     def __init__(self, user, token=None, headers=None, query=""):
         self.user, self.frames, self.closed = user, [], None
+        self.order = RoomOrder(user.id)
         self._news = threading.Condition()
         url = user.base_url.replace("http", "ws", 1) + "/ws/v1/chat" + query
         if headers is None:
@@ -121,6 +175,7 @@ class Socket:
                 assert isinstance(raw, bytes), "a text frame on a msgpack socket"
                 frame = msgpack.unpackb(raw)
                 described.check(frame)
+                self.order.frame(frame)
                 with self._news:
                     self.frames.append(frame)
                     self._news.notify_all()
@@ -154,6 +209,8 @@ class Socket:
         self._socket.send(raw)
 
     def send(self, frame):
+        if frame.get("Type") == "resume":
+            self.order.resumed(frame)
         self.send_raw(msgpack.packb(frame))
 
     def ask(self, frame):

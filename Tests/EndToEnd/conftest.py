@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import client
 import described
 import pytest
 from client import User
@@ -22,6 +23,13 @@ def frames_as_described():
     described.problems.clear()
     yield
     assert not described.problems, f"{len(described.problems)} frames that asyncapi.yaml has not: {described.problems[0]}"
+
+
+@pytest.fixture(autouse=True)
+def orders_without_holes():
+    client.holes.clear()
+    yield
+    assert not client.holes, f"{len(client.holes)} frames out of their room's order: {client.holes[0]}"
 
 
 @pytest.fixture(scope="session")

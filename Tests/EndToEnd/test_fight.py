@@ -62,6 +62,8 @@ class Fighter:
         # Since which Seq messages were missed and could not be asked for yet; None: nothing is missing.
         self.missed_since = None
         self.done, self.codes = 0, {}
+        # Messages of mine that wait for their files.
+        self.pending = [str(uuid.uuid4())]
         self.http = requests.Session()
         self.http.headers["Authorization"] = f"Bearer {user.token}"
         self.socket = user.socket()
@@ -118,6 +120,9 @@ class Fighter:
             (6, "POST", f"{room}/messages", {"Content": "re", "MessageType": "replied", "ParentMessageID": pick}),
             (14, "PATCH", f"/messages/{pick}", {"Content": f"edit {self.done}", **self.base()}),
             (8, "DELETE", f"/messages/{pick}", None),
+            (5, "POST", f"{room}/messages", {"Content": "a.txt", "ContentType": "file"}),
+            (2, "DELETE", f"/files/{chance.choice(self.pending)}", None),
+            (4, "FILE", f"/files/{chance.choice(self.pending)}/upload", None),
             (14, "PUT", f"/messages/{pick}/reactions/{chance.choice('👍👎🎉')}", None),
             (6, "DELETE", f"/messages/{pick}/reactions/{chance.choice('👍👎🎉')}", None),
             (5, "PUT", f"/messages/{pick}/pin", None),
@@ -134,12 +139,22 @@ class Fighter:
             (2, "PATCH", room, {"Name": f"name {self.done}"}),
         ]
         _, method, path, body = chance.choices(deeds, [deed[0] for deed in deeds])[0]
-        if path.endswith("/messages") and chance.random() < 0.3:
+        if method == "FILE":
+            self.complete(path)
+        elif path.endswith("/messages") and chance.random() < 0.3:
             answer = self.ask_socket(message_frame(RoomID=self.room, **body))
             assert answer["Success"] or answer["Error"].split(":")[0] in REFUSALS, answer["Error"]
         else:
-            self.ask(method, path, body)
+            answer = self.ask(method, path, body)
+            if (body or {}).get("ContentType") == "file" and answer.status_code == 201:
+                self.pending.append(answer.json()["Data"]["ID"])
         self.done += 1
+
+    def complete(self, path):
+        form = [("File", ("x", b"text")), ("ChunkIndex", (None, "1")), ("TotalChunk", (None, "1"))]
+        answer = self.http.post(f"{self.user.base_url}/api/v1{path}", files=form, timeout=60)
+        self.codes[answer.status_code] = self.codes.get(answer.status_code, 0) + 1
+        assert answer.status_code < 300 or answer.status_code in EXPECTED, f"{path}: {answer.text[:300]}"
 
     def base(self):
         """Half of the edits are made on the condition that nobody edited since."""

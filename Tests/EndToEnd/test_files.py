@@ -30,7 +30,7 @@ def room(ann, bob):
 def begin(user, room, name="photo.png", kind="image"):
     """The FILE message, over REST."""
     sent = user.data("POST", f"/rooms/{room}/messages", {"Content": name, "ContentType": kind}, 201)
-    assert sent["Status"] == "uploading"
+    assert sent["Status"] == "uploading" and sent["Seq"] is None and sent["ChangeSeq"] is None
     return sent["ID"]
 
 
@@ -75,6 +75,66 @@ def test_one_chunk_over_the_socket(ann, bob, room):
     assert got.content == content and got.headers["Content-Type"] == "image/png"
     assert got.headers["Content-Disposition"].startswith("inline")
     ann.rest("GET", f"/files/{message}/upload", expect=200)
+
+
+def test_a_file_takes_its_place_when_it_is_complete(ann, bob, room):
+    def say(text):
+        return ann.data("POST", f"/rooms/{room}/messages", {"Content": text}, 201)["Seq"]
+
+    with ann.socket() as mine, bob.socket() as theirs:
+        assert say("one") == 1
+        frame = message_frame(RoomID=room, Content="a.txt", ContentType="file")
+        answer = mine.ask(frame)
+        message, pending = answer["Data"]["ID"], answer["Data"]
+        assert "Seq" not in answer and pending["Seq"] is None and pending["Status"] == "uploading"
+        # The same Sign again, over either door: the pending message.
+        retry = ann.rest("POST", f"/rooms/{room}/messages", {"Content": "x", "ContentType": "file"}, 201,
+                         headers={"Idempotency-Key": frame["Sign"]}).json()["Data"]
+        assert retry == pending
+        ended = begin(ann, room, "b.txt", "file")
+        assert say("two") == 2
+        assert [one["ID"] for one in ann.data("GET", "/uploads")] == [ended, message]
+        page = ann.rest("GET", "/uploads?limit=1", expect=200).json()
+        assert [one["ID"] for one in ann.data("GET", f"/uploads?limit=1&cursor={page['Next']}")] == [message]
+        ann.rest("GET", "/uploads?cursor=x", expect=422)
+        assert bob.data("GET", "/uploads") == []
+        bob.rest("GET", f"/messages/{message}", expect=404)
+        for user in (ann, bob):
+            assert [one["Content"] for one in user.history(room)] == ["one", "two"]
+            view = user.data("GET", f"/rooms/{room}")
+            assert (view["LastSeq"], view["LastMessage"]["Content"]) == (2, "two")
+        assert bob.data("GET", f"/rooms/{room}")["Unread"] == 2
+        for body in ({"MessageType": "replied", "Content": "re"}, {"MessageType": "forwarded"}):
+            ann.rest("POST", f"/rooms/{room}/messages", {"ParentMessageID": message, **body}, 404)
+        assert ann.data("DELETE", f"/files/{ended}")["Seq"] is None
+        post(ann, ended, b"late", expect=410, kind="text/plain")
+        done = post(ann, message, b"text", kind="text/plain")["Message"]
+        assert (done["Seq"], done["ChangeSeq"]) == (3, 3)
+        assert say("three") == 4
+        theirs.new_message("three")
+        told = [frame["Data"]["Seq"] for frame in theirs.frames if frame["Type"] == "new_message"]
+        assert told == [1, 2, 3, 4]
+        assert ann.data("GET", "/uploads") == []
+        assert bob.data("GET", f"/rooms/{room}")["Unread"] == 4
+    with bob.socket() as back:
+        back.send({"Type": "resume", "Rooms": [{"RoomID": room, "Seq": 0}]})
+        back.new_message("three")
+        assert [frame["Seq"] for frame in back.frames if frame["Type"] == "new_message"] == [1, 2, 3, 4]
+
+
+def test_who_may_not_post_any_more_completes_nothing(ann, bob, room):
+    first, second = begin(bob, room, "a.txt", "file"), begin(bob, room, "b.txt", "file")
+    before = ann.data("GET", f"/rooms/{room}")["LastSeq"]
+    ann.data("PATCH", f"/rooms/{room}/members/{bob.id}", {"MutedUntil": "2100-01-01T00:00:00Z"})
+    assert post(bob, first, b"text", expect=403, kind="text/plain")["Code"] == "muted"
+    ann.data("PATCH", f"/rooms/{room}/members/{bob.id}", {"MutedUntil": None})
+    # What was stored is complete as soon as it may be.
+    assert post(bob, first, b"text", kind="text/plain")["Message"]["Status"] == "sent"
+    ann.data("PATCH", f"/rooms/{room}/members/{bob.id}", {"Banned": True})
+    post(bob, second, b"text", expect=404, kind="text/plain")
+    assert [one["Content"] for one in ann.history(room) if one["MessageType"] != "system"] == ["a.txt"]
+    assert ann.data("GET", f"/rooms/{room}")["LastSeq"] > before
+    assert bob.data("GET", "/uploads") == []
 
 
 def test_chunks_in_any_order_in_parallel_and_repeated(ann, bob, room):

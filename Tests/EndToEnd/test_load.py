@@ -11,6 +11,7 @@ import time
 import uuid
 
 import msgpack
+import requests
 from client import User, call, message_frame
 from websockets.asyncio.client import connect
 
@@ -81,6 +82,32 @@ class Member:
             await asyncio.sleep(0.5)
         self.ledger.trouble.append(f"POST was answered 503 twenty times: {text}")
 
+    async def send_file(self, room, text):
+        """A message that waits for its file, while the others go on; then its only chunk."""
+        sign, token = str(uuid.uuid4()), {"Authorization": f"Bearer {self.user.token}"}
+        for _ in range(20):
+            draft = {"Content": text, "ContentType": "file", "Sign": sign}
+            status, data = await self.post(f"/api/v1/rooms/{room}/messages", draft)
+            if status == 201:
+                await asyncio.sleep(0.2)
+                id = data["Data"]["ID"]
+                form = [("File", ("x", text.encode())), ("ChunkIndex", (None, "1")), ("TotalChunk", (None, "1"))]
+                url = f"{self.user.base_url}/api/v1/files/{id}/upload"
+                try:
+                    answer = await asyncio.to_thread(requests.post, url, files=form, headers=token, timeout=60)
+                    status, data = answer.status_code, answer.text[:200]
+                except requests.RequestException:
+                    status = 503
+                if status in (200, 202):
+                    self.ledger.acknowledged[id] = room
+                    return
+            if status not in (0, 202, 502, 503):
+                self.ledger.trouble.append(f"a file was answered {status} {data}")
+                return
+            self.ledger.unavailable.append(time.monotonic())
+            await asyncio.sleep(0.5)
+        self.ledger.trouble.append(f"a file was answered 503 twenty times: {text}")
+
     async def post(self, path, body):
         return await call(self.user.base_url, "POST", path, self.user.token, body)
 
@@ -88,7 +115,8 @@ class Member:
         chance, number = random.Random(self.user.id), 0
         while time.monotonic() < end:
             number += 1
-            send = self.send_over_socket if number % 4 else self.send_over_rest
+            send = (self.send_file if number % 10 == 0 else self.send_over_socket if number % 4 else
+                    self.send_over_rest)
             await send(chance.choice(rooms), f"{self.user.id} {number}")
             await asyncio.sleep(chance.uniform(0.05, 0.15))
 

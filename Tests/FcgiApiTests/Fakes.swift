@@ -65,6 +65,9 @@ final class OneRoom: RoomReader {
     }
 
     func message(_ id: UUID128, for user: UUID128) throws(StoreError) -> Message? { nil }
+    func uploads(of user: UUID128, before: UUID128?, limit: Int) throws(StoreError) -> [Message] {
+        (1...Int64(min(limit, 3))).map { message(-$0) }
+    }
     func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128? { message.high == 8 ? kitchen : nil }
     func receipts(of message: UUID128, for user: UUID128) throws(StoreError) -> [SeenMark]? { nil }
     func banned(from id: UUID128, for user: UUID128, after: UUID128?, limit: Int) throws(StoreError) -> [Member]? {
@@ -144,6 +147,7 @@ final class TestApi {
             commands: queue, rates: rates, clock: { 1_795_386_496_000 })
         router = Router { call throws(Refusal) in _ = try doors.user(call) }
         MessageEndpoints(doors: doors).add(to: &router)
+        PendingFileEndpoints(doors: doors).add(to: &router)
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
         BlockEndpoints(doors: doors, events: accounts).add(to: &router)

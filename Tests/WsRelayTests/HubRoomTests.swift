@@ -29,15 +29,6 @@ import Testing
         #expect(first.takeSeqs() == [1, 2, 3, 4, 5])
     }
 
-    @Test func aFrameForOneUserPassesTheOthersBy() throws {
-        let relay = try TestRelay()
-        let (first, second) = (relay.join(user: 5), relay.join(user: 6))
-        _ = (first.take(), second.take())
-        relay.publish(.numbered(1, only: 6), .numbered(2))
-        #expect(first.takeSeqs() == [2])
-        #expect(second.takeSeqs() == [1, 2])
-    }
-
     @Test func aGapIsFetchedAndNothingOvertakes() throws {
         let relay = try TestRelay()
         let client = relay.join(user: 5)

@@ -174,7 +174,7 @@ final class TestRelay {
 extension RoomFrame {
     /// A frame whose `Data` is its own Seq.
     static func numbered(
-        _ seq: UInt64, kind: FrameKind = .newMessage, socket: UInt64? = nil, sign: String? = nil, only: UInt64? = nil,
+        _ seq: UInt64, kind: FrameKind = .newMessage, socket: UInt64? = nil, sign: String? = nil,
         joined: [UInt64] = [], left: [UInt64] = [], room: UInt64 = 1, padding: Int = 0
     ) -> RoomFrame {
         let body = FrameBody(room: id(room), seq: Int64(seq)) {
@@ -182,7 +182,7 @@ extension RoomFrame {
         }
         return RoomFrame(
             seq: seq, kind: kind, origin: socket.map { SocketAddress(relay: 7, socket: $0) }, sign: sign,
-            onlyUser: only.map { id($0) }, joined: joined.map { id($0) }, left: left.map { id($0) }, body: body)
+            joined: joined.map { id($0) }, left: left.map { id($0) }, body: body)
     }
 }
 

@@ -41,7 +41,7 @@ public enum MessageType: Int16, Sendable, CaseIterable {
 
 public enum MessageStatus: Int16, Sendable, CaseIterable {
     case sent = 1
-    /// A file message whose file is not complete: seen by its sender alone.
+    /// A file's message whose file is not complete: its sender's alone, and without a Seq.
     case uploading
     case seen
     case deleted
@@ -93,7 +93,8 @@ public struct Message: Sendable, Equatable {
     public var id: UUID128
     public var roomID: UUID128
     public var senderID: UUID128
-    /// Its place in the room's order.
+    /// Its place in the room's order, from 1. A file's message has none until the file is complete: then a negative
+    /// number stands here, which no client sees (see ``noPlace(_:)``).
     public var seq: Int64
     /// The Seq of its newest change (edit, deletion, reaction, finished upload); `seq` when there was none.
     public var changeSeq: Int64
@@ -140,4 +141,12 @@ public struct Message: Sendable, Equatable {
         self.pinnedAt = pinnedAt
         self.createdAt = createdAt
     }
+}
+
+extension Message {
+    /// Whether it is in the room's order: everybody may see it, or could until it was deleted.
+    public var hasPlace: Bool { seq > 0 }
+
+    /// In the place of a Seq, a number that no other message of the room has: of the 62 random bits of its id.
+    public static func noPlace(_ id: UUID128) -> Int64 { -1 - Int64(id.low & 0x3fff_ffff_ffff_ffff) }
 }

@@ -16,6 +16,10 @@ public protocol RoomReader: AnyObject {
         of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
     ) throws(StoreError) -> (any MessagePage)?
     func message(_ id: UUID128, for user: UUID128) throws(StoreError) -> Message?
+    /// The user's messages whose files are not complete, newest first, in rooms that they are in.
+    ///
+    /// - Parameter before: the last entry of the page before.
+    func uploads(of user: UUID128, before: UUID128?, limit: Int) throws(StoreError) -> [Message]
     /// The room of a message, whoever asks: to find a command's queue.
     func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128?
     /// Who has seen a message, besides its sender; nil when the user may not see it.

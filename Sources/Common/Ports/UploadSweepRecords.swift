@@ -6,6 +6,8 @@ public protocol UploadSweepRecords: AnyObject {
     func released(limit: Int) throws(StoreError) -> [UploadRecord]
     /// Of the object store's ids, those that there is a record of.
     func known(_ uploads: [String]) throws(StoreError) -> Set<String>
+    /// What was left of uploads that came to nothing before `time`.
+    func removeEnded(before time: Int64) throws(StoreError)
     /// After the store has deleted it.
     func removeReleased(_ message: UUID128) throws(StoreError)
 }

@@ -47,12 +47,18 @@ extension RoomBatch {
 
     /// Its place stays, its content is gone.
     mutating func remove(_ message: inout Message, _ command: Command) -> CommandOutcome {
+        // Nobody has heard of it, and nobody need hear of its end.
+        let wasTold = message.hasPlace
         message.content = ""
         message.file = nil
         message.reactions = []
         message.status = .deleted
         message.deletedAt = now
         message.pinnedAt = nil
+        guard wasTold else {
+            change(message: message)
+            return answered(unchanged(message), command, inFrame: false)
+        }
         wipeLog(of: command.room)
         return update(&message, command)
     }
@@ -64,6 +70,7 @@ extension RoomBatch {
         try refuseBlockedPair(try member(command))
         var message = try message(id, command)
         guard message.deletedAt == nil else { throw Refusal(.gone, "the message was deleted") }
+        guard message.hasPlace else { throw Refusal(.conflict, "the message's file is not complete") }
         let place = message.reactions.firstIndex { $0.emoji == emoji }
         let has = place.map { message.reactions[$0].users.contains(command.actor) } ?? false
         guard has == remove else { return answered(unchanged(message), command, inFrame: false) }
@@ -83,15 +90,41 @@ extension RoomBatch {
     /// Different emoji on one message; bounds the row.
     private static let reactionsPerMessage = 50
 
-    /// The file is complete: from now on the message is everybody's.
+    /// The file is complete: the message takes its place in the room, if its sender may still post there.
     mutating func completeFile(_ id: UUID128, file: FileInfo, _ command: Command) throws(Refusal) -> CommandOutcome {
         var message = try message(id, command)
         guard message.senderID == command.actor else { throw .messageNotFound }
         guard message.deletedAt == nil else { throw Refusal(.gone, "the message was deleted") }
-        guard message.status == .uploading else { return answered(unchanged(message), command, inFrame: false) }
+        guard message.status == .uploading else {
+            // Whoever completed it may have ended before the room was told. A later change is told by its own frame,
+            // and whoever misses this one sees that there.
+            guard message.changeSeq == message.seq else { return answered(unchanged(message), command, inFrame: false) }
+            return toldAgain(message, command)
+        }
+        try mayPost(try member(command), command)
+        if message.hasPlace { skip(Int64(message.seq), command) }
         message.file = file
         message.status = .sent
-        return update(&message, command, kind: .newMessage)
+        // The order of times is the order of the room: what removes old messages relies on it.
+        message.createdAt = now
+        place(&message)
+        change(message: message)
+        let frame = RoomFrame(
+            seq: UInt64(message.seq), kind: .newMessage, origin: origin(command), sign: command.sign,
+            body: message.body(at: message.seq))
+        tell(command.room, frame)
+        return answered(frame.body, command, inFrame: true)
+    }
+
+    /// The version before this one gave a file its Seq before it was complete, and told it to its sender alone. Nothing
+    /// is there any more, and everybody is told so who asks for that Seq.
+    private mutating func skip(_ seq: Int64, _ command: Command) {
+        events.append(
+            Event(
+                room: command.room, commandID: UUID128.v7(at: now), actor: command.actor, at: now,
+                frame: .skipped(seq, in: command.room)))
+        change(room: command.room) { $0.messageCount -= 1 }
+        change(member: MemberKey(command.room, command.actor)) { $0.sentCount -= 1 }
     }
 
     /// Only what is known of the file changes; what became of the message meanwhile stays.
@@ -104,25 +137,23 @@ extension RoomBatch {
         return update(&message, command)
     }
 
-    /// Its file did not come in time. One that came after all stays.
+    /// Its file did not come in time, or was refused. One that came after all stays. Its Sign may be used again: with
+    /// another file, say.
     mutating func abandonFile(_ id: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
         var message = try message(id, command)
         guard message.status == .uploading else { return answered(unchanged(message), command, inFrame: false) }
+        free(signOf: &message)
         return remove(&message, command)
     }
 
     private func unchanged(_ message: Message) -> FrameBody { FrameBody { message.write(to: &$0) } }
 
-    /// What happens to a file before it is complete is its sender's alone.
-    mutating func update(
-        _ message: inout Message, _ command: Command, kind: FrameKind = .messageUpdated
-    ) -> CommandOutcome {
-        let isHidden = kind != .newMessage && messages[message.id]?.status == .uploading
+    mutating func update(_ message: inout Message, _ command: Command) -> CommandOutcome {
         message.changeSeq = nextSeq(message.roomID)
         change(message: message)
         let frame = RoomFrame(
-            seq: UInt64(message.changeSeq), kind: kind, origin: origin(command), sign: command.sign,
-            onlyUser: isHidden ? message.senderID : nil, body: message.body(at: message.changeSeq))
+            seq: UInt64(message.changeSeq), kind: .messageUpdated, origin: origin(command), sign: command.sign,
+            body: message.body(at: message.changeSeq))
         record(frame, of: command, message: message.id)
         return answered(frame.body, command, inFrame: true)
     }

@@ -19,8 +19,7 @@ extension RoomBatch {
     }
 
     private func event(_ frame: RoomFrame, in room: UUID128) -> HookEvent? {
-        // A file that is not complete is its sender's alone.
-        guard frame.onlyUser == nil, let whole = try? MessagePackReader.decode(frame.body.frame(frame.kind)),
+        guard let whole = try? MessagePackReader.decode(frame.body.frame(frame.kind)),
             let data = whole["Data"], let name = name(of: frame.kind, data)
         else { return nil }
         return event(name, HookKey(room: room, seq: Int64(frame.seq))) { $0.value(data) }

@@ -36,7 +36,7 @@ extension RoomBatch {
             counts.own += loaded.own
         }
         // What this very batch has sent is not in the loaded counts.
-        for id in newMessages {
+        for id in placed {
             guard let message = messages[id], message.roomID == room.id, message.messageType != .system,
                 message.seq > from.lastSeenSeq, message.seq <= target
             else { continue }

@@ -4,7 +4,7 @@ extension RoomBatch {
         let actor = try member(command)
         let room = try room(command.room)
         var message = try message(id, command)
-        guard message.deletedAt == nil, message.status != .uploading else {
+        guard message.deletedAt == nil, message.hasPlace, message.status != .uploading else {
             throw Refusal(.gone, "the message was deleted, or its file is not complete")
         }
         guard actor.role >= .admin || room.type == .privateRoom else {

@@ -119,8 +119,10 @@ public struct RoomBatch: Sendable {
     public private(set) var changedRooms: Set<UUID128> = []
     public private(set) var changedMembers: Set<MemberKey> = []
     public private(set) var newMessages: [UUID128] = []
+    /// Messages that got their Seq here: new ones, and those whose files became complete.
+    private(set) var placed: [UUID128] = []
     public private(set) var changedMessages: Set<UUID128> = []
-    public private(set) var events: [Event] = []
+    public internal(set) var events: [Event] = []
     public private(set) var edits: [Edit] = []
     public private(set) var changedInvitations: Set<UUID128> = []
     public private(set) var wiped: Set<UUID128> = []
@@ -168,7 +170,7 @@ public struct RoomBatch: Sendable {
     /// A message of the command's room, as the actor may see it.
     func message(_ id: UUID128, _ command: Command) throws(Refusal) -> Message {
         guard let message = messages[id], message.roomID == command.room,
-            message.status != .uploading || message.senderID == command.actor
+            message.hasPlace || message.senderID == command.actor
         else { throw .messageNotFound }
         return message
     }
@@ -215,6 +217,22 @@ public struct RoomBatch: Sendable {
         changedMembers.insert(key)
     }
 
+    /// Gives the message the room's next Seq, and counts it.
+    mutating func place(_ message: inout Message) {
+        message.seq = nextSeq(message.roomID)
+        message.changeSeq = message.seq
+        placed.append(message.id)
+        let seq = message.seq
+        let counts = message.messageType != .system
+        let now = now
+        change(room: message.roomID) { room in
+            room.lastMessageSeq = seq
+            room.lastActivityAt = now
+            if counts { room.messageCount += 1 }
+        }
+        if counts { change(member: MemberKey(message.roomID, message.senderID)) { $0.sentCount += 1 } }
+    }
+
     mutating func add(message: Message) {
         messages[message.id] = message
         if let sign = message.sign { messagesBySign[SignKey(message.senderID, sign)] = message }
@@ -225,6 +243,13 @@ public struct RoomBatch: Sendable {
         messages[message.id] = message
         if let sign = message.sign { messagesBySign[SignKey(message.senderID, sign)] = message }
         changedMessages.insert(message.id)
+    }
+
+    /// Another message of this sender may have that Sign.
+    mutating func free(signOf message: inout Message) {
+        guard let sign = message.sign else { return }
+        message.sign = nil
+        messagesBySign[SignKey(message.senderID, sign)] = nil
     }
 
     mutating func put(invitation: Invitation) {

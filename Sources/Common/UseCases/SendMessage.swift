@@ -13,25 +13,37 @@ extension RoomBatch {
             status: draft.contentType == .text ? .sent : .uploading, createdAt: now)
         try attachParent(to: &message, draft, command)
         if message.forwardedFrom == nil { message.content = try judged(message.content, command) }
+        guard message.status != .uploading else { return keep(pending: &message, command) }
         store(&message)
         let frame = RoomFrame(
             seq: UInt64(message.seq), kind: .newMessage, origin: origin(command), sign: command.sign,
-            onlyUser: message.status == .uploading ? message.senderID : nil, body: message.body(at: message.seq))
+            body: message.body(at: message.seq))
         tell(command.room, frame)
         return answered(frame.body, command, inFrame: true)
+    }
+
+    /// A message of a file that is to come: its sender's alone, and outside of the room's order, until it is complete.
+    private mutating func keep(pending message: inout Message, _ command: Command) -> CommandOutcome {
+        message.seq = Message.noPlace(message.id)
+        message.changeSeq = message.seq
+        add(message: message)
+        return answered(message.answer, command, inFrame: false)
     }
 
     /// The same command again, or another with a Sign that this sender has used.
     mutating func alreadySent(_ command: Command) -> CommandOutcome? {
         if let message = messages[command.id], message.senderID == command.actor {
-            if let room = rooms[command.room], room.type == .privateRoom, message.seq == 1 { announce(room) }
-            let frame = RoomFrame(
-                seq: UInt64(message.seq), kind: .newMessage,
-                onlyUser: message.status == .uploading ? message.senderID : nil, body: message.body(at: message.seq))
-            return repeated([frame], answer: frame.body, command)
+            if let room = rooms[command.room], room.type == .privateRoom, message.seq <= 1 { announce(room) }
+            guard message.hasPlace else { return answered(message.answer, command, inFrame: false) }
+            return toldAgain(message, command)
         }
         guard let sign = command.sign, let message = messagesBySign[SignKey(command.actor, sign)] else { return nil }
-        return answered(message.body(at: message.seq), command, inFrame: false)
+        return answered(message.answer, command, inFrame: false)
+    }
+
+    mutating func toldAgain(_ message: Message, _ command: Command) -> CommandOutcome {
+        let frame = RoomFrame(seq: UInt64(message.seq), kind: .newMessage, body: message.body(at: message.seq))
+        return repeated([frame], answer: frame.body, command)
     }
 
     /// The first message of a pair makes their room. Both may do so at the same moment: the room's id is the same, so
@@ -50,7 +62,7 @@ extension RoomBatch {
         guard !areBlocked(one, other) else { throw Refusal(.blocked, "one of you has blocked the other") }
     }
 
-    private func mayPost(_ sender: Member, _ command: Command) throws(Refusal) {
+    func mayPost(_ sender: Member, _ command: Command) throws(Refusal) {
         try refuseMuted(sender)
         switch try room(command.room).type {
         case .group: return
@@ -78,7 +90,7 @@ extension RoomBatch {
         to message: inout Message, _ draft: MessageDraft, _ command: Command
     ) throws(Refusal) {
         guard let id = draft.parent else { return }
-        guard let parent = messages[id], parent.deletedAt == nil, parent.status != .uploading else {
+        guard let parent = messages[id], parent.deletedAt == nil, parent.hasPlace, parent.status != .uploading else {
             throw Refusal(
                 .messageNotFound, "there is no such parent message that you may see", field: "ParentMessageID")
         }
@@ -102,19 +114,8 @@ extension RoomBatch {
         message.forwardedFrom = parent.forwardedFrom ?? parent.id
     }
 
-    /// Gives the message its place, and counts it.
     mutating func store(_ message: inout Message) {
-        message.seq = nextSeq(message.roomID)
-        message.changeSeq = message.seq
-        let seq = message.seq
-        let counts = message.messageType != .system
-        let now = now
-        change(room: message.roomID) { room in
-            room.lastMessageSeq = seq
-            room.lastActivityAt = now
-            if counts { room.messageCount += 1 }
-        }
-        if counts { change(member: MemberKey(message.roomID, message.senderID)) { $0.sentCount += 1 } }
+        place(&message)
         add(message: message)
     }
 }
@@ -124,4 +125,7 @@ extension Message {
     public func body(at seq: Int64) -> FrameBody {
         FrameBody(room: roomID, seq: seq, reserving: 640 + content.utf8.count) { write(to: &$0) }
     }
+
+    /// What its sender is answered where no frame says it.
+    var answer: FrameBody { hasPlace ? body(at: seq) : FrameBody { write(to: &$0) } }
 }

@@ -53,6 +53,7 @@ public final class SweepUploads {
             try each(record.message, &swept) { swept throws(Refusal) in try delete(record, &swept) }
         }
         try sweepOrphans(before: before, &swept)
+        try list { records throws(StoreError) in try records.removeEnded(before: before) }
         return swept
     }
 
@@ -69,8 +70,16 @@ public final class SweepUploads {
 
     /// What is whole, but was never told, is told now.
     private func end(_ message: Message, _ swept: inout Swept) throws(Refusal) {
-        let result = try upload.resume(message) { file throws(Refusal) in
-            try submit(.completeFile(message: message.id, file: file), message)
+        var result: UploadFile.Result<Void>?
+        do throws(Refusal) {
+            result = try upload.resume(message) { file throws(Refusal) in
+                try submit(.completeFile(message: message.id, file: file), message)
+            }
+        } catch {
+            // Its sender may not post there any more, or the file may not be sent at all.
+            let mayEndWell = [.unavailable, .busy, .internalError].contains(error.code)
+            guard !mayEndWell else { throw error }
+            result = nil
         }
         switch result {
         case .completed, .alreadyCompleted:

@@ -10,8 +10,6 @@ public struct RoomFrame: Sendable, Equatable {
     /// Who asked, where a socket is not known or not meant: a frame that the store tells again, which knows the user and
     /// the `sign`; and one outside of the order (typing, presence), which its own user's sockets do not get.
     public var asker: UUID128?
-    /// Set where one user alone may see the frame (a file that is still uploading); the others' order passes over it.
-    public var onlyUser: UUID128?
     /// Who is a member from this frame on (they get it), and who was until it (they get it too, and nothing later).
     public var joined: [UUID128]
     public var left: [UUID128]
@@ -19,17 +17,25 @@ public struct RoomFrame: Sendable, Equatable {
 
     public init(
         seq: UInt64, kind: FrameKind, origin: SocketAddress? = nil, sign: String? = nil, asker: UUID128? = nil,
-        onlyUser: UUID128? = nil, joined: [UUID128] = [], left: [UUID128] = [], body: FrameBody
+        joined: [UUID128] = [], left: [UUID128] = [], body: FrameBody
     ) {
         self.seq = seq
         self.kind = kind
         self.origin = origin
         self.sign = sign
         self.asker = asker
-        self.onlyUser = onlyUser
         self.joined = joined
         self.left = left
         self.body = body
+    }
+
+    /// In the place of a frame that the version before this one told to one member alone (a file that was not complete):
+    /// everybody's order goes on past it.
+    public static func skipped(_ seq: Int64, in room: UUID128) -> RoomFrame {
+        let update = RoomUpdate(roomID: room, change: .skipped, seq: seq)
+        return RoomFrame(
+            seq: UInt64(clamping: seq), kind: .roomUpdated,
+            body: FrameBody(room: room, seq: seq) { update.write(to: &$0) })
     }
 }
 
@@ -72,7 +78,8 @@ public struct FrameChunk: Sendable, Equatable {
             bytes.append(integer: frame.origin?.socket ?? 0)
             bytes.append(shortText: frame.sign)
             bytes.append(uuids: frame.asker.map { [$0] } ?? [])
-            bytes.append(uuids: frame.onlyUser.map { [$0] } ?? [])
+            // Who alone may see it: the version before this one wrote and reads that. Nobody, today.
+            bytes.append(uuids: [])
             bytes.append(uuids: frame.joined)
             bytes.append(uuids: frame.left)
             bytes.append(frame.body.fieldCount)
@@ -94,17 +101,20 @@ public struct FrameChunk: Sendable, Equatable {
             let origin = SocketAddress(relay: try reader.integer(), socket: try reader.integer())
             let sign = try reader.shortText()
             let asker = try reader.uuids().first
-            let onlyUser = try reader.uuids().first
+            let isForOne = try !reader.uuids().isEmpty
             let joined = try reader.uuids()
             let left = try reader.uuids()
             let fieldCount = try reader.integer(UInt8.self)
             let length = Int(try reader.integer(UInt32.self))
+            let body = FrameBody(fieldCount: fieldCount, bytes: Array(try reader.take(length)))
+            guard !isForOne else {
+                chunk.frames.append(.skipped(Int64(clamping: seq), in: chunk.room))
+                continue
+            }
             chunk.frames.append(
                 RoomFrame(
                     seq: seq, kind: kind, origin: origin.relay == 0 ? nil : origin, sign: sign, asker: asker,
-                    onlyUser: onlyUser,
-                    joined: joined, left: left,
-                    body: FrameBody(fieldCount: fieldCount, bytes: Array(try reader.take(length)))))
+                    joined: joined, left: left, body: body))
         }
         guard reader.isAtEnd else { throw WireError("bytes follow the chunk", at: 0) }
         return chunk

@@ -60,7 +60,7 @@ extension MessageFields {
         writer.key("SenderID")
         writer.uuid(senderID)
         writer.key("Seq")
-        writer.int(seq)
+        if seq > 0 { writer.int(seq) } else { writer.null() }
         writer.key("Content")
         contentText.write(to: &writer)
         writer.key("ContentType")
@@ -89,7 +89,7 @@ extension MessageFields {
         writer.key("PinnedAt")
         writer.optional(pinnedAt) { $0.timestamp($1) }
         writer.key("ChangeSeq")
-        writer.int(changeSeq)
+        if changeSeq > 0 { writer.int(changeSeq) } else { writer.null() }
         writer.key("Mentions")
         let mentions = mentions
         writer.beginArray(mentions.count)

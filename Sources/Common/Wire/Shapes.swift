@@ -166,6 +166,8 @@ public struct SeenMark: Sendable, Equatable {
 public enum RoomChange: String, Sendable, CaseIterable {
     case created, changed, deleted, joined, left, removed, role, owner, muted, unmuted, banned, unbanned, pinned,
         unpinned, purged
+    /// Nothing happened at this Seq: see ``RoomFrame/skipped(_:in:)``.
+    case skipped
     case invitationCreated = "invitation_created"
     case invitationRevoked = "invitation_revoked"
 }

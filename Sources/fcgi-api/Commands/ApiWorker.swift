@@ -71,6 +71,7 @@ final class ApiWorker {
         var router = Router { [doors] call throws(Refusal) in _ = try doors.user(call) }
         let events = RedisUserEvents(redis)
         MessageEndpoints(doors: doors).add(to: &router)
+        PendingFileEndpoints(doors: doors).add(to: &router)
         RoomEndpoints(doors: doors).add(to: &router)
         MemberEndpoints(doors: doors).add(to: &router)
         BlockEndpoints(doors: doors, events: events).add(to: &router)

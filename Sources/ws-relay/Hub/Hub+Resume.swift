@@ -82,9 +82,7 @@ extension Hub {
         // What is newer than the room's own last frame comes by the room, in its turn.
         let end = room.resumes[place].through ?? room.sequencer.last
         let before = room.resumes[place].last
-        let me = users[connections[slot].user].id
         for frame in run.frames where frame.seq > before && frame.seq <= end {
-            guard frame.onlyUser == nil || frame.onlyUser == me else { continue }
             // What it sent meanwhile comes in its place too, and is its answer.
             let isAnswer = asker(of: frame) == slot
             if isAnswer { unanswered.remove(frame.sign, of: connections[slot].serial) }

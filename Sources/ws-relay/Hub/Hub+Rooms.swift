@@ -113,7 +113,6 @@ extension Hub {
         let skipped = frame.seq == 0 ? frame.asker.flatMap { users.index($0) } ?? noIndex : noIndex
         var encoded = EncodedFrame(frame, room.id)
         for user in room.members where user != skipped {
-            if let only = frame.onlyUser, users[user].id != only { continue }
             var slot = users.firstConnection(user)
             while slot != noIndex {
                 let flags = connections[slot].flags

@@ -38,7 +38,7 @@ struct LargeRoomTests {
         var report = Report(
             title: "A room with \(Self.messages) messages, a tenth of them changed later; pages of 50")
         for (name, page) in pages {
-            let statement = PostgresRoomReader.page(room, user, page, 50)
+            let statement = PostgresRoomReader.page(room, page, 50)
             let plan = try explain(statement)
             #expect(plan.blocks <= Self.mostBlocks, "\(name): \(plan.text)")
             #expect(!plan.text.contains("Seq Scan"), "\(name): \(plan.text)")

@@ -159,25 +159,128 @@ struct Scene {
         #expect(scene.batch.messages[id]?.forwardedFrom == origin)
     }
 
-    @Test func aFileIsItsSendersAloneUntilItIsComplete() throws {
+    private static let file = FileInfo(name: "a.png", size: 3, contentType: "image/png")
+
+    /// A file's message that its chunks are still to come for.
+    private func pending(_ scene: inout Scene, _ room: UUID128, sign: String? = nil) -> UUID128 {
+        let id = scene.id()
+        let draft = MessageDraft(content: "a.png", contentType: .image)
+        let outcome = scene.batch.carryOut(
+            scene.command(room, scene.owner, .send(draft, receiver: nil), sign: sign, id: id))
+        #expect(outcome.refusal == nil)
+        #expect(!outcome.isInFrame)
+        return id
+    }
+
+    @Test func aFileTakesItsPlaceWhenItIsComplete() throws {
+        var scene = Scene()
+        let room = scene.room()
+        let id = pending(&scene, room)
+        #expect(scene.frames(room).isEmpty)
+        #expect(scene.batch.rooms[room]?.lastSeq == 0)
+        #expect(scene.unread(room, scene.member) == 0)
+        _ = scene.send(room, scene.owner, "meanwhile")
+        #expect(scene.act(room, scene.member, .completeFile(message: id, file: Self.file)).refusal == .messageNotFound)
+        let completed = scene.act(room, scene.owner, .completeFile(message: id, file: Self.file))
+        #expect(completed.refusal == nil)
+        #expect(completed.isInFrame)
+        let told = try #require(scene.frames(room).last)
+        #expect(told.kind == .newMessage)
+        #expect(told.seq == 2)
+        #expect(scene.batch.messages[id]?.seq == 2)
+        #expect(scene.batch.rooms[room]?.lastMessageSeq == 2)
+        #expect(scene.unread(room, scene.member) == 2)
+        #expect(scene.act(room, scene.member, .seen(seq: 1)).refusal == nil)
+        #expect(scene.unread(room, scene.member) == 1)
+        // Whoever completed it may have ended before the room was told: the same frame, and nothing new.
+        let again = scene.act(room, scene.owner, .completeFile(message: id, file: Self.file))
+        #expect(again.answer == completed.answer)
+        #expect(scene.frames(room).last?.seq == 2)
+        #expect(scene.batch.rooms[room]?.lastSeq == 3)
+    }
+
+    @Test func aPendingFileIsNobodyElses() {
+        var scene = Scene()
+        let room = scene.room()
+        let id = pending(&scene, room)
+        for (actor, refusal) in [(scene.owner, ErrorCode.conflict), (scene.member, .messageNotFound)] {
+            #expect(scene.act(room, actor, .react(message: id, reaction: "👍", remove: false)).refusal == refusal)
+        }
+        #expect(scene.act(room, scene.member, .delete(message: id)).refusal == .messageNotFound)
+        let reply = MessageDraft(content: "re", messageType: .replied, parent: id)
+        #expect(scene.act(room, scene.owner, .send(reply, receiver: nil)).refusal == .messageNotFound)
+        scene.batch.readable.insert(.init(id, scene.owner))
+        let forward = MessageDraft(content: "", messageType: .forwarded, parent: id)
+        #expect(scene.act(room, scene.owner, .send(forward, receiver: nil)).refusal == .messageNotFound)
+        #expect(scene.act(room, scene.owner, .pin(message: id, pinned: true)).refusal == .gone)
+        #expect(scene.frames(room).isEmpty)
+    }
+
+    @Test func theEndOfAPendingFileCostsNoSeq() {
+        var scene = Scene()
+        let room = scene.room()
+        let (deleted, abandoned) = (pending(&scene, room, sign: "d"), pending(&scene, room, sign: "a"))
+        #expect(scene.act(room, scene.owner, .delete(message: deleted)).refusal == nil)
+        #expect(scene.act(room, scene.stranger, .abandonFile(message: abandoned)).refusal == .messageNotFound)
+        #expect(scene.act(room, scene.owner, .abandonFile(message: abandoned)).refusal == nil)
+        for id in [deleted, abandoned] {
+            #expect(scene.batch.messages[id]?.status == .deleted)
+            #expect(scene.act(room, scene.owner, .completeFile(message: id, file: Self.file)).refusal == .gone)
+        }
+        #expect(scene.frames(room).isEmpty)
+        #expect(scene.batch.wiped.isEmpty)
+        #expect(scene.batch.rooms[room]?.lastSeq == 0)
+        // The Sign of what its sender deleted stands for it; that of what was given up is free.
+        #expect(pending(&scene, room, sign: "a") == scene.batch.messagesBySign[.init(scene.owner, "a")]?.id)
+        let draft = MessageDraft(content: "b.png", contentType: .image)
+        _ = scene.batch.carryOut(scene.command(room, scene.owner, .send(draft, receiver: nil), sign: "d"))
+        #expect(scene.batch.messagesBySign[.init(scene.owner, "d")]?.id == deleted)
+    }
+
+    @Test func aRetryOfAPendingFileIsThePendingFile() {
         var scene = Scene()
         let room = scene.room()
         let id = scene.id()
-        let draft = MessageDraft(content: "a.png", contentType: .image)
-        let send = scene.command(room, scene.owner, .send(draft, receiver: nil), id: id)
-        _ = scene.batch.carryOut(send)
-        #expect(scene.frames(room).last?.onlyUser == scene.owner)
-        #expect(scene.act(room, scene.owner, .react(message: id, reaction: "👍", remove: false)).refusal == nil)
-        #expect(scene.frames(room).last?.onlyUser == scene.owner)
-        let info = FileInfo(name: "a.png", size: 3, contentType: "image/png")
-        #expect(scene.act(room, scene.member, .completeFile(message: id, file: info)).refusal == .messageNotFound)
-        #expect(scene.act(room, scene.owner, .completeFile(message: id, file: info)).refusal == nil)
-        let told = try #require(scene.frames(room).last)
-        #expect(told.kind == .newMessage)
-        #expect(told.onlyUser == nil)
-        #expect(told.seq == 3)
-        #expect(scene.act(room, scene.owner, .completeFile(message: id, file: info)).refusal == nil)
-        #expect(scene.frames(room).count == 3)
+        let send = Command.Action.send(MessageDraft(content: "a.png", contentType: .image), receiver: nil)
+        let first = scene.batch.carryOut(scene.command(room, scene.owner, send, sign: "s", id: id))
+        let retry = scene.batch.carryOut(scene.command(room, scene.owner, send, sign: "s"))
+        let redelivered = scene.batch.carryOut(scene.command(room, scene.owner, send, sign: "s", id: id))
+        #expect(retry.answer == first.answer)
+        #expect(redelivered.answer == first.answer)
+        #expect(scene.batch.newMessages == [id])
+        #expect(scene.frames(room).isEmpty)
+    }
+
+    @Test func whoMayNotPostAnyMoreCompletesNothing() {
+        var scene = Scene()
+        for change in [
+            Command.Action.ban(user: scene.member, banned: true), .removeMember(scene.member),
+            .mute(user: scene.member, until: 9_000_000_000_000), .deleteRoom,
+        ] {
+            let room = scene.room()
+            let id = scene.id()
+            let draft = MessageDraft(content: "a.png", contentType: .image)
+            _ = scene.batch.carryOut(scene.command(room, scene.member, .send(draft, receiver: nil), id: id))
+            #expect(scene.act(room, scene.owner, change).refusal == nil)
+            let told = scene.frames(room).count
+            #expect(scene.act(room, scene.member, .completeFile(message: id, file: Self.file)).refusal != nil)
+            #expect(scene.frames(room).count == told)
+            #expect(scene.act(room, scene.member, .abandonFile(message: id)).refusal == nil)
+            #expect(scene.frames(room).count == told)
+        }
+    }
+
+    @Test func aFileOfTheVersionBeforeLeavesAMarkAtItsOldPlace() throws {
+        var scene = Scene()
+        let room = scene.room()
+        _ = scene.send(room, scene.owner)
+        let id = scene.id()
+        scene.batch.messages[id] = Message(
+            id: id, roomID: room, senderID: scene.owner, seq: 1, changeSeq: 1, content: "a.png", contentType: .image,
+            messageType: .direct, status: .uploading, createdAt: 0)
+        #expect(scene.act(room, scene.owner, .completeFile(message: id, file: Self.file)).refusal == nil)
+        #expect(scene.batch.messages[id]?.seq == 2)
+        #expect(scene.batch.events.map(\.frame) == [.skipped(1, in: room)])
     }
 }
 

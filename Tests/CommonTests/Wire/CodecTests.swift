@@ -111,7 +111,6 @@ import Testing
             frames: [
                 RoomFrame(
                     seq: 7, kind: .newMessage, origin: SocketAddress(relay: 9, socket: 10), sign: "s", asker: room,
-                    onlyUser: room,
                     joined: [room], left: [UUID128.zero, room], body: body),
                 RoomFrame(seq: 0, kind: .typing, body: body),
             ])
@@ -120,6 +119,17 @@ import Testing
         for length in 0..<bytes.count {
             #expect(throws: WireError.self) { try FrameChunk.decode(bytes[0..<length]) }
         }
+    }
+
+    /// As the version before this one wrote a file that was not complete.
+    @Test func aFrameForOneUserIsSkippedByEverybody() throws {
+        let body = FrameBody(room: room, seq: 7) { $0.string("secret") }
+        let frame = RoomFrame(seq: 7, kind: .newMessage, body: body)
+        var bytes = FrameChunk(room: room, frames: [frame]).encode()
+        // version, room, count, seq, kind, origin twice, no sign, no asker; then who alone may see it.
+        let place = 1 + 16 + 4 + 8 + 1 + 8 + 8 + 1 + 2
+        bytes.replaceSubrange(place..<place + 2, with: [1, 0] + Array(repeating: 5, count: 16))
+        #expect(try FrameChunk.decode(bytes).frames == [.skipped(7, in: room)])
     }
 
     @Test func oneBodyMakesTheFrameAndTheResponse() throws {

@@ -29,7 +29,9 @@ class Run:
         lives = [asyncio.create_task(person.stay_connected()) for person in self.people]
         await asyncio.gather(*[person.connected.wait() for person in self.people])
         rooms = await asyncio.to_thread(self.make_rooms)
-        album = await asyncio.to_thread(self.uploader.user.group)
+        # Files too take their places in an order that all of them follow.
+        album = await asyncio.to_thread(self.uploader.user.group, *[person.user for person in self.people])
+        rooms.append(album)
         self.start = time.monotonic()
         end = self.start + self.seconds
         await asyncio.gather(

@@ -34,12 +34,12 @@ public final class PostgresHostStore: HostStore {
     public func messages(of room: UUID128, after: Int64, limit: Int) throws(StoreError) -> [ExportedMessage] {
         let rows = try all([
             """
-            SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq > \(after)
+            SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq > \(max(0, after))
             ORDER BY m.seq LIMIT \(Int64(limit))
             """,
             """
             SELECT e.message_id, e.content, e.edited_at, e.change_seq FROM (
-                SELECT m.id FROM messages m WHERE m.room_id = \(room) AND m.seq > \(after)
+                SELECT m.id FROM messages m WHERE m.room_id = \(room) AND m.seq > \(max(0, after))
                 ORDER BY m.seq LIMIT \(Int64(limit))
             ) m JOIN message_edits e ON e.message_id = m.id ORDER BY e.change_seq
             """,
@@ -62,7 +62,7 @@ public final class PostgresHostStore: HostStore {
         try read(
             """
             SELECT r.id FROM rooms r CROSS JOIN LATERAL (
-                SELECT m.created_at FROM messages m WHERE m.room_id = r.id ORDER BY m.seq LIMIT 1
+                SELECT m.created_at FROM messages m WHERE m.room_id = r.id AND m.seq > 0 ORDER BY m.seq LIMIT 1
             ) m
             WHERE r.id > \(after) AND r.type = \(.int2(type.rawValue)) AND m.created_at < \(.time(time))
             ORDER BY r.id LIMIT \(Int64(limit))

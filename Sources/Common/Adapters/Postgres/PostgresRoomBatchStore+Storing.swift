@@ -21,9 +21,10 @@ extension PostgresRoomBatchStore {
         if !batch.changedMembers.isEmpty {
             statements.append(upsert(batch.changedMembers.map { batch.members[$0]! }))
         }
-        if !batch.newMessages.isEmpty { statements.append(insert(batch.newMessages.map { batch.messages[$0]! })) }
+        // Changes first: one may give back the Sign that a new message has.
         let edited = batch.changedMessages.subtracting(batch.newMessages).sorted().map { batch.messages[$0]! }
         if !edited.isEmpty { statements.append(update(edited)) }
+        if !batch.newMessages.isEmpty { statements.append(insert(batch.newMessages.map { batch.messages[$0]! })) }
         if !batch.events.isEmpty { statements.append(insert(batch.events)) }
         if !batch.edits.isEmpty { statements.append(insert(batch.edits)) }
         let deleted = edited.filter { $0.deletedAt != nil }.map(\.id)
@@ -32,7 +33,7 @@ extension PostgresRoomBatchStore {
             statements.append(upsert(batch.changedInvitations.sorted().map { batch.invitations[$0]! }))
         }
         for (room, seq) in batch.purged.sorted(by: { $0.key < $1.key }) {
-            statements.append("DELETE FROM messages WHERE room_id = \(room) AND seq <= \(seq)")
+            statements.append("DELETE FROM messages WHERE room_id = \(room) AND seq BETWEEN 1 AND \(seq)")
             statements.append("DELETE FROM room_events WHERE room_id = \(room) AND seq <= \(seq)")
         }
         if hasHooks {
@@ -111,7 +112,7 @@ extension PostgresRoomBatchStore {
 
     private func update(_ messages: [Message]) -> SQL {
         """
-        UPDATE messages m SET change_seq = n.change_seq, content = n.content, status = n.status,
+        UPDATE messages m SET seq = n.seq, sign = n.sign, created_at = n.created_at, change_seq = n.change_seq, content = n.content, status = n.status,
             file_name = n.file_name, file_size = n.file_size, file_content_type = n.file_content_type,
             file_thumbnail = n.file_thumbnail, reactions = n.reactions, edited_at = n.edited_at,
             deleted_at = n.deleted_at, pinned_at = n.pinned_at, file_media = n.file_media
@@ -121,9 +122,10 @@ extension PostgresRoomBatchStore {
             \(.texts(messages.map(\.file?.thumbnailURL))), \(.texts(messages.map(\.reactions.json)))::jsonb[],
             \(.times(messages.map(\.editedAt))), \(.times(messages.map(\.deletedAt))),
             \(.times(messages.map(\.pinnedAt))),
-            \(.texts(messages.map(\.file?.media?.json)))::jsonb[])
+            \(.texts(messages.map(\.file?.media?.json)))::jsonb[], \(.int8s(messages.map(\.seq))),
+            \(.texts(messages.map(\.sign))), \(.times(messages.map(\.createdAt))))
             n (id, change_seq, content, status, file_name, file_size, file_content_type, file_thumbnail, reactions,
-                edited_at, deleted_at, pinned_at, file_media)
+                edited_at, deleted_at, pinned_at, file_media, seq, sign, created_at)
         WHERE m.id = n.id
         """
     }
@@ -132,18 +134,16 @@ extension PostgresRoomBatchStore {
         // Lists of lists are not what unnest is for: each list of users is the MessagePack-free text of its array.
         """
         INSERT INTO room_events (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields,
-            body, created_at, only_sender)
+            body, created_at)
         SELECT room_id, seq, command_id, actor_id, sign, kind, message_id, joined::uuid[], departed::uuid[], fields,
-            body, created_at, only_sender
+            body, created_at
         FROM unnest(\(events.map(\.room)), \(.int8s(events.map { Int64($0.frame.seq) })), \(events.map(\.commandID)),
             \(events.map(\.actor)), \(.texts(events.map(\.frame.sign))),
             \(.int2s(events.map { Int16($0.frame.kind.rawValue) })), \(.uuids(events.map(\.message))),
             \(.texts(events.map { arrayText($0.frame.joined) })), \(.texts(events.map { arrayText($0.frame.left) })),
             \(.int2s(events.map { $0.message == nil ? Int16($0.frame.body.fieldCount) : 0 })),
-            \(.byteses(events.map { $0.message == nil ? $0.frame.body.bytes : nil })), \(.times(events.map(\.at))),
-            \(.bools(events.map { $0.frame.onlyUser != nil })))
-            e (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields, body, created_at,
-                only_sender)
+            \(.byteses(events.map { $0.message == nil ? $0.frame.body.bytes : nil })), \(.times(events.map(\.at))))
+            e (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields, body, created_at)
         """
     }
 

@@ -179,7 +179,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         WHERE e.command_id = ANY(\(needs.commands))
         UNION ALL
         SELECT e.command_id, m.seq, \(.int2(Int16(FrameKind.newMessage.rawValue))), NULL, m.id, '{}', '{}', 0::int2, NULL,
-            false, m.room_id, \(unsafeSQL: Message.columns)
+            m.room_id, \(unsafeSQL: Message.columns)
         FROM room_events e JOIN messages m ON m.room_id = e.room_id AND m.seq = e.seq + 1 AND m.message_type = 4
         WHERE e.command_id = ANY(\(needs.commands))
         ORDER BY 2
@@ -260,7 +260,8 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         SELECT m.room_id, m.seq, m.sender_id, m.message_type <> 4
         FROM unnest(\(needs.purgedRooms), \(.times(needs.purgedBefore))) n (room_id, before)
         CROSS JOIN LATERAL (
-            SELECT * FROM messages m WHERE m.room_id = n.room_id ORDER BY m.seq LIMIT \(Int64(RoomBatch.hostPart))
+            SELECT * FROM messages m WHERE m.room_id = n.room_id AND m.seq > 0
+            ORDER BY m.seq LIMIT \(Int64(RoomBatch.hostPart))
         ) m
         WHERE m.created_at < n.before ORDER BY m.room_id, m.seq
         """

@@ -2,8 +2,7 @@ public import ChatCore
 
 extension RoomFrame {
     static let eventColumns = """
-        e.seq, e.kind, e.sign, e.message_id, e.joined, e.departed, e.fields, e.body, e.only_sender,
-        e.room_id, \(Message.columns)
+        e.seq, e.kind, e.sign, e.message_id, e.joined, e.departed, e.fields, e.body, e.room_id, \(Message.columns)
         """
 
     /// A change as it was told; one of a message with the message as it is today.
@@ -11,15 +10,14 @@ extension RoomFrame {
         let seq = row.int8(first)
         let kind = FrameKind(rawValue: UInt8(row.int2(first + 1))) ?? .roomUpdated
         var body = FrameBody(fieldCount: UInt8(row.int2(first + 6)), bytes: row.bytes(first + 7) ?? [])
-        var onlyUser: UUID128?
-        if row.optionalUUID(first + 3) != nil, !row.isNull(first + 10) {
-            let message = Message(row, at: first + 10)
-            body = message.body(at: seq)
-            if row.bool(first + 8) { onlyUser = message.senderID }
+        if row.optionalUUID(first + 3) != nil, !row.isNull(first + 9) {
+            body = Message(row, at: first + 9).body(at: seq)
+        } else if body.fieldCount == 0 {
+            // Of a message that is gone for good, or of a file of the version before this one.
+            self = .skipped(seq, in: row.uuid(first + 8))
+            return
         }
-        self.init(
-            seq: UInt64(seq), kind: kind, onlyUser: onlyUser, joined: row.uuids(first + 4), left: row.uuids(first + 5),
-            body: body)
+        self.init(seq: UInt64(seq), kind: kind, joined: row.uuids(first + 4), left: row.uuids(first + 5), body: body)
     }
 }
 
@@ -66,11 +64,10 @@ public final class PostgresRoomHistory: RoomHistory {
             """
         ).map { row -> RoomFrame in
             let message = Message(row)
-            // A file was its sender's alone at its own place; everybody's at the place of its completion, if that came.
-            let hidden = message.contentType != .text && message.forwardedFrom == nil
+            // As the version before this one stores a file that is to come.
+            guard message.status != .uploading else { return .skipped(message.seq, in: room) }
             var frame = RoomFrame(
-                seq: UInt64(message.seq), kind: .newMessage, sign: message.sign,
-                onlyUser: hidden ? message.senderID : nil, body: message.body(at: message.seq))
+                seq: UInt64(message.seq), kind: .newMessage, sign: message.sign, body: message.body(at: message.seq))
             frame.asker = message.senderID
             return frame
         }
@@ -83,7 +80,7 @@ public final class PostgresRoomHistory: RoomHistory {
         ).map { row -> RoomFrame in
             var frame = RoomFrame(event: row, at: 0)
             frame.sign = row.optionalText(2)
-            frame.asker = row.uuid(10 + Message.columnCount)
+            frame.asker = row.uuid(9 + Message.columnCount)
             return frame
         }
         return (messages + events).sorted { $0.seq < $1.seq }

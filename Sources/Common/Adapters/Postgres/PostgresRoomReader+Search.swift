@@ -29,7 +29,7 @@ extension PostgresRoomReader {
                 WHERE p.user_id = \(user) AND (\(room)::uuid IS NULL OR p.room_id = \(room))
                     AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
                     AND chat_words(m.content) @@ chat_query(\(words.query)) AND m.message_type <> 4
-                    AND (m.status <> 2 OR m.sender_id = p.user_id)
+                    AND m.seq > 0
             ) a
             WHERE (a.rank, a.id) < (\(after?.rank ?? Int64.max), \(after?.message ?? UUID128(high: .max, low: .max)))
             ORDER BY a.rank DESC, a.id DESC LIMIT \(Int64(limit))

@@ -44,10 +44,10 @@ public final class PostgresRoomReader: RoomReader {
     /// The year 9999, in Unix milliseconds.
     private static let farFuture: Int64 = 253_402_300_799_000
     private static let viewColumns = "\(Room.columns), \(Member.columns), \(Message.columns), \(Member.nothingToRead)"
-    /// The newest message that this member may see comes by its key; a file that still uploads is its sender's alone.
+    /// By its key.
     private static let newestMessage = """
         LEFT JOIN LATERAL (
-            SELECT * FROM messages m WHERE m.room_id = r.id AND (m.status <> 2 OR m.sender_id = p.user_id)
+            SELECT * FROM messages m WHERE m.room_id = r.id AND m.seq > 0
             ORDER BY m.seq DESC LIMIT 1
         ) m ON true
         """
@@ -109,7 +109,7 @@ public final class PostgresRoomReader: RoomReader {
         of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
     ) throws(StoreError) -> (any MessagePage)? {
         // What is checked and what is read goes out together: one round trip.
-        let rows = try pipeline([Self.membership(room, user), Self.page(room, user, page, limit), Self.seenBy(room)])
+        let rows = try pipeline([Self.membership(room, user), Self.page(room, page, limit), Self.seenBy(room)])
         return rows[0].first == nil ? nil : PostgresMessagePage(rows[1], SeenMarks(rows[2]))
     }
 
@@ -122,7 +122,7 @@ public final class PostgresRoomReader: RoomReader {
             FROM messages m JOIN members p ON p.room_id = m.room_id AND p.user_id = \(user)
             JOIN rooms r ON r.id = m.room_id
             WHERE m.id = \(id) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
-                AND (m.status <> 2 OR m.sender_id = p.user_id)
+                AND (m.seq > 0 OR m.sender_id = p.user_id)
             """
         ).first.map { row in
             var message = Message(row)
@@ -131,12 +131,25 @@ public final class PostgresRoomReader: RoomReader {
         }
     }
 
+    public func uploads(of user: UUID128, before: UUID128?, limit: Int) throws(StoreError) -> [Message] {
+        try read(
+            """
+            SELECT \(unsafeSQL: Message.columns) FROM messages m
+            JOIN members p ON p.room_id = m.room_id AND p.user_id = m.sender_id JOIN rooms r ON r.id = m.room_id
+            WHERE m.sender_id = \(user) AND m.status = 2 AND m.id < \(before ?? UUID128(high: .max, low: .max))
+                AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+            ORDER BY m.id DESC LIMIT \(Int64(limit))
+            """
+        ).map { Message($0) }
+    }
+
     public func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128? {
         try read("SELECT room_id FROM messages WHERE id = \(message)").first?.uuid(0)
     }
 
     public func receipts(of message: UUID128, for user: UUID128) throws(StoreError) -> [SeenMark]? {
         guard let message = try self.message(message, for: user) else { return nil }
+        guard message.hasPlace else { return [] }
         return try read(
             """
             SELECT p.user_id, p.last_seen_seq, e.created_at FROM members p
@@ -219,46 +232,48 @@ public final class PostgresRoomReader: RoomReader {
         """
     }
 
-    static func page(_ room: UUID128, _ user: UUID128, _ page: HistoryPage, _ limit: Int) -> SQL {
+    static func page(_ room: UUID128, _ page: HistoryPage, _ limit: Int) -> SQL {
         let limit = Int64(limit)
         switch page {
-        case .newest: return before(room, user, Int64.max, limit)
-        case .before(let seq): return before(room, user, seq, limit)
-        case .after(let seq):
+        case .newest: return before(room, Int64.max, limit)
+        case .before(let seq): return before(room, seq, limit)
+        case .after(let after):
+            let seq = max(0, after)
             return """
                 SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq > \(seq)
-                    AND (m.status <> 2 OR m.sender_id = \(user))
                 ORDER BY m.seq LIMIT \(limit)
                 """
-        case .around(let seq):
+        case .around(let around):
+            let seq = max(0, around)
             return """
                 (SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq <= \(seq)
-                    AND (m.status <> 2 OR m.sender_id = \(user)) ORDER BY m.seq DESC LIMIT \((limit + 1) / 2))
+                    AND m.seq > 0 ORDER BY m.seq DESC LIMIT \((limit + 1) / 2))
                 UNION ALL
                 (SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq > \(seq)
-                    AND (m.status <> 2 OR m.sender_id = \(user)) ORDER BY m.seq LIMIT \(limit / 2))
+                    ORDER BY m.seq LIMIT \(limit / 2))
                 ORDER BY seq
                 """
-        case .changedSince(let seq):
+        case .changedSince(let since):
+            let seq = max(0, since)
             // Two index ranges, each in its order; the partial index holds only what changed after it was sent.
             return """
                 SELECT * FROM (
                     (SELECT \(unsafeSQL: Message.columns) FROM messages m
                         WHERE m.room_id = \(room) AND m.seq > \(seq) AND m.change_seq = m.seq
-                        AND (m.status <> 2 OR m.sender_id = \(user)) ORDER BY m.seq LIMIT \(limit))
+                        ORDER BY m.seq LIMIT \(limit))
                     UNION ALL
                     (SELECT \(unsafeSQL: Message.columns) FROM messages m
                         WHERE m.room_id = \(room) AND m.change_seq > \(seq) AND m.change_seq > m.seq
-                        AND (m.status <> 2 OR m.sender_id = \(user)) ORDER BY m.change_seq LIMIT \(limit))
+                        AND m.seq > 0 ORDER BY m.change_seq LIMIT \(limit))
                 ) m ORDER BY change_seq LIMIT \(limit)
                 """
         }
     }
 
-    private static func before(_ room: UUID128, _ user: UUID128, _ seq: Int64, _ limit: Int64) -> SQL {
+    private static func before(_ room: UUID128, _ seq: Int64, _ limit: Int64) -> SQL {
         """
         SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq < \(seq)
-            AND (m.status <> 2 OR m.sender_id = \(user))
+            AND m.seq > 0
         ORDER BY m.seq DESC LIMIT \(limit)
         """
     }

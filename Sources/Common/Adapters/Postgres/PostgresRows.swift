@@ -116,11 +116,11 @@ extension Room {
 }
 
 extension Member {
-    /// Of a member `p`: others' messages after the last seen Seq that were deleted, or whose files are not complete. They
-    /// are in the room's count and nobody can read them. The index `messages_not_to_read` has them alone.
+    /// Of a member `p`: others' messages after the last seen Seq that were deleted. They are in the room's count and
+    /// nobody can read them. The index `messages_not_to_read` has them alone.
     static let nothingToRead = """
         (SELECT count(*) FROM messages n WHERE n.room_id = p.room_id AND n.seq > p.last_seen_seq
-            AND n.sender_id <> p.user_id AND n.status IN (2, 4) AND n.message_type <> 4)
+            AND n.sender_id <> p.user_id AND n.status = 4 AND n.message_type <> 4)
         """
 
     static let columns = """

@@ -14,6 +14,10 @@ public final class PostgresUploadSweepRecords: UploadSweepRecords {
         ).map { Message($0) }
     }
 
+    public func removeEnded(before time: Int64) throws(StoreError) {
+        _ = try query("DELETE FROM messages WHERE seq < 0 AND status = 4 AND deleted_at < \(.time(time))")
+    }
+
     public func released(limit: Int) throws(StoreError) -> [UploadRecord] {
         // Those that another message still shows are released again with that one.
         _ = try query(

@@ -1,0 +1,25 @@
+import ChatCore
+
+/// The asking user's files that are not complete. Every pool knows them: it is a read.
+struct PendingFileEndpoints {
+    let doors: Doors
+
+    func add(to router: inout Router) {
+        router.on("GET", "/uploads") { call throws(Refusal) in try list(call) }
+    }
+
+    /// What this user has begun to send and not completed.
+    private func list(_ call: Call) throws(Refusal) -> Response {
+        let limit = try call.request.query.limit()
+        var before: UUID128?
+        if let text = call.request.query["cursor"] {
+            before = UUID128(text)
+            guard before != nil else { throw .invalid("cursor", "is not one that a list has given as Next") }
+        }
+        let found = try doors.read(call) { reader, user throws(StoreError) in
+            try reader.uploads(of: user, before: before, limit: limit + 1)
+        }
+        let page = found.prefix(limit)
+        return .list(Array(page), next: found.count > limit ? "\(page.last!.id)" : nil) { $1.write(to: &$0) }
+    }
+}
