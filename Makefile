@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 STACK := deploy/stack/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down token pids psql logs build test test-uploads chaos test-cover test-race fuzz lint format docs bench clean
+.PHONY: help run up down token pids psql logs build test test-uploads chaos test-cover test-race test-relay fuzz lint format docs bench clean
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 } \
@@ -48,8 +48,11 @@ chaos: ## kill, stop and freeze everything while people write; MINUTES=5 SEED=1 
 test-cover: ## the unit and integration tests with a table of covered lines
 	@exec deploy/test/cover
 
-test-race: ## the unit tests with the thread sanitizer
+test-race: ## the unit tests with the thread sanitizer, or SANITIZER=address; FILTER=name
 	@exec deploy/test/race
+
+test-relay: ## the relay's tables at random, with fresh seeds; RANDOM_SECONDS=1800, RANDOM_SEED=7 for one
+	@exec deploy/test/relay
 
 fuzz: ## the parsers of what strangers send, with libFuzzer; FUZZ_SECONDS=60 each
 	@exec deploy/test/fuzz

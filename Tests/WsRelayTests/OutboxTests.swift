@@ -94,8 +94,9 @@ import Testing
         let first = try #require(table.open(7))
         let ticket = table.ticket(first)
         #expect(table.slot(ticket) == first)
-        table.close(first)
+        table.bury(first)
         #expect(table.slot(ticket) == nil)
+        table.reap { _, _ in }
         let second = try #require(table.open(7))
         #expect(second == first && table.slot(ticket) == nil)
         #expect(table.slot(table.ticket(second)) == second)
@@ -105,9 +106,24 @@ import Testing
         let table = ConnectionTable(RelayMemory(capacity: 2))
         let first = try #require(table.open(1))
         #expect(table.open(2) != nil)
-        #expect(table.isFull && table.open(3) == nil)
-        table.close(first)
-        #expect(!table.isFull && table.open(3) == first && table.count == 2)
+        #expect(table.open(3) == nil)
+        table.bury(first)
+        // Whatever still holds it in this tick finds its grave, not a stranger.
+        #expect(table.open(3) == nil && table.count == 1 && table[first].flags == .closing)
+        table.reap { _, _ in }
+        #expect(table.open(3) == first && table.count == 2)
+    }
+
+    @Test func aSlotIsFreedOnce() throws {
+        let table = ConnectionTable(RelayMemory(capacity: 4))
+        let first = try #require(table.open(1))
+        #expect(table.bury(first) && !table.bury(first) && table.count == 0)
+        var freed: [Int32] = []
+        for _ in 0..<2 { table.reap { freed.append($1) } }
+        #expect(freed == [1] && table.free == [first])
+        #expect(!table.bury(first))
+        let (second, third) = (table.open(2), table.open(3))
+        #expect(second != third)
     }
 
     @Test func aConnectionIsSmall() { #expect(MemoryLayout<Connection>.stride <= 96) }

@@ -74,12 +74,14 @@ final class TestRelay {
     let hub: Hub
     var milliseconds: Int64 = 1_000_000
 
-    init(_ values: [String: String] = [:], memory: RelayMemory? = nil) throws {
+    init(
+        _ values: [String: String] = [:], memory: RelayMemory? = nil, writesPerTick: Int? = nil
+    ) throws {
         let settings = try Settings(NoSettings(values: values)).relay
         hub = Hub(
             settings: settings, relayID: 7, tokens: FakeTokens(), feed: feed, commands: commands, lookups: lookups,
             ephemerals: ephemerals, memory: memory ?? RelayMemory(capacity: settings.maxConnections),
-            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            writesPerTick: writesPerTick, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         hub.beginTick(milliseconds: milliseconds, unixMilliseconds: milliseconds)
     }
 
@@ -235,23 +237,27 @@ final class TestClient {
             let got = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
             if got == 0 { hasEnded = true }
             guard got > 0 else { break }
-            raw += buffer[..<got]
+            raw.append(contentsOf: buffer[..<got])
         }
         parse()
     }
 
     private func parse() {
         if head.isEmpty {
-            guard let end = raw.indices.first(where: { raw[$0...].starts(with: [13, 10, 13, 10]) }) else { return }
+            guard
+                let end = raw.indices.first(where: { raw[$0] == 13 && raw[$0...].starts(with: [13, 10, 13, 10]) })
+            else { return }
             head = String(decoding: raw[..<end], as: UTF8.self)
             raw.removeFirst(end + 4)
             guard head.contains(" 101 ") else { return }
         }
-        while case (let opcode, var payload, let length)? = frame() {
-            if raw[0] & 0x40 != 0, case .message(let inflated) = deflate.inflate(payload, most: 1 << 20) {
+        var at = 0
+        defer { raw.removeFirst(at) }
+        while case (let opcode, var payload, let end)? = frame(at) {
+            if raw[at] & 0x40 != 0, case .message(let inflated) = deflate.inflate(payload, most: 1 << 20) {
                 (payload, compressed) = (inflated, compressed + 1)
             }
-            raw.removeFirst(length)
+            at = end
             switch opcode {
             case 1: frames.append((try? JSONReader.decode(payload)) ?? .null)
             case 2: frames.append((try? MessagePackReader.decode(payload)) ?? .null)
@@ -265,17 +271,19 @@ final class TestClient {
         }
     }
 
-    private func frame() -> (UInt8, [UInt8], Int)? {
-        guard raw.count >= 2 else { return nil }
+    /// The frame that begins at `at`, and where the next begins.
+    private func frame(_ at: Int) -> (UInt8, [UInt8], Int)? {
+        guard raw.count >= at + 2 else { return nil }
         let (start, length): (Int, Int)
-        switch raw[1] {
-        case 126 where raw.count >= 4: (start, length) = (4, Int(raw[2]) << 8 | Int(raw[3]))
-        case 127 where raw.count >= 10: (start, length) = (10, raw[2..<10].reduce(0) { $0 << 8 | Int($1) })
+        switch raw[at + 1] {
+        case 126 where raw.count >= at + 4: (start, length) = (at + 4, Int(raw[at + 2]) << 8 | Int(raw[at + 3]))
+        case 127 where raw.count >= at + 10:
+            (start, length) = (at + 10, raw[at + 2..<at + 10].reduce(0) { $0 << 8 | Int($1) })
         case 126, 127: return nil
-        default: (start, length) = (2, Int(raw[1]))
+        default: (start, length) = (at + 2, Int(raw[at + 1]))
         }
         guard raw.count >= start + length else { return nil }
-        return (raw[0] & 0x0F, Array(raw[start..<start + length]), start + length)
+        return (raw[at] & 0x0F, Array(raw[start..<start + length]), start + length)
     }
 
     /// What came since the last call.

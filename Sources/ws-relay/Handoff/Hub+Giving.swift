@@ -32,6 +32,8 @@ extension Hub {
     /// ticket), in the order of the state.
     func export(shown: Set<UInt64> = []) -> (bytes: [UInt8], descriptors: [Int32]) {
         endAllHolds()
+        // No frame that waits for the end of a tick, no socket that is closed and not freed.
+        endTick()
         var state = StateWriter()
         state.put(serial)
         writeUsers(to: &state)
@@ -122,10 +124,14 @@ extension Hub {
 
     /// The successor has everything. Our copies are closed in `goOnLettingGo`, which the clients do not notice.
     func letGo() {
+        reap()
         for slot in 0..<UInt32(connections.used) where isHandedOver(slot) {
-            lettingGo.append(connections[slot].descriptor)
+            users.detach(slot, connections)
+            connections.bury(slot)
+        }
+        connections.reap { slot, descriptor in
             slow[slot] = nil
-            connections.close(slot)
+            lettingGo.append(descriptor)
         }
         rooms = [:]
         slots = [:]

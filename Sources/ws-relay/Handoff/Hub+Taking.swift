@@ -8,7 +8,12 @@ extension Hub {
     func prepare(_ descriptor: Int32) -> UInt32? {
         guard let slot = connections.open(descriptor) else { return nil }
         connections[slot].flags = .greeting
-        epoll.add(descriptor, .read, ticket: connections.ticket(slot))
+        guard epoll.add(descriptor, .read, ticket: connections.ticket(slot)) else {
+            // The caller closes what has no place.
+            connections.bury(slot)
+            connections.reap { _, _ in }
+            return nil
+        }
         return slot
     }
 
@@ -103,7 +108,10 @@ extension Hub {
         }
         for slot in gone.values { destroy(slot) }
         for _ in 0..<(try state.take(UInt32.self)) {
-            let slot = slotOf[tickets[Int(try state.take(UInt32.self))]]!
+            let place = Int(try state.take(UInt32.self))
+            guard place < tickets.count, let slot = slotOf[tickets[place]] else {
+                throw StateUnreadable(wanted: place, left: tickets.count)
+            }
             slow[slot] = try SlowState(
                 maxMessage: settings.maxFrame, inflates: connections[slot].flags.contains(.deflated), from: &state)
             connections[slot].flags.insert(.slow)

@@ -73,12 +73,19 @@ struct Connection: BitwiseCopyable {
     var flushed: UInt32 = 0
 }
 
-/// All sockets by slot, in memory that never moves: a send that fails may change a slot while a loop walks others.
+/// All sockets by slot, in memory that never moves.
+///
+/// A slot has three states: open, buried (its connection is over, and nothing may be done with it), and free. `bury` may
+/// come at any moment, and any number of times; only `reap`, at the end of a tick, makes slots free. So whatever holds a
+/// slot within a tick finds the same connection there, or the grave of it.
 final class ConnectionTable {
     let capacity: Int
     private let memory: RelayMemory
     private let slots: UnsafeMutablePointer<Connection>
-    private var free: [UInt32] = []
+    private(set) var free: [UInt32] = []
+    /// Slots with what was their descriptor, which is still open.
+    private var buried: [(slot: UInt32, descriptor: Int32)] = []
+    /// Open slots.
     private(set) var count = 0
 
     init(_ memory: RelayMemory) {
@@ -91,11 +98,16 @@ final class ConnectionTable {
     var used: Int { Int(memory.header.pointee.connections) }
 
     subscript(slot: UInt32) -> Connection {
-        @inline(__always) unsafeAddress { UnsafePointer(slots + Int(slot)) }
-        @inline(__always) unsafeMutableAddress { slots + Int(slot) }
+        @inline(__always) unsafeAddress { UnsafePointer(row(slot)) }
+        @inline(__always) unsafeMutableAddress { row(slot) }
     }
 
-    var isFull: Bool { free.isEmpty && used == capacity }
+    /// The one place where a slot becomes an address. `noIndex`, and whatever else no table has given out, ends here.
+    @inline(__always)
+    func row(_ slot: UInt32) -> UnsafeMutablePointer<Connection> {
+        precondition(Int(slot) < capacity, "no slot has this number")
+        return slots + Int(slot)
+    }
 
     /// A slot for the descriptor; nil when the table is full.
     func open(_ descriptor: Int32) -> UInt32? {
@@ -112,13 +124,34 @@ final class ConnectionTable {
         return UInt32(used - 1)
     }
 
-    func close(_ slot: UInt32) {
-        slots[Int(slot)].descriptor = -1
-        slots[Int(slot)].generation &+= 1
-        slots[Int(slot)].flags = []
-        slots[Int(slot)].deadline = 0
-        free.append(slot)
+    /// The connection is over. Until `reap` its slot is nobody's: without a descriptor, closing, and not found by its
+    /// ticket. (`user` stays, so that what goes on with the slot in this tick finds one.)
+    ///
+    /// - Returns: false when it was over already.
+    @discardableResult
+    func bury(_ slot: UInt32) -> Bool {
+        let row = row(slot)
+        guard row.pointee.descriptor >= 0 else { return false }
+        buried.append((slot, row.pointee.descriptor))
+        row.pointee.descriptor = -1
+        row.pointee.flags = .closing
+        row.pointee.deadline = 0
         count -= 1
+        return true
+    }
+
+    /// Frees what was buried: the end of a tick, when nothing holds a slot any more. `body` gets each slot with its
+    /// descriptor, which is the body's to close.
+    func reap(_ body: (UInt32, Int32) -> Void) {
+        guard !buried.isEmpty else { return }
+        for (slot, descriptor) in buried {
+            body(slot, descriptor)
+            slots[Int(slot)].generation &+= 1
+            slots[Int(slot)].flags = []
+            free.append(slot)
+        }
+        // A herd that went leaves no memory behind.
+        buried.removeAll(keepingCapacity: buried.count < 1024)
     }
 
     /// What an epoll event carries: finds the slot, if that is still the same connection.

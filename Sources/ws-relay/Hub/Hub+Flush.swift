@@ -10,6 +10,8 @@ extension Hub {
         Outbox.Limits(bytes: settings.outboxBytes, seconds: UInt32(settings.outboxSeconds))
     }
 
+    /// Changes sockets and their outboxes alone: no user, no room, no list. What is lost or closed here leaves at the end
+    /// of the tick.
     func flush() {
         let number = memory.beginFlush()
         // A slow socket that is closed gets a close frame pushed: hence the loop.

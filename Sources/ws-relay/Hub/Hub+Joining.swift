@@ -108,19 +108,22 @@ extension Hub {
             users.attach(slot, to: user, connections)
             return feed.subscribe(RedisKey.userChannel(id))
         }
-        if users[user].connections >= settings.maxConnectionsPerUser { replaceOldest(of: user) }
-        // The last one may have been closed just now, and the user with it.
-        guard users.index(id) == user else { return join(id, slot) }
+        if users[user].connections >= settings.maxConnectionsPerUser { makeRoom(for: user) }
         users.attach(slot, to: user, connections)
         if users[user].stage == .ready { welcome(slot) }
     }
 
-    private func replaceOldest(of user: UInt32) {
-        var oldest = noIndex
+    /// Sockets that are closing are still in the list, until the end of the tick, but count no more.
+    private func makeRoom(for user: UInt32) {
+        var (oldest, open) = (noIndex, 0)
         users.forEachConnection(of: user, connections) { slot in
+            guard !connections[slot].flags.contains(.closing) else { return }
+            open += 1
             if oldest == noIndex || connections[slot].serial < connections[oldest].serial { oldest = slot }
         }
-        if oldest != noIndex { close(oldest, .replaced, "a newer connection of this user took this one's place") }
+        if open >= settings.maxConnectionsPerUser {
+            close(oldest, .replaced, "a newer connection of this user took this one's place")
+        }
     }
 
     // MARK: The user's channel, the memberships
@@ -243,7 +246,8 @@ extension Hub {
 
     // MARK: Leaving
 
-    /// The socket is no longer one of its user's; the last one takes the user along.
+    /// The socket is no longer one of its user's; the last one takes the user along. For `reap` alone: it changes what
+    /// others go through. A second time does nothing.
     func leave(_ slot: UInt32) {
         uncount(slot)
         slots[connections[slot].serial] = nil
@@ -260,7 +264,9 @@ extension Hub {
         for room in entry.rooms {
             room.remove(user)
             room.waiters.removeAll { $0 == user }
-            if room.members.isEmpty { untrack(room) }
+            // Of others, who have left the room, sockets may still wait for what was before.
+            room.resumes.removeAll { connections.slot($0.ticket) == nil }
+            if room.isOver { untrack(room) }
         }
         feed.unsubscribe(RedisKey.userChannel(entry.id))
         users.close(user)

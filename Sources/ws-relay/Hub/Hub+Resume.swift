@@ -33,9 +33,11 @@ extension Hub {
     }
 
     private func endResume(of ticket: UInt64, in room: TrackedRoom) {
-        let before = room.resumes.count
-        room.resumes.removeAll { $0.ticket == ticket }
-        if let slot = connections.slot(ticket) { connections[slot].resumes -= UInt16(before - room.resumes.count) }
+        room.resumes.removeAll { resume in
+            guard resume.ticket == ticket else { return false }
+            if let slot = connections.slot(ticket) { connections[slot].resumes -= 1 }
+            return true
+        }
         if room.isOver { untrack(room) }
     }
 

@@ -103,7 +103,7 @@ extension Hub {
 
     private func fanOut(_ frame: RoomFrame, in room: TrackedRoom) {
         // Never in the middle of a frame: who has it and who does not must be plain after a crash.
-        if writes.left < connections.count { flush() }
+        if writes.isFull { flush() }
         if frame.seq > 0 { memory.advance(room.row, to: frame.seq) }
         let asker = asker(of: frame)
         if asker != noIndex, !isElsewhere(asker, connections[asker].flags, frame.seq, room) {

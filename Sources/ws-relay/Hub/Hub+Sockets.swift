@@ -25,7 +25,7 @@ extension Hub {
         connections[slot].heard = now
         connections[slot].deadline = now &+ Self.greetingLimit
         slowState(slot).head = HeadReader()
-        epoll.add(descriptor, .read, ticket: connections.ticket(slot))
+        if !epoll.add(descriptor, .read, ticket: connections.ticket(slot)) { destroy(slot) }
     }
 
     func newID() -> UUID128 { UUID128.v7(at: unixMilliseconds) }
@@ -112,6 +112,7 @@ extension Hub {
     }
 
     private func end(_ slot: UInt32, with last: SharedFrame) {
+        guard !connections[slot].flags.contains(.closing) else { return }
         if let state = slowIfAny(slot) {
             (state.early, state.parser) = ([], nil)
             if !state.outbox.isEmpty {
@@ -129,7 +130,7 @@ extension Hub {
         connections[slot].deadline = now &+ Self.closingLimit
         watchWrite(slot)
         watch(slot)
-        leave(slot)
+        leaving.append(slot)
         dropSlowStateIfIdle(slot)
     }
 
@@ -137,21 +138,33 @@ extension Hub {
     /// with bytes of the client unread, would make the kernel throw the close frame away.)
     func finishIfClosing(_ slot: UInt32) {
         guard connections[slot].flags.contains(.closing), slowIfAny(slot)?.outbox.isEmpty ?? true else { return }
-        shutdown(connections[slot].descriptor, Int32(SHUT_WR))
+        if connections[slot].descriptor >= 0 { shutdown(connections[slot].descriptor, Int32(SHUT_WR)) }
     }
 
-    /// The connection is gone, or gets no more time.
+    /// The connection is gone, or gets no more time. It is only marked: its slot and its descriptor are freed at the end
+    /// of the tick. A second time does nothing.
     func destroy(_ slot: UInt32) {
         writes.clear(slot, connections)
-        leave(slot)
-        slow[slot] = nil
-        Glibc.close(connections[slot].descriptor)
-        connections.close(slot)
+        guard connections.bury(slot) else { return }
+        leaving.append(slot)
+    }
+
+    /// The end of a tick: the one place where sockets leave their users, and slots and descriptors are freed.
+    func reap() {
+        for slot in leaving { leave(slot) }
+        leaving.removeAll(keepingCapacity: leaving.count < 1024)
+        connections.reap { slot, descriptor in
+            slow[slot] = nil
+            // Another process may have a copy, and epoll would go on watching that.
+            epoll.remove(descriptor)
+            Glibc.close(descriptor)
+        }
     }
 
     // MARK: epoll
 
     func watch(_ slot: UInt32) {
+        guard connections[slot].descriptor >= 0 else { return }
         var interest: Epoll.Interest = connections[slot].flags.contains(.readPaused) ? [] : .read
         if connections[slot].flags.contains(.watchesWrite) { interest.insert(.write) }
         epoll.change(connections[slot].descriptor, interest, ticket: connections.ticket(slot))

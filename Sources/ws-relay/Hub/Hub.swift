@@ -52,6 +52,8 @@ final class Hub {
     /// Presence frames that may still be told in this second.
     var presenceBudget = Hub.presenceRate
     let writes: TickWrites
+    /// Sockets that were closed or lost in this tick: at its end they leave their users.
+    var leaving: [UInt32] = []
     /// nil: compression is not offered.
     let deflate: Deflate?
     let input = UnsafeMutableRawBufferPointer.allocate(byteCount: readSize, alignment: 64)
@@ -90,7 +92,7 @@ final class Hub {
     init(
         settings: RelaySettings, relayID: UInt64, tokens: any TokenVerifier, feed: any Feed,
         commands: any CommandOutlet, lookups: any LookupOutlet, ephemerals: any EphemeralOutlet,
-        memory: RelayMemory, log: Logger
+        memory: RelayMemory, writesPerTick: Int? = nil, log: Logger
     ) {
         self.settings = settings
         self.memory = memory
@@ -104,7 +106,7 @@ final class Hub {
         origins = OriginRule(settings.origins)
         deflate = settings.deflate ? Deflate() : nil
         connections = ConnectionTable(memory)
-        writes = TickWrites(connections: connections.capacity)
+        writes = TickWrites(connections: connections.capacity, capacity: writesPerTick)
         users = UserTable(memory)
         unanswered = UnansweredCommands(memory.journal)
         memory.header.pointee.relayID = relayID
@@ -112,7 +114,8 @@ final class Hub {
     }
 
     deinit {
-        connections.forEach { Glibc.close(connections[$0].descriptor) }
+        connections.forEach { connections.bury($0) }
+        connections.reap { _, descriptor in Glibc.close(descriptor) }
         input.deallocate()
         output.deallocate()
     }
@@ -124,11 +127,16 @@ final class Hub {
         now = UInt32(truncatingIfNeeded: milliseconds / 1000)
     }
 
-    /// Sends what the tick gathered: one write a socket, one AMQP message a queue.
+    /// Sends what the tick gathered: one write a socket, one AMQP message a queue. Then, and only then, sockets leave
+    /// their users and slots become free. Nothing that goes through sockets, users or rooms may call it.
     func endTick() {
         commands.endTick()
         flush()
+        reap()
     }
+
+    /// Between two events: what one tick may hold is reached.
+    func endTickIfFull() { if writes.isFull { endTick() } }
 
     func nextEpoch() -> UInt64 {
         epoch += 1
@@ -148,10 +156,9 @@ final class Hub {
         counters.deliveries += 1
     }
 
-    /// A frame for one socket.
+    /// A frame for one socket; nothing when that is closing, or gone.
     func send(_ frame: SharedFrame, to slot: UInt32) {
         guard !connections[slot].flags.contains(.closing) else { return }
-        if writes.left == 0 { flush() }
         push(writes.add(frame), to: slot)
     }
 

@@ -1,8 +1,10 @@
 /// The frames of one tick and who gets them: a list for each connection, across all of its rooms, so that the end of
 /// the tick makes one write of it. Eight bytes a delivery, in memory that is used again every tick.
 final class TickWrites {
-    /// Deliveries of one tick; when they are reached the tick flushes early. One frame to everybody always fits.
-    private let capacity: Int
+    /// Deliveries after which the tick should be flushed, between two events or two frames (`isFull`). What one event
+    /// brings beyond it always fits: the list grows, and gets its size back at the end of the tick.
+    private let size: Int
+    private var capacity: Int
 
     private struct Entry: BitwiseCopyable {
         var frame: UInt32
@@ -10,14 +12,15 @@ final class TickWrites {
     }
 
     private(set) var frames: [SharedFrame] = []
-    private let entries: UnsafeMutablePointer<Entry>
+    private var entries: UnsafeMutablePointer<Entry>
     private var count = 0
     /// Connections with a list, in the order in which they got it.
     private(set) var dirty: [UInt32] = []
 
-    init(connections: Int) {
-        capacity = max(262_144, connections * 2)
-        entries = .allocate(capacity: capacity)
+    init(connections: Int, capacity: Int? = nil) {
+        size = capacity ?? max(262_144, connections * 2)
+        self.capacity = size
+        entries = .allocate(capacity: size)
     }
 
     deinit { entries.deallocate() }
@@ -28,29 +31,48 @@ final class TickWrites {
         return UInt32(frames.count - 1)
     }
 
-    /// Deliveries that still have room before the tick must be flushed.
-    var left: Int { capacity - count }
+    var isFull: Bool { count >= size }
 
     @inline(__always)
     func push(_ frame: UInt32, to slot: UInt32, _ connections: ConnectionTable) {
+        let row = connections.row(slot)
+        guard row.pointee.descriptor >= 0 else { return }
+        if count == capacity { grow() }
         let entry = UInt32(count)
         entries[count] = Entry(frame: frame, next: noIndex)
         count += 1
-        if connections[slot].flags.contains(.dirty) {
-            entries[Int(connections[slot].lastWrite)].next = entry
+        if row.pointee.flags.contains(.dirty) {
+            entries[place(of: row.pointee.lastWrite)].next = entry
         } else {
-            connections[slot].flags.insert(.dirty)
-            connections[slot].firstWrite = entry
+            row.pointee.flags.insert(.dirty)
+            row.pointee.firstWrite = entry
             dirty.append(slot)
         }
-        connections[slot].lastWrite = entry
+        row.pointee.lastWrite = entry
+    }
+
+    /// Lists are made of entries of this tick.
+    @inline(__always)
+    private func place(of entry: UInt32) -> Int {
+        precondition(Int(entry) < count, "no delivery of this tick has this number")
+        return Int(entry)
+    }
+
+    @inline(never)
+    private func grow() { resize(to: capacity * 2) }
+
+    private func resize(to new: Int) {
+        let moved = UnsafeMutablePointer<Entry>.allocate(capacity: new)
+        moved.initialize(from: entries, count: count)
+        entries.deallocate()
+        (entries, capacity) = (moved, new)
     }
 
     @inline(__always)
-    func frame(at entry: UInt32) -> SharedFrame { frames[Int(entries[Int(entry)].frame)] }
+    func frame(at entry: UInt32) -> SharedFrame { frames[Int(entries[place(of: entry)].frame)] }
 
     @inline(__always)
-    func next(after entry: UInt32) -> UInt32 { entries[Int(entry)].next }
+    func next(after entry: UInt32) -> UInt32 { entries[place(of: entry)].next }
 
     /// The list is written, queued or dropped.
     @inline(__always)
@@ -67,7 +89,8 @@ final class TickWrites {
 
     /// Every list is cleared: the memory is free for the next tick.
     func endTick() {
-        frames.removeAll(keepingCapacity: true)
+        frames.removeAll(keepingCapacity: frames.count <= 65_536)
         count = 0
+        if capacity > size { resize(to: size) }
     }
 }

@@ -37,12 +37,14 @@ final class UserTable {
     /// `Connection.nextOfUser`.
     private let first: UnsafeMutablePointer<UInt32>
     private let memory: RelayMemory
+    private let capacity: Int
 
     /// Users have at least one connection each, so there are never more of them.
     init(_ memory: RelayMemory) {
         self.memory = memory
-        first = .allocate(capacity: Int(memory.header.pointee.capacity))
-        entries = .allocate(capacity: Int(memory.header.pointee.capacity))
+        capacity = Int(memory.header.pointee.capacity)
+        first = .allocate(capacity: capacity)
+        entries = .allocate(capacity: capacity)
     }
 
     deinit {
@@ -56,12 +58,19 @@ final class UserTable {
     func index(_ id: UUID128) -> UInt32? { indexes[id] }
 
     subscript(index: UInt32) -> Entry {
-        _read { yield entries[Int(index)]! }
-        _modify { yield &entries[Int(index)]! }
+        _read { yield entries[place(index)]! }
+        _modify { yield &entries[place(index)]! }
     }
 
     @inline(__always)
-    func firstConnection(_ index: UInt32) -> UInt32 { first[Int(index)] }
+    func firstConnection(_ index: UInt32) -> UInt32 { first[place(index)] }
+
+    /// `noIndex` is no user's.
+    @inline(__always)
+    private func place(_ index: UInt32) -> Int {
+        precondition(Int(index) < used, "no user has this index")
+        return Int(index)
+    }
 
     func open(_ id: UUID128, deadline: UInt32) -> UInt32 {
         var entry = Entry(id: id, deadline: deadline)
@@ -73,6 +82,7 @@ final class UserTable {
             entries[Int(index)] = entry
         } else {
             index = UInt32(used)
+            precondition(used < capacity, "there are more users than sockets")
             (entries + used).initialize(to: entry)
             used += 1
         }
@@ -90,17 +100,17 @@ final class UserTable {
 
     func attach(_ slot: UInt32, to index: UInt32, _ connections: ConnectionTable) {
         connections[slot].user = index
-        connections[slot].nextOfUser = first[Int(index)]
-        first[Int(index)] = slot
+        connections[slot].nextOfUser = firstConnection(index)
+        first[place(index)] = slot
         self[index].connections += 1
     }
 
     func detach(_ slot: UInt32, _ connections: ConnectionTable) {
         let index = connections[slot].user
         guard index != noIndex else { return }
-        var at = first[Int(index)]
+        var at = firstConnection(index)
         if at == slot {
-            first[Int(index)] = connections[slot].nextOfUser
+            first[place(index)] = connections[slot].nextOfUser
         } else {
             while connections[at].nextOfUser != slot { at = connections[at].nextOfUser }
             connections[at].nextOfUser = connections[slot].nextOfUser
@@ -110,9 +120,9 @@ final class UserTable {
         connections[slot].nextOfUser = noIndex
     }
 
-    /// The user's sockets, newest first; the body may detach the one it is given.
+    /// The user's sockets, newest first. The body may close any: nothing leaves a list before the end of the tick.
     func forEachConnection(of index: UInt32, _ connections: ConnectionTable, _ body: (UInt32) -> Void) {
-        var at = first[Int(index)]
+        var at = firstConnection(index)
         while at != noIndex {
             let next = connections[at].nextOfUser
             body(at)

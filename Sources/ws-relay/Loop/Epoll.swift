@@ -21,7 +21,7 @@ final class Epoll {
         let isBroken: Bool
     }
 
-    private let descriptor: Int32
+    let descriptor: Int32
     private let events: UnsafeMutablePointer<epoll_event>
     private let capacity = 1024
 

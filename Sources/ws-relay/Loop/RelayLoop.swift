@@ -75,13 +75,14 @@ final class RelayLoop {
         hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
         if endsAt != nil { hub.goOnEnding() }
         if hasHandedOver { hub.goOnLettingGo() }
-        feed.keepUp(now: hub.milliseconds) { hub.handle($0) }
+        feed.keepUp(now: hub.milliseconds) { handle($0) }
         watchFeed()
         hub.endHolds()
         hub.endTick()
-        feed.endTick(now: hub.milliseconds) { hub.handle($0) }
+        feed.endTick(now: hub.milliseconds) { handle($0) }
         hub.epoll.wait(milliseconds: untilNextDue) { event in
             if event.ticket & UInt64(noIndex) == UInt64(noIndex) { handle(event) } else { hub.handle(event) }
+            hub.endTickIfFull()
         }
         everyHalfSecond()
     }
@@ -97,6 +98,11 @@ final class RelayLoop {
     }
 
     // MARK: The feed
+
+    private func handle(_ event: FeedEvent) {
+        hub.handle(event)
+        hub.endTickIfFull()
+    }
 
     /// The descriptor is another one after each reconnection, and wants to write when wishes did not fit.
     private func watchFeed() {
@@ -114,7 +120,7 @@ final class RelayLoop {
     private func readFeed() {
         let before = hub.counters.deliveries
         while hub.counters.deliveries - before < Self.deliveriesPerTick {
-            guard feed.read(now: hub.milliseconds, { hub.handle($0) }) else { return }
+            guard feed.read(now: hub.milliseconds, { handle($0) }) else { return }
             becomeReady()
         }
     }
@@ -134,6 +140,7 @@ final class RelayLoop {
         arrival.clear()
         for found in answers.drain() {
             if hasHandedOver { passOn(found) } else { hub.handle(found) }
+            hub.endTickIfFull()
         }
     }
 
