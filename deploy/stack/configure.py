@@ -208,7 +208,5 @@ def environment(instance, ports):
         "CHAT_WEED": str(instance.runtime / "checkout/.venv/bin/weed"),
         "CHAT_POSTGRES_DATA": str(postgres_data(instance)),
         "CHAT_INITDB_FLAGS": "--no-sync" if os.environ.get("CHAT_DURABLE") == "off" else "",
-        "AWS_ACCESS_KEY_ID": "chat",
-        "AWS_SECRET_ACCESS_KEY": instance.secrets()["S3_SECRET_KEY"],
         **{f"CHAT_{name}_PORT": str(port) for name, port in ports.items()},
     }
