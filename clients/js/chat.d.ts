@@ -1,0 +1,76 @@
+export type UUID = string;
+export interface File_ { Name: string; Size: number; ContentType: string; ThumbnailURL?: string; Width?: number; Height?: number; BlurHash?: string; Duration?: number }
+export interface Message {
+  ID: UUID; RoomID: UUID; SenderID: UUID; /** null while its file is not complete */ Seq: number | null; Content: string;
+  ContentType: 'text' | 'image' | 'video' | 'audio' | 'file'; MessageType: 'direct' | 'replied' | 'forwarded' | 'system';
+  ParentMessageID: UUID | null; ForwardedFrom: UUID | null; Sign: string | null; Status: string; File: File_ | null;
+  Reactions: { Reaction: string; Count: number; Users: UUID[] }[]; EditedAt: string | null; DeletedAt: string | null;
+  PinnedAt: string | null; ChangeSeq: number; Mentions: UUID[]; CreatedAt: string;
+}
+export interface RoomInfo {
+  ID: UUID; Type: 'PRIVATE' | 'GROUP' | 'CHANNEL'; Name: string; Description: string; Avatar: string; OwnerID: UUID; MemberCount: number;
+  LastSeq: number; Epoch?: number; LastMessage: Message | null; Unread: number | null; Role: 'OWNER' | 'ADMIN' | 'MEMBER' | null;
+  MutedUntil: string | null; CreatedAt: string;
+}
+export interface Member { UserID: UUID; Role: 'OWNER' | 'ADMIN' | 'MEMBER'; LastSeenSeq: number; MutedUntil: string | null; BannedAt: string | null; JoinedAt: string }
+export interface Presence { UserID: UUID; Online: boolean; LastSeenAt: string | null }
+export interface SeenMark { RoomID: UUID; UserID: UUID; Seq: number; At: string }
+export interface Page<T> { Data: T[]; Next: string | null }
+
+export class ChatError extends Error { code: string; status: number; /** milliseconds */ retryAfter: number | null; field: string | null }
+
+export interface Store {
+  all(): Promise<[string, unknown][]>; set(key: string, value: unknown): Promise<void>;
+  delete(key: string): Promise<void>; clear(): Promise<void>;
+}
+export class MemoryStore implements Store { all(): Promise<[string, unknown][]>; set(key: string, value: unknown): Promise<void>; delete(key: string): Promise<void>; clear(): Promise<void> }
+export class IndexedDBStore extends MemoryStore { constructor(name?: string) }
+
+export interface Room {
+  readonly ID: UUID; readonly info: RoomInfo | null; readonly epoch?: number; readonly seq: number | null;
+  readonly members: Map<UUID, Member>; readonly typing: Map<UUID, unknown>; readonly seenSeq: number;
+  readonly complete: boolean; readonly unread: number; readonly lastMessage: Message | null;
+  list(): Message[];
+}
+export interface Upload {
+  readonly Sign: string; readonly RoomID: UUID; readonly MessageID: UUID | null; readonly name: string; readonly size: number; readonly total: number;
+  /** by chunk, from 1: bytes that are stored */ readonly loaded: number[]; /** 0 to 1 */ readonly progress: number;
+  readonly state: 'waiting' | 'running' | 'paused' | 'failed' | 'done' | 'cancelled'; readonly error: ChatError | null; readonly done: Promise<Message>;
+  pause(): void; resume(): void; cancel(): Promise<void>;
+}
+export interface Item { readonly Sign: string; readonly frame: Record<string, unknown>; readonly At: number; readonly error: { code: string; message: string } | null }
+
+export interface Options {
+  /** the service's origin; in a browser the page's own by default */ url?: string; prefix?: string; path?: string;
+  /** a JWT, or what fetches one; `fresh`: the last one was refused or ends soon */ token?: string | ((fresh: boolean) => string | Promise<string>);
+  /** fetches a ticket for one socket; by default POST /ws-ticket */ ticket?: () => Promise<string>;
+  store?: Store; /** of the IndexedDB */ name?: string; WebSocket?: unknown; fetch?: typeof fetch;
+  /** messages a page, 50 */ history?: number; /** newest messages kept of each room, 200 */ keep?: number;
+  /** at least 5 MiB */ chunkSize?: number; /** chunks at once, 3 */ parallel?: number; /** ms */ answerWait?: number; /** ms */ requestWait?: number;
+  clock?: { now(): number; set(run: () => void, wait: number): unknown; clear(id: unknown): void }; random?: () => number; uuid?: () => string;
+}
+export interface Events {
+  state: Chat['state']; synced: undefined; closed: { code: number; reason: string }; rooms: undefined; room: Room; queue: UUID; upload: Upload;
+  message: { room: Room; message: Message; isNew: boolean }; seen: { room: Room; UserID: UUID; Seq: number }; typing: Room; presence: Presence;
+  frame: Record<string, unknown>; error: Error;
+}
+export class Chat {
+  constructor(options?: Options);
+  readonly rooms: Map<UUID, Room>; readonly presence: Map<UUID, Presence>; readonly uploads: Map<string, Upload>; readonly queue: Item[];
+  readonly me: UUID | null; readonly state: 'closed' | 'connecting' | 'open' | 'waiting' | 'replaced'; /** nothing is missing any more */ readonly synced: boolean;
+  readonly stats: { frames: number; missed: number; doubled: number; resyncs: number; connects: number; sent: number; resent: number };
+  on<T extends keyof Events>(type: T, listener: (value: Events[T]) => void): () => void;
+  open(): Promise<void>; connect(): Promise<void>; close(): Promise<void>; flush(): Promise<void>; clear(): Promise<void>;
+  send(to: UUID | { user: UUID }, Content: string, more?: { ParentMessageID?: UUID; MessageType?: string; ContentType?: string }): Promise<Message>;
+  edit(message: Message, Content: string): Promise<Message>; delete(message: Message): Promise<Message>;
+  react(message: Message, reaction: string, remove?: boolean): Promise<Message>;
+  seen(room: UUID, seq?: number): Promise<SeenMark | null>; typing(room: UUID): void;
+  pending(room: UUID): Item[]; retry(sign: string): void; discard(sign: string): void;
+  loadOlder(room: UUID): Promise<boolean>; loadMembers(room: UUID): Promise<Member[]>; around(room: UUID, seq: number, limit?: number): Promise<Message[]>;
+  search(q: string, options?: { room?: UUID; limit?: number; cursor?: string }): Promise<Page<Message & { Rank: number; Marks: { Start: number; Length: number }[] }>>;
+  receipts(message: UUID): Promise<SeenMark[]>; createRoom(draft: Record<string, unknown>): Promise<RoomInfo>;
+  sendFile(room: UUID, file: Blob, options?: { name?: string; type?: Message['ContentType']; ParentMessageID?: UUID }): Upload;
+  fileURL(message: Message, thumbnail?: boolean): string; fetchFile(message: Message, thumbnail?: boolean): Promise<Blob>;
+  ask(frame: Record<string, unknown>): Promise<unknown>;
+  request(method: string, path: string, options?: { body?: unknown; query?: Record<string, unknown>; sign?: string; tries?: number; whole?: boolean; signal?: AbortSignal }): Promise<any>;
+}
