@@ -20,6 +20,8 @@ public struct Settings: Sendable {
     /// Who may connect to unix sockets: nginx runs as another user. The group's name; nil: the program's own.
     public var socketGroup: String?
     public var socketMode: Int
+    /// Seconds without a sign of life after which a worker counts as hanging; 0: never.
+    public var hangSeconds: Int
     /// As clients reach the service, without a path; for links.
     public var publicURL: String
     /// Steps of messages that are kept for `fcgi-api trace`; 0: none.
@@ -34,6 +36,7 @@ public struct Settings: Sendable {
         runDirectory = values.text("RUN_DIR", default: "/run/chat")
         socketGroup = values.optional("SOCKET_GROUP")
         socketMode = values.octal("SOCKET_MODE", default: 0o660)
+        hangSeconds = values.number("WORKER_HANG_SECONDS", default: 30, in: 0...86_400)
         publicURL = values.text("PUBLIC_URL", default: "http://127.0.0.1:8000")
         documents = values.text("DOCS_DIR", default: "docs")
         logLevel = values.choice(

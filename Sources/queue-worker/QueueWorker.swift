@@ -24,7 +24,9 @@ struct QueueWorker: ParsableCommand, MasterProgram {
         let frozenLimit: Duration? = settings.worker.frozenLimit > 0 ? .seconds(settings.worker.frozenLimit) : nil
         // With the broker a worker is ready when that has taken it, which may be long after its start: it may be away.
         func pool(_ name: String, _ workers: Int = 1, startLimit: Duration = .seconds(30)) -> PoolSpec {
-            PoolSpec(name: name, workers: workers, startLimit: startLimit, frozenLimit: frozenLimit)
+            PoolSpec(
+                name: name, workers: workers, startLimit: startLimit, frozenLimit: frozenLimit,
+                hangLimit: settings.hangSeconds > 0 ? .seconds(settings.hangSeconds) : nil, waits: true)
         }
         var pools = [pool("queues", settings.worker.processes, startLimit: .seconds(86_400))]
         if settings.storage.isSet { pools.append(pool(FilesWorker.pool)) }

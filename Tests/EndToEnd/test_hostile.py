@@ -1,5 +1,6 @@
 """What one client does to the relay, nobody else notices; and each limit says its own close code."""
 
+import json
 import threading
 import time
 
@@ -129,3 +130,34 @@ def test_other_protocols_get_an_answer_and_the_door(relay, data):
     raw = knock(relay, data)
     raw.read_head()
     assert raw.head.startswith("HTTP/1.1 4") and raw.has_ended()
+
+
+def test_resets_in_the_middle_of_a_full_tick_give_nobody_anothers_socket(relay, settings, ann, make_user):
+    """20 sockets ask for 14 rooms of 1,000 frames each and are reset as these come: their slots must be freed once."""
+    rooms = [ann.group(name=f"Room {number}") for number in range(14)]
+    socket = ann.socket()
+    for room in rooms:
+        for number in range(1000):
+            socket.send(message_frame(RoomID=room, Content="x", Sign=f"{room[:8]}{number}"))
+    for room in rooms:
+        socket.wait(lambda frame: frame.get("RoomID") == room and frame.get("Seq", 0) >= 1000, 120)
+    points = [{"RoomID": room, "Seq": 0} for room in rooms]
+    for _ in range(3):
+        raws = [RawSocket(relay, ann.token) for _ in range(19)]
+        for raw in raws:
+            raw.send(frame(TEXT, json.dumps({"Type": "resume", "Rooms": points}).encode()))
+        for raw in raws:
+            raw.socket.recv(1)
+            # A unix socket that is closed with bytes unread is reset.
+            raw.socket.close()
+        strangers = [make_user() for _ in range(20)]
+        sockets = [stranger.socket() for stranger in strangers]
+        mine = [stranger.group() for stranger in strangers]
+        for stranger, own, room in zip(strangers, sockets, mine, strict=True):
+            own.send(message_frame(RoomID=room, Content=f"only for {stranger.id}"))
+        for stranger, own in zip(strangers, sockets, strict=True):
+            own.wait(lambda frame: (frame.get("Data") or {}).get("Content") == f"only for {stranger.id}")
+        for stranger, own in zip(strangers, sockets, strict=True):
+            others = [frame for frame in own.frames if "only for" in str(frame) and stranger.id not in str(frame)]
+            assert not others
+            own.close()

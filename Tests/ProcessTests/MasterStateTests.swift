@@ -151,6 +151,56 @@ import Testing
         }
     }
 
+    @Test func aWorkerThatHangsSaysWhereAndIsKilled() {
+        var spec = pool("sockets", 1)
+        spec.hangLimit = .seconds(5)
+        var master = MasterScenario(spec)
+        master.allReady()
+        let (worker, begun) = (master.ready[0], master.now)
+        func tick(after seconds: Int64, silent: Bool = true) {
+            master.now = begun + seconds * 1_000_000_000
+            master.send(.tick([worker.board: Observation(silentSince: silent ? begun : nil)]))
+        }
+        tick(after: 5)
+        #expect(master.actions.isEmpty)
+        tick(after: 6)
+        #expect(master.actions.contains(.askWhere(worker: worker.id)) && master.killed.isEmpty)
+        #expect(master.log.contains("hangs: no sign of life for 6 s"))
+        tick(after: 7)
+        #expect(master.killed == [worker.id])
+        // One that goes on meanwhile is left alone, and asked anew the next time.
+        tick(after: 8, silent: false)
+        tick(after: 20)
+        #expect(master.killed.isEmpty && master.actions.contains(.askWhere(worker: worker.id)))
+    }
+
+    @Test func whoWaitsForAServerDoesNotHang() {
+        var spec = pool("queues", 1)
+        (spec.hangLimit, spec.waits) = (.seconds(5), true)
+        var master = MasterScenario(spec)
+        master.allReady()
+        let (worker, begun) = (master.ready[0], master.now)
+        func asks(after seconds: Int64, burnt: Int64) -> Bool {
+            master.now = begun + seconds * 1_000_000_000
+            master.send(.tick([worker.board: Observation(silentSince: begun, burnt: burnt * 1_000_000_000)]))
+            return master.actions.contains(.askWhere(worker: worker.id))
+        }
+        #expect(!asks(after: 6, burnt: 0) && !asks(after: 40, burnt: 2))
+        #expect(asks(after: 41, burnt: 3))
+        var other = MasterScenario(spec)
+        other.allReady()
+        let board = other.ready[0].board
+        let silent = Observation(silentSince: other.now)
+        other.now += 51_000_000_000
+        other.send(.tick([board: silent]))
+        #expect(other.actions.contains(.askWhere(worker: other.ready[0].id)))
+    }
+
+    @Test func aMainThreadsTimeIsRead() {
+        let before = mainThreadTime(getpid())
+        #expect(before >= 0 && mainThreadTime(-1) == 0)
+    }
+
     @Test func limitsOfTimeAndMemory() {
         var spec = pool("rooms", 2)
         spec.timeLimit = .seconds(5)

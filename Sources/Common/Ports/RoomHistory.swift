@@ -18,14 +18,18 @@ public struct Membership: Sendable, Equatable {
     public var hidesPresence: Bool
     /// The room is PRIVATE, and one of its two has blocked the other.
     public var isBlocked: Bool
+    /// Neither muted nor a plain member of a CHANNEL.
+    public var mayPost: Bool
 
     public init(
-        user: UUID128, room: UUID128, lastSeq: UInt64, hidesPresence: Bool = false, isBlocked: Bool = false
+        user: UUID128, room: UUID128, lastSeq: UInt64, hidesPresence: Bool = false, isBlocked: Bool = false,
+        mayPost: Bool = true
     ) {
         self.user = user
         self.room = room
         self.lastSeq = lastSeq
         self.hidesPresence = hidesPresence
         self.isBlocked = isBlocked
+        self.mayPost = mayPost
     }
 }

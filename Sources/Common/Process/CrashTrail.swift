@@ -12,6 +12,24 @@ public enum CrashTrail {
     /// Where to write from now on; -1: nowhere.
     public static func write(to descriptor: Int32) { crashDescriptor = descriptor }
 
+    /// What the master sends to a worker that hangs.
+    public static let hangSignal = SIGXCPU
+
+    /// Once, in every worker: on `hangSignal` the stack goes to standard error, where the log goes, and the process ends.
+    /// Only the main thread takes signals, and it is the one that hangs.
+    static func installForHang() {
+        backtrace(crashFrames, crashFrameLimit)
+        crashLines[Int(hangSignal)] = strdup("\(mark)\(hangSignal) (it hangs; this is where)\n")
+        var action = sigaction()
+        action.__sigaction_handler.sa_handler = { number in
+            let count = backtrace(crashFrames, crashFrameLimit)
+            sayStack(number, count, to: 2)
+            if crashDescriptor >= 0 { sayStack(number, count, to: crashDescriptor) }
+            kill(getpid(), SIGKILL)
+        }
+        sigaction(hangSignal, &action, nil)
+    }
+
     /// Once, at the start. Everything that the handler needs is made here: it may call nothing that allocates.
     public static func install() {
         // A stack that has overflowed cannot run a handler.
@@ -36,6 +54,12 @@ public enum CrashTrail {
             sigaction(number, &action, nil)
         }
     }
+}
+
+/// In a signal handler: nothing here allocates.
+private func sayStack(_ number: Int32, _ count: Int32, to descriptor: Int32) {
+    if let line = crashLines[Int(number)] { _ = Glibc.write(descriptor, line, strlen(line)) }
+    backtrace_symbols_fd(crashFrames, count, descriptor)
 }
 
 // A signal handler can reach nothing else than globals; all are set before it is installed, but for the descriptor.

@@ -55,6 +55,8 @@ public final class Master {
     var control: ControlSocket!
     var givenNames: Set<String> = []
     private var lastTick: Nanoseconds = 0
+    /// Workers without a sign of life: since when, and what their main threads had burnt by then.
+    private var silent: [Int: (since: Nanoseconds, burnt: Nanoseconds)] = [:]
 
     public init(
         program: String, runFolder: String, pools: [PoolSpec], workerArguments: [String] = ["worker"],
@@ -155,12 +157,28 @@ public final class Master {
             let row = board.row(worker.board)
             guard row[.pid] == worker.pid else { continue }
             let since = Nanoseconds(row[.requestStartedAt])
+            let silence = silence(of: worker, row, now)
             result[worker.board] = Observation(
                 busySince: since == 0 ? nil : since, frozenSince: frozenSince(worker, row, now),
+                silentSince: since == 0 ? silence?.since : nil, burnt: silence?.burnt ?? 0,
                 residentBytes: row[.residentBytes],
                 request: since != 0 && now - since > 1_000_000_000 ? row.request : "")
         }
         return result
+    }
+
+    /// Nil for one that lives. What its main thread burns is counted from the first look at its silence.
+    private func silence(
+        of worker: Worker, _ row: ScoreboardRow, _ now: Nanoseconds
+    ) -> (since: Nanoseconds, burnt: Nanoseconds)? {
+        let lastLife = Nanoseconds(row[.heartbeatAt])
+        guard now - lastLife > 2_000_000_000 else {
+            silent[worker.id] = nil
+            return nil
+        }
+        let burnt = mainThreadTime(worker.pid)
+        if silent[worker.id]?.since != lastLife { silent[worker.id] = (lastLife, burnt) }
+        return (lastLife, burnt - (silent[worker.id]?.burnt ?? burnt))
     }
 
     private func frozenSince(_ worker: Worker, _ row: ScoreboardRow, _ now: Nanoseconds) -> Nanoseconds? {

@@ -10,6 +10,7 @@ extension Master {
             spawn(worker, replaces: replaces, salvages: salvages, poolSize: poolSize)
         case .askToStop(let id): if channels[id]?.send("quit") == false { signal(id, SIGTERM) }
         case .kill(let id): signal(id, SIGKILL)
+        case .askWhere(let id): signal(id, CrashTrail.hangSignal)
         case .tellPoolSize(let id, let size): channels[id]?.send("pool \(size)")
         case .cancelHandover(let id): channels[id]?.send("handover-cancelled")
         case .forget(let worker): forget(worker)

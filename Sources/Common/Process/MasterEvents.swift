@@ -35,6 +35,8 @@ enum MasterAction: Equatable {
     case spawn(Worker, replaces: Int?, salvages: Int? = nil, poolSize: Int)
     case askToStop(worker: Int)
     case kill(worker: Int)
+    /// A hanging worker is asked for its stack; it ends by that, if it can.
+    case askWhere(worker: Int)
     case tellPoolSize(worker: Int, Int)
     case cancelHandover(worker: Int)
     /// The worker is gone: close its channel, keep its totals.

@@ -113,6 +113,7 @@ extension MasterState {
             out.append(.log(.error, what))
             out.append(.kill(worker: worker.id))
         }
+        if let limit = spec.hangLimit?.nanoseconds { watch(worker, seen, spec, hangLimit: limit, now, &out) }
         if let limit = spec.memoryLimit, seen.residentBytes > limit, worker.phase == .ready,
             worker.renewal == nil
         {
@@ -121,5 +122,26 @@ extension MasterState {
                 .log(.notice, "worker \(worker.label) (pid \(worker.pid)) will be replaced: \(reason)"))
             update(worker.id) { $0.renewal = reason }
         }
+    }
+
+    /// A worker that hangs says where (its stack, in the log) and is killed a second later, unless that has ended it.
+    private mutating func watch(
+        _ worker: Worker, _ seen: Observation, _ spec: PoolSpec, hangLimit limit: Nanoseconds, _ now: Nanoseconds,
+        _ out: inout [MasterAction]
+    ) {
+        guard worker.phase == .ready, let since = seen.silentSince, now - since > limit,
+            !spec.waits || seen.burnt > limit / 2 || (now - since) / 10 > limit
+        else { return update(worker.id) { $0.askedWhere = nil } }
+        let who = "worker \(worker.label) (pid \(worker.pid))"
+        guard let asked = worker.askedWhere else {
+            let silence = "no sign of life for \((now - since) / 1_000_000_000) s"
+            let burnt = "\(seen.burnt / 1_000_000_000) s of processor time in it"
+            out.append(.log(.error, "\(who) hangs: \(silence), \(burnt); asked for its stack"))
+            out.append(.askWhere(worker: worker.id))
+            return update(worker.id) { $0.askedWhere = now }
+        }
+        guard now - asked >= 1_000_000_000 else { return }
+        out.append(.log(.error, "\(who) killed: it hangs and does not say where"))
+        out.append(.kill(worker: worker.id))
     }
 }

@@ -18,6 +18,11 @@ public struct PoolSpec: Equatable, Sendable {
     public var timeLimit: Duration?
     /// A worker that a signal has stopped for longer is killed: others wait for what it holds; nil: no limit.
     public var frozenLimit: Duration?
+    /// A ready worker without a request in hand that gives no sign of life for longer is killed; nil: no limit.
+    public var hangLimit: Duration?
+    /// Its worker waits for servers and programs between two signs of life. Then only processor time counts as hanging: half
+    /// of the limit burnt; or a silence of ten times the limit, whatever it does.
+    public var waits: Bool
     /// Resident bytes above which a worker is replaced gracefully; nil: no limit.
     public var memoryLimit: Int?
     /// A dynamic pool grows when all its workers have been busy for this long: requests wait.
@@ -28,6 +33,7 @@ public struct PoolSpec: Equatable, Sendable {
         handover: Bool = false,
         startLimit: Duration = .seconds(30), stopLimit: Duration = .seconds(30),
         timeLimit: Duration? = nil, frozenLimit: Duration? = nil,
+        hangLimit: Duration? = nil, waits: Bool = false,
         memoryLimit: Int? = nil, growAfter: Duration = .milliseconds(100)
     ) {
         self.name = name
@@ -39,6 +45,8 @@ public struct PoolSpec: Equatable, Sendable {
         self.stopLimit = stopLimit
         self.timeLimit = timeLimit
         self.frozenLimit = frozenLimit
+        self.hangLimit = hangLimit
+        self.waits = waits
         self.memoryLimit = memoryLimit
         self.growAfter = growAfter
     }

@@ -113,12 +113,22 @@ func isStopped(_ pid: pid_t) -> Bool {
     return text[end...].dropFirst(2).first == "T"
 }
 
+/// Processor time of a process' main thread; 0 when it cannot be read.
+func mainThreadTime(_ pid: pid_t) -> Nanoseconds {
+    let text = processFile("\(pid)/task/\(pid)/stat")
+    guard let end = text.lastIndex(of: ")") else { return 0 }
+    // Fields 14 and 15 of the whole line; the first behind the name is the third.
+    let fields = text[end...].dropFirst(2).split(separator: " ")
+    guard fields.count > 12, let user = Nanoseconds(fields[11]), let system = Nanoseconds(fields[12]) else { return 0 }
+    return (user + system) * (1_000_000_000 / Nanoseconds(max(1, sysconf(Int32(_SC_CLK_TCK)))))
+}
+
 /// The beginning of a file of /proc; empty when it cannot be read.
 private func processFile(_ name: String) -> String {
     let file = open("/proc/\(name)", O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return "" }
     defer { close(file) }
-    return withUnsafeTemporaryAllocation(byteCount: 128, alignment: 1) { buffer in
+    return withUnsafeTemporaryAllocation(byteCount: 512, alignment: 1) { buffer in
         String(
             decoding: buffer.prefix(max(0, read(file, buffer.baseAddress, buffer.count))), as: UTF8.self)
     }

@@ -18,6 +18,8 @@ struct Worker: Equatable {
     var deadline: Nanoseconds?
     /// Why it should be replaced though its generation is right: its own wish, or too much memory.
     var renewal: String?
+    /// It hangs, and was asked at this time where it is.
+    var askedWhere: Nanoseconds?
 
     var label: String { "\(pool)/\(slot)" }
 }
@@ -49,6 +51,10 @@ struct Observation: Equatable {
     var busySince: Nanoseconds?
     /// The last sign of life of one that a signal has stopped (SIGSTOP); nil: it runs.
     var frozenSince: Nanoseconds?
+    /// The last sign of life of one that has given none for a while and has no request in hand; nil: it lives.
+    var silentSince: Nanoseconds?
+    /// Processor time of its main thread since it was first seen silent.
+    var burnt: Nanoseconds = 0
     var residentBytes = 0
     /// Method and path of the request in hand, for the log.
     var request = ""

@@ -66,6 +66,7 @@ public final class WorkerChannel {
             throw OperatorError("\"worker\" is started by \"serve\" and not by hand")
         }
         unsetenv("CHAT_WORKER")
+        CrashTrail.installForHang()
         let facts = Dictionary(
             text.split(separator: " ").compactMap { entry -> (String, String)? in
                 let parts = entry.split(separator: "=", maxSplits: 1)

@@ -44,7 +44,11 @@ public struct FrameBody: Sendable, Equatable {
         writer.string(refusal.text)
         writer.key("Data")
         writer.null()
-        self.init(fieldCount: 3, bytes: writer.bytes)
+        if let seconds = refusal.retryAfter {
+            writer.key("RetryAfter")
+            writer.int(Int64(clamping: seconds).multipliedReportingOverflow(by: 1000).partialValue)
+        }
+        self.init(fieldCount: refusal.retryAfter == nil ? 3 : 4, bytes: writer.bytes)
     }
 
     /// The whole frame as a client gets it (MessagePack).

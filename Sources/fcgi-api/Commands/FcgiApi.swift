@@ -34,6 +34,7 @@ struct FcgiApi: ParsableCommand, MasterProgram {
                     try ListenAddress(
                         parsing: pool.listen, mode: UInt32(settings.socketMode), group: settings.socketGroup)
                 ], timeLimit: .seconds(pool.timeLimit),
+                hangLimit: settings.hangSeconds > 0 ? .seconds(settings.hangSeconds) : nil, waits: true,
                 memoryLimit: pool.memoryLimit == 0 ? nil : pool.memoryLimit << 20)
         }
     }

@@ -9,6 +9,8 @@ import Logging
 struct Relay {
     /// Answers of the threads that the loop has not taken; past it the threads wait.
     private static let waitingAnswers = 100_000
+    /// Of frames among them.
+    private static let waitingBytes = 8 << 20
 
     private let loop: RelayLoop
 
@@ -24,7 +26,8 @@ struct Relay {
         }
         if channel.keepsake == nil { log.warning("no keeper could be started: a crash will close all sockets") }
         let arrival = EventCounter()
-        let answers = BoundedInbox<Found>(limit: Self.waitingAnswers, onArrival: { arrival.wake() })
+        let answers = BoundedInbox<Found>(
+            limit: Self.waitingAnswers, weightLimit: Self.waitingBytes, onArrival: { arrival.wake() })
         let (inherited, salvage) = try Self.legacy(channel, log)
         let relayID = inherited?.relayID ?? salvage?.relayID ?? UInt64.random(in: 1...UInt64.max)
         let feed = try RedisFeed(url: settings.redisURL, log: log)

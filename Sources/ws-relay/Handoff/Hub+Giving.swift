@@ -46,6 +46,7 @@ extension Hub {
         writeUnanswered(of: open, to: &state)
         writeResumes(tickets, to: &state)
         writeDepartures(to: &state)
+        writeResumeRequests(tickets, to: &state)
         let new = zip(open, tickets).filter { !shown.contains($1) }
         return (state.bytes, new.map { connections[$0.0].descriptor })
     }
@@ -108,6 +109,30 @@ extension Hub {
             state.put(resume.ticket)
             state.put(resume.last)
             state.put(resume.through ?? 0)
+        }
+    }
+
+    /// Behind everything else: a successor of before does not look there.
+    private func writeResumeRequests(_ tickets: [UInt64], to state: inout StateWriter) {
+        let handedOver = Set(tickets)
+        let some = resumeRequests.filter { handedOver.contains($0.value.ticket) }
+        var open: [UInt64: [UUID128]] = [:]
+        for room in rooms.values {
+            for resume in room.resumes { for number in resume.requests { open[number, default: []].append(room.id) } }
+        }
+        state.put(UInt32(some.count))
+        for (number, request) in some {
+            state.put(request.ticket)
+            state.put(request.sign != nil)
+            state.put(request.sign ?? "")
+            state.put(array: open[number] ?? [])
+            state.put(UInt32(request.entries.count))
+            for entry in request.entries {
+                state.put(entry.room)
+                state.put(entry.seq)
+                state.put(entry.needsREST)
+                state.put(entry.error?.text ?? "")
+            }
         }
     }
 

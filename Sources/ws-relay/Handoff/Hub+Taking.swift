@@ -37,13 +37,15 @@ extension Hub {
             let (last, through): (UInt64, UInt64) = (try state.take(), try state.take())
             guard let room = rooms[room], let slot else { continue }
             beginResume(of: slot, in: room, after: last)
-            if through > 0 { room.resumes[room.resumes.count - 1].through = through }
+            let place = room.resumes.indices.last { room.resumes[$0].ticket == connections.ticket(slot) }
+            if through > 0, let place { room.resumes[place].through = through }
         }
         for _ in 0..<(try state.take(UInt32.self)) {
             let user = try state.take(UUID128.self)
             let at: UInt32 = try state.take()
             departures[user] = (try state.takeArray(), at)
         }
+        if !state.isAtEnd { try adoptResumeRequests(from: &state, slotOf) }
         goOn(ready, heard)
         for room in behind { fetch(room) }
     }
@@ -129,6 +131,37 @@ extension Hub {
         guard let user else { return }
         users.attach(slot, to: user, connections)
         slots[row.serial] = slot
+    }
+
+    private func adoptResumeRequests(
+        from state: inout StateReader, _ slotOf: [UInt64: UInt32]
+    ) throws(StateUnreadable) {
+        for _ in 0..<(try state.take(UInt32.self)) {
+            let slot = slotOf[try state.take(UInt64.self)]
+            let hasSign = try state.take(Bool.self)
+            let sign = try state.takeText()
+            let open = try state.takeArray(UUID128.self)
+            var entries: [ResumeRequest.Entry] = []
+            for _ in 0..<(try state.take(UInt32.self)) {
+                var entry = ResumeRequest.Entry(
+                    room: try state.take(), seq: try state.take(), needsREST: try state.take())
+                let error = try state.takeText()
+                if !error.isEmpty { entry.error = Refusal(answer: error) }
+                entries.append(entry)
+            }
+            guard let slot else { continue }
+            let (number, ticket) = (nextEpoch(), connections.ticket(slot))
+            var request = ResumeRequest(ticket: ticket, sign: hasSign ? sign : nil, entries: entries)
+            for id in open {
+                guard let room = rooms[id], let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) else {
+                    continue
+                }
+                room.resumes[place].requests.append(number)
+                request.open += 1
+            }
+            resumeRequests[number] = request
+            answerIfDone(number)
+        }
     }
 
     private func adoptUnanswered(from state: inout StateReader) throws(StateUnreadable) {

@@ -108,7 +108,9 @@ extension Hub {
             if let user = users.index(id), users[user].epoch == epoch { reloads.insert(id) }
         case .frames(let id, _, _, _, .room(let number)):
             if let room = rooms[id], room.fetch == number { fetchFailed(room) }
-        case .frames(let id, _, _, _, .socket(let ticket)): giveUpResume(room: id, ticket: ticket)
+        case .frames(let id, _, _, _, .socket(let ticket)):
+            giveUpResume(room: id, ticket: ticket)
+            resumes.answered(for: ticket)
         case .room(_, let command):
             waitingLookups -= 1
             if let slot = slots[command.socket] { refuse(.unavailable("the store"), sign: command.sign, to: slot) }

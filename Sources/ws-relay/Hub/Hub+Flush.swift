@@ -122,6 +122,7 @@ extension Hub {
         dropSlowStateIfIdle(slot)
         watchWrite(slot)
         finishIfClosing(slot)
+        if connections[slot].resumes > 0 { resumes.goOn(connections.ticket(slot)) }
     }
 
     /// The client did not read for too long. It loses its socket, and is told from where to go on.

@@ -150,6 +150,7 @@ extension Hub {
         if !isReload { users[user].stage = .joining }
         users[user].hidesPresence = memberships.contains { $0.hidesPresence }
         users[user].blocked = Set(memberships.filter(\.isBlocked).map(\.room))
+        users[user].silent = Set(memberships.filter { !$0.mayPost }.map(\.room))
         for membership in memberships where !enter(membership, user, isReload: isReload) {
             // The room's log of comings and goings does not reach back far enough to judge: a newer list is due.
             return askMemberships(of: user)
@@ -252,6 +253,7 @@ extension Hub {
         uncount(slot)
         slots[connections[slot].serial] = nil
         unanswered.forget(connections[slot].serial)
+        if connections[slot].flags.contains(.closing) { forgetResumes(of: slot) }
         let user = connections[slot].user
         guard user != noIndex else { return }
         users.detach(slot, connections)

@@ -5,6 +5,9 @@ import ChatCore
 extension Hub {
     /// Rooms of messages that are remembered; past it all are forgotten and asked for again.
     private static let rememberedMessages = 10_000
+    /// Members here above which typing is not told; and frames of it a second.
+    private static let typingMembers = 256
+    static let typingRate = 2000
 
     func request(_ bytes: [UInt8], isText: Bool, _ slot: UInt32) {
         guard isText == connections[slot].flags.contains(.json) else {
@@ -63,7 +66,9 @@ extension Hub {
         case .typing(let room): try type(in: room, slot)
         // It came: that is all that it says.
         case .ack: showLife(slot)
-        case .resume(let points): resume(points, sign: sign, slot)
+        case .resume(let points):
+            try count(rooms: points.count, slot)
+            resume(points, sign: sign, slot)
         case .auth(let token): try authenticate(token, sign, slot)
         case .message(let room?, _, let draft): try submit(.send(draft, receiver: nil), room, sign, slot)
         case .message(nil, let receiver, let draft):
@@ -82,8 +87,10 @@ extension Hub {
 
     // MARK: Commands
 
-    private func submit(_ action: Command.Action, _ room: UUID128, _ sign: String?, _ slot: UInt32) throws(Refusal) {
-        try count(action, slot)
+    private func submit(
+        _ action: Command.Action, _ room: UUID128, _ sign: String?, _ slot: UInt32, isCounted: Bool = false
+    ) throws(Refusal) {
+        if !isCounted { try count(action, slot) }
         let socket = connections[slot].serial
         let command = Command(
             id: newID(), room: room, actor: users[connections[slot].user].id, sign: sign,
@@ -115,10 +122,20 @@ extension Hub {
         }
     }
 
+    /// Each room of a `resume` is a request of the socket's rate.
+    private func count(rooms: Int, _ slot: UInt32) throws(Refusal) {
+        let limits = RateBucket.Limits(rate: Float(settings.rate), burst: Float(settings.burst))
+        guard rooms < 2 || connections[slot].bucket.takeMore(rooms - 1, limits: limits) else {
+            throw Refusal(.rateLimited, "more than \(settings.rate) rooms are resumed in a second", retryAfter: 1)
+        }
+    }
+
     private func submit(
         _ action: Command.Action, ofMessage message: UUID128, _ sign: String?, _ slot: UInt32
     ) throws(Refusal) {
         if let room = messageRooms[message] { return try submit(action, room, sign, slot) }
+        // Before anything is looked up for it.
+        try count(action, slot)
         let latent = LatentCommand(socket: connections[slot].serial, sign: sign, action: action)
         guard lookups.ask(.room(ofMessage: message, latent)) else { throw .busy("too many look-ups wait") }
         waitingLookups += 1
@@ -130,7 +147,11 @@ extension Hub {
         guard let room else { return refuse(.messageNotFound, sign: latent.sign, to: slot) }
         if messageRooms.count >= Self.rememberedMessages { messageRooms.removeAll(keepingCapacity: true) }
         messageRooms[message] = room
-        do { try submit(latent.action, room, latent.sign, slot) } catch { refuse(error, sign: latent.sign, to: slot) }
+        do {
+            try submit(latent.action, room, latent.sign, slot, isCounted: true)
+        } catch {
+            refuse(error, sign: latent.sign, to: slot)
+        }
     }
 
     // MARK: The relay's own
@@ -139,6 +160,7 @@ extension Hub {
         let user = connections[slot].user
         guard let room = rooms[id], room.members.contains(user) else { throw .notAMember }
         guard !users[user].blocked.contains(id) else { return }
+        guard mayType(user, in: room) else { return counters.typingDropped += 1 }
         let body = FrameBody(room: id) { writer in
             writer.beginMap(2)
             writer.key("RoomID")
@@ -147,6 +169,24 @@ extension Hub {
             writer.uuid(users[user].id)
         }
         ephemerals.publish(RoomFrame(seq: 0, kind: .typing, asker: users[user].id, body: body), in: id)
+    }
+
+    /// One a second of a user and room, in rooms of a bounded size, as many as this relay tells in a second, and only where
+    /// the user may also post. What is more is dropped: typing is worth nothing late.
+    private func mayType(_ user: UInt32, in room: TrackedRoom) -> Bool {
+        let key = TypingKey(user: users[user].id, room: room.id)
+        guard room.members.count <= Self.typingMembers, !users[user].silent.contains(room.id), typingBudget > 0,
+            milliseconds - (typed[key] ?? 0) >= 1000
+        else { return false }
+        typed[key] = milliseconds
+        typingBudget -= 1
+        return true
+    }
+
+    /// Once a second.
+    func forgetTyping() {
+        typingBudget = Self.typingRate
+        typed = typed.filter { milliseconds - $0.value < 1000 }
     }
 
     private func authenticate(_ token: String, _ sign: String?, _ slot: UInt32) throws(Refusal) {
@@ -158,4 +198,9 @@ extension Hub {
         connections[slot].deadline = now
         reply(FrameBody { $0.null() }, sign: sign, to: slot)
     }
+}
+
+struct TypingKey: Hashable {
+    var user: UUID128
+    var room: UUID128
 }

@@ -8,37 +8,127 @@ extension Hub {
     func resume(_ points: [ResumePoint], sign: String?, _ slot: UInt32) {
         let user = connections[slot].user
         var held = takeHeld(slot)
-        defer { deliver(held: held, to: slot) }
+        let number = nextEpoch()
+        resumeRequests[number] = ResumeRequest(ticket: connections.ticket(slot), sign: sign)
         for point in points {
             guard let room = rooms[point.room], room.members.contains(user) else {
-                refuse(Refusal(.notAMember, "you are not a member of room \(point.room)"), sign: sign, to: slot)
+                let refusal = Refusal(.notAMember, "you are not a member of room \(point.room)")
+                refuse(refusal, sign: sign, to: slot)
+                resumeRequests[number]?.entries.append(.init(room: point.room, error: refusal))
                 continue
             }
-            let last = UInt64(max(0, point.seq))
             held.removeAll { $0.room == room.id }
-            guard last < room.sequencer.last, !isBeingResumed(slot, room) else { continue }
-            guard room.sequencer.last - last <= Self.resumeLimit else {
-                sendResync(room, to: slot)
-                continue
-            }
-            beginResume(of: slot, in: room, after: last)
+            resume(room, after: UInt64(max(0, point.seq)), number, slot)
+        }
+        deliver(held: held, to: slot)
+        answerIfDone(number)
+    }
+
+    private func resume(_ room: TrackedRoom, after last: UInt64, _ number: UInt64, _ slot: UInt32) {
+        let ticket = connections.ticket(slot)
+        if let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) {
+            resumeRequests[number]?.open += 1
+            return room.resumes[place].requests.append(number)
+        }
+        var entry = ResumeRequest.Entry(room: room.id, seq: room.sequencer.last)
+        if last == room.sequencer.last {
+            resumeRequests[number]?.entries.append(entry)
+        } else if last > newest(of: room) || last < room.sequencer.last && room.sequencer.last - last > Self.resumeLimit
+        {
+            // Older than what is told again; or this history is not the one that the client has seen.
+            sendResync(room, to: slot)
+            entry.needsREST = true
+            resumeRequests[number]?.entries.append(entry)
+        } else if last > room.sequencer.last {
+            // It has heard by another way what is still to come here.
+            entry.seq = last
+            resumeRequests[number]?.entries.append(entry)
+        } else if connections[slot].resumes >= ResumeDesk.roomsOfSocket {
+            counters.resumesRefused += 1
+            entry.seq = last
+            entry.error = .busy("more than \(ResumeDesk.roomsOfSocket) rooms are being resumed on this socket")
+            refuse(entry.error!, sign: resumeRequests[number]?.sign, to: slot)
+            resumeRequests[number]?.entries.append(entry)
+        } else {
+            resumeRequests[number]?.open += 1
+            beginResume(of: slot, in: room, after: last, for: number)
         }
     }
 
-    func beginResume(of slot: UInt32, in room: TrackedRoom, after last: UInt64) {
-        room.resumes.append(.init(ticket: connections.ticket(slot), last: last))
+    /// What is known to exist of the room, also what has not come here yet.
+    private func newest(of room: TrackedRoom) -> UInt64 {
+        max(room.sequencer.last, room.expected, room.sequencer.held.last?.seq ?? 0)
+    }
+
+    func beginResume(of slot: UInt32, in room: TrackedRoom, after last: UInt64, for request: UInt64? = nil) {
+        // Holds and farewells begin some by themselves; a socket in so many rooms fetches the others.
+        guard connections[slot].resumes <= ResumeDesk.roomsOfSocket else { return sendResync(room, to: slot) }
+        let ticket = connections.ticket(slot)
+        room.resumes.append(.init(ticket: ticket, last: last, requests: request.map { [$0] } ?? []))
         connections[slot].resumes += 1
         connections[slot].flags.insert(.resuming)
-        askMissed(room, after: last, ticket: connections.ticket(slot))
+        resumes.add(room.id, for: ticket)
     }
 
-    private func endResume(of ticket: UInt64, in room: TrackedRoom) {
-        room.resumes.removeAll { resume in
-            guard resume.ticket == ticket else { return false }
-            if let slot = connections.slot(ticket) { connections[slot].resumes -= 1 }
-            return true
+    /// The end of a tick: as many look-ups as may be out, for sockets that have taken what they got.
+    func askResumes() {
+        while let ticket = resumes.nextSocket() {
+            guard let slot = connections.slot(ticket) else {
+                for room in resumes.forget(ticket) { if let room = rooms[room] { endResume(of: ticket, in: room) } }
+                continue
+            }
+            guard slowIfAny(slot)?.outbox.isEmpty ?? true else {
+                resumes.stall(ticket)
+                continue
+            }
+            guard let id = resumes.takeRoom(of: ticket) else { continue }
+            guard let room = rooms[id], let resume = room.resumes.first(where: { $0.ticket == ticket }) else {
+                resumes.answered(for: ticket)
+                continue
+            }
+            let lookup = Lookup.frames(
+                room: id, after: resume.last, atLeast: room.sequencer.last, limit: Self.resumeLimit, .socket(ticket))
+            guard lookups.ask(lookup) else {
+                // Too many wait: with the next tick.
+                resumes.addFirst(id, for: ticket)
+                return resumes.answered(for: ticket)
+            }
+        }
+    }
+
+    func endResume(of ticket: UInt64, in room: TrackedRoom, needsREST: Bool = false) {
+        guard let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) else { return }
+        let resume = room.resumes.remove(at: place)
+        if let slot = connections.slot(ticket) { connections[slot].resumes -= 1 }
+        let entry = ResumeRequest.Entry(
+            room: room.id, seq: needsREST ? room.sequencer.last : resume.last, needsREST: needsREST)
+        for number in resume.requests {
+            resumeRequests[number]?.entries.append(entry)
+            resumeRequests[number]?.open -= 1
+            answerIfDone(number)
         }
         if room.isOver { untrack(room) }
+    }
+
+    /// Behind everything that it brought.
+    func answerIfDone(_ number: UInt64) {
+        guard let request = resumeRequests[number], request.open == 0 else { return }
+        resumeRequests[number] = nil
+        guard let slot = connections.slot(request.ticket) else { return }
+        let body = FrameBody { writer in
+            writer.beginMap(1)
+            writer.key("Rooms")
+            writer.beginArray(request.entries.count)
+            for entry in request.entries { entry.write(to: &writer) }
+        }
+        reply(body, sign: request.sign, to: slot)
+    }
+
+    /// A socket that left takes its requests along.
+    func forgetResumes(of slot: UInt32) {
+        let ticket = connections.ticket(slot)
+        if !resumeRequests.isEmpty { resumeRequests = resumeRequests.filter { $0.value.ticket != ticket } }
+        for room in resumes.forget(ticket) { if let room = rooms[room] { endResume(of: ticket, in: room) } }
     }
 
     /// Who leaves has a right to everything up to the frame that says so: also a socket whose frames are held, or that is
@@ -60,21 +150,12 @@ extension Hub {
             let ticket = connections.ticket(slot)
             guard room.resumes.contains(where: { $0.ticket == ticket && $0.through != nil }) else { return }
             reply(resyncBody(room, at: seq - 1), .resync, to: slot)
-            endResume(of: ticket, in: room)
+            endResume(of: ticket, in: room, needsREST: true)
         }
     }
 
-    private func isBeingResumed(_ slot: UInt32, _ room: TrackedRoom) -> Bool {
-        room.resumes.contains { $0.ticket == connections.ticket(slot) }
-    }
-
-    func askMissed(_ room: TrackedRoom, after last: UInt64, ticket: UInt64) {
-        let lookup = Lookup.frames(
-            room: room.id, after: last, atLeast: room.sequencer.last, limit: Self.resumeLimit, .socket(ticket))
-        if !lookups.ask(lookup) { failed(lookup) }
-    }
-
     func found(_ run: FrameRun, room id: UUID128, ticket: UInt64) {
+        defer { resumes.answered(for: ticket) }
         guard let room = rooms[id], let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) else { return }
         guard let slot = connections.slot(ticket), connections[slot].flags.contains(.welcomed),
             room.resumes[place].through != nil || room.members.contains(connections[slot].user)
@@ -88,6 +169,7 @@ extension Hub {
             // What it sent meanwhile comes in its place too, and is its answer.
             let isAnswer = asker(of: frame) == slot
             if isAnswer { unanswered.remove(frame.sign, of: connections[slot].serial) }
+            resumedBytes += frame.body.bytes.count
             send(
                 frames(for: connections[slot].flags).make(
                     frame.body, isAnswer ? .response : frame.kind, sign: isAnswer ? frame.sign : nil,
@@ -99,16 +181,16 @@ extension Hub {
         if last >= end {
             endResume(of: ticket, in: room)
         } else if last > before {
-            askMissed(room, after: last, ticket: ticket)
+            resumes.addFirst(id, for: ticket)
         } else {
             giveUpResume(room: id, ticket: ticket)
         }
     }
 
     func giveUpResume(room id: UUID128, ticket: UInt64) {
-        guard let room = rooms[id] else { return }
-        endResume(of: ticket, in: room)
+        guard let room = rooms[id], room.resumes.contains(where: { $0.ticket == ticket }) else { return }
         if let slot = connections.slot(ticket) { sendResync(room, to: slot) }
+        endResume(of: ticket, in: room, needsREST: true)
     }
 
     /// The gap is older than what is told again: fetch the room over REST; frames go on after `Seq`.
@@ -130,6 +212,24 @@ extension Hub {
             writer.uuid(room.id)
             writer.key("Seq")
             writer.int(seq)
+        }
+    }
+}
+
+extension ResumeRequest.Entry {
+    fileprivate func write(to writer: inout MessagePackWriter) {
+        writer.beginMap(2 + (needsREST ? 1 : 0) + (error == nil ? 0 : 1))
+        writer.key("RoomID")
+        writer.uuid(room)
+        writer.key("Seq")
+        writer.int(Int64(clamping: seq))
+        if needsREST {
+            writer.key("Resync")
+            writer.bool(true)
+        }
+        if let error {
+            writer.key("Error")
+            writer.string(error.text)
         }
     }
 }

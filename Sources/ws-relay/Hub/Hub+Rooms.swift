@@ -19,6 +19,7 @@ extension Hub {
     func untrack(_ room: TrackedRoom) {
         guard rooms[room.id] === room else { return }
         rooms[room.id] = nil
+        for resume in room.resumes { endResume(of: resume.ticket, in: room) }
         memory.close(room.row)
         troubled.remove(room.id)
         feed.unsubscribe(RedisKey.roomChannel(room.id))
@@ -92,6 +93,7 @@ extension Hub {
             }
         }
         fanOut(frame, in: room)
+        if frame.kind == .roomUpdated { noteRole(in: frame) }
         for id in frame.left {
             room.changes.note(id, joined: false, seq: frame.seq)
             if let user = users.index(id) {
@@ -99,6 +101,15 @@ extension Hub {
                 remove(user, from: room)
             }
         }
+    }
+
+    /// A role or a mute decides who may type: the member's rooms are read again.
+    private func noteRole(in frame: RoomFrame) {
+        guard let value = try? MessagePackReader.decode(frame.body.frame(.roomUpdated)), let data = value["Data"],
+            let change = data["Change"]?.string, ["role", "owner", "muted", "unmuted", "joined"].contains(change),
+            let id = (data["Member"]?["UserID"]?.string).flatMap({ UUID128($0) }), users.index(id) != nil
+        else { return }
+        reloads.insert(id)
     }
 
     private func fanOut(_ frame: RoomFrame, in room: TrackedRoom) {

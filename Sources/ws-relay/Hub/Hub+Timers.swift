@@ -9,6 +9,7 @@ extension Hub {
         for slot in overdue where !connections[slot].flags.contains(.closing) { closeSlow(slot, lost: nil) }
         lookAtTroubledRooms()
         tellPresence()
+        forgetTyping()
         let counts = rates.takeCounts(now: milliseconds)
         if !counts.isEmpty { ephemerals.charge(counts) }
         let again = reloads

@@ -52,6 +52,14 @@ final class Hub {
     /// Presence frames that may still be told in this second.
     var presenceBudget = Hub.presenceRate
     let writes: TickWrites
+    /// Who gets when what it missed; and the requests that wait for it, by number.
+    var resumes = ResumeDesk()
+    var resumeRequests: [UInt64: ResumeRequest] = [:]
+    /// Bytes of frames that were told again, so far.
+    var resumedBytes = 0
+    /// When each user was last told to type in a room, in the last second.
+    var typed: [TypingKey: Int64] = [:]
+    var typingBudget = Hub.typingRate
     /// Sockets that were closed or lost in this tick: at its end they leave their users.
     var leaving: [UInt32] = []
     /// nil: compression is not offered.
@@ -87,6 +95,8 @@ final class Hub {
         var bytesWritten = 0
         var slowClosed = 0
         var fetches = 0
+        var typingDropped = 0
+        var resumesRefused = 0
     }
 
     init(
@@ -133,6 +143,8 @@ final class Hub {
         commands.endTick()
         flush()
         reap()
+        // Behind the flush: it says which sockets take what they get.
+        askResumes()
     }
 
     /// Between two events: what one tick may hold is reached.

@@ -13,6 +13,15 @@ struct RateBucket: BitwiseCopyable {
         case close
     }
 
+    /// What a request that was let through asks for more than one: refused when it goes over the burst, unless nothing else
+    /// was asked lately. It is counted as far as the bucket goes.
+    mutating func takeMore(_ cost: Int, limits: Limits) -> Bool {
+        let sum = level + Float(cost)
+        guard sum <= limits.burst || level <= 1.5 else { return false }
+        level = min(sum, max(limits.burst, 1))
+        return true
+    }
+
     private var level: Float = 0
     private var at: UInt32 = 0
 

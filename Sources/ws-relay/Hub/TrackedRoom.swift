@@ -19,6 +19,8 @@ final class TrackedRoom {
         var last: UInt64
         /// The frame with which its user left meanwhile: the last that it gets. nil: a member.
         var through: UInt64?
+        /// Numbers of the clients' requests that its end answers.
+        var requests: [UInt64] = []
     }
 
     let id: UUID128

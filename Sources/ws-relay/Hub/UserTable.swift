@@ -23,6 +23,8 @@ final class UserTable {
         var waiting: UInt32 = 0
         /// PRIVATE rooms whose other member has blocked them, or they that one: their typing is not told there.
         var blocked: Set<UUID128> = []
+        /// Rooms in which they may not post: CHANNELs of others, and where they are muted.
+        var silent: Set<UUID128> = []
         /// Of the memberships that are asked for now.
         var epoch: UInt64 = 0
         var rooms: [TrackedRoom] = []

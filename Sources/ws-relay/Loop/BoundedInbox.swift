@@ -11,10 +11,14 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
     private var elements: [Element] = []
     private var isClosed = false
     private let limit: Int
+    private let weightLimit: Int
+    private var weight = 0
     private let onArrival: (@Sendable () -> Void)?
 
-    init(limit: Int, onArrival: (@Sendable () -> Void)? = nil) {
+    /// - Parameter weightLimit: of all elements; what goes over it is still taken when nothing else waits.
+    init(limit: Int, weightLimit: Int = .max, onArrival: (@Sendable () -> Void)? = nil) {
         self.limit = limit
+        self.weightLimit = weightLimit
         self.onArrival = onArrival
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(arrived, nil)
@@ -28,11 +32,14 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
     }
 
     /// False when it is full or closed: the element is the caller's again.
-    func put(_ element: Element) -> Bool {
+    func put(_ element: Element, weight: Int = 0) -> Bool {
         pthread_mutex_lock(mutex)
-        let fits = elements.count < limit && !isClosed
+        let fits = elements.count < limit && (weight == 0 || elements.isEmpty || self.weight < weightLimit) && !isClosed
         let wasEmpty = elements.isEmpty
-        if fits { elements.append(element) }
+        if fits {
+            elements.append(element)
+            self.weight += weight
+        }
         pthread_cond_signal(arrived)
         pthread_mutex_unlock(mutex)
         if fits, wasEmpty { onArrival?() }
@@ -41,8 +48,8 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
 
     /// For a producer that may wait: until there is room. False when it is closed.
     @discardableResult
-    func putWaiting(_ element: Element) -> Bool {
-        while !put(element) {
+    func putWaiting(_ element: Element, weight: Int = 0) -> Bool {
+        while !put(element, weight: weight) {
             if hasEnded { return false }
             usleep(1000)
         }
@@ -72,7 +79,7 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
     func drain() -> [Element] {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        defer { elements = [] }
+        defer { (elements, weight) = ([], 0) }
         return elements
     }
 
@@ -84,6 +91,7 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
         guard !elements.isEmpty else { return nil }
         let taken = Array(elements.prefix(most))
         elements.removeFirst(taken.count)
+        if elements.isEmpty { weight = 0 }
         return taken
     }
 

@@ -4,15 +4,20 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// Answers the relay's questions on a thread of its own: everything that waits at once, memberships of many users in
-/// one query, logs of many rooms in one pipeline.
+/// Answers the relay's questions on two threads: one for who may be here (tickets, memberships, revocations), one for
+/// history (rooms' frames, rooms of messages), so that no number of the latter delays the former. Each takes what waits
+/// at once: memberships of many users are one query, logs of many rooms one pipeline.
 final class CatchUp: LookupOutlet {
     /// Questions that wait; past it a question counts as failed, and is asked again.
     private static let waiting = 100_000
     /// Questions taken at once.
     private static let batch = 512
 
+    /// Rooms' pages that are read at once: with `page` the bound of what lies here decoded.
+    private static let atOnce = 16
+
     private let inbox = BoundedInbox<Lookup>(limit: waiting)
+    private let history = BoundedInbox<Lookup>(limit: waiting)
 
     /// - Parameters:
     ///   - makeStores: called on the thread that will use it.
@@ -20,22 +25,39 @@ final class CatchUp: LookupOutlet {
         redisURL: String, answers: BoundedInbox<Found>, log: Logger,
         makeStores: @escaping @Sendable () -> (history: any RoomHistory, revocations: any RevocationStore)
     ) {
-        let inbox = inbox
-        _ = startThread("catch-up") {
-            let (history, revocations) = makeStores()
-            let redis = try? RedisConnection(url: redisURL)
-            let answering = Answering(
-                history: history, logs: RoomLogs(redis), revocations: revocations,
-                tickets: redis.map { RedisTickets($0) }, log: log)
-            while let lookups = inbox.take(atMost: Self.batch) {
-                for found in answering.answer(lookups) { answers.putWaiting(found) }
+        for (name, inbox, most) in [("catch-up", inbox, Self.batch), ("history", history, Self.atOnce)] {
+            _ = startThread(name) {
+                let (history, revocations) = makeStores()
+                let redis = try? RedisConnection(url: redisURL)
+                let answering = Answering(
+                    history: history, logs: RoomLogs(redis), revocations: revocations,
+                    tickets: redis.map { RedisTickets($0) }, log: log)
+                while let lookups = inbox.take(atMost: most) {
+                    for found in answering.answer(lookups) { answers.putWaiting(found, weight: found.bytes) }
+                }
             }
         }
     }
 
-    deinit { inbox.close() }
+    deinit {
+        inbox.close()
+        history.close()
+    }
 
-    func ask(_ lookup: Lookup) -> Bool { inbox.put(lookup) }
+    func ask(_ lookup: Lookup) -> Bool {
+        switch lookup {
+        case .ticket, .memberships, .revocations: inbox.put(lookup)
+        case .frames, .room: history.put(lookup)
+        }
+    }
+}
+
+extension Found {
+    /// Of frames; the rest is small.
+    var bytes: Int {
+        guard case .frames(_, _, let run, _) = self else { return 0 }
+        return run.frames.reduce(0) { $0 + $1.body.bytes.count }
+    }
 }
 
 /// What one batch of questions brings. The store's errors become `failed`: the loop asks again.
@@ -46,6 +68,8 @@ final class Answering {
     private let tickets: (any TicketStore)?
     private let log: Logger
     private var outage = Outage()
+    /// Of one query: a megabyte of the longest messages.
+    private static let storedFrames = 64
 
     init(
         history: any RoomHistory, logs: any RoomLogReader, revocations: any RevocationStore,
@@ -147,10 +171,13 @@ final class Answering {
             run.newest = newest
             return run
         }
-        let frames = try history.frames(of: question.room, after: run.through, limit: question.limit)
-        let looked = min(newest, run.through + UInt64(question.limit))
+        let limit = min(question.limit, Self.storedFrames)
+        let frames = try history.frames(of: question.room, after: run.through, limit: limit)
+        let looked = max(min(newest, run.through + UInt64(limit)), frames.last?.seq ?? 0)
+        let page = question.page(of: frames)
         return FrameRun(
-            frames: frames, through: max(looked, frames.last?.seq ?? 0), newest: max(newest, frames.last?.seq ?? 0))
+            frames: Array(page), through: page.count == frames.count ? looked : page.last?.seq ?? looked,
+            newest: max(newest, looked))
     }
 }
 
@@ -161,6 +188,19 @@ struct FramesAsked {
     let limit: Int
     let purpose: Lookup.Purpose
     let lookup: Lookup
+
+    /// Bytes of frames that one answer brings, but for the last: a room's order waits for a whole gap, a socket takes piece
+    /// by piece.
+    var pageBytes: Int { if case .socket = purpose { 49_152 } else { 262_144 } }
+
+    /// The beginning that one answer brings.
+    func page(of frames: [RoomFrame]) -> ArraySlice<RoomFrame> {
+        var bytes = 0
+        return frames.prefix { frame in
+            defer { bytes += frame.body.bytes.count }
+            return bytes < pageBytes
+        }
+    }
 
     func found(_ run: FrameRun) -> Found { .frames(room: room, after: after, run, purpose) }
 }
@@ -179,44 +219,74 @@ protocol RoomLogReader: AnyObject {
 
 /// The logs in Redis: streams of chunks, the entry's id is its last frame's Seq.
 final class RoomLogs: RoomLogReader {
-    /// Entries of one answer: each has up to a batch of frames.
-    private static let entries = 256
+    /// Entries of the first answer, and of a later one at most: each has up to a batch of frames, and what they weigh is
+    /// known only then.
+    private static let firstEntries = 8
+    private static let mostEntries = 256
     private let connection: RedisConnection?
 
     init(_ connection: RedisConnection?) { self.connection = connection }
 
     func read(_ questions: [FramesAsked]) -> [FrameRun?] {
-        let commands = questions.map { question in
-            ["XRANGE", RedisKey.roomLog(question.room), "\(question.after + 1)-0", "+", "COUNT", "\(Self.entries)"]
-                .map { [UInt8](word: $0) }
-        }
-        // The connection may have broken while nothing was asked: the second try makes a new one.
-        guard let values = (try? connection?.pipeline(commands)) ?? (try? connection?.pipeline(commands)) else {
-            return questions.map { _ in nil }
-        }
-        return zip(questions, values).map { question, value in
-            value.array.map { Self.run($0, question) }
+        var pages = questions.map { Page($0) }
+        while true {
+            let some = pages.indices.filter { pages[$0].wantsMore }
+            guard !some.isEmpty else { return pages.map(\.run) }
+            let commands = some.map { pages[$0].command }
+            // The connection may have broken while nothing was asked: the second try makes a new one.
+            guard let values = (try? connection?.pipeline(commands)) ?? (try? connection?.pipeline(commands)) else {
+                return pages.map { $0.wantsMore ? nil : $0.run }
+            }
+            for (place, value) in zip(some, values) { pages[place].take(value.array) }
         }
     }
 
-    private static func run(_ entries: [RedisValue], _ question: FramesAsked) -> FrameRun {
-        let chunks = entries.compactMap { entry -> FrameChunk? in
-            guard let fields = entry.array?.last?.array, fields.count >= 2, let bytes = fields[1].bytes else {
-                return nil
-            }
-            return try? FrameChunk.decode(bytes)
+    /// One question's frames, as they come.
+    private struct Page {
+        private let question: FramesAsked
+        private(set) var run: FrameRun?
+        private(set) var wantsMore = true
+        private var asked = RoomLogs.firstEntries
+        private var bytes = 0
+
+        init(_ question: FramesAsked) {
+            self.question = question
+            run = FrameRun(frames: [], through: question.after, newest: question.after)
         }
-        var run = FrameRun(frames: [], through: question.after, newest: question.after)
-        for frame in chunks.flatMap(\.frames) where frame.seq > run.through {
-            guard frame.seq == run.through + 1, run.frames.count < question.limit else {
-                // A hole, or enough: there is more.
-                run.newest = frame.seq
-                return run
-            }
-            run.frames.append(frame)
-            run.through = frame.seq
+
+        var command: [[UInt8]] {
+            let after = run?.through ?? question.after
+            return ["XRANGE", RedisKey.roomLog(question.room), "\(after + 1)-0", "+", "COUNT", "\(asked)"]
+                .map { [UInt8](word: $0) }
         }
-        run.newest = entries.count == Self.entries ? run.through + 1 : run.through
-        return run
+
+        mutating func take(_ entries: [RedisValue]?) {
+            wantsMore = false
+            guard var run, let entries else { return run = nil }
+            defer { self.run = run }
+            let (before, through) = (bytes, run.through)
+            for entry in entries {
+                guard let fields = entry.array?.last?.array, fields.count >= 2, let packed = fields[1].bytes,
+                    let chunk = try? FrameChunk.decode(packed)
+                else { continue }
+                for frame in chunk.frames where frame.seq > run.through {
+                    guard frame.seq == run.through + 1, run.frames.count < question.limit, bytes < question.pageBytes
+                    else {
+                        // A hole, or enough: there is more.
+                        run.newest = frame.seq
+                        return
+                    }
+                    run.frames.append(frame)
+                    run.through = frame.seq
+                    bytes += frame.body.bytes.count
+                }
+            }
+            run.newest = entries.count == asked ? run.through + 1 : run.through
+            guard entries.count == asked, run.through > through else { return }
+            // As many as fit by what these weighed.
+            let each = max(1, (bytes - before) / max(1, entries.count))
+            asked = min(RoomLogs.mostEntries, max(1, (question.pageBytes - bytes) / each))
+            wantsMore = bytes < question.pageBytes && run.frames.count < question.limit
+        }
     }
 }

@@ -15,7 +15,8 @@ final class Ephemerals: EphemeralOutlet {
         case presence(Presence)
         case answer(RelayAnswer, relay: UInt64)
         case renewal([UUID128], at: Int64)
-        case counts([RateCount])
+        /// Some wait in the other inbox.
+        case counts
         case life(UUID128, at: Int64)
         case step(TrailStep)
 
@@ -31,6 +32,8 @@ final class Ephemerals: EphemeralOutlet {
     private static let lifeSeconds = 900
 
     private let inbox = BoundedInbox<Item>(limit: waiting)
+    /// By itself, so that no typing can crowd it out: one entry a second.
+    private let counts = BoundedInbox<[RateCount]>(limit: 600)
 
     private let relayID: UInt64
     private let trailLength: Int
@@ -42,7 +45,7 @@ final class Ephemerals: EphemeralOutlet {
     ) {
         self.relayID = relayID
         self.trailLength = trailLength
-        let inbox = inbox
+        let (inbox, counts) = (inbox, counts)
         _ = startThread("ephemerals") {
             guard let connection = try? RedisConnection(url: redisURL) else { return }
             let publishing = Publishing(connection, field: "\(relayID)", trailLength: trailLength)
@@ -52,8 +55,8 @@ final class Ephemerals: EphemeralOutlet {
                     usleep(Self.gathering)
                     items += inbox.drain()
                 }
-                for case .counts(let counts) in items {
-                    for found in Self.charge(counts, limiter) { answers.putWaiting(found) }
+                for some in counts.drain() {
+                    for found in Self.charge(some, limiter) { answers.putWaiting(found) }
                 }
                 do { try publishing.carryOut(items) } catch {
                     log.debug("typing and presence are dropped", metadata: ["error": "\(error)"])
@@ -75,7 +78,11 @@ final class Ephemerals: EphemeralOutlet {
     func publish(_ answer: RelayAnswer, to relay: UInt64) { _ = inbox.put(.answer(answer, relay: relay)) }
     func note(_ presence: Presence) { _ = inbox.put(.presence(presence)) }
     func renew(_ users: [UUID128], at: Int64) { _ = inbox.put(.renewal(users, at: at)) }
-    func charge(_ counts: [RateCount]) { _ = inbox.put(.counts(counts)) }
+    func charge(_ counts: [RateCount]) {
+        _ = self.counts.put(counts)
+        // When that is full, the thread is on its way anyhow.
+        _ = inbox.put(.counts)
+    }
     func noteLife(of user: UUID128, at: Int64) { _ = inbox.put(.life(user, at: at)) }
 
     func noteDelivery(of room: UUID128, first: UInt64, last: UInt64, sockets: Int) {

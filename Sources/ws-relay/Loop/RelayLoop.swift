@@ -23,6 +23,8 @@ final class RelayLoop {
     private static let deliveriesPerTick = 100_000
     /// New connections that are worth a look through the heap.
     private static let herd = 256
+    /// Bytes told again to sockets that are worth one, too.
+    private static let flood = 8 << 20
 
     let hub: Hub
     private let feed: RedisFeed
@@ -42,6 +44,7 @@ final class RelayLoop {
     private var endsAt: Int64?
     /// Connections so far a second ago, and when memory was last given back.
     private var accepted = (before: 0, tidied: 0)
+    private var tidiedBytes = 0
     /// Without a master: when to end.
     private var orphanedUntil: Int64?
 
@@ -302,5 +305,9 @@ final class RelayLoop {
             malloc_trim(0)
         }
         accepted.before = now
+        if hub.resumes.isIdle, hub.resumedBytes - tidiedBytes >= Self.flood {
+            tidiedBytes = hub.resumedBytes
+            malloc_trim(0)
+        }
     }
 }

@@ -3,6 +3,16 @@ enum DeflateOffer {
     /// Both ends forget after each message, whatever was offered: a server may ask for that.
     static let answer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
+    /// The answer to the first offer that can be accepted; nil: none can. An offer that names the server's window gets it
+    /// named back (7.1.2.1): without that it counts as declined.
+    static func answer(to offers: [String]) -> String? {
+        guard let offer = offers.first(where: isAcceptable) else { return nil }
+        let namesWindow = offer.split(separator: ";").contains { part in
+            part.split(separator: "=", maxSplits: 1).first.map(trimmed) == "server_max_window_bits"
+        }
+        return answer + (namesWindow ? "; server_max_window_bits=15" : "")
+    }
+
     /// Whether one of the offers can be accepted. One that wants a smaller window than ours cannot, nor one with a
     /// parameter that is unknown, wrong or there twice: it is declined, and the socket goes on without.
     static func isAcceptable(_ offers: [String]) -> Bool { offers.contains(where: isAcceptable) }

@@ -16,7 +16,8 @@ struct Upgrade: Equatable, Sendable {
     /// The client's address as a proxy names it.
     let forwardedFor: String?
     /// permessage-deflate is agreed.
-    let isDeflated: Bool
+    var isDeflated: Bool { deflateAnswer != nil }
+    private let deflateAnswer: String?
     /// What is confirmed of the subprotocols that the client offered; a browser gives up when nothing is. The offer that
     /// carries the token is, where it is the only one we know: its own sender reads it.
     private let confirmed: String?
@@ -60,7 +61,7 @@ struct Upgrade: Equatable, Sendable {
         let known = offered.lazy.compactMap(Subprotocol.init(rawValue:)).first
         (self.key, self.credential) = (key, credential)
         subprotocol = known ?? .msgpack
-        isDeflated = deflates && DeflateOffer.isAcceptable(head.list("sec-websocket-extensions"))
+        deflateAnswer = deflates ? DeflateOffer.answer(to: head.list("sec-websocket-extensions")) : nil
         forwardedFor = try head.only("x-real-ip")
         confirmed = known?.rawValue ?? offered.first { $0.hasPrefix("bearer.") }
     }
@@ -98,7 +99,7 @@ struct Upgrade: Equatable, Sendable {
     var answer: [UInt8] {
         let digest = Insecure.SHA1.hash(data: Array((key + Self.acceptSuffix).utf8))
         let chosen = confirmed.map { "Sec-WebSocket-Protocol: \($0)\r\n" } ?? ""
-        let extensions = isDeflated ? "Sec-WebSocket-Extensions: \(DeflateOffer.answer)\r\n" : ""
+        let extensions = deflateAnswer.map { "Sec-WebSocket-Extensions: \($0)\r\n" } ?? ""
         let text = """
             HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Accept: \(Base64.encode(Array(digest)))\r\n\(chosen)\(extensions)\r\n

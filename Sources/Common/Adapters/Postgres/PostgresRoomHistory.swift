@@ -34,14 +34,16 @@ public final class PostgresRoomHistory: RoomHistory {
                 r.type = \(.int2(RoomType.privateRoom.rawValue)) AND EXISTS (
                     SELECT FROM members o JOIN blocks b ON b.blocker = p.user_id AND b.blocked = o.user_id
                         OR b.blocker = o.user_id AND b.blocked = p.user_id
-                    WHERE o.room_id = r.id AND o.user_id <> p.user_id)
+                    WHERE o.room_id = r.id AND o.user_id <> p.user_id),
+                (r.type <> \(.int2(RoomType.channel.rawValue)) OR p.role > \(.int2(Role.member.rawValue)))
+                    AND coalesce(p.muted_until <= now(), true)
             FROM members p JOIN rooms r ON r.id = p.room_id LEFT JOIN accounts a ON a.user_id = p.user_id
             WHERE p.user_id = ANY(\(users)) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
             """
         ).map {
             Membership(
                 user: $0.uuid(0), room: $0.uuid(1), lastSeq: UInt64($0.int8(2)), hidesPresence: $0.bool(3),
-                isBlocked: $0.bool(4))
+                isBlocked: $0.bool(4), mayPost: $0.bool(5))
         }
     }
 

@@ -1,0 +1,35 @@
+"""A worker whose loop never comes back is found by its silence, says where it stands, and is replaced."""
+
+import platform
+from pathlib import Path
+
+import pytest
+from test_other_relay import at, free_port, other_relay, wait_until_gone
+from test_relay_handover import workers_of
+
+# "Jump to where you are", in two machines' words.
+LOOP = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}.get(platform.machine())
+
+
+def make_loop(pid):
+    """The main thread comes back from its next wait into a loop that never ends: nothing else of the process is touched."""
+    place = int(Path(f"/proc/{pid}/task/{pid}/syscall").read_text().split()[-1], 16)
+    with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
+        memory.seek(place)
+        memory.write(LOOP)
+
+
+@pytest.mark.skipif(LOOP is None, reason="how this machine's processor loops is not known here")
+def test_a_relay_that_hangs_is_replaced(tmp_path, ann, bob):
+    room = ann.group(bob)
+    with other_relay(tmp_path, free_port(), WORKER_HANG_SECONDS="3") as relay:
+        socket = at(bob, relay.url).socket()
+        (worker,) = workers_of(relay.master.pid)
+        make_loop(worker)
+        wait_until_gone([worker], 40)
+        # It stood between two frames: the next worker has it.
+        ann.data("POST", f"/rooms/{room}/messages", {"Content": "still here"}, 201)
+        socket.wait(lambda frame: frame["Type"] == "new_message" and frame["Data"]["Content"] == "still here", 20)
+        assert worker not in workers_of(relay.master.pid)
+    said = (tmp_path / "log").read_text()
+    assert "hangs: no sign of life for" in said and "it hangs; this is where" in said, said

@@ -1,0 +1,179 @@
+import ChatCore
+import Testing
+
+@testable import ws_relay
+
+@Suite struct HubResumeBoundTests {
+    private func resume(_ client: TestClient, rooms: ClosedRange<UInt64>, sign: String) {
+        let points = rooms.map { room -> WireValue in
+            .map([.init("RoomID", .string(id(room).description)), .init("Seq", .int(1))])
+        }
+        client.ask(("Type", .string("resume")), ("Sign", .string(sign)), ("Rooms", .array(points)))
+    }
+
+    private func framesAsked(_ relay: TestRelay) -> [(room: UUID128, socket: UInt64)] {
+        relay.lookups.asked.compactMap {
+            if case .frames(let room, _, _, _, .socket(let ticket)) = $0 { (room, ticket) } else { nil }
+        }
+    }
+
+    @Test func itIsAnsweredBehindEverything() throws {
+        let relay = try TestRelay()
+        let client = relay.join(user: 5, rooms: [1: 3, 2: 2])
+        _ = client.take()
+        resume(client, rooms: 1...2, sign: "again")
+        relay.run()
+        for _ in 0..<3 { relay.answerFrames { room in (1...3).map { .numbered($0, room: room == id(1) ? 1 : 2) } } }
+        let frames = client.take()
+        #expect(frames.map { $0["Type"]?.string } == ["new_message", "new_message", "new_message", "response"])
+        #expect(frames.last?["Sign"]?.string == "again" && frames.last?["Success"]?.bool == true)
+        let seqs = frames.last?["Data"]?["Rooms"]?.array?.compactMap { $0["Seq"]?.int } ?? []
+        #expect(seqs.sorted() == [2, 3])
+        // Nothing to tell is an answer, too.
+        client.ask(("Type", .string("resume")), ("Rooms", .array([])))
+        relay.run()
+        #expect(client.take().map { $0["Data"]?["Rooms"]?.array?.count } == [0])
+    }
+
+    /// One socket has one look-up out, all have a bounded number, and the rest get theirs in turn.
+    @Test func lookUpsTakeTurns() throws {
+        let relay = try TestRelay()
+        let rooms = Dictionary(uniqueKeysWithValues: (1...50).map { (UInt64($0), UInt64(9)) })
+        let clients = (1...100).map { relay.join(user: UInt64($0), rooms: rooms) }
+        _ = relay.takeLookups()
+        for client in clients { resume(client, rooms: 1...50, sign: "r") }
+        relay.run()
+        #expect(framesAsked(relay).count == ResumeDesk.window)
+        #expect(Set(framesAsked(relay).map(\.socket)).count == ResumeDesk.window)
+        var answered = 0
+        while !relay.lookups.asked.isEmpty {
+            answered += framesAsked(relay).count
+            #expect(framesAsked(relay).count <= ResumeDesk.window)
+            relay.answerFrames { room in (1...9).map { .numbered($0, room: room.low & 0xFF) } }
+        }
+        #expect(answered == 5000 && relay.hub.resumes.isIdle && relay.hub.resumeRequests.isEmpty)
+        for client in clients {
+            let frames = client.take()
+            #expect(frames.count == 50 * 8 + 1 && frames.last?["Type"]?.string == "response")
+        }
+    }
+
+    @Test func aSocketThatDoesNotReadGetsNoFurtherPage() throws {
+        let relay = try TestRelay(["WS_OUTBOX_BYTES": "1000000"])
+        let client = relay.connect(sendBuffer: 4096)
+        client.upgrade(token: "\(id(5))%201000000", subprotocol: nil, early: [])
+        relay.run()
+        relay.finishJoining(user: 5, rooms: [1: 90])
+        _ = client.take()
+        resume(client, rooms: 1...1, sign: "r")
+        relay.run()
+        func answerOne() {
+            for case .frames(let room, let after, _, _, let purpose) in relay.takeLookups() {
+                let page = (after + 1...after + 3).map { RoomFrame.numbered($0, padding: 15_000) }
+                relay.hub.handle(
+                    .frames(room: room, after: after, FrameRun(frames: page, through: after + 3, newest: 90), purpose))
+            }
+            relay.run()
+        }
+        answerOne()
+        #expect(framesAsked(relay).isEmpty && relay.hub.resumes.out == 0)
+        relay.run()
+        #expect(framesAsked(relay).isEmpty)
+        var seqs: [Int64] = []
+        for _ in 0..<3000 where seqs.count < 89 {
+            seqs += client.takeSeqs().filter { $0 > 0 }
+            relay.run()
+            answerOne()
+        }
+        #expect(seqs == Array(2...90).map(Int64.init))
+    }
+
+    @Test func aResumeCountsItsRooms() throws {
+        let relay = try TestRelay(["WS_RATE": "100", "WS_BURST": "300"])
+        let client = relay.join(user: 5)
+        _ = client.take()
+        for _ in 0..<3 { resume(client, rooms: 100...250, sign: "r") }
+        relay.run()
+        let frames = client.take()
+        let refused = frames.filter { $0["Error"]?.string?.hasPrefix("rate_limited:") == true }
+        #expect(refused.count == 2 && refused.allSatisfy { $0["RetryAfter"]?.int == 1000 })
+        // However large: when nothing else was asked lately.
+        relay.pass(seconds: 10)
+        resume(client, rooms: 100...900, sign: "r")
+        relay.run()
+        #expect(client.take().last?["Success"]?.bool == true)
+    }
+
+    @Test func itsSocketsEndTakesAllOfItAway() throws {
+        let relay = try TestRelay()
+        let rooms = Dictionary(uniqueKeysWithValues: (1...50).map { (UInt64($0), UInt64(9)) })
+        var client: TestClient? = relay.join(user: 5, rooms: rooms)
+        let other = relay.join(user: 6, rooms: rooms)
+        resume(client!, rooms: 1...50, sign: "r")
+        relay.run()
+        client = nil
+        relay.run()
+        relay.answerFrames { _ in [] }
+        #expect(relay.hub.resumes.isIdle && relay.hub.resumeRequests.isEmpty)
+        #expect(relay.hub.rooms.values.allSatisfy { $0.resumes.isEmpty })
+        withExtendedLifetime(other) {}
+    }
+}
+
+@Suite struct HubTypingTests {
+    private func type(_ client: TestClient, _ relay: TestRelay, times: Int = 1) {
+        for _ in 0..<times { client.ask(("Type", .string("typing")), ("RoomID", .string(id(1).description))) }
+        relay.run()
+    }
+
+    @Test func oneASecondIsTold() throws {
+        let relay = try TestRelay()
+        let client = relay.join(user: 5)
+        type(client, relay, times: 50)
+        #expect(relay.ephemerals.frames.count == 1 && relay.hub.counters.typingDropped == 49)
+        relay.pass(seconds: 1)
+        type(client, relay)
+        #expect(relay.ephemerals.frames.count == 2)
+    }
+
+    @Test func whoMayNotPostDoesNotType() throws {
+        let relay = try TestRelay()
+        let client = relay.greet(user: 5)
+        relay.hub.handle(.subscribed(channel: "user:\(id(5))"))
+        func answer(mayPost: Bool) {
+            for case .memberships(let asked, let epoch) in relay.takeLookups() {
+                let membership = Membership(user: asked, room: id(1), lastSeq: 0, mayPost: mayPost)
+                relay.hub.handle(.memberships(of: asked, epoch: epoch, [membership]))
+            }
+        }
+        answer(mayPost: false)
+        relay.hub.handle(.subscribed(channel: "room:\(id(1))"))
+        relay.answerFrames { _ in [] }
+        type(client, relay)
+        #expect(relay.ephemerals.frames.filter { $0.kind == .typing }.isEmpty)
+        // A role or a mute that changes is read again.
+        let body = FrameBody(room: id(1), seq: 1) { writer in
+            writer.value(
+                .map([
+                    .init("Change", .string("role")),
+                    .init("Member", .map([.init("UserID", .string(id(5).description))])),
+                ]))
+        }
+        relay.publish(RoomFrame(seq: 1, kind: .roomUpdated, body: body))
+        relay.pass(seconds: 1)
+        answer(mayPost: true)
+        type(client, relay)
+        #expect(relay.ephemerals.frames.filter { $0.kind == .typing }.count == 1)
+    }
+
+    @Test func aLookUpOfAMessageIsCountedBeforeItIsAsked() throws {
+        let relay = try TestRelay()
+        let client = relay.join(user: 5)
+        _ = client.take()
+        relay.hub.handle(.tooMany(.sends, id(5), milliseconds: 2500))
+        client.ask(("Type", .string("delete")), ("MessageID", .string(id(77).description)))
+        relay.run()
+        #expect(relay.lookups.asked.isEmpty)
+        #expect(client.take().first?["Error"]?.string?.hasPrefix("rate_limited:") == true)
+    }
+}
