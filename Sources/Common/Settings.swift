@@ -270,9 +270,12 @@ public struct RoomSettings: Sendable {
     /// Seconds that an invitation is good for when it does not say.
     public var invitationSeconds: Int
 
+    /// A frame that all members leave by counts them in 16 bits.
+    public static let mostMembers = 65_535
+
     init(_ values: inout SettingsReader) {
-        groupLimit = values.number("ROOM_GROUP_LIMIT", default: 50, in: 2...100_000)
-        channelLimit = values.number("ROOM_CHANNEL_LIMIT", default: 100, in: 2...100_000)
+        groupLimit = values.number("ROOM_GROUP_LIMIT", default: 50, in: 2...Self.mostMembers)
+        channelLimit = values.number("ROOM_CHANNEL_LIMIT", default: 100, in: 2...Self.mostMembers)
         editSeconds = values.number("MESSAGE_EDIT_SECONDS", default: 86_400, in: 0...Int(Int32.max))
         pins = values.number("ROOM_PIN_LIMIT", default: 50, in: 1...1000)
         invitations = values.number("ROOM_INVITATION_LIMIT", default: 100, in: 1...10_000)

@@ -62,10 +62,10 @@ public struct RoomCursor: Sendable, Equatable {
     /// As clients carry it: opaque to them.
     public var text: String { "\(lastActivityAt)_\(room)" }
 
+    /// Only a text that ``text`` could have made: the place of a room is a time that a room can have.
     public init?(text: String) {
-        let parts = text.split(separator: "_", omittingEmptySubsequences: false)
-        guard parts.count == 2, let at = Int64(parts[0]), let room = UUID128(String(parts[1])) else { return nil }
-        self.init(lastActivityAt: at, room: room)
+        guard let parts = CursorText(text), acceptedTimes.contains(parts.number) else { return nil }
+        self.init(lastActivityAt: parts.number, room: parts.id)
     }
 }
 

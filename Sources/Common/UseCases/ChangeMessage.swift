@@ -20,7 +20,7 @@ extension RoomBatch {
             throw Refusal(.conflict, "the message was edited after Seq \(base): read it again", field: "BaseSeq")
         }
         let content = try judged(content, command)
-        guard message.content != content else { return answered(unchanged(message), command, inFrame: false) }
+        guard !areSameBytes(message.content, content) else { return answered(unchanged(message), command, inFrame: false) }
         let before = message.content
         message.content = content
         message.editedAt = now
@@ -71,7 +71,7 @@ extension RoomBatch {
         var message = try message(id, command)
         guard message.deletedAt == nil else { throw Refusal(.gone, "the message was deleted") }
         guard message.hasPlace else { throw Refusal(.conflict, "the message's file is not complete") }
-        let place = message.reactions.firstIndex { $0.emoji == emoji }
+        let place = message.reactions.firstIndex { areSameBytes($0.emoji, emoji) }
         let has = place.map { message.reactions[$0].users.contains(command.actor) } ?? false
         guard has == remove else { return answered(unchanged(message), command, inFrame: false) }
         if remove, let place {

@@ -3,7 +3,7 @@ extension RoomBatch {
     mutating func createInvitation(_ draft: InvitationDraft, _ command: Command) throws(Refusal) -> CommandOutcome {
         try mayInvite(command)
         if let sign = command.sign,
-            let earlier = invitations.values.first(where: { $0.createdBy == command.actor && $0.sign == sign })
+            let earlier = invitations.values.first(where: { $0.createdBy == command.actor && $0.sign.map { areSameBytes($0, sign) } == true })
         {
             return answered(body(of: earlier), command, inFrame: false)
         }

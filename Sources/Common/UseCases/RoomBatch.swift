@@ -12,9 +12,19 @@ public struct RoomBatch: Sendable {
         }
     }
 
+    /// Byte by byte, as the store compares Signs: two spellings of one letter are two Signs.
     public struct SignKey: Hashable, Sendable {
         public var sender: UUID128
         public var sign: String
+
+        public static func == (a: SignKey, b: SignKey) -> Bool {
+            a.sender == b.sender && areSameBytes(a.sign, b.sign)
+        }
+
+        public func hash(into hasher: inout Hasher) {
+            hasher.combine(sender)
+            for byte in sign.utf8 { hasher.combine(byte) }
+        }
 
         public init(_ sender: UUID128, _ sign: String) {
             self.sender = sender

@@ -99,12 +99,12 @@ public struct Refusal: Error, Sendable, Equatable {
 extension Refusal {
     /// Reads the `Error` of an answer: code, colon, sentence.
     public init(answer text: String) {
-        let parts = text.split(separator: ":", maxSplits: 1)
+        let parts = text.utf8.split(separator: UInt8(ascii: ":"), maxSplits: 1).map { Substring($0) }
         guard parts.count == 2, let code = ErrorCode(rawValue: String(parts[0])) else {
             self = Refusal(.internalError, "the answer could not be read")
             return
         }
         let again = code == .busy || code == .unavailable || code == .rateLimited
-        self = Refusal(code, String(parts[1].drop { $0 == " " }), retryAfter: again ? 1 : nil)
+        self = Refusal(code, String(Substring(parts[1].utf8.drop { $0 == 0x20 })), retryAfter: again ? 1 : nil)
     }
 }

@@ -40,8 +40,8 @@ struct AdminEndpoints {
     }
 
     private func admit(_ call: Call) throws(Refusal) {
-        let words = (call.request.header("authorization") ?? "").split(separator: " ")
-        guard words.count == 2, words[0].lowercased() == "bearer",
+        let words = pieces(of: call.request.header("authorization") ?? "", at: UInt8(ascii: " "))
+        guard words.count == 2, areSameBytes(asciiLowercased(words[0]), "bearer"),
             SHA256.hash(data: Array(words[1].utf8)) == keyHash
         else { throw Refusal(.unauthorized, "send the key of the admin API: Authorization: Bearer <key>") }
         call.isHost = true

@@ -53,7 +53,7 @@ final class Doors {
             throw Refusal(.unauthorized, "send a token: Authorization: Bearer <JWT>")
         }
         let parts = pieces(of: header, at: UInt8(ascii: " "))
-        guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+        guard parts.count == 2, areSameBytes(asciiLowercased(parts[0]), "bearer") else {
             throw Refusal(.unauthorized, "the Authorization header is not of the form: Bearer <JWT>")
         }
         return String(parts[1])

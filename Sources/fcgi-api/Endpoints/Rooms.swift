@@ -85,6 +85,6 @@ extension RoomPatch {
             name: try fields.line("Name", limit: RequestLimit.roomName),
             description: try fields.line("Description", limit: RequestLimit.roomDescription),
             avatar: try fields.line("Avatar", limit: RequestLimit.avatar),
-            memberLimit: try fields.integer("MemberLimit", in: 2...100_000).map { Int($0) })
+            memberLimit: try fields.integer("MemberLimit", in: 2...Int64(RoomSettings.mostMembers)).map { Int($0) })
     }
 }

@@ -130,7 +130,7 @@ struct TusEndpoints {
         guard start == known else {
             throw Refusal(.conflict, "the upload is at byte \(known), not \(start)", field: "Upload-Offset")
         }
-        guard start + Int64(call.request.contentLength) <= length else {
+        guard Int64(call.request.contentLength) <= length - start else {
             throw Refusal(.tooLarge, "the body is longer than what is missing", field: "Upload-Length")
         }
         guard known < length else { return progress(known, message) }
@@ -222,8 +222,8 @@ struct TusMetadata {
     private var values: [String: String] = [:]
 
     init(_ text: String) throws(Refusal) {
-        for pair in text.split(separator: ",") {
-            let sides = trimmed(pair).split(separator: " ", maxSplits: 1)
+        for pair in pieces(of: text, at: UInt8(ascii: ",")) {
+            let sides = pieces(of: trimmed(pair), at: UInt8(ascii: " "), maxSplits: 1)
             guard let name = sides.first else { continue }
             let value = sides.count > 1 ? base64Decoded(trimmed(sides[1])) : []
             guard let value, let text = String(validating: value, as: UTF8.self) else {
@@ -243,8 +243,9 @@ struct TusChecksum {
     private let wanted: String
 
     init(_ text: String) throws(Refusal) {
-        let sides = text.split(separator: " ")
-        guard sides.count == 2, TusChecksum.algorithms.split(separator: ",").contains(sides[0]),
+        let sides = pieces(of: text, at: UInt8(ascii: " "))
+        guard sides.count == 2,
+            pieces(of: TusChecksum.algorithms, at: UInt8(ascii: ",")).contains(where: { areSameBytes($0, sides[0]) }),
             let sum = Checksums.make("x-amz-checksum-\(sides[0])")
         else { throw Refusal(.malformed, "the Upload-Checksum is none of: \(TusChecksum.algorithms)") }
         self.sum = sum

@@ -28,7 +28,8 @@ struct Query {
 
     func number(_ name: String, in range: ClosedRange<Int64>) throws(Refusal) -> Int64? {
         guard let text = self[name] else { return nil }
-        guard let number = Int64(text), range.contains(number) else {
+        // Int64 also reads "+1".
+        guard text.utf8.first != UInt8(ascii: "+"), let number = Int64(text), range.contains(number) else {
             let limits =
                 range.upperBound == .max
                 ? "from \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
