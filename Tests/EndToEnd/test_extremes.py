@@ -126,10 +126,11 @@ class World:
         values = {place: value for place, value in values.items() if value is not None} | changes
         path, query, headers, body = operation.path, [], {}, {}
         for (place, name), value in values.items():
+            # Longer than nginx takes an address to be, it is nginx's to answer.
             if place == "path":
-                path = path.replace("{" + name + "}", quote(plain(value), safe="") or "%20")
+                path = path.replace("{" + name + "}", quote(plain(value)[:500], safe="") or "%20")
             elif place == "query":
-                query.append(f"{name}={quote(plain(value), safe='')}")
+                query.append(f"{name}={quote(plain(value)[:500], safe='')}")
             elif place == "header":
                 # What a header cannot carry is not sent.
                 headers[name] = "".join(letter for letter in plain(value) if letter.isprintable()).strip().encode()[:4000].strip()

@@ -44,7 +44,13 @@ public struct FrameBody: Sendable, Equatable {
         writer.string(refusal.text)
         writer.key("Data")
         writer.null()
-        self.init(fieldCount: 3, bytes: writer.bytes)
+        var count: UInt8 = 3
+        if let wait = refusal.retryAfterMilliseconds {
+            writer.key("RetryAfter")
+            writer.int(Int64(wait))
+            count += 1
+        }
+        self.init(fieldCount: count, bytes: writer.bytes)
     }
 
     /// The whole frame as a client gets it (MessagePack).

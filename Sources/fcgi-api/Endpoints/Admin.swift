@@ -17,10 +17,11 @@ struct AdminEndpoints {
     }
 
     func add(to router: inout Router) {
-        func on(_ method: String, _ path: String, _ handle: @escaping Router.Handler) {
-            // The key stands in for a token.
-            router.on(method, "/admin" + path, open: true) { call throws(Refusal) in
+        func on(_ method: String, _ path: String, query: [String] = [], _ handle: @escaping Router.Handler) {
+            // The key stands in for a token, and comes before everything else.
+            router.on(method, "/admin" + path, open: true, query: nil) { call throws(Refusal) in
                 try admit(call)
+                try call.request.query.refuse(except: query)
                 return try handle(call)
             }
         }
@@ -35,7 +36,7 @@ struct AdminEndpoints {
         }
         on("POST", "/rooms/{id}/messages") { call throws(Refusal) in try announce(call) }
         on("POST", "/rooms/{id}/purge") { call throws(Refusal) in try purge(call) }
-        on("GET", "/rooms/{id}/export") { call throws(Refusal) in try export(call) }
+        on("GET", "/rooms/{id}/export", query: ["after", "limit"]) { call throws(Refusal) in try export(call) }
         on("DELETE", "/users/{id}") { call throws(Refusal) in try erase(call) }
     }
 
@@ -142,7 +143,9 @@ struct AdminEndpoints {
         writer.endArray()
         writer.endMap()
         writer.key("Next")
-        writer.optional(messages.count > limit ? page.last : nil) { $0.string(String($1.message.seq)) }
+        writer.optional(messages.count > limit ? page.last : nil) {
+            $0.string(query.next("after", "\($1.message.seq)"))
+        }
         writer.endMap()
         return Response(status: 200, type: Response.json, body: writer.take())
     }

@@ -135,7 +135,7 @@ final class Doors {
         let now = clock()
         let command = Command(
             id: id ?? .v7(at: now), room: room, actor: user, sign: sign, requestID: call.requestID, acceptedAt: now,
-            action: action)
+            isHost: call.isHost, action: action)
         call.command = command.id
         // Also before the answer: a command that timed out may still be carried out.
         readers.remember(writeOf: user)
@@ -164,7 +164,7 @@ final class Doors {
 
     private func data(of frame: WireValue) throws(Refusal) -> WireValue {
         guard frame["Success"]?.bool != true else { return frame["Data"] ?? .null }
-        throw Refusal(answer: frame["Error"]?.string ?? "")
+        throw Refusal(answer: frame["Error"]?.string ?? "", retryAfterMilliseconds: frame["RetryAfter"]?.int)
     }
 }
 

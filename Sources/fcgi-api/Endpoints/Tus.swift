@@ -17,7 +17,7 @@ struct TusEndpoints {
     private static let partBytes = WholeFileEndpoints.partBytes
 
     func add(to router: inout Router) {
-        router.on("OPTIONS", "/files/tus", open: true) { _ in options() }
+        router.on("OPTIONS", "/files/tus", open: true, query: nil) { _ in options() }
         on(&router, "POST", "/files/tus", create)
         on(&router, "GET", "/files/tus/{id}", offset)
         on(&router, "PATCH", "/files/tus/{id}", append)
@@ -29,12 +29,14 @@ struct TusEndpoints {
         _ router: inout Router, _ method: String, _ path: String,
         _ handle: @escaping (Call) throws(Refusal) -> Response
     ) {
-        router.on(method, path, open: true) { call in
+        router.on(method, path, open: true, query: nil) { call in
             var response: Response
             do throws(Refusal) {
                 guard call.request.header("tus-resumable") == Self.version else {
                     throw Refusal(.unsupportedVersion, "send the header Tus-Resumable: \(Self.version)")
                 }
+                try call.request.query.refuse(except: method == "POST" ? ["room"] : [])
+                try call.request.refuseEncodings()
                 response = try handle(call)
             } catch {
                 response = .refusal(error, requestID: call.requestID)

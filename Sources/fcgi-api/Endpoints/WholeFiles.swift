@@ -14,7 +14,9 @@ struct WholeFileEndpoints {
 
     /// A browser gets a page or a redirect, everybody else the JSON of a send.
     private func page(_ call: Call) -> Response {
-        let isBrowser = call.request.header("accept").map { asciiLowercased($0).utf8.firstRange(of: "text/html".utf8) != nil } == true
+        let isBrowser =
+            call.request.header("accept").map { asciiLowercased($0).utf8.firstRange(of: "text/html".utf8) != nil }
+            == true
         do throws(Refusal) {
             let form = try UploadForm(
                 call.request, maxFile: desk.upload.rules.maxSize, folder: desk.folder, many: true)
@@ -97,7 +99,7 @@ struct WholeFileEndpoints {
 enum FileName {
     static func cleaned(_ text: String) -> String {
         // By scalars: a mark behind a slash makes one character of both, and of a path a name.
-        let last = text.unicodeScalars.split(whereSeparator: { $0 == "/" || $0 == "\\" }).last ?? ""
+        let last = Array(text.unicodeScalars).split(whereSeparator: { $0 == "/" || $0 == "\\" }).last ?? []
         var name = String(
             String.UnicodeScalarView(
                 last.filter { $0.value >= 0x20 && !(0x7f...0x9f).contains($0.value) && !$0.turnsText }))

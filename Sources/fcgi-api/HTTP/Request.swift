@@ -40,7 +40,9 @@ struct Request {
 
     /// The media type in lower case, without its parameters.
     var mediaType: String? {
-        header("content-type").flatMap { pieces(of: $0, at: UInt8(ascii: ";")).first }.map { asciiLowercased(trimmed($0)) }
+        header("content-type").flatMap { pieces(of: $0, at: UInt8(ascii: ";")).first }.map {
+            asciiLowercased(trimmed($0))
+        }
     }
 
     private static func cgi(_ byte: UInt8) -> UInt8 {

@@ -40,7 +40,9 @@ enum SameOrigin {
         guard target.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "\\") }) else { return nil }
         let isPath = target.utf8.starts(with: "/".utf8) && !target.utf8.starts(with: "//".utf8)
         let origin = origin(publicURL)
-        guard isPath || areSameBytes(target, origin) || target.utf8.starts(with: (origin + "/").utf8) else { return nil }
+        guard isPath || areSameBytes(target, origin) || target.utf8.starts(with: (origin + "/").utf8) else {
+            return nil
+        }
         // Other than ASCII is not allowed in a header.
         return target.utf8.map { byte in
             byte < 0x80
