@@ -58,7 +58,7 @@ let package = Package(
         .target(
             name: "ChatAdapters",
             dependencies: [
-                "ChatCore", "CPQ", "CHiredis", "CRabbitMQ", "CCurl", "CMagic", log, crypto,
+                "ChatCore", "CPQ", "CHiredis", "CRabbitMQ", "CCurl", "CMagic", "CZlib", log, crypto,
                 .product(name: "JWTKit", package: "jwt-kit"),
             ],
             path: "Sources/Common/Adapters", swiftSettings: settings),
@@ -66,7 +66,7 @@ let package = Package(
         .executableTarget(
             name: "fcgi-api", dependencies: program + ["CFCGI", "CLinux", crypto], swiftSettings: settings),
         .executableTarget(
-            name: "ws-relay", dependencies: program + ["CLinux", "CZlib", crypto], swiftSettings: settings),
+            name: "ws-relay", dependencies: program + ["CLinux", crypto], swiftSettings: settings),
         .executableTarget(name: "queue-worker", dependencies: program + ["CLinux"], swiftSettings: settings),
 
         .target(name: "TestSupport", dependencies: ["ChatCore", "ChatAdapters"], path: "Tests/Support"),

@@ -4,7 +4,8 @@ public struct RateSettings: Sendable {
 
     init(_ values: inout SettingsReader) {
         let defaults: [(RateKind, Int)] = [
-            (.sends, 60_000), (.rooms, 6000), (.invitations, 6000), (.searches, 1200), (.connections, 6000),
+            (.sends, 60_000), (.seen, 60_000), (.changes, 12_000), (.rooms, 6000), (.invitations, 6000),
+            (.searches, 1200), (.connections, 6000),
         ]
         limits = defaults.map { kind, most in
             (kind, values.number("RATE_\(kind.rawValue.uppercased())", default: most, in: 0...10_000_000))
@@ -12,6 +13,19 @@ public struct RateSettings: Sendable {
     }
 
     public subscript(kind: RateKind) -> Int { limits.first { $0.kind == kind }?.most ?? 0 }
+}
+
+/// What one user keeps outside of rooms, at most.
+public struct AccountSettings: Sendable {
+    /// Devices that pushes go to; a further one takes the place of the one that was registered longest ago.
+    public var devices: Int
+    /// Users that one has blocked.
+    public var blocks: Int
+
+    init(_ values: inout SettingsReader) {
+        devices = values.number("DEVICES_PER_USER", default: 20, in: 1...1000)
+        blocks = values.number("BLOCKS_PER_USER", default: 5000, in: 1...100_000)
+    }
 }
 
 /// For how many days messages are kept, by the kind of their room, and deleted rooms; 0: for ever.

@@ -9,6 +9,7 @@ public struct Settings: Sendable {
     public var worker: WorkerSettings
     public var rooms: RoomSettings
     public var rates: RateSettings
+    public var account: AccountSettings
     public var hooks: HookSettings
     /// Key of the host application's own endpoints, at least 32 bytes; empty: there are none. A secret.
     public var adminKey: String
@@ -51,6 +52,7 @@ public struct Settings: Sendable {
         worker = WorkerSettings(&values)
         rooms = RoomSettings(&values)
         rates = RateSettings(&values)
+        account = AccountSettings(&values)
         hooks = HookSettings(&values)
         adminKey = values.text("ADMIN_API_KEY", default: "")
         if !adminKey.isEmpty, adminKey.utf8.count < 32 {
@@ -130,11 +132,14 @@ public struct TokenSettings: Sendable {
     public var jwksFile: String?
     public var audience: String?
     public var issuer: String?
+    /// Seconds by which the clock of whoever issues tokens may differ from ours.
+    public var leewaySeconds: Int
 
     init(_ values: inout SettingsReader) {
         jwksFile = values.optional("JWT_JWKS_FILE")
         audience = values.optional("JWT_AUDIENCE")
         issuer = values.optional("JWT_ISSUER")
+        leewaySeconds = values.number("JWT_LEEWAY_SECONDS", default: 5, in: 0...300)
         secret = values.text("JWT_SECRET", default: "")
         // RFC 7518, 3.2: a key at least as long as the hash.
         if secret.utf8.count < 32, !(secret.isEmpty && jwksFile != nil) {
@@ -251,6 +256,8 @@ public struct WorkerSettings: Sendable {
     /// Entries and seconds that a room's log in Redis keeps.
     public var logLength: Int
     public var logSeconds: Int
+    /// Bytes of frames that a room's log keeps, about.
+    public var logBytes: Int
 
     init(_ values: inout SettingsReader) {
         processes = values.number("WORKER_PROCESSES", default: 2, in: 1...256)
@@ -259,6 +266,7 @@ public struct WorkerSettings: Sendable {
         frozenLimit = values.number("WORKER_FROZEN_SECONDS", default: 5, in: 0...86_400)
         logLength = values.number("ROOM_LOG_LENGTH", default: 1000, in: 10...1_000_000)
         logSeconds = values.number("ROOM_LOG_SECONDS", default: 3600, in: 10...604_800)
+        logBytes = values.number("ROOM_LOG_BYTES", default: 4_194_304, in: 65_536...1_073_741_824)
     }
 }
 
@@ -272,14 +280,21 @@ public struct RoomSettings: Sendable {
     public var invitations: Int
     /// Seconds that an invitation is good for when it does not say.
     public var invitationSeconds: Int
+    /// Rooms that one user is in, of all types.
+    public var roomsPerUser: Int
+
+    /// A frame that all members leave by counts them in 16 bits.
+    public static let mostMembers = 65_535
 
     init(_ values: inout SettingsReader) {
-        groupLimit = values.number("ROOM_GROUP_LIMIT", default: 50, in: 2...100_000)
-        channelLimit = values.number("ROOM_CHANNEL_LIMIT", default: 100, in: 2...100_000)
+        groupLimit = values.number("ROOM_GROUP_LIMIT", default: 50, in: 2...Self.mostMembers)
+        channelLimit = values.number("ROOM_CHANNEL_LIMIT", default: 100, in: 2...Self.mostMembers)
         editSeconds = values.number("MESSAGE_EDIT_SECONDS", default: 86_400, in: 0...Int(Int32.max))
         pins = values.number("ROOM_PIN_LIMIT", default: 50, in: 1...1000)
         invitations = values.number("ROOM_INVITATION_LIMIT", default: 100, in: 1...10_000)
         invitationSeconds = values.number("INVITATION_SECONDS", default: 604_800, in: 60...Int(Int32.max))
+        // A socket counts the rooms in which it is caught up in 16 bits.
+        roomsPerUser = values.number("ROOMS_PER_USER", default: 10_000, in: 1...50_000)
     }
 
     /// Members that a room of this type may have when it sets no limit of its own.

@@ -74,7 +74,8 @@ struct Work: ParsableCommand {
         let check = settings.hooks.checkURL.isEmpty ? nil : HTTPMessageCheck(settings.hooks, log: log)
         let bus = RedisFrameBus(
             try RedisConnection(url: settings.redisURL), logLength: settings.worker.logLength,
-            logSeconds: settings.worker.logSeconds, trailLength: settings.traceLength)
+            logSeconds: settings.worker.logSeconds, logBytes: settings.worker.logBytes,
+            trailLength: settings.traceLength)
         return Consumer(
             settings: settings, channel: channel,
             run: BatchRun(store: store, check: check, limits: settings.rooms, clock: systemClock, log: log), bus: bus,

@@ -46,6 +46,13 @@ final class OneRoom: RoomReader {
         return RoomView(room: Room(id: kitchen, type: .group, ownerID: bob, lastActivityAt: 0, createdAt: 0))
     }
 
+    func newestMessages(
+        of rooms: [UUID128], for user: UUID128, count: Int
+    ) throws(StoreError) -> [UUID128: [Message]] {
+        Dictionary(
+            uniqueKeysWithValues: rooms.dropLast().map { ($0, (1...Int64(count)).reversed().map { message($0) }) })
+    }
+
     func members(of id: UUID128, for user: UUID128, after: UUID128?, limit: Int) throws(StoreError) -> [Member]? {
         user == bob ? [Member(roomID: id, userID: bob, role: .owner, joinedAt: 0)] : nil
     }
@@ -89,7 +96,7 @@ final class OneRoom: RoomReader {
         Invitation(id: UUID128(high: 9, low: 1), roomID: kitchen, token: "t", createdBy: bob, createdAt: 0)
     }
     var hidden: UUID128?
-    func hidesPresence(_ user: UUID128) throws(StoreError) -> Bool { hidden == user }
+    func account(of user: UUID128) throws(StoreError) -> Account { Account(hidesPresence: hidden == user) }
     func presenceVisibility(of other: UUID128, for user: UUID128) throws(StoreError) -> PresenceVisibility {
         hidden == other ? .hidden : user == bob || other == bob ? .shown : .stranger
     }
@@ -99,10 +106,15 @@ final class OneRoom: RoomReader {
 final class NoAccounts: AccountStore, PresenceReader, UserEvents {
     var told: [UserEvent] = []
     func tell(_ user: UUID128, _ event: UserEvent) throws(BusError) { told.append(event) }
-    func set(hidesPresence: Bool, of user: UUID128) throws(StoreError) {}
-    func block(_ user: UUID128, by blocker: UUID128) throws(StoreError) {}
+    var account = Account()
+    func change(_ patch: AccountPatch, of user: UUID128) throws(StoreError) -> Account {
+        account.hidesPresence = patch.hidesPresence ?? account.hidesPresence
+        account.addedBy = patch.addedBy ?? account.addedBy
+        return account
+    }
+    func block(_ user: UUID128, by blocker: UUID128) throws(StoreError) -> Bool { true }
     func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) -> Bool { false }
-    func register(device token: String, of user: UUID128) throws(StoreError) {}
+    func register(device token: String, of user: UUID128) throws(StoreError) -> Bool { true }
     func unregister(device token: String, of user: UUID128) throws(StoreError) {}
     func silence(_ room: UUID128, for user: UUID128, until: Int64?) throws(StoreError) {}
     func unsilence(_ room: UUID128, for user: UUID128) throws(StoreError) {}
@@ -167,14 +179,15 @@ final class TestApi {
 
     func ask(
         _ method: String, _ uri: String, as user: UUID128? = bob, body: String = "", type: String = "application/json",
-        headers: [String: String] = [:]
+        bytes: [UInt8]? = nil, headers: [String: String] = [:]
     ) -> Answer {
+        let body = bytes ?? Array(body.utf8)
         var values = ["REQUEST_METHOD": method, "REQUEST_URI": "/api/v1" + uri, "CHAT_PREFIX": "/api/v1"]
-        values["CONTENT_LENGTH"] = body.isEmpty ? "" : String(body.utf8.count)
+        values["CONTENT_LENGTH"] = body.isEmpty ? "" : String(body.count)
         values["CONTENT_TYPE"] = body.isEmpty ? "" : type
         if let user { values["HTTP_AUTHORIZATION"] = "Bearer \(user)" }
         values.merge(headers) { _, new in new }
-        let request = try! request(values, body: Array(body.utf8))
+        let request = try! request(values, body: body)
         let call = Call(request, now: 1)
         var response: Response
         do throws(Refusal) { response = try call.route(router) } catch {

@@ -1,3 +1,4 @@
+import ChatAdapters
 import ChatCore
 import Glibc
 import Logging

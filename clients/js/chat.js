@@ -590,7 +590,7 @@ export class Chat {
       for (let since = seq, pages = 0; since != null; pages++) {
         const page = await this.request('GET', `${path}/messages`, { query: { changed_since: since, limit: 100 }, whole: true });
         changed.push(...page.Data);
-        since = page.Next == null ? null : Number(page.Next);
+        since = page.Next;
         if (pages > 20) { whole = true; break; }
       }
     }

@@ -13,11 +13,13 @@ public struct Command: Sendable, Equatable {
     public var requestID: String?
     /// Unix milliseconds at which it was accepted.
     public var acceptedAt: Int64
+    /// The host application asks, as the actor: nobody's leave to be added is needed.
+    public var isHost: Bool
     public var action: Action
 
     public init(
         id: UUID128, room: UUID128, actor: UUID128, sign: String? = nil, origin: CommandOrigin = .nobody,
-        requestID: String? = nil, acceptedAt: Int64, action: Action
+        requestID: String? = nil, acceptedAt: Int64, isHost: Bool = false, action: Action
     ) {
         self.id = id
         self.room = room
@@ -26,6 +28,7 @@ public struct Command: Sendable, Equatable {
         self.origin = origin
         self.requestID = requestID
         self.acceptedAt = acceptedAt
+        self.isHost = isHost
         self.action = action
     }
 

@@ -7,19 +7,20 @@ public struct MediaType: Sendable, Equatable, CustomStringConvertible {
 
     /// Parameters are left out; nil for what is no media type.
     public init?(_ text: String) {
-        let plain = text.prefix { $0 != ";" }.filter { $0 != " " && $0 != "\t" }.lowercased()
-        let sides = plain.split(separator: "/", omittingEmptySubsequences: false)
+        let bytes = text.utf8.prefix { $0 != UInt8(ascii: ";") }.filter { $0 != 0x20 && $0 != 0x09 }
+        let plain = asciiLowercased(String(decoding: bytes, as: UTF8.self))
+        let sides = plain.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         // RFC 6838, 4.2: restricted names, each at most 127 characters.
         guard sides.count == 2,
-            sides.allSatisfy({ (1...127).contains($0.utf8.count) && $0.utf8.allSatisfy(MediaType.isNameByte) })
+            sides.allSatisfy({ (1...127).contains($0.count) && $0.allSatisfy(MediaType.isNameByte) })
         else { return nil }
         description = plain
     }
 
     /// By the extension of a file's name; what is not listed is ``unknown``.
     public init(fileName: String) {
-        let parts = fileName.split(separator: ".", omittingEmptySubsequences: false)
-        let known = parts.count > 1 ? MediaType.byExtension[parts.last!.lowercased()] : nil
+        let parts = fileName.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        let known = parts.count > 1 ? MediaType.byExtension[asciiLowercased(Substring(parts.last!))] : nil
         self = known.flatMap { MediaType($0) } ?? .unknown
     }
 

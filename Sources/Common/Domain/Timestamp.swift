@@ -1,6 +1,11 @@
 /// Bytes of `2026-11-22T21:30:23.123Z`, for years of four digits.
 let timestampLength = 24
 
+/// Unix milliseconds of the times that RFC 3339 can write: years of four digits.
+public let writableTimes: ClosedRange<Int64> = -62_167_219_200_000...253_402_300_799_999
+/// Of the times that clients may give: from 1970 on.
+public let acceptedTimes: ClosedRange<Int64> = 0...writableTimes.upperBound
+
 /// Appends Unix milliseconds as RFC 3339 UTC with milliseconds: `2026-11-22T21:30:23.123Z`.
 public func appendTimestamp(_ unixMilliseconds: Int64, to bytes: inout [UInt8]) {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: timestampLength) { text in
@@ -11,8 +16,10 @@ public func appendTimestamp(_ unixMilliseconds: Int64, to bytes: inout [UInt8]) 
 
 /// Writes the ``timestampLength`` bytes of ``appendTimestamp(_:to:)``.
 ///
-/// By hand (days-to-civil, as Howard Hinnant published it): it runs for every message of every page.
-func writeTimestamp(_ unixMilliseconds: Int64, to place: UnsafeMutablePointer<UInt8>) {
+/// By hand (days-to-civil, as Howard Hinnant published it): it runs for every message of every page. What lies outside of
+/// ``writableTimes`` is written as the nearest of them.
+func writeTimestamp(_ time: Int64, to place: UnsafeMutablePointer<UInt8>) {
+    let unixMilliseconds = min(max(time, writableTimes.lowerBound), writableTimes.upperBound)
     let (seconds, milliseconds) = dividedDown(unixMilliseconds, by: 1000)
     let (days, second) = dividedDown(seconds, by: 86_400)
     let (era, dayOfEra) = dividedDown(days + 719_468, by: 146_097)
@@ -52,7 +59,7 @@ public func timestampText(_ unixMilliseconds: Int64) -> String {
 }
 
 /// Reads RFC 3339 as clients write it, such as `2026-11-22T21:30:23Z` or `2026-11-22T22:30:23.5+01:00`; nil for what is
-/// none. Fractions are cut to milliseconds.
+/// none, and for what is outside of ``acceptedTimes`` once it is in UTC. Fractions are cut to milliseconds.
 public func parseTimestamp(_ text: String) -> Int64? {
     var rest = Array(text.utf8)[...]
     func number(_ digits: Int, in range: ClosedRange<Int64>) -> Int64? {
@@ -96,7 +103,8 @@ public func parseTimestamp(_ text: String) -> Int64? {
     }
     guard rest.isEmpty else { return nil }
     let seconds = daysSince1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
-    return seconds * 1000 + milliseconds - offset
+    let time = seconds * 1000 + milliseconds - offset
+    return acceptedTimes.contains(time) ? time : nil
 }
 
 private func daysOf(_ month: Int64, _ year: Int64) -> Int64 {

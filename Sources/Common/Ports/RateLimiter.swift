@@ -10,6 +10,10 @@ public protocol RateLimiter: AnyObject {
 public enum RateKind: String, Sendable, CaseIterable {
     /// Messages and what is done to them.
     case sends
+    /// Seen marks.
+    case seen
+    /// Of rooms, members and settings of one's own.
+    case changes
     case rooms
     /// Links, their use, and users who are added.
     case invitations
@@ -23,10 +27,9 @@ public enum RateKind: String, Sendable, CaseIterable {
         case .send, .edit, .delete, .react, .pin: self = .sends
         case .createRoom: self = .rooms
         case .addMembers, .createInvitation, .join: self = .invitations
-        case .seen, .updateRoom, .deleteRoom, .removeMember, .setRole, .mute, .ban, .completeFile, .describeFile,
-            .abandonFile, .revokeInvitation,
-            .announce, .erase, .purge:
-            return nil
+        case .seen: self = .seen
+        case .updateRoom, .deleteRoom, .removeMember, .setRole, .mute, .ban, .revokeInvitation: self = .changes
+        case .completeFile, .describeFile, .abandonFile, .announce, .erase, .purge: return nil
         }
     }
 
@@ -34,6 +37,8 @@ public enum RateKind: String, Sendable, CaseIterable {
     public var plural: String {
         switch self {
         case .sends: "messages"
+        case .seen: "seen marks"
+        case .changes: "changes"
         case .rooms: "new rooms"
         case .invitations: "invitations"
         case .searches: "searches"
@@ -46,6 +51,6 @@ extension Refusal {
     public static func tooMany(_ kind: RateKind, milliseconds: Int) -> Refusal {
         let seconds = (milliseconds + 999) / 1000
         return Refusal(
-            .rateLimited, "too many \(kind.plural); try again in \(seconds) s", retryAfter: seconds)
+            .rateLimited, "too many \(kind.plural); try again in \(seconds) s", retryAfterMilliseconds: milliseconds)
     }
 }

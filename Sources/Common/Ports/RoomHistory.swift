@@ -1,5 +1,6 @@
 /// What a relay asks of the store: who is where, and frames that Redis no longer has.
 public protocol RoomHistory: AnyObject {
+    /// Rooms that they are in, and the pairs with one of them in which one has blocked the other.
     func memberships(of users: [UUID128]) throws(StoreError) -> [Membership]
     /// Deleted rooms too; a room that never was is missing.
     func lastSeqs(of rooms: [UUID128]) throws(StoreError) -> [UUID128: UInt64]
@@ -20,10 +21,12 @@ public struct Membership: Sendable, Equatable {
     public var isBlocked: Bool
     /// Neither muted nor a plain member of a CHANNEL.
     public var mayPost: Bool
+    /// False of the PRIVATE room of a blocked pair that has none: `room` is the id that it would have.
+    public var isRoom: Bool
 
     public init(
         user: UUID128, room: UUID128, lastSeq: UInt64, hidesPresence: Bool = false, isBlocked: Bool = false,
-        mayPost: Bool = true
+        mayPost: Bool = true, isRoom: Bool = true
     ) {
         self.user = user
         self.room = room
@@ -31,5 +34,6 @@ public struct Membership: Sendable, Equatable {
         self.hidesPresence = hidesPresence
         self.isBlocked = isBlocked
         self.mayPost = mayPost
+        self.isRoom = isRoom
     }
 }

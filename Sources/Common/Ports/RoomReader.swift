@@ -3,6 +3,10 @@ public protocol RoomReader: AnyObject {
     /// The user's rooms, newest activity first; `before` is the last entry of the page before.
     func rooms(of user: UUID128, before: RoomCursor?, limit: Int) throws(StoreError) -> [RoomView]
     func room(_ room: UUID128, for user: UUID128) throws(StoreError) -> RoomView?
+    /// The newest messages of rooms that the user is in, newest first, as they may see them.
+    func newestMessages(
+        of rooms: [UUID128], for user: UUID128, count: Int
+    ) throws(StoreError) -> [UUID128: [Message]]
     /// Members in the order of their ids; nil when the user is not one.
     func members(
         of room: UUID128, for user: UUID128, after: UUID128?, limit: Int
@@ -38,9 +42,10 @@ public protocol RoomReader: AnyObject {
     func invitations(to room: UUID128, for user: UUID128) throws(StoreError) -> [Invitation]?
     /// Whoever has the token may see it.
     func invitation(token: String) throws(StoreError) -> Invitation?
-    /// Whether `user` may know when `other` is here: they are members of one room today, and `other` does not hide it.
+    /// Whether `user` may know when `other` is here: they are members of one room today (``AddedBy`` is how `other` has
+    /// consented to it), neither has blocked the other, and `other` does not hide it.
     func presenceVisibility(of other: UUID128, for user: UUID128) throws(StoreError) -> PresenceVisibility
-    func hidesPresence(_ user: UUID128) throws(StoreError) -> Bool
+    func account(of user: UUID128) throws(StoreError) -> Account
     func check() throws(StoreError)
 }
 
@@ -62,10 +67,10 @@ public struct RoomCursor: Sendable, Equatable {
     /// As clients carry it: opaque to them.
     public var text: String { "\(lastActivityAt)_\(room)" }
 
+    /// Only a text that ``text`` could have made: the place of a room is a time that a room can have.
     public init?(text: String) {
-        let parts = text.split(separator: "_", omittingEmptySubsequences: false)
-        guard parts.count == 2, let at = Int64(parts[0]), let room = UUID128(String(parts[1])) else { return nil }
-        self.init(lastActivityAt: at, room: room)
+        guard let parts = CursorText(text), acceptedTimes.contains(parts.number) else { return nil }
+        self.init(lastActivityAt: parts.number, room: parts.id)
     }
 }
 
@@ -119,12 +124,17 @@ public struct PresenceMark: Sendable, Equatable {
 
 /// What users keep for themselves: no room's order is touched.
 public protocol AccountStore: AnyObject {
-    func block(_ user: UUID128, by blocker: UUID128) throws(StoreError)
+    /// - Returns: false: `blocker` has blocked as many as one may.
+    func block(_ user: UUID128, by blocker: UUID128) throws(StoreError) -> Bool
     /// - Returns: whether the other one blocks still.
     func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) -> Bool
-    func set(hidesPresence: Bool, of user: UUID128) throws(StoreError)
-    /// Registers an FCM token; one that another user had is theirs no more.
-    func register(device token: String, of user: UUID128) throws(StoreError)
+    /// - Returns: the account as it is then.
+    func change(_ patch: AccountPatch, of user: UUID128) throws(StoreError) -> Account
+    /// Registers an FCM token. Other users who have it keep it: nobody can take another's pushes away. The user's device
+    /// that was registered longest ago gives way when there are too many.
+    ///
+    /// - Returns: false: as many users have this device as one device may have.
+    func register(device token: String, of user: UUID128) throws(StoreError) -> Bool
     func unregister(device token: String, of user: UUID128) throws(StoreError)
     /// No pushes of this room to this user's devices, until a time (Unix milliseconds) or for good.
     func silence(_ room: UUID128, for user: UUID128, until: Int64?) throws(StoreError)

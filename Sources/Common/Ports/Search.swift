@@ -77,8 +77,7 @@ public struct SearchCursor: Sendable, Equatable {
     public var text: String { "\(rank)_\(message)" }
 
     public init?(text: String) {
-        let parts = text.split(separator: "_", omittingEmptySubsequences: false)
-        guard parts.count == 2, let rank = Int64(parts[0]), let message = UUID128(String(parts[1])) else { return nil }
-        (self.rank, self.message) = (rank, message)
+        guard let parts = CursorText(text) else { return nil }
+        (rank, message) = (parts.number, parts.id)
     }
 }

@@ -63,6 +63,10 @@ func inheritedEnvironment() -> [String] {
         if !ours.contains(where: text.hasPrefix) { result.append(text) }
         next += 1
     }
+    // Swift's own backtrace of a crash takes seconds of a whole processor, in which the worker's place stays empty.
+    // ``CrashTrail`` has written the stack by then; an operator who wants more sets the variable.
+    let backtrace = "SWIFT_BACKTRACE="
+    if !result.contains(where: { $0.hasPrefix(backtrace) }) { result.append(backtrace + "enable=no") }
     return result
 }
 

@@ -6,6 +6,7 @@ extension RoomBatch {
         guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN invite") }
         let new = users.filter { members[MemberKey(room.id, $0)]?.isActive != true }
         guard !new.isEmpty else { return answered(view(of: room, for: command.actor), command, inFrame: false) }
+        try refuseUnwilling(new, command)
         return try admit(new, to: room, command)
     }
 
@@ -18,6 +19,7 @@ extension RoomBatch {
         guard room.memberCount + users.count <= limit else {
             throw Refusal(.roomFull, "the room has at most \(limit) members", field: "Members")
         }
+        try refuseTooManyRooms(users, by: command.actor)
         var answer: CommandOutcome?
         for user in users {
             let outcome = admit(user, to: rooms[room.id]!, isFirst: answer == nil, command)
@@ -29,11 +31,14 @@ extension RoomBatch {
     private mutating func admit(
         _ user: UUID128, to room: Room, isFirst: Bool, _ command: Command
     ) -> CommandOutcome {
-        let sent = members[MemberKey(room.id, user)]?.sentCount ?? 0
+        let before = members[MemberKey(room.id, user)]
+        let sent = before?.sentCount ?? 0
         put(
             member: Member(
                 roomID: room.id, userID: user, role: .member, lastSeenSeq: room.lastMessageSeq,
-                seenCount: room.messageCount, seenSentCount: sent, sentCount: sent, joinedAt: now,
+                seenCount: room.messageCount, seenSentCount: sent, sentCount: sent,
+                // Leaving and coming back does not end it.
+                mutedUntil: before?.mutedUntil, joinedAt: now,
                 joinedSeq: room.lastSeq + 1))
         change(room: room.id) { $0.memberCount += 1 }
         tell(user: user, .joined(room: room.id, seq: UInt64(room.lastSeq), created: nil))

@@ -10,6 +10,10 @@ extension RoomBatch {
             throw Refusal(.forbidden, "only its sender may edit a message")
         }
         guard message.contentType == .text else { throw Refusal(.forbidden, "only a text can be edited") }
+        // It names its author: another's words would be put into their mouth.
+        guard message.forwardedFrom == nil, message.messageType != .forwarded else {
+            throw Refusal(.forbidden, "what was forwarded cannot be edited: its words are another's")
+        }
         guard now - message.createdAt <= Int64(limits.editSeconds) * 1000 else {
             throw Refusal(.forbidden, "the time for editing is over")
         }
@@ -20,7 +24,9 @@ extension RoomBatch {
             throw Refusal(.conflict, "the message was edited after Seq \(base): read it again", field: "BaseSeq")
         }
         let content = try judged(content, command)
-        guard message.content != content else { return answered(unchanged(message), command, inFrame: false) }
+        guard !areSameBytes(message.content, content) else {
+            return answered(unchanged(message), command, inFrame: false)
+        }
         let before = message.content
         message.content = content
         message.editedAt = now
@@ -71,7 +77,10 @@ extension RoomBatch {
         var message = try message(id, command)
         guard message.deletedAt == nil else { throw Refusal(.gone, "the message was deleted") }
         guard message.hasPlace else { throw Refusal(.conflict, "the message's file is not complete") }
-        let place = message.reactions.firstIndex { $0.emoji == emoji }
+        let place = message.reactions.firstIndex {
+            // Those of the releases before are stored as they were sent.
+            areSameBytes($0.emoji, emoji) || Emoji.normalized($0.emoji).map { areSameBytes($0, emoji) } == true
+        }
         let has = place.map { message.reactions[$0].users.contains(command.actor) } ?? false
         guard has == remove else { return answered(unchanged(message), command, inFrame: false) }
         if remove, let place {

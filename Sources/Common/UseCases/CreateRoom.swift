@@ -2,6 +2,12 @@ extension RoomBatch {
     /// A PRIVATE room that is there already is the answer, as is the room that the same key has made before.
     mutating func createRoom(_ draft: RoomDraft, _ command: Command) throws(Refusal) -> CommandOutcome {
         if let sign = command.sign, let earlier = roomsBySign[SignKey(command.actor, sign)], let room = rooms[earlier] {
+            // A room in which anything has happened may have got another name by it.
+            guard room.type == draft.type,
+                room.lastSeq > 0
+                    || areSameBytes(room.name, draft.name)
+                        && areSameBytes(room.description, draft.description) && areSameBytes(room.avatar, draft.avatar)
+            else { throw .otherRequest }
             return answered(view(of: room, for: command.actor), command, inFrame: false)
         }
         if let room = rooms[command.room] {
@@ -17,6 +23,8 @@ extension RoomBatch {
             throw Refusal(.roomFull, "a \(draft.type.name) room has at most \(limit) members", field: "Members")
         }
         if draft.type == .privateRoom, let other = draft.members.first { try refuseBlocked(command.actor, other) }
+        try refuseUnwilling(draft.members, command)
+        try refuseTooManyRooms([command.actor] + draft.members, by: command.actor)
         makeRoom(draft, id: command.room, owner: command.actor, sign: command.sign)
         remember(roomSign: command.sign, of: command)
         return answered(view(of: rooms[command.room]!, for: command.actor), command, inFrame: false)

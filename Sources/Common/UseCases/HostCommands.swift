@@ -4,7 +4,7 @@ extension RoomBatch {
     public static let hostPart = 500
 
     mutating func announce(_ content: String, _ command: Command) throws(Refusal) -> CommandOutcome {
-        if let outcome = alreadySent(command) { return outcome }
+        if let outcome = try alreadySent(command, MessageDraft(content: content)) { return outcome }
         _ = try room(command.room)
         var message = Message(
             id: command.id, roomID: command.room, senderID: command.actor, seq: 0, changeSeq: 0, content: content,

@@ -3,8 +3,11 @@ extension RoomBatch {
     mutating func createInvitation(_ draft: InvitationDraft, _ command: Command) throws(Refusal) -> CommandOutcome {
         try mayInvite(command)
         if let sign = command.sign,
-            let earlier = invitations.values.first(where: { $0.createdBy == command.actor && $0.sign == sign })
+            let earlier = invitations.values.first(where: {
+                $0.createdBy == command.actor && $0.sign.map { areSameBytes($0, sign) } == true
+            })
         {
+            guard earlier.roomID == command.room, earlier.maxUses == draft.maxUses else { throw .otherRequest }
             return answered(body(of: earlier), command, inFrame: false)
         }
         let open = invitations.values.count { $0.roomID == command.room && $0.ended(at: now) == nil }

@@ -12,9 +12,19 @@ public struct RoomBatch: Sendable {
         }
     }
 
+    /// Byte by byte, as the store compares Signs: two spellings of one letter are two Signs.
     public struct SignKey: Hashable, Sendable {
         public var sender: UUID128
         public var sign: String
+
+        public static func == (a: SignKey, b: SignKey) -> Bool {
+            a.sender == b.sender && areSameBytes(a.sign, b.sign)
+        }
+
+        public func hash(into hasher: inout Hasher) {
+            hasher.combine(sender)
+            for byte in sign.utf8 { hasher.combine(byte) }
+        }
 
         public init(_ sender: UUID128, _ sign: String) {
             self.sender = sender
@@ -39,6 +49,17 @@ public struct RoomBatch: Sendable {
 
         public init(_ message: UUID128, _ user: UUID128) {
             self.message = message
+            self.user = user
+        }
+    }
+
+    /// Somebody who puts another into a room.
+    public struct AddKey: Hashable, Sendable {
+        public var actor: UUID128
+        public var user: UUID128
+
+        public init(_ actor: UUID128, _ user: UUID128) {
+            self.actor = actor
             self.user = user
         }
     }
@@ -98,6 +119,10 @@ public struct RoomBatch: Sendable {
     /// Frames of commands that were carried out before, by command id.
     public var done: [UUID128: [RoomFrame]] = [:]
     public var blocks: Set<Block> = []
+    /// Users whose setting keeps this actor from putting them into a room.
+    public var refusedAdds: Set<AddKey> = []
+    /// Rooms that users are in, of those who may come into another one.
+    public var roomCounts: [UUID128: Int] = [:]
     /// Pinned messages of rooms where one is pinned.
     public var pinned: [UUID128: Set<UUID128>] = [:]
     public var invitations: [UUID128: Invitation] = [:]
@@ -203,9 +228,32 @@ public struct RoomBatch: Sendable {
         changedRooms.insert(id)
     }
 
+    /// Whether these users may come into one more room. `actor` is told of their own number.
+    func refuseTooManyRooms(_ users: [UUID128], by actor: UUID128) throws(Refusal) {
+        for user in users where roomCounts[user, default: 0] >= limits.roomsPerUser {
+            let most = "in \(limits.roomsPerUser) rooms, and nobody is in more"
+            guard user != actor else { throw Refusal(.conflict, "you are \(most): leave one first") }
+            throw Refusal(.conflict, "\(user) is \(most)", field: "Members")
+        }
+    }
+
+    /// Whether each of these lets the actor put them into a room.
+    func refuseUnwilling(_ users: [UUID128], _ command: Command) throws(Refusal) {
+        guard !command.isHost else { return }
+        for user in users where user != command.actor {
+            guard !blocks.contains(Block(blocker: user, blocked: command.actor)) else {
+                throw Refusal(.blocked, "\(user) has blocked you", field: "Members")
+            }
+            guard !refusedAdds.contains(AddKey(command.actor, user)) else {
+                throw Refusal(.forbidden, "\(user) does not let you add them: send an invitation", field: "Members")
+            }
+        }
+    }
+
     /// Someone who is in the room from now on, or (banned before ever joining) kept out of it.
     mutating func put(member: Member) {
         let key = MemberKey(member.roomID, member.userID)
+        if member.isActive, members[key]?.isActive != true { roomCounts[member.userID, default: 0] += 1 }
         members[key] = member
         changedMembers.insert(key)
         baselines[key] = member

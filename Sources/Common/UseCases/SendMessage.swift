@@ -2,7 +2,7 @@ extension RoomBatch {
     mutating func sendMessage(
         _ draft: MessageDraft, receiver: UUID128?, _ command: Command
     ) throws(Refusal) -> CommandOutcome {
-        if let outcome = alreadySent(command) { return outcome }
+        if let outcome = try alreadySent(command, draft) { return outcome }
         if let receiver { try openPrivateRoom(with: receiver, command) }
         let sender = try member(command)
         try mayPost(sender, command)
@@ -31,19 +31,30 @@ extension RoomBatch {
     }
 
     /// The same command again, or another with a Sign that this sender has used.
-    mutating func alreadySent(_ command: Command) -> CommandOutcome? {
+    mutating func alreadySent(_ command: Command, _ draft: MessageDraft) throws(Refusal) -> CommandOutcome? {
         if let message = messages[command.id], message.senderID == command.actor {
             if let room = rooms[command.room], room.type == .privateRoom, message.seq <= 1 { announce(room) }
             guard message.hasPlace else { return answered(message.answer, command, inFrame: false) }
             return toldAgain(message, command)
         }
         guard let sign = command.sign, let message = messagesBySign[SignKey(command.actor, sign)] else { return nil }
+        guard message.roomID == command.room, mayBe(message, draft, command) else { throw .otherRequest }
         return answered(message.answer, command, inFrame: false)
     }
 
     mutating func toldAgain(_ message: Message, _ command: Command) -> CommandOutcome {
         let frame = RoomFrame(seq: UInt64(message.seq), kind: .newMessage, body: message.body(at: message.seq))
         return repeated([frame], answer: frame.body, command)
+    }
+
+    /// Whether a message that is stored may have been made of this draft. What has changed it since says nothing: an edit, a
+    /// deletion, the host application's own words.
+    private func mayBe(_ message: Message, _ draft: MessageDraft, _ command: Command) -> Bool {
+        let type = message.messageType == .system ? .direct : message.messageType
+        guard type == draft.messageType, message.parentMessageID == draft.parent else { return false }
+        guard message.messageType != .forwarded, message.deletedAt == nil else { return true }
+        guard message.contentType == draft.contentType else { return false }
+        return message.editedAt != nil || verdicts[command.id] != nil || areSameBytes(message.content, draft.content)
     }
 
     /// The first message of a pair makes their room. Both may do so at the same moment: the room's id is the same, so
@@ -54,6 +65,8 @@ extension RoomBatch {
             throw .invalid("ReceiverID", "is not the other user of this room")
         }
         try refuseBlocked(command.actor, receiver)
+        try refuseUnwilling([receiver], command)
+        try refuseTooManyRooms([command.actor, receiver], by: command.actor)
         makeRoom(
             RoomDraft(type: .privateRoom, members: [receiver]), id: command.room, owner: command.actor, sign: nil)
     }
@@ -74,7 +87,7 @@ extension RoomBatch {
 
     func refuseMuted(_ member: Member) throws(Refusal) {
         guard let until = member.mutedUntil, until > now else { return }
-        throw Refusal(.muted, "you are muted in this room", retryAfter: Int((until - now) / 1000) + 1)
+        throw Refusal(.muted, "you are muted in this room", retryAfterMilliseconds: Int(until - now))
     }
 
     /// In a PRIVATE room: neither of the two may have blocked the other. Elsewhere blocks do not count.

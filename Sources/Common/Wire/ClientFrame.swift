@@ -44,11 +44,13 @@ public struct FrameBody: Sendable, Equatable {
         writer.string(refusal.text)
         writer.key("Data")
         writer.null()
-        if let seconds = refusal.retryAfter {
+        var count: UInt8 = 3
+        if let wait = refusal.retryAfterMilliseconds {
             writer.key("RetryAfter")
-            writer.int(Int64(clamping: seconds).multipliedReportingOverflow(by: 1000).partialValue)
+            writer.int(Int64(wait))
+            count += 1
         }
-        self.init(fieldCount: refusal.retryAfter == nil ? 3 : 4, bytes: writer.bytes)
+        self.init(fieldCount: count, bytes: writer.bytes)
     }
 
     /// The whole frame as a client gets it (MessagePack).

@@ -8,7 +8,7 @@ extension Command {
     /// where the broker turns the pseudo queue of direct reply-to into a real address.
     public func encode() -> [UInt8] {
         var writer = MessagePackWriter(reserving: 256)
-        writer.beginArray(11)
+        writer.beginArray(isHost ? 12 : 11)
         writer.int(Self.version)
         writer.id(id)
         writer.id(room)
@@ -25,6 +25,8 @@ extension Command {
         writer.int(acceptedAt)
         writer.int(action.number)
         action.write(to: &writer)
+        // Programs before this field pass over it.
+        if isHost { writer.bool(true) }
         return writer.bytes
     }
 
@@ -63,6 +65,7 @@ extension Command {
         self.init(
             id: id, room: room, actor: actor, sign: sign, origin: origin, requestID: try fields.optionalText(),
             acceptedAt: try fields.int(), action: try Action(number: try fields.int(), &fields))
+        isHost = fields.isAtEnd ? false : try fields.flag()
     }
 }
 

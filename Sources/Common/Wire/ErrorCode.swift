@@ -29,6 +29,8 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case rejected
     // The state of things.
     case conflict
+    /// The Sign or Idempotency-Key of an earlier request, with something else to do.
+    case idempotencyMismatch = "idempotency_mismatch"
     case roomFull = "room_full"
     case gone
     /// Another request changes it at this moment.
@@ -52,7 +54,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
         case .unsupportedVersion: 412
         case .tooLarge, .quotaExceeded: 413
         case .unsupportedMediaType: 415
-        case .invalid, .checksumMismatch, .infected, .rejected: 422
+        case .invalid, .idempotencyMismatch, .checksumMismatch, .infected, .rejected: 422
         case .locked: 423
         case .rateLimited: 429
         case .internalError: 500
@@ -67,14 +69,22 @@ public struct Refusal: Error, Sendable, Equatable {
     public var message: String
     /// The field that is wrong, where one is.
     public var field: String?
-    /// Seconds after which another try makes sense (429 and 503).
-    public var retryAfter: Int?
+    /// Milliseconds after which another try makes sense (429, 503, `muted`).
+    public var retryAfterMilliseconds: Int?
 
+    /// The same in whole seconds, rounded up.
+    public var retryAfter: Int? { retryAfterMilliseconds.map { $0 / 1000 + ($0 % 1000 > 0 ? 1 : 0) } }
+
+    /// - Parameter retryAfter: seconds.
     public init(_ code: ErrorCode, _ message: String, field: String? = nil, retryAfter: Int? = nil) {
+        self.init(code, message, field: field, retryAfterMilliseconds: retryAfter.map { $0 * 1000 })
+    }
+
+    public init(_ code: ErrorCode, _ message: String, field: String? = nil, retryAfterMilliseconds: Int?) {
         self.code = code
         self.message = message
         self.field = field
-        self.retryAfter = retryAfter
+        self.retryAfterMilliseconds = retryAfterMilliseconds
     }
 
     /// As WebSocket's `Error` says it.
@@ -87,6 +97,9 @@ public struct Refusal: Error, Sendable, Equatable {
         Refusal(.invalid, "\(field) \(message)", field: field)
     }
 
+    public static let otherRequest = Refusal(
+        .idempotencyMismatch, "this Sign belongs to another request: use a new one", field: "Sign")
+
     public static func busy(_ what: String) -> Refusal {
         Refusal(.busy, "\(what); try again in a second", retryAfter: 1)
     }
@@ -98,13 +111,17 @@ public struct Refusal: Error, Sendable, Equatable {
 
 extension Refusal {
     /// Reads the `Error` of an answer: code, colon, sentence.
-    public init(answer text: String) {
-        let parts = text.split(separator: ":", maxSplits: 1)
+    ///
+    /// - Parameter wait: its `RetryAfter`; programs before that field do not write it.
+    public init(answer text: String, retryAfterMilliseconds wait: Int64? = nil) {
+        let parts = text.utf8.split(separator: UInt8(ascii: ":"), maxSplits: 1).map { Substring($0) }
         guard parts.count == 2, let code = ErrorCode(rawValue: String(parts[0])) else {
             self = Refusal(.internalError, "the answer could not be read")
             return
         }
         let again = code == .busy || code == .unavailable || code == .rateLimited
-        self = Refusal(code, String(parts[1].drop { $0 == " " }), retryAfter: again ? 1 : nil)
+        self = Refusal(
+            code, String(Substring(parts[1].utf8.drop { $0 == 0x20 })),
+            retryAfterMilliseconds: wait.map { Int(clamping: max($0, 0)) } ?? (again ? 1000 : nil))
     }
 }

@@ -149,7 +149,9 @@ public struct MessagePackReader {
         entries.reserveCapacity(count)
         for _ in 0..<count {
             guard case .string(let key) = try value(depth: depth + 1) else { throw error("a map key is not a string") }
-            guard !entries.contains(where: { $0.key == key }) else { throw error("a map key is there twice") }
+            guard !entries.contains(where: { areSameBytes($0.key, key) }) else {
+                throw error("a map key is there twice")
+            }
             // Looking through earlier keys is quadratic: a map of strangers' keys has few.
             guard entries.count < 64 else { throw error("a map has more than 64 keys") }
             entries.append(.init(key, try value(depth: depth + 1)))

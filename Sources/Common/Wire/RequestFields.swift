@@ -12,7 +12,17 @@ public struct RequestFields: Sendable {
         }
     }
 
+    public func isNull(_ key: String) -> Bool { value[key]?.isNull == true }
+
     public func has(_ key: String) -> Bool { value[key] != nil }
+
+    /// For what changes one thing and leaves another: whether the field is there. One that is there says something: null
+    /// and an empty text are refused, where a change has no meaning of its own for them.
+    public func given(_ key: String) throws(Refusal) -> Bool {
+        guard has(key) else { return false }
+        guard !isAbsent(key) else { throw .invalid(key, "is missing: leave the field out to leave it as it is") }
+        return true
+    }
 
     public func text(_ key: String) throws(Refusal) -> String? {
         guard !isAbsent(key) else { return nil }
@@ -106,6 +116,7 @@ public struct RequestFields: Sendable {
     /// `Content`: text for people, or a file's name.
     public func content(of type: ContentType) throws(Refusal) -> String {
         guard let content = try text("Content") else { throw .invalid("Content", "is missing") }
+        guard content.showsSomething else { throw .invalid("Content", "shows nothing: it has no visible character") }
         guard type == .text else {
             guard content.utf8.count <= RequestLimit.fileName else {
                 throw .invalid("Content", "is a file name of more than \(RequestLimit.fileName) bytes")
@@ -128,11 +139,12 @@ public struct RequestFields: Sendable {
         return try Self.check(reaction: reaction)
     }
 
+    /// - Returns: it in the spelling in which it is stored.
     public static func check(reaction: String) throws(Refusal) -> String {
-        guard !reaction.isEmpty, reaction.utf8.count <= RequestLimit.reaction, reaction.count == 1,
-            !reaction.unicodeScalars.contains(where: { isControl($0) || $0.properties.isWhitespace })
-        else { throw .invalid("Reaction", "is not a single emoji") }
-        return reaction
+        guard reaction.utf8.count <= RequestLimit.reaction, let emoji = Emoji.normalized(reaction) else {
+            throw .invalid("Reaction", "is not a single emoji")
+        }
+        return emoji
     }
 
     public func resumePoints() throws(Refusal) -> [ResumePoint] {

@@ -68,6 +68,8 @@ public struct RoomView: Sendable, Equatable {
     public var unread: Int64?
     public var role: Role?
     public var mutedUntil: Int64?
+    /// The newest messages, newest first; nil: nobody asked for them.
+    public var messages: [Message]?
 
     public init(
         room: Room, lastMessage: Message? = nil, unread: Int64? = nil, role: Role? = nil, mutedUntil: Int64? = nil
@@ -81,7 +83,13 @@ public struct RoomView: Sendable, Equatable {
 
     @_specialize(where W == JSONWriter)
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(14)
+        writer.beginMap(messages == nil ? 14 : 15)
+        if let messages {
+            writer.key("Messages")
+            writer.beginArray(messages.count)
+            for message in messages { message.write(to: &writer) }
+            writer.endArray()
+        }
         writer.key("ID")
         writer.uuid(room.id)
         writer.key("Type")

@@ -22,7 +22,7 @@ public indirect enum WireValue: Sendable, Equatable {
     /// The value of a map's key; nil where there is none, or where this is no map.
     public subscript(key: String) -> WireValue? {
         guard case .map(let entries) = self else { return nil }
-        return entries.first { $0.key == key }?.value
+        return entries.first { areSameBytes($0.key, key) }?.value
     }
 
     public var string: String? {

@@ -36,7 +36,7 @@ final class ApiWorker {
         redis = try RedisConnection(url: settings.redisURL)
         doors = Doors(
             tokens: RevocableTokens(try JWTTokens(settings.tokens), store: PostgresRevocations(primary)),
-            readers: readers, accounts: PostgresAccountStore(primary),
+            readers: readers, accounts: PostgresAccountStore(primary, limits: settings.account),
             presences: RedisPresence(redis), commands: commands,
             rates: RedisRateLimiter(redis, limits: settings.rates, log: log),
             answerTimeout: settings.fcgi.answerTimeout,

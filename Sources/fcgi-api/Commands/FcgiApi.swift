@@ -61,6 +61,8 @@ struct WorkerCommand: ParsableCommand {
 
     func run() throws {
         let channel = try WorkerChannel.fromEnvironment()
+        CrashTrail.install()
+        CrashTrail.write(to: STDERR_FILENO)
         let read = try settings.read()
         try ApiWorker(channel, read, settings.startLog(read, FcgiApi.program)).run()
     }

@@ -15,11 +15,16 @@ struct AccountEndpoints {
         router.on("PATCH", "/account") { call throws(Refusal) in try change(call) }
         router.on("PUT", "/devices/{token}") { call throws(Refusal) in
             let (token, me) = (try device(call), try doors.user(call))
-            try doors.stored { () throws(StoreError) in try doors.accounts.register(device: token, of: me) }
+            try doors.limit(.changes, call)
+            let isRegistered = try doors.stored { () throws(StoreError) in
+                try doors.accounts.register(device: token, of: me)
+            }
+            guard isRegistered else { throw Refusal(.conflict, "too many users have this device", field: "token") }
             return .noContent
         }
         router.on("DELETE", "/devices/{token}") { call throws(Refusal) in
             let (token, me) = (try device(call), try doors.user(call))
+            try doors.limit(.changes, call)
             try doors.stored { () throws(StoreError) in try doors.accounts.unregister(device: token, of: me) }
             return .noContent
         }
@@ -28,6 +33,7 @@ struct AccountEndpoints {
     /// A WebSocket's `?ticket=` takes it once; the socket lives as long as the token that asked for it.
     private func ticket(_ call: Call) throws(Refusal) -> Response {
         let identity = try doors.identity(call)
+        try doors.limit(.changes, call)
         let ticket: String
         do { ticket = try tickets.issue(for: identity) } catch {
             doors.log.error("Redis failed", metadata: ["error": "\(error)"])
@@ -44,32 +50,41 @@ struct AccountEndpoints {
     }
 
     private func show(_ call: Call) throws(Refusal) -> Response {
-        let hides = try doors.read(call) { reader, me throws(StoreError) in try reader.hidesPresence(me) }
-        return try account(call, hides)
+        let account = try doors.read(call) { reader, me throws(StoreError) in try reader.account(of: me) }
+        return answer(try doors.user(call), account)
     }
 
-    /// `HidePresence`: true or false.
+    /// `HidePresence`: true or false; `AddedBy`: everybody, shared or nobody. One of them or both.
     private func change(_ call: Call) throws(Refusal) -> Response {
         let me = try doors.user(call)
         let fields = try call.request.fields(limit: doors.maxBody)
-        guard fields.has("HidePresence") else { throw .invalid("HidePresence", "is missing") }
-        let hides = try fields.flag("HidePresence")
-        try doors.stored { () throws(StoreError) in try doors.accounts.set(hidesPresence: hides, of: me) }
-        do { try events.tell(me, .presence(isHidden: hides)) } catch {
+        let patch = AccountPatch(
+            hidesPresence: try fields.given("HidePresence") ? try fields.flag("HidePresence") : nil,
+            addedBy: try fields.given("AddedBy")
+                ? try fields.name("AddedBy", AddedBy.init(name:), "is not everybody, shared or nobody") : nil)
+        guard patch != AccountPatch() else { throw .invalid("HidePresence", "is missing, and so is AddedBy") }
+        try doors.limit(.changes, call)
+        let account = try doors.stored { () throws(StoreError) in try doors.accounts.change(patch, of: me) }
+        if patch.hidesPresence != nil { tell(me, account) }
+        return answer(me, account)
+    }
+
+    private func tell(_ me: UUID128, _ account: Account) {
+        do { try events.tell(me, .presence(isHidden: account.hidesPresence)) } catch {
             // Stored it is; a socket that is open tells of it until it closes.
             doors.log.warning("relays were not told of a changed setting", metadata: ["error": "\(error)"])
         }
-        return try account(call, hides)
     }
 
-    private func account(_ call: Call, _ hides: Bool) throws(Refusal) -> Response {
-        let me = try doors.user(call)
-        return .data { writer in
-            writer.beginMap(2)
+    private func answer(_ me: UUID128, _ account: Account) -> Response {
+        .data { writer in
+            writer.beginMap(3)
             writer.key("UserID")
             writer.uuid(me)
             writer.key("HidePresence")
-            writer.bool(hides)
+            writer.bool(account.hidesPresence)
+            writer.key("AddedBy")
+            writer.string(account.addedBy.name)
             writer.endMap()
         }
     }

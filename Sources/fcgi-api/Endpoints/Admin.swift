@@ -17,10 +17,11 @@ struct AdminEndpoints {
     }
 
     func add(to router: inout Router) {
-        func on(_ method: String, _ path: String, _ handle: @escaping Router.Handler) {
-            // The key stands in for a token.
-            router.on(method, "/admin" + path, open: true) { call throws(Refusal) in
+        func on(_ method: String, _ path: String, query: [String] = [], _ handle: @escaping Router.Handler) {
+            // The key stands in for a token, and comes before everything else.
+            router.on(method, "/admin" + path, open: true, query: nil) { call throws(Refusal) in
                 try admit(call)
+                try call.request.query.refuse(except: query)
                 return try handle(call)
             }
         }
@@ -35,13 +36,13 @@ struct AdminEndpoints {
         }
         on("POST", "/rooms/{id}/messages") { call throws(Refusal) in try announce(call) }
         on("POST", "/rooms/{id}/purge") { call throws(Refusal) in try purge(call) }
-        on("GET", "/rooms/{id}/export") { call throws(Refusal) in try export(call) }
+        on("GET", "/rooms/{id}/export", query: ["after", "limit"]) { call throws(Refusal) in try export(call) }
         on("DELETE", "/users/{id}") { call throws(Refusal) in try erase(call) }
     }
 
     private func admit(_ call: Call) throws(Refusal) {
-        let words = (call.request.header("authorization") ?? "").split(separator: " ")
-        guard words.count == 2, words[0].lowercased() == "bearer",
+        let words = pieces(of: call.request.header("authorization") ?? "", at: UInt8(ascii: " "))
+        guard words.count == 2, areSameBytes(asciiLowercased(words[0]), "bearer"),
             SHA256.hash(data: Array(words[1].utf8)) == keyHash
         else { throw Refusal(.unauthorized, "send the key of the admin API: Authorization: Bearer <key>") }
         call.isHost = true
@@ -142,7 +143,9 @@ struct AdminEndpoints {
         writer.endArray()
         writer.endMap()
         writer.key("Next")
-        writer.optional(messages.count > limit ? page.last : nil) { $0.string(String($1.message.seq)) }
+        writer.optional(messages.count > limit ? page.last : nil) {
+            $0.string(query.next("after", "\($1.message.seq)"))
+        }
         writer.endMap()
         return Response(status: 200, type: Response.json, body: writer.take())
     }

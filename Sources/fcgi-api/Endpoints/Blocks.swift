@@ -7,23 +7,22 @@ struct BlockEndpoints {
 
     func add(to router: inout Router) {
         router.on("PUT", "/users/{id}/block") { call throws(Refusal) in
-            try change(call) { user, me throws(StoreError) in
-                try doors.accounts.block(user, by: me)
-                return true
-            }
+            try change(call) { user, me throws(StoreError) in try doors.accounts.block(user, by: me) ? true : nil }
         }
         router.on("DELETE", "/users/{id}/block") { call throws(Refusal) in
             try change(call) { user, me throws(StoreError) in try doors.accounts.unblock(user, by: me) }
         }
     }
 
-    /// - Parameter store: gives whether one of the two blocks the other from now on.
+    /// - Parameter store: gives whether one of the two blocks the other from now on; nil: it is one too many.
     private func change(
-        _ call: Call, _ store: (_ user: UUID128, _ me: UUID128) throws(StoreError) -> Bool
+        _ call: Call, _ store: (_ user: UUID128, _ me: UUID128) throws(StoreError) -> Bool?
     ) throws(Refusal) -> Response {
         let (user, me) = (try call.uuid("id"), try doors.user(call))
         guard let room = privateRoomID(user, me) else { throw Refusal(.conflict, "nobody blocks themselves") }
+        try doors.limit(.changes, call)
         let areBlocked = try doors.stored { () throws(StoreError) in try store(user, me) }
+        guard let areBlocked else { throw Refusal(.conflict, "you have blocked as many users as one may") }
         do throws(BusError) {
             for one in [user, me] { try events.tell(one, .blocked(room: room, areBlocked)) }
         } catch {

@@ -13,7 +13,7 @@ struct DocumentEndpoints {
 
     func add(to router: inout Router) {
         for (address, file, type) in Self.files {
-            router.on("GET", address, open: true) { _ throws(Refusal) in
+            router.on("GET", address, open: true, query: nil) { _ throws(Refusal) in
                 guard let text = readFile("\(folder)/\(file)") else {
                     throw Refusal(.notFound, "the description is not installed here: DOCS_DIR names its folder")
                 }

@@ -53,7 +53,7 @@ final class Doors {
             throw Refusal(.unauthorized, "send a token: Authorization: Bearer <JWT>")
         }
         let parts = pieces(of: header, at: UInt8(ascii: " "))
-        guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+        guard parts.count == 2, areSameBytes(asciiLowercased(parts[0]), "bearer") else {
             throw Refusal(.unauthorized, "the Authorization header is not of the form: Bearer <JWT>")
         }
         return String(parts[1])
@@ -135,7 +135,7 @@ final class Doors {
         let now = clock()
         let command = Command(
             id: id ?? .v7(at: now), room: room, actor: user, sign: sign, requestID: call.requestID, acceptedAt: now,
-            action: action)
+            isHost: call.isHost, action: action)
         call.command = command.id
         // Also before the answer: a command that timed out may still be carried out.
         readers.remember(writeOf: user)
@@ -164,7 +164,7 @@ final class Doors {
 
     private func data(of frame: WireValue) throws(Refusal) -> WireValue {
         guard frame["Success"]?.bool != true else { return frame["Data"] ?? .null }
-        throw Refusal(answer: frame["Error"]?.string ?? "")
+        throw Refusal(answer: frame["Error"]?.string ?? "", retryAfterMilliseconds: frame["RetryAfter"]?.int)
     }
 }
 

@@ -18,7 +18,10 @@ struct DownloadEndpoints {
         router.on("GET", "/files/{id}/thumbnail", open: true) { call throws(Refusal) in try thumbnail(call) }
         if let links {
             // The link is signed.
-            router.on("GET", "/files/stored/{folder}/{id}", open: true) { call throws(Refusal) in
+            router.on(
+                "GET", "/files/stored/{folder}/{id}", open: true,
+                query: ["name", "type", "attachment", "expires", "signature"]
+            ) { call throws(Refusal) in
                 try stored(call, links)
             }
         }

@@ -6,8 +6,8 @@ struct HealthEndpoints {
     let dependencies: [(name: String, check: () throws -> Void)]
 
     func add(to router: inout Router) {
-        router.on("GET", "/healthz", open: true) { _ throws(Refusal) in .text("ok\n") }
-        router.on("GET", "/readyz", open: true) { _ throws(Refusal) in ready() }
+        router.on("GET", "/healthz", open: true, query: nil) { _ throws(Refusal) in .text("ok\n") }
+        router.on("GET", "/readyz", open: true, query: nil) { _ throws(Refusal) in ready() }
     }
 
     private func ready() -> Response {

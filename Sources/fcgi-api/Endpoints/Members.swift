@@ -4,7 +4,9 @@ struct MemberEndpoints {
     let doors: Doors
 
     func add(to router: inout Router) {
-        router.on("GET", "/rooms/{id}/members") { call throws(Refusal) in try list(call) }
+        router.on("GET", "/rooms/{id}/members", query: ["limit", "cursor", "banned"]) { call throws(Refusal) in
+            try list(call)
+        }
         router.on("POST", "/rooms/{id}/members") { call throws(Refusal) in try invite(call) }
         router.on("PATCH", "/rooms/{id}/members/{user}") { call throws(Refusal) in try change(call) }
         router.on("DELETE", "/rooms/{id}/members/{user}") { call throws(Refusal) in
@@ -18,7 +20,7 @@ struct MemberEndpoints {
         let limit = try call.request.query.limit()
         let room = try call.uuid("id")
         var after: UUID128?
-        if let text = call.request.query["cursor"] {
+        if let text = try call.request.query.cursor("cursor") {
             after = UUID128(text)
             guard after != nil else { throw .invalid("cursor", "is not one that a list has given as Next") }
         }
@@ -32,7 +34,7 @@ struct MemberEndpoints {
             throw wantsBanned ? Refusal(.forbidden, "only OWNER and ADMIN see who is banned") : .notAMember
         }
         let page = Array(found.prefix(limit))
-        let next = found.count > limit ? page.last.map { $0.userID.description } : nil
+        let next = found.count > limit ? page.last.map { call.request.query.next("cursor", "\($0.userID)") } : nil
         return .list(page, next: next) { $1.write(to: &$0) }
     }
 
@@ -62,6 +64,7 @@ struct MemberEndpoints {
         }
         switch given[0] {
         case "Role":
+            _ = try fields.given("Role")
             let role = try fields.name("Role", Role.init(name:), "is not OWNER, ADMIN or MEMBER")
             guard let role else { throw .invalid("Role", "is missing") }
             return try doors.submit(call, room: room, .setRole(user: user, role: role)).member.response()
@@ -69,6 +72,7 @@ struct MemberEndpoints {
             return try doors.submit(call, room: room, .mute(user: user, until: try mutedUntil(fields))).member
                 .response()
         default:
+            _ = try fields.given("Banned")
             let banned = try fields.flag("Banned")
             return try doors.submit(call, room: room, .ban(user: user, banned: banned)).member.response()
         }

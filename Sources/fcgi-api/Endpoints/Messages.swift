@@ -4,7 +4,9 @@ struct MessageEndpoints {
     let doors: Doors
 
     func add(to router: inout Router) {
-        router.on("GET", "/rooms/{id}/messages") { call throws(Refusal) in try history(call) }
+        router.on(
+            "GET", "/rooms/{id}/messages", query: ["limit", "before", "after", "around", "changed_since"]
+        ) { call throws(Refusal) in try history(call) }
         router.on("POST", "/rooms/{id}/messages") { call throws(Refusal) in try send(call) }
         router.on("GET", "/rooms/{id}/pins") { call throws(Refusal) in try pins(call) }
         router.on("POST", "/rooms/{id}/seen") { call throws(Refusal) in try seen(call) }
@@ -33,7 +35,9 @@ struct MessageEndpoints {
             try reader.history(of: room, for: user, page, limit: page.isOpenEnded ? limit + 1 : limit)
         }
         guard let found else { throw .notAMember }
-        let next = found.count > limit ? page.cursor(found.place(limit - 1)) : nil
+        let next =
+            found.count > limit
+            ? call.request.query.next(page.parameter, page.cursor(found.place(limit - 1))) : nil
         return .list(0..<min(found.count, limit), next: next) { found.write($1, to: &$0) }
     }
 
@@ -123,6 +127,15 @@ extension HistoryPage {
 
     /// A page around a place has two ends and is gone on from with before and after.
     var isOpenEnded: Bool { if case .around = self { false } else { true } }
+
+    /// The parameter that takes the place of the next page.
+    var parameter: String {
+        switch self {
+        case .newest, .before: "before"
+        case .after, .around: "after"
+        case .changedSince: "changed_since"
+        }
+    }
 
     /// The value of the same parameter for the next page.
     func cursor(_ last: (seq: Int64, changeSeq: Int64)) -> String {

@@ -7,7 +7,7 @@ struct MetricsEndpoint {
     private static let programs = ["fcgi-api", "ws-relay", "queue-worker"]
 
     func add(to router: inout Router) {
-        router.on("GET", "/metrics", open: true) { call throws(Refusal) in
+        router.on("GET", "/metrics", open: true, query: nil) { call throws(Refusal) in
             guard MetricsEndpoint.isLocal(call.request.parameter("REMOTE_ADDR")) else {
                 throw Refusal(.notFound, "there is nothing at this address")
             }

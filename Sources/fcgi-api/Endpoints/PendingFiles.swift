@@ -5,14 +5,14 @@ struct PendingFileEndpoints {
     let doors: Doors
 
     func add(to router: inout Router) {
-        router.on("GET", "/uploads") { call throws(Refusal) in try list(call) }
+        router.on("GET", "/uploads", query: ["limit", "cursor"]) { call throws(Refusal) in try list(call) }
     }
 
     /// What this user has begun to send and not completed.
     private func list(_ call: Call) throws(Refusal) -> Response {
         let limit = try call.request.query.limit()
         var before: UUID128?
-        if let text = call.request.query["cursor"] {
+        if let text = try call.request.query.cursor("cursor") {
             before = UUID128(text)
             guard before != nil else { throw .invalid("cursor", "is not one that a list has given as Next") }
         }
@@ -20,6 +20,8 @@ struct PendingFileEndpoints {
             try reader.uploads(of: user, before: before, limit: limit + 1)
         }
         let page = found.prefix(limit)
-        return .list(Array(page), next: found.count > limit ? "\(page.last!.id)" : nil) { $1.write(to: &$0) }
+        return .list(
+            Array(page), next: found.count > limit ? call.request.query.next("cursor", "\(page.last!.id)") : nil
+        ) { $1.write(to: &$0) }
     }
 }

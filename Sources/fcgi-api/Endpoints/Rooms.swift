@@ -8,7 +8,7 @@ struct RoomEndpoints {
             _ = try doors.user(call)
             return try create(call, try call.request.fields(limit: doors.maxBody))
         }
-        router.on("GET", "/rooms") { call throws(Refusal) in try list(call) }
+        router.on("GET", "/rooms", query: ["limit", "cursor", "messages"]) { call throws(Refusal) in try list(call) }
         router.on("GET", "/rooms/{id}") { call throws(Refusal) in try show(call) }
         router.on("PATCH", "/rooms/{id}") { call throws(Refusal) in try update(call) }
         router.on("DELETE", "/rooms/{id}") { call throws(Refusal) in
@@ -33,9 +33,12 @@ struct RoomEndpoints {
     }
 
     private func list(_ call: Call) throws(Refusal) -> Response {
-        let limit = try call.request.query.limit()
+        let query = call.request.query
+        let count = Int(try query.number("messages", in: 0...Int64(Self.mostMessages)) ?? 0)
+        // Rooms give way: a page with many messages of each has fewer of them.
+        let limit = min(try query.limit(), Self.mostOfPage / max(count, 1))
         var cursor: RoomCursor?
-        if let text = call.request.query["cursor"] {
+        if let text = try query.cursor("cursor") {
             cursor = RoomCursor(text: text)
             guard cursor != nil else { throw .invalid("cursor", "is not one that a list has given as Next") }
         }
@@ -43,9 +46,22 @@ struct RoomEndpoints {
         let found = try doors.read(call) { reader, user throws(StoreError) in
             try reader.rooms(of: user, before: cursor, limit: limit + 1)
         }
-        let page = Array(found.prefix(limit))
-        let next = found.count > limit ? page.last.map { RoomCursor($0).text } : nil
+        var page = Array(found.prefix(limit))
+        let next = found.count > limit ? page.last.map { query.next("cursor", RoomCursor($0).text) } : nil
+        if query["messages"] != nil { try put(count, into: &page, call) }
         return .list(page, next: next) { $1.write(to: &$0) }
+    }
+
+    /// Messages of each room, and of all rooms of a page.
+    private static let mostMessages = 50
+    private static let mostOfPage = 1000
+
+    private func put(_ count: Int, into page: inout [RoomView], _ call: Call) throws(Refusal) {
+        let rooms = page.map(\.room.id)
+        let newest = try doors.read(call) { reader, user throws(StoreError) in
+            count == 0 ? [:] : try reader.newestMessages(of: rooms, for: user, count: count)
+        }
+        for place in page.indices { page[place].messages = newest[page[place].room.id, default: []] }
     }
 
     private func show(_ call: Call) throws(Refusal) -> Response {
@@ -57,6 +73,11 @@ struct RoomEndpoints {
 
     private func update(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: doors.maxBody)
+        // Description and Avatar may be emptied; a GROUP and a CHANNEL always have a name.
+        for name in ["Name", "MemberLimit"] { _ = try fields.given(name) }
+        for name in ["Description", "Avatar"] where fields.isNull(name) {
+            throw .invalid(name, "is missing: an empty text empties it")
+        }
         let (room, patch) = (try call.uuid("id"), try RoomPatch(fields))
         guard patch != RoomPatch() else {
             throw .invalid("Name", "or Description, Avatar or MemberLimit is needed: there is nothing to change")
@@ -81,10 +102,14 @@ extension RoomDraft {
 
 extension RoomPatch {
     init(_ fields: RequestFields) throws(Refusal) {
+        let name = try fields.line("Name", limit: RequestLimit.roomName)
+        guard name?.isEmpty != false || name?.showsSomething == true else {
+            throw .invalid("Name", "shows nothing: it has no visible character")
+        }
         self.init(
-            name: try fields.line("Name", limit: RequestLimit.roomName),
+            name: name,
             description: try fields.line("Description", limit: RequestLimit.roomDescription),
             avatar: try fields.line("Avatar", limit: RequestLimit.avatar),
-            memberLimit: try fields.integer("MemberLimit", in: 2...100_000).map { Int($0) })
+            memberLimit: try fields.integer("MemberLimit", in: 2...Int64(RoomSettings.mostMembers)).map { Int($0) })
     }
 }

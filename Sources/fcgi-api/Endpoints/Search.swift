@@ -4,8 +4,11 @@ struct SearchEndpoints {
     let doors: Doors
 
     func add(to router: inout Router) {
-        router.on("GET", "/rooms/{id}/search") { call throws(Refusal) in try search(call, in: try call.uuid("id")) }
-        router.on("GET", "/search") { call throws(Refusal) in try search(call, in: nil) }
+        router.on("GET", "/rooms/{id}/search", query: ["q", "limit", "cursor"]) { call throws(Refusal) in
+            try search(call, in: try call.uuid("id"))
+        }
+        router.on("GET", "/search", query: ["q", "limit", "cursor"]) { call throws(Refusal) in try search(call, in: nil)
+        }
     }
 
     /// `q`: at least two characters, so that it narrows anything down at all.
@@ -16,7 +19,7 @@ struct SearchEndpoints {
         }
         let limit = try query.limit()
         var after: SearchCursor?
-        if let text = query["cursor"] {
+        if let text = try query.cursor("cursor") {
             after = SearchCursor(text: text)
             guard after != nil else { throw .invalid("cursor", "is not one that a search has given as Next") }
         }
@@ -26,7 +29,9 @@ struct SearchEndpoints {
         }
         guard let found else { throw .notAMember }
         let page = Array(found.prefix(limit))
-        return .list(page, next: found.count > limit ? page.last.map { SearchCursor($0).text } : nil) {
+        return .list(
+            page, next: found.count > limit ? page.last.map { query.next("cursor", SearchCursor($0).text) } : nil
+        ) {
             $1.write(to: &$0)
         }
     }

@@ -10,6 +10,7 @@ struct SilenceEndpoints {
             let fields = try call.request.fields(limit: doors.maxBody)
             let until = try until(fields)
             let user = try member(of: room, call)
+            try doors.limit(.changes, call)
             try doors.stored { () throws(StoreError) in
                 try doors.accounts.silence(room, for: user, until: until)
             }
@@ -18,6 +19,7 @@ struct SilenceEndpoints {
         router.on("DELETE", "/rooms/{id}/silence") { call throws(Refusal) in
             let room = try call.uuid("id")
             let user = try member(of: room, call)
+            try doors.limit(.changes, call)
             try doors.stored { () throws(StoreError) in try doors.accounts.unsilence(room, for: user) }
             return .noContent
         }

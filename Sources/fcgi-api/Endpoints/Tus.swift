@@ -17,7 +17,7 @@ struct TusEndpoints {
     private static let partBytes = WholeFileEndpoints.partBytes
 
     func add(to router: inout Router) {
-        router.on("OPTIONS", "/files/tus", open: true) { _ in options() }
+        router.on("OPTIONS", "/files/tus", open: true, query: nil) { _ in options() }
         on(&router, "POST", "/files/tus", create)
         on(&router, "GET", "/files/tus/{id}", offset)
         on(&router, "PATCH", "/files/tus/{id}", append)
@@ -29,12 +29,14 @@ struct TusEndpoints {
         _ router: inout Router, _ method: String, _ path: String,
         _ handle: @escaping (Call) throws(Refusal) -> Response
     ) {
-        router.on(method, path, open: true) { call in
+        router.on(method, path, open: true, query: nil) { call in
             var response: Response
             do throws(Refusal) {
                 guard call.request.header("tus-resumable") == Self.version else {
                     throw Refusal(.unsupportedVersion, "send the header Tus-Resumable: \(Self.version)")
                 }
+                try call.request.query.refuse(except: method == "POST" ? ["room"] : [])
+                try call.request.refuseEncodings()
                 response = try handle(call)
             } catch {
                 response = .refusal(error, requestID: call.requestID)
@@ -130,7 +132,7 @@ struct TusEndpoints {
         guard start == known else {
             throw Refusal(.conflict, "the upload is at byte \(known), not \(start)", field: "Upload-Offset")
         }
-        guard start + Int64(call.request.contentLength) <= length else {
+        guard Int64(call.request.contentLength) <= length - start else {
             throw Refusal(.tooLarge, "the body is longer than what is missing", field: "Upload-Length")
         }
         guard known < length else { return progress(known, message) }
@@ -222,8 +224,8 @@ struct TusMetadata {
     private var values: [String: String] = [:]
 
     init(_ text: String) throws(Refusal) {
-        for pair in text.split(separator: ",") {
-            let sides = trimmed(pair).split(separator: " ", maxSplits: 1)
+        for pair in pieces(of: text, at: UInt8(ascii: ",")) {
+            let sides = pieces(of: trimmed(pair), at: UInt8(ascii: " "), maxSplits: 1)
             guard let name = sides.first else { continue }
             let value = sides.count > 1 ? base64Decoded(trimmed(sides[1])) : []
             guard let value, let text = String(validating: value, as: UTF8.self) else {
@@ -243,8 +245,9 @@ struct TusChecksum {
     private let wanted: String
 
     init(_ text: String) throws(Refusal) {
-        let sides = text.split(separator: " ")
-        guard sides.count == 2, TusChecksum.algorithms.split(separator: ",").contains(sides[0]),
+        let sides = pieces(of: text, at: UInt8(ascii: " "))
+        guard sides.count == 2,
+            pieces(of: TusChecksum.algorithms, at: UInt8(ascii: ",")).contains(where: { areSameBytes($0, sides[0]) }),
             let sum = Checksums.make("x-amz-checksum-\(sides[0])")
         else { throw Refusal(.malformed, "the Upload-Checksum is none of: \(TusChecksum.algorithms)") }
         self.sum = sum

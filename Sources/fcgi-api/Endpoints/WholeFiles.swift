@@ -14,7 +14,9 @@ struct WholeFileEndpoints {
 
     /// A browser gets a page or a redirect, everybody else the JSON of a send.
     private func page(_ call: Call) -> Response {
-        let isBrowser = call.request.header("accept")?.lowercased().contains("text/html") == true
+        let isBrowser =
+            call.request.header("accept").map { asciiLowercased($0).utf8.firstRange(of: "text/html".utf8) != nil }
+            == true
         do throws(Refusal) {
             let form = try UploadForm(
                 call.request, maxFile: desk.upload.rules.maxSize, folder: desk.folder, many: true)
@@ -96,19 +98,23 @@ struct WholeFileEndpoints {
 /// A plain name, whatever path or junk a browser sent.
 enum FileName {
     static func cleaned(_ text: String) -> String {
-        let last = text.split(whereSeparator: { $0 == "/" || $0 == "\\" }).last ?? ""
+        // By scalars: a mark behind a slash makes one character of both, and of a path a name.
+        let last = Array(text.unicodeScalars).split(whereSeparator: { $0 == "/" || $0 == "\\" }).last ?? []
         var name = String(
             String.UnicodeScalarView(
-                last.unicodeScalars.filter { $0.value >= 0x20 && !(0x7f...0x9f).contains($0.value) && !$0.turnsText }))
+                last.filter { $0.value >= 0x20 && !(0x7f...0x9f).contains($0.value) && !$0.turnsText }))
         name = trimmed(name)
         guard !name.isEmpty, name != ".", name != ".." else { return "file" }
         guard name.utf8.count > RequestLimit.fileName else { return name }
         // The extension stays: programs open files by it.
-        let end = name.lastIndex(of: ".").map { String(name[$0...]) } ?? ""
+        let scalars = name.unicodeScalars
+        let end = scalars.lastIndex(of: ".").map { String(scalars[$0...]) } ?? ""
         let kept = end.utf8.count <= 16 ? end : ""
-        var stem = name.dropLast(kept.count)
-        while stem.utf8.count + kept.utf8.count > RequestLimit.fileName { stem.removeLast() }
-        return stem + kept
+        var stem = scalars.dropLast(kept.unicodeScalars.count)
+        // Whole scalars: one character may have any number of marks.
+        var size = name.utf8.count
+        while size > RequestLimit.fileName, let scalar = stem.popLast() { size -= UTF8.width(scalar) }
+        return String(Substring(stem)) + kept
     }
 }
 

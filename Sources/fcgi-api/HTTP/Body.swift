@@ -1,3 +1,4 @@
+import ChatAdapters
 import ChatCore
 
 extension Request {
@@ -25,10 +26,11 @@ extension Request {
     /// The fields of a JSON object, or of a plain form (each a text). An empty body has no fields.
     func fields(limit: Int) throws(Refusal) -> RequestFields {
         if contentLength == 0 { return RequestFields(.map([])) }
+        let body = { () throws(Refusal) in try decodedBody(limit: limit) }
         switch mediaType {
-        case "application/json": return RequestFields(try json(limit))
+        case "application/json": return RequestFields(try json(body()))
         case "application/x-www-form-urlencoded":
-            let text = String(decoding: try body(limit: limit), as: UTF8.self)
+            let text = String(decoding: try body(), as: UTF8.self)
             let form = try Query(text[...])
             return RequestFields(.map(form.pairs.map { .init($0.name, .string($0.value)) }))
         default:
@@ -36,13 +38,47 @@ extension Request {
         }
     }
 
-    private func json(_ limit: Int) throws(Refusal) -> WireValue {
-        let bytes = try body(limit: limit)
+    /// The content of a body that is compressed with gzip, or of one that is not. What it becomes has the same limit as
+    /// what comes: a small body cannot become a large one.
+    private func decodedBody(limit: Int) throws(Refusal) -> [UInt8] {
+        let codings = pieces(of: header("content-encoding") ?? "", at: UInt8(ascii: ",")).map {
+            asciiLowercased(trimmed($0))
+        }.filter { !$0.isEmpty && $0 != "identity" }
+        guard !codings.isEmpty else { return try body(limit: limit) }
+        guard codings == ["gzip"] || codings == ["x-gzip"] else { throw .unknownEncoding("gzip, identity") }
+        switch Deflate.gunzip(try body(limit: limit), most: limit) {
+        case .message(let bytes): return bytes
+        case .tooBig: throw Refusal(.tooLarge, "the body has more than \(limit) bytes when it is unpacked")
+        case .damaged: throw Refusal(.malformed, "the body is no gzip stream, or a damaged one")
+        }
+    }
+
+    /// For bodies that are a file's bytes: nothing is unpacked there, and what is packed is not the file.
+    func refuseEncodings() throws(Refusal) {
+        guard let coding = header("content-encoding"), asciiLowercased(trimmed(coding)) != "identity" else { return }
+        throw .unknownEncoding("identity")
+    }
+
+    private func json(_ bytes: [UInt8]) throws(Refusal) -> WireValue {
         let value: WireValue
         do { value = try JSONReader.decode(bytes) } catch {
             throw Refusal(.malformed, "the body is not JSON: \(error)")
         }
         guard case .map = value else { throw Refusal(.malformed, "the body is not a JSON object") }
         return value
+    }
+}
+
+extension Refusal {
+    private static let encodings = "Content-Encoding: taken here: "
+
+    static func unknownEncoding(_ taken: String) -> Refusal {
+        Refusal(.unsupportedMediaType, encodings + taken, field: "Content-Encoding")
+    }
+
+    /// For the Accept-Encoding header, which RFC 9110 (15.5.16) wants beside such a 415.
+    var acceptedEncodings: String? {
+        guard code == .unsupportedMediaType, message.utf8.starts(with: Refusal.encodings.utf8) else { return nil }
+        return String(message.dropFirst(Refusal.encodings.count))
     }
 }

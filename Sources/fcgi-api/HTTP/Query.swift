@@ -1,3 +1,4 @@
+import ChatAdapters
 import ChatCore
 
 /// The pairs of a query or of a plain form (WHATWG URL, application/x-www-form-urlencoded).
@@ -26,9 +27,36 @@ struct Query {
         return value
     }
 
+    func refuse(except known: [String]) throws(Refusal) {
+        for (name, _) in pairs where !known.contains(where: { areSameBytes($0, name) }) {
+            let all = known.isEmpty ? "it has none" : "it has \(known.joined(separator: ", "))"
+            throw Refusal(.malformed, "there is no such query parameter here: \(all)", field: String(name.prefix(64)))
+        }
+    }
+
+    /// A place in a list: what stood in `Next`, either as a part of the address, or whole behind this parameter's name, as
+    /// clients do that know `Next` as a cursor alone.
+    func cursor(_ name: String) throws(Refusal) -> String? {
+        guard let value = self[name], value.utf8.starts(with: "\(name)=".utf8) || value.utf8.contains(UInt8(ascii: "&"))
+        else { return self[name] }
+        return try Query(value[...])[name]
+    }
+
+    /// The query of the next page: this one, with `name` for its place. That stands first, where a client that puts the
+    /// whole behind the parameter's name, without encoding it, leaves it readable.
+    func next(_ name: String, _ place: String) -> String {
+        let places = ["cursor", "before", "after", "changed_since"]
+        var parts: [String] = []
+        for (name, value) in pairs where !value.isEmpty && !places.contains(where: { areSameBytes($0, name) }) {
+            parts.append("\(uriEncoded(name))=\(uriEncoded(value))")
+        }
+        return (["\(name)=\(uriEncoded(place))"] + parts).joined(separator: "&")
+    }
+
     func number(_ name: String, in range: ClosedRange<Int64>) throws(Refusal) -> Int64? {
-        guard let text = self[name] else { return nil }
-        guard let number = Int64(text), range.contains(number) else {
+        guard let text = try cursor(name) else { return nil }
+        // Int64 also reads "+1".
+        guard text.utf8.first != UInt8(ascii: "+"), let number = Int64(text), range.contains(number) else {
             let limits =
                 range.upperBound == .max
                 ? "from \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"

@@ -40,7 +40,9 @@ struct Request {
 
     /// The media type in lower case, without its parameters.
     var mediaType: String? {
-        header("content-type")?.split(separator: ";").first.map { trimmed($0).lowercased() }
+        header("content-type").flatMap { pieces(of: $0, at: UInt8(ascii: ";")).first }.map {
+            asciiLowercased(trimmed($0))
+        }
     }
 
     private static func cgi(_ byte: UInt8) -> UInt8 {
@@ -52,14 +54,17 @@ struct Request {
     }
 
     private static func strip(_ prefix: String, from path: String) -> String {
-        guard !prefix.isEmpty, path.hasPrefix(prefix) else { return path }
-        let rest = path.dropFirst(prefix.count)
-        return rest.isEmpty ? "/" : rest.hasPrefix("/") ? String(rest) : path
+        guard !prefix.isEmpty, path.utf8.starts(with: prefix.utf8) else { return path }
+        let rest = path.utf8.dropFirst(prefix.utf8.count)
+        return rest.isEmpty ? "/" : rest.first == UInt8(ascii: "/") ? String(Substring(rest)) : path
     }
+
+    /// Far above every limit, and far below where sums of lengths overflow.
+    private static let longestBody = 1 << 50
 
     private static func length(_ text: String?) throws(Refusal) -> Int {
         guard let text, !text.isEmpty else { return 0 }
-        guard let length = Int(text), length >= 0 else {
+        guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let length = Int(text), length <= longestBody else {
             throw Refusal(.malformed, "the Content-Length is no number of bytes")
         }
         return length
@@ -74,10 +79,12 @@ func pieces(of text: some StringProtocol, at separator: UInt8, maxSplits: Int = 
         .map(Substring.init)
 }
 
-/// Without the spaces and tabs around it.
+/// Without the spaces and tabs around it, whatever they stand beside: a combining mark makes one character of itself and
+/// a space, but not one byte.
 func trimmed(_ text: some StringProtocol) -> String {
-    var rest = text[...]
-    while let first = rest.first, first == " " || first == "\t" { rest = rest.dropFirst() }
-    while let last = rest.last, last == " " || last == "\t" { rest = rest.dropLast() }
-    return String(rest)
+    func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+    var rest = Substring(text).utf8
+    while let first = rest.first, isSpace(first) { rest.removeFirst() }
+    while let last = rest.last, isSpace(last) { rest.removeLast() }
+    return String(Substring(rest))
 }

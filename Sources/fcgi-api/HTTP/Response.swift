@@ -56,7 +56,8 @@ struct Response {
         writer.key("Success")
         writer.bool(false)
         writer.key("Error")
-        writer.beginMap(refusal.field == nil ? 2 : 3)
+        let wait = refusal.retryAfterMilliseconds
+        writer.beginMap(2 + (refusal.field == nil ? 0 : 1) + (wait == nil ? 0 : 1))
         writer.key("Code")
         writer.string(refusal.code.rawValue)
         writer.key("Message")
@@ -65,12 +66,17 @@ struct Response {
             writer.key("Field")
             writer.string(field)
         }
+        if let wait {
+            writer.key("RetryAfter")
+            writer.int(Int64(wait))
+        }
         writer.endMap()
         writer.key("RequestID")
         writer.string(requestID)
         writer.endMap()
         var response = Response(status: refusal.code.status, type: json, body: writer.take())
         if let seconds = refusal.retryAfter { response.headers.append(("Retry-After", String(seconds))) }
+        if let taken = refusal.acceptedEncodings { response.headers.append(("Accept-Encoding", taken)) }
         if response.status == 401 { response.headers.append(("WWW-Authenticate", "Bearer")) }
         return response
     }

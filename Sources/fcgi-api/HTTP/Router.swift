@@ -28,14 +28,16 @@ struct Router {
     /// - Parameters:
     ///   - pattern: such as "/rooms/{id}/messages".
     ///   - open: also to those without a token; others are refused before anything of their request is read.
-    mutating func on(_ method: String, _ pattern: String, open: Bool = false, _ handle: @escaping Handler) {
-        let handle: Handler =
-            open
-            ? handle
-            : { [authenticate] call throws(Refusal) in
-                try authenticate(call)
-                return try handle(call)
-            }
+    ///   - query: the parameters that it has; nil: whatever comes. An unknown one is refused, so that a misspelt one does
+    ///     not give another answer than was asked for.
+    mutating func on(
+        _ method: String, _ pattern: String, open: Bool = false, query: [String]? = [], _ handle: @escaping Handler
+    ) {
+        let handle: Handler = { [authenticate] call throws(Refusal) in
+            if !open { try authenticate(call) }
+            if let query { try call.request.query.refuse(except: query) }
+            return try handle(call)
+        }
         let route = Route(method, pattern, handle)
         routes.insert(route, at: routes.firstIndex { $0.literals < route.literals } ?? routes.endIndex)
     }

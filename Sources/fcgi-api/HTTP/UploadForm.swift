@@ -17,6 +17,7 @@ struct UploadForm {
     ///   - maxFile: bytes of each file.
     ///   - many: whether more than one may come.
     init(_ request: Request, maxFile: Int64, folder: String, many: Bool = false) throws(Refusal) {
+        try request.refuseEncodings()
         guard let type = request.header("content-type") else {
             throw Refusal(.unsupportedMediaType, "the body must be multipart/form-data")
         }

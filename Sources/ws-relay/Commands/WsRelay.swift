@@ -41,6 +41,8 @@ struct Work: ParsableCommand {
 
     func run() throws {
         let channel = try WorkerChannel.fromEnvironment()
+        CrashTrail.install()
+        CrashTrail.write(to: STDERR_FILENO)
         let settings = try self.settings.read()
         _ = self.settings.startLog(settings, WsRelay.program)
         try Relay(settings, channel).run()

@@ -158,6 +158,9 @@ extension Hub {
     fileprivate func goOn(_ memberships: [Membership], rooms left: [UUID128: RelayMemory.Room], areAhead: Bool) {
         for membership in memberships {
             guard let user = users.index(membership.user), users[user].stage == .ready else { continue }
+            if membership.hidesPresence { users[user].hidesPresence = true }
+            if membership.isBlocked { users[user].blocked.insert(membership.room) }
+            guard membership.isRoom else { continue }
             if let room = rooms[membership.room] {
                 add(user, to: room)
             } else if let old = left[membership.room] {

@@ -1,3 +1,4 @@
+import ChatAdapters
 import ChatCore
 
 /// How a socket wants its frames: MessagePack by default, the same map as JSON text for `chat.json`; either compressed

@@ -151,7 +151,7 @@ extension Hub {
         users[user].hidesPresence = memberships.contains { $0.hidesPresence }
         users[user].blocked = Set(memberships.filter(\.isBlocked).map(\.room))
         users[user].silent = Set(memberships.filter { !$0.mayPost }.map(\.room))
-        for membership in memberships where !enter(membership, user, isReload: isReload) {
+        for membership in memberships where membership.isRoom && !enter(membership, user, isReload: isReload) {
             // The room's log of comings and goings does not reach back far enough to judge: a newer list is due.
             return askMemberships(of: user)
         }

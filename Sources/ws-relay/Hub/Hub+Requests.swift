@@ -75,6 +75,8 @@ extension Hub {
             guard let receiver, let room = privateRoomID(users[connections[slot].user].id, receiver) else {
                 throw .invalid("ReceiverID", "is yourself")
             }
+            // Nobody leaves a PRIVATE room: one that its sender is not in is made by this message.
+            if rooms[room]?.members.contains(connections[slot].user) != true { try count(.rooms, slot) }
             try submit(.send(draft, receiver: receiver), room, sign, slot)
         case .seen(let room, let seq): try submit(.seen(seq: seq), room, sign, slot)
         case .edit(let message, let content, let base):
@@ -111,7 +113,10 @@ extension Hub {
 
     /// The user's share, over all sockets and programs; that of one socket alone was looked at before.
     private func count(_ action: Command.Action, _ slot: UInt32) throws(Refusal) {
-        guard let kind = RateKind(action) else { return }
+        if let kind = RateKind(action) { try count(kind, slot) }
+    }
+
+    private func count(_ kind: RateKind, _ slot: UInt32) throws(Refusal) {
         switch rates.take(kind, users[connections[slot].user].id, now: milliseconds) {
         case .pass: return
         case .refuse(let wait): throw .tooMany(kind, milliseconds: wait)

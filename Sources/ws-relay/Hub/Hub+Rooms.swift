@@ -124,6 +124,7 @@ extension Hub {
         let skipped = frame.seq == 0 ? frame.asker.flatMap { users.index($0) } ?? noIndex : noIndex
         var encoded = EncodedFrame(frame, room.id)
         for user in room.members where user != skipped {
+            if frame.kind == .presence, let asker = frame.asker, areBlocked(asker, user) { continue }
             var slot = users.firstConnection(user)
             while slot != noIndex {
                 let flags = connections[slot].flags
@@ -134,6 +135,11 @@ extension Hub {
                 slot = next
             }
         }
+    }
+
+    private func areBlocked(_ one: UUID128, _ user: UInt32) -> Bool {
+        guard !users[user].blocked.isEmpty, let pair = privateRoomID(one, users[user].id) else { return false }
+        return users[user].blocked.contains(pair)
     }
 
     /// The socket has the frame already, or will get it in its own turn.

@@ -21,7 +21,8 @@ final class UserTable {
         var deadline: UInt32
         var connections: UInt32 = 0
         var waiting: UInt32 = 0
-        /// PRIVATE rooms whose other member has blocked them, or they that one: their typing is not told there.
+        /// PRIVATE rooms (also such as are not there yet) whose other member has blocked them, or they that one: their
+        /// typing is not told there, and neither hears of the other's presence anywhere.
         var blocked: Set<UUID128> = []
         /// Rooms in which they may not post: CHANNELs of others, and where they are muted.
         var silent: Set<UUID128> = []

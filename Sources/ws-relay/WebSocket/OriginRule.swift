@@ -1,16 +1,20 @@
+import ChatCore
+
 /// Which pages may open a socket. What protects is the token, which a foreign page does not have (cookies count for
 /// nothing here); a list narrows it further.
 struct OriginRule: Sendable {
     /// `WS_ORIGINS`, such as `https://chat.example.org`. Empty, or with `*`: every page.
     let allowed: [String]
 
-    init(_ allowed: [String]) { self.allowed = allowed.map { $0.lowercased() } }
+    init(_ allowed: [String]) { self.allowed = allowed.map { asciiLowercased($0) } }
 
     /// A client without `Origin` is no browser. A page of the relay's own host is always welcome.
     func admits(origin: String?, host: String?) -> Bool {
-        guard !allowed.isEmpty, !allowed.contains("*"), let origin = origin?.lowercased() else { return true }
-        if allowed.contains(origin) { return true }
-        guard let host = host?.lowercased() else { return false }
-        return origin == "https://" + host || origin == "http://" + host
+        guard !allowed.isEmpty, !allowed.contains("*"), let origin = origin.map({ asciiLowercased($0) }) else {
+            return true
+        }
+        if allowed.contains(where: { areSameBytes($0, origin) }) { return true }
+        guard let host = host.map({ asciiLowercased($0) }) else { return false }
+        return areSameBytes(origin, "https://" + host) || areSameBytes(origin, "http://" + host)
     }
 }

@@ -71,10 +71,10 @@ struct KnownRoomsTests {
     }
 
     @Test mutating func aBlockTakesNoSeqAndCounts() throws {
-        let accounts = PostgresAccountStore(database.connection())
+        let accounts = PostgresAccountStore(database.connection(), limits: Scene.accounts)
         let pair = try create(.privateRoom)
         #expect(try store.carryOut([text(pair, scene.owner)], now: 2_000_000).outcomes[0].refusal == nil)
-        try accounts.block(scene.owner, by: scene.member)
+        _ = try accounts.block(scene.owner, by: scene.member)
         for sender in [scene.owner, scene.member] {
             #expect(try store.carryOut([text(pair, sender)], now: 2_000_000).outcomes[0].refusal == .blocked)
         }

@@ -48,7 +48,7 @@ import Testing
         #expect(identity.expiresAt == 1_000_000_060)
         #expect(identity.name == "Ada")
         #expect(identity.tokenID != nil)
-        let late = try #require(throws: Refusal.self) { try tokens(now: 1_000_000_060_000).verify(token) }
+        let late = try #require(throws: Refusal.self) { try tokens(now: 1_000_000_065_000).verify(token) }
         #expect(late.code == .tokenExpired)
     }
 
@@ -58,7 +58,7 @@ import Testing
         let tokens = try JWTTokens(settings, remembered: remembered, clock: { now.load(ordering: .relaxed) })
         let token = try tokens.issue(user: user, lifetime: 60)
         for _ in 0..<2 { #expect(try tokens.verify(token).user == user) }
-        now.store(1_000_000_061_000, ordering: .relaxed)
+        now.store(1_000_000_065_000, ordering: .relaxed)
         #expect(throws: Refusal.self) { try tokens.verify(token) }
     }
 
@@ -76,7 +76,7 @@ import Testing
             (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":"soon"}"#, Self.secret),
             (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":1e300}"#, Self.secret),
             (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":1000000060,"nbf":1000000030}"#, Self.secret),
-            (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":999999999}"#, Self.secret),
+            (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":999999994}"#, Self.secret),
             (#"{"alg":"HS256"}"#, "not json", Self.secret),
         ]
         for (header, claims, key) in bad {
@@ -88,6 +88,52 @@ import Testing
         for text in ["", ".", "..", "a.b.c", unsigned, String(repeating: "x", count: 10_000)] {
             #expect(throws: Refusal.self) { try tokens().verify(text) }
         }
+    }
+
+    @Test func aTokenHasOneSpelling() throws {
+        let claims = #"{"sub":"\#(user)","exp":1000000060}"#
+        let good = forged(#"{"alg":"HS256","typ":"JWT"}"#, claims)
+        let verifier = try tokens()
+        #expect(try verifier.verify(good).user == user)
+        // 32 bytes are 43 characters, of which the last has two bits that mean nothing.
+        let last = String(good.last!)
+        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+        let place = alphabet.firstIndex(of: Character(last))!
+        let spellings = [
+            good + "=", good.dropLast() + String(alphabet[place + 1]), good + "A", good + " ", "\u{feff}" + good,
+            good.replacing("K", with: "\u{212a}"), good.replacing("-", with: "+"), good.replacing("_", with: "/"),
+        ]
+        for other in spellings where !areSameBytes(other, good) {
+            #expect(throws: Refusal.self, "\(other)") { try verifier.verify(String(other)) }
+        }
+    }
+
+    @Test func aClaimStandsOnce() throws {
+        let claims = [
+            #"{"sub":"\#(user)","sub":"\#(UUID128.zero)","exp":1000000060}"#,
+            #"{"sub":"\#(user)","exp":1000000060,"exp":1000000060}"#,
+            #"{"sub":"\#(user)","exp":1000000060,"\#u{61}ud":"a","aud":"b"}"#,
+        ]
+        for doubled in claims {
+            #expect(throws: Refusal.self, "\(doubled)") { try tokens().verify(forged(#"{"alg":"HS256"}"#, doubled)) }
+        }
+        let good = #"{"sub":"\#(user)","exp":1000000060}"#
+        #expect(throws: Refusal.self) { try tokens().verify(forged(#"{"alg":"HS256","alg":"HS256"}"#, good)) }
+        #expect(throws: Refusal.self) { try tokens().verify(forged(#"{"alg":"HS256"}"#, good + "{}")) }
+    }
+
+    @Test(arguments: [
+        (#""nbf":1000000005"#, true), (#""nbf":1000000006"#, false), (#""iat":1000000005"#, true),
+        (#""iat":1000003600"#, false), (#""nbf":1e300"#, false), (#""iat":"now""#, false), (#""aud":7"#, false),
+        (#""jti":{}"#, false), (#""nbf":null,"iat":null,"name":null"#, true),
+    ])
+    func clocksMayDifferALittle(_ claim: String, _ isGood: Bool) throws {
+        let token = forged(#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":1000000060,\#(claim)}"#)
+        let verified = try? tokens().verify(token)
+        #expect((verified != nil) == isGood)
+        let expired = forged(#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":999999996}"#)
+        #expect(try tokens().verify(expired).expiresAt == 999_999_996)
+        #expect(throws: Refusal.self) { try tokens(["JWT_LEEWAY_SECONDS": "0"]).verify(expired) }
     }
 
     @Test func audienceAndIssuerAreCheckedWhenSet() throws {
@@ -127,6 +173,17 @@ import Testing
         #expect(try both.verify(byElliptic).user == user)
         #expect(try both.verify(byEdwards).user == user)
         #expect(throws: Refusal.self) { try tokens().verify(byElliptic) }
+        // A name that no key has is not another key's; without a name the only one that fits is meant.
+        let unknown = try token(#"{"alg":"ES256","kid":"x"}"#) {
+            Array(try elliptic.signature(for: $0).rawRepresentation)
+        }
+        let unnamed = try token(#"{"alg":"ES256"}"#) { Array(try elliptic.signature(for: $0).rawRepresentation) }
+        let misnamed = try token(#"{"alg":"ES256","kid":"d"}"#) {
+            Array(try elliptic.signature(for: $0).rawRepresentation)
+        }
+        #expect(throws: Refusal.self) { try both.verify(unknown) }
+        #expect(throws: Refusal.self) { try both.verify(misnamed) }
+        #expect(try both.verify(unnamed).user == user)
         let mixed = try token(#"{"alg":"EdDSA","kid":"e"}"#) { Array(try edwards.signature(for: $0)) }
         #expect(throws: Refusal.self) { try both.verify(mixed) }
         // The public key as an HMAC secret: the oldest trick.

@@ -3,13 +3,15 @@ import Testing
 
 /// The rules, on a batch without a store: what it "loads" is what it has.
 struct Scene {
-    static let limits: RoomSettings = {
+    static let limits = settings.rooms
+    static let accounts = settings.account
+    private static let settings: Settings = {
         struct Empty: SettingsSource {
             func value(_ name: String) -> String? {
                 ["DATABASE_URL": "x", "JWT_SECRET": String(repeating: "x", count: 32)][name]
             }
         }
-        return try! Settings(Empty()).rooms
+        return try! Settings(Empty())
     }()
 
     var batch = RoomBatch(limits: Scene.limits, now: 1_000_000)
@@ -83,10 +85,13 @@ struct Scene {
         var scene = Scene()
         let room = scene.room()
         let first = scene.send(room, scene.owner, sign: "a")
-        let retry = scene.send(room, scene.owner, "another text", sign: "a")
+        let retry = scene.send(room, scene.owner, sign: "a")
         #expect(retry.answer == first.answer)
         #expect(!retry.isInFrame)
         #expect(scene.frames(room).count == 1)
+        // Another message is not it.
+        #expect(scene.send(room, scene.owner, "another text", sign: "a").refusal == .idempotencyMismatch)
+        #expect(scene.send(scene.room(), scene.owner, sign: "a").refusal == .idempotencyMismatch)
         // The sign belongs to its sender alone.
         #expect(scene.send(room, scene.member, sign: "a").refusal == nil)
         #expect(scene.frames(room).count == 2)

@@ -18,6 +18,10 @@ struct BatchNeeds {
     var commands: [UUID128] = []
     var pairOnes: [UUID128] = []
     var pairOthers: [UUID128] = []
+    /// Who may come into another room, and who puts whom into one.
+    var newcomers: [UUID128] = []
+    var adders: [UUID128] = []
+    var added: [UUID128] = []
     var seenCommands: [UUID128] = []
     var seenRooms: [UUID128] = []
     var seenUsers: [UUID128] = []
@@ -57,7 +61,11 @@ struct BatchNeeds {
                 signSenders.append(command.actor)
                 signs.append(sign)
             }
-            if let receiver { pair(command.actor, receiver) }
+            if let receiver {
+                pair(command.actor, receiver)
+                add([receiver], by: command.actor)
+                newcomers.append(command.actor)
+            }
             guard let parent = draft.parent else { return }
             messages.append(parent)
             if draft.messageType == .forwarded {
@@ -84,7 +92,10 @@ struct BatchNeeds {
             inviters.append(command.actor)
             inviteRooms.append(command.room)
             inviteSigns.append(command.sign)
-        case .revokeInvitation(let id), .join(let id): invitations.append(id)
+        case .revokeInvitation(let id): invitations.append(id)
+        case .join(let id):
+            invitations.append(id)
+            newcomers.append(command.actor)
         case .announce:
             messages.append(command.id)
             if let sign = command.sign {
@@ -105,12 +116,27 @@ struct BatchNeeds {
                 roomSignOwners.append(command.actor)
                 roomSigns.append(sign)
             }
-            if draft.type == .privateRoom, let other = draft.members.first { pair(command.actor, other) }
+            newcomers.append(command.actor)
+            add(draft.members, by: command.actor)
+            for other in draft.members { pair(command.actor, other) }
         case .deleteRoom: wholeRooms.append(command.room)
-        case .addMembers(let users): for user in users { member(command.room, user) }
+        case .addMembers(let users):
+            add(users, by: command.actor)
+            for user in users {
+                member(command.room, user)
+                pair(command.actor, user)
+            }
         case .removeMember(let user), .setRole(let user, _), .mute(let user, _), .ban(let user, _):
             member(command.room, user)
         case .updateRoom: break
+        }
+    }
+
+    private mutating func add(_ users: [UUID128], by actor: UUID128) {
+        newcomers += users
+        for user in users {
+            adders.append(actor)
+            added.append(user)
         }
     }
 

@@ -10,7 +10,7 @@ public final class PostgresPushAudience: PushAudience {
             """
             SELECT p.user_id, d.token, p.last_seen_seq,
                 r.message_count - p.seen_count - (p.sent_count - p.seen_sent_count) - \(unsafeSQL: Member.nothingToRead)
-            FROM members p JOIN rooms r ON r.id = p.room_id JOIN devices d ON d.user_id = p.user_id
+            FROM members p JOIN rooms r ON r.id = p.room_id JOIN user_devices d ON d.user_id = p.user_id
             LEFT JOIN push_mutes s ON s.user_id = p.user_id AND s.room_id = p.room_id AND s.until > \(.time(now))
             WHERE p.room_id = \(room) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
                 AND s.user_id IS NULL
@@ -49,11 +49,11 @@ public final class PostgresPushAudience: PushAudience {
     }
 
     public func devices(of user: UUID128) throws(StoreError) -> [String] {
-        try query("SELECT token FROM devices WHERE user_id = \(user) ORDER BY token").map { $0.text(0) }
+        try query("SELECT token FROM user_devices WHERE user_id = \(user) ORDER BY token").map { $0.text(0) }
     }
 
     public func forget(device: String) throws(StoreError) {
-        _ = try query("DELETE FROM devices WHERE token = \(device)")
+        _ = try query("DELETE FROM user_devices WHERE token = \(device)")
     }
 
     private func query(_ sql: SQL) throws(StoreError) -> PGRows {

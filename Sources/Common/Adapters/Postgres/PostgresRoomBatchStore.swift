@@ -4,7 +4,7 @@ public import ChatCore
 /// rooms that are known from the batches before is one statement.
 public final class PostgresRoomBatchStore: RoomBatchStore {
     let connection: PostgresConnection
-    private let limits: RoomSettings
+    let limits: RoomSettings
     /// What happens is also put where webhooks are sent from.
     let hasHooks: Bool
     var known = KnownRooms()
@@ -58,6 +58,12 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
             parts.append((events(needs), { $1.done[$0.uuid(0), default: []].append(RoomFrame(event: $0, at: 1)) }))
         }
         if !needs.pairOnes.isEmpty { parts.append((pairBlocks(needs), Self.readBlock)) }
+        if !needs.added.isEmpty {
+            parts.append((refusedAdds(needs), { $1.refusedAdds.insert(.init($0.uuid(0), $0.uuid(1))) }))
+        }
+        if !needs.newcomers.isEmpty {
+            parts.append((roomCounts(needs), { $1.roomCounts[$0.uuid(0)] = Int($0.int8(1)) }))
+        }
         if !needs.seenCommands.isEmpty {
             parts.append((seenCounts(needs), { $1.seenCounts[$0.uuid(0)] = .init(all: $0.int8(1), own: $0.int8(2)) }))
         }
@@ -199,6 +205,33 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         """
         SELECT b.blocker, b.blocked FROM unnest(\(needs.pairOnes), \(needs.pairOthers)) n (one, other)
         JOIN blocks b ON (b.blocker, b.blocked) IN ((n.one, n.other), (n.other, n.one))
+        """
+    }
+
+    /// Whom a setting of theirs keeps from being added by this actor.
+    private func refusedAdds(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT n.actor, n.other FROM unnest(\(needs.adders), \(needs.added)) n (actor, other)
+        JOIN accounts a ON a.user_id = n.other
+        WHERE a.added_by = \(.int2(AddedBy.nobody.rawValue))
+            OR a.added_by = \(.int2(AddedBy.shared.rawValue)) AND NOT EXISTS (
+                SELECT FROM members p JOIN members o USING (room_id) JOIN rooms r ON r.id = room_id
+                WHERE p.user_id = n.actor AND p.left_at IS NULL AND p.banned_at IS NULL
+                    AND o.user_id = n.other AND o.left_at IS NULL AND o.banned_at IS NULL AND r.deleted_at IS NULL)
+        """
+    }
+
+    /// Counted no further than the limit.
+    private func roomCounts(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT n.user_id, c.rooms FROM unnest(\(Array(Set(needs.newcomers)))) n (user_id)
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS rooms FROM (
+                SELECT FROM members p JOIN rooms r ON r.id = p.room_id
+                WHERE p.user_id = n.user_id AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+                LIMIT \(Int64(limits.roomsPerUser))
+            ) p
+        ) c
         """
     }
 

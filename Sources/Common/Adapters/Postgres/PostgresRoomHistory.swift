@@ -28,7 +28,7 @@ public final class PostgresRoomHistory: RoomHistory {
     public init(_ connection: PostgresConnection) { self.connection = connection }
 
     public func memberships(of users: [UUID128]) throws(StoreError) -> [Membership] {
-        try read(
+        let rooms = try read(
             """
             SELECT p.user_id, r.id, r.last_seq, coalesce(a.hides_presence, false),
                 r.type = \(.int2(RoomType.privateRoom.rawValue)) AND EXISTS (
@@ -44,6 +44,22 @@ public final class PostgresRoomHistory: RoomHistory {
             Membership(
                 user: $0.uuid(0), room: $0.uuid(1), lastSeq: UInt64($0.int8(2)), hidesPresence: $0.bool(3),
                 isBlocked: $0.bool(4), mayPost: $0.bool(5))
+        }
+        let known = Set(rooms.filter(\.isBlocked).map(\.room))
+        return rooms + (try blockedPairs(of: users)).filter { !known.contains($0.room) }
+    }
+
+    /// In a GROUP of both, too, nobody sees a presence over a block.
+    private func blockedPairs(of users: [UUID128]) throws(StoreError) -> [Membership] {
+        try read(
+            """
+            SELECT blocker, blocked FROM blocks WHERE blocker = ANY(\(users))
+            UNION ALL SELECT blocked, blocker FROM blocks WHERE blocked = ANY(\(users))
+            """
+        ).map { (one: $0.uuid(0), other: $0.uuid(1)) }.compactMap { pair in
+            privateRoomID(pair.one, pair.other).map {
+                Membership(user: pair.one, room: $0, lastSeq: 0, isBlocked: true, isRoom: false)
+            }
         }
     }
 

@@ -192,8 +192,9 @@ public final class PostgresRoomReader: RoomReader {
         return rows[1].map { Message($0, marks: marks) }
     }
 
-    public func hidesPresence(_ user: UUID128) throws(StoreError) -> Bool {
-        try read("SELECT hides_presence FROM accounts WHERE user_id = \(user)").first?.bool(0) ?? false
+    public func account(of user: UUID128) throws(StoreError) -> Account {
+        try read("SELECT hides_presence, added_by FROM accounts WHERE user_id = \(user)").first.map { Account($0) }
+            ?? Account()
     }
 
     public func presenceVisibility(
@@ -201,7 +202,19 @@ public final class PostgresRoomReader: RoomReader {
     ) throws(StoreError) -> PresenceVisibility {
         if user == other { return .shown }
         guard try shareRoom(user, other) else { return .stranger }
-        return try hidesPresence(other) ? .hidden : .shown
+        // Whoever asks after one who has blocked them, or whom they have blocked, meets somebody who hides.
+        let hides = try account(of: other).hidesPresence
+        let isBlocked = try areBlocked(user, other)
+        return hides || isBlocked ? .hidden : .shown
+    }
+
+    private func areBlocked(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool {
+        try read(
+            """
+            SELECT FROM blocks
+            WHERE blocker = \(one) AND blocked = \(other) OR blocker = \(other) AND blocked = \(one) LIMIT 1
+            """
+        ).first != nil
     }
 
     private func shareRoom(_ one: UUID128, _ other: UUID128) throws(StoreError) -> Bool {

@@ -86,6 +86,7 @@ struct SeenMarks {
 
     /// The two who have read furthest, first the one who is ahead.
     init(_ rows: PGRows) { furthest = rows.map { ($0.uuid(0), $0.int8(1)) } }
+    init(_ furthest: [(user: UUID128, seq: Int64)]) { self.furthest = furthest }
 
     func status(_ stored: MessageStatus, of sender: UUID128, seq: Int64) -> MessageStatus {
         guard stored == .sent, let other = furthest.first(where: { $0.user != sender }), other.seq >= seq else {

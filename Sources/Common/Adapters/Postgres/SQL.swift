@@ -158,10 +158,22 @@ public enum PGValue: Sendable {
 /// Milliseconds from 1970 to 2000, PostgreSQL's own epoch.
 private let epochOffset: Int64 = 946_684_800_000
 
-func pgMicroseconds(_ unixMilliseconds: Int64) -> Int64 { (unixMilliseconds - epochOffset) * 1000 }
-/// Rounds down, as times were written: in whole milliseconds.
+/// Times that PostgreSQL can hold, in its own microseconds: from 4713 BC to the year 294276.
+private let pgTimes: ClosedRange<Int64> = -211_813_488_000_000_000...9_223_371_331_199_999_999
+
+/// What is further away than PostgreSQL's calendar goes is the nearest time in it: a number from outside cannot trap here,
+/// nor become a time on the other side.
+func pgMicroseconds(_ unixMilliseconds: Int64) -> Int64 {
+    let (offset, isBelow) = unixMilliseconds.subtractingReportingOverflow(epochOffset)
+    let (scaled, isOutside) = offset.multipliedReportingOverflow(by: 1000)
+    if isBelow || isOutside { return unixMilliseconds < 0 ? pgTimes.lowerBound : pgTimes.upperBound }
+    return min(max(scaled, pgTimes.lowerBound), pgTimes.upperBound)
+}
+
+/// Rounds down, as times were written: in whole milliseconds. Also of PostgreSQL's `infinity` and `-infinity`.
 func unixMilliseconds(_ pgMicroseconds: Int64) -> Int64 {
-    (pgMicroseconds >= 0 ? pgMicroseconds : pgMicroseconds - 999) / 1000 + epochOffset
+    let (quotient, rest) = pgMicroseconds.quotientAndRemainder(dividingBy: 1000)
+    return (rest < 0 ? quotient - 1 : quotient) + epochOffset
 }
 
 extension [UInt8] {

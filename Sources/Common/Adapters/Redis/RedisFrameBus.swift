@@ -5,18 +5,25 @@ public final class RedisFrameBus: FrameBus, RoomLog {
     private let connection: RedisConnection
     private let logLength: Int
     private let logSeconds: Int
+    private let logBytes: Int
     private let trailLength: Int
+    /// Bytes that were put into each log since its size was looked at.
+    private var unmeasured: [UUID128: Int] = [:]
+    private static let mostUnmeasured = 10_000
 
     /// - Parameters:
     ///   - logLength: chunks that a room's log keeps, about.
     ///   - logSeconds: a log that nothing is added to for so long is forgotten.
+    ///   - logBytes: of frames that a room's log keeps: up to a quarter more, and always the newest entry.
     ///   - trailLength: steps that the trail keeps, about.
     public init(
-        _ connection: RedisConnection, logLength: Int = 1000, logSeconds: Int = 3600, trailLength: Int = 0
+        _ connection: RedisConnection, logLength: Int = 1000, logSeconds: Int = 3600,
+        logBytes: Int = 4_194_304, trailLength: Int = 0
     ) {
         self.connection = connection
         self.logLength = logLength
         self.logSeconds = logSeconds
+        self.logBytes = logBytes
         self.trailLength = trailLength
     }
 
@@ -49,11 +56,12 @@ public final class RedisFrameBus: FrameBus, RoomLog {
     private func log(_ chunk: FrameChunk, into commands: inout [[RedisWord]]) {
         let key = RedisKey.roomLog(chunk.room)
         var run: [RoomFrame] = []
+        var size = 0
         func end() {
             guard let last = run.last else { return }
-            commands.append(
-                ["XADD", key, "MAXLEN", "~", "\(logLength)", "\(last.seq)-0", "f"].words
-                    + [FrameChunk(room: chunk.room, frames: run).encode()])
+            let entry = FrameChunk(room: chunk.room, frames: run).encode()
+            size += entry.count
+            commands.append(["XADD", key, "MAXLEN", "~", "\(logLength)", "\(last.seq)-0", "f"].words + [entry])
             run = []
         }
         for frame in chunk.frames where frame.seq > 0 {
@@ -61,8 +69,38 @@ public final class RedisFrameBus: FrameBus, RoomLog {
             run.append(frame)
         }
         end()
+        measure(chunk.room, size, into: &commands)
         commands.append(["EXPIRE", key, "\(logSeconds)"].words)
     }
+
+    /// A thousand entries may be a thousand batches of long messages: what a log holds is bounded by bytes too. Looking
+    /// costs Redis a walk through the log, so it is done once in every quarter of the limit.
+    private func measure(_ room: UUID128, _ size: Int, into commands: inout [[RedisWord]]) {
+        if unmeasured.count >= Self.mostUnmeasured { unmeasured.removeAll(keepingCapacity: true) }
+        let total = unmeasured[room, default: 0] + size
+        guard total >= logBytes / 4 else {
+            unmeasured[room] = total
+            return
+        }
+        unmeasured[room] = nil
+        commands.append(["EVAL", Self.trim, "1", RedisKey.roomLog(room), "\(logBytes)"].words)
+    }
+
+    /// From the newest entry back, until the bytes are used up; what is older goes.
+    private static let trim = """
+        local left, last = tonumber(ARGV[1]), '+'
+        local kept
+        while true do
+            local entries = redis.call('XREVRANGE', KEYS[1], last, '-', 'COUNT', 16)
+            if #entries == 0 then return 0 end
+            for _, entry in ipairs(entries) do
+                left = left - string.len(entry[2][2])
+                if kept and left < 0 then return redis.call('XTRIM', KEYS[1], 'MINID', kept) end
+                kept = entry[1]
+            end
+            last = '(' .. kept
+        end
+        """
 
     public func frames(of room: UUID128, after seq: UInt64, limit: Int) throws(BusError) -> [RoomFrame]? {
         let reply: RedisValue

@@ -50,7 +50,7 @@ struct SignatureV4 {
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters, as the signature wants it.
-func uriEncoded(_ text: String) -> String {
+public func uriEncoded(_ text: String) -> String {
     var result = ""
     for byte in text.utf8 {
         switch byte {

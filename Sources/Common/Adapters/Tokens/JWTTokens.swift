@@ -4,15 +4,14 @@ import JWTKit
 
 /// JSON Web Tokens: HS256 with the shared secret; RS256, ES256 and EdDSA with the keys of a JWKS file.
 ///
-/// Which key a token is checked with follows from its `alg` and nothing else: a token that says HS256 never meets a
-/// public key, and `none` meets nothing.
+/// Which key a token is checked with follows from its `alg` and `kid` (see ``TokenKeys``): a token that says HS256 never
+/// meets a public key, and `none` meets nothing.
 public final class JWTTokens: TokenVerifier {
     /// Tokens longer than this are refused unread: a header line of nginx has 8 KiB.
     private static let maxLength = 8192
     private let settings: TokenSettings
     private let clock: Clock
-    private let secretKeys: JWTKeyCollection?
-    private let publicKeys: JWTKeyCollection?
+    private let keys: TokenKeys
     private let remembered: Int
     private var verified: [String: Identity] = [:]
 
@@ -24,38 +23,25 @@ public final class JWTTokens: TokenVerifier {
         self.remembered = remembered
         self.settings = settings
         self.clock = clock
-        do {
-            let secret = settings.secret
-            secretKeys =
-                secret.isEmpty
-                ? nil
-                : try waitFor {
-                    let keys = JWTKeyCollection()
-                    await keys.add(hmac: HMACKey(from: secret), digestAlgorithm: .sha256)
-                    return keys
-                }
-            publicKeys = try settings.jwksFile.map { path in
-                guard let text = readFile(path) else {
-                    throw SettingsError(problems: ["JWT_JWKS_FILE=\(path) cannot be read"])
-                }
-                return try waitFor {
-                    let keys = JWTKeyCollection()
-                    try await keys.add(jwksJSON: text)
-                    return keys
-                }
-            }
-        } catch let error as SettingsError {
-            throw error
-        } catch {
-            throw SettingsError(problems: ["JWT_JWKS_FILE=\(settings.jwksFile ?? "") is not a usable key set: \(error)"]
-            )
+        var set: String?
+        if let path = settings.jwksFile {
+            set = readFile(path)
+            guard set != nil else { throw SettingsError(problems: ["JWT_JWKS_FILE=\(path) cannot be read"]) }
+        }
+        do { keys = try TokenKeys(secret: settings.secret, set: set) } catch {
+            throw SettingsError(
+                problems: ["JWT_JWKS_FILE=\(settings.jwksFile ?? "") is not a usable key set: \(error)"])
         }
     }
 
     public func verify(_ token: String) throws(Refusal) -> Identity {
         let now = clock() / 1000
+        // Before anything is looked up by it: what is not ASCII could equal what is.
+        guard token.utf8.count <= Self.maxLength, token.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+            throw Self.unusable
+        }
         if let identity = verified[token] {
-            guard now < identity.expiresAt else {
+            guard now < identity.expiresAt + leeway else {
                 verified[token] = nil
                 throw Self.expired
             }
@@ -68,42 +54,32 @@ public final class JWTTokens: TokenVerifier {
         return identity
     }
 
+    /// Seconds by which another machine's clock may be wrong.
+    private var leeway: Int64 { Int64(settings.leewaySeconds) }
+
     private func check(_ token: String, now: Int64) throws(Refusal) -> Identity {
-        guard !token.isEmpty, token.utf8.count <= Self.maxLength, let keys = keys(for: token) else {
-            throw Self.unusable
+        guard let parts = CompactToken(token), let keys = keys.collection(for: parts) else { throw Self.unusable }
+        do { _ = try waitFor { try await keys.verify(token, as: SignedClaims.self) } } catch { throw Self.unusable }
+        let claims = try TokenClaims(parts.claims)
+        guard let user = UUID128(claims.subject) else {
+            throw Refusal(.unauthorized, "the token's sub is not a UUID")
         }
-        let claims: ChatClaims
-        do { claims = try waitFor { try await keys.verify(token, as: ChatClaims.self) } } catch { throw Self.unusable }
-        guard let user = UUID128(claims.sub) else { throw Refusal(.unauthorized, "the token's sub is not a UUID") }
-        guard let expiresAt = seconds(claims.exp) else { throw Self.unusable }
-        guard now < expiresAt else { throw Self.expired }
-        if let notBefore = claims.nbf {
-            guard let notBefore = seconds(notBefore), notBefore <= now else {
-                throw Refusal(.unauthorized, "the token is not valid yet")
-            }
+        guard now < claims.expiresAt + leeway else { throw Self.expired }
+        if let notBefore = claims.notBefore, notBefore > now + leeway {
+            throw Refusal(.unauthorized, "the token is not valid yet")
         }
-        if let audience = settings.audience, claims.aud?.values.contains(audience) != true {
+        if let issuedAt = claims.issuedAt, issuedAt / 1000 > now + leeway {
+            throw Refusal(.unauthorized, "the token was issued in the future")
+        }
+        if let audience = settings.audience, !claims.audiences.contains(where: { areSameBytes($0, audience) }) {
             throw Refusal(.unauthorized, "the token is for another audience")
         }
-        if let issuer = settings.issuer, claims.iss != issuer {
+        if let issuer = settings.issuer, claims.issuer.map({ areSameBytes($0, issuer) }) != true {
             throw Refusal(.unauthorized, "the token is from another issuer")
         }
         return Identity(
-            user: user, expiresAt: expiresAt, issuedAt: claims.iat.flatMap { seconds($0 * 1000) }, tokenID: claims.jti,
+            user: user, expiresAt: claims.expiresAt, issuedAt: claims.issuedAt, tokenID: claims.tokenID,
             name: claims.name)
-    }
-
-    private func keys(for token: String) -> JWTKeyCollection? {
-        guard let header = token.split(separator: ".", omittingEmptySubsequences: false).first,
-            let bytes = base64URLDecoded(header), let fields = try? JSONReader.decode(bytes)
-        else { return nil }
-        // RFC 7515, 4.1.11: an extension that must be understood, and is not.
-        guard fields["crit"] == nil else { return nil }
-        switch fields["alg"]?.string {
-        case "HS256": return secretKeys
-        case "RS256", "ES256", "EdDSA": return publicKeys
-        default: return nil
-        }
     }
 
     private static let unusable = Refusal(.unauthorized, "the token is missing, malformed or not signed by a known key")
@@ -113,7 +89,7 @@ public final class JWTTokens: TokenVerifier {
     ///
     /// - Parameter lifetime: seconds; negative ones make an expired token, for tests.
     public func issue(user: UUID128, lifetime: Int64, name: String? = nil) throws(SettingsError) -> String {
-        guard let secretKeys else {
+        guard let secretKeys = keys.secret else {
             throw SettingsError(problems: ["JWT_SECRET is not set: there is nothing to sign with"])
         }
         let now = clock()
@@ -130,7 +106,7 @@ public final class JWTTokens: TokenVerifier {
     }
 }
 
-/// Times are checked here, against our own clock, and not by the library against the system's.
+/// What ``JWTTokens/issue(user:lifetime:name:)`` writes.
 private struct ChatClaims: JWTPayload {
     var sub: String
     var exp: Double
@@ -161,31 +137,71 @@ private struct ChatClaims: JWTPayload {
     }
 }
 
-/// The whole part of a JSON number, or nil where it is none that a clock could show.
-private func seconds(_ number: Double) -> Int64? {
-    number.isFinite && abs(number) < 1e15 ? Int64(number.rounded(.down)) : nil
+/// The library checks the signature alone; claims are read from what was checked by our own reader, and times are held
+/// against our own clock.
+private struct SignedClaims: JWTPayload {
+    func verify(using algorithm: some JWTAlgorithm) {}
 }
 
-func base64URLDecoded(_ text: Substring) -> [UInt8]? {
-    var bits: UInt32 = 0
-    var count = 0
-    var bytes: [UInt8] = []
-    for character in text.utf8 {
-        let value: UInt8
-        switch character {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"): value = character - UInt8(ascii: "A")
-        case UInt8(ascii: "a")...UInt8(ascii: "z"): value = character - UInt8(ascii: "a") + 26
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): value = character - UInt8(ascii: "0") + 52
-        case UInt8(ascii: "-"): value = 62
-        case UInt8(ascii: "_"): value = 63
-        default: return nil
+/// The registered claims (RFC 7519, 4.1) and `name`, each of its type or the token is none.
+struct TokenClaims {
+    let subject: String
+    /// Unix seconds.
+    let expiresAt: Int64
+    let notBefore: Int64?
+    /// Unix milliseconds.
+    let issuedAt: Int64?
+    let tokenID: String?
+    let name: String?
+    let audiences: [String]
+    let issuer: String?
+
+    init(_ claims: WireValue) throws(Refusal) {
+        func wrong(_ name: String) -> Refusal {
+            Refusal(.unauthorized, "the token's \(name) is missing or of a wrong type")
         }
-        bits = bits << 6 | UInt32(value)
-        count += 6
-        if count >= 8 {
-            count -= 8
-            bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
+        func text(_ name: String) throws(Refusal) -> String? {
+            guard let value = claims[name], !value.isNull else { return nil }
+            guard let text = value.string else { throw wrong(name) }
+            return text
+        }
+        /// In units of `scale` to the second, rounded down.
+        func time(_ name: String, scale: Double = 1) throws(Refusal) -> Int64? {
+            guard let value = claims[name], !value.isNull else { return nil }
+            guard let number = value.number, let time = whole(number * scale) else { throw wrong(name) }
+            return time
+        }
+        guard let subject = try text("sub") else { throw wrong("sub") }
+        guard let expiresAt = try time("exp") else { throw wrong("exp") }
+        self.subject = subject
+        self.expiresAt = expiresAt
+        notBefore = try time("nbf")
+        issuedAt = try time("iat", scale: 1000)
+        tokenID = try text("jti")
+        name = try text("name")
+        issuer = try text("iss")
+        switch claims["aud"] {
+        case nil, .null?: audiences = []
+        case .string(let one)?: audiences = [one]
+        case .array(let all)?:
+            audiences = all.compactMap(\.string)
+            guard audiences.count == all.count else { throw wrong("aud") }
+        default: throw wrong("aud")
         }
     }
-    return bytes
+}
+
+extension WireValue {
+    fileprivate var number: Double? {
+        switch self {
+        case .int(let value): Double(value)
+        case .double(let value): value
+        default: nil
+        }
+    }
+}
+
+/// The whole part of a JSON number, or nil where it is none that a clock could show.
+private func whole(_ number: Double) -> Int64? {
+    number.isFinite && abs(number) < 1e15 ? Int64(number.rounded(.down)) : nil
 }

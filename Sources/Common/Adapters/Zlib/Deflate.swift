@@ -3,15 +3,15 @@ import CZlib
 /// permessage-deflate (RFC 7692) without context takeover in either direction: each message stands alone. So a frame is
 /// compressed once for all its receivers, and a connection needs no memory for it; one pair of zlib states, about
 /// 300 KB, serves the whole relay.
-final class Deflate {
-    enum Inflated: Equatable {
+public final class Deflate {
+    public enum Inflated: Equatable {
         case message([UInt8])
         case tooBig
         case damaged
     }
 
     /// Shorter payloads gain nothing.
-    static let shortest = 128
+    public static let shortest = 128
     private static let windowBits: Int32 = 15
     /// What a flush ends with; it is left out on the wire (RFC 7692 7.2.1).
     private static let tail: [UInt8] = [0x00, 0x00, 0xFF, 0xFF]
@@ -20,7 +20,7 @@ final class Deflate {
     private var inflater = z_stream()
     private let piece = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: 65_536)
 
-    init() {
+    public init() {
         let failed =
             chat_deflate_init(&deflater, 6, Self.windowBits, 8) != Z_OK
             || chat_inflate_init(&inflater, Self.windowBits) != Z_OK
@@ -33,7 +33,7 @@ final class Deflate {
         piece.deallocate()
     }
 
-    func deflate(_ payload: [UInt8]) -> [UInt8] {
+    public func deflate(_ payload: [UInt8]) -> [UInt8] {
         deflateReset(&deflater)
         var result: [UInt8] = []
         run(&deflater, on: payload) { stream in
@@ -47,7 +47,7 @@ final class Deflate {
     }
 
     /// - Parameter most: bytes of a message; nothing is kept beyond them, whatever the payload promises.
-    func inflate(_ payload: [UInt8], most: Int) -> Inflated {
+    public func inflate(_ payload: [UInt8], most: Int) -> Inflated {
         inflateReset(&inflater)
         var result: [UInt8] = []
         var isTooBig = false
@@ -61,6 +61,36 @@ final class Deflate {
         if isTooBig { return .tooBig }
         // A final block (7.2.3.4) ends the stream before the tail; otherwise all of it must have been taken.
         return code == Z_STREAM_END || code == Z_OK && inflater.avail_in == 0 ? .message(result) : .damaged
+    }
+
+    /// The content of a gzip stream (RFC 1952), of all its members: what proxies and libraries write as Content-Encoding.
+    public static func gunzip(_ payload: [UInt8], most: Int) -> Inflated {
+        var stream = z_stream()
+        guard chat_gunzip_init(&stream) == Z_OK else { return .damaged }
+        defer { inflateEnd(&stream) }
+        var (input, result) = (payload, [UInt8]())
+        return input.withUnsafeMutableBufferPointer { bytes in
+            stream.next_in = bytes.baseAddress
+            stream.avail_in = UInt32(clamping: bytes.count)
+            // A byte more than may come tells what is too big from what just fits.
+            let room = min(most + 1, 65_536)
+            return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: room) { piece in
+                while true {
+                    stream.next_out = piece.baseAddress
+                    stream.avail_out = UInt32(room)
+                    let code = CZlib.inflate(&stream, Z_NO_FLUSH)
+                    let made = room - Int(stream.avail_out)
+                    guard result.count + made <= most else { return .tooBig }
+                    result.append(contentsOf: piece[..<made])
+                    if code == Z_STREAM_END {
+                        if stream.avail_in == 0 { return .message(result) }
+                        guard inflateReset(&stream) == Z_OK else { return .damaged }
+                    } else if code != Z_OK || made == 0 && stream.avail_in == 0 {
+                        return .damaged
+                    }
+                }
+            }
+        }
     }
 
     /// Until there is no more output, or `take` says that it is enough.

@@ -1,0 +1,35 @@
+-- Whom a user lets put them into a room: 1 everybody, 2 who shares a room with them, 3 nobody.
+ALTER TABLE accounts ADD COLUMN added_by smallint NOT NULL DEFAULT 1;
+
+-- Who has blocked somebody: a relay asks it for each user who connects, since no presence crosses a block.
+CREATE INDEX blocks_of_blocked ON blocks (blocked);
+
+-- Devices by user. One token may stand with several users: whoever learns somebody's token cannot take their pushes away.
+CREATE TABLE user_devices (
+    user_id    uuid NOT NULL,
+    token      text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (user_id, token)
+);
+
+-- Users of a device are counted, and one that FCM no longer knows is forgotten for all of them.
+CREATE INDEX user_devices_of_token ON user_devices (token);
+
+INSERT INTO user_devices (user_id, token, updated_at) SELECT user_id, token, updated_at FROM devices;
+
+-- Programs of the release before write to `devices` until they are replaced.
+CREATE FUNCTION chat_device_of_old_program() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+        DELETE FROM user_devices WHERE user_id = OLD.user_id AND token = OLD.token;
+    END IF;
+    IF TG_OP IN ('INSERT', 'UPDATE') THEN
+        INSERT INTO user_devices (user_id, token) VALUES (NEW.user_id, NEW.token)
+        ON CONFLICT (user_id, token) DO UPDATE SET updated_at = clock_timestamp();
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER devices_of_old_programs AFTER INSERT OR UPDATE OR DELETE ON devices
+    FOR EACH ROW EXECUTE FUNCTION chat_device_of_old_program();

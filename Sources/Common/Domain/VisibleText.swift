@@ -1,0 +1,70 @@
+extension String {
+    /// Whether anybody sees something of it: one that is made of white space and of what has no width is empty to people.
+    public var showsSomething: Bool { unicodeScalars.contains { $0.isVisible } }
+}
+
+extension Unicode.Scalar {
+    fileprivate var isVisible: Bool {
+        // Of the characters that are printed, one is blank: the Braille pattern without dots.
+        guard !properties.isWhitespace, !properties.isDefaultIgnorableCodePoint, value != 0x2800 else { return false }
+        switch properties.generalCategory {
+        case .control, .format, .surrogate, .unassigned, .spaceSeparator, .lineSeparator, .paragraphSeparator:
+            return false
+        default: return true
+        }
+    }
+}
+
+/// One emoji, in one spelling.
+public enum Emoji {
+    private static let textStyle: Unicode.Scalar = "\u{fe0e}"
+    private static let emojiStyle: Unicode.Scalar = "\u{fe0f}"
+    private static let joiner: Unicode.Scalar = "\u{200d}"
+    private static let keycap: Unicode.Scalar = "\u{20e3}"
+    private static let endOfTag: Unicode.Scalar = "\u{e007f}"
+
+    /// The fully qualified form (UTS #51, ED-18a) of a text that is exactly one emoji; nil for every other. Phones and
+    /// keyboards leave the variation selectors out or in: two hearts that look the same are one reaction.
+    public static func normalized(_ text: String) -> String? {
+        var rest = text.unicodeScalars.filter { $0 != textStyle && $0 != emojiStyle }[...]
+        var result = String.UnicodeScalarView()
+        guard let first = rest.first else { return nil }
+        if isRegion(first) {
+            guard rest.count == 2, rest.allSatisfy(isRegion) else { return nil }
+            result.append(contentsOf: rest)
+        } else if first.isASCII {
+            guard rest.count == 2, rest.last == keycap, "0123456789#*".unicodeScalars.contains(first) else {
+                return nil
+            }
+            result.append(contentsOf: [first, emojiStyle, keycap])
+        } else {
+            repeat {
+                guard let part = element(&rest) else { return nil }
+                result.append(contentsOf: part)
+                guard rest.isEmpty || rest.first == joiner, rest.count != 1 else { return nil }
+                if let joiner = rest.popFirst() { result.append(joiner) }
+            } while !rest.isEmpty
+        }
+        return String(result)
+    }
+
+    /// One picture, its tone of skin, and the tags of a flag.
+    private static func element(_ rest: inout Substring.UnicodeScalarView) -> [Unicode.Scalar]? {
+        guard let base = rest.popFirst(), base.properties.isEmoji, !base.isASCII, !isRegion(base) else { return nil }
+        var part = [base]
+        if let tone = rest.first, tone.properties.isEmojiModifier, base.properties.isEmojiModifierBase {
+            part.append(tone)
+            rest.removeFirst()
+        } else if !base.properties.isEmojiPresentation {
+            part.append(emojiStyle)
+        }
+        while let tag = rest.first, (0xe0020...0xe007f).contains(tag.value) {
+            part.append(tag)
+            rest.removeFirst()
+            if tag == endOfTag { return part }
+        }
+        return part.last.map { (0xe0020...0xe007e).contains($0.value) } == true ? nil : part
+    }
+
+    private static func isRegion(_ scalar: Unicode.Scalar) -> Bool { (0x1f1e6...0x1f1ff).contains(scalar.value) }
+}
