@@ -64,7 +64,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
 }
 
 /// Why a request changes nothing: a stable code and a sentence for its sender.
-public struct Refusal: Error, Sendable, Equatable {
+public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     public var code: ErrorCode
     public var message: String
     /// The field that is wrong, where one is.
@@ -87,6 +87,7 @@ public struct Refusal: Error, Sendable, Equatable {
         self.retryAfterMilliseconds = retryAfterMilliseconds
     }
 
+    public var description: String { text }
     /// As WebSocket's `Error` says it.
     public var text: String { "\(code.rawValue): \(message)" }
 
