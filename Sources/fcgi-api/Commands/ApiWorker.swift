@@ -28,8 +28,9 @@ final class ApiWorker {
         let primary = connection(database.url)
         let hasReplica = database.readURL != database.url
         readers = Readers(
-            primary: PostgresRoomReader(primary),
-            replica: hasReplica ? PostgresRoomReader(connection(database.readURL)) : nil,
+            primary: PostgresRoomReader(primary, searchTimeout: database.searchTimeout),
+            replica: hasReplica
+                ? PostgresRoomReader(connection(database.readURL), searchTimeout: database.searchTimeout) : nil,
             writes: hasReplica ? try RecentWrites(path: "\(settings.runDirectory)/fcgi-api.writes") : nil)
         commands = RabbitMQCommandQueue(
             settings.rabbitMQ, name: name, newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
@@ -106,7 +107,7 @@ final class ApiWorker {
     /// Before it is given work, so that the first request after a reload does not pay for it. What is not there yet is
     /// no reason to wait: requests are answered with 503 and Retry-After until it is.
     private func connect() {
-        let needed = channel.pool == "account" ? ["postgresql"] : ["postgresql", "rabbitmq"]
+        let needed = ["account", "search"].contains(channel.pool) ? ["postgresql"] : ["postgresql", "rabbitmq"]
         for (name, check) in dependencies where needed.contains(name) {
             do { try check() } catch {
                 log.warning(
