@@ -96,6 +96,8 @@ public struct DatabaseSettings: Sendable {
     public var directURL: String
     /// A text search configuration of PostgreSQL; `fcgi-api migrate up` puts it in use.
     public var searchLanguage: String
+    /// Milliseconds after which PostgreSQL ends a search.
+    public var searchTimeout: Int
 
     init(_ values: inout SettingsReader, _ files: InstalledFiles) {
         url = values.required("DATABASE_URL", "a libpq connection string, such as postgresql://chat@127.0.0.1/chat")
@@ -111,6 +113,7 @@ public struct DatabaseSettings: Sendable {
             values.optional("MIGRATIONS_DIR") ?? files.folder(shared: "migrations", checkout: "Migrations")
         statementTimeout = values.number("DATABASE_STATEMENT_TIMEOUT_MS", default: 10_000, in: 100...600_000)
         searchLanguage = values.text("SEARCH_LANGUAGE", default: "simple")
+        searchTimeout = values.number("SEARCH_TIMEOUT_MS", default: 2000, in: 50...600_000)
     }
 }
 
@@ -223,7 +226,7 @@ public struct FcgiSettings: Sendable {
     public var maxBody: Int
 
     init(_ values: inout SettingsReader, runDirectory: String) {
-        pools = [("rooms", 2), ("messages", 4), ("uploads", 2), ("account", 1)].map { name, workers in
+        pools = [("rooms", 2), ("messages", 4), ("search", 2), ("uploads", 2), ("account", 1)].map { name, workers in
             PoolSettings(&values, name: name, runDirectory: runDirectory, workers: workers)
         }
         slowLog = values.number("FCGI_SLOW_LOG_MS", default: 1000, in: 0...3_600_000)

@@ -142,8 +142,8 @@ def test_search_finds_in_one_room_and_in_mine_alone(ann, bob, make_user):
     bob.data("POST", f"/rooms/{other}/messages", {"Content": f"mine: {word}s"}, 201)
     ann.data("DELETE", f"/messages/{gone['ID']}")
     hits = bob.data("GET", f"/search?q={word}")
-    assert [hit["Content"] for hit in hits] == [f"one {word}, {word} twice", f"mine: {word}s"]
-    assert hits[0]["Marks"] == [{"Start": 4, "Length": 13}, {"Start": 19, "Length": 13}]
+    assert [hit["Content"] for hit in hits] == [f"mine: {word}s", f"one {word}, {word} twice"]
+    assert hits[1]["Marks"] == [{"Start": 4, "Length": 13}, {"Start": 19, "Length": 13}]
     assert [hit["RoomID"] for hit in bob.data("GET", f"/rooms/{room}/search?q={word}")] == [room]
     assert foreign.data("GET", f"/search?q={word}") == []
     foreign.rest("GET", f"/rooms/{room}/search?q={word}", expect=404)

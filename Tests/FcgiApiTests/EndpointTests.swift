@@ -183,8 +183,20 @@ import Testing
         for wrong in ["", "q=", "q=%20%20", "q=te&cursor=1"] {
             #expect(api.ask("GET", "/search?\(wrong)").status == 422)
         }
-        #expect(SearchWords("it's \\ hot")?.query == #"'it''s' & '\\' & 'hot':*"#)
-        #expect(SearchHit.marks(in: "a \u{2}b\u{3} 👍 \u{2}cd\u{3}") == [2..<3, 6..<8])
+        let far = "9007199254740992_\(kitchen)_1"
+        for wrong in [
+            "1_\(kitchen)_-1", "-1_\(kitchen)_1", far, "1_\(kitchen)_1_1", "99999999999999999999_\(kitchen)_1",
+        ] {
+            #expect(api.ask("GET", "/search?q=te&cursor=\(wrong)").status == 422)
+        }
+        // An accent is no character of its own, but it is a scalar: the limit is one of bytes on the way.
+        #expect(api.ask("GET", "/search?q=te" + String(repeating: "%CC%81", count: 255)).status == 422)
+        #expect(SearchHit.marks(in: "a \u{2}b\u{3} 👍 \u{2}c\u{2}d\u{3}\u{3}") == [2..<3, 6..<8])
+        // "Mu¨ller, Straße" is compared as "muller, strasse".
+        let runs = [(written: 7, compared: 6), (2, 2), (6, 7)]
+        #expect(SearchHit.marks([0..<6, 8..<15], asWritten: runs) == [0..<7, 9..<15])
+        #expect(SearchHit.marks([2..<10], asWritten: runs) == [0..<15])
+        #expect(SearchHit.marks([6..<7], asWritten: runs) == [7..<8])
     }
 
     @Test func presenceIsForThoseWhoShareARoom() {

@@ -85,7 +85,11 @@ final class OneRoom: RoomReader {
     func search(
         _ words: SearchWords, in room: UUID128?, for user: UUID128, after: SearchCursor?, limit: Int
     ) throws(StoreError) -> [SearchHit]? {
-        (1...Int64(min(limit, 3))).map { SearchHit(message: message($0), rank: 9 - $0, marks: [0..<4]) }
+        (1...Int64(min(limit, 3))).map {
+            SearchHit(
+                message: message($0), place: SearchCursor(at: 9_000_000 - $0, room: message($0).roomID, seq: $0),
+                marks: [0..<4])
+        }
     }
     func invitations(to room: UUID128, for user: UUID128) throws(StoreError) -> [Invitation]? {
         user == bob ? [invitation] : nil

@@ -178,6 +178,7 @@ def write_settings(instance, ports):
         "S3_REGION": "us-east-1",
         "FCGI_ROOMS_LISTEN": f"unix:{instance.runtime}/fcgi-rooms.sock",
         "FCGI_MESSAGES_LISTEN": f"unix:{instance.runtime}/fcgi-messages.sock",
+        "FCGI_SEARCH_LISTEN": f"unix:{instance.runtime}/fcgi-search.sock",
         "FCGI_UPLOADS_LISTEN": f"unix:{instance.runtime}/fcgi-uploads.sock",
         "FCGI_ACCOUNT_LISTEN": f"unix:{instance.runtime}/fcgi-account.sock",
         "WS_LISTEN": f"unix:{instance.runtime}/ws-relay.sock",

@@ -19,11 +19,17 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
     public let isMissing: Bool
     /// Another writer came first; loading again, at once, shows what it did.
     public let isConflict: Bool
+    /// Of a search alone.
+    public let trouble: SearchTrouble?
 
-    public init(_ description: String, isTransient: Bool, isMissing: Bool = false, isConflict: Bool = false) {
+    public init(
+        _ description: String, isTransient: Bool, isMissing: Bool = false, isConflict: Bool = false,
+        trouble: SearchTrouble? = nil
+    ) {
         self.description = description
         self.isTransient = isTransient
         self.isMissing = isMissing
         self.isConflict = isConflict
+        self.trouble = trouble
     }
 }

@@ -32,7 +32,8 @@ public protocol RoomReader: AnyObject {
     func edits(of message: UUID128, for user: UUID128) throws(StoreError) -> [EarlierContent]?
     /// The pinned messages, newest pin first; nil when the user is not a member.
     func pins(of room: UUID128, for user: UUID128) throws(StoreError) -> [Message]?
-    /// Messages that hold the words, best first; nil when the user is not a member of `room`.
+    /// Messages that hold the words, newest first; nil when the user is not a member of `room`. Throws an error with a
+    /// ``StoreError/trouble`` while another search of the user runs, and when it takes too long.
     ///
     /// - Parameter room: nil: all rooms of the user.
     func search(

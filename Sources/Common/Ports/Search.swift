@@ -1,45 +1,77 @@
-/// What to look for, as PostgreSQL's `to_tsquery` reads it. All words must be there; the last one may be the beginning
-/// of a longer word, so that one can look while one types.
+/// What to look for. All words must be there; the last one may be the beginning of a longer word, so that one can look
+/// while one types. The store decides what a word is.
 public struct SearchWords: Sendable, Equatable {
     public let query: String
 
-    /// Nil when `text` holds no word at all.
+    /// Nil when `text` is blank.
     public init?(_ text: String) {
-        let words = text.split(whereSeparator: \.isWhitespace).map { word in
-            // In quotes everything is text; these two would end them.
-            "'" + word.flatMap { $0 == "'" || $0 == "\\" ? [$0, $0] : [$0] } + "'"
-        }
-        guard !words.isEmpty else { return nil }
-        query = words.joined(separator: " & ") + ":*"
+        guard text.unicodeScalars.contains(where: { !$0.properties.isWhitespace }) else { return nil }
+        query = text
     }
 }
 
 /// A message that was found, and why.
 public struct SearchHit: Sendable, Equatable {
     public var message: Message
-    /// Larger is better; millionths of PostgreSQL's `ts_rank`.
-    public var rank: Int64
+    /// Where it stands among all hits.
+    public var place: SearchCursor
     /// Which parts of the content match, in Unicode scalars.
     public var marks: [Range<Int>]
 
-    public init(message: Message, rank: Int64, marks: [Range<Int>]) {
+    public init(message: Message, place: SearchCursor, marks: [Range<Int>]) {
         self.message = message
-        self.rank = rank
+        self.place = place
         self.marks = marks
     }
 
-    /// Reads a content in which each match stands between U+0002 and U+0003, which no content has.
+    /// Larger is better, which is newer: Unix milliseconds.
+    public var rank: Int64 { place.at / 1000 }
+
+    /// Reads a text in which each match stands between U+0002 and U+0003, which no content has. A match in a match is a
+    /// part of it.
     public static func marks(in marked: String) -> [Range<Int>] {
         var marks: [Range<Int>] = []
-        var (at, start) = (0, 0)
+        var (at, start, depth) = (0, 0, 0)
         for scalar in marked.unicodeScalars {
             switch scalar {
-            case "\u{2}": start = at
-            case "\u{3}": marks.append(start..<at)
+            case "\u{2}":
+                if depth == 0 { start = at }
+                depth += 1
+            case "\u{3}":
+                depth -= 1
+                if depth == 0 { marks.append(start..<at) }
             default: at += 1
             }
         }
         return marks
+    }
+
+    /// The same in the text as it was written, of which the store compared another one: in `runs`, for each piece of
+    /// both, its scalars as they were written and as they were compared. A piece of other lengths is marked whole.
+    public static func marks(_ marks: [Range<Int>], asWritten runs: [(written: Int, compared: Int)]) -> [Range<Int>] {
+        var found: [Range<Int>] = []
+        var next = marks[...]
+        var (written, compared) = (0, 0)
+        for run in runs {
+            let piece = compared..<compared + run.compared
+            while let mark = next.first, mark.lowerBound < piece.upperBound {
+                let part = mark.clamped(to: piece)
+                let here =
+                    run.written == run.compared
+                    ? part.lowerBound - compared + written..<part.upperBound - compared + written
+                    : written..<written + run.written
+                if let last = found.last, last.upperBound >= here.lowerBound {
+                    found[found.count - 1] = last.lowerBound..<max(last.upperBound, here.upperBound)
+                } else {
+                    found.append(here)
+                }
+                guard mark.upperBound <= piece.upperBound else { break }
+                next.removeFirst()
+            }
+            written += run.written
+            compared += run.compared
+        }
+        return found.filter { !$0.isEmpty }
     }
 
     /// The message, and how it was found.
@@ -66,18 +98,39 @@ public struct SearchHit: Sendable, Equatable {
     }
 }
 
-/// Where a page of hits ends. The next one begins there also when messages have come meanwhile.
+/// The place of a hit: newest first, then by room and Seq. The next page begins there also when messages have come
+/// meanwhile.
 public struct SearchCursor: Sendable, Equatable {
-    public var rank: Int64
-    public var message: UUID128
+    /// Unix microseconds.
+    public var at: Int64
+    public var room: UUID128
+    public var seq: Int64
 
-    public init(_ hit: SearchHit) { (rank, message) = (hit.rank, hit.message.id) }
+    public init(at: Int64, room: UUID128, seq: Int64) {
+        self.at = at
+        self.room = room
+        self.seq = seq
+    }
 
     /// As clients carry it: opaque to them.
-    public var text: String { "\(rank)_\(message)" }
+    public var text: String { "\(at)_\(room)_\(seq)" }
 
     public init?(text: String) {
-        guard let parts = CursorText(text) else { return nil }
-        (rank, message) = (parts.number, parts.id)
+        let parts = text.utf8.split(separator: UInt8(ascii: "_"), omittingEmptySubsequences: false)
+        guard parts.count == 3, let at = Int64(Substring(parts[0])), Self.times.contains(at),
+            let room = UUID128(String(Substring(parts[1]))), let seq = Int64(Substring(parts[2])), seq >= 0
+        else { return nil }
+        self.init(at: at, room: room, seq: seq)
     }
+
+    /// Until the year 2255: what a double counts exactly.
+    private static let times: Range<Int64> = 0..<1 << 53
+}
+
+/// Why a search has no answer.
+public enum SearchTrouble: Error, Sendable {
+    /// Another search of the same user runs.
+    case running
+    /// It would take longer than a search may.
+    case tooSlow
 }

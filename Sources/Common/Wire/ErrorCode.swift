@@ -35,6 +35,8 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case gone
     /// Another request changes it at this moment.
     case locked
+    /// It would take longer than a search may: rarer words, or one room, make it quicker.
+    case searchTooSlow = "search_too_slow"
     // Load and outages: try again after the given time.
     case rateLimited = "rate_limited"
     case busy
@@ -54,7 +56,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
         case .unsupportedVersion: 412
         case .tooLarge, .quotaExceeded: 413
         case .unsupportedMediaType: 415
-        case .invalid, .idempotencyMismatch, .checksumMismatch, .infected, .rejected: 422
+        case .invalid, .idempotencyMismatch, .checksumMismatch, .infected, .rejected, .searchTooSlow: 422
         case .locked: 423
         case .rateLimited: 429
         case .internalError: 500

@@ -25,9 +25,11 @@ final class ApiWorker {
         let primary = PostgresConnection(database, applicationName: name)
         let hasReplica = database.readURL != database.url
         readers = Readers(
-            primary: PostgresRoomReader(primary),
+            primary: PostgresRoomReader(primary, searchTimeout: database.searchTimeout),
             replica: hasReplica
-                ? PostgresRoomReader(PostgresConnection(database, applicationName: name, way: .replica)) : nil,
+                ? PostgresRoomReader(
+                    PostgresConnection(database, applicationName: name, way: .replica),
+                    searchTimeout: database.searchTimeout) : nil,
             writes: hasReplica ? try RecentWrites(path: "\(settings.runDirectory)/fcgi-api.writes") : nil,
             log: log)
         commands = RabbitMQCommandQueue(
@@ -124,7 +126,7 @@ final class ApiWorker {
     /// Before it is given work, so that the first request after a reload does not pay for it. What is not there yet is
     /// no reason to wait: requests are answered with 503 and Retry-After until it is.
     private func connect() {
-        let needed = channel.pool == "account" ? ["postgresql"] : ["postgresql", "rabbitmq"]
+        let needed = ["account", "search"].contains(channel.pool) ? ["postgresql"] : ["postgresql", "rabbitmq"]
         for (name, check) in dependencies where needed.contains(name) {
             do { try check() } catch {
                 log.warning(

@@ -103,6 +103,14 @@ final class Doors {
         do throws(StoreError) {
             return try body()
         } catch {
+            switch error.trouble {
+            case .running:
+                throw Refusal(
+                    .rateLimited, "your search before this one still runs; try again in a second", retryAfter: 1)
+            case .tooSlow:
+                throw Refusal(.searchTooSlow, "the search took too long; look for rarer words, or in one room")
+            case nil: break
+            }
             log.error("the database failed", metadata: ["error": "\(error)"])
             guard error.isTransient else { throw Refusal(.internalError, "the request failed here; it is in the log") }
             throw .unavailable("the database")

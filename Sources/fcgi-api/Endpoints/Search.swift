@@ -14,7 +14,7 @@ struct SearchEndpoints {
     /// `q`: at least two characters, so that it narrows anything down at all.
     private func search(_ call: Call, in room: UUID128?) throws(Refusal) -> Response {
         let query = call.request.query
-        guard let text = query["q"], (2...256).contains(text.count), let words = SearchWords(text) else {
+        guard let text = query["q"], (2...256).contains(text.unicodeScalars.count), let words = SearchWords(text) else {
             throw .invalid("q", "is the text to look for, from 2 to 256 characters")
         }
         let limit = try query.limit()
@@ -29,9 +29,7 @@ struct SearchEndpoints {
         }
         guard let found else { throw .notAMember }
         let page = Array(found.prefix(limit))
-        return .list(
-            page, next: found.count > limit ? page.last.map { query.next("cursor", SearchCursor($0).text) } : nil
-        ) {
+        return .list(page, next: found.count > limit ? page.last.map { query.next("cursor", $0.place.text) } : nil) {
             $1.write(to: &$0)
         }
     }

@@ -18,6 +18,9 @@ public struct PostgresError: Error, CustomStringConvertible, Sendable {
 
     /// The server ended the connection, or it broke; not that it was too slow to answer.
     var isLostConnection: Bool { state == nil ? message != Self.tooSlow : state!.hasPrefix("57P") }
+    /// PostgreSQL ended the statement at its time limit (57014), or a lock that was not to be waited for was taken.
+    var isTimeLimit: Bool { state == "57014" }
+    var isLockTaken: Bool { state == "55P03" }
     fileprivate static let tooSlow = "no answer within its time limit"
 
     /// Nothing is wrong with what was asked: it may work later, perhaps on a new connection. Classes 08 (connection),

@@ -5,6 +5,9 @@ import Glibc
 ///
 /// The version's row goes in (or out) first, in the same transaction as its script: two migrators at the same moment
 /// meet on that row, and the second finds the work done.
+///
+/// A script whose first line is `-- outside a transaction` (an index that is made while others write) runs statement by
+/// statement, and its row goes in last: so such a script may be repeated after any of its statements.
 public final class PostgresMigrations {
     public struct Version: Sendable, Equatable {
         public var name: String
@@ -61,12 +64,9 @@ public final class PostgresMigrations {
     /// False when another migrator was first.
     private func run(_ name: String, up: Bool) throws -> Bool {
         let script = try read("\(directory)/\(name).\(up ? "up" : "down").sql")
+        if script.utf8.starts(with: Self.outside.utf8) { return try runOutside(name, script, up: up) }
         _ = try connection.query("BEGIN")
-        let touched =
-            up
-            ? try connection.query("INSERT INTO schema_migrations (name) VALUES (\(name)) ON CONFLICT DO NOTHING")
-            : try connection.query("DELETE FROM schema_migrations WHERE name = \(name)")
-        guard touched.affected == 1 else {
+        guard try record(name, up: up) else {
             _ = try connection.query("ROLLBACK")
             return false
         }
@@ -75,6 +75,49 @@ public final class PostgresMigrations {
         }
         _ = try connection.query("COMMIT")
         return true
+    }
+
+    private static let outside = "-- outside a transaction\n"
+    /// Key of the lock of those who run such a script.
+    private static let outsideLock: Int64 = 7225
+
+    /// One at a time. A second migrator asks again and again instead of waiting in a statement: an index that is made
+    /// concurrently waits for every statement that is under way.
+    private func runOutside(_ name: String, _ script: String, up: Bool) throws -> Bool {
+        while try connection.query("SELECT pg_try_advisory_lock(\(Self.outsideLock))").first?.bool(0) != true {
+            usleep(200_000)
+        }
+        defer { _ = try? connection.query("SELECT pg_advisory_unlock(\(Self.outsideLock))") }
+        guard try applied().contains(name) != up else { return false }
+        for statement in Self.statements(of: script) {
+            do { try connection.script(statement) } catch {
+                throw MigrationError("the migration \(name) failed: \(error)")
+            }
+        }
+        return try record(name, up: up)
+    }
+
+    /// Each ends at a semicolon at a line's end.
+    static func statements(of script: String) -> [String] {
+        var all: [String] = []
+        var statement = ""
+        for line in script.split(separator: "\n") where !line.utf8.starts(with: "--".utf8) {
+            statement += line + "\n"
+            if line.utf8.last == UInt8(ascii: ";") {
+                all.append(statement)
+                statement = ""
+            }
+        }
+        return all
+    }
+
+    /// False when it was so already.
+    private func record(_ name: String, up: Bool) throws -> Bool {
+        let touched =
+            up
+            ? try connection.query("INSERT INTO schema_migrations (name) VALUES (\(name)) ON CONFLICT DO NOTHING")
+            : try connection.query("DELETE FROM schema_migrations WHERE name = \(name)")
+        return touched.affected == 1
     }
 
     private func available() throws -> [String] {

@@ -4,37 +4,56 @@ extension PostgresRoomReader {
     public func search(
         _ words: SearchWords, in room: UUID128?, for user: UUID128, after: SearchCursor?, limit: Int
     ) throws(StoreError) -> [SearchHit]? {
-        let rows = try pipeline([
-            // Over all rooms there is nothing to be refused.
-            room.map { Self.membership($0, user) } ?? "SELECT 1", Self.hits(words, room, user, after, limit),
-        ])
-        guard rows[0].first != nil else { return nil }
-        return rows[1].map { row in
-            SearchHit(
-                message: Message(row), rank: row.int8(Message.columnCount),
-                marks: SearchHit.marks(in: row.text(Message.columnCount + 1)))
+        let rows: [PGRows]
+        do throws(PostgresError) {
+            rows = try searched(words, room, user, after, limit)
+        } catch {
+            throw StoreError(
+                error.description, isTransient: error.isTransient,
+                trouble: error.isLockTaken ? .running : error.isTimeLimit ? .tooSlow : nil)
+        }
+        guard rows[1].first != nil else { return nil }
+        return rows[2].map { row in
+            let at = Message.columnCount
+            let message = Message(row)
+            let marks = SearchHit.marks(in: row.text(at + 1))
+            return SearchHit(
+                message: message, place: SearchCursor(at: row.int8(at), room: message.roomID, seq: message.seq),
+                marks: row.optionalText(at + 2).map { SearchHit.marks(marks, asWritten: Self.runs($0)) } ?? marks)
         }
     }
 
-    /// All that match are ranked, which the statement's time limit bounds; then the page alone is read and marked.
+    private func searched(
+        _ words: SearchWords, _ room: UUID128?, _ user: UUID128, _ after: SearchCursor?, _ limit: Int
+    ) throws(PostgresError) -> [PGRows] {
+        try connection.repeatable([
+            // For this transaction, which these three are.
+            "SELECT set_config('statement_timeout', \("\(searchTimeout)"), true)",
+            // Over all rooms there is nothing to be refused.
+            room.map { Self.membership($0, user) } ?? "SELECT 1", Self.hits(words, room, user, after, limit),
+        ])
+    }
+
+    /// See the migration "search_by_room".
     static func hits(
         _ words: SearchWords, _ room: UUID128?, _ user: UUID128, _ after: SearchCursor?, _ limit: Int
     ) -> SQL {
         """
-        SELECT \(unsafeSQL: Message.columns), h.rank, chat_marked(m.content, \(words.query))
-        FROM (
-            SELECT * FROM (
-                SELECT m.id, (ts_rank(chat_words(m.content), chat_query(\(words.query))) * 1000000)::int8 AS rank
-                FROM members p JOIN rooms r ON r.id = p.room_id JOIN messages m ON m.room_id = p.room_id
-                WHERE p.user_id = \(user) AND (\(room)::uuid IS NULL OR p.room_id = \(room))
-                    AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
-                    AND chat_words(m.content) @@ chat_query(\(words.query)) AND m.message_type <> 4
-                    AND m.seq > 0
-            ) a
-            WHERE (a.rank, a.id) < (\(after?.rank ?? Int64.max), \(after?.message ?? UUID128(high: .max, low: .max)))
-            ORDER BY a.rank DESC, a.id DESC LIMIT \(Int64(limit))
-        ) h JOIN messages m ON m.id = h.id
-        ORDER BY h.rank DESC, h.id DESC
+        SELECT \(unsafeSQL: Message.columns), (extract(epoch FROM h.at) * 1000000)::int8,
+            chat_found(m.content, \(words.query)), chat_places(m.content)
+        FROM chat_search(
+            \(user), \(room), \(words.query), timestamptz 'epoch' + \(.int8(after?.at)) * interval '1 microsecond',
+            \(after?.room), \(.int8(after?.seq)), \(.int4(Int32(limit)))) h
+        JOIN messages m ON m.id = h.id
+        ORDER BY h.at DESC, h.room_id DESC, h.seq DESC
         """
+    }
+
+    /// Reads `chat_places`.
+    private static func runs(_ text: String) -> [(written: Int, compared: Int)] {
+        text.utf8.split(separator: UInt8(ascii: " ")).compactMap { pair in
+            let numbers = pair.split(separator: UInt8(ascii: ":")).compactMap { Int(Substring($0)) }
+            return numbers.count == 2 ? (numbers[0], numbers[1]) : nil
+        }
     }
 }

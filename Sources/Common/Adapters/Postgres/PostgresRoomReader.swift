@@ -2,9 +2,14 @@ public import ChatCore
 
 /// Reads for REST: one query a request where one can do it.
 public final class PostgresRoomReader: RoomReader {
-    private let connection: PostgresConnection
+    let connection: PostgresConnection
+    /// Milliseconds of one search.
+    let searchTimeout: Int
 
-    public init(_ connection: PostgresConnection) { self.connection = connection }
+    public init(_ connection: PostgresConnection, searchTimeout: Int = 2000) {
+        self.connection = connection
+        self.searchTimeout = searchTimeout
+    }
 
     public func check() throws(StoreError) { _ = try read("SELECT 1") }
 

@@ -1,0 +1,11 @@
+DROP FUNCTION chat_places(text);
+DROP FUNCTION chat_found(text, text);
+DROP FUNCTION chat_search(uuid, uuid, text, timestamptz, uuid, bigint, integer);
+DROP TYPE chat_hit;
+DROP FUNCTION chat_room_words(uuid, bigint, text);
+DROP FUNCTION chat_room_key(uuid, bigint);
+DROP FUNCTION chat_lookup(text);
+DROP FUNCTION chat_lexemes(text);
+DROP FUNCTION chat_spaced(text);
+DROP FUNCTION chat_plain(text);
+DROP FUNCTION chat_language();
