@@ -20,8 +20,7 @@ public struct Settings: Sendable {
     /// Who may connect to unix sockets: nginx runs as another user. The group's name; nil: the program's own.
     public var socketGroup: String?
     public var socketMode: Int
-    /// As clients reach the service, without a path; for links.
-    public var publicURL: String
+    public var web: WebSettings
     /// Steps of messages that are kept for `fcgi-api trace`; 0: none.
     public var traceLength: Int
     /// trace, debug, info, notice, warning, error or critical.
@@ -34,7 +33,7 @@ public struct Settings: Sendable {
         runDirectory = values.text("RUN_DIR", default: "/run/chat")
         socketGroup = values.optional("SOCKET_GROUP")
         socketMode = values.octal("SOCKET_MODE", default: 0o660)
-        publicURL = values.text("PUBLIC_URL", default: "http://127.0.0.1:8000")
+        web = WebSettings(&values)
         documents = values.text("DOCS_DIR", default: "docs")
         logLevel = values.choice(
             "LOG_LEVEL", ["trace", "debug", "info", "notice", "warning", "error", "critical"], default: "info")

@@ -38,6 +38,13 @@ struct Request {
         return value?.isEmpty == true ? nil : value
     }
 
+    /// Did the client come over TLS? The web server says so, or a proxy in front of it that is trusted.
+    func isSecure(_ web: WebSettings) -> Bool {
+        if let https = parameter("HTTPS"), !https.isEmpty, https.lowercased() != "off" { return true }
+        if parameter("REQUEST_SCHEME")?.lowercased() == "https" { return true }
+        return web.trustsForwardedProto && header("x-forwarded-proto")?.lowercased() == "https"
+    }
+
     /// The media type in lower case, without its parameters.
     var mediaType: String? {
         header("content-type")?.split(separator: ";").first.map { trimmed($0).lowercased() }
@@ -52,9 +59,10 @@ struct Request {
     }
 
     private static func strip(_ prefix: String, from path: String) -> String {
-        guard !prefix.isEmpty, path.hasPrefix(prefix) else { return path }
-        let rest = path.dropFirst(prefix.count)
-        return rest.isEmpty ? "/" : rest.hasPrefix("/") ? String(rest) : path
+        let bytes = path.utf8
+        guard !prefix.isEmpty, bytes.starts(with: prefix.utf8) else { return path }
+        let rest = String(decoding: bytes.dropFirst(prefix.utf8.count), as: UTF8.self)
+        return rest.isEmpty ? "/" : rest.utf8.first == UInt8(ascii: "/") ? rest : path
     }
 
     private static func length(_ text: String?) throws(Refusal) -> Int {
