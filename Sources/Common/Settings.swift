@@ -25,8 +25,7 @@ public struct Settings: Sendable {
     public var socketMode: Int
     /// Seconds without a sign of life after which a worker counts as hanging; 0: never.
     public var hangSeconds: Int
-    /// As clients reach the service, without a path; for links.
-    public var publicURL: String
+    public var web: WebSettings
     /// Steps of messages that are kept for `fcgi-api trace`; 0: none.
     public var traceLength: Int
     /// trace, debug, info, notice, warning, error or critical.
@@ -41,8 +40,7 @@ public struct Settings: Sendable {
         socketGroup = values.optional("SOCKET_GROUP")
         socketMode = values.octal("SOCKET_MODE", default: 0o660)
         hangSeconds = values.number("WORKER_HANG_SECONDS", default: 30, in: 0...86_400)
-        publicURL = values.text("PUBLIC_URL", default: "http://127.0.0.1:8000")
-        values.expectHTTP("PUBLIC_URL", publicURL)
+        web = WebSettings(&values)
         documents = values.optional("DOCS_DIR") ?? files.folder(shared: "docs", checkout: "docs")
         logLevel = values.choice(
             "LOG_LEVEL", ["trace", "debug", "info", "notice", "warning", "error", "critical"], default: "info")

@@ -55,6 +55,7 @@ struct Work: ParsableCommand {
         CrashTrail.install()
         let settings = try self.settings.read()
         let log = self.settings.startLog(settings, QueueWorker.program)
+        ServiceAddress.publicURL = settings.web.publicURL
         switch channel.pool {
         case FilesWorker.pool: try FilesWorker(settings, channel, log).serve()
         case HookWorker.pool:

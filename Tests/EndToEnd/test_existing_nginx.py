@@ -212,3 +212,60 @@ def test_a_dead_program_is_a_503(here, talk_user):
     assert answer.headers["Retry-After"] == "1" and answer.json()["Error"] == {
         "Code": "unavailable", "Message": "the service is not available right now: try again", "RetryAfter": 1000}
     assert "try again" in page.text and "<h1>" in page.text and page.headers["Retry-After"] == "1"
+
+
+def test_no_log_shows_what_opens_anything(here, talk_user):
+    ann, bob = talk_user(), talk_user()
+    room = ann.group(bob)
+    ticket = ann.data("POST", "/ws-ticket")["Ticket"]
+    message = form(ann, room, b"x" * 100).json()["Data"]["ID"]
+    link = ann.rest("GET", f"/files/{message}", expect=302, allow_redirects=False).headers["Location"]
+    signature = link.rsplit("signature=", 1)[1]
+    assert requests.get(at(link, ann), timeout=10).status_code == 200
+    token = bob.token
+    for path in (f"/talk/ws/v1/chat?token={token}", f"/talk/ws/v1/chat?%74oken={token}", f"/talk/ws/v1/chat?a=1&toke%6e={token}",
+                 f"/talk/ws/v1/chat%3Ftoken={token}", f"/talk/ws/v1/chat%3F%74oken={token}", f"/talk/api/v1/rooms?TOKEN={token}",
+                 f"/talk/ws/v1/chat?ticket={ticket}", f"/talk/api/v1/rooms?x=1&y=2"):
+        here.ask("GET", path, [f"Referer: http://site.example/page?token={token}"], name="prefixed")
+        here.ask("POST", path, ["Content-Length: 99000000"], name="prefixed")
+    for program in ("ws-relay", "fcgi-uploads"):
+        (here.run / f"{program}.sock").rename(here.run / "away")
+        here.ask("GET", f"/talk/ws/v1/chat?token={token}", name="prefixed")
+        here.ask("GET", "/talk" + link.split("/talk", 1)[1], name="prefixed")
+        (here.run / "away").rename(here.run / f"{program}.sock")
+    time.sleep(0.2)
+    log = here.log("chat.log")
+    assert '"GET /talk/ws/v1/chat?[redacted]" 401' in log and "/talk/api/v1/rooms?x=1&y=2" in log
+    for name in ("chat.log", "access.log", "error.log", "fcgi-api.log", "ws-relay.log"):
+        told = here.log(name)
+        for secret in (token, ticket, signature):
+            assert secret not in told, (name, [line for line in told.splitlines() if secret in line][:3])
+    # The site's own log is not the chat's.
+    assert "/talk/" not in here.log("access.log")
+
+
+def test_files_live_under_the_prefix_too(here, talk_user):
+    ann, bob = talk_user(), talk_user()
+    base = here.base("prefixed")
+    room = ann.group(bob)
+    for target, where in [("/talk/rooms/1", "/talk/rooms/1"), (base + ".evil.example/", "/"), ("https://evil.example/talk/", "/")]:
+        answer = form(ann, room, b"%PDF-1.4 x", headers=dict(HTML), data={"Redirect": target})
+        assert (answer.status_code, answer.headers["Location"]) == (303, where), target
+    page = form(ann, room, auth=False, headers=dict(HTML), data={"token": "junk"})
+    assert page.status_code == 401 and page.headers["Content-Type"].startswith("text/html")
+    cookie = ann.rest("POST", "/session", expect=200).headers["Set-Cookie"].split(";")[0]
+    for origin, status in [(base, 303), (base + "/talk", 403), ("https://evil.example", 403)]:
+        headers = {**HTML, "Cookie": cookie, "Origin": origin}
+        assert form(ann, room, auth=False, headers=headers).status_code == status, origin
+    message = ann.history(room)[-1]["ID"]
+    got = bytes_of(bob, message)
+    assert got.content == b"the content" and got.headers["X-Content-Type-Options"] == "nosniff"
+    assert got.headers["Content-Security-Policy"].startswith("sandbox")
+    begun = tus(ann, "POST", Upload_Length=3, Upload_Metadata=metadata(room=room, filename="a.txt"))
+    path = begun.headers["Location"]
+    assert path.startswith("/talk/api/v1/files/tus/")
+    assert patch(ann, base + path, 0, b"abc").status_code == 204
+    assert bytes_of(bob, path.rsplit("/", 1)[1]).content == b"abc"
+    other = User(base + "/a/b-2/c", "x")
+    other.token = bob.token
+    assert bytes_of(other, path.rsplit("/", 1)[1]).content == b"abc"

@@ -220,7 +220,8 @@ import Testing
     @Test func formsComeFromThePublicOrigin() throws {
         func check(_ origin: String) throws {
             let values = ["HTTP_ORIGIN": origin, "HTTP_HOST": "inside:8000", "REQUEST_SCHEME": "http"]
-            try SameOrigin.check(try request(values), publicURL: "https://chat.example/talk")
+            let source = PlainSettings(["PUBLIC_URL": "https://chat.example/talk"])
+            try SameOrigin.check(try request(values), try Settings(source).web)
         }
         try check("https://chat.example")
         for origin in ["http://chat.example", "https://chat.example/talk", "https://evil.example", "null"] {

@@ -1,9 +1,9 @@
 public import ChatCore
 
 extension Settings {
-    /// Links to files of a folder: signed with a secret of their own, or that of the tokens.
+    /// Links to files of a folder, behind the API's prefix: signed with a secret of their own, or that of the tokens.
     public var fileLinks: FileLinks {
-        FileLinks(base: "\(publicURL)/api/v1", secret: storage.linkSecret ?? tokens.secret)
+        FileLinks(base: "", secret: storage.linkSecret ?? tokens.secret)
     }
 
     /// The store that `STORAGE` names; for one thread.

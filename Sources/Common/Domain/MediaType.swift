@@ -42,6 +42,9 @@ public struct MediaType: Sendable, Equatable, CustomStringConvertible {
         }
     }
 
+    /// A document that may bring scripts of its own, whatever shows it.
+    public var canRunScripts: Bool { description == "application/pdf" }
+
     /// What a browser could run if it were ever shown from an origin of ours.
     public var isActive: Bool {
         let words = ["html", "xml", "svg", "script"]

@@ -10,19 +10,15 @@ public final class DescribeFile {
     private let stores: UploadStores
     private let tools: any MediaTools
     private let folder: String
-    private let publicURL: String
     private let log: Logger
 
-    /// - Parameters:
-    ///   - folder: for a file while it is looked at.
-    ///   - publicURL: as clients reach the service, for links to thumbnails.
+    /// - Parameter folder: for a file while it is looked at.
     public init(
-        stores: UploadStores, tools: any MediaTools, folder: String, publicURL: String, log: Logger
+        stores: UploadStores, tools: any MediaTools, folder: String, log: Logger
     ) {
         self.stores = stores
         self.tools = tools
         self.folder = folder
-        self.publicURL = publicURL
         self.log = log
     }
 
@@ -53,7 +49,7 @@ public final class DescribeFile {
             log.info("a picture's location was removed", metadata: ["message": "\(message.id)"])
         }
         _ = try put(picture.thumbnail, as: UploadFile.thumbnailKey(message.id), "image/jpeg")
-        described.thumbnailURL = "\(publicURL)/api/v1/files/\(message.id)/thumbnail"
+        described.thumbnailURL = FileInfo.thumbnailPath(of: message.id)
         return described
     }
 

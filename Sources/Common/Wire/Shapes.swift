@@ -12,7 +12,9 @@ extension FileInfo {
         writer.string(contentType)
         if let thumbnailURL {
             writer.key("ThumbnailURL")
-            writer.string(thumbnailURL)
+            // A command of an older version may still bring an origin of its own.
+            let isPath = thumbnailURL.utf8.first == UInt8(ascii: "/")
+            writer.string(isPath ? ServiceAddress.publicURL + thumbnailURL : thumbnailURL)
         }
         media?.writeFields(to: &writer)
         writer.endMap()

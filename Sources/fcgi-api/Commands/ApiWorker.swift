@@ -55,13 +55,14 @@ final class ApiWorker {
         let objects = settings.openObjectStore()
         let upload = UploadFile(settings, objects: objects, database: primary, redis: redis, log: log)
         return UploadDesk(
-            doors: doors, upload: upload, objects: objects, publicURL: settings.publicURL,
+            doors: doors, upload: upload, objects: objects, web: settings.web,
             folder: settings.storage.temporaryFolder)
     }
 
     func run() throws {
         let api = Api(
-            router: router(), scoreboard: channel.scoreboard, log: log, clock: systemClock, slow: settings.fcgi.slowLog)
+            router: router(), scoreboard: channel.scoreboard, log: log, clock: systemClock, slow: settings.fcgi.slowLog,
+            origins: AllowedOrigins(settings.web.origins))
         let server = try FastCGI(channel)
         connect()
         channel.ready()
@@ -80,7 +81,7 @@ final class ApiWorker {
         SearchEndpoints(doors: doors).add(to: &router)
         AccountEndpoints(doors: doors, tickets: RedisTickets(redis), events: events).add(to: &router)
         SilenceEndpoints(doors: doors).add(to: &router)
-        SessionEndpoints(doors: doors, publicURL: settings.publicURL).add(to: &router)
+        SessionEndpoints(doors: doors, web: settings.web).add(to: &router)
         if let files {
             TusEndpoints(desk: files, lifetime: Int64(settings.storage.expireSeconds) * 1000).add(to: &router)
             UploadEndpoints(desk: files).add(to: &router)
@@ -97,7 +98,7 @@ final class ApiWorker {
         }
         health.add(to: &router)
         DocumentEndpoints(folder: settings.documents).add(to: &router)
-        MetricsEndpoint(runDirectory: settings.runDirectory).add(to: &router)
+        MetricsEndpoint(runDirectory: settings.runDirectory, token: settings.web.metricsToken).add(to: &router)
         return router
     }
 

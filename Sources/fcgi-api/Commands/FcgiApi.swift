@@ -22,9 +22,19 @@ struct FcgiApi: ParsableCommand, MasterProgram {
         version: chatVersion,
         subcommands: [
             ServeCommand<FcgiApi>.self, WorkerCommand.self, Migrate.self, TokenCommand.self,
-            StatusCommand<FcgiApi>.self, ScaleCommand<FcgiApi>.self, TraceCommand.self,
+            StatusCommand<FcgiApi>.self, ScaleCommand<FcgiApi>.self, TraceCommand.self, NginxConfigCommand.self,
             Setup.self, SetupCheck.self,
         ])
+
+    static func announce(_ settings: Settings, _ log: Logger) {
+        if settings.web.publicURL.isEmpty {
+            log.notice("PUBLIC_URL is not set: links in frames are paths of the origin that a client uses")
+        } else if settings.web.isLoopback {
+            log.warning(
+                "PUBLIC_URL is an address of this machine: nobody else can follow links that begin with it",
+                metadata: ["PUBLIC_URL": "\(settings.web.publicURL)"])
+        }
+    }
 
     static func pools(_ settings: Settings) throws -> [PoolSpec] {
         try settings.fcgi.pools.map { pool in
@@ -64,6 +74,7 @@ struct WorkerCommand: ParsableCommand {
         CrashTrail.install()
         CrashTrail.write(to: STDERR_FILENO)
         let read = try settings.read()
+        ServiceAddress.publicURL = read.web.publicURL
         try ApiWorker(channel, read, settings.startLog(read, FcgiApi.program)).run()
     }
 }

@@ -10,13 +10,18 @@ final class Api {
     private let clock: Clock
     /// Milliseconds from which a request is slow; 0: none is.
     private let slow: Int
+    private let origins: AllowedOrigins
 
-    init(router: Router, scoreboard: ScoreboardRow, log: Logger, clock: @escaping Clock, slow: Int) {
+    init(
+        router: Router, scoreboard: ScoreboardRow, log: Logger, clock: @escaping Clock, slow: Int,
+        origins: AllowedOrigins = AllowedOrigins()
+    ) {
         self.router = router
         self.scoreboard = scoreboard
         self.log = log
         self.clock = clock
         self.slow = slow
+        self.origins = origins
     }
 
     func answer(_ request: Request) -> Response {
@@ -25,12 +30,18 @@ final class Api {
         scoreboard.beginRequest(request.method, request.path, at: start)
         var response: Response
         do throws(Refusal) {
-            response = try call.route(router)
+            if let answer = origins.preflight(request) {
+                response = answer
+            } else {
+                response = try call.route(router)
+            }
         } catch {
             response = .refusal(error, requestID: call.requestID)
             if let methods = error.allow { response.headers.append(("Allow", methods)) }
         }
         response.headers.append(("X-Request-ID", call.requestID))
+        response.headers += Protection.headers(beside: response) + origins.headers(request)
+        response.putPrefix(request.prefix)
         if let command = call.command { response.headers.append(("traceparent", "\(TraceParent(of: command))")) }
         let end = monotonicNow()
         scoreboard.endRequest(status: response.status, bytes: response.body.count, at: end)
@@ -41,7 +52,10 @@ final class Api {
     /// For what is too broken to be a request.
     func refuse(_ refusal: Refusal) -> Response {
         log.info("refused", metadata: ["reason": "\(refusal.message)"])
-        return .refusal(refusal, requestID: UUID128.v7(at: clock()).description)
+        var response = Response.refusal(refusal, requestID: UUID128.v7(at: clock()).description)
+        if refusal == .lengthRequired { response.status = 411 }
+        response.headers += Protection.headers(beside: response)
+        return response
     }
 
     /// Never the query: it may carry a token.

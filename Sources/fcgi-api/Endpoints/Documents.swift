@@ -17,7 +17,11 @@ struct DocumentEndpoints {
                 guard let text = readFile("\(folder)/\(file)") else {
                     throw Refusal(.notFound, "the description is not installed here: DOCS_DIR names its folder")
                 }
-                return Response(status: 200, type: type, body: Array(text.utf8))
+                var response = Response(status: 200, type: type, body: Array(text.utf8))
+                if file.hasSuffix(".html") {
+                    response.headers.append(("Content-Security-Policy", Protection.policy(page: response.body)))
+                }
+                return response
             }
         }
     }

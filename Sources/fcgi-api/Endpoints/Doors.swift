@@ -61,11 +61,11 @@ final class Doors {
 
     /// Of a page without JavaScript: a header, a field of the form, or the cookie of ``SessionCookie`` when the form is
     /// a page's of our own.
-    func user(_ call: Call, form token: String?, publicURL: String) throws(Refusal) -> UUID128 {
+    func user(_ call: Call, form token: String?, web: WebSettings) throws(Refusal) -> UUID128 {
         guard call.request.header("authorization") == nil else { return try user(call) }
         if let token { return try take(token, call).user }
         guard let cookie = SessionCookie.token(call.request) else { return try user(call) }
-        try SameOrigin.check(call.request, publicURL: publicURL)
+        try SameOrigin.check(call.request, web)
         return try take(cookie, call).user
     }
 

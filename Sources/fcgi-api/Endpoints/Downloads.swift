@@ -12,6 +12,9 @@ struct DownloadEndpoints {
     /// Seconds that a link to a file is good for.
     static let linkSeconds = 300
 
+    /// The file comes from the origin of the API, and not from a store's.
+    private var isOurOrigin: Bool { links != nil || isProxied }
+
     func add(to router: inout Router) {
         // A cookie is enough here.
         router.on("GET", "/files/{id}", open: true) { call throws(Refusal) in try download(call) }
@@ -34,7 +37,8 @@ struct DownloadEndpoints {
             call,
             desk.objects.downloadLink(
                 for: UploadFile.key(message), name: file.name,
-                contentType: (type.isActive ? .unknown : type).description, asAttachment: !type.isShownInline,
+                contentType: (type.isActive ? .unknown : type).description,
+                asAttachment: !type.isShownInline || isOurOrigin && type.canRunScripts,
                 seconds: Self.linkSeconds))
     }
 
@@ -62,10 +66,22 @@ struct DownloadEndpoints {
         if isProxied, links == nil, let response = proxied(link, call) { return response }
         var response = Response(status: 302)
         response.headers = [
-            ("Location", link), ("Cache-Control", "private, no-store"), ("Referrer-Policy", "no-referrer"),
+            ("Location", links == nil ? link : ownAddress(link, call.request)), ("Cache-Control", "private, no-store"),
+            ("Referrer-Policy", "no-referrer"),
             ("X-Content-Type-Options", "nosniff"),
         ]
         return response
+    }
+
+    /// A path is right wherever the client came from. Beside the public address it may be whole, for clients that know no
+    /// other links.
+    private func ownAddress(_ link: String, _ request: Request) -> String {
+        let path = request.prefix + link
+        let origin = desk.web.publicOrigin
+        guard let host = request.header("host"), !origin.isEmpty,
+            origin.utf8.elementsEqual("http://\(host)".utf8) || origin.utf8.elementsEqual("https://\(host)".utf8)
+        else { return path }
+        return origin + path
     }
 
     /// nginx takes the path and the signature to the store, with the host name that was signed.

@@ -1,25 +1,43 @@
 import ChatCore
 import ChatProcess
+import Crypto
 
 /// Numbers of all three programs on this machine, in Prometheus' text format, from their scoreboards.
 struct MetricsEndpoint {
     let runDirectory: String
+    /// Nil: who asks must be on this machine.
+    let token: String?
     private static let programs = ["fcgi-api", "ws-relay", "queue-worker"]
 
     func add(to router: inout Router) {
         router.on("GET", "/metrics", open: true, query: nil) { call throws(Refusal) in
-            guard MetricsEndpoint.isLocal(call.request.parameter("REMOTE_ADDR")) else {
-                throw Refusal(.notFound, "there is nothing at this address")
-            }
+            try check(call.request)
             return Response(
                 status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body: Array(text().utf8))
         }
     }
 
-    /// What runs where is for the operator alone.
-    static func isLocal(_ address: String?) -> Bool {
-        guard let address, !address.isEmpty else { return true }
-        return address.hasPrefix("127.") || address == "::1" || address == "unix:"
+    /// What runs where is for the operator alone: for whoever has the token, or for this machine when there is none.
+    private func check(_ request: Request) throws(Refusal) {
+        guard let token else {
+            guard MetricsEndpoint.isLocal(request) else { throw Refusal(.notFound, "there is nothing at this address") }
+            return
+        }
+        let words = pieces(of: request.header("authorization") ?? "", at: UInt8(ascii: " "))
+        // Comparing digests takes the same time whatever is the same in the texts.
+        guard words.count == 2, words[0].lowercased() == "bearer",
+            SHA256.hash(data: Array(words[1].utf8)) == SHA256.hash(data: Array(token.utf8))
+        else { throw Refusal(.unauthorized, "send METRICS_TOKEN: Authorization: Bearer <token>") }
+    }
+
+    /// A request that another proxy brought has that proxy's address, whoever asked. One without an address may be anybody's.
+    static func isLocal(_ request: Request) -> Bool {
+        guard ["x-forwarded-for", "forwarded", "x-real-ip", "via"].allSatisfy({ request.header($0) == nil }),
+            let address = request.parameter("REMOTE_ADDR")
+        else { return false }
+        let parts = pieces(of: address, at: UInt8(ascii: "."), omittingEmpty: false)
+        let isIPv4 = parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
+        return isIPv4 || address == "::1" || address == "unix:"
     }
 
     func text() -> String {

@@ -3,13 +3,17 @@ import ChatCore
 /// A bearer token becomes a browser's cookie, for pages that run no JavaScript.
 struct SessionEndpoints {
     let doors: Doors
-    let publicURL: String
+    let web: WebSettings
 
     func add(to router: inout Router) {
         router.on("POST", "/session") { call throws(Refusal) in try begin(call) }
-        router.on("DELETE", "/session", open: true) { _ in
+        router.on("DELETE", "/session", open: true) { call in
             var response = Response.noContent
-            response.headers = [SessionCookie.header("", seconds: 0, publicURL: publicURL)]
+            response.headers = [
+                SessionCookie.header("", seconds: 0, call.request, web),
+                // As it was set by the release before.
+                SessionCookie.header("", seconds: 0, call.request, web, path: "/"),
+            ]
             return response
         }
     }
@@ -27,7 +31,7 @@ struct SessionEndpoints {
         }
         let seconds = max(0, end - doors.clock() / 1000)
         response.headers += [
-            SessionCookie.header(try doors.bearer(call), seconds: seconds, publicURL: publicURL),
+            SessionCookie.header(try doors.bearer(call), seconds: seconds, call.request, web),
             ("Cache-Control", "no-store"),
         ]
         return response

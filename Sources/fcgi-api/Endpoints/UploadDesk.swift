@@ -6,7 +6,7 @@ struct UploadDesk {
     let upload: UploadFile
     let objects: any ObjectStore
     /// For links, and for redirects within our own origin.
-    let publicURL: String
+    let web: WebSettings
     /// Where a request's file is while it is read.
     let folder: String
 

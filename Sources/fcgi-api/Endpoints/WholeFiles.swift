@@ -20,16 +20,16 @@ struct WholeFileEndpoints {
         do throws(Refusal) {
             let form = try UploadForm(
                 call.request, maxFile: desk.upload.rules.maxSize, folder: desk.folder, many: true)
-            _ = try desk.doors.user(call, form: form["token"], publicURL: desk.publicURL)
+            _ = try desk.doors.user(call, form: form["token"], web: desk.web)
             let response = try sendAll(form, call)
             guard isBrowser else { return response }
-            let target = form["Redirect"].flatMap { SameOrigin.path($0, publicURL: desk.publicURL) } ?? "/"
+            let target = form["Redirect"].flatMap { SameOrigin.path($0, publicURL: desk.web.publicURL) } ?? "/"
             var seeOther = Response(status: 303)
             seeOther.headers = [("Location", target)]
             return seeOther
         } catch {
             let refusal = Response.refusal(error, requestID: call.requestID)
-            return isBrowser ? .page(error, like: refusal) : refusal
+            return isBrowser ? .page(error, like: refusal, call) : refusal
         }
     }
 
@@ -122,21 +122,5 @@ extension Unicode.Scalar {
     /// Marks that make "exe.gpj" of "jpg.exe" on the screen (UAX #9).
     fileprivate var turnsText: Bool {
         (0x202a...0x202e).contains(value) || (0x2066...0x2069).contains(value) || value == 0x200e || value == 0x200f
-    }
-}
-
-extension Response {
-    /// The refusal for people.
-    static func page(_ refusal: Refusal, like response: Response) -> Response {
-        let text = refusal.message.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(
-            ">", with: "&gt;")
-        let html = """
-            <!doctype html><html lang="en"><meta charset="utf-8"><title>The file was not sent</title>
-            <h1>The file was not sent</h1><p>\(text)</p><p><code>\(refusal.code.rawValue)</code></p></html>\n
-            """
-        var page = Response(status: response.status, type: "text/html; charset=utf-8", body: Array(html.utf8))
-        page.headers.append(("Content-Security-Policy", "default-src 'none'"))
-        page.headers += response.headers.filter { $0.name != "Content-Type" }
-        return page
     }
 }

@@ -1,7 +1,42 @@
 import ChatAdapters
 import ChatCore
 
+extension Refusal {
+    /// Answered with 411.
+    static let lengthRequired = Refusal(
+        .malformed, "the request needs a Content-Length: a body of this size is not taken in chunks")
+}
+
 extension Request {
+    /// Bytes of a body whose length nobody said.
+    private static let mostUnmeasured = 65_536
+
+    /// Apache and Caddy pass a chunked body on without its length: a small one is read at once, a large one refused.
+    func withUnmeasuredBody() throws(Refusal) -> Request {
+        var filled = 0
+        let bytes = [UInt8](unsafeUninitializedCapacity: Self.mostUnmeasured + 1) { buffer, count in
+            let whole = UnsafeMutableRawBufferPointer(buffer)
+            while filled < whole.count {
+                let got = read(UnsafeMutableRawBufferPointer(rebasing: whole[filled...]))
+                guard got > 0 else { break }
+                filled += got
+            }
+            count = filled
+        }
+        guard !bytes.isEmpty else { return self }
+        guard bytes.count <= Self.mostUnmeasured else { throw .lengthRequired }
+        var rest = bytes[...]
+        let parameter = parameter
+        return try Request(
+            parameter: { name in name == "CONTENT_LENGTH" ? "\(bytes.count)" : parameter(name) },
+            read: { buffer in
+                let part = rest.prefix(buffer.count)
+                buffer.copyBytes(from: part)
+                rest = rest.dropFirst(part.count)
+                return part.count
+            })
+    }
+
     /// The whole body. What is shorter than its Content-Length was cut off on its way and is refused, never stored.
     func body(limit: Int) throws(Refusal) -> [UInt8] {
         guard contentLength <= limit else {

@@ -111,13 +111,17 @@ final class FastCGI {
 
     private func request() throws(Refusal) -> Request {
         let connection = connection
-        return try Request(
-            parameter: { name in FCGX_GetParam(name, connection.pointee.envp).map { String(cString: $0) } },
-            read: { buffer in
-                let room = Int32(min(buffer.count, 1 << 20))
-                let start = buffer.bindMemory(to: CChar.self).baseAddress
-                return Int(max(0, FCGX_GetStr(start, room, connection.pointee.in)))
-            })
+        let parameter: (String) -> String? = { name in
+            FCGX_GetParam(name, connection.pointee.envp).map { String(cString: $0) }
+        }
+        let read: (UnsafeMutableRawBufferPointer) -> Int = { buffer in
+            let room = Int32(min(buffer.count, 1 << 20))
+            let start = buffer.bindMemory(to: CChar.self).baseAddress
+            return Int(max(0, FCGX_GetStr(start, room, connection.pointee.in)))
+        }
+        let request = try Request(parameter: parameter, read: read)
+        guard request.contentLength == 0, !["GET", "HEAD", "OPTIONS"].contains(request.method) else { return request }
+        return try request.withUnmeasuredBody()
     }
 
     /// nginx closes its end when its client has given up. Under load that is many, and none of them needs an answer.

@@ -38,6 +38,13 @@ struct Request {
         return value?.isEmpty == true ? nil : value
     }
 
+    /// Did the client come over TLS? The web server says so, or a proxy in front of it that is trusted.
+    func isSecure(_ web: WebSettings) -> Bool {
+        if let https = parameter("HTTPS"), !https.isEmpty, https.lowercased() != "off" { return true }
+        if parameter("REQUEST_SCHEME")?.lowercased() == "https" { return true }
+        return web.trustsForwardedProto && header("x-forwarded-proto")?.lowercased() == "https"
+    }
+
     /// The media type in lower case, without its parameters.
     var mediaType: String? {
         header("content-type").flatMap { pieces(of: $0, at: UInt8(ascii: ";")).first }.map {

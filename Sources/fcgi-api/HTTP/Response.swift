@@ -81,6 +81,29 @@ struct Response {
         return response
     }
 
+    private static let thumbnailField = Array(#""ThumbnailURL":""#.utf8)
+
+    /// Without `PUBLIC_URL` a thumbnail's address is a path, which does not know under which prefix it is asked for. A text
+    /// of a user cannot be taken for the field: it has no plain quotation marks.
+    mutating func putPrefix(_ prefix: String) {
+        let known = Array(Request.defaultPrefix.utf8)
+        guard ServiceAddress.publicURL.isEmpty, !prefix.utf8.elementsEqual(known), !prefix.isEmpty,
+            var found = body.firstRange(of: Response.thumbnailField)
+        else { return }
+        var (changed, rest): ([UInt8], ArraySlice<UInt8>) = ([], body[...])
+        while true {
+            changed += rest[..<found.upperBound]
+            rest = rest[found.upperBound...]
+            if rest.starts(with: known) {
+                changed += prefix.utf8
+                rest = rest.dropFirst(known.count)
+            }
+            guard let next = rest.firstRange(of: Response.thumbnailField) else { break }
+            found = next
+        }
+        body = changed + rest
+    }
+
     /// The CGI header block. A line break inside a value would begin another header: such a value is left out.
     func head() -> String {
         var text = "Status: \(status) \(Response.reason(status))\r\n"
@@ -106,6 +129,7 @@ struct Response {
         case 405: "Method Not Allowed"
         case 409: "Conflict"
         case 410: "Gone"
+        case 411: "Length Required"
         case 412: "Precondition Failed"
         case 413: "Content Too Large"
         case 415: "Unsupported Media Type"

@@ -45,6 +45,8 @@ struct Router {
     /// The code that answers and the values of `{…}`, decoded. HEAD is answered as GET; nginx drops the body.
     func find(_ method: String, _ path: String) throws(Refusal) -> (Handler, [String: String]) {
         let segments = pieces(of: path, at: UInt8(ascii: "/"))
+        // nginx may have taken two slashes for one when it chose the pool, other servers do not: there is one spelling.
+        guard path.firstRange(of: "//") == nil else { throw Refusal(.notFound, "there is nothing at this address") }
         let method = method == "HEAD" ? "GET" : method
         var allowed: [String] = []
         var literals = 0

@@ -13,22 +13,30 @@ enum SessionCookie {
         return nil
     }
 
-    /// A header that sets it for `seconds`; 0 takes it away.
-    static func header(_ token: String, seconds: Int64, publicURL: String) -> (name: String, value: String) {
-        let secure = publicURL.lowercased().hasPrefix("https:") ? "; Secure" : ""
-        return ("Set-Cookie", "\(name)=\(token); Path=/; Max-Age=\(seconds); HttpOnly; SameSite=Strict\(secure)")
+    /// A header that sets it for `seconds`; 0 takes it away. It is sent to the API alone: other applications of the host
+    /// have no business with it.
+    static func header(
+        _ token: String, seconds: Int64, _ request: Request, _ web: WebSettings, path: String? = nil
+    ) -> (name: String, value: String) {
+        let isSecure = request.isSecure(web) || web.publicURL.utf8.starts(with: "https:".utf8)
+        let place = path ?? (SameOrigin.isPlainPath(request.prefix) ? request.prefix : "/")
+        return (
+            "Set-Cookie",
+            "\(name)=\(token); Path=\(place); Max-Age=\(seconds); HttpOnly; SameSite=Strict\(isSecure ? "; Secure" : "")"
+        )
     }
 }
 
 /// Where a form may come from, and where it may send its browser afterwards.
 enum SameOrigin {
     /// Old browsers do not know SameSite; all of them send `Origin` with a form, and no page can forge it.
-    static func check(_ request: Request, publicURL: String) throws(Refusal) {
+    static func check(_ request: Request, _ web: WebSettings) throws(Refusal) {
         guard let origin = request.header("origin") else {
             throw Refusal(.forbidden, "a request with a cookie needs an Origin header; use a bearer token")
         }
-        let host = request.header("host").map { "\(request.parameter("REQUEST_SCHEME") ?? "http")://\($0)" }
-        guard areSameBytes(origin, self.origin(publicURL)) || host.map({ areSameBytes(origin, $0) }) == true else {
+        let host = request.header("host").map { "\(request.isSecure(web) ? "https" : "http")://\($0)" }
+        let allowed = [web.publicOrigin, host].compactMap { $0 }.filter { !$0.isEmpty }
+        guard allowed.contains(where: { $0.utf8.elementsEqual(origin.utf8) }) else {
             throw Refusal(.forbidden, "the form is another site's")
         }
     }
@@ -38,11 +46,11 @@ enum SameOrigin {
     static func path(_ target: String, publicURL: String) -> String? {
         // Browsers drop tabs and line breaks and read \ as /: `/\t/elsewhere` is another origin.
         guard target.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "\\") }) else { return nil }
-        let isPath = target.utf8.starts(with: "/".utf8) && !target.utf8.starts(with: "//".utf8)
-        let origin = origin(publicURL)
-        guard isPath || areSameBytes(target, origin) || target.utf8.starts(with: (origin + "/").utf8) else {
-            return nil
-        }
+        let bytes = target.utf8
+        let isPath = bytes.starts(with: "/".utf8) && !bytes.starts(with: "//".utf8)
+        let origin = WebSettings.origin(of: publicURL)
+        guard isPath || !origin.isEmpty && (bytes.elementsEqual(origin.utf8) || bytes.starts(with: "\(origin)/".utf8))
+        else { return nil }
         // Other than ASCII is not allowed in a header.
         return target.utf8.map { byte in
             byte < 0x80
@@ -50,9 +58,17 @@ enum SameOrigin {
         }.joined()
     }
 
-    /// Without the path that the service may live under.
-    private static func origin(_ url: String) -> String {
-        guard let scheme = url.firstRange(of: "://") else { return url }
-        return String(url[..<scheme.upperBound] + url[scheme.upperBound...].prefix { $0 != "/" })
+    /// A path that may stand in a header and in a page as it is.
+    static func isPlainPath(_ text: String) -> Bool {
+        let bytes = text.utf8
+        return bytes.starts(with: "/".utf8) && !bytes.starts(with: "//".utf8)
+            && bytes.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"):
+                    true
+                default: "/._~-?=&%+".utf8.contains(byte)
+                }
+            }
     }
 }

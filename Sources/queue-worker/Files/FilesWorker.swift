@@ -41,7 +41,7 @@ final class FilesWorker {
             jobs: PostgresFileJobs(database),
             describe: DescribeFile(
                 stores: upload.stores, tools: MediaPrograms(), folder: settings.storage.temporaryFolder,
-                publicURL: settings.publicURL, log: log), commands: commands, log: log)
+                log: log), commands: commands, log: log)
         pause = Int64(settings.storage.sweepSeconds) * 1000
     }
 

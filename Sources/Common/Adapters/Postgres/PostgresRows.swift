@@ -67,7 +67,8 @@ struct MessageRow: MessageFields {
         guard let name = row.optionalText(first + 12) else { return nil }
         return FileInfo(
             name: name, size: row.optionalInt8(first + 13) ?? 0, contentType: row.optionalText(first + 14) ?? "",
-            thumbnailURL: row.optionalText(first + 15),
+            // Older rows have an origin in it, perhaps one that is no more.
+            thumbnailURL: row.raw(first + 15).map { _ in FileInfo.thumbnailPath(of: id) },
             media: row.jsonb(first + 20).flatMap { try? JSONReader.decode($0) }.map { FileMedia($0) })
     }
 

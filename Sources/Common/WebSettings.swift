@@ -1,0 +1,78 @@
+/// How clients reach the service, and which pages may.
+public struct WebSettings: Sendable {
+    /// As clients reach the service, without a slash at its end: an origin and perhaps a path, or a path alone. Empty: links
+    /// in frames are paths from the origin's root.
+    public var publicURL: String
+    /// Origins whose pages may use REST and uploads; `*` alone: any, without cookies. Empty: only our own.
+    public var origins: [String]
+    /// A proxy in front of the web server says in X-Forwarded-Proto whether its client came over TLS.
+    public var trustsForwardedProto: Bool
+    /// With it /metrics may be read from anywhere; nil: from this machine alone. A secret.
+    public var metricsToken: String?
+
+    init(_ values: inout SettingsReader) {
+        publicURL = values.text("PUBLIC_URL", default: "")
+        while publicURL.utf8.last == UInt8(ascii: "/") { publicURL.removeLast() }
+        if !publicURL.isEmpty, !WebSettings.isAddress(publicURL) {
+            values.problem("PUBLIC_URL=\(publicURL) is neither http(s)://host[:port][/path] nor a path such as /chat")
+        }
+        origins = values.list("CORS_ORIGINS")
+        for origin in origins where !(origin == "*" && origins.count == 1) && !WebSettings.isOrigin(origin) {
+            values.problem("CORS_ORIGINS: \(origin) is no origin such as https://app.example, and not * alone")
+        }
+        trustsForwardedProto = values.choice("TRUST_FORWARDED_PROTO", ["no", "yes"], default: "no") == "yes"
+        metricsToken = values.optional("METRICS_TOKEN")
+        if let metricsToken, metricsToken.utf8.count < 16 {
+            values.problem("METRICS_TOKEN has fewer than 16 bytes; make one with: openssl rand -base64 24")
+        }
+    }
+
+    /// Scheme, host and port of `publicURL`; empty when it is a path.
+    public var publicOrigin: String { WebSettings.origin(of: publicURL) }
+
+    /// Does `publicURL` lead to the machine that asks, whichever that is?
+    public var isLoopback: Bool {
+        let host = publicOrigin.utf8.drop { $0 != UInt8(ascii: "/") }.dropFirst(2)
+        let name = String(decoding: host, as: UTF8.self)
+        return name.utf8.starts(with: "127.".utf8) || name.utf8.starts(with: "localhost".utf8)
+            || name.utf8.starts(with: "[::1]".utf8)
+    }
+
+    /// Without the path that the service may live under.
+    public static func origin(of url: String) -> String {
+        guard let scheme = url.firstRange(of: "://") else { return "" }
+        let rest = url[scheme.upperBound...].utf8.prefix { $0 != UInt8(ascii: "/") }
+        return String(url[..<scheme.upperBound]) + String(decoding: rest, as: UTF8.self)
+    }
+
+    private static func isAddress(_ text: String) -> Bool {
+        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && !"\"\\<>?#".utf8.contains($0) }) else { return false }
+        if text.utf8.first == UInt8(ascii: "/") { return text.utf8.dropFirst().first != UInt8(ascii: "/") }
+        return isOrigin(origin(of: text))
+    }
+
+    /// As browsers write it: no path, no slash at the end, lower case. It also stands in nginx's configuration.
+    private static func isOrigin(_ text: String) -> Bool {
+        guard let scheme = text.firstRange(of: "://") else { return false }
+        let before = text[..<scheme.lowerBound].utf8
+        let host = text[scheme.upperBound...].utf8
+        func isNameByte(_ byte: UInt8) -> Bool {
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || "-._:[]".utf8.contains(byte)
+        }
+        return !before.isEmpty && before.allSatisfy { isNameByte($0) || $0 == UInt8(ascii: "+") } && !host.isEmpty
+            && host.allSatisfy(isNameByte)
+    }
+}
+
+/// The address that links in answers and frames begin with. What is stored has no origin, so that another address heals old
+/// messages too.
+public enum ServiceAddress {
+    /// `PUBLIC_URL`. Set once, by a worker that has one thread yet.
+    nonisolated(unsafe) public static var publicURL = ""
+}
+
+extension FileInfo {
+    /// A thumbnail's place, as it is stored and as clients without `PUBLIC_URL` see it.
+    public static func thumbnailPath(of message: UUID128) -> String { "/api/v1/files/\(message)/thumbnail" }
+}

@@ -1,0 +1,185 @@
+import ArgumentParser
+import ChatAdapters
+import ChatCommands
+import ChatCore
+import ChatProcess
+import Glibc
+
+/// nginx's files for the settings in force: the shipped ones with other values in them.
+struct NginxConfigCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "nginx-config",
+        abstract: "Print nginx's files for these settings, and what is missing in nginx.conf.",
+        discussion: """
+            Prints each file whose values these settings decide, or FILE alone. Copy them to the folder `chat` beside \
+            nginx.conf, with the other shipped files.
+            """)
+
+    @OptionGroup var settings: SettingsOption
+    @Argument(help: "upstreams.conf, cors.conf, server.conf, uploads.conf, json.conf or locations.conf.")
+    var file: String?
+    @Option(help: "The folder of the shipped files.") var includes: String?
+    @Option(help: "Serve below this path, such as /chat; locations.conf then goes into the server{} as well.")
+    var prefix = ""
+    @Option(help: "Look into this nginx.conf, and warn of what does not fit.") var nginxConf: String?
+
+    func run() throws {
+        let settings = try self.settings.read()
+        let files = NginxFiles(settings: settings, prefix: try checkedPrefix())
+        let folder = try includes ?? found(settings)
+        for name in NginxFiles.names where file == nil || file == name {
+            let source = name == "locations.conf" && !files.prefix.isEmpty ? "prefixed.conf" : name
+            guard let text = readFile("\(folder)/\(source)") else {
+                throw OperatorError(
+                    "\(folder)/\(source) cannot be read: --includes names the folder of the shipped files")
+            }
+            if file == nil { print("# -- chat/\(name)") }
+            print(files.changed(name, text), terminator: "")
+        }
+        if let file, !NginxFiles.names.contains(file) {
+            throw OperatorError("\(file) is none of: \(NginxFiles.names.joined(separator: ", "))")
+        }
+        guard let nginxConf else { return }
+        guard let text = readFile(nginxConf) else { throw OperatorError("\(nginxConf) cannot be read") }
+        for warning in NginxFiles.warnings(text, settings, processors: sysconf(Int32(_SC_NPROCESSORS_ONLN))) {
+            let line = Array("warning: \(nginxConf): \(warning)\n".utf8)
+            _ = write(2, line, line.count)
+        }
+    }
+
+    private func checkedPrefix() throws -> String {
+        var prefix = prefix
+        while prefix.utf8.last == UInt8(ascii: "/") { prefix.removeLast() }
+        let segments = pieces(of: prefix, at: UInt8(ascii: "/"), omittingEmpty: false)
+        let isPlain = segments.dropFirst().allSatisfy { segment in
+            !segment.isEmpty && !segment.utf8.starts(with: ".".utf8)
+                && segment.utf8.allSatisfy { byte in
+                    switch byte {
+                    case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                        UInt8(ascii: "0")...UInt8(ascii: "9"):
+                        true
+                    default: "._~-".utf8.contains(byte)
+                    }
+                }
+        }
+        guard prefix.isEmpty || segments[0].isEmpty && isPlain else {
+            throw OperatorError("--prefix takes a path such as /chat, of letters, digits and . _ ~ -")
+        }
+        return prefix
+    }
+
+    private func found(_ settings: Settings) throws -> String {
+        let places = ["\(settings.documents)/../nginx/include", "/usr/share/chat/nginx", "/etc/nginx/chat"]
+        guard let place = places.first(where: { readFile("\($0)/upstreams.conf") != nil }) else {
+            throw OperatorError("nginx's shipped files are not found: --includes names their folder")
+        }
+        return place
+    }
+}
+
+/// The shipped files' texts, with the values of settings.
+struct NginxFiles {
+    static let names = ["upstreams.conf", "cors.conf", "server.conf", "uploads.conf", "json.conf", "locations.conf"]
+
+    let settings: Settings
+    /// Without a slash at its end; empty: none.
+    let prefix: String
+
+    func changed(_ name: String, _ text: String) -> String {
+        switch name {
+        case "upstreams.conf": upstreams(text).replacing("\"24 MB\"", with: "\"\(uploadMegabytes) MB\"")
+        case "cors.conf":
+            text.replacing("  default  \"\";\n  # \"https://app.example\"  $http_origin;\n", with: origins)
+        case "server.conf":
+            text.replacing(
+                "root /var/lib/chat/files/", with: "root \(settings.storage.folder ?? "/var/lib/chat/files")/")
+        case "uploads.conf":
+            text.replacing("client_max_body_size 24m;", with: "client_max_body_size \(uploadMegabytes)m;")
+        case "json.conf":
+            text.replacing(
+                "client_max_body_size 64k;", with: "client_max_body_size \((settings.fcgi.maxBody + 1023) / 1024)k;")
+        default: prefix.isEmpty ? text : prefixed(text)
+        }
+    }
+
+    /// A whole file in a form, and what stands around it.
+    private var uploadMegabytes: Int { (settings.storage.maxUpload + (1 << 20) - 1) / (1 << 20) + 4 }
+
+    private var origins: String {
+        if settings.web.origins == ["*"] { return "  default  \"*\";\n" }
+        return "  default  \"\";\n" + settings.web.origins.map { "  \"\($0)\"  $http_origin;\n" }.joined()
+    }
+
+    private func upstreams(_ text: String) -> String {
+        var text = text
+        for pool in settings.fcgi.pools { put("chat_\(pool.name)", [pool.listen, pool.listen], " max_fails=0", &text) }
+        put("chat_ws_relay", [settings.relay.listen, settings.relay.listen], " max_fails=0", &text)
+        if let scheme = settings.storage.endpoint.firstRange(of: "://") {
+            let host = settings.storage.endpoint[scheme.upperBound...].utf8.prefix { $0 != UInt8(ascii: "/") }
+            put("chat_store", [String(decoding: host, as: UTF8.self)], "", &text)
+        }
+        return text
+    }
+
+    private func put(_ upstream: String, _ servers: [String], _ options: String, _ text: inout String) {
+        guard let head = text.firstRange(of: "upstream \(upstream) {\n"),
+            let end = text[head.upperBound...].firstRange(of: "}")
+        else { return }
+        text.replaceSubrange(
+            head.upperBound..<end.lowerBound, with: servers.map { "  server \($0)\(options);\n" }.joined())
+    }
+
+    /// The prefix as a constant: exact, and at home in the server{}.
+    private func prefixed(_ text: String) -> String {
+        let escaped = prefix.replacing(".", with: "\\.")
+        let body = text.firstRange(of: "# -- WebSocket").map { String(text[$0.lowerBound...]) } ?? text
+        return "# The chat below \(prefix), for the server{}: made by `fcgi-api nginx-config --prefix \(prefix)`.\n"
+            + "include chat/server.conf;\n\n" + body.replacing("(?:/[A-Za-z0-9._~-]+)+?", with: escaped)
+    }
+
+    /// What an nginx.conf has not got for as many sockets as the relays take.
+    static func warnings(_ text: String, _ settings: Settings, processors: Int) -> [String] {
+        var warnings: [String] = []
+        let sockets = settings.relay.maxConnections * settings.relay.processes
+        let workers = max(
+            1, number("worker_processes", text) ?? (value("worker_processes", text) == nil ? 1 : processors))
+        let connections = number("worker_connections", text) ?? 512
+        let needed = 2 * sockets / workers + 500
+        if connections < needed {
+            warnings.append(
+                """
+                worker_connections \(connections) in \(workers) workers hold \(connections * workers / 2) sockets, the \
+                relays take \(sockets) (WS_MAX_CONNECTIONS): worker_connections \(needed);
+                """)
+        }
+        let files = number("worker_rlimit_nofile", text)
+        if (files ?? 1024) < max(connections, needed) {
+            warnings.append(
+                """
+                worker_rlimit_nofile \(files.map { "\($0)" } ?? "is not set, so a worker") opens fewer files than it has \
+                connections: worker_rlimit_nofile \(max(connections, needed) + 100);
+                """)
+        }
+        if value("worker_shutdown_timeout", text) == nil {
+            warnings.append(
+                "worker_shutdown_timeout is not set: after each reload old workers live as long as a WebSocket does; 1h suits most"
+            )
+        }
+        return warnings
+    }
+
+    private static func number(_ name: String, _ text: String) -> Int? { value(name, text).flatMap { Int($0) } }
+
+    /// Of a directive with one value, where it does not stand in a comment.
+    private static func value(_ name: String, _ text: String) -> String? {
+        for line in text.split(separator: "\n") {
+            let code = line.prefix { $0 != "#" }
+            guard let found = code.firstRange(of: name) else { continue }
+            let before = code[..<found.lowerBound].last
+            guard before == nil || before == " " || before == "\t" || before == "{" || before == ";" else { continue }
+            let words = code[found.upperBound...].prefix { $0 != ";" }.split { $0 == " " || $0 == "\t" }
+            if let word = words.first { return String(word) }
+        }
+        return nil
+    }
+}
