@@ -717,8 +717,9 @@ export class Chat {
   /** I have read as far as here. Of several that wait only the farthest is sent. */
   seen(id, Seq = this.rooms.get(id)?.lastMessage?.Seq) {
     if (!Seq || Seq <= (this.rooms.get(id)?.seenSeq ?? 0)) return Promise.resolve(null);
-    for (const item of this.queue.filter(one => one.frame.Type === 'seen' && one.frame.RoomID === id && !one.busy && !one.tried)) {
+    for (const item of this.queue.filter(one => one.frame.Type === 'seen' && one.frame.RoomID === id)) {
       if (item.frame.Seq >= Seq) return item.promise ?? Promise.resolve(null);
+      if (item.busy || item.tried) continue;
       this.#drop(item);
       item.done?.(null);
     }

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 
 import processes
@@ -98,6 +99,7 @@ def run(instance):
         supervisord, env = start(instance)
         bring_up(instance, supervisord, env)
         instance.write_state(state="ready")
+        make_demo(instance)
         greet(instance)
         supervisord.wait()
         say(f"supervisord ended by itself: everything is being stopped, {instance.log}/supervisord.log may say why.")
@@ -250,6 +252,24 @@ def stop(instance, supervisord):
             if os.lstat(left).st_uid == os.getuid():
                 os.unlink(left)
     instance.state_file.unlink(missing_ok=True)
+
+
+def make_demo(instance):
+    """Two people and a room for the page at /, good for a day. Only here: no other nginx serves such a file."""
+    users = [{"Name": name, "ID": str(uuid.uuid4())} for name in ("Ann", "Bob")]
+    for user in users:
+        user["Token"] = issue_token(instance, user["ID"], 86400)
+    body = {"Type": "GROUP", "Name": "Hello", "Members": [users[1]["ID"]]}
+    asked = urllib.request.Request(
+        f"{instance.state()['url']}/api/v1/rooms", json.dumps(body).encode(),
+        {"Authorization": f"Bearer {users[0]['Token']}", "Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            room = json.load(answer)["Data"]["ID"]
+        file = instance.runtime / "nginx" / "html" / "demo.json"
+        file.write_text(json.dumps({"Users": users, "RoomID": room}))
+    except (OSError, KeyError, ValueError) as error:
+        say(f"the page at / has nobody to show: {error}")
 
 
 def greet(instance):
