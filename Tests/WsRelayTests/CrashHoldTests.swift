@@ -57,7 +57,8 @@ import Testing
         fresh.resume(from: 1)
         new.run()
         Self.answer(new, through: 2)
-        #expect(fresh.takeSeqs() == [2])
+        // The answer to the resume has none.
+        #expect(fresh.takeSeqs() == [2, -1])
     }
 
     /// One socket of the flush is written, the other is held: for it nothing is ahead.

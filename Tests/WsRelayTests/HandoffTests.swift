@@ -165,7 +165,8 @@ import Testing
         new.answerFrames { room in
             room == id(1) ? (1...11).map { .numbered($0) } : (1...3).map { .numbered($0, room: 2) }
         }
-        #expect(client.takeSeqs().sorted() == [1, 2, 3, 9, 10, 11])
+        // The answer to the resume, which the successor gives, has none.
+        #expect(client.takeSeqs().sorted() == [-1, 1, 2, 3, 9, 10, 11])
     }
 
     /// The first went ahead and is gone since; its slot has another by now, which did not go ahead.
@@ -206,7 +207,8 @@ import Testing
         let old = try TestRelay()
         let client = old.join(user: 5)
         let (bytes, descriptors) = old.hub.export()
-        for length in stride(from: 0, to: bytes.count, by: 3) {
+        // The last four bytes say that no client waits for a resume: a predecessor of the version before ends without them.
+        for length in stride(from: 0, to: bytes.count, by: 3) where length != bytes.count - 4 {
             let new = try TestRelay()
             #expect(throws: StateUnreadable.self) {
                 try new.hub.adopt(Array(bytes[..<length]), descriptors: descriptors.map { dup($0) }, heard: [])

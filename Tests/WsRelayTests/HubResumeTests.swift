@@ -41,6 +41,8 @@ import Testing
         let rooms = Dictionary(uniqueKeysWithValues: (1...50).map { (UInt64($0), UInt64(9)) })
         let clients = (1...100).map { relay.join(user: UInt64($0), rooms: rooms) }
         _ = relay.takeLookups()
+        // The welcome.
+        for client in clients { _ = client.take() }
         for client in clients { resume(client, rooms: 1...50, sign: "r") }
         relay.run()
         #expect(framesAsked(relay).count == ResumeDesk.window)
