@@ -37,6 +37,9 @@ let package = Package(
             providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(
             name: "CFCGI", path: "Sources/Common/C/CFCGI", pkgConfig: "fcgi", providers: [.apt(["libfcgi-dev"])]),
+        .systemLibrary(
+            name: "COpenSSL", path: "Sources/Common/C/COpenSSL", pkgConfig: "openssl",
+            providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CMagic", path: "Sources/Common/C/CMagic", providers: [.apt(["libmagic-dev"])]),
         .systemLibrary(
             name: "CZlib", path: "Sources/Common/C/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -53,12 +56,12 @@ let package = Package(
             swiftSettings: settings),
         // The commands that they share: serve, status, scale.
         .target(
-            name: "ChatCommands", dependencies: ["ChatCore", "ChatProcess", argumentParser, log],
+            name: "ChatCommands", dependencies: ["ChatCore", "ChatProcess", "ChatAdapters", argumentParser, log],
             path: "Sources/Common/Commands", swiftSettings: settings),
         .target(
             name: "ChatAdapters",
             dependencies: [
-                "ChatCore", "CPQ", "CHiredis", "CRabbitMQ", "CCurl", "CMagic", log, crypto,
+                "ChatCore", "CPQ", "CHiredis", "CRabbitMQ", "CCurl", "CMagic", "COpenSSL", log, crypto,
                 .product(name: "JWTKit", package: "jwt-kit"),
             ],
             path: "Sources/Common/Adapters", swiftSettings: settings),

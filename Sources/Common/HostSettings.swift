@@ -46,10 +46,14 @@ public struct HookSettings: Sendable {
     public var refusesUnchecked: Bool
     /// The URLs may lead to this machine or into a private network.
     public var mayBePrivate: Bool
+    /// A file of certificate authorities beside the system's.
+    public var authorities: String?
 
     init(_ values: inout SettingsReader) {
         url = values.text("WEBHOOK_URL", default: "")
         checkURL = values.text("MESSAGE_CHECK_URL", default: "")
+        values.expectHTTP("WEBHOOK_URL", url)
+        values.expectHTTP("MESSAGE_CHECK_URL", checkURL)
         secret = values.text("WEBHOOK_SECRET", default: "")
         timeout = values.number("WEBHOOK_TIMEOUT_MS", default: 5000, in: 10...60_000)
         checkTimeout = values.number("MESSAGE_CHECK_TIMEOUT_MS", default: 1000, in: 10...10_000)

@@ -2,6 +2,8 @@
 public struct Settings: Sendable {
     public var database: DatabaseSettings
     public var redisURL: String
+    /// Of connections to RabbitMQ, Redis, the object store and hooks.
+    public var tls: TLSFiles
     public var rabbitMQ: RabbitMQSettings
     public var tokens: TokenSettings
     public var fcgi: FcgiSettings
@@ -35,13 +37,22 @@ public struct Settings: Sendable {
         socketGroup = values.optional("SOCKET_GROUP")
         socketMode = values.octal("SOCKET_MODE", default: 0o660)
         publicURL = values.text("PUBLIC_URL", default: "http://127.0.0.1:8000")
+        values.expectHTTP("PUBLIC_URL", publicURL)
         documents = values.text("DOCS_DIR", default: "docs")
         logLevel = values.choice(
             "LOG_LEVEL", ["trace", "debug", "info", "notice", "warning", "error", "critical"], default: "info")
         redisURL = values.text("REDIS_URL", default: "redis://127.0.0.1:6379/0")
+        do { _ = try RedisServers(redisURL) } catch { values.problem("REDIS_URL: \(error)") }
         traceLength = values.number("TRACE_LENGTH", default: 2000, in: 0...10_000_000)
         database = DatabaseSettings(&values)
-        rabbitMQ = RabbitMQSettings(&values)
+        tls = TLSFiles(
+            authorities: values.optional("TLS_CA_FILE"), certificate: values.optional("TLS_CERT_FILE"),
+            key: values.optional("TLS_KEY_FILE"))
+        if (tls.certificate == nil) != (tls.key == nil) {
+            values.problem("TLS_CERT_FILE and TLS_KEY_FILE belong together: only one of them is set")
+        }
+        redisURL = RedisServers.naming(tls, in: redisURL)
+        rabbitMQ = RabbitMQSettings(&values, tls: tls)
         tokens = TokenSettings(&values)
         fcgi = FcgiSettings(&values, runDirectory: runDirectory)
         relay = RelaySettings(&values, runDirectory: runDirectory)
@@ -49,12 +60,14 @@ public struct Settings: Sendable {
         rooms = RoomSettings(&values)
         rates = RateSettings(&values)
         hooks = HookSettings(&values)
+        hooks.authorities = tls.authorities
         adminKey = values.text("ADMIN_API_KEY", default: "")
         if !adminKey.isEmpty, adminKey.utf8.count < 32 {
             values.problem("ADMIN_API_KEY has fewer than 32 bytes; make one with: openssl rand -base64 32")
         }
         retention = RetentionSettings(&values)
         storage = StorageSettings(&values)
+        storage.authorities = tls.authorities
         if storage.folder != nil, storage.linkSecret == nil, tokens.secret.isEmpty {
             values.problem("UPLOAD_LINK_SECRET is not set: links to files of a folder are signed with it")
         }
@@ -71,12 +84,23 @@ public struct DatabaseSettings: Sendable {
     public var migrationsDirectory: String
     /// Milliseconds after which PostgreSQL ends a statement.
     public var statementTimeout: Int
+    /// Statements get names and settings of their own; not so behind PgBouncer in transaction mode.
+    public var isPrepared: Bool
+    /// For what needs a session of its own (locks of the sweepers, migrations); the same as `url` when not set.
+    public var directURL: String
     /// A text search configuration of PostgreSQL; `fcgi-api migrate up` puts it in use.
     public var searchLanguage: String
 
     init(_ values: inout SettingsReader) {
         url = values.required("DATABASE_URL", "a libpq connection string, such as postgresql://chat@127.0.0.1/chat")
         readURL = values.text("DATABASE_READ_URL", default: url)
+        isPrepared = values.choice("DATABASE_PREPARED", ["yes", "no"], default: "yes") == "yes"
+        directURL = values.text("DATABASE_DIRECT_URL", default: url)
+        if !isPrepared, directURL == url {
+            values.problem(
+                "DATABASE_PREPARED=no (PgBouncer in transaction mode) needs DATABASE_DIRECT_URL: a way to PostgreSQL past "
+                    + "it, for locks that a session holds")
+        }
         migrationsDirectory = values.text("MIGRATIONS_DIR", default: "Migrations")
         statementTimeout = values.number("DATABASE_STATEMENT_TIMEOUT_MS", default: 10_000, in: 100...600_000)
         searchLanguage = values.text("SEARCH_LANGUAGE", default: "simple")
@@ -84,8 +108,13 @@ public struct DatabaseSettings: Sendable {
 }
 
 public struct RabbitMQSettings: Sendable {
-    /// `amqp://user:password@host:port/vhost`
+    /// As ``RabbitMQServers`` takes it: one broker, or several nodes of a cluster.
     public var url: String
+    /// Seconds; a side that hears nothing for two of them takes the other for lost.
+    public var heartbeat: Int
+    /// Milliseconds after which a connection is lost when nobody acknowledges its bytes (TCP_USER_TIMEOUT).
+    public var userTimeout: Int
+    public var tls: TLSFiles
     public var totalQueues: Int
     public var hashByUser: Bool
     public var quorumQueues: Bool
@@ -94,8 +123,12 @@ public struct RabbitMQSettings: Sendable {
     /// Commands that may wait in one queue; above, senders are told `busy`.
     public var maxLength: Int
 
-    init(_ values: inout SettingsReader) {
+    init(_ values: inout SettingsReader, tls: TLSFiles) {
         url = values.text("RABBITMQ_URL", default: "amqp://guest:guest@127.0.0.1:5672/")
+        do { _ = try RabbitMQServers(url) } catch { values.problem("RABBITMQ_URL: \(error)") }
+        heartbeat = values.number("RABBITMQ_HEARTBEAT_SECONDS", default: 2, in: 1...60)
+        userTimeout = values.number("RABBITMQ_USER_TIMEOUT_MS", default: 3000, in: 500...120_000)
+        self.tls = tls
         totalQueues = values.number("RABBITMQ_TOTAL_QUEUE", default: 10, in: 1...1000)
         hashByUser = values.choice("RABBITMQ_HASH_KEY", ["room", "user"], default: "room") == "user"
         quorumQueues = values.choice("RABBITMQ_QUEUE_TYPE", ["quorum", "classic"], default: "quorum") == "quorum"
@@ -161,6 +194,9 @@ public struct PoolSettings: Sendable, Equatable {
         listen = values.text(prefix + "LISTEN", default: "unix:\(runDirectory)/fcgi-\(name).sock")
         self.workers = values.number(prefix + "WORKERS", default: workers, in: 1...1024)
         maxWorkers = values.number(prefix + "MAX_WORKERS", default: self.workers, in: 1...1024)
+        if maxWorkers < self.workers {
+            values.problem("\(prefix)MAX_WORKERS=\(maxWorkers) is less than \(prefix)WORKERS=\(self.workers)")
+        }
         timeLimit = values.number(prefix + "TIME_LIMIT", default: name == "uploads" ? 300 : 30, in: 1...86_400)
         memoryLimit = values.number(prefix + "MEMORY_LIMIT", default: 256, in: 0...65_536)
         maxRequests = values.number(prefix + "MAX_REQUESTS", default: 0, in: 0...Int(Int32.max))
@@ -297,6 +333,8 @@ public struct StorageSettings: Sendable {
     /// Downloads go through nginx, for a store that clients cannot reach.
     public var areDownloadsProxied: Bool
     public var endpoint: String
+    /// A file of certificate authorities beside the system's, of an `https://` endpoint.
+    public var authorities: String?
     /// These three are secrets.
     public var accessKey: String
     public var secretKey: String
@@ -330,6 +368,7 @@ public struct StorageSettings: Sendable {
         linkSecret = values.optional("UPLOAD_LINK_SECRET")
         areDownloadsProxied = values.choice("DOWNLOADS", ["redirect", "proxy"], default: "redirect") == "proxy"
         endpoint = values.text("S3_ENDPOINT", default: "")
+        values.expectHTTP("S3_ENDPOINT", endpoint)
         accessKey = values.text("S3_ACCESS_KEY", default: "")
         secretKey = values.text("S3_SECRET_KEY", default: "")
         sessionToken = values.optional("S3_SESSION_TOKEN")
@@ -371,6 +410,7 @@ public struct PushSettings: Sendable {
     init(_ values: inout SettingsReader) {
         accountFile = values.optional("FCM_SERVICE_ACCOUNT_FILE")
         endpoint = values.text("FCM_ENDPOINT", default: "https://fcm.googleapis.com")
+        values.expectHTTP("FCM_ENDPOINT", endpoint)
         authorities = values.optional("FCM_CA_FILE")
         processes = values.number("PUSH_PROCESSES", default: 1, in: 1...64)
         delay = values.number("PUSH_DELAY_SECONDS", default: 5, in: 0...600)

@@ -1,4 +1,5 @@
 import Configuration
+import Glibc
 import SystemPackage
 
 /// Where settings come from: a name in, its text out.
@@ -27,6 +28,13 @@ public struct EnvironmentSettings: SettingsSource {
             file = nil
             return
         }
+        // The library's own errors name classes of the language.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw SettingsError(
+                problems: ["the settings file \(path) cannot be read: \(String(cString: strerror(errno)))"])
+        }
+        close(descriptor)
         do {
             file = try waitFor { try await EnvironmentVariablesProvider(environmentFilePath: FilePath(path)) }
         } catch {
@@ -56,6 +64,15 @@ struct SettingsReader {
     }
 
     func text(_ name: String, default fallback: String) -> String { optional(name) ?? fallback }
+
+    /// Empty is none. Only the form is looked at, not whether anybody is there.
+    mutating func expectHTTP(_ name: String, _ url: String) {
+        guard !url.isEmpty else { return }
+        do throws(ServerURL.Problem) {
+            let parts = try ServerURL(url, ports: ["http": 80, "https": 443])
+            guard parts.hosts.count == 1 else { throw ServerURL.Problem("it names several hosts") }
+        } catch { problems.append("\(name): \(error)") }
+    }
 
     mutating func required(_ name: String, _ what: String) -> String {
         if let value = optional(name) { return value }

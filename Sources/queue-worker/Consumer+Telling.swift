@@ -17,7 +17,7 @@ extension Consumer {
         var backoff = Backoff()
         while !notice.isEmpty {
             do throws(BusError) {
-                try bus.publish(notice)
+                try connection.whileAway { () throws(BusError) in try bus.publish(notice) }
                 return outage.ended("Redis", log)
             } catch {
                 outage.began("Redis", error.description, log)
@@ -29,10 +29,13 @@ extension Consumer {
     private func answer(_ outcomes: [CommandOutcome], _ connection: RabbitMQConnection) throws(RabbitMQError) {
         for outcome in outcomes {
             guard case .reply(let queue, let correlation) = outcome.command.origin else { continue }
-            // Nobody may be there any more; then the broker drops it, and a retry gets the answer again.
-            try connection.publish(
-                outcome.answer.frame(.response, sign: outcome.command.sign), to: queue, mandatory: false,
-                persistent: false, correlation: correlation)
+            let frame = outcome.answer.frame(.response, sign: outcome.command.sign)
+            if StrayAnswers.areMeant(by: queue) {
+                strays.answer(frame, to: queue, correlation: correlation)
+            } else {
+                // Nobody may be there any more; then the broker drops it, and a retry gets the answer again.
+                try connection.answer(frame, to: queue, correlation: correlation)
+            }
         }
     }
 

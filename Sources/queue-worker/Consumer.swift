@@ -22,6 +22,7 @@ final class Consumer {
     let run: BatchRun
     let bus: any FrameBus
     private let dead: RabbitMQDeadLetters
+    let strays: StrayAnswers
     let attempts: Attempts
     private let turn: QueueTurn
     let log: Logger
@@ -46,6 +47,7 @@ final class Consumer {
         self.run = run
         self.bus = bus
         self.dead = RabbitMQDeadLetters(settings.rabbitMQ, name: "queue-worker dead letters")
+        self.strays = StrayAnswers(settings.rabbitMQ)
         self.attempts = Attempts(runDirectory: settings.runDirectory)
         self.turn = QueueTurn(settings.rabbitMQ, generations, log: log)
         self.log = log
@@ -66,6 +68,7 @@ final class Consumer {
                 try receive(connection, waitingAtMost: waiting.isEmpty && backlog.isEmpty ? acknowledgeIn ?? 1000 : 0)
                 try work(connection)
                 if acknowledgeIn == 0 { try acknowledgeFinished(connection) }
+                moveBackIfIdle(connection)
                 outage.ended("RabbitMQ", log)
             } catch {
                 lose(error)
@@ -81,8 +84,9 @@ final class Consumer {
 
     private func connected() throws(RabbitMQError) -> RabbitMQConnection {
         if let connection { return connection }
-        let opened = try RabbitMQConnection(url: settings.rabbitMQ.url, name: "queue-worker")
+        let opened = try RabbitMQConnection(settings.rabbitMQ, name: "queue-worker")
         layout = try turn.prepare(opened)
+        outage.ended("PostgreSQL", log)
         if settings.push.isOn {
             _ = try opened.declareQueue(
                 settings.rabbitMQ.pushQueueName, quorum: settings.rabbitMQ.quorumQueues,
@@ -112,6 +116,13 @@ final class Consumer {
         log.notice("other queues are carried out from now on")
     }
 
+    /// To the broker that this process prefers, once that is back: others take the queues over meanwhile.
+    private func moveBackIfIdle(_ connection: RabbitMQConnection) {
+        guard waiting.isEmpty, backlog.isEmpty, unacknowledged == nil, connection.shouldMoveBack() else { return }
+        connection.endAbruptly()
+        forgetConnection()
+    }
+
     private func standBy(_ connection: RabbitMQConnection) throws(RabbitMQError) {
         guard monotonicMilliseconds() >= standbyAt else { return }
         standbyAt = .max
@@ -121,8 +132,9 @@ final class Consumer {
     /// What was delivered and not acknowledged comes again, to whoever is active then.
     private func lose(_ error: RabbitMQError) {
         attempts.takeBack()
+        connection?.distrust()
         forgetConnection()
-        outage.began("RabbitMQ", error.description, log)
+        outage.began(error.server, error.description, log)
         pause(backoff.next())
     }
 
@@ -255,7 +267,9 @@ final class Consumer {
         while true {
             do throws(StoreError) {
                 defer { if !isAlone { outage.ended("PostgreSQL", log) } }
-                return isAlone ? try run.carryOutOneByOne(commands) : [try run.carryOut(commands)]
+                return try connection.whileAway { () throws(StoreError) in
+                    isAlone ? try run.carryOutOneByOne(commands) : [try run.carryOut(commands)]
+                }
             } catch {
                 run.store.abandon()
                 guard error.isTransient else {

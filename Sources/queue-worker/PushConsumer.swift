@@ -42,6 +42,10 @@ final class PushConsumer {
                 let connection = try connected()
                 try receive(connection)
                 try pushDue(connection)
+                if held.isEmpty, connection.shouldMoveBack() {
+                    connection.endAbruptly()
+                    self.connection = nil
+                }
                 outage.ended("what pushes need", log)
                 backoff.reset()
             } catch is PushOffline.Stopped {
@@ -55,7 +59,7 @@ final class PushConsumer {
 
     private func connected() throws -> RabbitMQConnection {
         if let connection { return connection }
-        let opened = try RabbitMQConnection(url: settings.rabbitMQ.url, name: "queue-worker push")
+        let opened = try RabbitMQConnection(settings.rabbitMQ, name: "queue-worker push")
         let queue = settings.rabbitMQ.pushQueueName
         _ = try opened.declareQueue(
             queue, quorum: settings.rabbitMQ.quorumQueues, maxLength: settings.push.queueLength)
@@ -70,6 +74,7 @@ final class PushConsumer {
 
     /// What was held comes again: the marks stop what was pushed already.
     private func lose(_ error: any Error) {
+        connection?.distrust()
         connection = nil
         held = []
         outage.began("what pushes need", "\(error)", log)

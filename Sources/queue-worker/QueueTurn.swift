@@ -38,7 +38,7 @@ final class QueueTurn {
         do throws(StoreError) {
             known = try generations.all()
         } catch {
-            guard !known.isEmpty else { throw RabbitMQError(ended: "which queues there are is not known: \(error)") }
+            guard !known.isEmpty else { throw RabbitMQError(error) }
         }
         try makeFirst(connection)
         try followSettings(connection)
@@ -70,7 +70,7 @@ final class QueueTurn {
         do throws(StoreError) {
             try generations.begin(layout, setting: settings.layoutSetting)
             known = try generations.all()
-        } catch { throw RabbitMQError(ended: "no generation could be made: \(error)") }
+        } catch { throw RabbitMQError(error) }
     }
 
     /// A broker that lost everything has no binding any more. Who slept between reading and binding may have bound what

@@ -62,8 +62,7 @@ struct Work: ParsableCommand {
     }
 
     private func connection(_ settings: Settings, _ name: String) -> PostgresConnection {
-        PostgresConnection(
-            url: settings.database.url, applicationName: name, statementTimeout: settings.database.statementTimeout)
+        PostgresConnection(settings.database, applicationName: name)
     }
 
     private func queueWorker(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws -> Consumer {

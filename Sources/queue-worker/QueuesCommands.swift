@@ -10,7 +10,7 @@ struct Queues: ParsableCommand {
 
     static func generations(_ settings: Settings) -> PostgresQueueGenerations {
         PostgresQueueGenerations(
-            PostgresConnection(url: settings.database.url, applicationName: "queue-worker queues"))
+            PostgresConnection(settings.database, applicationName: "queue-worker queues"))
     }
 
     struct State: ParsableCommand {
@@ -54,7 +54,7 @@ struct Queues: ParsableCommand {
             var next = newest.layout
             next.generation += 1
             next.total = total
-            let broker = try RabbitMQConnection(url: settings.rabbitMQ.url, name: "queue-worker queues")
+            let broker = try RabbitMQConnection(settings.rabbitMQ, name: "queue-worker queues")
             try RabbitMQQueues(settings.rabbitMQ).bind(next, on: broker)
             // What the settings said stays: only a change of them makes yet another generation.
             try generations.begin(next, setting: newest.setting)

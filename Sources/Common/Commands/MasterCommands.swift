@@ -34,7 +34,10 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
         let option = settings
         let settings = try option.read()
         let pools = try Program.pools(settings)
-        if check { return print("the settings are good") }
+        if check {
+            try SettingsCheck(settings, file: option.file).run()
+            return print("the settings are good")
+        }
         Program.announce(settings, option.startLog(settings, Program.program))
         let master = Master(
             program: Program.program, runFolder: settings.runDirectory, pools: pools,

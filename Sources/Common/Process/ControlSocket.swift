@@ -70,6 +70,10 @@ final class ControlSocket {
         setsockopt(
             socket.number, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         guard withUnixAddress(path, { connect(socket.number, $0, $1) }) == 0 else {
+            if errno == EACCES || errno == EPERM {
+                throw OperatorError(
+                    "you may not ask \(folder.program) in \(folder.path): only the user that runs it, and root, may")
+            }
             throw OperatorError(
                 "\(folder.program) does not run in \(folder.path): start it with \"\(folder.program) serve\""
             )

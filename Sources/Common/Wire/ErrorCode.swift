@@ -62,7 +62,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
 }
 
 /// Why a request changes nothing: a stable code and a sentence for its sender.
-public struct Refusal: Error, Sendable, Equatable {
+public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     public var code: ErrorCode
     public var message: String
     /// The field that is wrong, where one is.
@@ -77,6 +77,7 @@ public struct Refusal: Error, Sendable, Equatable {
         self.retryAfter = retryAfter
     }
 
+    public var description: String { text }
     /// As WebSocket's `Error` says it.
     public var text: String { "\(code.rawValue): \(message)" }
 

@@ -22,15 +22,14 @@ final class ApiWorker {
         self.log = log
         let name = "\(FcgiApi.program) \(channel.pool)/\(channel.slot)"
         let database = settings.database
-        func connection(_ url: String) -> PostgresConnection {
-            PostgresConnection(url: url, applicationName: name, statementTimeout: database.statementTimeout)
-        }
-        let primary = connection(database.url)
+        let primary = PostgresConnection(database, applicationName: name)
         let hasReplica = database.readURL != database.url
         readers = Readers(
             primary: PostgresRoomReader(primary),
-            replica: hasReplica ? PostgresRoomReader(connection(database.readURL)) : nil,
-            writes: hasReplica ? try RecentWrites(path: "\(settings.runDirectory)/fcgi-api.writes") : nil)
+            replica: hasReplica
+                ? PostgresRoomReader(PostgresConnection(database, applicationName: name, way: .replica)) : nil,
+            writes: hasReplica ? try RecentWrites(path: "\(settings.runDirectory)/fcgi-api.writes") : nil,
+            log: log)
         commands = RabbitMQCommandQueue(
             settings.rabbitMQ, name: name, newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
         redis = try RedisConnection(url: settings.redisURL)
@@ -90,7 +89,11 @@ final class ApiWorker {
             ).add(to: &router)
         }
         admin?.add(to: &router)
-        HealthEndpoints(dependencies: dependencies).add(to: &router)
+        var health = HealthEndpoints(dependencies: dependencies)
+        if let check = readers.replicaCheck {
+            health.helpers = [("read replica", "the primary reads in its place", check)]
+        }
+        health.add(to: &router)
         DocumentEndpoints(folder: settings.documents).add(to: &router)
         MetricsEndpoint(runDirectory: settings.runDirectory).add(to: &router)
         return router
@@ -100,6 +103,21 @@ final class ApiWorker {
         [
             ("postgresql", { [readers] in try readers.check() }), ("rabbitmq", { [commands] in try commands.check() }),
             ("redis", { [redis] in _ = try redis.command([RedisWord(word: "PING")]) }),
+            (
+                "queue-worker",
+                { [commands] in
+                    guard try commands.hasWorkers() else { throw NotReady(reason: "none takes commands") }
+                }
+            ),
+            (
+                "ws-relay",
+                { [redis] in
+                    let words = ["PUBSUB", "CHANNELS", "relay:*"].map { RedisWord(word: $0) }
+                    // A Redis user who may not ask is not told.
+                    guard case .array(let relays) = try redis.pipeline([words])[0] else { return }
+                    if relays.isEmpty { throw NotReady(reason: "none listens to Redis") }
+                }
+            ),
         ]
     }
 

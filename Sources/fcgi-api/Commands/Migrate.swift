@@ -17,7 +17,7 @@ struct Migrate: ParsableCommand {
     /// A migration may rewrite a table: an hour instead of a request's seconds.
     static func connection(_ settings: Settings) -> PostgresConnection {
         PostgresConnection(
-            url: settings.database.url, applicationName: "fcgi-api migrate", statementTimeout: 3_600_000)
+            settings.database, applicationName: "fcgi-api migrate", statementTimeout: 3_600_000, way: .direct)
     }
 
     struct Up: ParsableCommand {

@@ -60,8 +60,7 @@ extension TokenCommand {
         func run() throws {
             let subject = try self.subject()
             let database = try settings.read().database
-            let connection = PostgresConnection(
-                url: database.url, applicationName: FcgiApi.program, statementTimeout: database.statementTimeout)
+            let connection = PostgresConnection(database, applicationName: FcgiApi.program)
             do throws(StoreError) { try PostgresRevocations(connection).revoke(subject, days: days) } catch {
                 throw OperatorError("nothing was revoked: \(error)")
             }

@@ -94,8 +94,9 @@ final class Doors {
     /// A read as the asking user; after their own write it sees that write.
     func read<T>(_ call: Call, _ body: (any RoomReader, UUID128) throws(StoreError) -> T) throws(Refusal) -> T {
         let user = try user(call)
-        let reader = readers.reader(for: user)
-        return try stored { () throws(StoreError) in try body(reader, user) }
+        return try stored { () throws(StoreError) in
+            try readers.read(for: user) { (reader) throws(StoreError) in try body(reader, user) }
+        }
     }
 
     func stored<T>(_ body: () throws(StoreError) -> T) throws(Refusal) -> T {

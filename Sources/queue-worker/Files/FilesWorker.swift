@@ -23,13 +23,11 @@ final class FilesWorker {
     init(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
         self.channel = channel
         self.log = log
-        func connection() -> PostgresConnection {
-            PostgresConnection(
-                url: settings.database.url, applicationName: "queue-worker files",
-                statementTimeout: settings.database.statementTimeout)
+        func connection(_ way: PostgresWay = .primary) -> PostgresConnection {
+            PostgresConnection(settings.database, applicationName: "queue-worker files", way: way)
         }
         let database = connection()
-        leadership = PostgresLeadership(connection())
+        leadership = PostgresLeadership(connection(.direct))
         commands = RabbitMQCommandQueue(
             settings.rabbitMQ, name: "queue-worker files",
             newestLayout: { [database = settings.database] in PostgresQueueGenerations.lookUp(database) }, log: log)

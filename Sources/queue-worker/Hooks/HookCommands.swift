@@ -12,9 +12,7 @@ struct Hooks: ParsableCommand {
     private static func outbox(_ settings: SettingsOption) throws -> PostgresHookOutbox {
         let settings = try settings.read()
         return PostgresHookOutbox(
-            PostgresConnection(
-                url: settings.database.url, applicationName: "queue-worker hooks",
-                statementTimeout: settings.database.statementTimeout))
+            PostgresConnection(settings.database, applicationName: "queue-worker hooks"))
     }
 
     struct List: ParsableCommand {

@@ -36,8 +36,7 @@ struct Relay {
             redisURL: settings.redisURL, relayID: relayID, trailLength: settings.traceLength, limits: settings.rates,
             answers: answers, log: log)
         let makeStores: @Sendable () -> (history: any RoomHistory, revocations: any RevocationStore) = {
-            let connection = PostgresConnection(
-                url: database.url, applicationName: "ws-relay", statementTimeout: database.statementTimeout)
+            let connection = PostgresConnection(database, applicationName: "ws-relay")
             return (PostgresRoomHistory(connection), PostgresRevocations(connection))
         }
         let hub = Hub(
@@ -48,7 +47,10 @@ struct Relay {
             ephemerals: ephemerals,
             memory: RelayMemory(capacity: settings.relay.maxConnections, file: channel.keepsake), log: log)
         // So that no revoked token gets in before the loop has asked for the first time; without a store nobody does.
-        if let known = try? makeStores().revocations.revocations(since: nil) { _ = hub.tokens.learn(known) }
+        do { _ = hub.tokens.learn(try makeStores().revocations.revocations(since: nil)) } catch {
+            log.warning(
+                "PostgreSQL cannot be asked yet; trying again while it is needed", metadata: ["error": "\(error)"])
+        }
         loop = RelayLoop(
             hub: hub, feed: feed, answers: answers, arrival: arrival, commands: commands, ephemerals: ephemerals,
             channel: channel, log: log)

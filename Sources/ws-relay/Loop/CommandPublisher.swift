@@ -19,6 +19,8 @@ final class CommandPublisher: CommandOutlet {
         var senders: [UnsentCommand]
         /// Monotonic milliseconds after which it is given up: of its first command.
         let deadline: Int64
+        /// How often a broker has said no to it.
+        var refusals = 0
 
         /// The same commands in the queues of another generation, each queue's in their order.
         func sorted(by layout: QueueLayout) -> [Batch] {
@@ -41,6 +43,12 @@ final class CommandPublisher: CommandOutlet {
     /// away unnoticed: after that senders are told at once.
     private static let patience: Int64 = 10_000
     private static let blip: Int64 = 1000
+    /// Milliseconds without a confirm after which another broker is asked, and between two connections that are given up
+    /// for such a doubt; how often a batch is tried then, and how long a queue is believed to be full after that.
+    private static let confirmPatience: Int64 = 3000
+    private static let reopening: Int64 = 1000
+    private static let tries = 4
+    private static let fullness: Int64 = 5000
 
     /// As the thread knows it; the loop sorts by it.
     private let layout: SharedLayout
@@ -133,7 +141,12 @@ final class CommandPublisher: CommandOutlet {
         /// By queue of the newest layout, each in order.
         var unsent: [Int: [Batch]] = [:]
         /// One a queue at most.
-        var unconfirmed: [(tag: UInt64, batch: Batch)] = []
+        var unconfirmed: [(tag: UInt64, batch: Batch, sentAt: Int64)] = []
+        /// A broker has said no, or nothing: its queue may be full, or its leader dead and this broker does not know yet.
+        var isDoubtful = false
+        var doubtedAt: Int64 = .min
+        /// Of queues since when they have no room.
+        var fullSince: [Int: Int64] = [:]
         var nextAttempt: Int64 = 0
         /// Since when the broker cannot be reached.
         var lostAt: Int64?
@@ -168,6 +181,7 @@ final class CommandPublisher: CommandOutlet {
                 do throws(RabbitMQError) {
                     try connectIfDue()
                     try readConfirms()
+                    leaveIfDoubtful()
                     try send()
                 } catch {
                     lose("\(error)")
@@ -199,16 +213,23 @@ final class CommandPublisher: CommandOutlet {
 
         private func lose(_ why: String) {
             outage.began("RabbitMQ", why, log)
-            connection = nil
             lostAt = lostAt ?? monotonicMilliseconds()
-            for (_, batch) in unconfirmed { unsent[batch.queue, default: []].insert(batch, at: 0) }
-            unconfirmed = []
             nextAttempt = monotonicMilliseconds() + 500
+            leave()
+        }
+
+        /// What is not confirmed is sent again, by the next connection, which is to another broker if there is one.
+        private func leave() {
+            connection?.distrust()
+            connection = nil
+            isDoubtful = false
+            for (_, batch, _) in unconfirmed { unsent[batch.queue, default: []].insert(batch, at: 0) }
+            unconfirmed = []
         }
 
         private func connectIfDue() throws(RabbitMQError) {
             guard connection == nil, monotonicMilliseconds() >= nextAttempt else { return }
-            let opened = try RabbitMQConnection(url: settings.url, name: name)
+            let opened = try RabbitMQConnection(settings, name: name)
             try opened.selectConfirms()
             try opened.declareExchange(settings.exchangeName)
             if let newest = newestLayout(), newest != layout.value {
@@ -226,12 +247,14 @@ final class CommandPublisher: CommandOutlet {
             let (now, busy) = (layout.value, Set(unconfirmed.map(\.batch.queue)))
             for queue in unsent.keys where !busy.contains(queue) {
                 let batch = unsent[queue]![0]
+                // For another connection.
+                if isDoubtful, batch.refusals > 0 { continue }
                 let tag = try connection.publish(
                     Command.joined(batch.bodies), to: settings.queueName(now, queue), exchange: settings.exchangeName,
                     mandatory: true, persistent: true)
                 unsent[queue]!.removeFirst()
                 if unsent[queue]!.isEmpty { unsent[queue] = nil }
-                unconfirmed.append((tag, batch))
+                unconfirmed.append((tag, batch, monotonicMilliseconds()))
             }
         }
 
@@ -250,12 +273,39 @@ final class CommandPublisher: CommandOutlet {
 
         private func confirm(_ tag: UInt64, _ multiple: Bool, _ accepted: Bool) {
             let isMeant: (UInt64) -> Bool = { $0 == tag || multiple && $0 < tag }
-            if !accepted {
-                for entry in unconfirmed where isMeant(entry.tag) {
-                    answers.putWaiting(.refused(entry.batch.senders, .busy("the room's queue is full")))
-                }
+            for var batch in unconfirmed.filter({ isMeant($0.tag) }).map(\.batch) {
+                if accepted { fullSince[batch.queue] = nil } else { refuse(&batch) }
             }
             unconfirmed.removeAll { isMeant($0.tag) }
+        }
+
+        private func refuse(_ batch: inout Batch) {
+            let now = monotonicMilliseconds()
+            let isFull = fullSince[batch.queue].map { now - $0 < CommandPublisher.fullness } ?? false
+            batch.refusals += 1
+            guard !isFull, batch.refusals < CommandPublisher.tries else {
+                fullSince[batch.queue] = isFull ? fullSince[batch.queue] : now
+                answers.putWaiting(.refused(batch.senders, .busy("the room's queue is full")))
+                return
+            }
+            isDoubtful = true
+            unsent[batch.queue, default: []].insert(batch, at: 0)
+        }
+
+        /// For another broker, at most once a second; everything that is not confirmed is sent there again.
+        private func leaveIfDoubtful() {
+            guard let connection else { return }
+            let now = monotonicMilliseconds()
+            let isSilent = unconfirmed.contains { now - $0.sentAt > CommandPublisher.confirmPatience }
+            if !isSilent, !isDoubtful, unconfirmed.isEmpty, connection.shouldMoveBack() {
+                self.connection = nil
+                return
+            }
+            guard isSilent || isDoubtful, doubtedAt == .min || now - doubtedAt >= CommandPublisher.reopening else {
+                return
+            }
+            doubtedAt = now
+            leave()
         }
 
         /// A broker that is away, or takes messages and says nothing.
@@ -275,7 +325,7 @@ final class CommandPublisher: CommandOutlet {
             if let connection, connection.hasBuffered { return }
             var polls = [pollfd(fd: arrival.descriptor, events: Int16(POLLIN), revents: 0)]
             if let connection { polls.append(pollfd(fd: connection.fileDescriptor, events: Int16(POLLIN), revents: 0)) }
-            poll(&polls, nfds_t(polls.count), connection == nil ? 200 : 1000)
+            poll(&polls, nfds_t(polls.count), connection == nil ? 200 : isDoubtful ? 100 : 1000)
         }
     }
 }

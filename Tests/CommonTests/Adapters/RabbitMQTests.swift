@@ -10,7 +10,7 @@ struct RabbitMQTests {
     private let queue = "test.\(UUID128.v7(at: systemClock()))"
 
     private func connection() throws -> RabbitMQConnection {
-        try RabbitMQConnection(url: TestServers.settings!.rabbitMQ.url, name: "test")
+        try RabbitMQConnection(TestServers.settings!.rabbitMQ, name: "test")
     }
 
     private func deliveries(_ connection: RabbitMQConnection, _ count: Int) throws -> [RabbitMQDelivery] {
@@ -137,10 +137,10 @@ struct RabbitMQTests {
 
     @Test func wrongAddressesSayWhat() {
         let refused = #expect(throws: RabbitMQError.self) {
-            try RabbitMQConnection(url: "amqp://guest:secret-word@127.0.0.1:1/", name: "test")
+            try RabbitMQConnection(own { $0.url = "amqp://guest:secret-word@127.0.0.1:1/" }, name: "test")
         }
         #expect(refused?.description.contains("127.0.0.1:1") == true)
         #expect(refused?.description.contains("secret-word") == false)
-        #expect(throws: RabbitMQError.self) { try RabbitMQConnection(url: "nonsense", name: "test") }
+        #expect(throws: RabbitMQError.self) { try RabbitMQConnection(own { $0.url = "nonsense" }, name: "test") }
     }
 }

@@ -4,12 +4,13 @@ import Crypto
 /// Signed requests to the host application: `X-Chat-Signature: t=<Unix seconds>,v1=<hex>`, where `v1` is the
 /// HMAC-SHA256 of `<t>.<body>` with the secret. The host checks both, and refuses a `t` that is old.
 public final class HookClient {
-    private let client = HTTPClient(authorities: nil)
+    private let client: HTTPClient
     private let secret: SymmetricKey
     private let mayBePrivate: Bool
     private let clock: Clock
 
     public init(_ settings: HookSettings, clock: @escaping Clock = systemClock) {
+        client = HTTPClient(authorities: settings.authorities)
         secret = SymmetricKey(data: Array(settings.secret.utf8))
         mayBePrivate = settings.mayBePrivate
         self.clock = clock

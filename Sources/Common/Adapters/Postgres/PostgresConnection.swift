@@ -9,7 +9,12 @@ public struct PostgresError: Error, CustomStringConvertible, Sendable {
     public let message: String
     public let constraint: String?
 
-    public var description: String { state.map { "PostgreSQL \($0): \(message)" } ?? "PostgreSQL: \(message)" }
+    public var description: String {
+        guard let state else { return "PostgreSQL: \(message)" }
+        // A table, a column or a function that is not there.
+        let isOld = ["42P01", "42703", "42883"].contains(state)
+        return "PostgreSQL \(state): \(message)" + (isOld ? "; run: fcgi-api migrate up" : "")
+    }
 
     /// The server ended the connection, or it broke; not that it was too slow to answer.
     var isLostConnection: Bool { state == nil ? message != Self.tooSlow : state!.hasPrefix("57P") }
@@ -23,6 +28,16 @@ public struct PostgresError: Error, CustomStringConvertible, Sendable {
     }
 }
 
+/// Which of the ways to PostgreSQL a connection takes.
+public enum PostgresWay: Sendable {
+    /// Where is written, and where what was written is seen at once: never a standby, whatever a pooler thinks best.
+    case primary
+    /// A replica will do.
+    case replica
+    /// The primary, past any pooler that gives each transaction another session.
+    case direct
+}
+
 /// One connection, for one thread. Connects when first used and again after it broke; every wait has a limit.
 ///
 /// Statements are prepared on first use and kept for the connection's life: texts come from our own code, so they are
@@ -31,18 +46,57 @@ public final class PostgresConnection {
     private let url: String
     private let applicationName: String
     private let statementTimeout: Int
+    private let way: PostgresWay
+    private let isPrepared: Bool
     private var connection: OpaquePointer?
     private var prepared: [String: String] = [:]
 
-    /// - Parameter statementTimeout: milliseconds after which the server ends a statement; the client waits two seconds
-    ///   more, then gives the connection up.
-    public init(url: String, applicationName: String, statementTimeout: Int = 10_000) {
+    /// - Parameters:
+    ///   - statementTimeout: milliseconds after which the server ends a statement; the client waits two seconds more, then
+    ///     gives the connection up.
+    ///   - isPrepared: false behind a pooler that gives each transaction another session: then nothing of a session is
+    ///     used, neither names of statements nor settings of its own.
+    public init(
+        url: String, applicationName: String, statementTimeout: Int = 10_000, way: PostgresWay = .primary,
+        isPrepared: Bool = true
+    ) {
+        self.way = way
+        self.isPrepared = isPrepared
         self.url = url
         self.applicationName = applicationName
         self.statementTimeout = statementTimeout
     }
 
+    /// - Parameter statementTimeout: nil: that of the settings.
+    public convenience init(
+        _ settings: DatabaseSettings, applicationName: String, statementTimeout: Int? = nil, way: PostgresWay = .primary
+    ) {
+        let url =
+            switch way {
+            case .primary: settings.url
+            case .replica: settings.readURL
+            case .direct: settings.directURL
+            }
+        self.init(
+            url: url, applicationName: applicationName, statementTimeout: statementTimeout ?? settings.statementTimeout,
+            way: way, isPrepared: settings.isPrepared || way == .direct)
+    }
+
     deinit { PQfinish(connection) }
+
+    /// What is wrong with the form of a connection string; nil: nothing. Never holds a part of it.
+    public static func problem(in url: String) -> String? {
+        var message: UnsafeMutablePointer<CChar>?
+        if let options = PQconninfoParse(url, &message) {
+            PQconninfoFree(options)
+            return nil
+        }
+        defer { PQfreemem(message) }
+        // libpq repeats the text, with its password, in quotes.
+        let said = message.map { firstLine(String(cString: $0)) } ?? ""
+        let safe = String(decoding: said.utf8.prefix { $0 != UInt8(ascii: "\"") }, as: UTF8.self)
+        return "no connection string of libpq's: \(safe)"
+    }
 
     public var isConnected: Bool { connection != nil }
 
@@ -125,17 +179,12 @@ public final class PostgresConnection {
             if PQstatus(connection) == CONNECTION_OK { return connection }
             close()
         }
-        let settings: [(String, String)] = [
+        var settings: [(String, String)] = [
             ("dbname", url), ("application_name", applicationName), ("connect_timeout", "3"),
-            (
-                "options",
-                // A writer that is stopped, not dead, must not hold its rooms for ever; and what one that is dead was
-                // waiting for a lock with must not be carried out later.
-                "-c statement_timeout=\(statementTimeout) -c timezone=UTC -c idle_in_transaction_session_timeout=15000 "
-                    + "-c client_connection_check_interval=500 " + Self.planning
-            ), ("client_encoding", "UTF8"),
-            ("tcp_user_timeout", "10000"), ("keepalives_idle", "10"), ("keepalives_interval", "3"),
+            ("client_encoding", "UTF8"), ("tcp_user_timeout", "10000"), ("keepalives_idle", "10"),
+            ("keepalives_interval", "3"),
         ]
+        if isPrepared { settings.append(("options", options)) }
         let keys = settings.map { strdup($0.0) }
         let values = settings.map { strdup($0.1) }
         defer { (keys + values).forEach { free($0) } }
@@ -146,11 +195,33 @@ public final class PostgresConnection {
             PQfinish(opened)
             throw error
         }
+        // Servers before PostgreSQL 14, and some poolers, do not say.
+        if way != .replica, let standby = PQparameterStatus(opened, "in_hot_standby"), String(cString: standby) == "on"
+        {
+            let host = PQhost(opened).map { String(cString: $0) } ?? "?"
+            PQfinish(opened)
+            throw PostgresError(
+                state: "25006",
+                message: "\(host) is a standby, where nothing can be written: DATABASE_URL must lead to the primary "
+                    + "(for instance by target_session_attrs=read-write)", constraint: nil)
+        }
         PQsetNoticeProcessor(opened, { _, _ in }, nil)
         // Blocking sends of a long pipeline could wait for a server that waits for us to read.
         PQsetnonblocking(opened, 1)
         connection = opened
         return opened
+    }
+
+    private var options: String {
+        // A writer that is stopped, not dead, must not hold its rooms for ever; and what one that is dead was waiting for a
+        // lock with must not be carried out later.
+        "-c statement_timeout=\(statementTimeout) -c timezone=UTC -c idle_in_transaction_session_timeout=15000 "
+            + "-c client_connection_check_interval=500 " + Self.planning
+    }
+
+    /// Pgpool-II sends a SELECT to any standby, unless a comment stands before it.
+    private func text(of statement: SQL) -> String {
+        way == .replica ? statement.text : "/*NO LOAD BALANCE*/ " + statement.text
     }
 
     /// Every statement is prepared and finds its rows by key, so one plan is right for all values and all sizes, and is
@@ -169,10 +240,10 @@ public final class PostgresConnection {
 
     /// Sends a PREPARE when this text is new to the connection; true when it did.
     private func prepareIfNew(_ statement: SQL, _ connection: OpaquePointer) throws(PostgresError) -> Bool {
-        guard prepared[statement.text] == nil else { return false }
+        guard isPrepared, prepared[statement.text] == nil else { return false }
         let name = "s\(prepared.count)"
         let types = statement.values.map { $0.oid }
-        guard PQsendPrepare(connection, name, statement.text, Int32(types.count), types) == 1 else {
+        guard PQsendPrepare(connection, name, text(of: statement), Int32(types.count), types) == 1 else {
             throw failure(connection)
         }
         prepared[statement.text] = name
@@ -193,9 +264,16 @@ public final class PostgresConnection {
             let pointers = places.map { place in
                 place.map { buffer.baseAddress!.advanced(by: $0.offset).assumingMemoryBound(to: CChar.self) }
             }
+            let lengths = places.map { Int32($0?.length ?? 0) }
+            let formats = [Int32](repeating: 1, count: places.count)
+            guard isPrepared else {
+                return PQsendQueryParams(
+                    connection, text(of: statement), Int32(places.count), statement.values.map(\.oid), pointers,
+                    lengths,
+                    formats, 1)
+            }
             return PQsendQueryPrepared(
-                connection, prepared[statement.text], Int32(places.count), pointers,
-                places.map { Int32($0?.length ?? 0) }, [Int32](repeating: 1, count: places.count), 1)
+                connection, prepared[statement.text], Int32(places.count), pointers, lengths, formats, 1)
         }
         guard sent == 1 else { throw failure(connection) }
     }

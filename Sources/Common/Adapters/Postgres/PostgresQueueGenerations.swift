@@ -11,7 +11,7 @@ public final class PostgresQueueGenerations: QueueGenerations {
     /// to wait long for it. Nil when it cannot be known.
     public static func lookUp(_ settings: DatabaseSettings) -> QueueLayout? {
         let connection = PostgresConnection(
-            url: settings.url, applicationName: "queues", statementTimeout: Self.patience)
+            settings, applicationName: "queues", statementTimeout: Self.patience)
         return try? PostgresQueueGenerations(connection).newest()
     }
 

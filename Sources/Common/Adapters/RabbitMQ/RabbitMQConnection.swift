@@ -1,15 +1,22 @@
 import CRabbitMQ
+public import ChatCore
 import Glibc
+import Synchronization
 
 /// What the broker, or the way to it, said. Never holds the password of the URL.
 public struct RabbitMQError: Error, CustomStringConvertible, Sendable {
-    public let description: String
+    let what: String
+    /// The server at fault: a step of work with the broker may need PostgreSQL, too.
+    public private(set) var server = "RabbitMQ"
 
-    init(_ what: String, _ status: Int32) {
-        description = "RabbitMQ: \(what): \(String(cString: amqp_error_string2(status)))"
-    }
+    public var description: String { server == "RabbitMQ" ? "RabbitMQ: \(what)" : what }
 
-    init(_ text: String) { description = "RabbitMQ: \(text)" }
+    /// PostgreSQL failed, on which it depends what is done with the broker.
+    public init(_ error: StoreError) { (what, server) = (error.description, "PostgreSQL") }
+
+    init(_ what: String, _ status: Int32) { self.what = "\(what): \(String(cString: amqp_error_string2(status)))" }
+
+    init(_ text: String) { what = text }
 
     public init(ended what: String) { self.init("ended: \(what)") }
 }
@@ -35,39 +42,114 @@ public enum RabbitMQEvent: Sendable {
     case timeout
 }
 
-/// One connection with one channel, for one thread. After any error it is of no use: close it and make another.
+/// One connection for one thread: a channel that consumes and publishes, and one for answers alone. After any error it is
+/// of no use: close it and make another.
 ///
-/// Every wait has a limit: calls by `rpcTimeout`, sends by the heartbeat (a broker that does not read for two
-/// heartbeats breaks the connection).
+/// Every wait has a limit: calls by the rpc timeout, sends by the heartbeat (a broker that does not read for two
+/// heartbeats breaks the connection), bytes that nobody acknowledges by TCP_USER_TIMEOUT.
 public final class RabbitMQConnection {
-    private static let heartbeatSeconds: Int32 = 10
     private let state: amqp_connection_state_t
     private let channel: amqp_channel_t = 1
+    private static let answersChannel: amqp_channel_t = 2
+    private var hasAnswersChannel = false
+    private let order: HostOrder
+    /// The broker that this connection leads to.
+    public let host: ServerURL.Host
+    private let heart: RabbitMQHeart
+    private var probe: HostProbe?
     /// The number that the next publish gets when confirms are on.
     public private(set) var nextPublishTag: UInt64 = 1
 
-    public init(url: String, name: String) throws(RabbitMQError) {
-        let address = try RabbitMQAddress(url)
-        guard let state = amqp_new_connection() else { throw RabbitMQError("no memory") }
-        self.state = state
-        var handshake = timeval(tv_sec: 5, tv_usec: 0)
-        amqp_set_handshake_timeout(state, &handshake)
-        amqp_set_rpc_timeout(state, &handshake)
-        guard let socket = amqp_tcp_socket_new(state) else { throw RabbitMQError("no memory") }
-        var limit = timeval(tv_sec: 3, tv_usec: 0)
-        let opened = amqp_socket_open_noblock(socket, address.host, Int32(address.port), &limit)
-        guard opened == AMQP_STATUS_OK.rawValue else {
-            throw RabbitMQError("\(address.host):\(address.port) cannot be reached", opened)
+    /// Tries the hosts of the settings in turn.
+    public init(_ settings: RabbitMQSettings, name: String) throws(RabbitMQError) {
+        let servers: RabbitMQServers
+        do { servers = try RabbitMQServers(settings.url) } catch { throw RabbitMQError("RABBITMQ_URL: \(error)") }
+        order = HostOrder.of(servers.all.map(\.host))
+        var problems: [String] = []
+        for host in order.candidates(now: monotonicMilliseconds()) {
+            guard let server = servers.all.first(where: { $0.host == host }) else { continue }
+            do throws(RabbitMQError) {
+                state = try Self.open(server, settings, patience: servers.all.count > 1 ? 2 : 3)
+                order.isGood(host)
+                self.host = host
+                heart = RabbitMQHeart(every: settings.heartbeat)
+                if host != order.preferred { probe = HostProbe(order.preferred) }
+                return
+            } catch {
+                order.failed(host, now: monotonicMilliseconds())
+                problems.append(error.what)
+            }
         }
-        try Self.check(
-            chat_amqp_login_plain(
-                state, address.vhost, 0, 131_072, Self.heartbeatSeconds, address.user, address.password),
-            "login to \(address.host):\(address.port)")
-        amqp_channel_open(state, channel)
-        try check("open a channel")
+        throw RabbitMQError(problems.joined(separator: "; "))
     }
 
-    deinit { amqp_destroy_connection(state) }
+    private static func open(
+        _ server: RabbitMQServers.Server, _ settings: RabbitMQSettings, patience: Int
+    ) throws(RabbitMQError) -> amqp_connection_state_t {
+        guard let state = amqp_new_connection() else { throw RabbitMQError("no memory") }
+        do throws(RabbitMQError) {
+            var handshake = timeval(tv_sec: 5, tv_usec: 0)
+            amqp_set_handshake_timeout(state, &handshake)
+            amqp_set_rpc_timeout(state, &handshake)
+            let socket = server.isTLS ? try Self.tlsSocket(state, server, settings.tls) : amqp_tcp_socket_new(state)
+            guard let socket else { throw RabbitMQError("no memory") }
+            var limit = timeval(tv_sec: patience, tv_usec: 0)
+            TLSRules.forgetRefusal()
+            let opened = amqp_socket_open_noblock(socket, server.host.name, Int32(server.host.port), &limit)
+            guard opened == AMQP_STATUS_OK.rawValue else {
+                if let refusal = TLSRules.refusal { throw RabbitMQError("\(server.host): \(refusal)") }
+                throw RabbitMQError("\(server.host) cannot be reached", opened)
+            }
+            var unheard = UInt32(clamping: settings.userTimeout)
+            setsockopt(
+                amqp_get_sockfd(state), Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, &unheard,
+                socklen_t(MemoryLayout<UInt32>.size))
+            try Self.check(
+                chat_amqp_login_plain(
+                    state, server.vhost, 0, 131_072, Int32(settings.heartbeat), server.user, server.password),
+                "login to \(server.host)")
+            amqp_channel_open(state, 1)
+            try Self.check(amqp_get_rpc_reply(state), "open a channel")
+            return state
+        } catch {
+            amqp_destroy_connection(state)
+            throw error
+        }
+    }
+
+    /// librabbitmq's own check of a certificate knows no addresses: OpenSSL's does it instead.
+    private static func tlsSocket(
+        _ state: amqp_connection_state_t, _ server: RabbitMQServers.Server, _ files: TLSFiles
+    ) throws(RabbitMQError) -> OpaquePointer? {
+        guard let socket = amqp_ssl_socket_new(state), let context = amqp_ssl_socket_get_context(socket) else {
+            return nil
+        }
+        amqp_ssl_socket_set_verify_hostname(socket, 0)
+        amqp_ssl_socket_set_verify_peer(socket, 1)
+        do { try TLSRules.apply(files, host: server.host.name, to: OpaquePointer(context)) } catch {
+            throw RabbitMQError("\(server.host): \(error)")
+        }
+        return socket
+    }
+
+    deinit {
+        heart.stop()
+        amqp_destroy_connection(state)
+    }
+
+    /// Its broker may be cut off from the others: the next connection is to another one, if there is one.
+    public func distrust() { order.failed(host, now: monotonicMilliseconds()) }
+
+    /// This connection is not where it belongs, and the broker where it does is back. Call it about once a second; when
+    /// it says yes, and nothing is in hand, make another connection in its place.
+    public func shouldMoveBack() -> Bool { probe?.isBack(now: monotonicMilliseconds()) ?? false }
+
+    /// For work that takes long and does not touch this connection: the broker hears heartbeats meanwhile.
+    public func whileAway<R, E: Error>(_ work: () throws(E) -> R) throws(E) -> R {
+        heart.beat(for: state)
+        defer { heart.rest() }
+        return try work()
+    }
 
     public var fileDescriptor: Int32 { amqp_get_sockfd(state) }
 
@@ -99,6 +181,15 @@ public final class RabbitMQConnection {
         let limit = maxLength.map { [("x-max-length", TableValue.int(Int64($0))), ("x-overflow", .text("drop-head"))] }
         return try withTable([("x-queue-type", .text(quorum ? "quorum" : "classic"))] + (limit ?? [])) {
             (table) throws(RabbitMQError) in try declare(name, table).ready
+        }
+    }
+
+    /// How many consumers a queue has, which must be there.
+    public func consumers(of name: String) throws(RabbitMQError) -> Int {
+        try withBytes(name) { (name) throws(RabbitMQError) in
+            let answer = amqp_queue_declare(state, channel, name, 1, 0, 0, 0, amqp_empty_table)
+            try check("look at a queue")
+            return Int(answer?.pointee.consumer_count ?? 0)
         }
     }
 
@@ -137,6 +228,18 @@ public final class RabbitMQConnection {
                 try check("unbind a queue")
             }
         }
+    }
+
+    /// Declares a queue of this connection's own, which ends with it, and takes what comes there without acknowledgements.
+    ///
+    /// - Returns: its name, which the broker has chosen.
+    public func consumeAnswers() throws(RabbitMQError) -> String {
+        let answer = amqp_queue_declare(state, channel, amqp_empty_bytes, 0, 0, 1, 1, amqp_empty_table)
+        try check("declare a queue for answers")
+        guard let answer else { throw RabbitMQError("declare a queue for answers: no answer") }
+        let name = text(answer.pointee.queue)
+        try consume(name, prefetch: 0, noAcknowledge: true)
+        return name
     }
 
     private func declare(
@@ -179,6 +282,19 @@ public final class RabbitMQConnection {
         try check("turn confirms on")
     }
 
+    /// Publishes an answer to a queue that may be gone; then it is dropped. Neither confirmed nor kept on a disk, on a channel
+    /// of its own: what becomes of answers is nothing that the commands' channel may end by.
+    public func answer(_ body: [UInt8], to queue: String, correlation: String) throws(RabbitMQError) {
+        if !hasAnswersChannel {
+            amqp_channel_open(state, Self.answersChannel)
+            try check("open a channel for answers")
+            hasAnswersChannel = true
+        }
+        try send(
+            body, on: Self.answersChannel, to: queue, exchange: "", mandatory: false, persistent: false, replyTo: nil,
+            correlation: correlation)
+    }
+
     /// Publishes to a queue by its name: through an exchange that it is bound to, or past all (the default exchange).
     ///
     /// - Parameters:
@@ -190,6 +306,17 @@ public final class RabbitMQConnection {
         _ body: [UInt8], to queue: String, exchange: String = "", mandatory: Bool, persistent: Bool,
         replyTo: String? = nil, correlation: String? = nil
     ) throws(RabbitMQError) -> UInt64 {
+        try send(
+            body, on: channel, to: queue, exchange: exchange, mandatory: mandatory, persistent: persistent,
+            replyTo: replyTo, correlation: correlation)
+        defer { nextPublishTag += 1 }
+        return nextPublishTag
+    }
+
+    private func send(
+        _ body: [UInt8], on channel: amqp_channel_t, to queue: String, exchange: String, mandatory: Bool,
+        persistent: Bool, replyTo: String?, correlation: String?
+    ) throws(RabbitMQError) {
         var properties = amqp_basic_properties_t()
         properties._flags = UInt32(AMQP_BASIC_DELIVERY_MODE_FLAG)
         properties.delivery_mode = persistent ? 2 : 1
@@ -212,8 +339,6 @@ public final class RabbitMQConnection {
             }
         }
         guard status == 0 else { throw RabbitMQError("publish", status) }
-        defer { nextPublishTag += 1 }
-        return nextPublishTag
     }
 
     // MARK: Receiving
@@ -261,6 +386,12 @@ public final class RabbitMQConnection {
         case 0x003C_001E:  // basic.cancel
             let cancel = method.decoded.assumingMemoryBound(to: amqp_basic_cancel_t.self).pointee
             return .cancelled(consumer: text(cancel.consumer_tag))
+        case 0x0014_0028 where frame.channel == Self.answersChannel:
+            var closed = amqp_channel_close_ok_t()
+            hasAnswersChannel = false
+            let status = amqp_send_method(state, Self.answersChannel, 0x0014_0029, &closed)
+            guard status == 0 else { throw RabbitMQError("close the channel of answers", status) }
+            return .timeout
         case 0x0014_0028:  // channel.close
             let close = method.decoded.assumingMemoryBound(to: amqp_channel_close_t.self).pointee
             throw RabbitMQError("the broker closed the channel: \(text(close.reply_text))")
@@ -291,30 +422,6 @@ public final class RabbitMQConnection {
             throw RabbitMQError("\(what): the broker refused")
         default: throw RabbitMQError("\(what): no answer")
         }
-    }
-}
-
-/// The parts of `amqp://user:password@host:port/vhost`.
-struct RabbitMQAddress {
-    let host: String
-    let port: Int
-    let user: String
-    let password: String
-    let vhost: String
-
-    init(_ url: String) throws(RabbitMQError) {
-        var info = amqp_connection_info()
-        guard let text = strdup(url) else { throw RabbitMQError("no memory") }
-        defer { free(text) }
-        guard amqp_parse_url(text, &info) == AMQP_STATUS_OK.rawValue, info.ssl == 0 else {
-            throw RabbitMQError("RABBITMQ_URL is not of the form amqp://user:password@host:port/vhost")
-        }
-        host = String(cString: info.host)
-        port = Int(info.port)
-        user = String(cString: info.user)
-        password = String(cString: info.password)
-        // By the letter, a URL that ends in a slash names the vhost ""; everybody means the default one.
-        vhost = info.vhost.pointee == 0 ? "/" : String(cString: info.vhost)
     }
 }
 
@@ -380,4 +487,65 @@ private func withTable<R>(
         table.advanced(by: index).initialize(to: amqp_table_entry_t(key: bytes(entry.0), value: value))
     }
     return try body(amqp_table_t(num_entries: Int32(entries.count), entries: table))
+}
+
+/// Sends heartbeats for a connection while its owner is busy elsewhere.
+private final class RabbitMQHeart: Sendable {
+    private struct Work {
+        /// Set while the owner does not touch it; an address, since the lock is what makes it safe to pass on.
+        var state: UInt?
+        var hasEnded = false
+        var isRunning = false
+    }
+
+    private let work = Mutex(Work())
+    private let pause: UInt32
+
+    init(every seconds: Int) { pause = UInt32(clamping: seconds * 1_000_000 / 2) }
+
+    func beat(for state: amqp_connection_state_t) {
+        let isNew = work.withLock { work in
+            work.state = UInt(bitPattern: state)
+            defer { work.isRunning = true }
+            return !work.isRunning
+        }
+        if isNew { start() }
+    }
+
+    /// Waits for a heartbeat that is on its way.
+    func rest() { work.withLock { $0.state = nil } }
+
+    func stop() { work.withLock { ($0.state, $0.hasEnded) = (nil, true) } }
+
+    private func start() {
+        var all = sigset_t()
+        var before = sigset_t()
+        sigfillset(&all)
+        // Signals are the other threads' matter.
+        pthread_sigmask(SIG_SETMASK, &all, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        var thread = pthread_t()
+        let box = Unmanaged.passRetained(self)
+        let failed = pthread_create(
+            &thread, nil, { Unmanaged<RabbitMQHeart>.fromOpaque($0!).takeRetainedValue().run() }, box.toOpaque())
+        // Without a thread it is as it was without heartbeats: the broker may lose patience.
+        guard failed == 0 else { return box.release() }
+        pthread_detach(thread)
+    }
+
+    private func run() -> UnsafeMutableRawPointer? {
+        while true {
+            usleep(pause)
+            let goesOn = work.withLock { work in
+                if let state = work.state.flatMap({ amqp_connection_state_t(bitPattern: $0) }) {
+                    var frame = amqp_frame_t()
+                    frame.frame_type = UInt8(AMQP_FRAME_HEARTBEAT)
+                    // A failure shows itself to the owner at the next call.
+                    amqp_send_frame(state, &frame)
+                }
+                return !work.hasEnded
+            }
+            if !goesOn { return nil }
+        }
+    }
 }

@@ -62,7 +62,7 @@ public struct RabbitMQDeadLetters {
     }
 
     private func opened() throws(RabbitMQError) -> RabbitMQConnection {
-        let connection = try RabbitMQConnection(url: settings.url, name: name)
+        let connection = try RabbitMQConnection(settings, name: name)
         _ = try connection.declareQueue(settings.deadQueueName, quorum: settings.quorumQueues)
         return connection
     }

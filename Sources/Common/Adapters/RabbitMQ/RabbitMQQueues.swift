@@ -34,7 +34,7 @@ public struct RabbitMQQueues {
 
     /// Puts an end mark behind everything that is in each queue, past the exchange.
     public func markEnd(of layout: QueueLayout) throws(RabbitMQError) {
-        let connection = try RabbitMQConnection(url: settings.url, name: "queue-worker end marks")
+        let connection = try RabbitMQConnection(settings, name: "queue-worker end marks")
         try connection.selectConfirms()
         for (index, name) in names(layout).enumerated() {
             let mark = EndMark(generation: layout.generation, queue: index)
@@ -46,8 +46,8 @@ public struct RabbitMQQueues {
     ///
     /// - Returns: how many messages were moved.
     public func remove(_ layout: QueueLayout, movingTo today: QueueLayout) throws(RabbitMQError) -> Int {
-        let connection = try RabbitMQConnection(url: settings.url, name: "queue-worker removal")
-        let publishing = try RabbitMQConnection(url: settings.url, name: "queue-worker removal")
+        let connection = try RabbitMQConnection(settings, name: "queue-worker removal")
+        let publishing = try RabbitMQConnection(settings, name: "queue-worker removal")
         try publishing.selectConfirms()
         try unbind(layout, on: connection)
         var moved = 0
@@ -72,7 +72,7 @@ public struct RabbitMQQueues {
 
     /// What waits in each queue, and who consumes it.
     public func state(of layout: QueueLayout) throws(RabbitMQError) -> [(name: String, ready: Int, consumers: Int)] {
-        let connection = try RabbitMQConnection(url: settings.url, name: "queue-worker queues")
+        let connection = try RabbitMQConnection(settings, name: "queue-worker queues")
         var states: [(String, Int, Int)] = []
         for name in names(layout) {
             let state = try connection.messages(inCommandQueue: name, settings)

@@ -1,4 +1,5 @@
 import CHiredis
+import ChatCore
 import Glibc
 
 /// What Redis, or the way to it, said.
@@ -37,24 +38,19 @@ extension [UInt8] {
 
 /// One connection for one thread. Connects when first used and again after it broke; every wait has a limit.
 public final class RedisConnection {
-    private let address: RedisAddress
+    private let servers: RedisServers
     private let timeout: Int
-    private var context: UnsafeMutablePointer<redisContext>?
+    private var link: RedisLink?
 
     /// - Parameters:
-    ///   - url: `unix:///path` (with `?db=N`), or `redis://[:password@]host[:port][/db]`.
+    ///   - url: as ``RedisServers`` takes it.
     ///   - timeout: milliseconds for connecting, and for each answer.
     public init(url: String, timeout: Int = 3000) throws(RedisError) {
-        address = try RedisAddress(url)
+        servers = try parse(url)
         self.timeout = timeout
     }
 
-    deinit { close() }
-
-    public func close() {
-        if let context { redisFree(context) }
-        context = nil
-    }
+    public func close() { link = nil }
 
     @discardableResult
     public func command(_ words: [RedisWord]) throws(RedisError) -> RedisValue {
@@ -65,29 +61,51 @@ public final class RedisConnection {
 
     /// Sends all commands, then reads all answers. A command that Redis refuses gives `.error` in its place.
     public func pipeline(_ commands: [[RedisWord]]) throws(RedisError) -> [RedisValue] {
-        let context = try connected()
-        for words in commands { append(words, to: context) }
-        var values: [RedisValue] = []
-        values.reserveCapacity(commands.count)
-        for _ in commands {
-            var reply: UnsafeMutableRawPointer?
-            guard redisGetReply(context, &reply) == REDIS_OK, let reply else {
-                let error = failure(context)
-                close()
-                throw error
+        let link = try connected()
+        do throws(RedisError) {
+            let values = try link.ask(commands, timeout: timeout)
+            for case .error(let text) in values {
+                if let problem = RedisError(elsewhere: text) { throw problem }
             }
-            values.append(RedisValue(reply.assumingMemoryBound(to: redisReply.self)))
-            freeReplyObject(reply)
+            return values
+        } catch {
+            if error.isConnection {
+                link.distrust()
+                close()
+            }
+            throw error
         }
-        return values
     }
 
-    private func connected() throws(RedisError) -> UnsafeMutablePointer<redisContext> {
-        if let context { return context }
-        let opened = try address.open(timeout: timeout)
-        context = opened
-        for words in address.greeting { try command(words) }
+    private func connected() throws(RedisError) -> RedisLink {
+        if let link { return link }
+        let opened = try RedisLink.open(servers, timeout: timeout)
+        link = opened
         return opened
+    }
+}
+
+extension RedisError {
+    /// This server cannot do what the primary can: connecting again may lead to that one.
+    fileprivate init?(elsewhere answer: String) {
+        let kinds = ["READONLY", "MASTERDOWN", "LOADING"]
+        if ["MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT"].contains(where: { answer.utf8.starts(with: "\($0) ".utf8) }) {
+            self = .cluster
+        } else if kinds.contains(where: { answer.utf8.starts(with: "\($0) ".utf8) || answer.contains("-\($0) ") }) {
+            self.init(description: "Redis: \(answer)", isConnection: true)
+        } else {
+            return nil
+        }
+    }
+
+    fileprivate static let cluster = RedisError(
+        description: "Redis: this is a Redis Cluster, which is not supported: REDIS_URL must lead to one Redis "
+            + "(with replicas and Sentinel, if you like)", isConnection: true)
+}
+
+private func parse(_ url: String) throws(RedisError) -> RedisServers {
+    do { return try RedisServers(url) } catch {
+        throw RedisError(description: "REDIS_URL: \(error)", isConnection: false)
     }
 }
 
@@ -101,81 +119,61 @@ public final class RedisSubscription {
         case pong
     }
 
-    private let address: RedisAddress
-    private var context: UnsafeMutablePointer<redisContext>?
+    private let servers: RedisServers
+    private var link: RedisLink?
 
-    public init(url: String) throws(RedisError) { address = try RedisAddress(url) }
-
-    deinit { close() }
+    public init(url: String) throws(RedisError) { servers = try parse(url) }
 
     /// -1 while not connected.
-    public var fileDescriptor: Int32 { context?.pointee.fd ?? -1 }
+    public var fileDescriptor: Int32 { link?.descriptor ?? -1 }
     /// Bytes wait to be written: call ``flush()`` when the descriptor takes them.
-    public private(set) var wantsWrite = false
+    public var wantsWrite: Bool { link?.hasUnsent ?? false }
 
     /// - Parameter timeout: milliseconds that connecting may take.
     public func connect(timeout: Int) throws(RedisError) {
         close()
-        let opened = try address.open(timeout: timeout)
-        _ = fcntlNonBlocking(opened.pointee.fd)
-        opened.pointee.flags &= ~REDIS_BLOCK
-        context = opened
-        for words in address.greeting { send(words) }
+        link = try RedisLink.open(servers, timeout: timeout)
     }
 
-    public func close() {
-        if let context { redisFree(context) }
-        context = nil
-        wantsWrite = false
-    }
+    public func close() { link = nil }
 
     public func subscribe(_ channels: [String]) { send(["SUBSCRIBE"] + channels) }
     public func unsubscribe(_ channels: [String]) { send(["UNSUBSCRIBE"] + channels) }
     public func ping() { send(["PING"]) }
 
-    private func send(_ words: [String]) { send(words.map { RedisWord(word: $0) }) }
-
-    private func send(_ words: [RedisWord]) {
-        guard let context else { return }
-        append(words, to: context)
-        wantsWrite = true
-    }
+    private func send(_ words: [String]) { link?.append(words.map { RedisWord(word: $0) }) }
 
     /// Writes what the socket takes.
     public func flush() throws(RedisError) {
-        guard let context else { return }
-        var done: Int32 = 0
-        guard redisBufferWrite(context, &done) == REDIS_OK else {
-            let error = failure(context)
-            close()
+        guard let link else { return }
+        do throws(RedisError) { try link.flush() } catch {
+            lose(link)
             throw error
         }
-        wantsWrite = done == 0
     }
 
     /// Reads what has arrived (up to 16 KiB a call) and hands each event over.
     ///
     /// - Returns: false when nothing was there.
     public func readAvailable(_ handle: (Event) -> Void) throws(RedisError) -> Bool {
-        guard let context else { return false }
+        guard let link else { return false }
         var some = false
-        guard redisBufferRead(context) == REDIS_OK else {
-            let error = failure(context)
-            close()
+        do throws(RedisError) {
+            try link.receive()
+            while let event = try link.withReply({ reply in Event(reply) }) {
+                some = true
+                if let event { handle(event) }
+            }
+            return some
+        } catch {
+            lose(link)
             throw error
         }
-        while true {
-            var reply: UnsafeMutableRawPointer?
-            guard redisGetReplyFromReader(context, &reply) == REDIS_OK else {
-                let error = failure(context)
-                close()
-                throw error
-            }
-            guard let reply else { return some }
-            some = true
-            defer { freeReplyObject(reply) }
-            if let event = Event(reply.assumingMemoryBound(to: redisReply.self)) { handle(event) }
-        }
+    }
+
+    private func lose(_ link: RedisLink) {
+        link.distrust()
+        close()
     }
 }
 
@@ -199,96 +197,356 @@ extension RedisSubscription.Event {
     }
 }
 
-/// Where Redis is.
-struct RedisAddress {
-    private var path: String?
-    private var host = "127.0.0.1"
-    private var port = 6379
-    private var password: String?
-    private var database = 0
+/// A socket to Redis, plain or with TLS, and what is read and written through it. Closed when it is let go.
+private final class RedisLink {
+    /// Milliseconds without an acknowledgement of the other host's kernel, after which it is taken for lost.
+    private static let unheard: UInt32 = 5000
+    private static let chunk = 16_384
 
-    init(_ url: String) throws(RedisError) {
-        let wrong = RedisError(
-            description: "REDIS_URL is not of the form redis://[:password@]host[:port][/db] or unix:///path",
-            isConnection: false)
-        if url.hasPrefix("unix://") {
-            let parts = url.dropFirst("unix://".count).split(separator: "?", maxSplits: 1)
-            guard let first = parts.first else { throw wrong }
-            path = String(first)
-            if parts.count == 2 {
-                guard parts[1].hasPrefix("db="), let number = Int(parts[1].dropFirst(3)) else { throw wrong }
-                database = number
+    let descriptor: Int32
+    private let host: ServerURL.Host?
+    private let order: HostOrder?
+    private var tls: TLSSession?
+    private let reader: UnsafeMutablePointer<redisReader>
+    private var unsent: [UInt8] = []
+    private var sent = 0
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: chunk, alignment: 16)
+
+    private init(_ descriptor: Int32, _ host: ServerURL.Host?, _ order: HostOrder?) {
+        (self.descriptor, self.host, self.order) = (descriptor, host, order)
+        reader = redisReaderCreate()
+    }
+
+    deinit {
+        Glibc.close(descriptor)
+        redisReaderFree(reader)
+        buffer.deallocate()
+    }
+
+    /// The next connection tries other hosts first, if there are any.
+    func distrust() { if let host { order?.failed(host, now: monotonicMilliseconds()) } }
+
+    // MARK: Opening
+
+    static func open(_ servers: RedisServers, timeout: Int) throws(RedisError) -> RedisLink {
+        let deadline = monotonicMilliseconds() + Int64(timeout)
+        switch servers.way {
+        case .socket(let path):
+            let link = RedisLink(try connect(path: path), nil, nil)
+            try link.greet(servers, mustBePrimary: false, deadline)
+            return link
+        case .hosts(let hosts): return try open(hosts, servers, mustBePrimary: hosts.count > 1, deadline)
+        case .sentinels(let sentinels, let master):
+            let host = try ask(sentinels, for: master, servers, deadline)
+            return try open([host], servers, mustBePrimary: true, deadline)
+        }
+    }
+
+    private static func open(
+        _ hosts: [ServerURL.Host], _ servers: RedisServers, mustBePrimary: Bool, _ deadline: Int64
+    ) throws(RedisError) -> RedisLink {
+        let order = HostOrder.of(hosts)
+        var problems: [String] = []
+        for host in order.candidates(now: monotonicMilliseconds()) {
+            do throws(RedisError) {
+                let link = RedisLink(try connect(host, deadline), host, order)
+                if servers.isTLS { try link.secure(servers.files, host.name, deadline) }
+                try link.greet(servers, mustBePrimary: mustBePrimary, deadline)
+                return link
+            } catch {
+                order.failed(host, now: monotonicMilliseconds())
+                problems.append("\(host): \(error.reason)")
             }
-            return
         }
-        guard url.hasPrefix("redis://") else { throw wrong }
-        var rest = url.dropFirst("redis://".count)
-        if let at = rest.lastIndex(of: "@") {
-            password = rest[..<at].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).last.map(
-                String.init)
-            rest = rest[rest.index(after: at)...]
+        throw RedisError(description: "Redis: " + problems.joined(separator: "; "), isConnection: true)
+    }
+
+    /// The address of the primary as the first Sentinel that answers knows it.
+    private static func ask(
+        _ sentinels: [ServerURL.Host], for master: String, _ servers: RedisServers, _ deadline: Int64
+    ) throws(RedisError) -> ServerURL.Host {
+        let order = HostOrder.of(sentinels)
+        var problems: [String] = []
+        for sentinel in order.candidates(now: monotonicMilliseconds()) {
+            do throws(RedisError) {
+                let link = RedisLink(try connect(sentinel, deadline), sentinel, order)
+                if servers.isTLS { try link.secure(servers.files, sentinel.name, deadline) }
+                if let password = servers.sentinelPassword {
+                    try link.authenticate(servers.sentinelUser, password, deadline)
+                }
+                let words = ["SENTINEL", "get-master-addr-by-name", master].map { RedisWord(word: $0) }
+                let answer = try link.ask([words], until: deadline)[0]
+                guard let parts = answer.array?.compactMap(\.bytes), parts.count == 2,
+                    let port = Int(String(decoding: parts[1], as: UTF8.self))
+                else { throw RedisError(reason: "it knows no master \(master)") }
+                return ServerURL.Host(String(decoding: parts[0], as: UTF8.self), port)
+            } catch {
+                order.failed(sentinel, now: monotonicMilliseconds())
+                problems.append("Sentinel \(sentinel): \(error.reason)")
+            }
         }
-        if let slash = rest.firstIndex(of: "/") {
-            let number = rest[rest.index(after: slash)...]
-            guard number.isEmpty || Int(number) != nil else { throw wrong }
-            database = Int(number) ?? 0
-            rest = rest[..<slash]
+        throw RedisError(description: "Redis: " + problems.joined(separator: "; "), isConnection: true)
+    }
+
+    private static func connect(path: String) throws(RedisError) -> Int32 {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let descriptor = try newSocket(AF_UNIX)
+        let status = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
         }
-        if let colon = rest.lastIndex(of: ":") {
-            guard let number = Int(rest[rest.index(after: colon)...]) else { throw wrong }
-            port = number
-            rest = rest[..<colon]
+        guard status == 0 else {
+            let error = RedisError(reason: "\(path): \(String(cString: strerror(errno)))")
+            Glibc.close(descriptor)
+            throw error
         }
-        if !rest.isEmpty { host = String(rest) }
+        return descriptor
+    }
+
+    private static func newSocket(_ family: Int32) throws(RedisError) -> Int32 {
+        let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+        let descriptor = socket(family, kind, 0)
+        guard descriptor >= 0 else { throw RedisError(reason: String(cString: strerror(errno))) }
+        return descriptor
+    }
+
+    /// All addresses of the name, in turn.
+    private static func connect(_ host: ServerURL.Host, _ deadline: Int64) throws(RedisError) -> Int32 {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var found: UnsafeMutablePointer<addrinfo>?
+        let status = getaddrinfo(host.name, "\(host.port)", &hints, &found)
+        guard status == 0, let first = found else { throw RedisError(reason: String(cString: gai_strerror(status))) }
+        defer { freeaddrinfo(first) }
+        var problem = RedisError(reason: "no address")
+        var next = found
+        while let info = next?.pointee {
+            next = info.ai_next
+            let descriptor = try newSocket(info.ai_family)
+            if Glibc.connect(descriptor, info.ai_addr, info.ai_addrlen) == 0 || errno == EINPROGRESS {
+                var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                let ready = poll(&wait, 1, Int32(max(0, deadline - monotonicMilliseconds())))
+                var (code, size) = (Int32(0), socklen_t(MemoryLayout<Int32>.size))
+                getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size)
+                if ready == 1, code == 0 {
+                    keepAlive(descriptor)
+                    return descriptor
+                }
+                problem = RedisError(reason: ready == 1 ? String(cString: strerror(code)) : "no answer in time")
+            } else {
+                problem = RedisError(reason: String(cString: strerror(errno)))
+            }
+            Glibc.close(descriptor)
+        }
+        throw problem
+    }
+
+    /// A host that is cut off is noticed within seconds, also by those who only listen.
+    private static func keepAlive(_ descriptor: Int32) {
+        func set(_ level: Int32, _ option: Int32, _ value: UInt32) {
+            var value = value
+            setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<UInt32>.size))
+        }
+        set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+        set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, 2)
+        set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, 1)
+        set(Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
+        set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, unheard)
+    }
+
+    private func secure(_ files: TLSFiles, _ name: String, _ deadline: Int64) throws(RedisError) {
+        do {
+            let session = try TLSSession(files, host: name)
+            while true {
+                // Also when it fails: the other side is told why.
+                let isDone = Result { () throws(TLSError) in try session.handshake() }
+                unsent += session.drain()
+                try? flush(until: deadline)
+                if try isDone.get() { break }
+                try wait(for: POLLIN, deadline)
+                let count = try receiveBytes()
+                session.feed(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+            }
+            tls = session
+        } catch let error as TLSError {
+            throw RedisError(reason: error.description)
+        } catch let error as RedisError {
+            throw error
+        } catch { throw RedisError(reason: "\(error)") }
     }
 
     /// What a new connection says first.
-    var greeting: [[RedisWord]] {
-        var commands: [[RedisWord]] = []
-        if let password { commands.append([RedisWord(word: "AUTH"), RedisWord(word: password)]) }
-        if database != 0 { commands.append([RedisWord(word: "SELECT"), RedisWord(word: "\(database)")]) }
-        return commands
+    private func greet(_ servers: RedisServers, mustBePrimary: Bool, _ deadline: Int64) throws(RedisError) {
+        if let password = servers.password { try authenticate(servers.user, password, deadline) }
+        var words: [[String]] = []
+        if servers.database != 0 { words.append(["SELECT", "\(servers.database)"]) }
+        if host != nil { words += [["CLUSTER", "INFO"], ["ROLE"]] }
+        guard !words.isEmpty else { return }
+        let answers = try ask(words.map { $0.map { RedisWord(word: $0) } }, until: deadline)
+        if servers.database != 0, case .error(let text) = answers[0] { throw RedisError(reason: text) }
+        guard host != nil else { return }
+        // Users who may not ask are told so, and believed.
+        if let text = answers[answers.count - 2].bytes, Self.isCluster(text) { throw .cluster }
+        if mustBePrimary, let role = answers[answers.count - 1].array?.first?.bytes, role != Array("master".utf8) {
+            throw RedisError(reason: "it is not the primary")
+        }
     }
 
-    func open(timeout: Int) throws(RedisError) -> UnsafeMutablePointer<redisContext> {
-        let limit = timeval(tv_sec: timeout / 1000, tv_usec: timeout % 1000 * 1000)
-        let opened =
-            path.map { redisConnectUnixWithTimeout($0, limit) }
-            ?? redisConnectWithTimeout(host, Int32(port), limit)
-        guard let opened else { throw RedisError(description: "Redis: no memory", isConnection: true) }
-        guard opened.pointee.err == 0 else {
-            let error = failure(opened)
-            redisFree(opened)
-            throw error
+    /// A cluster of one keeps everything, and will do.
+    private static func isCluster(_ info: [UInt8]) -> Bool {
+        for line in info.split(separator: UInt8(ascii: "\n")) where line.starts(with: "cluster_size:".utf8) {
+            let digits = line.dropFirst("cluster_size:".utf8.count).prefix { (48...57).contains($0) }
+            return (Int(String(decoding: digits, as: UTF8.self)) ?? 0) > 1
         }
-        redisSetTimeout(opened, limit)
-        return opened
+        return false
+    }
+
+    private func authenticate(_ user: String?, _ password: String, _ deadline: Int64) throws(RedisError) {
+        let words = (user.map { ["AUTH", $0, password] } ?? ["AUTH", password]).map { RedisWord(word: $0) }
+        if case .error(let text) = try ask([words], until: deadline)[0] { throw RedisError(reason: text) }
+    }
+
+    // MARK: Writing
+
+    var hasUnsent: Bool { sent < unsent.count }
+
+    func append(_ words: [RedisWord]) {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(words.reduce(16) { $0 + $1.count + 16 })
+        bytes += Array("*\(words.count)\r\n".utf8)
+        for word in words {
+            bytes += Array("$\(word.count)\r\n".utf8)
+            bytes += word
+            bytes += [13, 10]
+        }
+        if let tls {
+            // What cannot be enciphered shows itself at the next read.
+            try? tls.write(bytes)
+            unsent += tls.drain()
+        } else {
+            unsent += bytes
+        }
+    }
+
+    /// Writes what the socket takes.
+    func flush() throws(RedisError) {
+        while sent < unsent.count {
+            let count = unsent.withUnsafeBytes { bytes in
+                send(descriptor, bytes.baseAddress! + sent, bytes.count - sent, Int32(MSG_NOSIGNAL))
+            }
+            if count >= 0 {
+                sent += count
+            } else if errno == EAGAIN {
+                return
+            } else if errno != EINTR {
+                throw RedisError(reason: String(cString: strerror(errno)))
+            }
+        }
+        unsent.removeAll(keepingCapacity: unsent.count < 1 << 16)
+        sent = 0
+    }
+
+    private func flush(until deadline: Int64) throws(RedisError) {
+        try flush()
+        while hasUnsent {
+            try wait(for: POLLIN | POLLOUT, deadline)
+            // A server that waits for us to read would wait for ever.
+            try receive()
+            try flush()
+        }
+    }
+
+    private func wait(for events: Int32, _ deadline: Int64) throws(RedisError) {
+        var waiting = pollfd(fd: descriptor, events: Int16(events), revents: 0)
+        while true {
+            let left = deadline - monotonicMilliseconds()
+            guard left > 0 else { throw RedisError(reason: "no answer in time") }
+            if poll(&waiting, 1, Int32(clamping: left)) > 0 { return }
+        }
+    }
+
+    // MARK: Reading
+
+    func ask(_ commands: [[RedisWord]], timeout: Int) throws(RedisError) -> [RedisValue] {
+        try ask(commands, until: monotonicMilliseconds() + Int64(timeout))
+    }
+
+    private func ask(_ commands: [[RedisWord]], until deadline: Int64) throws(RedisError) -> [RedisValue] {
+        let patience = deadline - monotonicMilliseconds()
+        for words in commands { append(words) }
+        try flush(until: deadline)
+        var values: [RedisValue] = []
+        values.reserveCapacity(commands.count)
+        var limit = deadline
+        while values.count < commands.count {
+            if let value = try withReply({ RedisValue($0) }) {
+                values.append(value)
+                // Each answer has the whole time, as each shows that Redis is at work.
+                limit = monotonicMilliseconds() + patience
+            } else {
+                try wait(for: POLLIN, limit)
+                try receive()
+            }
+        }
+        return values
+    }
+
+    /// Takes what has arrived, at most 16 KiB of it.
+    func receive() throws(RedisError) {
+        let count = try receiveBytes()
+        guard count > 0 else { return }
+        let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+        guard let tls else { return feed(bytes) }
+        tls.feed(bytes)
+        do throws(TLSError) {
+            while true {
+                let count = try tls.read(into: buffer)
+                guard count > 0 else { break }
+                feed(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+            }
+        } catch { throw RedisError(reason: error.description) }
+        unsent += tls.drain()
+    }
+
+    private func feed(_ bytes: UnsafeRawBufferPointer) {
+        redisReaderFeed(reader, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
+    }
+
+    /// 0: nothing is there.
+    private func receiveBytes() throws(RedisError) -> Int {
+        while true {
+            let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
+            if count > 0 { return count }
+            if count == 0 { throw RedisError(reason: "Server closed the connection") }
+            if errno == EAGAIN { return 0 }
+            if errno != EINTR { throw RedisError(reason: String(cString: strerror(errno))) }
+        }
+    }
+
+    /// Hands the next whole reply over; nil: none is there.
+    func withReply<R>(_ body: (UnsafeMutablePointer<redisReply>) -> R) throws(RedisError) -> R? {
+        var reply: UnsafeMutableRawPointer?
+        guard redisReaderGetReply(reader, &reply) == REDIS_OK else {
+            throw RedisError(reason: "an answer that cannot be read")
+        }
+        guard let reply else { return nil }
+        defer { freeReplyObject(reply) }
+        return body(reply.assumingMemoryBound(to: redisReply.self))
     }
 }
 
-private func append(_ words: [RedisWord], to context: UnsafeMutablePointer<redisContext>) {
-    var flat: [UInt8] = []
-    var lengths: [Int] = []
-    for word in words {
-        flat.append(contentsOf: word)
-        lengths.append(word.count)
-    }
-    flat.append(0)
-    flat.withUnsafeBytes { buffer in
-        var offset = 0
-        var pointers = lengths.map { length in
-            defer { offset += length }
-            return Optional(buffer.baseAddress!.advanced(by: offset).assumingMemoryBound(to: CChar.self))
-        }
-        _ = redisAppendCommandArgv(context, Int32(words.count), &pointers, lengths)
-    }
-}
+extension RedisError {
+    fileprivate init(reason: String) { self.init(description: "Redis: \(reason)", isConnection: true) }
 
-private func failure(_ context: UnsafeMutablePointer<redisContext>) -> RedisError {
-    let text = withUnsafeBytes(of: context.pointee.errstr) { bytes in
-        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+    /// Without the name in front, for a list of several.
+    fileprivate var reason: String {
+        description.utf8.starts(with: "Redis: ".utf8)
+            ? String(decoding: Array(description.utf8.dropFirst("Redis: ".utf8.count)), as: UTF8.self) : description
     }
-    return RedisError(description: "Redis: \(text.isEmpty ? "the connection is lost" : text)", isConnection: true)
 }
 
 private func text(_ reply: UnsafeMutablePointer<redisReply>) -> String {
@@ -315,8 +573,4 @@ extension RedisValue {
         default: self = .null
         }
     }
-}
-
-private func fcntlNonBlocking(_ descriptor: Int32) -> Int32 {
-    fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
 }

@@ -47,10 +47,10 @@ final class HTTPClient {
     private let authorities: String?
 
     /// - Parameter scope: of the signature, such as `aws:amz:us-east-1:s3`.
-    init(accessKey: String, secretKey: String, scope: String) {
+    init(accessKey: String, secretKey: String, scope: String, authorities: String? = nil) {
         handle = curl_easy_init()!
         signature = ("\(accessKey):\(secretKey)", scope)
-        authorities = nil
+        self.authorities = authorities
     }
 
     /// Unsigned.

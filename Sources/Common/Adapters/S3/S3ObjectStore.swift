@@ -18,7 +18,8 @@ public final class S3ObjectStore: ObjectStore {
         address = S3Address(settings)
         links = S3Links(settings: settings, address: address, clock: clock)
         client = HTTPClient(
-            accessKey: settings.accessKey, secretKey: settings.secretKey, scope: "aws:amz:\(settings.region):s3")
+            accessKey: settings.accessKey, secretKey: settings.secretKey, scope: "aws:amz:\(settings.region):s3",
+            authorities: settings.authorities)
     }
 
     // MARK: Uploads in parts

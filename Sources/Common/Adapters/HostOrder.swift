@@ -1,0 +1,44 @@
+import ChatCore
+import Synchronization
+
+/// In which order the hosts of one server are tried by this process: shuffled once, so that the processes spread over
+/// them; a host that failed comes last for a while.
+final class HostOrder: Sendable {
+    /// Milliseconds for which a failed host is tried last.
+    static let grudge: Int64 = 10_000
+
+    private let shuffled: [ServerURL.Host]
+    private let failures = Mutex<[ServerURL.Host: Int64]>([:])
+
+    init(_ hosts: [ServerURL.Host]) { shuffled = hosts.shuffled() }
+
+    /// The one that connections move back to.
+    var preferred: ServerURL.Host { shuffled[0] }
+
+    func candidates(now: Int64) -> [ServerURL.Host] {
+        let failures = failures.withLock { $0 }
+        func failedAt(_ host: ServerURL.Host) -> Int64 {
+            guard let at = failures[host], now - at < Self.grudge else { return .min }
+            return at
+        }
+        // Stable: those without a failure keep their order.
+        return shuffled.enumerated().sorted {
+            (failedAt($0.element), $0.offset) < (failedAt($1.element), $1.offset)
+        }.map(\.element)
+    }
+
+    func failed(_ host: ServerURL.Host, now: Int64) { failures.withLock { $0[host] = now } }
+    func isGood(_ host: ServerURL.Host) { failures.withLock { $0[host] = nil } }
+
+    private static let known = Mutex<[[ServerURL.Host]: HostOrder]>([:])
+
+    /// The one order of this process for these hosts.
+    static func of(_ hosts: [ServerURL.Host]) -> HostOrder {
+        known.withLock { known in
+            if let order = known[hosts] { return order }
+            let order = HostOrder(hosts)
+            known[hosts] = order
+            return order
+        }
+    }
+}

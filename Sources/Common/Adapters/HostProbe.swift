@@ -1,0 +1,46 @@
+import ChatCore
+import Glibc
+
+/// Looks from time to time, without waiting, whether a host takes connections again.
+final class HostProbe {
+    /// Milliseconds between looks, and how long a host must have answered before anybody moves to it.
+    private static let interval: Int64 = 30_000
+
+    private let host: ServerURL.Host
+    private var nextLook: Int64
+    private var descriptor: Int32 = -1
+
+    init(_ host: ServerURL.Host) {
+        self.host = host
+        // Not all processes at once.
+        nextLook = monotonicMilliseconds() + Int64.random(in: Self.interval...2 * Self.interval)
+    }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    func isBack(now: Int64) -> Bool {
+        guard now >= nextLook else { return false }
+        nextLook = now + (descriptor < 0 ? 1000 : Self.interval)
+        if descriptor < 0 {
+            descriptor = begin()
+            return false
+        }
+        var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        let isOpen = poll(&wait, 1, 0) == 1 && wait.revents & Int16(POLLERR | POLLHUP) == 0
+        close(descriptor)
+        descriptor = -1
+        return isOpen
+    }
+
+    private func begin() -> Int32 {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var found: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(host.name, "\(host.port)", &hints, &found) == 0, let found else { return -1 }
+        defer { freeaddrinfo(found) }
+        let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+        let descriptor = socket(found.pointee.ai_family, kind, 0)
+        if descriptor >= 0 { _ = connect(descriptor, found.pointee.ai_addr, found.pointee.ai_addrlen) }
+        return descriptor
+    }
+}

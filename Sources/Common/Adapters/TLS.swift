@@ -1,0 +1,119 @@
+import COpenSSL
+import ChatCore
+import Glibc
+
+/// Why no TLS connection could be made.
+struct TLSError: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// What makes a TLS connection safe, the same for every server: TLS 1.2 at least, a certificate that an authority of the
+/// system's or of the operator's own file has signed, and that is the host's.
+enum TLSRules {
+    /// - Parameter context: an `SSL_CTX`, our own or that of a library.
+    static func apply(_ files: TLSFiles, host: String, to context: OpaquePointer) throws(TLSError) {
+        chat_tls_least_version(context)
+        chat_tls_verify(context)
+        SSL_CTX_set_default_verify_paths(context)
+        ERR_clear_error()
+        if let path = files.authorities, SSL_CTX_load_verify_locations(context, path, nil) != 1 {
+            throw TLSError(description: "certificate authorities cannot be read from \(path): \(lastReason())")
+        }
+        if let path = files.certificate, SSL_CTX_use_certificate_chain_file(context, path) != 1 {
+            throw TLSError(description: "no certificate can be read from \(path): \(lastReason())")
+        }
+        if let path = files.key, SSL_CTX_use_PrivateKey_file(context, path, SSL_FILETYPE_PEM) != 1 {
+            throw TLSError(description: "no key that fits the certificate can be read from \(path): \(lastReason())")
+        }
+        let rules = SSL_CTX_get0_param(context)
+        // An address is looked for among the certificate's addresses, a name among its names.
+        if X509_VERIFY_PARAM_set1_ip_asc(rules, host) != 1 {
+            X509_VERIFY_PARAM_set_hostflags(rules, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
+            guard X509_VERIFY_PARAM_set1_host(rules, host, 0) == 1 else {
+                throw TLSError(description: "\(host) is no name of a host")
+            }
+        }
+        ERR_clear_error()
+    }
+
+    /// Call it before a handshake, so that ``refusal`` is about that one.
+    static func forgetRefusal() { chat_tls_forget_refusal() }
+
+    /// Why this thread's last handshake refused the server's certificate; nil: it did not.
+    static var refusal: String? {
+        let code = chat_tls_last_refusal()
+        if code == X509_V_OK { return nil }
+        return "its certificate is refused: \(String(cString: X509_verify_cert_error_string(code)))"
+    }
+
+    static func lastReason() -> String {
+        let code = ERR_peek_last_error()
+        ERR_clear_error()
+        guard code != 0, let reason = ERR_reason_error_string(code) else { return "TLS failed" }
+        return String(cString: reason)
+    }
+}
+
+/// One end of a TLS connection, without a socket: bytes of the network go in and come out as they do in memory.
+final class TLSSession {
+    private let tls: OpaquePointer
+    private let incoming: OpaquePointer
+    private let outgoing: OpaquePointer
+
+    init(_ files: TLSFiles, host: String) throws(TLSError) {
+        guard let context = SSL_CTX_new(TLS_client_method()) else { throw TLSError(description: TLSRules.lastReason()) }
+        // The session keeps it for as long as it needs it.
+        defer { SSL_CTX_free(context) }
+        try TLSRules.apply(files, host: host, to: context)
+        guard let tls = SSL_new(context), let incoming = BIO_new(BIO_s_mem()), let outgoing = BIO_new(BIO_s_mem())
+        else { fatalError("no memory for TLS") }
+        SSL_set_bio(tls, incoming, outgoing)
+        SSL_set_connect_state(tls)
+        _ = chat_tls_name(tls, host)
+        (self.tls, self.incoming, self.outgoing) = (tls, incoming, outgoing)
+    }
+
+    deinit { SSL_free(tls) }
+
+    /// Call it again after each ``feed(_:)``, and send what ``drain()`` gives. True: the server is the right one.
+    func handshake() throws(TLSError) -> Bool {
+        TLSRules.forgetRefusal()
+        ERR_clear_error()
+        let result = SSL_do_handshake(tls)
+        if result == 1 { return true }
+        if SSL_get_error(tls, result) == SSL_ERROR_WANT_READ { return false }
+        throw TLSError(description: TLSRules.refusal ?? TLSRules.lastReason())
+    }
+
+    /// Bytes that have come from the network.
+    func feed(_ bytes: UnsafeRawBufferPointer) { BIO_write(incoming, bytes.baseAddress, Int32(bytes.count)) }
+
+    /// Bytes that are to go to the network.
+    func drain() -> [UInt8] {
+        let count = Int(BIO_ctrl_pending(outgoing))
+        guard count > 0 else { return [] }
+        return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            filled = max(0, Int(BIO_read(outgoing, buffer.baseAddress, Int32(count))))
+        }
+    }
+
+    func write(_ bytes: [UInt8]) throws(TLSError) {
+        guard !bytes.isEmpty else { return }
+        ERR_clear_error()
+        guard SSL_write(tls, bytes, Int32(bytes.count)) == bytes.count else {
+            throw TLSError(description: TLSRules.lastReason())
+        }
+    }
+
+    /// What has come so far; 0: nothing more yet.
+    func read(into buffer: UnsafeMutableRawBufferPointer) throws(TLSError) -> Int {
+        ERR_clear_error()
+        let count = SSL_read(tls, buffer.baseAddress, Int32(buffer.count))
+        if count > 0 { return Int(count) }
+        switch SSL_get_error(tls, count) {
+        case SSL_ERROR_WANT_READ: return 0
+        case SSL_ERROR_ZERO_RETURN: throw TLSError(description: "the server ended the connection")
+        default: throw TLSError(description: TLSRules.lastReason())
+        }
+    }
+}

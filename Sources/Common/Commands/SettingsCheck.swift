@@ -1,0 +1,77 @@
+import ChatAdapters
+import ChatCore
+import ChatProcess
+import Glibc
+
+/// What is wrong with settings beyond their form, as far as that can be told without a server.
+struct SettingsCheck {
+    private let settings: Settings
+    private let file: String?
+
+    init(_ settings: Settings, file: String?) { (self.settings, self.file) = (settings, file) }
+
+    /// Throws ``SettingsError`` with everything that is found; what may be meant as it is goes to the standard error.
+    func run() throws {
+        var problems: [String] = []
+        let database = settings.database
+        for (name, url) in [
+            ("DATABASE_URL", database.url), ("DATABASE_READ_URL", database.readURL),
+            ("DATABASE_DIRECT_URL", database.directURL),
+        ] where name == "DATABASE_URL" || url != database.url {
+            if let problem = PostgresConnection.problem(in: url) { problems.append("\(name): \(problem)") }
+        }
+        if let problem = socketGroup() { problems.append(problem) }
+        for (name, path) in [
+            ("TLS_CA_FILE", settings.tls.authorities), ("TLS_CERT_FILE", settings.tls.certificate),
+            ("TLS_KEY_FILE", settings.tls.key),
+        ] {
+            guard let path, access(path, R_OK) != 0 else { continue }
+            problems.append("\(name)=\(path) cannot be read: \(String(cString: strerror(errno)))")
+        }
+        problems += misspelt()
+        guard problems.isEmpty else { throw SettingsError(problems: problems) }
+    }
+
+    /// A socket can be given to a group by a member of it, and by root.
+    private func socketGroup() -> String? {
+        guard let group = settings.socketGroup else { return nil }
+        guard let entry = getgrnam(group) else {
+            return "SOCKET_GROUP=\(group): there is no such group; make it, or name the group of nginx's user"
+        }
+        let wanted = entry.pointee.gr_gid
+        var groups = [gid_t](repeating: 0, count: 1024)
+        let count = max(0, Int(getgroups(Int32(groups.count), &groups)))
+        guard geteuid() != 0, getegid() != wanted, !groups.prefix(count).contains(wanted) else { return nil }
+        return "SOCKET_GROUP=\(group): this user is no member of it: usermod -aG \(group) USER"
+    }
+
+    private func misspelt() -> [String] {
+        guard let file, let text = Self.read(file) else { return [] }
+        var problems: [String] = []
+        for unknown in Settings.unknownNames(in: text) {
+            let place = "\(file), line \(unknown.line): \(unknown.name) is no setting"
+            if let nearest = unknown.nearest {
+                problems.append("\(place); did you mean \(nearest)?")
+            } else {
+                // Other programs may read the same file.
+                let note = Array("note: \(place) of these programs\n".utf8)
+                _ = write(STDERR_FILENO, note, note.count)
+            }
+        }
+        return problems
+    }
+
+    private static func read(_ path: String) -> [UInt8]? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var text: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while text.count < 1 << 20 {
+            let count = Glibc.read(descriptor, &buffer, buffer.count)
+            guard count > 0 else { break }
+            text += buffer.prefix(count)
+        }
+        return text
+    }
+}

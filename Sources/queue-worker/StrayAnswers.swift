@@ -1,0 +1,38 @@
+import ChatAdapters
+import ChatCore
+
+/// Answers to commands of the release before, whose senders wait at RabbitMQ's direct reply-to. When such a sender's node
+/// is dead the broker (3.10) ends the connection that answers: so it is one that nothing else depends on.
+final class StrayAnswers {
+    /// Milliseconds between two connections; what comes meanwhile is dropped, and a retry gets the answer again.
+    private static let pause: Int64 = 1000
+    private static let prefix = Array("amq.rabbitmq.reply-to.".utf8)
+
+    private let settings: RabbitMQSettings
+    private var connection: RabbitMQConnection?
+    private var nextAttempt: Int64 = .min
+
+    init(_ settings: RabbitMQSettings) { self.settings = settings }
+
+    static func areMeant(by queue: String) -> Bool { queue.utf8.starts(with: prefix) }
+
+    func answer(_ frame: [UInt8], to queue: String, correlation: String) {
+        let now = monotonicMilliseconds()
+        guard connection != nil || now >= nextAttempt else { return }
+        do throws(RabbitMQError) {
+            let opened: RabbitMQConnection
+            if let connection {
+                opened = connection
+            } else {
+                opened = try RabbitMQConnection(settings, name: "queue-worker answers")
+                connection = opened
+            }
+            // What the broker had to say about the answer before.
+            _ = try opened.next(timeout: 0)
+            try opened.answer(frame, to: queue, correlation: correlation)
+        } catch {
+            connection = nil
+            nextAttempt = now + Self.pause
+        }
+    }
+}

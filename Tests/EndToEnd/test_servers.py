@@ -1,0 +1,275 @@
+"""Ways to the servers: TLS with a certificate authority of one's own, several hosts, users, odd passwords, Sentinel; and what
+`serve --check` and the errors say. TLS ends in a small proxy before the stack's own servers.
+"""
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import uuid
+from urllib.parse import quote
+
+import pytest
+from conftest import program
+from test_other_relay import free_port
+
+
+def run(name, *words, **environment):
+    return subprocess.run([program(name), *words, "-c", os.environ["TEST_ENV_FILE"]], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=60, env={**os.environ, **environment})
+
+
+def ask_rabbitmq(**environment):
+    return run("queue-worker", "queues", "status", **environment)
+
+
+def ask_redis(**environment):
+    """A message that nobody has sent: Redis is asked all the same."""
+    return run("fcgi-api", "trace", str(uuid.uuid4()), **environment)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ca")
+
+    def openssl(*words):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    for name in ("ca", "other"):
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.crt", "-days",
+                "2", "-subj", f"/CN={name}")
+    for name, alternative, days in (("good", "DNS:localhost,IP:127.0.0.1", "2"), ("wrong-host", "DNS:elsewhere.example", "2"),
+                                    ("expired", "DNS:localhost,IP:127.0.0.1", "-1")):
+        (folder / f"{name}.ext").write_text(f"subjectAltName={alternative}\n")
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", days,
+                "-extfile", f"{name}.ext", "-out", f"{name}.crt")
+    return folder
+
+
+class Proxy:
+    """TLS outside, what `connect` gives inside."""
+
+    def __init__(self, connect, certificate=None):
+        self.connect = connect
+        self.context = None
+        if certificate:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(f"{certificate}.crt", f"{certificate}.key")
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                outside, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(outside,), daemon=True).start()
+
+    def serve(self, outside):
+        try:
+            if self.context:
+                outside = self.context.wrap_socket(outside, server_side=True)
+            inside = self.connect()
+        except OSError:
+            return outside.close()
+        threading.Thread(target=self.pump, args=(inside, outside), daemon=True).start()
+        self.pump(outside, inside)
+
+    @staticmethod
+    def pump(source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
+
+
+def unix(path):
+    opened = socket.socket(socket.AF_UNIX)
+    opened.connect(path)
+    return opened
+
+
+@pytest.fixture
+def proxy(settings):
+    proxies = []
+
+    def make(server, certificate=None):
+        if server == "redis":
+            path = settings["REDIS_URL"].removeprefix("unix://")
+            proxies.append(Proxy(lambda: unix(path), certificate))
+        else:
+            port = int(settings["RABBITMQ_URL"].rsplit(":", 1)[1].rstrip("/"))
+            proxies.append(Proxy(lambda: socket.create_connection(("127.0.0.1", port)), certificate))
+        return proxies[-1].port
+
+    yield make
+    for one in proxies:
+        one.close()
+
+
+def urls(settings, server, scheme, hosts):
+    if server == "redis":
+        return {"REDIS_URL": f"{scheme}://{hosts}"}
+    user = settings["RABBITMQ_URL"].removeprefix("amqp://").rsplit("@", 1)[0]
+    return {"RABBITMQ_URL": f"{scheme}://{user}@{hosts}/"}
+
+
+ASK = {"redis": ask_redis, "rabbitmq": ask_rabbitmq}
+TLS = {"redis": "rediss", "rabbitmq": "amqps"}
+
+
+def is_answer(server, said):
+    if server == "redis":
+        return "Redis:" not in said.stdout
+    return said.returncode == 0
+
+
+@pytest.mark.parametrize("server", ["redis", "rabbitmq"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_tls_with_an_authority_of_ones_own(settings, authority, proxy, server, host):
+    port = proxy(server, authority / "good")
+    said = ASK[server](**urls(settings, server, TLS[server], f"{host}:{port}"), TLS_CA_FILE=str(authority / "ca.crt"))
+    assert is_answer(server, said), said.stdout
+
+
+@pytest.mark.parametrize("server", ["redis", "rabbitmq"])
+@pytest.mark.parametrize("certificate, ca, why", [
+    ("wrong-host", "ca", "mismatch"), ("expired", "ca", "expired"), ("good", "other", "certificate"), ("good", None, "certificate")])
+def test_tls_refuses_a_server_that_may_be_another(settings, authority, proxy, server, certificate, ca, why):
+    port = proxy(server, authority / certificate)
+    environment = {"TLS_CA_FILE": str(authority / f"{ca}.crt")} if ca else {}
+    said = ASK[server](**urls(settings, server, TLS[server], f"localhost:{port}"), **environment)
+    assert not is_answer(server, said), said.stdout
+    assert why in said.stdout and "refused" in said.stdout, said.stdout
+
+
+@pytest.mark.parametrize("server", ["redis", "rabbitmq"])
+def test_of_several_hosts_one_that_is_there_is_taken(settings, proxy, server):
+    dead, port = free_port(), proxy(server)
+    plain = {"redis": "redis", "rabbitmq": "amqp"}[server]
+    for _ in range(4):
+        said = ASK[server](**urls(settings, server, plain, f"127.0.0.1:{dead},localhost:{port}"))
+        assert is_answer(server, said), said.stdout
+    said = ASK[server](**urls(settings, server, plain, f"127.0.0.1:{dead},[::1]:{dead}"))
+    assert not is_answer(server, said)
+    assert f"127.0.0.1:{dead}" in said.stdout and f"[::1]:{dead}" in said.stdout
+
+
+@pytest.fixture
+def redis(tmp_path):
+    """Redis servers of the test's own: (port, words) -> process."""
+    running = []
+
+    def start(*words):
+        port = free_port()
+        running.append(subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "::1", "--save", "",
+                                         "--dir", str(tmp_path), *words], stdout=subprocess.DEVNULL))
+        until(lambda: subprocess.run(["redis-cli", "-p", str(port), "PING"], stdout=subprocess.PIPE).stdout)
+        return port
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait()
+
+
+def until(check, seconds=20):
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_user_of_redis_and_a_password_with_signs(redis):
+    password = "p%ss@w/rd:?"
+    port = redis("--user", "chat", "on", f">{password}", "~*", "&*", "+@all", "--user", "default", "off")
+    for host in ("127.0.0.1", "[::1]"):
+        said = ask_redis(REDIS_URL=f"redis://chat:{quote(password, safe='')}@{host}:{port}/2")
+        assert is_answer("redis", said), said.stdout
+    said = ask_redis(REDIS_URL=f"redis://chat:wrong@127.0.0.1:{port}")
+    assert "WRONGPASS" in said.stdout and "wrong@" not in said.stdout
+
+
+def test_the_primary_is_found_among_hosts_and_by_sentinel(redis, tmp_path):
+    primary = redis()
+    replica = redis("--replicaof", "127.0.0.1", str(primary))
+    for _ in range(4):
+        said = ask_redis(REDIS_URL=f"redis://127.0.0.1:{replica},127.0.0.1:{primary}")
+        assert is_answer("redis", said), said.stdout
+    said = ask_redis(REDIS_URL=f"redis://127.0.0.1:{replica},127.0.0.1:{replica}")
+    assert "not the primary" in said.stdout
+    port = free_port()
+    (tmp_path / "sentinel.conf").write_text(f"port {port}\nsentinel monitor chat 127.0.0.1 {primary} 1\n")
+    sentinel = subprocess.Popen(["redis-server", str(tmp_path / "sentinel.conf"), "--sentinel"], stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: subprocess.run(["redis-cli", "-p", str(port), "PING"], stdout=subprocess.PIPE).stdout)
+        said = ask_redis(REDIS_URL=f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{port}/chat/1")
+        assert is_answer("redis", said), said.stdout
+        said = ask_redis(REDIS_URL=f"redis+sentinel://127.0.0.1:{port}/unknown")
+        assert "knows no master unknown" in said.stdout
+    finally:
+        sentinel.terminate()
+        sentinel.wait()
+
+
+BAD = {
+    "REDIS_URL": ["http://127.0.0.1:1/", "redis://h/x", "redis://:secretword@h:99999"],
+    "RABBITMQ_URL": ["nonsense", "amqp://u:secretword@h:x/"],
+    "DATABASE_URL": ["postgresql://chat:secretword@[bad"],
+    "S3_ENDPOINT": ["127.0.0.1:8504"],
+    "WEBHOOK_URL": ["example.com/hook"],
+    "FCGI_ROOMS_MAX_WORKERS": ["1"],
+    "SOCKET_GROUP": ["no-such-group"],
+    "TLS_CA_FILE": ["/nowhere/ca.crt"],
+}
+
+
+@pytest.mark.parametrize("name, value", [(name, value) for name, values in BAD.items() for value in values])
+def test_a_check_refuses_what_cannot_work(name, value):
+    said = run("fcgi-api", "serve", "--check", **{name: value})
+    assert said.returncode != 0 and name in said.stdout, said.stdout
+    assert "secretword" not in said.stdout
+
+
+def test_a_check_names_a_misspelt_setting_and_its_line(tmp_path):
+    copy = tmp_path / "chat.env"
+    shutil.copy(os.environ["TEST_ENV_FILE"], copy)
+    check = [program("fcgi-api"), "serve", "--check", "-c", copy]
+    good = subprocess.run(check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert good.returncode == 0, good.stdout
+    with copy.open("a") as file:
+        file.write("\nSOMETHING_ELSE_OF_ANOTHER=1\nFCGI_MESAGES_WORKERS=8\n")
+    said = subprocess.run(check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    line = len(copy.read_text().splitlines())
+    assert said.returncode != 0
+    assert f"{copy}, line {line}: FCGI_MESAGES_WORKERS is no setting; did you mean FCGI_MESSAGES_WORKERS?" in said.stdout
+    assert "note:" in said.stdout and "SOMETHING_ELSE_OF_ANOTHER" in said.stdout
+
+
+def test_an_unreadable_file_is_said_plainly(tmp_path):
+    folder = tmp_path / "folder.env"
+    said = subprocess.run([program("fcgi-api"), "serve", "--check", "-c", folder], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    assert said.returncode != 0 and "cannot be read: No such file" in said.stdout and "NSCocoa" not in said.stdout
+
+
+def test_without_tables_the_error_says_what_to_run(settings):
+    url = settings["DATABASE_URL"].replace("/chat?", "/postgres?")
+    said = ask_rabbitmq(DATABASE_URL=url)
+    assert said.returncode != 0
+    assert "PostgreSQL 42P01" in said.stdout and "fcgi-api migrate up" in said.stdout
