@@ -3,6 +3,8 @@ import Testing
 @testable import ChatCore
 
 @Suite struct ServerURLTests {
+    private struct Missing: Error {}
+
     private func hosts(_ text: String) throws -> [String] {
         try RabbitMQServers(text).all.map {
             "\($0.isTLS ? "tls " : "")\($0.user):\($0.password)@\($0.host)/\($0.vhost)"
@@ -45,7 +47,7 @@ import Testing
     @Test func waysToRedis() throws {
         let plain = try RedisServers("redis://us%65r:p%40ss@[::1]:7/3")
         #expect(plain.user == "user" && plain.password == "p@ss" && plain.database == 3 && !plain.isTLS)
-        guard case .hosts(let hosts) = plain.way else { return Issue.record("no hosts") }
+        guard case .hosts(let hosts) = plain.way else { throw Missing() }
         #expect(hosts == [ServerURL.Host("::1", 7)])
         // As they have always been read.
         for text in ["redis://:word@h", "redis://word@h"] {
@@ -53,12 +55,12 @@ import Testing
             #expect(old.user == nil && old.password == "word")
         }
         let guarded = try RedisServers("rediss+sentinel://u:p@s1,s2:9/main/2?sentinel_password=w&cacertfile=/a%20b")
-        guard case .sentinels(let sentinels, "main") = guarded.way else { return Issue.record("no Sentinels") }
+        guard case .sentinels(let sentinels, "main") = guarded.way else { throw Missing() }
         #expect(sentinels == [ServerURL.Host("s1", 26_379), ServerURL.Host("s2", 9)])
         #expect(guarded.database == 2 && guarded.isTLS && guarded.files.authorities == "/a b")
         #expect(guarded.sentinelPassword == "w")
         guard case .socket("/run/redis.sock") = try RedisServers("unix:///run/redis.sock?db=4").way else {
-            return Issue.record("no socket")
+            throw Missing()
         }
     }
 
