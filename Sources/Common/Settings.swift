@@ -32,16 +32,17 @@ public struct Settings: Sendable {
 
     public init(_ source: some SettingsSource) throws(SettingsError) {
         var values = SettingsReader(source)
+        let files = InstalledFiles.ofThisProcess()
         runDirectory = values.text("RUN_DIR", default: "/run/chat")
         socketGroup = values.optional("SOCKET_GROUP")
         socketMode = values.octal("SOCKET_MODE", default: 0o660)
         publicURL = values.text("PUBLIC_URL", default: "http://127.0.0.1:8000")
-        documents = values.text("DOCS_DIR", default: "docs")
+        documents = values.optional("DOCS_DIR") ?? files.folder(shared: "docs", checkout: "docs")
         logLevel = values.choice(
             "LOG_LEVEL", ["trace", "debug", "info", "notice", "warning", "error", "critical"], default: "info")
         redisURL = values.text("REDIS_URL", default: "redis://127.0.0.1:6379/0")
         traceLength = values.number("TRACE_LENGTH", default: 2000, in: 0...10_000_000)
-        database = DatabaseSettings(&values)
+        database = DatabaseSettings(&values, files)
         rabbitMQ = RabbitMQSettings(&values)
         tokens = TokenSettings(&values)
         fcgi = FcgiSettings(&values, runDirectory: runDirectory)
@@ -76,10 +77,11 @@ public struct DatabaseSettings: Sendable {
     /// A text search configuration of PostgreSQL; `fcgi-api migrate up` puts it in use.
     public var searchLanguage: String
 
-    init(_ values: inout SettingsReader) {
+    init(_ values: inout SettingsReader, _ files: InstalledFiles) {
         url = values.required("DATABASE_URL", "a libpq connection string, such as postgresql://chat@127.0.0.1/chat")
         readURL = values.text("DATABASE_READ_URL", default: url)
-        migrationsDirectory = values.text("MIGRATIONS_DIR", default: "Migrations")
+        migrationsDirectory =
+            values.optional("MIGRATIONS_DIR") ?? files.folder(shared: "migrations", checkout: "Migrations")
         statementTimeout = values.number("DATABASE_STATEMENT_TIMEOUT_MS", default: 10_000, in: 100...600_000)
         searchLanguage = values.text("SEARCH_LANGUAGE", default: "simple")
     }

@@ -1,3 +1,3 @@
-import ArgumentParser
+import ChatCommands
 
-FcgiApi.main()
+FcgiApi.runProgram()

@@ -15,10 +15,13 @@ struct QueueWorker: ParsableCommand, MasterProgram {
     static let configuration = CommandConfiguration(
         commandName: program,
         abstract: "Carries out the commands of every room, in order: the rooms' only writer.",
+        version: chatVersion,
         subcommands: [
             ServeCommand<QueueWorker>.self, Work.self, StatusCommand<QueueWorker>.self, ScaleCommand<QueueWorker>.self,
             Dead.self, Queues.self, Hooks.self,
         ])
+
+    static func main() { runProgram() }
 
     static func pools(_ settings: Settings) -> [PoolSpec] {
         let frozenLimit: Duration? = settings.worker.frozenLimit > 0 ? .seconds(settings.worker.frozenLimit) : nil

@@ -36,7 +36,8 @@ def send_message(instance, url):
 
 def issue_token(instance, user, seconds):
     """By the program itself, with nothing of the caller's environment: the secret is the file's."""
-    words = [f"{instance.programs}/fcgi-api", "token", "issue", "--user", str(user), "--ttl", str(seconds),
+    # Those of the stack that runs, which `make up CHAT_BIN=…` may have started.
+    words = [f"{instance.runtime}/bin/fcgi-api", "token", "issue", "--user", str(user), "--ttl", str(seconds),
              "-c", str(instance.env_file)]
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     answer = subprocess.run(words, env=kept, stdin=subprocess.DEVNULL, capture_output=True, text=True)

@@ -9,7 +9,6 @@ struct FcgiApi: ParsableCommand, MasterProgram {
     static let program = "fcgi-api"
     static let mainPool: String? = nil
     static let counters = ApiCounter.names
-    static let version = "0.1.0"
 
     static let configuration = CommandConfiguration(
         commandName: program,
@@ -20,10 +19,11 @@ struct FcgiApi: ParsableCommand, MasterProgram {
             Signals to the running master: TERM ends gracefully, QUIT at once, HUP reads the settings again and \
             replaces the workers, USR2 does the same with the binary on disk, TTIN and TTOU add and remove a worker.
             """,
-        version: version,
+        version: chatVersion,
         subcommands: [
             ServeCommand<FcgiApi>.self, WorkerCommand.self, Migrate.self, TokenCommand.self,
             StatusCommand<FcgiApi>.self, ScaleCommand<FcgiApi>.self, TraceCommand.self,
+            Setup.self, SetupCheck.self,
         ])
 
     static func pools(_ settings: Settings) throws -> [PoolSpec] {

@@ -14,9 +14,12 @@ struct WsRelay: ParsableCommand, MasterProgram {
     static let configuration = CommandConfiguration(
         commandName: program,
         abstract: "Holds the clients' WebSockets: hands their commands on and delivers every room's frames in order.",
+        version: chatVersion,
         subcommands: [
             ServeCommand<WsRelay>.self, Work.self, StatusCommand<WsRelay>.self, ScaleCommand<WsRelay>.self,
         ])
+
+    static func main() { runProgram() }
 
     /// A worker is ready when Redis has answered, which may be long after its start: Redis may be away.
     static func pools(_ settings: Settings) throws -> [PoolSpec] {

@@ -23,5 +23,5 @@ struct S3Address {
     func path(of key: String) -> String { "\(path)/\(key)" }
     func url(of key: String, query: String) -> String { "\(base)/\(key)\(query.isEmpty ? "" : "?\(query)")" }
     /// Of the bucket itself.
-    func url(query: String) -> String { "\(base)\(path.isEmpty ? "/" : "")?\(query)" }
+    func url(query: String) -> String { "\(base)\(path.isEmpty ? "/" : "")\(query.isEmpty ? "" : "?\(query)")" }
 }

@@ -21,6 +21,15 @@ public final class S3ObjectStore: ObjectStore {
             accessKey: settings.accessKey, secretKey: settings.secretKey, scope: "aws:amz:\(settings.region):s3")
     }
 
+    // MARK: The bucket
+
+    /// False when there is none, or it is another's.
+    public func hasBucket() throws(StoreError) -> Bool {
+        try send("HEAD", address.url(query: ""), missingIsFine: true).status != 404
+    }
+
+    public func makeBucket() throws(StoreError) { _ = try send("PUT", address.url(query: ""), body: .bytes([])) }
+
     // MARK: Uploads in parts
 
     public func beginUpload(of key: String, contentType: String) throws(StoreError) -> String {

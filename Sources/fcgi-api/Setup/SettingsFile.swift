@@ -1,0 +1,65 @@
+import ChatProcess
+import Glibc
+
+/// A `.env` file as lines, so that comments and order survive a change of values.
+struct SettingsFile {
+    private(set) var lines: [String]
+    /// The names that ``set(_:_:)`` gave another value.
+    private(set) var changed: [String] = []
+
+    init(_ text: String) {
+        lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        if lines.last == "" { lines.removeLast() }
+    }
+
+    var text: String { lines.map { $0 + "\n" }.joined() }
+
+    /// The last line of a name wins, as in the programs. An empty value is an absent one.
+    subscript(_ name: String) -> String? {
+        guard let line = lines.last(where: { $0.hasPrefix("\(name)=") }) else { return nil }
+        let value = line.dropFirst(name.utf8.count + 1)
+        return value.isEmpty ? nil : String(value)
+    }
+
+    /// Puts the value where the name stands, else at the end.
+    ///
+    /// - Throws: for a value that a `.env` file cannot hold.
+    mutating func set(_ name: String, _ value: String) throws(OperatorError) {
+        guard !value.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7f }) else {
+            throw OperatorError("the value for \(name) has a line break or another control character: give it without")
+        }
+        guard self[name] ?? "" != value else { return }
+        if let place = lines.lastIndex(where: { $0.hasPrefix("\(name)=") }) {
+            lines[place] = "\(name)=\(value)"
+        } else {
+            lines.append("\(name)=\(value)")
+        }
+        changed.append(name)
+    }
+
+    /// Whole or not at all. It is nobody's but its owner's and its group's: it holds secrets.
+    ///
+    /// - Parameter group: who may read it besides; nil: as it is.
+    func write(to path: String, group: gid_t?) throws(OperatorError) {
+        let draft = "\(path).new"
+        unlink(draft)
+        let descriptor = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            throw OperatorError("\(draft) cannot be written (\(String(cString: strerror(errno)))): run as root")
+        }
+        defer { close(descriptor) }
+        var bytes = Array(text.utf8)[...]
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else {
+                throw OperatorError("\(draft) cannot be written (\(String(cString: strerror(errno)))): make room")
+            }
+            bytes = bytes.dropFirst(count)
+        }
+        if let group { _ = fchown(descriptor, uid_t.max, group) }
+        guard fchmod(descriptor, 0o640) == 0, fsync(descriptor) == 0, rename(draft, path) == 0 else {
+            throw OperatorError("\(path) cannot be written (\(String(cString: strerror(errno)))): run as root")
+        }
+    }
+}

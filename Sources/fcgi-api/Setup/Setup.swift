@@ -1,0 +1,117 @@
+import ArgumentParser
+import ChatCommands
+import ChatCore
+import ChatProcess
+import Glibc
+
+/// Takes an installed service to its first message. Each step looks first and does only what is missing, so that a
+/// second run changes nothing.
+struct Setup: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "setup",
+        abstract: "Connect an installed service to its servers, start it and send a message through it.",
+        discussion: """
+            Asks for what no option says when a person is at the terminal. Secrets are taken from the environment \
+            (DATABASE_URL, RABBITMQ_URL, REDIS_URL, S3_ACCESS_KEY, S3_SECRET_KEY), because everybody on a machine sees \
+            the words of a command. Everything is looked at first and only what is missing is done: a second run \
+            changes nothing. Whatever cannot be done is said in one sentence.
+            """)
+
+    @Option(name: [.customShort("c"), .customLong("config")], help: "The settings file that is written.")
+    var file = "/etc/chat/.env"
+    @Option(help: "PostgreSQL, as libpq takes it; with a password rather in the environment's DATABASE_URL.")
+    var databaseUrl: String?
+    @Flag(help: "Make the role chat and its database in this machine's PostgreSQL, by its user postgres.")
+    var createDatabase = false
+    @Option(help: "RabbitMQ; with a password rather in the environment's RABBITMQ_URL.")
+    var rabbitmqUrl: String?
+    @Flag(help: "Make the user and the vhost chat in this machine's RabbitMQ, with a new password, by rabbitmqctl.")
+    var createBrokerUser = false
+    @Option(help: "Redis, such as redis://127.0.0.1:6379/0 or unix:///run/redis/redis.sock.")
+    var redisUrl: String?
+    @Option(help: "Where files are kept: disk, disk:/folder, s3 or none.")
+    var storage: String?
+    @Option(help: "The S3 store's address; its keys come from the environment.")
+    var s3Endpoint: String?
+    @Option(help: "The S3 bucket; it is made when it is missing.")
+    var s3Bucket: String?
+    @Option(
+        help: "The name under which clients reach nginx, such as chat.example.org, with a port where it is another.")
+    var domain: String?
+    @Option(help: "The path before /api/v1, such as /talk; none: the site's root.")
+    var prefix: String?
+    @Flag(help: "Clients come by http, not https.")
+    var plainHttp = false
+    @Option(help: "Where this machine reaches nginx for the message at the end; default: as clients do.")
+    var checkUrl: String?
+    @Flag(help: "Leave the systemd units alone.")
+    var noServices = false
+    @Flag(help: "Say what would be done, and do nothing.")
+    var dryRun = false
+
+    func run() throws {
+        guard prefix.map({ $0.isEmpty || $0.hasPrefix("/") && !$0.hasSuffix("/") }) ?? true else {
+            throw ValidationError("--prefix begins with a slash and ends without one, such as /talk")
+        }
+        let work = SetupWork(dryRun: dryRun)
+        var settings = SettingsFile(try current())
+        let answers = SetupAnswers(self, settings)
+        try SetupDatabase(work: work).prepare(&settings, answers)
+        try SetupBroker(work: work).prepare(&settings, answers)
+        try answers.fill(&settings)
+        try write(settings, work)
+        let checks = SetupChecks(file: file, work: work)
+        if dryRun, !settings.changed.isEmpty || settings["DATABASE_URL"] == nil {
+            print("the rest is looked at when these settings are in place")
+        } else {
+            try checks.servers()
+            try checks.migrate()
+            if !noServices { try SetupServices(work: work).start(settingsChanged: !settings.changed.isEmpty) }
+        }
+        print(nginxLines(settings["PUBLIC_URL"] ?? ""))
+        if !dryRun { try checks.message(checkUrl ?? settings["PUBLIC_URL"] ?? "") }
+        print(work.done == 0 ? "nothing had to be changed" : "\(work.done) things \(dryRun ? "would be" : "were") done")
+    }
+
+    private func current() throws -> String {
+        if let text = SetupAnswers.read(file) { return text }
+        guard errno == ENOENT else {
+            throw OperatorError("\(file) cannot be read (\(String(cString: strerror(errno)))): run as root")
+        }
+        return ""
+    }
+
+    private func write(_ settings: SettingsFile, _ work: SetupWork) throws {
+        guard !settings.changed.isEmpty else { return }
+        // Names alone: values may be secrets.
+        try work.does("write \(settings.changed.joined(separator: ", ")) to \(file)") {
+            try settings.write(to: file, group: getuid() == 0 ? getgrnam("chat").map { $0.pointee.gr_gid } : nil)
+        }
+    }
+
+    private func nginxLines(_ publicURL: String) -> String {
+        let path =
+            publicURL.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false).dropFirst(3).first ?? ""
+        let locations = "include /etc/nginx/chat/locations.conf;"
+        return """
+            nginx needs two lines, then `nginx -s reload`:
+                http { …    include /etc/nginx/chat/upstreams.conf;
+                server { …  \(path.isEmpty ? locations : "location /\(path)/ { \(locations) }")
+            """
+    }
+}
+
+/// What was done, or would be.
+final class SetupWork {
+    let dryRun: Bool
+    private(set) var done = 0
+
+    init(dryRun: Bool) { self.dryRun = dryRun }
+
+    /// - Parameter what: a verb phrase, for the operator.
+    func does(_ what: String, _ act: () throws -> Void) throws {
+        if !dryRun { try act() }
+        done += 1
+        print(dryRun ? "would \(what)" : "did: \(what)")
+    }
+}
