@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 STACK := deploy/stack/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down token pids psql logs build test test-uploads chaos test-cover test-race test-relay fuzz lint format docs bench clean
+.PHONY: help run up down token pids psql logs build deb test test-uploads test-install chaos test-cover test-race test-relay fuzz lint format docs bench clean
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 } \
@@ -35,12 +35,19 @@ build: ## release build
 	@deploy/stack/packages
 	@deploy/stack/build -c release
 
+deb: ## Debian packages in .build-deb/packages: chat-server, and its debug symbols
+	@deploy/stack/packages debhelper lintian
+	@exec deploy/package/deb
+
 test: ## unit, integration and end-to-end tests in a private stack; LOAD_SECONDS=15, FILTER=name, THOROUGH=1
 	@exec deploy/test/run
 
 test-uploads: ## 200 files under fire and one of 1 GiB; about half an hour
 	@UPLOAD_ROUNDS=$${UPLOAD_ROUNDS:-200} UPLOAD_MIB=$${UPLOAD_MIB:-1024} PYTEST_ADDOPTS=-s FILTER=test_uploads \
 		exec deploy/test/run
+
+test-install: ## as root: the packages on a Debian of their own with systemd; install, upgrade under load, purge
+	@exec deploy/install/run
 
 chaos: ## kill, stop and freeze everything while people write; MINUTES=5 SEED=1 FREEZE_SECONDS=30
 	@exec deploy/test/chaos

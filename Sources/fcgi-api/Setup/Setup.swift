@@ -92,11 +92,14 @@ struct Setup: ParsableCommand {
     private func nginxLines(_ publicURL: String) -> String {
         let path =
             publicURL.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false).dropFirst(3).first ?? ""
-        let locations = "include /etc/nginx/chat/locations.conf;"
+        let site =
+            path.isEmpty
+            ? "include /etc/nginx/chat/locations.conf;"
+            : "include /etc/nginx/chat/server.conf; location /\(path)/ { include /etc/nginx/chat/prefixed.conf; }"
         return """
-            nginx needs two lines, then `nginx -s reload`:
+            nginx needs these lines, then `nginx -s reload`:
                 http { …    include /etc/nginx/chat/upstreams.conf;
-                server { …  \(path.isEmpty ? locations : "location /\(path)/ { \(locations) }")
+                server { …  \(site)
             """
     }
 }

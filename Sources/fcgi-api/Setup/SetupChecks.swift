@@ -127,7 +127,7 @@ private struct MessageThrough {
 
     private var notOurs: OperatorError {
         OperatorError(
-            "\(url)/api/v1 is answered by something else: put the two lines into nginx and reload it, or give --check-url"
+            "\(url)/api/v1 is answered by something else: put the lines above into nginx and reload it, or give --check-url"
         )
     }
 

@@ -1,0 +1,33 @@
+"""The commands of docs/install.md, docs/upgrade.md and docs/operate.md, by heading, so that the tests run what people read."""
+
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = ("install", "upgrade", "operate")
+ran = set()
+
+
+def blocks(page):
+    """[(heading, script)] of a page's ```sh blocks."""
+    found, heading = [], ""
+    for match in re.finditer(r"^## (?P<heading>[^\n]+)$|^```sh\n(?P<script>.*?)^```$", (DOCS / f"{page}.md").read_text(), re.M | re.S):
+        if match["heading"]:
+            heading = match["heading"]
+        else:
+            found.append((heading, match["script"]))
+    return found
+
+
+def commands(page, heading, place=0):
+    """The script of the place-th block under a heading; it counts as run."""
+    ran.add((page, heading, place))
+    return [script for found, script in blocks(page) if found == heading][place]
+
+
+def all_blocks():
+    for page in PAGES:
+        counts = {}
+        for heading, _ in blocks(page):
+            place = counts[heading] = counts.get(heading, -1) + 1
+            yield page, heading, place

@@ -1,0 +1,95 @@
+"""A Debian that systemd-nspawn booted from INSTALL_ROOT, with no network but its own loopback."""
+
+import ctypes
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from documents import commands
+
+CLONE_NEWNET = 0x40000000
+
+
+class Machine:
+    def __init__(self, root):
+        self.root = Path(root)
+        self.log = open(self.root.parent / "console", "w")
+        words = ["systemd-nspawn", "-q", "-D", root, "--register=no", "--keep-unit", "--private-network", "--boot",
+                 "--console=pipe", "--kill-signal=SIGRTMIN+3", "--hostname=chat-test"]
+        # What programs need that are linked dynamically, while one works on these tests.
+        if bind := os.environ.get("INSTALL_BIND"):
+            words.append(f"--bind-ro={bind}")
+        self.nspawn = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.wait_booted()
+
+    @property
+    def leader(self):
+        """The machine's init, as the host numbers it; None while there is none."""
+        try:
+            found = Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children").read_text().split()
+            return next((int(pid) for pid in found if Path(f"/proc/{pid}/comm").read_text() == "systemd\n"), None)
+        except OSError:
+            return None
+
+    def enter(self, script, **options):
+        words = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-p", "-n", "-C", "sh", "-c", f"cd / && {script}"]
+        # Nothing of this machine's environment.
+        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root", **options.pop("env", {})}
+        return subprocess.run(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+
+    def run(self, script, fails=False, **options):
+        """What it printed; a script that ends otherwise than it should is an assertion."""
+        done = self.enter(script, **options)
+        assert (done.returncode != 0) == fails, f"{script}: {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def document(self, page, heading, place=0, folder="/", env=None):
+        """What a page's commands printed, run as they stand there; any that fails is an assertion."""
+        env = {"DEBIAN_FRONTEND": "noninteractive", **(env or {})}
+        script = f"cd {folder} && exec bash -euo pipefail -s"
+        # dpkg must not ask about a file that both sides changed: there is nobody to answer.
+        self.run("echo 'Dpkg::Options:: \"--force-confold\";' > /etc/apt/apt.conf.d/99test")
+        return self.run(script, input=commands(page, heading, place), env=env, timeout=400)
+
+    def wait_booted(self, seconds=120):
+        end = time.monotonic() + seconds
+        while True:
+            assert self.nspawn.poll() is None and time.monotonic() < end, "the machine did not boot; see its console"
+            state = self.leader and self.enter("systemctl is-system-running").stdout.strip()
+            if state in ("running", "degraded"):
+                break
+            time.sleep(0.2)
+        self.join_network()
+        return state
+
+    def join_network(self):
+        """This thread, and those that it starts, connect to the machine's loopback from now on."""
+        with open(f"/proc/{self.leader}/ns/net") as namespace:
+            assert ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+
+    def reboot(self):
+        old = self.leader
+        self.enter("systemctl reboot")
+        end = time.monotonic() + 120
+        while self.leader in (old, None):
+            assert self.nspawn.poll() is None and time.monotonic() < end, "the machine did not come back"
+            time.sleep(0.1)
+        return self.wait_booted()
+
+    def wait(self, script, seconds=60):
+        """Until the script succeeds."""
+        end = time.monotonic() + seconds
+        while (done := self.enter(script)).returncode:
+            assert time.monotonic() < end, f"{script}: {done.stdout}"
+            time.sleep(0.3)
+        return done.stdout
+
+    def stop(self):
+        self.nspawn.terminate()
+        try:
+            self.nspawn.wait(30)
+        except subprocess.TimeoutExpired:
+            self.nspawn.kill()
+            self.nspawn.wait()
+        self.log.close()

@@ -1,0 +1,10 @@
+#!/bin/bash
+# Once, when the primary's folder is made: standbys may connect.
+set -euo pipefail
+echo "host replication chat all scram-sha-256" >> "$PGDATA/pg_hba.conf"
+cat >> "$PGDATA/postgresql.conf" <<'END'
+wal_level = replica
+max_wal_senders = 10
+wal_keep_size = 256MB
+hot_standby = on
+END
