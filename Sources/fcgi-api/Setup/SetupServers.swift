@@ -10,12 +10,12 @@ struct SetupDatabase {
         if let url = answers.databaseURL { return try settings.set("DATABASE_URL", url) }
         guard answers.createsDatabase else { return }
         let role = getuid() == 0 ? "chat" : getpwuid(getuid()).map { String(cString: $0.pointee.pw_name) } ?? "chat"
-        if try ask("SELECT count(*) FROM pg_roles WHERE rolname = 'ROLE'", role) == "0" {
-            try work.does("make the role \(role) in PostgreSQL") { _ = try ask("CREATE ROLE \"ROLE\" LOGIN", role) }
+        if try ask("SELECT count(*) FROM pg_roles WHERE rolname = '{role}'", role) == "0" {
+            try work.does("make the role \(role) in PostgreSQL") { _ = try ask("CREATE ROLE \"{role}\" LOGIN", role) }
         }
         if try ask("SELECT count(*) FROM pg_database WHERE datname = 'chat'", role) == "0" {
             try work.does("make the database chat in PostgreSQL") {
-                _ = try ask("CREATE DATABASE chat OWNER \"ROLE\" ENCODING 'UTF8' TEMPLATE template0", role)
+                _ = try ask("CREATE DATABASE chat OWNER \"{role}\" ENCODING 'UTF8' TEMPLATE template0", role)
             }
         }
         let folder = try ask("SHOW unix_socket_directories", role).split(separator: ",").first.map(String.init)
@@ -34,14 +34,12 @@ struct SetupDatabase {
             ["env", "-C", "/"]
             + (getuid() == 0 ? ["runuser", "-u", "postgres", "--"] : ["sudo", "-n", "-u", "postgres"])
         let words = become + ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-f", "-"]
-        var text = ""
-        for part in sql.split(separator: "ROLE", omittingEmptySubsequences: false) {
-            text += text.isEmpty ? part : role + part
-        }
-        guard let ending = OtherProgram.run(words, input: text + ";\n"), ending.isGood else {
+        let text = sql.split(separator: "{role}", omittingEmptySubsequences: false).joined(separator: role)
+        let ending = OtherProgram.run(words, input: text + ";\n")
+        guard let ending, ending.isGood else {
             throw OperatorError(
-                "PostgreSQL on this machine could not be asked as its user postgres: install postgresql, start it and "
-                    + "run setup as root, or give --database-url")
+                "PostgreSQL on this machine could not be asked as its user postgres (\(ending?.lastLine ?? "no psql")): "
+                    + "install postgresql, start it and run setup as root, or give --database-url")
         }
         return ending.text
     }
@@ -75,7 +73,7 @@ struct SetupBroker {
         }
         guard ending.isGood else {
             throw OperatorError(
-                "RabbitMQ on this machine could not be asked: start rabbitmq-server and run setup as root, or give "
+                "RabbitMQ on this machine could not be asked to \(words[0]): start rabbitmq-server and run setup as root, or give "
                     + "--rabbitmq-url")
         }
         return ending.text
