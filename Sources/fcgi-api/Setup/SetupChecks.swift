@@ -32,8 +32,14 @@ struct SetupChecks {
             throw OperatorError("\(become.first ?? program) could not be started: install util-linux")
         }
         guard ending.isGood else {
-            let text = ending.text.hasPrefix("Error: ") ? String(ending.text.dropFirst(7)) : ending.text
-            throw OperatorError(text.isEmpty ? "\(words.joined(separator: " ")) failed and said nothing" : text)
+            // What is well is told as such, in whatever order the two came; the sentence about what is not comes last.
+            var lines = ending.text.split(separator: "\n")
+            guard let place = lines.lastIndex(where: { $0.hasPrefix("Error: ") }) else {
+                throw OperatorError("\(words.joined(separator: " ")) failed: \(ending.lastLine)")
+            }
+            let problem = lines.remove(at: place).dropFirst("Error: ".count)
+            for line in lines { print(line) }
+            throw OperatorError(String(problem))
         }
         if !quiet, !ending.text.isEmpty { print(ending.text) }
         return ending.text
