@@ -374,6 +374,10 @@ public struct StorageSettings: Sendable {
     public var sweepSeconds: Int
     /// Where a request's file is while it is read.
     public var temporaryFolder: String
+    /// `auto`, `bwrap` or `none`: what stands around the programs that look into files.
+    public var mediaJail: String
+    /// A picture with more pixels is not decoded.
+    public var mostPixels: Int
     /// What files of each kind may be, where an operator says so.
     public var types: TypeRules
     /// Of ClamAV's daemon, `unix:/path` or `host:port`; nil: files are not scanned.
@@ -401,6 +405,8 @@ public struct StorageSettings: Sendable {
         expireSeconds = values.number("UPLOAD_EXPIRE_SECONDS", default: 86_400, in: 1...31_536_000)
         sweepSeconds = values.number("UPLOAD_SWEEP_SECONDS", default: 60, in: 1...86_400)
         temporaryFolder = values.text("UPLOAD_TEMP_DIR", default: "/var/tmp")
+        mediaJail = values.choice("MEDIA_JAIL", ["auto", "bwrap", "none"], default: "auto")
+        mostPixels = values.number("MEDIA_MAX_PIXELS", default: 50_000_000, in: 1...2_000_000_000)
         types = TypeRules([
             .image: values.list("UPLOAD_TYPES_IMAGE"), .video: values.list("UPLOAD_TYPES_VIDEO"),
             .audio: values.list("UPLOAD_TYPES_AUDIO"), .file: values.list("UPLOAD_TYPES_FILE"),

@@ -11,7 +11,7 @@ public final class TemporaryFile: @unchecked Sendable {
     public init(in folder: String) throws(Refusal) {
         var path = Array("\(folder)/upload-XXXXXX".utf8CString)
         let opened = mkstemp(&path)
-        guard opened >= 0 else { throw .unavailable("the folder of temporary files") }
+        guard opened >= 0 else { throw .disk("the folder of temporary files", errno) }
         unlink(path)
         _ = fcntl(opened, F_SETFD, FD_CLOEXEC)
         descriptor = opened
@@ -37,10 +37,22 @@ public final class TemporaryFile: @unchecked Sendable {
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw .unavailable("the disk for temporary files") }
+            guard count > 0 else { throw .disk("the disk for temporary files", errno) }
             rest = rest.dropFirst(count)
             size += Int64(count)
         }
+    }
+}
+
+extension Refusal {
+    /// - Parameter problem: errno.
+    static func disk(_ what: String, _ problem: Int32) -> Refusal {
+        let isFull = problem == ENOSPC || problem == EDQUOT
+        let name = isFull ? problem == ENOSPC ? "ENOSPC: " : "EDQUOT: " : ""
+        let state = isFull ? "is full" : "cannot be used"
+        return Refusal(
+            .unavailable, "\(what) \(state) (\(name)\(String(cString: strerror(problem)))); try again later",
+            retryAfter: 30)
     }
 }
 

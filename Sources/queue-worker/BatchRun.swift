@@ -65,7 +65,7 @@ struct BatchRun {
                 .init(process: Int64(getpid()), takenAt: batch.now, storedAt: storedAt, commands: entries))
         }
 
-        /// What the push workers are told: rooms with new messages, and who has seen how much.
+        /// What the push workers are told: rooms with new messages, who has seen how much, and what is gone.
         var pushJobs: [PushJob] {
             var jobs: [PushJob] = []
             for (room, frames) in batch.frames {
@@ -77,6 +77,9 @@ struct BatchRun {
                 let key = RoomBatch.MemberKey(outcome.command.room, outcome.command.actor)
                 guard let seq = batch.members[key]?.lastSeenSeq else { continue }
                 jobs.append(.seen(room: key.room, user: key.user, seq: seq))
+            }
+            for message in batch.deletedMessages {
+                jobs.append(.deleted(room: message.roomID, message: message.id, seq: message.seq))
             }
             return jobs
         }

@@ -42,9 +42,10 @@ extension Consumer {
     /// Before the acknowledgement, on the same channel: the broker takes both in this order.
     private func announce(_ stored: [BatchRun.Stored], _ connection: RabbitMQConnection) throws(RabbitMQError) {
         let jobs = stored.flatMap(\.pushJobs)
-        guard !jobs.isEmpty else { return }
-        try connection.publish(
-            PushJob.encode(jobs), to: settings.rabbitMQ.pushQueueName, mandatory: false, persistent: true)
+        for part in [jobs.filter { !$0.isDeletion }, jobs.filter(\.isDeletion)] where !part.isEmpty {
+            try connection.publish(
+                PushJob.encode(part), to: settings.rabbitMQ.pushQueueName, mandatory: false, persistent: true)
+        }
     }
 
     private func count(_ stored: [BatchRun.Stored]) {

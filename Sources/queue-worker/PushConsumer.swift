@@ -94,6 +94,8 @@ final class PushConsumer {
                 switch job {
                 case .messages(let room, _, _): rooms.insert(room)
                 case .seen(let room, let user, let seq): try push.clear(room, of: user, through: seq)
+                // One that is not pushed yet will not be; what is held meanwhile is pushed, or not, in its time.
+                case .deleted(let room, let message, let seq): try push.takeBack(message, in: room, at: seq)
                 }
             }
         }

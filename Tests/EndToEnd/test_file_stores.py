@@ -5,7 +5,7 @@ import re
 
 import pytest
 import requests
-from test_files import MIB, begin, bytes_of, form, post
+from test_files import MIB, MP4, begin, bytes_of, form, post
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def folder(settings):
 
 def test_a_folder_does_what_a_store_does(ann, bob, make_user, room, folder, reconfigure):
     reconfigure("fcgi-api", "queue-worker", STORAGE=f"disk:{folder}")
-    chunks = {1: os.urandom(5 * MIB), 2: os.urandom(5 * MIB), 3: b"the end"}
+    chunks = {1: MP4 + os.urandom(5 * MIB), 2: os.urandom(5 * MIB), 3: b"the end"}
     message = begin(ann, room, "film äö.mp4", "video")
     for index in (3, 1, 3, 2):
         data = post(ann, message, chunks[index], index, 3, kind="video/mp4")

@@ -20,6 +20,9 @@ import requests
 from client import message_frame
 
 MIB = 1 << 20
+# What a picture and a film begin with: a file that says to be one has to.
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
 
 
 @pytest.fixture
@@ -27,14 +30,15 @@ def room(ann, bob):
     return ann.group(bob)
 
 
-def begin(user, room, name="photo.png", kind="image"):
+def begin(user, room, name="photo.bin", kind="file"):
     """The FILE message, over REST."""
     sent = user.data("POST", f"/rooms/{room}/messages", {"Content": name, "ContentType": kind}, 201)
     assert sent["Status"] == "uploading" and sent["Seq"] is None and sent["ChangeSeq"] is None
     return sent["ID"]
 
 
-def post(user, message, content, index=1, total=1, expect=200, name="blob", kind="image/png", headers=None, fields=None):
+def post(user, message, content, index=1, total=1, expect=200, name="blob", kind="application/octet-stream", headers=None,
+         fields=None):
     """One chunk, the file first and the numbers behind it, as a browser's FormData has them."""
     fields = {"ChunkIndex": index, "TotalChunk": total} if fields is None else fields
     parts = [("File", (name, content, kind))] + [(key, (None, str(value))) for key, value in fields.items()]
@@ -55,19 +59,19 @@ def told(socket, message):
 
 
 def test_one_chunk_over_the_socket(ann, bob, room):
-    content = os.urandom(1000) + b"\r\n--not a boundary\r\n\r\r\n--" + os.urandom(1000)
+    content = PNG + os.urandom(1000) + b"\r\n--not a boundary\r\n\r\r\n--" + os.urandom(1000)
     with ann.socket() as mine, bob.socket() as theirs:
         answer = mine.ask(message_frame(RoomID=room, Content="photo.png", ContentType="image"))
         assert answer["Success"] and answer["Data"]["Status"] == "uploading", answer
         message = answer["Data"]["ID"]
-        data = post(ann, message, content)
+        data = post(ann, message, content, kind="image/png")
         assert data["MessageID"] == message and data["ChunkIndex"] == 1 and data["TotalChunk"] == 1
         assert data["Received"] == [1] and data["Completed"] is True
         assert data["Message"]["Status"] == "sent"
         assert data["Message"]["File"] == {"Name": "photo.png", "Size": len(content), "ContentType": "image/png"}
         frame = theirs.wait(told(theirs, message))
         assert frame["Data"]["File"]["Size"] == len(content)
-        again = post(ann, message, content)
+        again = post(ann, message, content, kind="image/png")
         assert again["Completed"] is True and again["Message"]["ID"] == message
         time.sleep(0.3)
         assert theirs.count(told(theirs, message)) == 1
@@ -138,7 +142,7 @@ def test_who_may_not_post_any_more_completes_nothing(ann, bob, room):
 
 
 def test_chunks_in_any_order_in_parallel_and_repeated(ann, bob, room):
-    chunks = {1: os.urandom(5 * MIB), 2: os.urandom(5 * MIB), 3: os.urandom(123_456)}
+    chunks = {1: MP4 + os.urandom(5 * MIB), 2: os.urandom(5 * MIB), 3: os.urandom(123_456)}
     with bob.socket() as theirs:
         message = begin(ann, room, "film.mp4", "video")
         bob.rest("GET", f"/messages/{message}", expect=404)
@@ -162,7 +166,7 @@ def test_chunks_in_any_order_in_parallel_and_repeated(ann, bob, room):
         assert theirs.count(told(theirs, message)) == 1
     assert bytes_of(bob, message).content == b"".join(chunks[index] for index in (1, 2, 3))
     file = bob.data("GET", f"/messages/{message}")["File"]
-    assert file == {"Name": "film.mp4", "Size": 10 * MIB + 123_456, "ContentType": "video/mp4"}
+    assert file == {"Name": "film.mp4", "Size": len(MP4) + 10 * MIB + 123_456, "ContentType": "video/mp4"}
 
 
 def test_a_client_resumes_from_what_is_here(ann, bob, room):
@@ -194,7 +198,7 @@ def test_a_chunk_may_be_corrected(ann, room):
 
 
 def test_redis_forgets_everything_in_the_middle(ann, bob, room, settings):
-    chunks = {1: os.urandom(5 * MIB), 2: os.urandom(5 * MIB), 3: b"end"}
+    chunks = {1: MP4 + os.urandom(5 * MIB), 2: os.urandom(5 * MIB), 3: b"end"}
     message = begin(ann, room, "film.mp4", "video")
     post(ann, message, chunks[1], 1, 3, kind="video/webm")
     path = settings["REDIS_URL"].removeprefix("unix://").split("?")[0]
@@ -248,7 +252,7 @@ def test_what_a_chunk_may_be(ann, room, settings):
         (422, "invalid", b"x", {"ChunkIndex": "one", "TotalChunk": 1}),
         (422, "invalid", b"x", {"ChunkIndex": 1}),
         (422, "invalid", b"x", {}),
-        (422, "invalid", b"", {"ChunkIndex": 1, "TotalChunk": 1}),
+        (422, "invalid", b"", {"ChunkIndex": 1, "TotalChunk": 2}),
         (422, "invalid", b"small", {"ChunkIndex": 1, "TotalChunk": 2}),
         (413, "too_large", b"x", {"ChunkIndex": 9000, "TotalChunk": 9000}),
         (413, "too_large", bytes(limit + 1), {"ChunkIndex": 1, "TotalChunk": 1}),
@@ -325,11 +329,91 @@ def test_a_plain_form_sends_a_whole_file(ann, bob, room):
         assert "X-Amz-Expires=300&" in got.url
         part = requests.get(got.url, headers={"Range": "bytes=10-19"}, timeout=30)
         assert part.status_code == 206 and part.content == content[10:20]
-    assert form(ann, room, b"").status_code == 422
+    assert form(ann, room, b"", name="").status_code == 422
     assert form(bob, uuid.uuid4()).status_code == 404
     data = {"Sign": "form-" + str(uuid.uuid4())}
-    first, second = (form(ann, room, kind="image/png", data=data).json()["Data"] for _ in range(2))
+    first, second = (form(ann, room, PNG, kind="image/png", data=data).json()["Data"] for _ in range(2))
     assert first["ID"] == second["ID"] and first["ContentType"] == "image"
+
+
+@pytest.mark.parametrize("name, kind, content", [
+    ("t.png", "image/png", b"hello, this is text"), ("t.png", "image/png", b"\x89PNG\r\n\x1a\n"[:4] + bytes(500)),
+    ("noise.jpg", "image/jpeg", bytes(range(200, 255)) * 60), ("a.png", "image/png", b"\x7fELF" + bytes(60)),
+    ("a.mp4", "video/mp4", b"no film" * 100), ("a.mp3", "audio/mpeg", b"no sound" * 100),
+    ("a.mp4", "video/mp4", PNG + bytes(100)), ("a.gif", "image/gif", b"<html><script>alert(1)</script></html>"),
+])
+def test_a_refused_form_leaves_nothing_behind(ann, bob, room, name, kind, content):
+    before, sign = ann.data("GET", f"/rooms/{room}")["LastSeq"], str(uuid.uuid4())
+    refused = form(ann, room, content, name, kind, data={"Sign": sign})
+    assert refused.status_code == 415 and refused.json()["Error"]["Code"] == "unsupported_media_type", refused.text
+    assert ann.data("GET", "/uploads") == [] and ann.history(room) == []
+    assert ann.data("GET", f"/rooms/{room}")["LastSeq"] == before
+    # The Sign is free: for the right file, under its own name.
+    sent = form(ann, room, b"just text", "b.txt", "text/plain", data={"Sign": sign}).json()["Data"]
+    assert (sent["Content"], sent["File"]["ContentType"], sent["Seq"]) == ("b.txt", "text/plain", before + 1)
+
+
+def test_a_form_that_was_cut_off_by_its_server_is_sent_again_with_another_file(ann, room):
+    sign = str(uuid.uuid4())
+    left = ann.rest("POST", f"/rooms/{room}/messages", {"Content": "a.jpg", "ContentType": "image", "Sign": sign}, 201)
+    sent = form(ann, room, b"just text", "b.txt", "text/plain", data={"Sign": sign}).json()["Data"]
+    assert (sent["Content"], sent["ContentType"]) == ("b.txt", "file") and sent["ID"] != left.json()["Data"]["ID"]
+    assert ann.data("GET", "/uploads") == []
+
+
+def test_of_several_files_one_that_is_refused_keeps_all_back(ann, room):
+    parts = [("File", ("a.txt", b"text", "text/plain")), ("File", ("b.png", b"no picture", "image/png"))]
+    answer = requests.post(f"{ann.base_url}/api/v1/rooms/{room}/files", files=parts, timeout=30,
+                           headers={"Authorization": f"Bearer {ann.token}"})
+    assert answer.status_code == 415 and ann.history(room) == [] and ann.data("GET", "/uploads") == []
+
+
+def raw_form(user, room, body):
+    return requests.post(f"{user.base_url}/api/v1/rooms/{room}/files", data=body, timeout=30,
+                         headers={"Authorization": f"Bearer {user.token}", "Content-Type": "multipart/form-data; boundary=B"})
+
+
+@pytest.mark.parametrize("before, after", [
+    (b"\r\n", b"\r\n"), (b"", b"\r\n\r\n"), (b"preamble\r\nof two lines\r\n", b"\r\nepilogue"), (b"\r\r\n", b"--B\r\n"),
+    (b"--C\r\n", b""),
+])
+def test_what_stands_around_a_form_is_passed_over(ann, room, before, after):
+    part = b'--B\r\nContent-Disposition: form-data; name="File";\r\n filename="a.txt"\r\n\r\nx\r\n--B--'
+    answer = raw_form(ann, room, before + part + after)
+    assert answer.status_code == 201 and answer.json()["Data"]["File"]["Name"] == "a.txt", answer.text
+
+
+def test_a_form_may_have_fields_twice_that_mean_nothing_here(ann, room):
+    def send(*names):
+        fields = b"".join(b'--B\r\nContent-Disposition: form-data; name="%s"\r\n\r\nx\r\n' % name for name in names)
+        return raw_form(ann, room, fields + b'--B\r\nContent-Disposition: form-data; name="File"; filename="a.txt"\r\n\r\n'
+                                            b'x\r\n--B--\r\n').status_code
+    assert send(b"tag", b"tag", b"tag") == 201
+    for name in (b"Sign", b"Redirect", b"token"):
+        assert send(name, name) == 400, name
+    assert raw_form(ann, room, b"x" * 9000 + b"\r\n--B--").status_code == 400
+
+
+def test_empty_files(ann, bob, room):
+    sent = form(ann, room, b"", ".gitkeep", "application/octet-stream").json()["Data"]
+    assert sent["Status"] == "sent" and sent["File"]["Size"] == 0
+    message = begin(ann, room, "empty.log")
+    assert post(ann, message, b"")["Message"]["File"]["Size"] == 0
+    assert post(ann, message, b"")["Completed"]
+    for id in (sent["ID"], message):
+        got = bytes_of(bob, id)
+        assert got.status_code == 200 and got.content == b""
+
+
+def test_head_tells_what_get_would_give(ann, bob, room, make_user):
+    message = form(ann, room, b"0123456789", 'Plan "ä".txt', "text/plain").json()["Data"]["ID"]
+    answer = bob.rest("HEAD", f"/files/{message}", expect=200)
+    assert answer.headers["Content-Length"] == "10" and answer.headers["Content-Type"].startswith("text/plain")
+    got = bytes_of(bob, message)
+    for headers in (answer.headers, got.headers):
+        assert 'filename="Plan _' in headers["Content-Disposition"]
+        assert "filename*=UTF-8''Plan%20" in headers["Content-Disposition"]
+    make_user().rest("HEAD", f"/files/{message}", expect=404)
 
 
 def test_a_browser_is_sent_on(ann, room):
@@ -381,7 +465,8 @@ def test_more_checksums(ann, room):
 
 def test_several_files_in_one_form(ann, bob, room):
     names = ["a.png", "b.txt", "c.pdf"]
-    parts = [("File", (name, name.encode() * 1000, kind)) for name, kind in zip(names, ("image/png", "text/plain", None))]
+    contents = {"a.png": PNG * 100, "b.txt": b"b.txt" * 1000, "c.pdf": b"c.pdf" * 1000}
+    parts = [("File", (name, contents[name], kind)) for name, kind in zip(names, ("image/png", "text/plain", None))]
     parts.insert(1, ("File", ("", b"", "application/octet-stream")))  # a field in which nothing was chosen
     data = {"Sign": str(uuid.uuid4())}
     url = f"{ann.base_url}/api/v1/rooms/{room}/files"
@@ -392,7 +477,7 @@ def test_several_files_in_one_form(ann, bob, room):
     assert [message["File"]["Name"] for message in sent] == names
     assert [message["ID"] for message in sent] == [message["ID"] for message in second.json()["Data"]]
     for message in sent:
-        assert bytes_of(bob, message["ID"]).content == message["File"]["Name"].encode() * 1000
+        assert bytes_of(bob, message["ID"]).content == contents[message["File"]["Name"]]
     many = [("File", (f"{number}", b"x", "text/plain")) for number in range(11)]
     assert requests.post(url, files=many, headers=headers, timeout=60).status_code == 400
 
@@ -431,7 +516,7 @@ def planned(content, index):
 
 
 def test_parts_straight_to_the_store(ann, bob, room):
-    chunks = {1: os.urandom(5 * MIB), 2: os.urandom(5 * MIB + 1), 3: b"the end"}
+    chunks = {1: MP4 + os.urandom(5 * MIB), 2: os.urandom(5 * MIB + 1), 3: b"the end"}
     message = begin(ann, room, "film.mp4", "video")
     bob.rest("POST", f"/files/{message}/presign", {"TotalChunk": 1, "Chunks": []}, 404)
     ann.rest("POST", f"/files/{message}/complete", expect=409)

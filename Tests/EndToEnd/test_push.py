@@ -161,6 +161,26 @@ def test_what_comes_together_is_one_push_and_seen_takes_it_away(google, ann, bob
     assert "notification" not in cleared and cleared["apns"]["payload"]["aps"] == {"content-available": 1}
 
 
+def test_a_message_that_is_deleted_takes_its_push_back(google, ann, bob, make_user, device):
+    away = make_user()
+    room = ann.group(bob, away)
+    token, seen = device(bob), device(away)
+    message = say(ann, room, "a slip")
+    google.sent_to(token), google.sent_to(seen)
+    away.rest("POST", f"/rooms/{room}/seen", {}, expect=200)
+    google.sent_to(seen, 2)
+    ann.rest("DELETE", f"/messages/{message['ID']}", expect=200)
+    back = google.sent_to(token, 2)[-1]
+    assert back["data"] == {"Type": "deleted", "RoomID": room, "MessageID": message["ID"], "Seq": str(message["Seq"])}
+    assert "notification" not in back and back["apns"]["payload"]["aps"] == {"content-available": 1}
+    # Whoever has seen it has nothing left to take back; nor has whoever was not told of it.
+    late = say(ann, room, "gone before its time")
+    ann.rest("DELETE", f"/messages/{late['ID']}", expect=200)
+    last = say(ann, room, "the last")
+    wait_until(lambda: google.sent_to(seen)[-1]["data"]["Seq"] == str(last["Seq"]))
+    assert [push["data"]["Type"] for push in google.sent_to(seen)] == ["message", "seen", "message"]
+
+
 def test_a_silenced_room_pushes_nothing_until_it_is_unsilenced(google, ann, bob, make_user, device):
     away = make_user()
     room = ann.group(bob, away)

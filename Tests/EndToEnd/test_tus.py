@@ -37,7 +37,7 @@ def patch(user, path, offset, data, **headers):
 
 
 def create(user, room, length, **more):
-    answer = tus(user, "POST", Upload_Length=length, Upload_Metadata=metadata(room=room, filename="film.mp4", **more))
+    answer = tus(user, "POST", Upload_Length=length, Upload_Metadata=metadata(room=room, filename="a.bin", **more))
     assert answer.status_code == 201, answer.text
     return answer.headers["Location"]
 
@@ -55,7 +55,7 @@ def uploader(user, room, content, chunk):
 
 @pytest.mark.parametrize("chunk", [3 * MIB + 7, 9 * MIB])
 def test_a_standard_client_stops_and_resumes(ann, bob, room, chunk):
-    content = os.urandom(18 * MIB + 12_345)
+    content = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + os.urandom(18 * MIB + 12_345)
     with bob.socket() as theirs:
         first = uploader(ann, room, content, chunk)
         first.upload(stop_at=chunk * 2)
@@ -87,12 +87,13 @@ def test_creation_and_its_refusals(ann, bob, make_user, room, settings):
     head = tus(ann, "HEAD", path)
     assert head.status_code == 200 and head.headers["Cache-Control"] == "no-store"
     assert (head.headers["Upload-Offset"], head.headers["Upload-Length"]) == ("0", "10")
+    assert head.headers["Upload-Metadata"] == metadata(room=room, filename="a.bin")
     assert head.headers["Upload-Expires"].endswith("GMT") and head.headers["Tus-Resumable"] == "1.0.0"
     assert tus(bob, "HEAD", path).status_code == 404
     limit = int(settings.get("S3_MAX_UPLOAD_SIZE", 20 * MIB))
     for status, headers in [
         (413, {"Upload_Length": limit + 1, "Upload_Metadata": metadata(room=room)}),
-        (422, {"Upload_Length": 0, "Upload_Metadata": metadata(room=room)}),
+        (422, {"Upload_Length": 1, "Upload_Metadata": metadata(room=room) + "," + metadata(room=room)}),
         (422, {"Upload_Length": 1}), (422, {"Upload_Length": 1, "Upload_Metadata": "room %%%"}),
         (400, {"Upload_Metadata": metadata(room=room)}), (400, {"Upload_Length": "-1", "Upload_Metadata": metadata(room=room)}),
     ]:
@@ -102,6 +103,50 @@ def test_creation_and_its_refusals(ann, bob, make_user, room, settings):
     assert requests.post(f"{ann.base_url}/api/v1/files/tus", headers=VERSION, timeout=30).status_code == 401
     # The same Sign is the same upload.
     assert create(ann, room, 10, sign="tus-1") == create(ann, room, 10, sign="tus-1")
+
+
+def test_an_empty_file(ann, bob, room):
+    answer = tus(ann, "POST", Upload_Length=0, Upload_Metadata=metadata(room=room, filename=".gitkeep"))
+    assert (answer.status_code, answer.headers["Upload-Offset"]) == (201, "0")
+    head = tus(ann, "HEAD", answer.headers["Location"])
+    assert (head.headers["Upload-Offset"], head.headers["Upload-Length"]) == ("0", "0")
+    message = answer.headers["Location"].rsplit("/", 1)[1]
+    assert content_of(bob, message) == b"" and bob.data("GET", f"/messages/{message}")["Status"] == "sent"
+
+
+def test_what_the_protocol_demands_of_every_answer(ann, room):
+    path = create(ann, room, 10)
+    for answer in (
+        tus(ann, "HEAD", path), tus(ann, "PUT", path), tus(ann, "HEAD", path + "x"), tus(ann, "GET", "/api/v1/files/tus/x/y"),
+        requests.options(f"{ann.base_url}/api/v1/files/tus", timeout=30), patch(ann, path, 7, b"x"),
+        requests.head(f"{ann.base_url}{path}", timeout=30, headers=VERSION),
+        requests.head(f"{ann.base_url}{path}", timeout=30, headers={"Authorization": f"Bearer {ann.token}"}),
+    ):
+        assert answer.headers.get("Tus-Resumable") == "1.0.0", (answer.request.method, answer.status_code)
+    for answer in (tus(ann, "HEAD", path), requests.head(f"{ann.base_url}{path}", timeout=30, headers=VERSION)):
+        assert "no-store" in answer.headers["Cache-Control"]
+    assert patch(ann, path, 0, b"x", Content_Encoding="gzip").status_code == 415
+    encoded = tus(ann, "POST", Upload_Length=3, Upload_Metadata=metadata(room=room), Content_Encoding="br")
+    assert encoded.status_code == 415
+    # Clients that know no PATCH and no DELETE.
+    done = tus(ann, "POST", path, X_HTTP_Method_Override="PATCH", Upload_Offset=0, data=b"01234",
+               Content_Type="application/offset+octet-stream")
+    assert (done.status_code, done.headers["Upload-Offset"]) == (204, "5")
+    assert "Upload-Expires" in done.headers
+    assert tus(ann, "POST", path, X_HTTP_Method_Override="DELETE").status_code == 204
+    assert tus(ann, "HEAD", path).status_code == 410
+
+
+def test_a_refused_upload_leaves_nothing(ann, room):
+    whole = {"Upload_Length": 4, "Content_Type": "application/offset+octet-stream", "data": b"text"}
+    picture = metadata(room=room, filename="a.png", filetype="image/png")
+    assert tus(ann, "POST", Upload_Metadata=picture, **whole).status_code == 415
+    assert ann.data("GET", "/uploads") == []
+    path = tus(ann, "POST", Upload_Length=4, Upload_Metadata=picture).headers["Location"]
+    assert patch(ann, path, 0, b"text").status_code == 415
+    assert tus(ann, "HEAD", path).status_code == 410 and ann.data("GET", "/uploads") == []
+    assert tus(ann, "POST", Upload_Metadata=metadata(room=room), **{**whole, "data": b"longer"}).status_code == 413
+    assert ann.data("GET", "/uploads") == []
 
 
 def test_offsets_checksums_and_the_end(ann, bob, room):

@@ -71,7 +71,9 @@ class Upload:
     def __init__(self, user, room, chance):
         self.user, self.room, self.trouble, self.completed = user, room, [], False
         count = chance.randint(2, 12)
-        self.chunks = [chance.randbytes(5 * MIB) for _ in range(count - 1)] + [chance.randbytes(chance.randint(1, 5 * MIB))]
+        # It begins as a film does.
+        self.chunks = [b"\0\0\0\x18ftypmp42" + chance.randbytes(5 * MIB) for _ in range(count - 1)] + [
+            chance.randbytes(chance.randint(1, 5 * MIB))]
         order = list(range(count)) + [chance.randrange(count) for _ in range(count // 3)]
         chance.shuffle(order)
         self.left = queue.SimpleQueue()

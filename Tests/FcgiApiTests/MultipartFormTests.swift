@@ -80,11 +80,12 @@ import Testing
     }
 
     @Test(arguments: [
-        "junk" + head + "x\r\n--cut--", "\r\n" + head + "x\r\n--cut--", head + "x\r\n--cut--junk",
+        String(repeating: "junk\r\n", count: 2000) + head + "x\r\n--cut--",
+        head + "x\r\n--cut--" + String(repeating: "x", count: 8200),
         head + "x\r\n--cutter\r\n", head + "x\r\n--cut \r\n", "--cut\r\n\r\nx\r\n--cut--",
         "--cut\r\nContent-Disposition: attachment; name=a\r\n\r\nx\r\n--cut--",
         "--cut\r\nContent-Disposition: form-data\r\n\r\nx\r\n--cut--",
-        "--cut\r\nContent-Disposition: form-data; name=a\r\n folded\r\n\r\nx\r\n--cut--",
+        "--cut\r\n folded\r\nContent-Disposition: form-data; name=a\r\n\r\nx\r\n--cut--",
         "--cut\r\nContent-Disposition: form-data; name=\"a\r\n\r\nx\r\n--cut--",
         "--cut\r\nContent-Disposition: form-data; name=a; name=b\r\n\r\nx\r\n--cut--",
         "--cut\r\nContent-Disposition: form-data; name=a\r\nContent-Disposition: form-data; name=b\r\n\r\nx\r\n--cut--",
@@ -94,6 +95,21 @@ import Testing
     ])
     func refusesWhatIsNoForm(_ text: String) {
         #expect { try read(text) } throws: { ($0 as? Refusal)?.code == .malformed }
+    }
+
+    @Test(
+        arguments: ["\r\n", "preamble\r\n", "\r\r\n", "--cu\r\n", "-\r\n--\r\n", ""],
+        ["", "\r\n", "\r\n\r\n", "--cut", "junk"])
+    func whatStandsAroundItIsPassedOver(_ before: String, _ after: String) throws {
+        let bytes = Array((before + Self.head + "x\r\n--cut--" + after).utf8)
+        let expected = [Part(name: "File", bytes: Array("x".utf8), isWhole: true)]
+        #expect(try read([bytes[...]]) == expected)
+        #expect(try read(bytes.indices.map { bytes[$0...$0] }) == expected)
+    }
+
+    @Test func aHeadMayBeFolded() throws {
+        let lines = "Content-Disposition: form-data;\r\n name=\"File\";\r\n\tfilename=\"a b.txt\"\r\n"
+        #expect(try PartHead(Array(lines.utf8)[...]).fileName == "a b.txt")
     }
 
     @Test func takesAsManyPartsAsAllowed() throws {
@@ -149,6 +165,7 @@ import Testing
         #expect(try form.number("ChunkIndex") == 7)
         #expect(form["Other"] == "ä")
         #expect(form["None"] == nil)
+        #expect(throws: Never.self) { try self.form(part("x", "a") + part("File", "a") + part("x", "b") + "--b--") }
     }
 
     @Test func fieldsAreNumbersOrRefused() throws {
@@ -165,7 +182,8 @@ import Testing
         code(part("ChunkIndex", "1") + "--b--", .invalid)
         code(part("File", "") + "--b--", .invalid)
         code(part("File", "a") + part("File", "b") + "--b--", .malformed)
-        code(part("File", "a") + part("x", "a") + part("x", "b") + "--b--", .malformed)
+        code(part("File", "a") + part("Sign", "a") + part("Sign", "b") + "--b--", .malformed)
+        code(part("File", "a") + part("ChunkIndex", "1") + part("ChunkIndex", "1") + "--b--", .malformed)
         code(part("File", "a") + part("x", String(repeating: "x", count: 8193)) + "--b--", .malformed)
         code(part("File", String(repeating: "x", count: 1001)) + "--b--", .tooLarge)
         code(part("File", "a"), .malformed)
@@ -194,7 +212,7 @@ import Testing
 @Suite struct FileRuleTests {
     @Test(arguments: [
         ("plan.pdf", "plan.pdf"), ("C:\\fakepath\\plan.pdf", "plan.pdf"), ("../../etc/passwd", "passwd"),
-        ("..", "file"), ("", "file"), ("/", "file"), (" a\u{0}b\u{85}.txt ", "ab.txt"),
+        ("..", "file"), ("", "file"), ("/", "file"), (" a\u{0}b\u{85}.txt ", "ab.txt"), ("../\u{301}x", "\u{301}x"),
     ])
     func namesAreCleaned(_ text: String, _ name: String) { #expect(FileName.cleaned(text) == name) }
 

@@ -48,7 +48,8 @@ public struct UploadRules: Sendable {
         guard (1...chunk.total).contains(chunk.index) else {
             throw .invalid("ChunkIndex", "is not a whole number from 1 to TotalChunk (\(chunk.total))")
         }
-        guard chunk.bytes.length > 0 else { throw .invalid("File", "is empty") }
+        // A file may be empty; of several chunks none is.
+        guard chunk.bytes.length > 0 || chunk.total == 1 else { throw .invalid("File", "is empty") }
         try check(size: chunk.bytes.length)
         guard chunk.index == chunk.total || chunk.bytes.length >= Chunk.minBytes else {
             throw .invalid(

@@ -1,8 +1,8 @@
 /// What files of each kind may be, and which of three is believed: the file's bytes, its sender, its name.
 ///
-/// Only what bytes say firmly counts against a sender: formats that cannot be met by chance, what a browser runs, and
-/// programs. Of bytes that say nothing the claim is believed; it decides how a client shows the file, never whether a
-/// browser may run it here.
+/// A picture, a film or a sound has to be one by its bytes. Of any other file only what bytes say firmly counts against a
+/// sender: formats that cannot be met by chance, what a browser runs, and programs; otherwise the claim is believed. It
+/// decides how a client shows the file, never whether a browser may run it here.
 public struct TypeRules: Sendable {
     /// `type/subtype`, `type/*` or `*/*`.
     private var allowed: [ContentType: [String]]
@@ -20,9 +20,14 @@ public struct TypeRules: Sendable {
         _ kind: ContentType, detected: MediaType?, claimed: MediaType?, name: String
     ) throws(Refusal) -> MediaType {
         let byName = MediaType(fileName: name)
-        guard let detected, detected.isFirm else {
-            let believed = [claimed, byName, .unknown].compactMap { $0 }.first { isAllowed($0, kind) }
-            return try check(believed, kind, claimed ?? byName)
+        guard let detected, !detected.isOfNothing else { return try believe(claimed, byName, kind) }
+        guard detected.isFirm || kind != .file && detected.fits(kind) else {
+            guard kind != .file else { return try believe(claimed, byName, kind, unless: detected) }
+            // libmagic finds some drawings to be plain text. They are only ever saved.
+            guard kind == .image, let claimed, claimed.isActive, detected.description.hasPrefix("text/") else {
+                throw wrong(detected, kind)
+            }
+            return try check(claimed, kind, claimed)
         }
         let candidates = [claimed, byName].compactMap { $0 }
         guard kind != .file else {
@@ -34,6 +39,18 @@ public struct TypeRules: Sendable {
         guard detected.fits(kind) else { throw wrong(detected, kind) }
         if kind == .image { return try check(detected, kind, detected) }
         return try check(candidates.first { $0.fits(kind) } ?? detected, kind, detected)
+    }
+
+    /// The bytes say nothing: there are none, or libmagic is not there.
+    ///
+    /// - Parameter detected: what they are not sure to be; a picture, a film or a sound they would surely be.
+    private func believe(
+        _ claimed: MediaType?, _ byName: MediaType, _ kind: ContentType, unless detected: MediaType? = nil
+    ) throws(Refusal) -> MediaType {
+        let candidates = [claimed, byName, .unknown].compactMap { $0 }.filter {
+            detected == nil || $0.contentType == .file || $0.isActive || detected?.contentType == $0.contentType
+        }
+        return try check(candidates.first { isAllowed($0, kind) }, kind, claimed ?? byName)
     }
 
     private func check(_ type: MediaType?, _ kind: ContentType, _ found: MediaType) throws(Refusal) -> MediaType {
@@ -55,6 +72,9 @@ public struct TypeRules: Sendable {
 }
 
 extension MediaType {
+    /// What libmagic says of a file without bytes.
+    fileprivate var isOfNothing: Bool { description == "application/x-empty" || description == "inode/x-empty" }
+
     /// Found by more than a few bytes that any file could begin with.
     fileprivate var isFirm: Bool { isActive || MediaType.firm.contains(description) }
 

@@ -23,6 +23,8 @@ public struct Push: Sendable, Equatable {
         case message(PushMessage, unread: Int64)
         /// The room is seen up to here: notifications of it can be taken away.
         case seen(seq: Int64)
+        /// This message was deleted: a notification of it can be taken away.
+        case deleted(message: UUID128, seq: Int64)
     }
 
     public var room: UUID128

@@ -5,7 +5,7 @@ public protocol UploadRecords: AnyObject {
     /// - Parameter fence: of the lock that this is done under.
     func begin(_ record: UploadRecord, fence: Int64) throws(StoreError) -> UploadRecord?
     func note(mediaType: String, of message: UUID128) throws(StoreError)
-    func note(length: Int64, of message: UUID128) throws(StoreError)
+    func note(length: Int64, metadata: String?, of message: UUID128) throws(StoreError)
     /// Counts the upload with `size` bytes among its owner's, unless these are more than `quota` then (0: no limit).
     /// Guarantee: two at the same moment cannot both take the last bytes.
     func reserve(_ size: Int64, for message: UUID128, quota: Int64) throws(StoreError) -> Bool
@@ -23,10 +23,14 @@ public struct UploadRecord: Sendable, Equatable {
     public var isCompleted: Bool
     /// Bytes, where they were told beforehand.
     public var length: Int64?
+    /// Unix milliseconds at which it was complete, while nobody has looked into it.
+    public var unseenSince: Int64?
+    /// `Upload-Metadata` of a tus upload.
+    public var metadata: String?
 
     public init(
         message: UUID128, upload: String, total: Int, mediaType: String? = nil, isCompleted: Bool = false,
-        length: Int64? = nil
+        length: Int64? = nil, unseenSince: Int64? = nil, metadata: String? = nil
     ) {
         self.message = message
         self.upload = upload
@@ -34,6 +38,8 @@ public struct UploadRecord: Sendable, Equatable {
         self.mediaType = mediaType
         self.isCompleted = isCompleted
         self.length = length
+        self.unseenSince = unseenSince
+        self.metadata = metadata
     }
 }
 

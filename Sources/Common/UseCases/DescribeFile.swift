@@ -28,7 +28,7 @@ public final class DescribeFile {
             !type.isActive, [.image, .video, .audio].contains(type.contentType)
         else { return nil }
         var template = Array("\(folder)/chat-media-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw .unavailable("the folder of temporary files") }
+        guard mkdtemp(&template) != nil else { throw .disk("the folder of temporary files", errno) }
         let workplace = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         defer { removeFolder(workplace) }
         let path = "\(workplace)/file"
@@ -41,16 +41,18 @@ public final class DescribeFile {
     }
 
     private func picture(_ path: String, _ message: Message, _ file: FileInfo) throws(Refusal) -> FileInfo? {
-        guard let picture = tools.describe(picture: path) else { return nil }
+        let picture = tools.describe(picture: path)
         var described = file
         described.media = picture.media
         if picture.hasLostLocation {
             described.size = try put(path, as: UploadFile.key(message), file.contentType)
             log.info("a picture's location was removed", metadata: ["message": "\(message.id)"])
         }
-        _ = try put(picture.thumbnail, as: UploadFile.thumbnailKey(message.id), "image/jpeg")
-        described.thumbnailURL = FileInfo.thumbnailPath(of: message.id)
-        return described
+        if let thumbnail = picture.thumbnail {
+            _ = try put(thumbnail, as: UploadFile.thumbnailKey(message.id), "image/jpeg")
+            described.thumbnailURL = FileInfo.thumbnailPath(of: message.id)
+        }
+        return described == file ? nil : described
     }
 
     private func fetch(_ message: Message, to path: String) throws(Refusal) {

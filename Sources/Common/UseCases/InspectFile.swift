@@ -23,14 +23,25 @@ public struct InspectFile {
 
     /// A first chunk, so that a file of the wrong kind is refused before the rest of it is sent.
     func check(first chunk: Chunk, of message: Message) throws(Refusal) {
-        _ = try type(of: chunk.bytes.head(Self.headBytes), claimed: chunk.mediaType, message)
+        try check(first: chunk, message.contentType, name: message.content)
+    }
+
+    func check(first chunk: Chunk, _ kind: ContentType, name: String) throws(Refusal) {
+        _ = try rules.decide(
+            kind, detected: typer.type(of: chunk.bytes.head(Self.headBytes)), claimed: chunk.mediaType, name: name)
     }
 
     /// The whole file, as the store has it.
+    /// - Parameter size: bytes that it has.
     /// - Throws: `infected`, with the file put aside under `quarantine/`; `unsupported_media_type`.
-    func inspect(_ message: Message, claimed: MediaType?, _ stores: UploadStores) throws(Refusal) -> MediaType {
+    func inspect(
+        _ message: Message, claimed: MediaType?, size: Int64, _ stores: UploadStores
+    ) throws(Refusal) -> MediaType {
         let key = UploadFile.key(message)
-        let head = try stores.objects { store throws(StoreError) in try store.head(of: key, bytes: Self.headBytes) }
+        // A store refuses to give a range of nothing.
+        let head =
+            size == 0
+            ? [] : try stores.objects { store throws(StoreError) in try store.head(of: key, bytes: Self.headBytes) }
         let type = try type(of: head, claimed: claimed, message)
         try scan(message, stores)
         return type

@@ -85,6 +85,19 @@ public final class PushOffline {
         }
     }
 
+    /// Takes a message that was deleted away from the devices of those who were pushed to since it was sent, and have not
+    /// seen it. Whoever was not told of it is told nothing.
+    public func takeBack(_ message: UUID128, in room: UUID128, at seq: Int64) throws {
+        let recipients = try audience.recipients(of: room, at: clock()).filter { $0.lastSeenSeq < seq }
+        guard !recipients.isEmpty else { return }
+        let pushed = try marks.pushed(in: room, to: recipients.map(\.user))
+        for recipient in recipients where pushed[recipient.user, default: 0] >= seq {
+            for device in recipient.devices {
+                try deliver(Push(room: room, content: .deleted(message: message, seq: seq)), to: device)
+            }
+        }
+    }
+
     private func deliver(_ push: Push, to device: String) throws {
         var problem = ""
         for attempt in 0..<Self.mostTries {

@@ -177,6 +177,11 @@ public struct RoomBatch: Sendable {
             && changedMessages.isEmpty && events.isEmpty && changedInvitations.isEmpty
     }
 
+    /// Messages that everybody could see until this batch.
+    public var deletedMessages: [Message] {
+        changedMessages.sorted().compactMap { messages[$0] }.filter { $0.hasPlace && $0.deletedAt == now }
+    }
+
     // MARK: Reading
 
     func room(_ id: UUID128) throws(Refusal) -> Room {

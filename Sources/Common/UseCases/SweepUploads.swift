@@ -53,7 +53,9 @@ public final class SweepUploads {
             try each(record.message, &swept) { swept throws(Refusal) in try delete(record, &swept) }
         }
         try sweepOrphans(before: before, &swept)
-        try list { records throws(StoreError) in try records.removeEnded(before: before) }
+        // What is left of them says so to a late chunk for a day at least.
+        let longAgo = clock() - max(age, 86_400_000)
+        try list { records throws(StoreError) in try records.removeEnded(before: longAgo) }
         return swept
     }
 

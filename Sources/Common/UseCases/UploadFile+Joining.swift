@@ -11,7 +11,7 @@ extension UploadFile {
                 size = try join(message, state)
                 try reserve(size, for: message)
                 type = try inspection.inspect(
-                    message, claimed: record.mediaType.flatMap { MediaType($0) }, stores)
+                    message, claimed: record.mediaType.flatMap { MediaType($0) }, size: size, stores)
             } catch {
                 // A file that may never be complete leaves nothing behind. What failed here may be complete later.
                 if error.retryAfter == nil, error.code != .internalError { try discard(message, state, fence) }
@@ -27,6 +27,7 @@ extension UploadFile {
         // Parallel chunks did not know of each other's size.
         try rules.check(size: state.size)
         let key = UploadFile.key(message)
+        if state.size == 0 { return try joinNothing(key, state) }
         let size = try stores.objects { store throws(StoreError) -> Int64? in
             do throws(StoreError) {
                 try store.completeUpload(of: key, upload: state.upload, parts: Array(state.parts.values))
@@ -43,6 +44,15 @@ extension UploadFile {
         }
         guard let size else { throw Refusal.uploadEnded }
         return size
+    }
+
+    private func joinNothing(_ key: String, _ state: UploadState) throws(Refusal) -> Int64 {
+        try stores.objects { store throws(StoreError) in
+            try store.put(
+                key, contentType: MediaType.unknown.description, from: FilePart(descriptor: -1, offset: 0, length: 0))
+            try store.abortUpload(of: key, upload: state.upload)
+        }
+        return 0
     }
 
     private func discard(_ message: Message, _ state: UploadState, _ fence: Int64) throws(Refusal) {

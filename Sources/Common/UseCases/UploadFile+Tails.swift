@@ -3,10 +3,16 @@ extension UploadFile {
     static func tailKey(_ message: UUID128) -> String { "tails/\(message)" }
 
     /// Begins an upload of which the length is known, and counts it among its owner's at once. Again is harmless.
-    public func announce(_ length: Int64, _ outline: Outline, of message: Message) throws(Refusal) {
+    ///
+    /// - Parameter metadata: as its client wrote it, to be told it again.
+    public func announce(
+        _ length: Int64, _ outline: Outline, metadata: String? = nil, of message: Message
+    ) throws(Refusal) {
         guard case .open(let state) = try known(of: message, beginning: outline) else { return }
         try UploadFile.check(total: outline.total, state.total)
-        try stores.records { records throws(StoreError) in try records.note(length: length, of: message.id) }
+        try stores.records { records throws(StoreError) in
+            try records.note(length: length, metadata: metadata, of: message.id)
+        }
         if rules.quota > 0 { try reserve(length, for: message) }
     }
 

@@ -58,6 +58,12 @@ public final class UploadFile {
         return state.isWhole ? try complete(message, state, finish) : .stored(state)
     }
 
+    /// What a whole file's bytes say, before anything of it is sent.
+    public func check(_ file: Chunk, as kind: ContentType, name: String) throws(Refusal) {
+        try rules.check(size: file.bytes.length)
+        try inspection.check(first: file, kind, name: name)
+    }
+
     /// How far it is; nil when nothing has come yet. What is whole and not yet told (its worker died just then, or its
     /// parts went straight to the store) is completed here: a client that resumes would find no chunk left to send.
     public func resume<Answer>(_ message: Message, finish: Finish<Answer>) throws(Refusal) -> Result<Answer>? {
@@ -148,7 +154,9 @@ public final class UploadFile {
 
     /// - Returns: nil when the store knows the upload no more.
     private func put(_ chunk: Chunk, _ state: UploadState, _ message: Message) throws(Refusal) -> StoredPart? {
-        try stores.objects { store throws(StoreError) -> StoredPart? in
+        // No store need take a part without bytes: `join` makes the object.
+        guard chunk.bytes.length > 0 else { return StoredPart(number: chunk.index, etag: "empty", size: 0) }
+        return try stores.objects { store throws(StoreError) -> StoredPart? in
             do throws(StoreError) {
                 let etag = try store.storePart(
                     chunk.index, of: UploadFile.key(message), upload: state.upload, from: chunk.bytes)

@@ -32,7 +32,7 @@ public struct UploadStores {
         do throws(StoreError) { return try body(uploadRecords) } catch { throw refusal(error) }
     }
 
-    func record(of message: UUID128) throws(Refusal) -> UploadRecord? {
+    public func record(of message: UUID128) throws(Refusal) -> UploadRecord? {
         try records { records throws(StoreError) in try records.find(message) }
     }
 
@@ -61,7 +61,7 @@ public struct UploadStores {
     }
 
     /// For a request that another one at the same moment would only repeat: it is not waited for.
-    func alone<T>(_ message: UUID128, _ body: () throws(Refusal) -> T) throws(Refusal) -> T {
+    public func alone<T>(_ message: UUID128, _ body: () throws(Refusal) -> T) throws(Refusal) -> T {
         let token = UUID128.v7(at: systemClock()).description
         let fence = try progress { progress throws(BusError) in
             try progress.lock(.writer, of: message, token: token, milliseconds: Self.lockTime)

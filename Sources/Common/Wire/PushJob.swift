@@ -4,6 +4,11 @@ public enum PushJob: Sendable, Equatable {
     case messages(room: UUID128, seq: Int64, at: Int64)
     /// `user` has seen the room up to `seq`: what was pushed of it can go.
     case seen(room: UUID128, user: UUID128, seq: Int64)
+    /// A message was deleted: what was pushed of it can go. In a body of its own: the version before this one reads no
+    /// other that has it in it.
+    case deleted(room: UUID128, message: UUID128, seq: Int64)
+
+    public var isDeletion: Bool { if case .deleted = self { true } else { false } }
 
     public static func encode(_ jobs: [PushJob]) -> [UInt8] {
         var writer = MessagePackWriter(reserving: 64 * jobs.count + 8)
@@ -24,6 +29,11 @@ public enum PushJob: Sendable, Equatable {
             writer.int(2)
             writer.uuid(room)
             writer.uuid(user)
+            writer.int(seq)
+        case .deleted(let room, let message, let seq):
+            writer.int(3)
+            writer.uuid(room)
+            writer.uuid(message)
             writer.int(seq)
         }
     }
@@ -49,6 +59,9 @@ public enum PushJob: Sendable, Equatable {
         case 2:
             guard let user = fields[2].string.flatMap({ UUID128($0) }), let seq = fields[3].int else { return nil }
             self = .seen(room: room, user: user, seq: seq)
+        case 3:
+            guard let message = fields[2].string.flatMap({ UUID128($0) }), let seq = fields[3].int else { return nil }
+            self = .deleted(room: room, message: message, seq: seq)
         default: return nil
         }
     }

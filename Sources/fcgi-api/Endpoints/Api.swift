@@ -39,6 +39,8 @@ final class Api {
             response = .refusal(error, requestID: call.requestID)
             if let methods = error.allow { response.headers.append(("Allow", methods)) }
         }
+        // Also of what no endpoint answers.
+        if request.isTus { response.headers.append(("Tus-Resumable", TusEndpoints.version)) }
         response.headers.append(("X-Request-ID", call.requestID))
         response.headers += Protection.headers(beside: response) + origins.headers(request)
         response.putPrefix(request.prefix)

@@ -1,5 +1,6 @@
 import ChatAdapters
 import ChatCore
+import Glibc
 
 /// Files for the members of their room: by a link that is good for a short time.
 struct DownloadEndpoints {
@@ -31,8 +32,12 @@ struct DownloadEndpoints {
     }
 
     private func download(_ call: Call) throws(Refusal) -> Response {
-        let (message, file) = try complete(call)
+        let (message, file) = try seen(call)
         let type = MediaType(file.contentType) ?? .unknown
+        if call.request.method == "HEAD" {
+            return facts(
+                (type.isActive ? .unknown : type).description, file.name, asAttachment: !type.isShownInline, file.size)
+        }
         return answer(
             call,
             desk.objects.downloadLink(
@@ -45,11 +50,67 @@ struct DownloadEndpoints {
     private func thumbnail(_ call: Call) throws(Refusal) -> Response {
         let (message, file) = try complete(call)
         guard file.thumbnailURL != nil else { throw Refusal(.notFound, "the file has no thumbnail") }
+        let key = UploadFile.thumbnailKey(message.forwardedFrom ?? message.id)
+        if call.request.method == "HEAD" {
+            let size = try desk.upload.stores.objects { store throws(StoreError) in try store.size(of: key) }
+            guard let size else { throw Refusal(.notFound, "the file has no thumbnail") }
+            return facts("image/jpeg", "thumbnail.jpg", asAttachment: false, size)
+        }
         return answer(
             call,
             desk.objects.downloadLink(
-                for: UploadFile.thumbnailKey(message.forwardedFrom ?? message.id), name: "thumbnail.jpg",
+                for: key, name: "thumbnail.jpg",
                 contentType: "image/jpeg", asAttachment: false, seconds: Self.linkSeconds))
+    }
+
+    /// Milliseconds for which a picture that may say where it was taken waits to be looked into; then whatever looks into
+    /// files is away, and it is given as it is.
+    private static let patience: Int64 = 60_000
+    /// Milliseconds of it that one request waits.
+    private static let wait: Int64 = 5_000
+    private static let headBytes = 16_384
+
+    /// A picture is given to others when the place where it was taken is out of it. Its sender has it anyway.
+    private func seen(_ call: Call) throws(Refusal) -> (Message, FileInfo) {
+        let (message, file) = try complete(call)
+        guard let user = call.user, try isUnseen(message, file, user) else { return (message, file) }
+        let busy = Refusal.busy("the picture is being looked into")
+        do throws(Refusal) {
+            // One request of each user waits, so that nobody has all workers wait.
+            try desk.upload.stores.alone(user) { () throws(Refusal) in
+                let end = monotonicMilliseconds() + Self.wait
+                while try record(of: message)?.unseenSince != nil {
+                    guard monotonicMilliseconds() < end else { throw busy }
+                    usleep(100_000)
+                }
+            }
+        } catch { throw error.code == .locked ? busy : error }
+        return try complete(call)
+    }
+
+    private func record(of message: Message) throws(Refusal) -> UploadRecord? {
+        try desk.upload.stores.record(of: message.forwardedFrom ?? message.id)
+    }
+
+    private func isUnseen(_ message: Message, _ file: FileInfo, _ user: UUID128) throws(Refusal) -> Bool {
+        guard MediaType(file.contentType)?.contentType == .image, message.senderID != user, file.size > 0,
+            let since = try record(of: message)?.unseenSince, desk.doors.clock() - since < Self.patience
+        else { return false }
+        let head = try desk.upload.stores.objects { store throws(StoreError) in
+            try store.head(of: UploadFile.key(message), bytes: Self.headBytes)
+        }
+        return PictureMetadata.mayBe(in: head)
+    }
+
+    /// HEAD is answered here: the store's link is signed for GET alone.
+    private func facts(_ type: String, _ name: String, asAttachment: Bool, _ size: Int64) -> Response {
+        var response = Response(status: 200, type: type)
+        response.length = size
+        response.headers += [
+            ("Content-Disposition", contentDisposition(name, asAttachment: asAttachment)),
+            ("Accept-Ranges", "bytes"), ("Cache-Control", "private, no-store"), ("X-Content-Type-Options", "nosniff"),
+        ]
+        return response
     }
 
     private func complete(_ call: Call) throws(Refusal) -> (Message, FileInfo) {

@@ -9,7 +9,7 @@ struct TusEndpoints {
     /// Milliseconds that an upload may take.
     let lifetime: Int64
 
-    private static let version = "1.0.0"
+    static let version = "1.0.0"
     private static let extensions = "creation,creation-with-upload,checksum,termination,expiration"
     /// tus' own status.
     private static let checksumMismatch = 460
@@ -24,7 +24,7 @@ struct TusEndpoints {
         on(&router, "DELETE", "/files/tus/{id}", abort)
     }
 
-    /// Every answer says its version, a refusal too.
+    /// Who speaks another version is refused.
     private func on(
         _ router: inout Router, _ method: String, _ path: String,
         _ handle: @escaping (Call) throws(Refusal) -> Response
@@ -39,11 +39,11 @@ struct TusEndpoints {
                 try call.request.refuseEncodings()
                 response = try handle(call)
             } catch {
-                response = .refusal(error, requestID: call.requestID)
+                response = .refusal(desk.noted(error), requestID: call.requestID)
                 if error.code == .checksumMismatch { response.status = Self.checksumMismatch }
                 if error.code == .unsupportedVersion { response.headers.append(("Tus-Version", Self.version)) }
             }
-            response.headers.append(("Tus-Resumable", Self.version))
+            if method == "GET" { response.headers.append(("Cache-Control", "no-store")) }
             return response
         }
     }
@@ -51,7 +51,7 @@ struct TusEndpoints {
     private func options() -> Response {
         var response = Response.noContent
         response.headers = [
-            ("Tus-Resumable", Self.version), ("Tus-Version", Self.version), ("Tus-Extension", Self.extensions),
+            ("Tus-Version", Self.version), ("Tus-Extension", Self.extensions),
             ("Tus-Max-Size", "\(desk.upload.rules.maxSize)"), ("Tus-Checksum-Algorithm", TusChecksum.algorithms),
         ]
         return response
@@ -63,9 +63,10 @@ struct TusEndpoints {
     private func create(_ call: Call) throws(Refusal) -> Response {
         _ = try desk.doors.user(call)
         let length = try number("upload-length", call)
-        guard length > 0 else { throw .invalid("Upload-Length", "is 0: there are no empty files") }
         try desk.upload.rules.check(size: length)
-        let metadata = try TusMetadata(call.request.header("upload-metadata") ?? "")
+        try Self.refuseEncoded(call)
+        let told = call.request.header("upload-metadata") ?? ""
+        let metadata = try TusMetadata(told)
         guard let room = (metadata["room"] ?? call.request.query["room"]).flatMap({ UUID128($0) }) else {
             throw .invalid("Upload-Metadata", "has no room that is a UUID")
         }
@@ -76,16 +77,37 @@ struct TusEndpoints {
         let message = try desk.send(
             MessageDraft(content: name, contentType: type.contentType), to: room, sign: sign, call)
         guard message.contentType != .text else { throw UploadDesk.nothingToUpload }
-        if message.status == .uploading {
-            try desk.upload.announce(length, Outline(total: total(length), mediaType: claimed), of: message)
+        guard message.status != .deleted else { throw Refusal(.gone, "the message was deleted") }
+        // Who is refused here is told no address: nothing is left behind, unless the same Sign goes on with it.
+        var response = try desk.leavingNothing(of: message, isKept: sign != nil, call) { () throws(Refusal) in
+            try begin(message, length, Outline(total: total(length), mediaType: claimed), told, call)
         }
-        var response = Response(status: 201)
-        if call.request.mediaType == Self.body, call.request.contentLength > 0 {
-            response = try append(call, message, length, at: 0)
-            response.status = 201
-        }
+        response.status = 201
         response.headers.append(("Location", "\(call.request.prefix)/files/tus/\(message.id)"))
         return response
+    }
+
+    private func begin(
+        _ message: Message, _ length: Int64, _ outline: Outline, _ metadata: String, _ call: Call
+    ) throws(Refusal) -> Response {
+        guard message.status == .uploading else { return progress(length, message) }
+        try desk.upload.announce(length, outline, metadata: metadata.isEmpty ? nil : metadata, of: message)
+        // Nothing more is to come.
+        if length == 0 {
+            let empty = Chunk(
+                index: 1, total: 1, bytes: FilePart(descriptor: -1, offset: 0, length: 0), mediaType: outline.mediaType)
+            _ = try desk.take(empty, of: message, call)
+        }
+        guard call.request.mediaType == Self.body, call.request.contentLength > 0 else { return progress(0, message) }
+        return try append(call, message, length, at: 0)
+    }
+
+    /// The bytes of a body are the file's own (RFC 9110, 15.5.16).
+    private static func refuseEncoded(_ call: Call) throws(Refusal) {
+        guard let coding = call.request.header("content-encoding"), trimmed(coding).lowercased() != "identity" else {
+            return
+        }
+        throw Refusal(.unsupportedMediaType, "send the body without Content-Encoding")
     }
 
     // MARK: An upload
@@ -95,7 +117,10 @@ struct TusEndpoints {
         let length = try length(message)
         var response = progress(try offset(message, length), message)
         response.status = 200
-        response.headers += [("Upload-Length", "\(length)"), ("Cache-Control", "no-store")]
+        response.headers.append(("Upload-Length", "\(length)"))
+        if let metadata = try desk.upload.record(of: message)?.metadata {
+            response.headers.append(("Upload-Metadata", metadata))
+        }
         return response
     }
 
@@ -104,6 +129,7 @@ struct TusEndpoints {
         guard call.request.mediaType == Self.body else {
             throw Refusal(.unsupportedMediaType, "the body must be \(Self.body)")
         }
+        try Self.refuseEncoded(call)
         return try append(call, message, try length(message), at: try number("upload-offset", call))
     }
 
@@ -177,7 +203,11 @@ struct TusEndpoints {
             if offset == 0 { try desk.upload.removeTail(of: message) }
             let index = Int((first + offset) / Self.partBytes) + 1
             let chunk = Chunk(index: index, total: total(length), bytes: bytes)
-            _ = try desk.take(chunk, of: message, call)
+            do throws(Refusal) { _ = try desk.take(chunk, of: message, call) } catch {
+                // What it is can only be changed by another upload.
+                if error.code == .unsupportedMediaType { desk.withdraw(message, call) }
+                throw error
+            }
             offset += size
         }
         return first + offset
@@ -187,7 +217,8 @@ struct TusEndpoints {
     private func offset(_ message: Message, _ length: Int64) throws(Refusal) -> Int64 {
         guard message.status == .uploading else { return length }
         let parts = try desk.upload.contiguousParts(of: message)
-        // All parts, and the room not told yet: the last bytes are asked for again, and tell it.
+        // All parts, and the room not told yet: the last bytes are asked for again, and tell it. Of none there is no last.
+        guard length > 0 else { return 0 }
         guard parts < total(length) else { return Int64(parts - 1) * Self.partBytes }
         let here = Int64(parts) * Self.partBytes + (try desk.upload.tailSize(of: message))
         return min(here, length)
@@ -200,7 +231,7 @@ struct TusEndpoints {
         return length
     }
 
-    private func total(_ length: Int64) -> Int { Int((length + Self.partBytes - 1) / Self.partBytes) }
+    private func total(_ length: Int64) -> Int { WholeFileEndpoints.parts(length) }
 
     private func progress(_ offset: Int64, _ message: Message) -> Response {
         var response = Response.noContent
@@ -231,7 +262,9 @@ struct TusMetadata {
             guard let value, let text = String(validating: value, as: UTF8.self) else {
                 throw .invalid("Upload-Metadata", "has a value that is not base64 of UTF-8")
             }
-            values[String(name)] = text
+            guard values.updateValue(text, forKey: String(name)) == nil else {
+                throw .invalid("Upload-Metadata", "has a name twice")
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 import ChatCore
+import Logging
 
 /// What all endpoints of files do: whose message it is, telling the room, answering how far it is.
 struct UploadDesk {
@@ -50,6 +51,38 @@ struct UploadDesk {
             }
             throw error
         }
+    }
+
+    /// For requests that nobody can go on with: what is refused leaves neither its message nor its parts, and its Sign is
+    /// free. What may be complete when it is tried again stays, if `isKept`.
+    func leavingNothing<T>(
+        of message: Message, isKept: Bool, _ call: Call, _ body: () throws(Refusal) -> T
+    ) throws(Refusal) -> T {
+        do throws(Refusal) { return try body() } catch {
+            let mayGoOn = error.retryAfter != nil || [.internalError, .locked, .checksumMismatch].contains(error.code)
+            if !(mayGoOn && isKept) { withdraw(message, call) }
+            throw error
+        }
+    }
+
+    /// Whatever fails here is done by the sweeper.
+    func withdraw(_ message: Message, _ call: Call) {
+        do throws(Refusal) {
+            let outcome = try doors.submit(call, room: message.roomID, .abandonFile(message: message.id))
+            // One that is complete after all stays, and its file with it.
+            guard case .done(let data) = outcome, data["Status"]?.string == MessageStatus.deleted.name else { return }
+            try upload.abort(message)
+        } catch {
+            doors.log.notice(
+                "an upload that was refused is left to the sweeper",
+                metadata: ["message": "\(message.id)", "error": "\(error.text)"])
+        }
+    }
+
+    /// For the log, where a request's own answer says less.
+    func noted(_ error: Refusal) -> Refusal {
+        if error.code == .unavailable { doors.log.error("an upload failed", metadata: ["error": "\(error.text)"]) }
+        return error
     }
 
     private func finish(_ message: Message, _ file: FileInfo, _ call: Call) throws(Refusal) -> Outcome {

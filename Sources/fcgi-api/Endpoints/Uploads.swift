@@ -25,7 +25,10 @@ struct UploadEndpoints {
 
     private func chunk(_ call: Call) throws(Refusal) -> Response {
         let message = try desk.own(call)
-        let form = try UploadForm(call.request, maxFile: upload.rules.maxSize, folder: desk.folder)
+        let form: UploadForm
+        do throws(Refusal) {
+            form = try UploadForm(call.request, maxFile: upload.rules.maxSize, folder: desk.folder)
+        } catch { throw desk.noted(error) }
         var bytes = form.file.content.part()
         bytes.toldMD5 = form.file.toldMD5
         let chunk = Chunk(

@@ -28,6 +28,7 @@ struct WholeFileEndpoints {
             seeOther.headers = [("Location", target)]
             return seeOther
         } catch {
+            _ = desk.noted(error)
             let refusal = Response.refusal(error, requestID: call.requestID)
             return isBrowser ? .page(error, like: refusal, call) : refusal
         }
@@ -37,6 +38,12 @@ struct WholeFileEndpoints {
     private func sendAll(_ form: UploadForm, _ call: Call) throws(Refusal) -> Response {
         let room = try call.uuid("id")
         let sign = try call.sign(RequestFields(.map([.init("Sign", form["Sign"].map { .string($0) } ?? .null)])))
+        // A file that is refused keeps those before it from being sent.
+        for file in form.files {
+            let (name, type) = Self.nameAndType(file)
+            let whole = Chunk(index: 1, total: 1, bytes: file.content.part(), mediaType: type)
+            try desk.upload.check(whole, as: type.contentType, name: name)
+        }
         var sent: [Message] = []
         for (index, file) in form.files.enumerated() {
             // Each message has a Sign of its own, so that the whole form may be sent again.
@@ -64,25 +71,48 @@ struct WholeFileEndpoints {
     private func send(
         _ file: UploadedFile, to room: UUID128, sign: String?, _ call: Call
     ) throws(Refusal) -> Sent {
-        let name = FileName.cleaned(file.head.fileName ?? "")
-        let type = file.mediaType ?? MediaType(fileName: name)
+        let (name, type) = Self.nameAndType(file)
         let draft = MessageDraft(content: name, contentType: type.contentType)
-        let message = try desk.send(draft, to: room, sign: sign, call)
+        var message = try desk.send(draft, to: room, sign: sign, call)
+        // Of a form that ended in the middle, and this is another file.
+        if message.status == .uploading, try isOfAnother(file, message, draft) {
+            desk.withdraw(message, call)
+            message = try desk.send(draft, to: room, sign: sign, call)
+        }
         guard message.status == .uploading else {
             guard message.contentType != .text else {
                 throw Refusal(.conflict, "this Sign belongs to another message", field: "Sign")
             }
             return .sent(message)
         }
-        if let queued = try store(file, type, message, call) { return .queued(queued) }
+        let queued = try desk.leavingNothing(of: message, isKept: sign != nil, call) { () throws(Refusal) in
+            try store(file, type, message, call)
+        }
+        if let queued { return .queued(queued) }
         return .sent(try desk.doors.newest(message.id, call))
     }
+
+    private static func nameAndType(_ file: UploadedFile) -> (String, MediaType) {
+        let name = FileName.cleaned(file.head.fileName ?? "")
+        return (name, file.mediaType ?? MediaType(fileName: name))
+    }
+
+    private func isOfAnother(
+        _ file: UploadedFile, _ message: Message, _ draft: MessageDraft
+    ) throws(Refusal) -> Bool {
+        guard message.content == draft.content, message.contentType == draft.contentType else { return true }
+        guard let record = try desk.upload.record(of: message) else { return false }
+        return record.total != Self.parts(file.size)
+    }
+
+    /// An empty file is one part, too.
+    static func parts(_ size: Int64) -> Int { max(1, Int((size + partBytes - 1) / partBytes)) }
 
     /// - Returns: the outcome when the room was not told in time.
     private func store(
         _ file: UploadedFile, _ type: MediaType, _ message: Message, _ call: Call
     ) throws(Refusal) -> Outcome? {
-        let total = Int((file.size + Self.partBytes - 1) / Self.partBytes)
+        let total = Self.parts(file.size)
         var ended: Outcome?
         for index in 1...total {
             let start = Int64(index - 1) * Self.partBytes

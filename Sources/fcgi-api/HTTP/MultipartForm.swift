@@ -2,8 +2,8 @@ import ChatCore
 import Glibc
 
 /// Reads multipart/form-data (RFC 7578) in pieces cut anywhere. A value without I/O: each piece goes in, what it means
-/// comes out, and nothing of a part's content is kept. Strict: text before the first boundary or behind the last one,
-/// and whatever else a form never has, is refused.
+/// comes out, and nothing of a part's content is kept. What stands before the first boundary and behind the last one is
+/// passed over (RFC 2046, 5.1.1), within bounds; whatever else a form never has is refused.
 struct MultipartForm {
     enum Event {
         case begin(PartHead)
@@ -15,15 +15,17 @@ struct MultipartForm {
     static let maxBoundary = 70  // RFC 2046, 5.1.1
     static let maxHead = 8192
     static let maxParts = 32
+    /// Bytes before the first boundary and behind the last one, together.
+    static let maxAround = 8192
 
     private enum Place {
-        /// Within `--boundary` at the very beginning.
+        /// Before the first boundary, which stands at the very beginning or behind a line break.
         case first
         case content
         /// Behind a boundary: `\r\n` begins a part, `--` ends the form.
         case behindBoundary
         case head
-        /// Behind the last boundary: `\r\n` at most.
+        /// Behind the last boundary.
         case end
     }
 
@@ -35,6 +37,7 @@ struct MultipartForm {
     /// The bytes behind a boundary, a part's head, or those behind the end.
     private var held: [UInt8] = []
     private var parts = 0
+    private var around = 0
     private var isClosed = false
 
     /// - Parameter contentType: the request's, with its boundary.
@@ -57,25 +60,37 @@ struct MultipartForm {
             case .content: try content(&rest, handle)
             case .behindBoundary: try behindBoundary(&rest)
             case .head: try head(&rest, handle)
-            case .end: try end(&rest)
+            case .end:
+                try passOver(rest.count)
+                rest = []
             }
         }
     }
 
     /// When all bytes are in.
     func finish() throws(Refusal) {
-        guard isClosed, held.isEmpty || held == [13, 10] else { throw Refusal(.malformed, "the form is cut off") }
+        guard isClosed else { throw Refusal(.malformed, "the form is cut off") }
     }
 
+    /// `matched` begins as if a line break stood before the form.
     private mutating func begin(_ rest: inout ArraySlice<UInt8>) throws(Refusal) {
-        while matched < delimiter.count, let byte = rest.first {
-            guard byte == delimiter[matched] else {
-                throw Refusal(.malformed, "the form does not begin with its boundary")
+        while matched < delimiter.count, let byte = rest.popFirst() {
+            if byte == delimiter[matched] {
+                matched += 1
+            } else {
+                try passOver(matched + 1)
+                // Only the first byte of a delimiter is a CR.
+                matched = byte == delimiter[0] ? 1 : 0
             }
-            matched += 1
-            rest.removeFirst()
         }
         if matched == delimiter.count { place = .behindBoundary }
+    }
+
+    private mutating func passOver(_ count: Int) throws(Refusal) {
+        around += count
+        guard around <= Self.maxAround else {
+            throw Refusal(.malformed, "the form has no boundary where it begins, or too much stands around it")
+        }
     }
 
     private mutating func content(
@@ -138,13 +153,6 @@ struct MultipartForm {
             return try handle(.begin(head))
         }
     }
-
-    private mutating func end(_ rest: inout ArraySlice<UInt8>) throws(Refusal) {
-        while let byte = rest.popFirst() {
-            held.append(byte)
-            guard held == [13] || held == [13, 10] else { throw Refusal(.malformed, "something follows the form") }
-        }
-    }
 }
 
 extension ArraySlice<UInt8> {
@@ -186,7 +194,7 @@ struct PartHead: Equatable {
             throw Refusal(.malformed, "a part's headers are not UTF-8")
         }
         var values: [String: String] = [:]
-        for line in text.split(separator: "\r\n") {
+        for line in PartHead.unfolded(text) {
             guard let colon = line.firstIndex(of: ":"), colon > line.startIndex,
                 !line.unicodeScalars.contains(where: { $0.value < 0x20 && $0 != "\t" || $0.value == 0x7f }),
                 line.first != " ", line.first != "\t"
@@ -208,6 +216,16 @@ struct PartHead: Equatable {
         guard ["binary", "8bit", "7bit"].contains(encoding) else {
             throw Refusal(.malformed, "a part is encoded in a way that browsers do not use")
         }
+    }
+
+    /// A line that begins with a space or a tab goes on with the one before it (RFC 5322, 2.2.3).
+    private static func unfolded(_ text: String) -> [String] {
+        var lines: [String] = []
+        for line in text.split(separator: "\r\n") {
+            let isFolded = line.unicodeScalars.first == " " || line.unicodeScalars.first == "\t"
+            if isFolded, !lines.isEmpty { lines[lines.count - 1] += line } else { lines.append(String(line)) }
+        }
+        return lines
     }
 
     /// RFC 5987: `UTF-8''…`, as some libraries write names with other than ASCII characters.

@@ -22,11 +22,12 @@ struct Request {
     ) throws(Refusal) {
         self.parameter = parameter
         self.read = read
-        method = parameter("REQUEST_METHOD") ?? "GET"
         let uri = parameter("REQUEST_URI") ?? "/"
         let parts = pieces(of: uri, at: UInt8(ascii: "?"), maxSplits: 1, omittingEmpty: false)
         prefix = parameter("CHAT_PREFIX") ?? Request.defaultPrefix
         path = Request.strip(prefix, from: String(parts.first ?? "/"))
+        method = Request.method(
+            parameter("REQUEST_METHOD") ?? "GET", path, override: parameter("HTTP_X_HTTP_METHOD_OVERRIDE"))
         query = try Query(parts.count > 1 ? parts[1] : "")
         contentLength = try Request.length(parameter("CONTENT_LENGTH"))
     }
@@ -50,6 +51,21 @@ struct Request {
         header("content-type").flatMap { pieces(of: $0, at: UInt8(ascii: ";")).first }.map {
             asciiLowercased(trimmed($0))
         }
+    }
+
+    /// Whether it is of the tus protocol.
+    var isTus: Bool { Request.isTus(path) }
+
+    private static func isTus(_ path: String) -> Bool {
+        path.utf8.elementsEqual("/files/tus".utf8) || path.utf8.starts(with: "/files/tus/".utf8)
+    }
+
+    /// tus has clients that cannot send each method: they write the one that they mean into a header.
+    private static func method(_ method: String, _ path: String, override: String?) -> String {
+        guard let override, isTus(path), ["POST", "PATCH", "HEAD", "DELETE", "OPTIONS"].contains(override) else {
+            return method
+        }
+        return override
     }
 
     private static func cgi(_ byte: UInt8) -> UInt8 {

@@ -4,6 +4,8 @@ struct Response {
     var status: Int
     var headers: [(name: String, value: String)] = []
     var body: [UInt8] = []
+    /// Bytes that GET would give, in an answer to HEAD; nil: those of `body`.
+    var length: Int64?
 
     static let json = "application/json; charset=utf-8"
 
@@ -110,7 +112,7 @@ struct Response {
         for (name, value) in headers where !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) {
             text += "\(name): \(value)\r\n"
         }
-        if status != 204 && status != 304 { text += "Content-Length: \(body.count)\r\n" }
+        if status != 204 && status != 304 { text += "Content-Length: \(length ?? Int64(body.count))\r\n" }
         return text + "\r\n"
     }
 

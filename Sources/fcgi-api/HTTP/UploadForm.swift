@@ -6,9 +6,10 @@ struct UploadForm {
     static let maxFiles = 10
     private static let buffer = 65_536
     /// What a form has around its files, at most.
-    private static let maxAround = MultipartForm.maxParts * (MultipartForm.maxHead + maxField)
+    private static let maxAround =
+        MultipartForm.maxParts * (MultipartForm.maxHead + maxField) + MultipartForm.maxAround
 
-    /// At least one, none of them empty.
+    /// At least one.
     let files: [UploadedFile]
     private let fields: [String: String]
 
@@ -109,7 +110,7 @@ struct FormReading {
     private mutating func begin(_ head: PartHead) throws(Refusal) {
         name = head.name
         guard name == "File" else {
-            guard fields[name] == nil else { throw twice }
+            guard fields[name] == nil || !Self.onlyOnce.contains(name) else { throw twice }
             field = []
             return
         }
@@ -125,6 +126,9 @@ struct FormReading {
             try TemporaryFile(in: folder), head, Checksums(Array(wanted.keys) + Array(head.checksums.keys))
         )
     }
+
+    /// Fields that mean something here. A form may have others twice, as it has a field for each of its checkboxes.
+    private static let onlyOnce: Set<String> = ["Sign", "Redirect", "token", "ChunkIndex", "TotalChunk"]
 
     private var twice: Refusal { Refusal(.malformed, "the form has a field twice", field: name) }
 
@@ -152,8 +156,8 @@ struct FormReading {
         }
         guard let (content, head, sums) = file else { return }
         file = nil
-        // A browser sends an empty part for each field in which no file was chosen.
-        guard content.size > 0 else { return }
+        // A browser sends an empty part without a name for each field in which no file was chosen.
+        guard content.size > 0 || head.fileName?.isEmpty == false else { return }
         try sums.check(head.checksums)
         try sums.check(wanted)
         let toldMD5 = head.checksums[Checksums.md5] ?? wanted[Checksums.md5]

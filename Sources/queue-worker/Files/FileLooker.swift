@@ -1,7 +1,7 @@
 import ChatCore
 import Logging
 
-/// Takes one complete file after the other, looks into it, and tells its room.
+/// Takes one complete file after the other, one of each owner in turn, looks into it, and tells its room.
 final class FileLooker {
     private static let batch = 10
     private static let answerTimeout = 10_000
@@ -9,6 +9,8 @@ final class FileLooker {
     private let describe: DescribeFile
     private let commands: any CommandQueue
     private let log: Logger
+    /// Whose turn it was last.
+    private var owner = UUID128.zero
 
     init(jobs: any FileJobs, describe: DescribeFile, commands: any CommandQueue, log: Logger) {
         self.jobs = jobs
@@ -20,7 +22,13 @@ final class FileLooker {
     /// - Returns: files that were looked at.
     func work(while mayGoOn: () -> Bool) throws -> Int {
         var count = 0
-        for message in try jobs.next(limit: Self.batch) where mayGoOn() {
+        var messages = try jobs.next(after: owner, limit: Self.batch)
+        if messages.isEmpty, owner != .zero {
+            owner = .zero
+            messages = try jobs.next(after: owner, limit: Self.batch)
+        }
+        for message in messages where mayGoOn() {
+            owner = message.senderID
             do throws(Refusal) {
                 if message.deletedAt == nil, let file = try describe.describe(message) { try tell(message, file) }
             } catch {

@@ -40,8 +40,10 @@ final class FilesWorker {
         looker = FileLooker(
             jobs: PostgresFileJobs(database),
             describe: DescribeFile(
-                stores: upload.stores, tools: MediaPrograms(), folder: settings.storage.temporaryFolder,
-                log: log), commands: commands, log: log)
+                stores: upload.stores,
+                tools: MediaPrograms(
+                    limits: .init(pixels: settings.storage.mostPixels),
+                    jail: .make(settings.storage.mediaJail, log: log)), folder: settings.storage.temporaryFolder, log: log), commands: commands, log: log)
         pause = Int64(settings.storage.sweepSeconds) * 1000
     }
 

@@ -12,6 +12,8 @@ final class MediaPrograms: MediaTools {
         var seconds = 30
         /// Bytes of each file that it writes.
         var file = 512 << 20
+        /// Of a picture that is decoded: a small file may hold very many.
+        var pixels = 50_000_000
     }
 
     /// Longest side of a thumbnail, and of the picture that a BlurHash is made of.
@@ -21,40 +23,77 @@ final class MediaPrograms: MediaTools {
     /// Where they are looked for.
     private let path: String
     private let limits: Limits
+    private let jail: MediaJail
 
-    init(path: String = "/usr/local/bin:/usr/bin:/bin", limits: Limits = Limits()) {
+    init(path: String = "/usr/local/bin:/usr/bin:/bin", limits: Limits = Limits(), jail: MediaJail = .none) {
         self.path = path
         self.limits = limits
+        self.jail = jail
     }
 
-    func describe(picture file: String) -> PictureDescription? {
-        guard let facts = run(["vipsheader", "-a", file]), var media = MediaPrograms.size(facts) else { return nil }
-        let hasLostLocation = removeLocation(file)
+    func describe(picture file: String) -> PictureDescription {
+        // First, and of what cannot be shown as well: other programs may show it.
+        var description = PictureDescription(hasLostLocation: removeLocation(file))
+        guard let facts = run(["vipsheader", "-a", file], file), let media = MediaPrograms.size(facts) else {
+            return description
+        }
+        description.media = media
+        if let (hash, thumbnail) = thumbnail(of: file, media) {
+            description.media?.blurHash = hash
+            description.thumbnail = thumbnail
+        }
+        return description
+    }
+
+    private func thumbnail(of file: String, _ media: FileMedia) -> (hash: String?, path: String)? {
+        guard let width = media.width, let height = media.height,
+            case (let pixels, false) = width.multipliedReportingOverflow(by: height), pixels <= limits.pixels
+        else { return nil }
         let (small, tiny) = ("\(file).jpg", "\(file).ppm")
         guard
-            run(["vipsthumbnail", file, "-s", "\(Self.thumbnail)x\(Self.thumbnail)>", "-o", "\(small)[Q=80,strip]"])
-                != nil,
-            run(["vipsthumbnail", small, "-s", "\(Self.tiny)x\(Self.tiny)", "-o", "\(tiny)[strip]"]) != nil
+            run(
+                ["vipsthumbnail", file, "-s", "\(Self.thumbnail)x\(Self.thumbnail)>", "-o", "\(small)[Q=80,strip]"],
+                file) != nil,
+            run(["vipsthumbnail", small, "-s", "\(Self.tiny)x\(Self.tiny)", "-o", "\(tiny)[strip]"], file) != nil
         else { return nil }
-        media.blurHash = MediaPrograms.blurHash(tiny)
-        return PictureDescription(media: media, thumbnail: small, hasLostLocation: hasLostLocation)
+        return (MediaPrograms.blurHash(tiny), small)
     }
 
     func duration(of file: String) -> Int? {
-        let words = ["ffprobe", "-v", "error", "-protocol_whitelist", "file", "-show_entries", "format=duration"]
-        guard let text = run(words + ["-of", "default=noprint_wrappers=1:nokey=1", file]),
+        let words = [
+            "ffprobe", "-v", "error", "-protocol_whitelist", "file", "-format_whitelist", Self.formats, "-show_entries",
+            "format=duration", "-of", "default=noprint_wrappers=1:nokey=1", file,
+        ]
+        guard let text = run(words, file),
             let seconds = Double(text.prefix { $0 != "\n" }), seconds.isFinite, seconds >= 0, seconds < 1e7
         else { return nil }
         return Int(seconds * 1000)
     }
 
+    /// Containers of films and sounds; none of the lists that name other files.
+    private static let formats =
+        "mov,matroska,webm,ogg,mp3,wav,flac,aac,avi,mpegts,mpeg,asf,flv,amr,aiff,caf,au,w64"
+
+    /// What says where a picture was taken: as EXIF's, IPTC's and XMP's names are in ExifTool.
+    private static let places = [
+        "GPSLatitude", "GPSLongitude", "GPSPosition", "GPSAltitude", "City", "State", "Country", "CountryCode",
+        "Location", "Sub-location", "Province-State", "Country-PrimaryLocationName", "Country-PrimaryLocationCode",
+        "ContentLocationName", "ContentLocationCode", "LocationCreatedCity", "LocationCreatedCountryName",
+        "LocationCreatedSublocation", "LocationShownCity", "LocationShownCountryName", "LocationShownSublocation",
+    ]
+    private static let removed = [
+        "gps:all", "xmp-exif:gps*", "iptc:City", "iptc:Sub-location", "iptc:Province-State",
+        "iptc:Country-PrimaryLocationName", "iptc:Country-PrimaryLocationCode", "iptc:ContentLocationName",
+        "iptc:ContentLocationCode", "xmp-photoshop:City", "xmp-photoshop:State", "xmp-photoshop:Country",
+        "xmp-iptcCore:Location", "xmp-iptcCore:CountryCode", "xmp-iptcExt:LocationCreated", "xmp-iptcExt:LocationShown",
+    ]
+
     /// - Returns: whether there was one; then the file is another now.
     private func removeLocation(_ file: String) -> Bool {
-        let condition = "defined $GPSLatitude or defined $GPSLongitude or defined $GPSPosition"
-        // Status 2: the condition does not hold.
-        return run([
-            "exiftool", "-q", "-q", "-overwrite_original", "-if", condition, "-gps:all=", "-xmp-exif:gps*=", file,
-        ]) != nil
+        let condition = Self.places.map { "defined ${\($0)}" }.joined(separator: " or ")
+        // Status 2: the condition does not hold. -m: a picture that is cut off is changed, too.
+        let words = ["exiftool", "-m", "-q", "-q", "-overwrite_original", "-if", condition]
+        return run(words + Self.removed.map { "-\($0)=" } + [file], file) != nil
     }
 
     /// From `name: value` lines.
@@ -87,15 +126,19 @@ final class MediaPrograms: MediaTools {
         }
     }
 
+    /// - Parameter file: what it is about; its folder is all that the program may write to.
     /// - Returns: what it printed; nil when it failed, was ended, or is not there.
-    private func run(_ words: [String]) -> String? {
+    private func run(_ words: [String], _ file: String) -> String? {
+        // exiftool's own scratch file, and all that it may change.
+        guard let folder = file.lastIndex(of: "/").map({ String(file[..<$0]) }), !folder.isEmpty else { return nil }
         let bounds = [
             "prlimit", "--as=\(limits.memory)", "--cpu=\(limits.cpuSeconds)", "--fsize=\(limits.file)", "--core=0",
             "--nofile=64", "timeout", "-k", "2", "\(limits.seconds)",
         ]
         // VIPS_BLOCK_UNTRUSTED: none of the loaders that its authors would not feed with strangers' files.
         let environment = ["PATH=\(path)", "LANG=C.UTF-8", "VIPS_BLOCK_UNTRUSTED=1", "VIPS_CONCURRENCY=1"]
-        return ChildProcess.output(of: bounds + words, environment: environment)
+        guard let walls = jail.words(folder: folder, environment: environment) else { return nil }
+        return ChildProcess.output(of: bounds + walls + words, environment: environment)
     }
 }
 

@@ -127,8 +127,8 @@ struct UploadStoreTests {
             inspection: InspectFile(
                 typer: MagicContentTyper(), scanner: nil, rules: .standard, folder: "/tmp", log: Logger(label: "test")))
         let message = Message(
-            id: message, roomID: self.message, senderID: self.message, seq: 1, changeSeq: 1, content: "a.png",
-            contentType: .image, messageType: .direct, status: .uploading, createdAt: 0)
+            id: message, roomID: self.message, senderID: self.message, seq: 1, changeSeq: 1, content: "a.zip",
+            contentType: .file, messageType: .direct, status: .uploading, createdAt: 0)
         var path = Array("/tmp/chat-test-XXXXXX".utf8CString)
         let file = mkstemp(&path)
         unlink(path)
@@ -142,7 +142,7 @@ struct UploadStoreTests {
         }
         #expect(try send(2) == nil)
         try TestServers.redis().command(["DEL", RedisKey.upload(message.id)].map { RedisWord(word: $0) })
-        #expect(try send(1) == FileInfo(name: "a.png", size: (5 << 20) + 77, contentType: "image/png"))
+        #expect(try send(1) == FileInfo(name: "a.zip", size: (5 << 20) + 77, contentType: "application/zip"))
         // The room was not told: again, now without Redis; the object is there.
         try TestServers.redis().command(["DEL", RedisKey.upload(message.id)].map { RedisWord(word: $0) })
         #expect(try send(1)?.size == (5 << 20) + 77)

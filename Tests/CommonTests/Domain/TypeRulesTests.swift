@@ -5,10 +5,18 @@ import Testing
 @Suite struct TypeRulesTests {
     @Test(
         arguments: [
-            // Bytes that say nothing: the claim, else the name.
-            (.image, nil, "image/png", "a.bin", "image/png"),
-            (.image, "application/octet-stream", nil, "a.gif", "image/gif"),
-            (.image, "text/plain", "image/png", "a", "image/png"), (.video, nil, "image/png", "a.mp4", "video/mp4"),
+            // Nobody looked, or there are no bytes: the claim, else the name.
+            (.image, nil, "image/png", "a.bin", "image/png"), (.video, nil, "image/png", "a.mp4", "video/mp4"),
+            (.file, "application/x-empty", nil, "a.txt", "text/plain"),
+            // A picture, a film and a sound are that by their bytes.
+            (.image, "application/octet-stream", nil, "a.gif", nil), (.image, "text/plain", "image/png", "a", nil),
+            (.video, "text/plain", "video/mp4", "a.mp4", nil), (.audio, "application/octet-stream", nil, "a.mp3", nil),
+            (.audio, "audio/mpeg", nil, "a.mp3", "audio/mpeg"), (.image, "image/x-icon", nil, "a", "image/x-icon"),
+            (.image, "text/plain", "image/svg+xml", "a.svg", "image/svg+xml"),
+            // Any other file is what was said, but for these.
+            (.file, "application/octet-stream", "image/png", "a.png", "application/octet-stream"),
+            (.file, "text/plain", "text/csv", "a", "text/csv"),
+            (.file, "image/x-tga", "image/x-tga", "a", "image/x-tga"),
             (.image, nil, nil, "a", "application/octet-stream"), (.file, nil, nil, "a.zip", "application/zip"),
             // Bytes that say it firmly.
             (.image, "image/jpeg", "image/png", "a.png", "image/jpeg"),
@@ -55,8 +63,32 @@ import Testing
         #expect(typer.type(of: [1, 2, 3, 200, 0, 9])?.description == "application/octet-stream")
         // A jump, as old DOS programs begin, says nothing; the letters of a newer one do.
         let jump = [0xe9, 0x10, 0x00, 0xcd, 0x21] + [UInt8](repeating: 0xb4, count: 500)
-        #expect(typer.type(of: jump).map { $0 == .unknown } != false)
+        #expect(typer.type(of: jump) == .unknown)
+        #expect(typer.type(of: [])?.description == "application/x-empty")
         let program = Array("MZ".utf8) + [UInt8](repeating: 0, count: 500)
         #expect(typer.type(of: program)?.description == "application/x-dosexec")
     }
+}
+
+@Suite struct PictureMetadataTests {
+    private static let jpeg: [UInt8] = [0xff, 0xd8]
+    private static let jfif: [UInt8] = [0xff, 0xe0, 0, 4, 0, 0]
+    private static let exif: [UInt8] = [0xff, 0xe1, 0, 4, 0, 0]
+    private static let scan: [UInt8] = [0xff, 0xda, 0, 4, 0, 0]
+    private static let png: [UInt8] = [0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10]
+
+    private static func chunk(_ name: String, _ length: UInt8 = 1) -> [UInt8] {
+        [0, 0, 0, length] + Array(name.utf8) + [UInt8](repeating: 7, count: Int(length) + 4)
+    }
+
+    @Test(
+        arguments: [
+            (jpeg + jfif + scan, false), (jpeg + jfif + exif + scan, true), (jpeg + exif, true), (jpeg + jfif, true),
+            (jpeg, true), (jpeg + [0xff, 0xe0, 0xff, 0xff], true), (jpeg + [0xff, 0xe0, 0, 0, 0xff, 0xda], true),
+            (png + chunk("IHDR") + chunk("IDAT", 9) + chunk("IEND", 0), false),
+            (png + chunk("IHDR") + chunk("eXIf") + chunk("IEND", 0), true), (png + chunk("IHDR"), true),
+            (png + chunk("IHDR") + [255, 255, 255, 255] + Array("IDAT".utf8), true), (png, true),
+            (Array("GIF89a".utf8), false), (Array("RIFF".utf8), true), ([], true),
+        ] as [([UInt8], Bool)])
+    func whatMayBeInAPicture(_ head: [UInt8], _ mayBe: Bool) { #expect(PictureMetadata.mayBe(in: head) == mayBe) }
 }

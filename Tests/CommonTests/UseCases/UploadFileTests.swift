@@ -82,7 +82,10 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentT
         return rows[record.message]
     }
     func note(mediaType: String, of message: UUID128) throws(StoreError) { rows[message]?.mediaType = mediaType }
-    func note(length: Int64, of message: UUID128) throws(StoreError) { rows[message]?.length = length }
+    func note(length: Int64, metadata: String?, of message: UUID128) throws(StoreError) {
+        rows[message]?.length = length
+        rows[message]?.metadata = metadata
+    }
     func complete(_ message: UUID128) throws(StoreError) { rows[message]?.isCompleted = true }
     func remove(_ message: UUID128, upload: String, fence: Int64) throws(StoreError) {
         if rows[message]?.upload == upload, fences[message]! <= fence { rows[message] = nil }
@@ -322,7 +325,7 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentT
     @Test(
         arguments: [
             (0, 1, 5, ErrorCode.invalid), (2, 1, 5, .invalid), (1, 0, 5, .invalid), (1, 10_001, big, .invalid),
-            (1, 1, 0, .invalid),
+            (1, 2, 0, .invalid),
             (1, 2, big - 1, .invalid), (1, 1, (20 << 20) + 1, .tooLarge), (10_000, 10_000, 1, .tooLarge),
         ] as [(Int, Int, Int64, ErrorCode)])
     func chunksHaveRules(_ index: Int, _ total: Int, _ size: Int64, _ code: ErrorCode) {

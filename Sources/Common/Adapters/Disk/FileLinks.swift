@@ -17,9 +17,7 @@ public struct FileLinks: Sendable {
             self.asAttachment = asAttachment
         }
 
-        public var disposition: String {
-            "\(asAttachment ? "attachment" : "inline"); filename*=UTF-8''\(uriEncoded(name))"
-        }
+        public var disposition: String { contentDisposition(name, asAttachment: asAttachment) }
     }
 
     private let base: String
@@ -74,4 +72,16 @@ public struct FileLinks: Sendable {
         guard digits.count == 64, text.utf8.count == 64 else { return nil }
         return stride(from: 0, to: 64, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
     }
+}
+
+/// How a browser is told to take a file (RFC 6266, appendix D): its name, and before that one in ASCII, for programs that
+/// know no other.
+public func contentDisposition(_ name: String, asAttachment: Bool) -> String {
+    var plain = ""
+    for scalar in name.unicodeScalars {
+        let isPlain = (0x20...0x7e).contains(scalar.value) && !["\"", "\\", "%", "/"].contains(scalar)
+        plain.unicodeScalars.append(isPlain ? scalar : "_")
+    }
+    let kind = asAttachment ? "attachment" : "inline"
+    return "\(kind); filename=\"\(plain)\"; filename*=UTF-8''\(uriEncoded(name))"
 }

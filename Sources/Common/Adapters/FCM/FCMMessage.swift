@@ -35,6 +35,10 @@ struct FCMMessage {
     private var data: [(String, String)] {
         switch push.content {
         case .seen(let seq): return [("Type", "seen"), ("RoomID", "\(push.room)"), ("Seq", "\(seq)")]
+        case .deleted(let message, let seq):
+            return [
+                ("Type", "deleted"), ("RoomID", "\(push.room)"), ("MessageID", "\(message)"), ("Seq", "\(seq)"),
+            ]
         case .message(let message, let unread):
             return [
                 ("Type", "message"), ("RoomID", "\(push.room)"), ("MessageID", "\(message.id)"),

@@ -11,10 +11,11 @@ public final class MagicContentTyper: ContentTyper {
 
     public func type(of bytes: [UInt8]) -> MediaType? {
         guard let cookie else { return nil }
+        guard !bytes.isEmpty else { return MediaType("application/x-empty") }
         let text = bytes.withUnsafeBytes { magic_buffer(cookie, $0.baseAddress, $0.count) }
         let type = text.flatMap { MediaType(String(cString: $0)) }
         // DOS programs of old begin with any jump: one of a hundred files of random bytes does so, too.
-        if type == MagicContentTyper.dosProgram, !bytes.starts(with: "MZ".utf8) { return nil }
+        if type == MagicContentTyper.dosProgram, !bytes.starts(with: "MZ".utf8) { return .unknown }
         return type
     }
 

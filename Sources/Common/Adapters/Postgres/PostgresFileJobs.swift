@@ -5,12 +5,24 @@ public final class PostgresFileJobs: FileJobs {
 
     public init(_ connection: PostgresConnection) { self.connection = connection }
 
-    public func next(limit: Int) throws(StoreError) -> [Message] {
+    public func next(after owner: UUID128, limit: Int) throws(StoreError) -> [Message] {
+        // From one owner to the next by the index, however many files of one of them wait.
         try query(
             """
-            SELECT \(unsafeSQL: Message.columns) FROM uploads u JOIN messages m ON m.id = u.message_id
-            WHERE u.completed_at IS NOT NULL AND u.looked_at IS NULL
-            ORDER BY u.completed_at LIMIT \(Int64(limit))
+            WITH RECURSIVE owners AS (
+                (SELECT owner, 1 AS turn FROM uploads
+                    WHERE completed_at IS NOT NULL AND looked_at IS NULL AND owner > \(owner) ORDER BY owner LIMIT 1)
+                UNION ALL
+                SELECT (SELECT u.owner FROM uploads u
+                    WHERE u.completed_at IS NOT NULL AND u.looked_at IS NULL AND u.owner > o.owner
+                    ORDER BY u.owner LIMIT 1), o.turn + 1
+                FROM owners o WHERE o.owner IS NOT NULL AND o.turn < \(Int64(limit))::integer
+            )
+            SELECT \(unsafeSQL: Message.columns) FROM owners o CROSS JOIN LATERAL (
+                SELECT m.* FROM uploads u JOIN messages m ON m.id = u.message_id
+                WHERE u.owner = o.owner AND u.completed_at IS NOT NULL AND u.looked_at IS NULL
+                ORDER BY u.completed_at LIMIT 1
+            ) m ORDER BY o.owner
             """
         ).map { Message($0) }
     }

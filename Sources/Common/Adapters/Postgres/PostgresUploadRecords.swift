@@ -8,12 +8,15 @@ public final class PostgresUploadRecords: UploadRecords {
     public func find(_ message: UUID128) throws(StoreError) -> UploadRecord? {
         try query(
             """
-            SELECT upload_id, total, media_type, completed_at IS NOT NULL, length FROM uploads WHERE message_id = \(message)
+            SELECT upload_id, total, media_type, completed_at IS NOT NULL, length, metadata,
+                CASE WHEN looked_at IS NULL THEN completed_at END FROM uploads
+            WHERE message_id = \(message)
             """
         ).first.map { row in
             UploadRecord(
                 message: message, upload: row.text(0), total: row.int4(1), mediaType: row.optionalText(2),
-                isCompleted: row.bool(3), length: row.optionalInt8(4))
+                isCompleted: row.bool(3), length: row.optionalInt8(4),
+                unseenSince: row.optionalTime(6), metadata: row.optionalText(5))
         }
     }
 
@@ -32,8 +35,9 @@ public final class PostgresUploadRecords: UploadRecords {
         _ = try query("UPDATE uploads SET media_type = \(mediaType) WHERE message_id = \(message)")
     }
 
-    public func note(length: Int64, of message: UUID128) throws(StoreError) {
-        _ = try query("UPDATE uploads SET length = \(length) WHERE message_id = \(message)")
+    public func note(length: Int64, metadata: String?, of message: UUID128) throws(StoreError) {
+        _ = try query(
+            "UPDATE uploads SET length = \(length), metadata = \(.text(metadata)) WHERE message_id = \(message)")
     }
 
     public func complete(_ message: UUID128) throws(StoreError) {

@@ -122,7 +122,7 @@ public final class S3ObjectStore: ObjectStore {
     public func downloadLink(
         for key: String, name: String, contentType: String, asAttachment: Bool, seconds: Int
     ) -> String {
-        let disposition = "\(asAttachment ? "attachment" : "inline"); filename*=UTF-8''\(uriEncoded(name))"
+        let disposition = contentDisposition(name, asAttachment: asAttachment)
         return links.link(
             "GET", key, seconds: seconds,
             query: [

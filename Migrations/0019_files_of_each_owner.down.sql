@@ -1,0 +1,1 @@
+DROP INDEX uploads_to_look_at_of_owner;
