@@ -63,12 +63,12 @@ struct SetupCheck: ParsableCommand {
 
     private func servers(_ settings: Settings) throws {
         try say("PostgreSQL", fix: "DATABASE_URL") {
-            let connection = PostgresConnection(url: settings.database.url, applicationName: "fcgi-api setup")
+            let connection = PostgresConnection(settings.database, applicationName: "fcgi-api setup")
             let version = try connection.query("SELECT current_setting('server_version_num')::int8")[0].int8(0)
             guard version >= 140_000 else { throw OperatorError("it is older than PostgreSQL 14: upgrade it") }
         }
         try say("RabbitMQ", fix: "RABBITMQ_URL") {
-            _ = try RabbitMQConnection(url: settings.rabbitMQ.url, name: "fcgi-api setup")
+            _ = try RabbitMQConnection(settings.rabbitMQ, name: "fcgi-api setup")
         }
         try say("Redis", fix: "REDIS_URL") {
             _ = try RedisConnection(url: settings.redisURL).command([RedisWord(word: "PING")])
