@@ -68,7 +68,7 @@ public struct RedisServers: Sendable {
 
     private static func database(_ text: String) throws(ServerURL.Problem) -> Int {
         if text.isEmpty { return 0 }
-        guard let number = Int(text), number >= 0 else {
+        guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text) else {
             throw ServerURL.Problem("the database, behind the last slash, is not a number")
         }
         return number

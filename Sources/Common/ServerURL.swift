@@ -92,7 +92,10 @@ public struct ServerURL: Sendable {
             throw Problem("the host's name has a sign that no host has")
         }
         guard let port else { return Host(text, usual) }
-        guard let number = Int(String(decoding: port, as: UTF8.self)), (1...65_535).contains(number) else {
+        // Digits alone: `Int` would take a sign too.
+        guard port.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(String(decoding: port, as: UTF8.self)),
+            (1...65_535).contains(number)
+        else {
             throw Problem("the port of \(text) is not a number from 1 to 65535")
         }
         return Host(text, number)

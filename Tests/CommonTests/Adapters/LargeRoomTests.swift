@@ -162,11 +162,11 @@ struct LargeRoomTests {
                 now() - i * interval '1 second', now(), '\(user)'
             FROM generate_series(1, \(Self.rooms)) i;
             INSERT INTO members (room_id, user_id, role, joined_at, joined_seq)
-            SELECT id, '\(user)', 3, now(), 0 FROM rooms WHERE id <> '\(room)';
+            SELECT id, '\(user)', 3, now(), 0 FROM rooms WHERE id <> '\(room)' AND owner_id = '\(user)';
             INSERT INTO messages (id, room_id, seq, change_seq, sender_id, content, content_type, message_type, status,
                 created_at)
             SELECT gen_random_uuid(), r.id, i, i, '\(user)', 'x', 1, 1, 1, now()
-            FROM rooms r, generate_series(1, 10) i WHERE r.id <> '\(room)';
+            FROM rooms r, generate_series(1, 10) i WHERE r.id <> '\(room)' AND r.owner_id = '\(user)';
             ANALYZE;
             """)
     }

@@ -195,7 +195,7 @@ struct ObjectStoreTests {
         #expect(link.hasPrefix("https://chat.example/api/v1/files/stored/files/1?"))
         let target = try #require(self.target(link))
         #expect(target == FileLinks.Target(key: "files/1", name: "a b", contentType: "a/b", asAttachment: true))
-        #expect(target.disposition == "attachment; filename*=UTF-8''a%20b")
+        #expect(target.disposition == "attachment; filename=\"a b\"; filename*=UTF-8''a%20b")
         for (old, new) in [
             ("files/1", "files/2"), ("a%20b", "b"), ("a%2Fb", "text%2Fhtml"), ("attachment=1", "attachment=0"),
             ("expires=1060", "expires=9999"), ("signature=", "signature=0"),
