@@ -1,4 +1,4 @@
-/// Everything that an operator can set, parsed once at start. Names, defaults and meaning stand in README's table.
+/// Everything that an operator can set, parsed once at start. Names, defaults and meaning stand in .env.example.
 public struct Settings: Sendable {
     public var database: DatabaseSettings
     public var redisURL: String

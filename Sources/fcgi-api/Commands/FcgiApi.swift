@@ -14,7 +14,7 @@ struct FcgiApi: ParsableCommand, MasterProgram {
         commandName: program,
         abstract: "The chat service's REST API, behind nginx (FastCGI).",
         discussion: """
-            Settings come from the environment and from a .env file (-c); README.md lists them.
+            Settings come from the environment and from a .env file (-c); .env.example lists them.
 
             Signals to the running master: TERM ends gracefully, QUIT at once, HUP reads the settings again and \
             replaces the workers, USR2 does the same with the binary on disk, TTIN and TTOU add and remove a worker.
