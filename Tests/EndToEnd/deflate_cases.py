@@ -71,7 +71,7 @@ OFFERS = {
     "13.2": ("permessage-deflate; client_max_window_bits", AGREED),
     "13.3": ("permessage-deflate; client_max_window_bits=9", AGREED),
     "13.4": ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", AGREED),
-    "13.5": ("permessage-deflate; server_max_window_bits=15", AGREED),
+    "13.5": ("permessage-deflate; server_max_window_bits=15", AGREED + "; server_max_window_bits=15"),
     "13.6": ("permessage-deflate; server_max_window_bits=9", None),
     "13.7": ("permessage-deflate; server_max_window_bits=9, permessage-deflate; client_max_window_bits", AGREED),
     "13.8": ("permessage-deflate; client_max_window_bits=7", None),
