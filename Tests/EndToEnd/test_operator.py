@@ -32,7 +32,7 @@ def test_a_pool_grows_and_shrinks(program, pool):
 
 
 @pytest.mark.parametrize("words, said", [
-    (["scale", "nothing", "+1"], "there is no pool nothing, only rooms, messages, uploads, account"),
+    (["scale", "nothing", "+1"], "there is no pool nothing, only rooms, messages, search, uploads, account"),
     (["scale", "messages", "many"], "many is no count: write +1, -1 or a number"),
     (["scale", "+1"], "fcgi-api scale POOL +1"),
 ])
