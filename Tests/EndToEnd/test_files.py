@@ -92,9 +92,12 @@ def test_a_file_takes_its_place_when_it_is_complete(ann, bob, room):
         message, pending = answer["Data"]["ID"], answer["Data"]
         assert "Seq" not in answer and pending["Seq"] is None and pending["Status"] == "uploading"
         # The same Sign again, over either door: the pending message.
-        retry = ann.rest("POST", f"/rooms/{room}/messages", {"Content": "x", "ContentType": "file"}, 201,
+        retry = ann.rest("POST", f"/rooms/{room}/messages", {"Content": "a.txt", "ContentType": "file"}, 201,
                          headers={"Idempotency-Key": frame["Sign"]}).json()["Data"]
         assert retry == pending
+        other = ann.rest("POST", f"/rooms/{room}/messages", {"Content": "x", "ContentType": "file"}, 422,
+                         headers={"Idempotency-Key": frame["Sign"]}).json()["Error"]
+        assert other["Code"] == "idempotency_mismatch"
         ended = begin(ann, room, "b.txt", "file")
         assert say("two") == 2
         assert [one["ID"] for one in ann.data("GET", "/uploads")] == [ended, message]
@@ -359,6 +362,28 @@ def test_a_form_that_was_cut_off_by_its_server_is_sent_again_with_another_file(a
     sent = form(ann, room, b"just text", "b.txt", "text/plain", data={"Sign": sign}).json()["Data"]
     assert (sent["Content"], sent["ContentType"]) == ("b.txt", "file") and sent["ID"] != left.json()["Data"]["ID"]
     assert ann.data("GET", "/uploads") == []
+    # What is complete stays as it is.
+    again = form(ann, room, b"just text", "c.txt", "text/plain", data={"Sign": sign})
+    assert (again.status_code, again.json()["Error"]["Code"]) == (422, "idempotency_mismatch")
+    assert [one["ID"] for one in ann.history(room)] == [sent["ID"]]
+
+
+@pytest.mark.parametrize("name, kind", [
+    ("a.m3u8", "audio/mpegurl"), ("a.m3u", "audio/x-mpegurl"), ("a.mp4", "video/mp4"), ("a.mp3", "audio/mpeg"),
+])
+@pytest.mark.parametrize("head", [b"", b"\xef\xbb\xbf", b" " * 1080 + b"M.K." + bytes(100)], ids=["plain", "mark", "music"])
+def test_a_playlist_is_never_inline(ann, bob, room, name, kind, head):
+    """Players fetch whatever addresses stand in it."""
+    text = b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1/secret\n"
+    content = text + head[len(text):] if len(head) > len(text) else head + text
+    refused = form(ann, room, content, name, kind)
+    assert refused.status_code == 415 and refused.json()["Error"]["Code"] == "unsupported_media_type", refused.text
+    assert ann.history(room) == []
+    message = begin(ann, room, name)
+    post(ann, message, content, kind=kind)
+    got = bytes_of(bob, message)
+    assert got.content == content and got.headers["Content-Disposition"].startswith("attachment")
+    assert not got.headers["Content-Type"].startswith(("audio/", "video/"))
 
 
 def test_of_several_files_one_that_is_refused_keeps_all_back(ann, room):

@@ -75,6 +75,7 @@ final class OneRoom: RoomReader {
     func uploads(of user: UUID128, before: UUID128?, limit: Int) throws(StoreError) -> [Message] {
         (1...Int64(min(limit, 3))).map { message(-$0) }
     }
+    func upload(of user: UUID128, in room: UUID128, sign: String) throws(StoreError) -> Message? { nil }
     func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128? { message.high == 8 ? kitchen : nil }
     func receipts(of message: UUID128, for user: UUID128) throws(StoreError) -> [SeenMark]? { nil }
     func banned(from id: UUID128, for user: UUID128, after: UUID128?, limit: Int) throws(StoreError) -> [Member]? {

@@ -35,11 +35,28 @@ public struct MediaType: Sendable, Equatable, CustomStringConvertible {
 
     /// What browsers show without running anything of it.
     public var isShownInline: Bool {
-        guard !isActive else { return false }
+        guard !isActive, !isPlaylist else { return false }
         switch description {
         case "image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf": return true
         default: return contentType == .video || contentType == .audio
         }
+    }
+
+    /// A list of addresses that players follow: who opens it would ask any server that its sender likes.
+    public var isPlaylist: Bool {
+        MediaType.playlistWords.contains { description.firstRange(of: $0) != nil }
+            || MediaType.playlists.contains(description)
+    }
+
+    /// A list of addresses by its first bytes, behind a byte order mark and space.
+    ///
+    /// - Parameter head: the first bytes of a file.
+    public static func isPlaylist(_ head: [UInt8]) -> Bool {
+        var start = head[...]
+        if start.starts(with: [0xef, 0xbb, 0xbf]) { start = start.dropFirst(3) }
+        start = start.drop { $0 == 0x20 || (0x09...0x0d).contains($0) }
+        let word = start.prefix(16).map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }
+        return playlistStarts.contains { word.starts(with: $0.utf8) }
     }
 
     /// A document that may bring scripts of its own, whatever shows it.
@@ -51,6 +68,17 @@ public struct MediaType: Sendable, Equatable, CustomStringConvertible {
         return words.contains { description.firstRange(of: $0) != nil }
             || description.hasPrefix("text/") && description != "text/plain"
     }
+
+    private static let playlistWords = ["mpegurl", "scpls", "playlist", "x-ms-asx", "x-ms-wpl"]
+    /// As servers of old call what names the file to play: RealAudio's, Windows Media's, QuickTime's.
+    private static let playlists: Set<String> = [
+        "audio/x-pn-realaudio", "audio/x-pn-realaudio-plugin", "audio/vnd.rn-realaudio", "audio/x-ms-wax",
+        "video/x-ms-wvx", "video/x-ms-wmx", "audio/m3u", "audio/x-m3u",
+    ]
+    /// M3U and HLS, PLS, ASX, Windows Media's and RealMedia's references, lists of FFmpeg.
+    private static let playlistStarts = [
+        "#extm3u", "#ext-x-", "[playlist]", "[reference]", "<asx", "<smil", "<?wpl", "rtsptext", "rtsp://", "ffconcat",
+    ]
 
     private static func isNameByte(_ byte: UInt8) -> Bool {
         switch byte {

@@ -24,6 +24,8 @@ public protocol RoomReader: AnyObject {
     ///
     /// - Parameter before: the last entry of the page before.
     func uploads(of user: UUID128, before: UUID128?, limit: Int) throws(StoreError) -> [Message]
+    /// The same, of one room and with this Sign.
+    func upload(of user: UUID128, in room: UUID128, sign: String) throws(StoreError) -> Message?
     /// The room of a message, whoever asks: to find a command's queue.
     func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128?
     /// Who has seen a message, besides its sender; nil when the user may not see it.

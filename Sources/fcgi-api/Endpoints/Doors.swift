@@ -91,6 +91,14 @@ final class Doors {
         return found
     }
 
+    /// The asking user's message with this Sign, while its file is to come.
+    func pending(_ sign: String, in room: UUID128, _ call: Call) throws(Refusal) -> Message? {
+        readers.remember(writeOf: try user(call))
+        return try read(call) { reader, user throws(StoreError) in
+            try reader.upload(of: user, in: room, sign: sign)
+        }
+    }
+
     /// A read as the asking user; after their own write it sees that write.
     func read<T>(_ call: Call, _ body: (any RoomReader, UUID128) throws(StoreError) -> T) throws(Refusal) -> T {
         let user = try user(call)

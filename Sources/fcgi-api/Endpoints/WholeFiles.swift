@@ -73,7 +73,14 @@ struct WholeFileEndpoints {
     ) throws(Refusal) -> Sent {
         let (name, type) = Self.nameAndType(file)
         let draft = MessageDraft(content: name, contentType: type.contentType)
-        var message = try desk.send(draft, to: room, sign: sign, call)
+        var message: Message
+        do throws(Refusal) { message = try desk.send(draft, to: room, sign: sign, call) } catch {
+            // The Sign of a page without JavaScript cannot change: a file that never became complete makes room for another.
+            guard error.code == .idempotencyMismatch, let sign, let left = try desk.doors.pending(sign, in: room, call)
+            else { throw error }
+            desk.withdraw(left, call)
+            message = try desk.send(draft, to: room, sign: sign, call)
+        }
         // Of a form that ended in the middle, and this is another file.
         if message.status == .uploading, try isOfAnother(file, message, draft) {
             desk.withdraw(message, call)

@@ -339,6 +339,9 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentT
         ("image/png", true, false), ("Video/MP4; codecs=x", true, false), ("application/pdf", true, false),
         ("text/html", false, true), ("image/svg+xml", false, true), ("application/xhtml+xml", false, true),
         ("text/plain", false, false), ("application/zip", false, false), ("video/svg+xml", false, true),
+        ("audio/mpegurl", false, false), ("application/vnd.apple.mpegurl", false, false),
+        ("audio/x-scpls", false, false), ("Video/X-MS-ASX", false, false), ("audio/x-pn-realaudio", false, false),
+        ("audio/mpeg", true, false), ("video/mpeg", true, false),
         ("text/javascript", false, true), ("application/x-javascript", false, true),
     ])
     func whatIsShownAndWhatRuns(_ text: String, _ isInline: Bool, _ isActive: Bool) throws {

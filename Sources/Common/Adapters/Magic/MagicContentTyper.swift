@@ -14,11 +14,15 @@ public final class MagicContentTyper: ContentTyper {
         guard !bytes.isEmpty else { return MediaType("application/x-empty") }
         let text = bytes.withUnsafeBytes { magic_buffer(cookie, $0.baseAddress, $0.count) }
         let type = text.flatMap { MediaType(String(cString: $0)) }
+        // libmagic knows them as text, or by what stands further behind, as music.
+        if MediaType.isPlaylist(bytes), type?.isActive != true { return MagicContentTyper.list }
         // DOS programs of old begin with any jump: one of a hundred files of random bytes does so, too.
         if type == MagicContentTyper.dosProgram, !bytes.starts(with: "MZ".utf8) { return .unknown }
         return type
     }
 
+    /// Of no kind but file, and not firm: what its sender calls it is believed when that is no film and no sound.
+    private static let list = MediaType("text/plain")
     private static let dosProgram = MediaType("application/x-dosexec")
 
     private static func open() -> magic_t? {

@@ -148,6 +148,15 @@ public final class PostgresRoomReader: RoomReader {
         ).map { Message($0) }
     }
 
+    public func upload(of user: UUID128, in room: UUID128, sign: String) throws(StoreError) -> Message? {
+        try read(
+            """
+            SELECT \(unsafeSQL: Message.columns) FROM messages m
+            WHERE m.sender_id = \(user) AND m.sign = \(sign) AND m.status = 2 AND m.room_id = \(room)
+            """
+        ).first.map { Message($0) }
+    }
+
     public func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128? {
         try read("SELECT room_id FROM messages WHERE id = \(message)").first?.uuid(0)
     }
