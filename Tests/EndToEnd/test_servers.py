@@ -2,9 +2,9 @@
 `serve --check` and the errors say. TLS ends in a small proxy before the stack's own servers.
 """
 
+import asyncio
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import threading
@@ -36,7 +36,8 @@ def authority(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ca")
 
     def openssl(*words):
-        subprocess.run(["openssl", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(["openssl", *words], cwd=folder, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, timeout=120)
 
     for name in ("ca", "other"):
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.crt", "-days",
@@ -50,76 +51,63 @@ def authority(tmp_path_factory):
     return folder
 
 
-class Proxy:
-    """TLS outside, what `connect` gives inside."""
+class Proxies:
+    """TLS outside, what `connect` gives inside. One thread moves all bytes: a TLS connection of Python's may not be read and
+    written by two at once."""
 
-    def __init__(self, connect, certificate=None):
-        self.connect = connect
-        self.context = None
+    def __init__(self):
+        self.loop, self.servers = asyncio.new_event_loop(), []
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    def start(self, connect, certificate=None):
+        context = None
         if certificate:
-            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.context.load_cert_chain(f"{certificate}.crt", f"{certificate}.key")
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(f"{certificate}.crt", f"{certificate}.key")
 
-    def accept(self):
-        while True:
+        async def serve(*outside):
             try:
-                outside, _ = self.listener.accept()
+                inside = await connect()
+                await asyncio.gather(pump(outside[0], inside[1]), pump(inside[0], outside[1]))
             except OSError:
-                return
-            threading.Thread(target=self.serve, args=(outside,), daemon=True).start()
+                outside[1].close()
 
-    def serve(self, outside):
-        try:
-            if self.context:
-                outside = self.context.wrap_socket(outside, server_side=True)
-            inside = self.connect()
-        except OSError:
-            return outside.close()
-        threading.Thread(target=self.pump, args=(inside, outside), daemon=True).start()
-        self.pump(outside, inside)
+        server = self.run(asyncio.start_server(serve, "127.0.0.1", 0, ssl=context))
+        self.servers.append(server)
+        return server.sockets[0].getsockname()[1]
 
-    @staticmethod
-    def pump(source, target):
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+    def run(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
 
     def close(self):
-        self.listener.close()
+        for server in self.servers:
+            self.loop.call_soon_threadsafe(server.close)
+        self.loop.call_soon_threadsafe(self.loop.stop)
 
 
-def unix(path):
-    opened = socket.socket(socket.AF_UNIX)
-    opened.connect(path)
-    return opened
+async def pump(source, target):
+    try:
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+    except OSError:
+        pass
+    target.close()
 
 
 @pytest.fixture
 def proxy(settings):
-    proxies = []
+    proxies = Proxies()
 
     def make(server, certificate=None):
         if server == "redis":
             path = settings["REDIS_URL"].removeprefix("unix://")
-            proxies.append(Proxy(lambda: unix(path), certificate))
-        else:
-            port = int(settings["RABBITMQ_URL"].rsplit(":", 1)[1].rstrip("/"))
-            proxies.append(Proxy(lambda: socket.create_connection(("127.0.0.1", port)), certificate))
-        return proxies[-1].port
+            return proxies.start(lambda: asyncio.open_unix_connection(path), certificate)
+        port = int(settings["RABBITMQ_URL"].rsplit(":", 1)[1].rstrip("/"))
+        return proxies.start(lambda: asyncio.open_connection("127.0.0.1", port), certificate)
 
     yield make
-    for one in proxies:
-        one.close()
+    proxies.close()
 
 
 def urls(settings, server, scheme, hosts):

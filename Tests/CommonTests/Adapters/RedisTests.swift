@@ -70,6 +70,20 @@ struct RedisFrameBusTests {
         #expect(try RelayAnswer.decode(messages[2].1).frame == [9])
     }
 
+    @Test func aConnectionThatWasClosedWhileNobodyUsedItIsOpenedAgain() throws {
+        let (connection, other) = (try TestServers.redis(), try TestServers.redis())
+        for _ in 0..<3 {
+            guard case .int(let id) = try connection.command(["CLIENT", "ID"].map { RedisWord(word: $0) }) else {
+                Issue.record("no id")
+                return
+            }
+            let killed = try other.command(["CLIENT", "KILL", "ID", "\(id)"].map { RedisWord(word: $0) })
+            // Redis answers when it has closed the other one.
+            #expect(killed == .int(1))
+        }
+        #expect(try connection.command([RedisWord(word: "PING")]) == .status("PONG"))
+    }
+
     @Test func nobodyThere() throws {
         let connection = try RedisConnection(url: "redis://127.0.0.1:1")
         let error = #expect(throws: RedisError.self) { try connection.command([RedisWord(word: "PING")]) }

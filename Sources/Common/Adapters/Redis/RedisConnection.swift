@@ -78,7 +78,10 @@ public final class RedisConnection {
     }
 
     private func connected() throws(RedisError) -> RedisLink {
-        if let link { return link }
+        if let link {
+            guard link.hasHungUp else { return link }
+            link.distrust()
+        }
         let opened = try RedisLink.open(servers, timeout: timeout)
         link = opened
         return opened
@@ -202,6 +205,8 @@ private final class RedisLink {
     /// Milliseconds without an acknowledgement of the other host's kernel, after which it is taken for lost.
     private static let unheard: UInt32 = 5000
     private static let chunk = 16_384
+    /// Linux's POLLRDHUP: the other side writes no more. Swift does not see the C name.
+    private static let hungUp: Int16 = 0x2000
 
     let descriptor: Int32
     private let host: ServerURL.Host?
@@ -225,6 +230,13 @@ private final class RedisLink {
 
     /// The next connection tries other hosts first, if there are any.
     func distrust() { if let host { order?.failed(host, now: monotonicMilliseconds()) } }
+
+    /// Redis closed the connection while nobody used it (it was started again, say). Nothing is sent yet then, so that
+    /// a new connection is as good.
+    var hasHungUp: Bool {
+        var state = pollfd(fd: descriptor, events: Self.hungUp, revents: 0)
+        return poll(&state, 1, 0) > 0
+    }
 
     // MARK: Opening
 
