@@ -124,7 +124,8 @@ import Testing
         #expect(next.hasPrefix("cursor=99_") && next.hasSuffix("&limit=2"))
         // As the query of an address, and behind the parameter's name, encoded or not.
         let encoded = next.replacing("&", with: "%26").replacing("=", with: "%3D")
-        for query in [next, "cursor=\(next)", "limit=2&cursor=\(encoded)", "\(next)&limit=2", "cursor=\(next)&limit=2"] {
+        for query in [next, "cursor=\(next)", "limit=2&cursor=\(encoded)", "\(next)&limit=2", "cursor=\(next)&limit=2"]
+        {
             #expect(api.ask("GET", "/rooms?\(query)").status == 200, "\(query)")
         }
         #expect(api.ask("GET", "/rooms?cursor=9223372036854775807_\(alice)").field == "cursor")

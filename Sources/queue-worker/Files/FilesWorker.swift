@@ -43,7 +43,8 @@ final class FilesWorker {
                 stores: upload.stores,
                 tools: MediaPrograms(
                     limits: .init(pixels: settings.storage.mostPixels),
-                    jail: .make(settings.storage.mediaJail, log: log)), folder: settings.storage.temporaryFolder, log: log), commands: commands, log: log)
+                    jail: .make(settings.storage.mediaJail, log: log)), folder: settings.storage.temporaryFolder,
+                log: log), commands: commands, log: log)
         pause = Int64(settings.storage.sweepSeconds) * 1000
     }
 
