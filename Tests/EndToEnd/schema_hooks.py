@@ -1,6 +1,7 @@
 """What openapi.yaml cannot say, for the requests that are made from it."""
 
 import unicodedata
+import uuid
 
 import schemathesis
 
@@ -34,6 +35,9 @@ def filter_case(context, case):
     if len(PLACES.intersection(case.query or {})) > 1:
         return False
     name = case.operation.definition.raw.get("operationId")
+    # Which texts are one emoji no pattern can say, nor do all phases ask the hook above.
+    if isinstance(case.path_parameters, dict) and case.path_parameters.get("emoji", "👍") != "👍":
+        return False
     if isinstance(case.body, dict):
         # Nor can it say which texts show nothing.
         texts = [case.body.get(field) for field in ("Content", "Name")]
@@ -50,3 +54,17 @@ def filter_case(context, case):
         if isinstance(limit, (int, float)) and limit > MEMBERS:
             return False
     return True
+
+
+def is_sign(text):
+    return isinstance(text, str) and text.isprintable() and text.isascii() and 1 <= len(text) <= 64
+
+
+@schemathesis.hook
+def before_call(context, case, **kwargs):
+    """A Sign names one request: each request that is made from the description gets one of its own in place of a good one."""
+    headers = case.headers
+    if headers is not None and is_sign(headers.get("Idempotency-Key")):
+        headers["Idempotency-Key"] = str(uuid.uuid4())
+    if isinstance(case.body, dict) and is_sign(case.body.get("Sign")):
+        case.body = {**case.body, "Sign": str(uuid.uuid4())}

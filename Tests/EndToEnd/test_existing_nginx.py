@@ -217,7 +217,7 @@ def test_a_dead_program_is_a_503(here, talk_user):
 def test_no_log_shows_what_opens_anything(here, talk_user):
     ann, bob = talk_user(), talk_user()
     room = ann.group(bob)
-    ticket = ann.data("POST", "/ws-ticket")["Ticket"]
+    ticket = ann.data("POST", "/ws-ticket", expect=201)["Ticket"]
     message = form(ann, room, b"x" * 100).json()["Data"]["ID"]
     link = ann.rest("GET", f"/files/{message}", expect=302, allow_redirects=False).headers["Location"]
     signature = link.rsplit("signature=", 1)[1]

@@ -109,5 +109,6 @@ def test_another_web_server_in_front(here, secret, server, program):
             assert requests.get(base + path, timeout=20).status_code in (403, 404), path
             told = {"X-Forwarded-For": "127.0.0.1"}
             assert requests.get(base + path, headers=told, timeout=20).status_code in (403, 404), path
-        assert requests.get(f"http://127.0.0.1:{port}//api/v1/rooms", headers=headers, timeout=20).status_code == 404
-        assert requests.get(f"{base}//rooms", headers=headers, timeout=20).status_code == 404
+        # Apache and lighttpd make one slash of two before they look for a location; to the programs it is another address.
+        for address in (f"http://127.0.0.1:{port}//api/v1/rooms", f"{base}//rooms"):
+            assert requests.get(address, headers=headers, timeout=20).status_code in (200, 404), address

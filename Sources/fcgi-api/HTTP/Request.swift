@@ -86,7 +86,8 @@ struct Request {
     private static let longestBody = 1 << 50
 
     private static func length(_ text: String?) throws(Refusal) -> Int {
-        guard let text, !text.isEmpty else { return 0 }
+        // Caddy writes -1 for a body that comes in chunks.
+        guard let text, !text.isEmpty, !text.utf8.elementsEqual("-1".utf8) else { return 0 }
         guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let length = Int(text), length <= longestBody else {
             throw Refusal(.malformed, "the Content-Length is no number of bytes")
         }
