@@ -26,9 +26,14 @@ import Testing
         #expect { try large.body(limit: 100) } throws: { ($0 as? Refusal)?.code == .tooLarge }
         let whole = try request(["CONTENT_LENGTH": "100"], body: [UInt8](repeating: 5, count: 100))
         #expect(try whole.body(limit: 100).count == 100)
-        for length in ["-1", "x", "99999999999999999999"] {
+        for length in ["-2", "+1", "x", "99999999999999999999"] {
             #expect(throws: Refusal.self) { try request(["CONTENT_LENGTH": length]) }
         }
+    }
+
+    /// Caddy writes -1 for a body that comes in chunks: its length is not known, as without the header.
+    @Test func aLengthThatIsNotKnownIsNone() throws {
+        for length in ["-1", ""] { #expect(try request(["CONTENT_LENGTH": length]).contentLength == 0) }
     }
 }
 
