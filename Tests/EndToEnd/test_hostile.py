@@ -139,6 +139,8 @@ def test_resets_in_the_middle_of_a_full_tick_give_nobody_anothers_socket(relay, 
     for room in rooms:
         for number in range(1000):
             socket.send(message_frame(RoomID=room, Content="x", Sign=f"{room}{number}"))
+        # Below WS_RATE, a thousand a second.
+        time.sleep(1)
     for room in rooms:
         socket.wait(lambda frame: frame.get("RoomID") == room and frame.get("Seq", 0) >= 1000, 120)
     points = [{"RoomID": room, "Seq": 0} for room in rooms]
