@@ -123,8 +123,78 @@ import Testing
         master.send(.reload([pool(handover: true)]))
         master.end(where: { $0.phase == .starting && $0.slot == 0 }, .exited(1))
         #expect(master.actions.contains(.cancelHandover(worker: old[0].id)))
-        #expect(master.actions.contains(.cancelHandover(worker: old[1].id)))
+        #expect(master.log.contains("its old workers stay in service"))
         #expect(master.ready == old)
+    }
+
+    /// It may have taken its slot's sockets over already and not have said so: a stop would close them all.
+    @Test func theOtherSuccessorsOfARefusedGenerationFinish() {
+        var master = MasterScenario(pool(handover: true))
+        master.allReady()
+        let old = master.ready
+        master.send(.reload([pool(handover: true)]))
+        let other = master.spawned[1]
+        master.end(where: { $0.phase == .starting && $0.slot == 0 }, .exited(1))
+        #expect(master.stopped.isEmpty && !master.actions.contains(.cancelHandover(worker: old[1].id)))
+        master.send(.ready(worker: other.id))
+        #expect(master.stopped == [old[1].id])
+        master.pass(.seconds(10))
+        #expect(master.spawned.isEmpty && master.ready.map(\.id) == [old[0].id, other.id])
+    }
+
+    /// The same moment, and the next reload comes in it.
+    @Test func aReloadDuringAHandoverComesBehindIt() {
+        var master = MasterScenario(pool("relays", 1, handover: true))
+        master.allReady()
+        let old = master.ready[0]
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        let second = master.spawned[0]
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        #expect(master.stopped.isEmpty && master.spawned.isEmpty)
+        #expect(!master.actions.contains(.cancelHandover(worker: old.id)))
+        master.send(.ready(worker: second.id))
+        #expect(master.stopped == [old.id])
+        #expect(master.spawned.map(\.generation) == [3])
+        #expect(!master.log.contains("in service"))
+        let third = master.spawned[0]
+        master.send(.ready(worker: third.id))
+        #expect(master.stopped == [second.id] && master.log.contains("generation 3 is in service"))
+    }
+
+    @Test func theEndOfAnEarlierGenerationRefusesNoLaterOne() {
+        var master = MasterScenario(pool("relays", 1, handover: true))
+        master.allReady()
+        let old = master.ready[0]
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        let second = master.spawned[0]
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        master.end(where: { $0.id == second.id }, .killed(SIGKILL))
+        #expect(master.actions.contains(.cancelHandover(worker: old.id)))
+        #expect(!master.log.contains("failed"))
+        master.pass(.seconds(1))
+        #expect(master.spawned.map(\.generation) == [3])
+        master.allReady()
+        #expect(master.stopped == [old.id] && master.log.contains("generation 3 is in service"))
+    }
+
+    @Test func aReloadLeavesASuccessorWhosePredecessorDied() {
+        var master = MasterScenario(pool("relays", 1, handover: true))
+        master.allReady()
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        let second = master.spawned[0]
+        master.end(master.ready[0], .killed(SIGKILL))
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        #expect(master.stopped.isEmpty && master.spawned.isEmpty)
+        master.send(.ready(worker: second.id))
+        #expect(master.spawned.map(\.generation) == [3])
+    }
+
+    /// It has no sockets: nothing is lost when it goes at once, and it may be waiting for a server that is not there.
+    @Test func aReloadReplacesAFirstStart() {
+        var master = MasterScenario(pool("relays", 1, handover: true))
+        let first = master.state.workers[0]
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        #expect(master.stopped == [first.id] && master.spawned.map(\.generation) == [2])
     }
 
     @Test func deadPredecessorLeavesTheSlotToTheSuccessor() {
@@ -200,6 +270,27 @@ import Testing
         #expect(other.actions.contains(.release(worker: dead.id)) && other.ready == [old])
     }
 
+    /// It may have taken them over and not have said so.
+    @Test func aReloadWaitsForIt() {
+        var master = Self.relays()
+        let dead = master.ready[0]
+        master.end(dead, .killed(SIGKILL))
+        let successor = master.spawned[0]
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        #expect(master.stopped.isEmpty && master.spawned.isEmpty)
+        master.send(.ready(worker: successor.id))
+        #expect(master.actions.contains(.release(worker: dead.id)))
+        #expect(master.spawned.map(\.generation) == [2])
+        // It dies instead: the next one is of the new generation, and gets the same wreck.
+        var other = Self.relays()
+        other.end(other.ready[0], .killed(SIGKILL))
+        other.send(.reload([pool("relays", 1, handover: true)]))
+        other.end(where: { $0.phase == .starting }, .exited(1))
+        other.pass(.seconds(1))
+        #expect(other.spawned.map(\.generation) == [2] && Self.salvaged(other) == [dead.id])
+        #expect(!other.log.contains("failed"))
+    }
+
     @Test func anUpgradeWaitsForIt() {
         var master = Self.relays()
         master.end(master.ready[0], .killed(SIGKILL))
@@ -264,6 +355,21 @@ import Testing
         #expect(master.log.contains("no such file"))
         master.send(.signal(.upgrade))
         #expect(master.actions.contains(.checkBinary))
+    }
+
+    @Test func execWaitsForAHandoverThatAReloadOvertook() {
+        var master = MasterScenario(pool("relays", 1, handover: true))
+        master.allReady()
+        let old = master.ready[0]
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        let second = master.spawned[0]
+        master.send(.signal(.upgrade))
+        master.send(.reload([pool("relays", 1, handover: true)]))
+        master.send(.binaryChecked(nil))
+        #expect(master.stopped.isEmpty && !master.actions.contains(.exec))
+        // The new image replaces what serves then.
+        master.send(.ready(worker: second.id))
+        #expect(master.stopped == [old.id] && master.spawned.isEmpty && master.actions.contains(.exec))
     }
 
     /// It may be waiting for a server that is away; the new binary's workers will wait as well.

@@ -33,9 +33,10 @@ extension MasterState {
         pools[index].dropReplacements(now: now, &out)
         for slot in pools[index].slots.indices {
             pools[index].slots[slot].forgetFailures()
-            guard let current = pools[index].slots[slot].current, current.phase == .starting else {
-                continue
-            }
+            // One that was started over a wreck may have its sockets by now: it gets ready, and is replaced then.
+            guard let current = pools[index].slots[slot].current, current.phase == .starting,
+                pools[index].slots[slot].wreck == nil
+            else { continue }
             pools[index].slots[slot].current = nil
             pools[index].retire(current, now: now, &out)
         }

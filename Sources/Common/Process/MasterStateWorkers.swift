@@ -66,7 +66,8 @@ extension MasterState {
         } else {
             out.append(.release(worker: worker.id))
         }
-        if pools[index].reloading {
+        // One of an earlier generation says nothing about this one.
+        if pools[index].reloading, worker.generation == pools[index].target {
             refuseGeneration(of: index, what, now, &out)
         } else {
             _ = pools[index].slots[slot].recordEnd(of: worker, now: now)

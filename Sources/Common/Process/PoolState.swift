@@ -118,15 +118,13 @@ struct PoolState {
         slots = []
     }
 
-    /// Drops the replacements that are under way; those in service stay.
+    /// Drops the replacements that are under way; those in service stay. With `handover` they go on: one may have the
+    /// sockets already and not have said so, and would close them all. It gets ready, or ends, within its limit.
     mutating func dropReplacements(now: Nanoseconds, _ out: inout [MasterAction]) {
+        guard !spec.handover else { return }
         for index in slots.indices {
-            guard let next = slots[index].next else { continue }
+            retire(slots[index].next, now: now, &out)
             slots[index].next = nil
-            retire(next, now: now, &out)
-            if spec.handover, let current = slots[index].current {
-                out.append(.cancelHandover(worker: current.id))
-            }
         }
     }
 
