@@ -1,10 +1,10 @@
 import Glibc
 
-/// Runs asynchronous work of a library to its end on the calling thread.
+/// Runs a library's asynchronous work to its end on the calling thread.
 ///
-/// The work's own jobs run on this very thread, not on the global pool: no thread is started for them, and a caller
-/// that is itself a thread of that pool cannot wait for itself. Only for processes that do not fork: after an await in
-/// a parent, a forked child's own never resumes (ours are spawned).
+/// The jobs run on this very thread, not on the global pool: no thread is started, and a caller from that pool cannot
+/// deadlock on itself. Only for processes that do not fork: after an await in the parent, an await in a forked child
+/// never resumes (our processes are spawned).
 public func waitFor<T: Sendable>(_ work: @escaping @Sendable () async throws -> T) throws -> T {
     let executor = CallerExecutor()
     let outcome = Outcome<T>()

@@ -1,4 +1,4 @@
-/// In lower case.
+/// Lower-case hexadecimal.
 public func hex(_ bytes: some Sequence<UInt8>) -> String {
     bytes.map { $0 < 16 ? "0" + String($0, radix: 16) : String($0, radix: 16) }.joined()
 }

@@ -1,4 +1,4 @@
-/// What each user may do in a minute, over all programs; so much at once too. 0: no limit.
+/// The rate limits of one user: actions per minute, over all programs, and the same number as a burst. 0: no limit.
 public struct RateSettings: Sendable {
     private let limits: [(kind: RateKind, most: Int)]
 
@@ -15,11 +15,11 @@ public struct RateSettings: Sendable {
     public subscript(kind: RateKind) -> Int { limits.first { $0.kind == kind }?.most ?? 0 }
 }
 
-/// What one user keeps outside of rooms, at most.
+/// The limits of a user's data outside of rooms.
 public struct AccountSettings: Sendable {
-    /// Devices that pushes go to; a further one takes the place of the one that was registered longest ago.
+    /// Devices that receive pushes; a further one replaces the one registered longest ago.
     public var devices: Int
-    /// Users that one has blocked.
+    /// Users that one user may block.
     public var blocks: Int
 
     init(_ values: inout SettingsReader) {
@@ -28,7 +28,7 @@ public struct AccountSettings: Sendable {
     }
 }
 
-/// For how many days messages are kept, by the kind of their room, and deleted rooms; 0: for ever.
+/// Days for which messages are kept, by the kind of room, and for which deleted rooms are; 0: forever.
 public struct RetentionSettings: Sendable {
     public let days: [(type: RoomType, days: Int)]
     public let deletedDays: Int
@@ -43,24 +43,24 @@ public struct RetentionSettings: Sendable {
     public var isOn: Bool { deletedDays > 0 || days.contains { $0.days > 0 } }
 }
 
-/// How the host application is told, and asked.
+/// How the host application is notified and asked.
 public struct HookSettings: Sendable {
-    /// Where events go; empty: nowhere.
+    /// The URL for events; empty: none are sent.
     public var url: String
-    /// Where messages are checked before they are stored; empty: they are not.
+    /// The URL that checks messages before they are stored; empty: no check.
     public var checkURL: String
-    /// A secret: the key of the requests' signature.
+    /// The key of the requests' signature. A secret.
     public var secret: String
-    /// Milliseconds of one event's request, and of one check.
+    /// Time limits in milliseconds: of one event's request, and of one check.
     public var timeout: Int
     public var checkTimeout: Int
-    /// Tries, after which an event is dead.
+    /// Tries after which an event is dead.
     public var attempts: Int
-    /// When the check fails nothing is stored, instead of everything.
+    /// A failed check rejects the message instead of allowing it.
     public var refusesUnchecked: Bool
     /// The URLs may lead to this machine or into a private network.
     public var mayBePrivate: Bool
-    /// A file of certificate authorities beside the system's.
+    /// A file of certificate authorities in addition to the system's.
     public var authorities: String?
 
     init(_ values: inout SettingsReader) {

@@ -1,21 +1,21 @@
 import Glibc
 
-/// The file that this process runs; nil when the kernel does not say.
+/// The path of this process's executable; nil when the kernel does not tell.
 public func pathOfThisProgram() -> String? {
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
     let length = readlink("/proc/self/exe", &buffer, buffer.count)
     return length > 0 ? String(decoding: buffer[..<length].map(UInt8.init(bitPattern:)), as: UTF8.self) : nil
 }
 
-/// Where the files lie that belong to the programs and no setting names: beside an installed program
-/// (`/usr/bin/fcgi-api` has `/usr/share/chat/…`), else in the checkout that it is started from.
+/// Locates files that belong to the programs but have no setting: beside an installed program (`/usr/bin/fcgi-api` has
+/// `/usr/share/chat/…`), otherwise in the checkout that it was started from.
 struct InstalledFiles {
-    /// The folder of the running program's file; nil: the kernel does not say.
+    /// The folder of the executable; nil when the kernel does not tell.
     private let programFolder: String?
     private let isFolder: (String) -> Bool
 
     init(program: String?, isFolder: @escaping (String) -> Bool) {
-        // Of a program whose file was replaced the kernel says "… (deleted)": the folder is the same.
+        // For a replaced executable the kernel adds " (deleted)" to the name; the folder stays the same.
         programFolder = program?.lastIndex(of: "/").flatMap { program?[..<$0] }.map(String.init)
         self.isFolder = isFolder
     }
@@ -28,8 +28,8 @@ struct InstalledFiles {
         }
     }
 
-    /// `shared` is the name below `share/chat`, `checkout` the one in the project. Neither need be there: then the one
-    /// of the checkout is what the error that follows names.
+    /// `shared` is the name below `share/chat`, `checkout` the one in the project. When neither exists, the checkout's
+    /// name is returned: the error that follows shows it.
     func folder(shared: String, checkout: String) -> String {
         guard let programFolder else { return checkout }
         let installed = "\(programFolder)/../share/chat/\(shared)"

@@ -1,4 +1,4 @@
-/// The brokers of RABBITMQ_URL: nodes of one cluster, each of which will do.
+/// The brokers in RABBITMQ_URL: nodes of one cluster, any of which will do.
 public struct RabbitMQServers: Sendable {
     public struct Server: Sendable {
         public let host: ServerURL.Host
@@ -10,13 +10,13 @@ public struct RabbitMQServers: Sendable {
 
     public let all: [Server]
 
-    /// - Parameter text: `amqp://user:password@host:port,host:port/vhost`, or several such URLs with commas between them.
+    /// - Parameter text: `amqp://user:password@host:port,host:port/vhost`, or several such URLs separated by commas.
     public init(_ text: String) throws(ServerURL.Problem) {
         var servers: [Server] = []
         for url in Self.split(text) {
             let url = try ServerURL(url, ports: ["amqp": 5672, "amqps": 5671])
             try url.expectOnly([])
-            // A URL that ends in a slash names the vhost "" by the letter; everybody means the default one.
+            // Strictly, a URL that ends in a slash names the vhost ""; people mean the default one.
             let vhost = url.path.flatMap { $0.isEmpty ? nil : $0 } ?? "/"
             servers += url.hosts.map {
                 Server(
@@ -27,7 +27,7 @@ public struct RabbitMQServers: Sendable {
         all = servers
     }
 
-    /// Between two URLs, not within one.
+    /// Splits at commas between two URLs, not at those within one.
     private static func split(_ text: String) -> [String] {
         var urls: [[UInt8]] = []
         for part in Array(text.utf8).split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {

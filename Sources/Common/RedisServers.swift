@@ -1,4 +1,4 @@
-/// What REDIS_URL names: one Redis, several of which one is the primary, or Sentinels that know which it is.
+/// The servers in REDIS_URL: one Redis, several of which one is the primary, or Sentinels that know the primary.
 public struct RedisServers: Sendable {
     public enum Way: Sendable {
         case socket(path: String)
@@ -22,7 +22,7 @@ public struct RedisServers: Sendable {
 
     /// - Parameter text: `redis://[[user]:password@]host[:port][,host…][/db]`, `rediss://` for TLS,
     ///   `redis+sentinel://[[user]:password@]sentinel[:port][,sentinel…]/master[/db]` (or `rediss+sentinel://`), or
-    ///   `unix:///path[?db=N]`. Behind a `?` may stand `cacertfile`, `certfile`, `keyfile` (PEM files of TLS), and
+    ///   `unix:///path[?db=N]`. The query may contain `cacertfile`, `certfile`, `keyfile` (PEM files for TLS), and
     ///   `sentinel_user`, `sentinel_password`.
     public init(_ text: String) throws(ServerURL.Problem) {
         if text.utf8.starts(with: Array("unix://".utf8)) {
@@ -34,7 +34,7 @@ public struct RedisServers: Sendable {
         try url.expectOnly(Self.parameters)
         isTLS = url.scheme == "rediss" || url.scheme == "rediss+sentinel"
         files = TLSFiles(authorities: url["cacertfile"], certificate: url["certfile"], key: url["keyfile"])
-        // A lone word before the @ has always been the password.
+        // A single word before the @ is the password.
         (user, password) = url.password == nil ? (nil, url.user) : (url.user, url.password)
         if user?.isEmpty == true { user = nil }
         if password?.isEmpty == true { password = nil }
@@ -74,7 +74,7 @@ public struct RedisServers: Sendable {
         return number
     }
 
-    /// The URL with these files named in it, where it asks for TLS and does not name others.
+    /// Adds these files to the URL where it uses TLS and does not name others.
     static func naming(_ files: TLSFiles, in text: String) -> String {
         guard let servers = try? RedisServers(text), servers.isTLS else { return text }
         var named = text

@@ -1,5 +1,5 @@
-/// `scheme://[user[:password]@]host[:port][,host[:port]…][/path][?name=value&…]`: a server, or several that stand for
-/// one another. Every part but the scheme may be percent-encoded; an IPv6 address stands in brackets.
+/// `scheme://[user[:password]@]host[:port][,host[:port]…][/path][?name=value&…]`: a server, or several equivalent ones.
+/// Every part but the scheme may be percent-encoded; an IPv6 address stands in brackets.
 public struct ServerURL: Sendable {
     public struct Host: Sendable, Hashable, CustomStringConvertible {
         public var name: String
@@ -12,7 +12,7 @@ public struct ServerURL: Sendable {
         }
     }
 
-    /// Never holds a part of the URL that may be secret.
+    /// Never contains a part of the URL that may be secret.
     public struct Problem: Error, CustomStringConvertible {
         public let description: String
         public init(_ description: String) { self.description = description }
@@ -23,11 +23,11 @@ public struct ServerURL: Sendable {
     public private(set) var password: String?
     /// At least one.
     public private(set) var hosts: [Host] = []
-    /// Behind the slash; nil: there is no slash.
+    /// The text after the slash; nil without a slash.
     public private(set) var path: String?
     private var query: [(name: String, value: String)] = []
 
-    /// - Parameter ports: of each scheme that is good here.
+    /// - Parameter ports: the default port of each accepted scheme.
     public init(_ text: String, ports: [String: Int]) throws(Problem) {
         let bytes = Array(text.utf8)
         let known = ports.keys.sorted().map { "\($0)://" }.joined(separator: " or ")
@@ -36,7 +36,7 @@ public struct ServerURL: Sendable {
         else { throw Problem("it does not begin with \(known)") }
         scheme = String(decoding: bytes[..<mark.lowerBound], as: UTF8.self).lowercased()
         var rest = bytes[mark.upperBound...]
-        // Passwords hold unencoded signs in many a settings file: the last @ is the one that ends them.
+        // Many settings files contain passwords with unencoded characters: the last @ ends the password.
         if let at = rest.lastIndex(of: UInt8(ascii: "@")) {
             let parts = rest[..<at].split(separator: UInt8(ascii: ":"), maxSplits: 1, omittingEmptySubsequences: false)
             user = try Self.decode(parts[0], "the user's name")
@@ -61,10 +61,10 @@ public struct ServerURL: Sendable {
         if hosts.isEmpty { hosts = [Host("127.0.0.1", port)] }
     }
 
-    /// What `name` is set to behind the question mark.
+    /// The value of `name` in the query.
     public subscript(name: String) -> String? { query.last { $0.name == name }?.value }
 
-    /// Refuses what is set behind the question mark and not known there.
+    /// Refuses unknown names in the query.
     public func expectOnly(_ names: Set<String>) throws(Problem) {
         for (name, _) in query where !names.contains(name) {
             throw Problem("\(name) is not known behind the ?, only \(names.sorted().joined(separator: ", "))")
@@ -92,7 +92,7 @@ public struct ServerURL: Sendable {
             throw Problem("the host's name has a sign that no host has")
         }
         guard let port else { return Host(text, usual) }
-        // Digits alone: `Int` would take a sign too.
+        // Digits only: `Int` would accept a sign too.
         guard port.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(String(decoding: port, as: UTF8.self)),
             (1...65_535).contains(number)
         else {
@@ -124,7 +124,7 @@ public struct ServerURL: Sendable {
     }
 }
 
-/// PEM files of TLS connections; nil: the system's authorities alone, and no certificate of our own.
+/// PEM files for TLS; nil: the system's authorities only, and no client certificate.
 public struct TLSFiles: Sendable, Equatable {
     public var authorities: String?
     public var certificate: String?

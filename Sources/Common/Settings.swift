@@ -1,8 +1,8 @@
-/// Everything that an operator can set, parsed once at start. Names, defaults and meaning stand in .env.example.
+/// All settings, parsed once at start. `.env.example` lists their names, defaults and meaning.
 public struct Settings: Sendable {
     public var database: DatabaseSettings
     public var redisURL: String
-    /// Of connections to RabbitMQ, Redis, the object store and hooks.
+    /// For connections to RabbitMQ, Redis, the object store and hooks.
     public var tls: TLSFiles
     public var rabbitMQ: RabbitMQSettings
     public var tokens: TokenSettings
@@ -13,24 +13,24 @@ public struct Settings: Sendable {
     public var rates: RateSettings
     public var account: AccountSettings
     public var hooks: HookSettings
-    /// Key of the host application's own endpoints, at least 32 bytes; empty: there are none. A secret.
+    /// The key of the host application's own endpoints, at least 32 bytes; empty: they are disabled. A secret.
     public var adminKey: String
     public var retention: RetentionSettings
     public var storage: StorageSettings
     public var push: PushSettings
-    /// Folder of unix sockets, control sockets, locks and scoreboards.
+    /// The folder of unix sockets, control sockets, locks and scoreboards.
     public var runDirectory: String
-    /// Who may connect to unix sockets: nginx runs as another user. The group's name; nil: the program's own.
+    /// The group that may connect to unix sockets: nginx runs as another user. nil: the program's own.
     public var socketGroup: String?
     public var socketMode: Int
     /// Seconds without a sign of life after which a worker counts as hanging; 0: never.
     public var hangSeconds: Int
     public var web: WebSettings
-    /// Steps of messages that are kept for `fcgi-api trace`; 0: none.
+    /// Steps of messages kept for `fcgi-api trace`; 0: none.
     public var traceLength: Int
     /// trace, debug, info, notice, warning, error or critical.
     public var logLevel: String
-    /// The folder of openapi.yaml and its like.
+    /// The folder of openapi.yaml and similar files.
     public var documents: String
 
     public init(_ source: some SettingsSource) throws(SettingsError) {
@@ -83,16 +83,16 @@ public struct Settings: Sendable {
 public struct DatabaseSettings: Sendable {
     /// A libpq connection string or URI.
     public var url: String
-    /// For reads that are not after one's own write; the same as `url` when not set.
+    /// For reads that need not follow one's own write; the same as `url` when not set.
     public var readURL: String
     public var migrationsDirectory: String
     /// Milliseconds after which PostgreSQL ends a statement.
     public var statementTimeout: Int
-    /// Statements get names and settings of their own; not so behind PgBouncer in transaction mode.
+    /// Uses named statements and session settings; false behind PgBouncer in transaction mode.
     public var isPrepared: Bool
-    /// For what needs a session of its own (locks of the sweepers, migrations); the same as `url` when not set.
+    /// For work that needs a session of its own (locks of sweepers, migrations); the same as `url` when not set.
     public var directURL: String
-    /// A text search configuration of PostgreSQL; `fcgi-api migrate up` puts it in use.
+    /// A text search configuration of PostgreSQL; `fcgi-api migrate up` applies it.
     public var searchLanguage: String
     /// Milliseconds after which PostgreSQL ends a search.
     public var searchTimeout: Int
@@ -116,19 +116,19 @@ public struct DatabaseSettings: Sendable {
 }
 
 public struct RabbitMQSettings: Sendable {
-    /// As ``RabbitMQServers`` takes it: one broker, or several nodes of a cluster.
+    /// One broker, or several nodes of a cluster, as ``RabbitMQServers`` reads them.
     public var url: String
-    /// Seconds; a side that hears nothing for two of them takes the other for lost.
+    /// Seconds; a side that hears nothing for two of them closes the connection.
     public var heartbeat: Int
-    /// Milliseconds after which a connection is lost when nobody acknowledges its bytes (TCP_USER_TIMEOUT).
+    /// Milliseconds without a TCP acknowledgement after which a connection is lost (TCP_USER_TIMEOUT).
     public var userTimeout: Int
     public var tls: TLSFiles
     public var totalQueues: Int
     public var hashByUser: Bool
     public var quorumQueues: Bool
-    /// Stands before every queue's name, so that several installations can share a broker.
+    /// The prefix of every queue's name, so that several installations can share a broker.
     public var prefix: String
-    /// Commands that may wait in one queue; above, senders are told `busy`.
+    /// Commands that may wait in one queue; above the limit senders get `busy`.
     public var maxLength: Int
 
     init(_ values: inout SettingsReader, tls: TLSFiles) {
@@ -144,9 +144,9 @@ public struct RabbitMQSettings: Sendable {
         maxLength = values.number("RABBITMQ_MAX_LENGTH", default: 100_000, in: 100...10_000_000)
     }
 
-    /// The layout that these settings ask for, as the first generation.
+    /// The layout of these settings as the first generation.
     public var firstLayout: QueueLayout { QueueLayout(generation: 1, total: totalQueues, byUser: hashByUser) }
-    /// The same as a text, to tell whether the settings have changed.
+    /// The layout as a text, to detect a change of the settings.
     public var layoutSetting: String { "\(totalQueues) by \(hashByUser ? "user" : "room")" }
 
     public func queueName(_ layout: QueueLayout, _ index: Int) -> String {
@@ -156,9 +156,9 @@ public struct RabbitMQSettings: Sendable {
     /// Where commands are published; the routing key is the queue's name.
     public var exchangeName: String { "\(prefix).commands" }
 
-    /// Where messages go that cannot be carried out.
+    /// The queue for messages that cannot be executed.
     public var deadQueueName: String { "\(prefix).dead" }
-    /// What the push workers are told.
+    /// The queue of jobs for the push workers.
     public var pushQueueName: String { "\(prefix).push" }
 }
 
@@ -168,7 +168,7 @@ public struct TokenSettings: Sendable {
     public var jwksFile: String?
     public var audience: String?
     public var issuer: String?
-    /// Seconds by which the clock of whoever issues tokens may differ from ours.
+    /// Seconds of clock difference to the token issuer that are tolerated.
     public var leewaySeconds: Int
 
     init(_ values: inout SettingsReader) {
@@ -177,7 +177,7 @@ public struct TokenSettings: Sendable {
         issuer = values.optional("JWT_ISSUER")
         leewaySeconds = values.number("JWT_LEEWAY_SECONDS", default: 5, in: 0...300)
         secret = values.text("JWT_SECRET", default: "")
-        // RFC 7518, 3.2: a key at least as long as the hash.
+        // RFC 7518, 3.2: the key must be at least as long as the hash.
         if secret.utf8.count < 32, !(secret.isEmpty && jwksFile != nil) {
             values.problem("JWT_SECRET has fewer than 32 bytes; make one with: openssl rand -base64 32")
         }
@@ -189,12 +189,12 @@ public struct PoolSettings: Sendable, Equatable {
     public var name: String
     /// `unix:/path` or `host:port`.
     public var listen: String
-    /// Workers at least; and at most, when more than `workers`: then the pool grows while requests wait.
+    /// The minimum of workers, and the maximum: with more than `workers` the pool grows while requests wait.
     public var workers: Int
     public var maxWorkers: Int
     /// Seconds that one request may take before its worker is killed.
     public var timeLimit: Int
-    /// MiB of resident memory after which a worker is replaced; 0: no limit.
+    /// MiB of resident memory above which a worker is replaced; 0: no limit.
     public var memoryLimit: Int
     /// Requests after which a worker is replaced; 0: never.
     public var maxRequests: Int
@@ -218,7 +218,7 @@ public struct FcgiSettings: Sendable {
     public var pools: [PoolSettings]
     /// Requests slower than this (milliseconds) go to the slow log; 0: none.
     public var slowLog: Int
-    /// Milliseconds that a request waits for its command's answer before it says 202 `queued`.
+    /// Milliseconds that a request waits for its command's answer before it returns 202 `queued`.
     public var answerTimeout: Int
     /// Bytes of a JSON body.
     public var maxBody: Int
@@ -239,7 +239,7 @@ public struct RelaySettings: Sendable {
     public var processes: Int
     /// Bytes of one message from a client.
     public var maxFrame: Int
-    /// Origins whose pages may connect; empty: any (the token is what protects), `*` likewise.
+    /// Origins whose pages may connect; empty or `*`: any (the token protects).
     public var origins: [String]
     /// Seconds between pings.
     public var heartbeat: Int
@@ -253,14 +253,14 @@ public struct RelaySettings: Sendable {
     public var maxConnectionsPerAddress: Int
     /// permessage-deflate, for clients that offer it.
     public var deflate: Bool
-    /// Upgrades a second, of all clients together.
+    /// Upgrades per second, for all clients together.
     public var handshakeRate: Int
-    /// Seconds over which a relay that ends for good spreads its closes.
+    /// Seconds over which a relay spreads its closes when it ends for good.
     public var drainSeconds: Int
-    /// Commands a second that one socket may send, and how many at once.
+    /// Commands per second that one socket may send, and its burst.
     public var rate: Int
     public var burst: Int
-    /// Milliseconds after `welcome` that a socket's frames wait for its `resume`, unless it asks for anything before.
+    /// Milliseconds after `welcome` in which a socket's frames wait for its `resume`; another request ends the wait.
     public var resumeGrace: Int
 
     init(_ values: inout SettingsReader, runDirectory: String) {
@@ -288,14 +288,14 @@ public struct WorkerSettings: Sendable {
     public var processes: Int
     /// Commands in one batch, one transaction.
     public var batch: Int
-    /// Deliveries that may wait unacknowledged in one worker, a queue.
+    /// Unacknowledged deliveries that one worker may hold, per queue.
     public var prefetch: Int
-    /// Seconds that a worker may be stopped by a signal before it is killed; 0: any time.
+    /// Seconds for which a worker may be stopped by a signal before it is killed; 0: no limit.
     public var frozenLimit: Int
     /// Entries and seconds that a room's log in Redis keeps.
     public var logLength: Int
     public var logSeconds: Int
-    /// Bytes of frames that a room's log keeps, about.
+    /// Bytes of frames that a room's log keeps, approximately.
     public var logBytes: Int
 
     init(_ values: inout SettingsReader) {
@@ -314,15 +314,15 @@ public struct RoomSettings: Sendable {
     public var channelLimit: Int
     /// Seconds after sending during which the sender may edit.
     public var editSeconds: Int
-    /// Pinned messages, and open invitations, of one room.
+    /// Limits per room: pinned messages, and open invitations.
     public var pins: Int
     public var invitations: Int
-    /// Seconds that an invitation is good for when it does not say.
+    /// The default lifetime of an invitation, in seconds.
     public var invitationSeconds: Int
-    /// Rooms that one user is in, of all types.
+    /// Rooms that one user may be in, of all types.
     public var roomsPerUser: Int
 
-    /// A frame that all members leave by counts them in 16 bits.
+    /// A frame that removes all members counts them in 16 bits.
     public static let mostMembers = 65_535
 
     init(_ values: inout SettingsReader) {
@@ -332,11 +332,11 @@ public struct RoomSettings: Sendable {
         pins = values.number("ROOM_PIN_LIMIT", default: 50, in: 1...1000)
         invitations = values.number("ROOM_INVITATION_LIMIT", default: 100, in: 1...10_000)
         invitationSeconds = values.number("INVITATION_SECONDS", default: 604_800, in: 60...Int(Int32.max))
-        // A socket counts the rooms in which it is caught up in 16 bits.
+        // A socket counts its caught-up rooms in 16 bits.
         roomsPerUser = values.number("ROOMS_PER_USER", default: 10_000, in: 1...50_000)
     }
 
-    /// Members that a room of this type may have when it sets no limit of its own.
+    /// The default member limit of this type of room.
     public func limit(of type: RoomType) -> Int {
         switch type {
         case .privateRoom: 2
@@ -347,16 +347,16 @@ public struct RoomSettings: Sendable {
 }
 
 public struct StorageSettings: Sendable {
-    /// Where files are kept in place of S3.
+    /// The folder that stores files instead of S3.
     public var folder: String?
-    /// Signs links to files of that folder, a secret; nil: the tokens' one does.
+    /// Signs links to files in that folder, a secret; nil: the tokens' secret does.
     public var linkSecret: String?
     /// Downloads go through nginx, for a store that clients cannot reach.
     public var areDownloadsProxied: Bool
     public var endpoint: String
-    /// A file of certificate authorities beside the system's, of an `https://` endpoint.
+    /// A file of certificate authorities in addition to the system's, for an `https://` endpoint.
     public var authorities: String?
-    /// These three are secrets.
+    /// The next three are secrets.
     public var accessKey: String
     public var secretKey: String
     public var sessionToken: String?
@@ -368,22 +368,22 @@ public struct StorageSettings: Sendable {
     public var maxUpload: Int
     /// Bytes of all files of one user; 0: no limit.
     public var quota: Int
-    /// Seconds after which an upload that is not complete is given up.
+    /// Seconds after which an incomplete upload is aborted.
     public var expireSeconds: Int
-    /// Seconds between two looks for such.
+    /// Seconds between two sweeps for such uploads.
     public var sweepSeconds: Int
-    /// Where a request's file is while it is read.
+    /// The folder for a request's file while it is read.
     public var temporaryFolder: String
-    /// `auto`, `bwrap` or `none`: what stands around the programs that look into files.
+    /// `auto`, `bwrap` or `none`: the sandbox of the programs that inspect files.
     public var mediaJail: String
-    /// A picture with more pixels is not decoded.
+    /// Pictures with more pixels are not decoded.
     public var mostPixels: Int
-    /// What files of each kind may be, where an operator says so.
+    /// The file types that the operator allows.
     public var types: TypeRules
-    /// Of ClamAV's daemon, `unix:/path` or `host:port`; nil: files are not scanned.
+    /// ClamAV's daemon, `unix:/path` or `host:port`; nil: files are not scanned.
     public var clamd: String?
 
-    /// Without a store there are no files.
+    /// Without a store the service takes no files.
     public var isSet: Bool { !endpoint.isEmpty || folder != nil }
 
     init(_ values: inout SettingsReader) {
@@ -416,22 +416,22 @@ public struct StorageSettings: Sendable {
 }
 
 public struct PushSettings: Sendable {
-    /// The JSON key of a Google service account, a secret; nil: nothing is pushed.
+    /// The JSON key of a Google service account, a secret; nil: no pushes.
     public var accountFile: String?
     public var endpoint: String
-    /// A file of certificate authorities instead of the system's.
+    /// A file of certificate authorities that replaces the system's.
     public var authorities: String?
     public var processes: Int
-    /// Seconds that a socket has to show a sign of life after a message, before its user's devices are pushed to.
+    /// Seconds that a socket has to show a sign of life after a message before its user's devices get a push.
     public var delay: Int
-    /// Announcements that wait; beyond it the oldest are dropped.
+    /// Jobs that may wait; above the limit the oldest are dropped.
     public var queueLength: Int
-    /// The phone shows it by itself; otherwise it is data alone, and the app decides.
+    /// The phone shows the push by itself; false: it is data only, and the app decides.
     public var isShown: Bool
     /// Templates: {room}, {content}, {sender}, {type}, {unread}.
     public var title: String
     public var body: String
-    /// Seconds during which FCM keeps a push for a device that is off.
+    /// Seconds for which FCM keeps a push for a device that is offline.
     public var ttl: Int
 
     init(_ values: inout SettingsReader) {

@@ -1,10 +1,10 @@
 import Glibc
 
-/// A name in a settings file that is no setting.
+/// A name in a settings file that is not a setting.
 public struct UnknownName: Sendable, Equatable {
     public let name: String
     public let line: Int
-    /// The setting that is probably meant; nil: none is like it.
+    /// The setting that was probably meant; nil when none is similar.
     public let nearest: String?
 }
 
@@ -17,14 +17,14 @@ extension Settings {
         }
     }
 
-    /// Of every setting.
+    /// The names of all settings.
     public static let names: Set<String> = {
         let recorder = Recorder()
         _ = try? Settings(recorder)
         return recorder.asked
     }()
 
-    /// - Parameter text: of a `.env` file.
+    /// - Parameter text: the content of a `.env` file.
     public static func unknownNames(in text: [UInt8]) -> [UnknownName] {
         var unknown: [UnknownName] = []
         for (index, line) in text.split(separator: 10, omittingEmptySubsequences: false).enumerated() {
@@ -40,7 +40,7 @@ extension Settings {
         return unknown
     }
 
-    /// Bytes to add, remove or replace to make one of the other.
+    /// The edit distance: bytes to add, remove or replace to turn one into the other.
     private static func distance(_ first: [UInt8], _ second: [UInt8]) -> Int {
         var row = Array(0...second.count)
         for (index, byte) in first.enumerated() {

@@ -2,12 +2,12 @@ import Configuration
 import Glibc
 import SystemPackage
 
-/// Where settings come from: a name in, its text out.
+/// A source of settings: returns the text for a name.
 public protocol SettingsSource {
     func value(_ name: String) -> String?
 }
 
-/// All that is wrong with the settings, a sentence each.
+/// All problems of the settings, one sentence each.
 public struct SettingsError: Error, CustomStringConvertible {
     public let problems: [String]
 
@@ -28,7 +28,7 @@ public struct EnvironmentSettings: SettingsSource {
             file = nil
             return
         }
-        // The library's own errors name classes of the language.
+        // The library's own errors show names of Swift types.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw SettingsError(
@@ -48,7 +48,7 @@ public struct EnvironmentSettings: SettingsSource {
     }
 }
 
-/// Collects the problems instead of ending at the first: an operator corrects them in one go.
+/// Collects all problems instead of stopping at the first, so that an operator can fix them at once.
 struct SettingsReader {
     private let source: any SettingsSource
     private(set) var problems: [String] = []
@@ -57,7 +57,7 @@ struct SettingsReader {
 
     mutating func problem(_ text: String) { problems.append(text) }
 
-    /// An empty value counts as absent, as `.env.example` files leave them.
+    /// An empty value counts as absent, because `.env.example` files contain empty values.
     func optional(_ name: String) -> String? {
         guard let value = source.value(name), !value.isEmpty else { return nil }
         return value
@@ -65,7 +65,7 @@ struct SettingsReader {
 
     func text(_ name: String, default fallback: String) -> String { optional(name) ?? fallback }
 
-    /// Empty is none. Only the form is looked at, not whether anybody is there.
+    /// An empty URL means none. Only the form is checked, not whether the server answers.
     mutating func expectHTTP(_ name: String, _ url: String) {
         guard !url.isEmpty else { return }
         do throws(ServerURL.Problem) {

@@ -1,9 +1,9 @@
 import Crypto
 import Glibc
 
-/// A file without a name: whatever happens to the process, the kernel frees it.
+/// A file without a name: the kernel frees it however the process ends.
 ///
-/// For one thread; sendable only as what keeps a ``FilePart``'s file open.
+/// For one thread; Sendable only because it keeps a ``FilePart``'s file open.
 public final class TemporaryFile: @unchecked Sendable {
     public let descriptor: Int32
     public private(set) var size: Int64 = 0
@@ -19,12 +19,12 @@ public final class TemporaryFile: @unchecked Sendable {
 
     deinit { close(descriptor) }
 
-    /// All of it, or a range; the file stays open as long as the part is needed.
+    /// Returns the whole file or a range; the file stays open as long as the part is in use.
     public func part(from offset: Int64 = 0, length: Int64? = nil) -> FilePart {
         FilePart(descriptor: descriptor, offset: offset, length: length ?? size - offset, owner: self)
     }
 
-    /// What its descriptor was given elsewhere counts as appended.
+    /// Counts bytes as appended that were written through the descriptor elsewhere.
     public func continueBehind(_ bytes: Int64) throws(Refusal) {
         guard lseek(descriptor, off_t(bytes), SEEK_SET) == off_t(bytes) else {
             throw .unavailable("the disk for temporary files")
@@ -57,7 +57,7 @@ extension Refusal {
 }
 
 extension FilePart {
-    /// In lower-case hexadecimal; nil when it cannot be read.
+    /// In lower-case hexadecimal; nil when the file cannot be read.
     public func md5() -> String? {
         var sum = Insecure.MD5()
         var buffer = [UInt8](repeating: 0, count: 262_144)
@@ -71,7 +71,7 @@ extension FilePart {
         return hex(sum.finalize())
     }
 
-    /// Its first bytes; fewer when it is shorter or cannot be read.
+    /// Returns the first bytes; fewer when the file is shorter or cannot be read.
     public func head(_ most: Int) -> [UInt8] {
         let wanted = Int(min(Int64(most), length))
         return [UInt8](unsafeUninitializedCapacity: wanted) { buffer, count in

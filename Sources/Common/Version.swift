@@ -1,3 +1,3 @@
-/// The version of the three programs, of their packages and of the documents: it stands here, and
-/// `deploy/package/version` and a test compare the rest with it.
+/// The version of the three programs, of their packages and of the documents. `deploy/package/version` and a test
+/// compare the rest with it.
 public let chatVersion = "1.0.0"

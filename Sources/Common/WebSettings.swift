@@ -1,13 +1,13 @@
-/// How clients reach the service, and which pages may.
+/// The public address of the service, and the pages that may use it.
 public struct WebSettings: Sendable {
-    /// As clients reach the service, without a slash at its end: an origin and perhaps a path, or a path alone. Empty: links
-    /// in frames are paths from the origin's root.
+    /// The address as clients see it, without a slash at the end: an origin with or without a path, or a path alone.
+    /// Empty: links in frames are paths from the origin's root.
     public var publicURL: String
     /// Origins whose pages may use REST and uploads; `*` alone: any, without cookies. Empty: only our own.
     public var origins: [String]
-    /// A proxy in front of the web server says in X-Forwarded-Proto whether its client came over TLS.
+    /// Trusts a proxy in front of the web server: its X-Forwarded-Proto tells whether the client used TLS.
     public var trustsForwardedProto: Bool
-    /// With it /metrics may be read from anywhere; nil: from this machine alone. A secret.
+    /// With this token /metrics may be read from anywhere; nil: only from this machine. A secret.
     public var metricsToken: String?
 
     init(_ values: inout SettingsReader) {
@@ -30,7 +30,7 @@ public struct WebSettings: Sendable {
     /// Scheme, host and port of `publicURL`; empty when it is a path.
     public var publicOrigin: String { WebSettings.origin(of: publicURL) }
 
-    /// Does `publicURL` lead to the machine that asks, whichever that is?
+    /// Whether `publicURL` leads to the asking machine itself, whichever that is.
     public var isLoopback: Bool {
         let host = publicOrigin.utf8.drop { $0 != UInt8(ascii: "/") }.dropFirst(2)
         let name = String(decoding: host, as: UTF8.self)
@@ -38,7 +38,7 @@ public struct WebSettings: Sendable {
             || name.utf8.starts(with: "[::1]".utf8)
     }
 
-    /// Without the path that the service may live under.
+    /// Removes the path under which the service may live.
     public static func origin(of url: String) -> String {
         guard let scheme = url.firstRange(of: "://") else { return "" }
         let rest = url[scheme.upperBound...].utf8.prefix { $0 != UInt8(ascii: "/") }
@@ -51,7 +51,8 @@ public struct WebSettings: Sendable {
         return isOrigin(origin(of: text))
     }
 
-    /// As browsers write it: no path, no slash at the end, lower case. It also stands in nginx's configuration.
+    /// The form that browsers send: no path, no slash at the end, lower case. It is also inserted into nginx's
+    /// configuration.
     private static func isOrigin(_ text: String) -> Bool {
         guard let scheme = text.firstRange(of: "://") else { return false }
         let before = text[..<scheme.lowerBound].utf8

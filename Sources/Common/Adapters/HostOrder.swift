@@ -1,8 +1,8 @@
 import ChatCore
 import Synchronization
 
-/// In which order the hosts of one server are tried by this process: shuffled once, so that the processes spread over
-/// them; a host that failed comes last for a while.
+/// The order in which this process tries the hosts of one server. It is shuffled once to spread the processes over the
+/// hosts; a host that failed is tried last for a while.
 final class HostOrder: Sendable {
     /// Milliseconds for which a failed host is tried last.
     static let grudge: Int64 = 10_000
@@ -12,7 +12,7 @@ final class HostOrder: Sendable {
 
     init(_ hosts: [ServerURL.Host]) { shuffled = hosts.shuffled() }
 
-    /// The one that connections move back to.
+    /// The host to which connections return.
     var preferred: ServerURL.Host { shuffled[0] }
 
     func candidates(now: Int64) -> [ServerURL.Host] {
@@ -21,7 +21,7 @@ final class HostOrder: Sendable {
             guard let at = failures[host], now - at < Self.grudge else { return .min }
             return at
         }
-        // Stable: those without a failure keep their order.
+        // Sort by failure, then by the shuffled order.
         return shuffled.enumerated().sorted {
             (failedAt($0.element), $0.offset) < (failedAt($1.element), $1.offset)
         }.map(\.element)
@@ -32,7 +32,7 @@ final class HostOrder: Sendable {
 
     private static let known = Mutex<[[ServerURL.Host]: HostOrder]>([:])
 
-    /// The one order of this process for these hosts.
+    /// Returns this process's single order for these hosts.
     static func of(_ hosts: [ServerURL.Host]) -> HostOrder {
         known.withLock { known in
             if let order = known[hosts] { return order }

@@ -1,9 +1,9 @@
 import ChatCore
 import Glibc
 
-/// Looks from time to time, without waiting, whether a host takes connections again.
+/// Checks from time to time, without blocking, whether a host accepts connections again.
 final class HostProbe {
-    /// Milliseconds between looks, and how long a host must have answered before anybody moves to it.
+    /// Milliseconds between checks, and how long a host must have answered before a connection returns to it.
     private static let interval: Int64 = 30_000
 
     private let host: ServerURL.Host
@@ -12,7 +12,7 @@ final class HostProbe {
 
     init(_ host: ServerURL.Host) {
         self.host = host
-        // Not all processes at once.
+        // A random delay keeps the processes from checking all at once.
         nextLook = monotonicMilliseconds() + Int64.random(in: Self.interval...2 * Self.interval)
     }
 

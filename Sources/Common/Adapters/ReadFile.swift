@@ -1,6 +1,6 @@
 import Glibc
 
-/// A whole text file; nil when it cannot be read or is not UTF-8.
+/// Reads a whole text file; nil when it cannot be read or is not UTF-8.
 public func readFile(_ path: String) -> String? {
     guard let file = fopen(path, "r") else { return nil }
     defer { fclose(file) }

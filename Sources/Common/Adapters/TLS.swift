@@ -2,15 +2,15 @@ import COpenSSL
 import ChatCore
 import Glibc
 
-/// Why no TLS connection could be made.
+/// The reason why no TLS connection was made.
 struct TLSError: Error, CustomStringConvertible {
     let description: String
 }
 
-/// What makes a TLS connection safe, the same for every server: TLS 1.2 at least, a certificate that an authority of the
-/// system's or of the operator's own file has signed, and that is the host's.
+/// The rules for every TLS connection: TLS 1.2 or newer, and a certificate for that host, signed by an authority of the
+/// system or of the operator's own file.
 enum TLSRules {
-    /// - Parameter context: an `SSL_CTX`, our own or that of a library.
+    /// - Parameter context: an `SSL_CTX` of ours or of a library.
     static func apply(_ files: TLSFiles, host: String, to context: OpaquePointer) throws(TLSError) {
         chat_tls_least_version(context)
         chat_tls_verify(context)
@@ -26,7 +26,7 @@ enum TLSRules {
             throw TLSError(description: "no key that fits the certificate can be read from \(path): \(lastReason())")
         }
         let rules = SSL_CTX_get0_param(context)
-        // An address is looked for among the certificate's addresses, a name among its names.
+        // An address must be among the certificate's addresses, a name among its names.
         if X509_VERIFY_PARAM_set1_ip_asc(rules, host) != 1 {
             X509_VERIFY_PARAM_set_hostflags(rules, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
             guard X509_VERIFY_PARAM_set1_host(rules, host, 0) == 1 else {
@@ -36,10 +36,10 @@ enum TLSRules {
         ERR_clear_error()
     }
 
-    /// Call it before a handshake, so that ``refusal`` is about that one.
+    /// Call this before a handshake, so that ``refusal`` describes that one.
     static func forgetRefusal() { chat_tls_forget_refusal() }
 
-    /// Why this thread's last handshake refused the server's certificate; nil: it did not.
+    /// The reason why this thread's last handshake refused the server's certificate; nil when it did not.
     static var refusal: String? {
         let code = chat_tls_last_refusal()
         if code == X509_V_OK { return nil }
@@ -54,7 +54,7 @@ enum TLSRules {
     }
 }
 
-/// One end of a TLS connection, without a socket: bytes of the network go in and come out as they do in memory.
+/// One end of a TLS connection without a socket: network bytes go in and out through memory.
 final class TLSSession {
     private let tls: OpaquePointer
     private let incoming: OpaquePointer
@@ -62,7 +62,7 @@ final class TLSSession {
 
     init(_ files: TLSFiles, host: String) throws(TLSError) {
         guard let context = SSL_CTX_new(TLS_client_method()) else { throw TLSError(description: TLSRules.lastReason()) }
-        // The session keeps it for as long as it needs it.
+        // The session holds its own reference.
         defer { SSL_CTX_free(context) }
         try TLSRules.apply(files, host: host, to: context)
         guard let tls = SSL_new(context), let incoming = BIO_new(BIO_s_mem()), let outgoing = BIO_new(BIO_s_mem())
@@ -75,7 +75,8 @@ final class TLSSession {
 
     deinit { SSL_free(tls) }
 
-    /// Call it again after each ``feed(_:)``, and send what ``drain()`` gives. True: the server is the right one.
+    /// Call this again after each ``feed(_:)``, and send the result of ``drain()``. Returns true once the server is
+    /// verified.
     func handshake() throws(TLSError) -> Bool {
         TLSRules.forgetRefusal()
         ERR_clear_error()
@@ -85,10 +86,10 @@ final class TLSSession {
         throw TLSError(description: TLSRules.refusal ?? TLSRules.lastReason())
     }
 
-    /// Bytes that have come from the network.
+    /// Takes bytes received from the network.
     func feed(_ bytes: UnsafeRawBufferPointer) { BIO_write(incoming, bytes.baseAddress, Int32(bytes.count)) }
 
-    /// Bytes that are to go to the network.
+    /// Returns bytes to send to the network.
     func drain() -> [UInt8] {
         let count = Int(BIO_ctrl_pending(outgoing))
         guard count > 0 else { return [] }
@@ -105,7 +106,7 @@ final class TLSSession {
         }
     }
 
-    /// What has come so far; 0: nothing more yet.
+    /// Reads decrypted bytes; returns 0 when there are none yet.
     func read(into buffer: UnsafeMutableRawBufferPointer) throws(TLSError) -> Int {
         ERR_clear_error()
         let count = SSL_read(tls, buffer.baseAddress, Int32(buffer.count))

@@ -3,7 +3,7 @@ import Glibc
 public import Logging
 
 extension UploadFile {
-    /// On the stores that the settings name; for one thread.
+    /// Uses the stores that the settings name; for one thread.
     public convenience init(
         _ settings: Settings, objects: any ObjectStore, database: PostgresConnection, redis: RedisConnection,
         log: Logger

@@ -1,11 +1,11 @@
 public import ArgumentParser
 
 extension MasterProgram where Self: ParsableCommand {
-    /// What `main` does; but a word that names no command is refused as such. The parser itself would take it for an
-    /// argument and complain of the option behind it.
+    /// Like `main`, but reports an unknown command as such. The parser itself would take the word for an argument and
+    /// complain about the option after it.
     public static func runProgram() {
         var words = Array(CommandLine.arguments.dropFirst())
-        // A command may be linked to as a program of its own: chat-setup is `fcgi-api setup`.
+        // A link to the program may carry a command's name: chat-setup is `fcgi-api setup`.
         let called = CommandLine.arguments.first?.split(separator: "/").last ?? ""
         let names = configuration.subcommands.map { $0._commandName }
         if let name = names.first(where: { called == "chat-\($0)" }) { words.insert(name, at: 0) }
@@ -16,7 +16,7 @@ extension MasterProgram where Self: ParsableCommand {
     }
 }
 
-/// A sentence for a word that stands where a command's name is expected and is none; nil when all are.
+/// A sentence about the first word that should be a command's name but is not; nil when all are known.
 func unknownCommand(in words: ArraySlice<String>, of command: any ParsableCommand.Type, named path: [String]) -> String?
 {
     let commands = command.configuration.subcommands

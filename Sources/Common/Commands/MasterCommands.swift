@@ -6,13 +6,13 @@ public import Logging
 /// A program that is a master with pools of workers.
 public protocol MasterProgram {
     static var program: String { get }
-    /// The pool that `scale` means when none is named; nil: one must be named.
+    /// The pool that `scale` changes when none is named; nil: a name is required.
     static var mainPool: String? { get }
     /// The program's own numbers in the scoreboard.
     static var counters: [String] { get }
-    /// Throws what is wrong with the settings.
+    /// Throws when the settings are invalid.
     static func pools(_ settings: Settings) throws -> [PoolSpec]
-    /// Says what an operator should know of these settings, once a start.
+    /// Logs hints about these settings for the operator, once per start.
     static func announce(_ settings: Settings, _ log: Logger)
 }
 

@@ -3,14 +3,14 @@ import ChatCore
 import ChatProcess
 import Glibc
 
-/// What is wrong with settings beyond their form, as far as that can be told without a server.
+/// Checks settings beyond their form, as far as that is possible without a server.
 struct SettingsCheck {
     private let settings: Settings
     private let file: String?
 
     init(_ settings: Settings, file: String?) { (self.settings, self.file) = (settings, file) }
 
-    /// Throws ``SettingsError`` with everything that is found; what may be meant as it is goes to the standard error.
+    /// Throws ``SettingsError`` with all problems; doubtful values are reported on standard error.
     func run() throws {
         var problems: [String] = []
         let database = settings.database
@@ -32,7 +32,7 @@ struct SettingsCheck {
         guard problems.isEmpty else { throw SettingsError(problems: problems) }
     }
 
-    /// A socket can be given to a group by a member of it, and by root.
+    /// Only root and members of a group may give a socket to it.
     private func socketGroup() -> String? {
         guard let group = settings.socketGroup else { return nil }
         guard let entry = getgrnam(group) else {

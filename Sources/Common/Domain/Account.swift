@@ -1,8 +1,8 @@
-/// Whom a user lets put them into a room: into a GROUP or CHANNEL, or into the PRIVATE room of the two. What a user does
-/// themselves (making a room, joining by a link, writing first) asks nobody.
+/// The people who may put a user into a room: into a GROUP or CHANNEL, or into the PRIVATE room of the two. A user's
+/// own actions (making a room, joining by a link, writing first) need no such consent.
 public enum AddedBy: Int16, Sendable, CaseIterable {
     case everybody = 1
-    /// Those who are in a room with them today.
+    /// Users who share a room with them today.
     case shared
     case nobody
 
@@ -21,7 +21,7 @@ public enum AddedBy: Int16, Sendable, CaseIterable {
     }
 }
 
-/// What users set for themselves. No row in the store: all of these.
+/// The settings that a user controls. Without a row in the store, the defaults apply.
 public struct Account: Sendable, Equatable {
     public var hidesPresence: Bool
     public var addedBy: AddedBy
@@ -32,7 +32,7 @@ public struct Account: Sendable, Equatable {
     }
 }
 
-/// nil: stays as it is.
+/// nil: no change.
 public struct AccountPatch: Sendable, Equatable {
     public var hidesPresence: Bool?
     public var addedBy: AddedBy?

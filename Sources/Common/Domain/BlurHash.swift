@@ -1,6 +1,6 @@
 import Glibc
 
-/// The BlurHash of a small picture (https://blurha.sh): a few cosine components of its colours in printable characters.
+/// The BlurHash of a small picture (https://blurha.sh): a few cosine components of its colours as printable text.
 public struct BlurHash {
     private static let columns = 4
     private static let rows = 3
@@ -9,10 +9,10 @@ public struct BlurHash {
 
     private let width: Int
     private let height: Int
-    /// Linear light, three values a pixel.
+    /// Linear light, three values per pixel.
     private let light: [Double]
 
-    /// - Parameter pixels: red, green and blue of each, 0 to 255, row by row.
+    /// - Parameter pixels: red, green and blue of each pixel, 0 to 255, row by row.
     public init?(pixels: [UInt8], width: Int, height: Int) {
         guard width > 0, height > 0, pixels.count == width * height * 3 else { return nil }
         self.width = width
@@ -51,7 +51,7 @@ public struct BlurHash {
         return sums.map { $0 * normal }
     }
 
-    /// -1 to 1, as one of 19 steps, finer around 0.
+    /// Maps -1…1 to one of 19 steps, finer around 0.
     private static func quantized(_ value: Double) -> Int {
         max(0, min(18, Int(floor(copysign(sqrt(abs(value)), value) * 9 + 9.5))))
     }

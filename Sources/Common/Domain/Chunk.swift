@@ -1,12 +1,13 @@
-/// One piece of a file, as it came with a request.
+/// One piece of a file, as a request brought it.
 public struct Chunk: Sendable {
     /// From 1.
     public var index: Int
     public var total: Int
     public var bytes: FilePart
-    /// Lower-case hexadecimal, which most stores give as a part's ETag; nil: it cannot be known. Reads all of the bytes.
+    /// The MD5 in lower-case hexadecimal, which most stores use as a part's ETag; nil: unknown. Computing it reads all
+    /// bytes.
     public var md5: @Sendable () -> String?
-    /// Nil when its sender does not know either.
+    /// Nil when the sender does not name it.
     public var mediaType: MediaType?
 
     public init(
@@ -19,12 +20,12 @@ public struct Chunk: Sendable {
         self.mediaType = mediaType
     }
 
-    /// S3's own bounds.
+    /// S3's own limits.
     public static let maxTotal = 10_000
     public static let minBytes: Int64 = 5 << 20
 }
 
-/// What a file and its chunks may be.
+/// The limits of a file and its chunks.
 public struct UploadRules: Sendable {
     /// Bytes of one file.
     public var maxSize: Int64
@@ -40,7 +41,7 @@ public struct UploadRules: Sendable {
         self.init(maxSize: Int64(settings.maxUpload), quota: Int64(settings.quota))
     }
 
-    /// What can be said of a chunk without knowing the others.
+    /// Checks everything that depends on this chunk alone.
     public func check(_ chunk: Chunk) throws(Refusal) {
         guard (1...Chunk.maxTotal).contains(chunk.total) else {
             throw .invalid("TotalChunk", "is not a whole number from 1 to \(Chunk.maxTotal)")
@@ -48,7 +49,7 @@ public struct UploadRules: Sendable {
         guard (1...chunk.total).contains(chunk.index) else {
             throw .invalid("ChunkIndex", "is not a whole number from 1 to TotalChunk (\(chunk.total))")
         }
-        // A file may be empty; of several chunks none is.
+        // A file may be empty; one of several chunks may not.
         guard chunk.bytes.length > 0 || chunk.total == 1 else { throw .invalid("File", "is empty") }
         try check(size: chunk.bytes.length)
         guard chunk.index == chunk.total || chunk.bytes.length >= Chunk.minBytes else {

@@ -1,8 +1,8 @@
-/// One change that someone asks of one room. Commands are checked for their form where they are accepted; whether they
-/// are allowed is decided by the room's only writer, in the room's order.
+/// One change that a user requests in one room. The form of a command is checked where it is accepted. The room's
+/// single writer decides whether it is allowed, in the room's order.
 public struct Command: Sendable, Equatable {
-    /// UUIDv7, made where the command was accepted; also the id of the message (or room) that it makes. Meeting the
-    /// same id again (redelivery) repeats frames and answers, never the work.
+    /// UUIDv7, made where the command was accepted; also the id of the message or room that it creates. When the same
+    /// id comes again (redelivery), only its frames and answers are repeated, never its effect.
     public var id: UUID128
     public var room: UUID128
     public var actor: UUID128
@@ -13,7 +13,7 @@ public struct Command: Sendable, Equatable {
     public var requestID: String?
     /// Unix milliseconds at which it was accepted.
     public var acceptedAt: Int64
-    /// The host application asks, as the actor: nobody's leave to be added is needed.
+    /// Sent by the host application as the actor: consent to be added is not needed.
     public var isHost: Bool
     public var action: Action
 
@@ -36,7 +36,8 @@ public struct Command: Sendable, Equatable {
         /// `receiver` is set when the room is the PRIVATE one of actor and receiver, made on first use.
         case send(MessageDraft, receiver: UUID128?)
         case seen(seq: Int64?)
-        /// `base`: the room's Seq up to which the editor has seen everything; an edit after it is a conflict. nil: any.
+        /// `base`: the room's Seq up to which the editor has seen everything; a later edit is a conflict. nil: no
+        /// check.
         case edit(message: UUID128, content: String, base: Int64? = nil)
         case delete(message: UUID128)
         case react(message: UUID128, reaction: String, remove: Bool)
@@ -44,30 +45,30 @@ public struct Command: Sendable, Equatable {
         case updateRoom(RoomPatch)
         case deleteRoom
         case addMembers([UUID128])
-        /// The actor themselves: leaving.
+        /// Removing oneself means leaving.
         case removeMember(UUID128)
         case setRole(user: UUID128, role: Role)
         case mute(user: UUID128, until: Int64?)
         case ban(user: UUID128, banned: Bool)
         case completeFile(message: UUID128, file: FileInfo)
-        /// What was found out about a file of the room's, by looking into it; the actor is its message's sender.
+        /// Sets the details found by inspecting a file; the actor is the message's sender.
         case describeFile(message: UUID128, file: FileInfo)
-        /// What never became complete; the actor is its sender, in the room or not.
+        /// Ends an upload that never completed; the actor is its sender, in the room or not.
         case abandonFile(message: UUID128)
         case pin(message: UUID128, pinned: Bool)
         case createInvitation(InvitationDraft)
         case revokeInvitation(UUID128)
         /// The actor joins by an invitation.
         case join(invitation: UUID128)
-        // The host application's alone: no client's door makes these, and no role is asked for.
+        // The host application's commands: clients cannot send these, and no role is checked.
         /// A SYSTEM message in its own words.
         case announce(String)
-        /// What a user wrote, chose and was in this room; a part of it, when there is much.
+        /// Removes a user's messages, reactions and membership from this room; in several parts when there are many.
         case erase(user: UUID128)
-        /// Messages older than this (Unix milliseconds) are removed for good; a part of them, when there are many.
+        /// Removes messages older than this (Unix milliseconds) for good; in several parts when there are many.
         case purge(before: Int64)
 
-        /// For traces and operators; never what it carries.
+        /// For traces and operators; never shows the content.
         public var name: String {
             switch self {
             case .send: "send"
@@ -98,7 +99,7 @@ public struct Command: Sendable, Equatable {
     }
 }
 
-/// Who waits for the answer.
+/// The recipient of the answer.
 public enum CommandOrigin: Sendable, Equatable {
     case nobody
     case socket(SocketAddress)
@@ -111,7 +112,7 @@ public struct RoomDraft: Sendable, Equatable {
     public var name: String
     public var description: String
     public var avatar: String
-    /// Besides the actor.
+    /// Members besides the actor.
     public var members: [UUID128]
     public var memberLimit: Int?
 
@@ -128,7 +129,7 @@ public struct RoomDraft: Sendable, Equatable {
     }
 }
 
-/// nil: stays as it is.
+/// nil: no change.
 public struct RoomPatch: Sendable, Equatable {
     public var name: String?
     public var description: String?
@@ -143,7 +144,7 @@ public struct RoomPatch: Sendable, Equatable {
     }
 }
 
-/// A message as its sender wrote it, checked by itself (not yet against the room).
+/// A message as its sender wrote it: checked by itself, not yet against the room.
 public struct MessageDraft: Sendable, Equatable {
     public var content: String
     public var contentType: ContentType

@@ -1,5 +1,5 @@
-/// A number, `_` and a UUID, as the cursors of lists are written: digits of ASCII with no sign but a minus, and no other
-/// spelling of the same.
+/// A number, `_` and a UUID: the format of list cursors. Only one spelling is accepted: ASCII digits, and no sign but a
+/// minus.
 struct CursorText {
     let number: Int64
     let id: UUID128

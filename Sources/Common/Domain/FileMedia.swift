@@ -1,11 +1,11 @@
-/// What is known of a picture, a film or a sound, once it was looked at.
+/// Details of a picture, video or audio file, found by inspecting it.
 public struct FileMedia: Sendable, Equatable {
-    /// Pixels, as it is shown (turned by its orientation).
+    /// Pixels as displayed, after rotation.
     public var width: Int?
     public var height: Int?
-    /// EXIF: 1 to 8, how the stored picture has to be turned.
+    /// EXIF orientation, 1 to 8: the rotation of the stored picture.
     public var orientation: Int?
-    /// A few bytes to show until the picture is there (https://blurha.sh).
+    /// A few bytes to show until the picture has loaded (https://blurha.sh).
     public var blurHash: String?
     /// Milliseconds.
     public var duration: Int?
@@ -20,7 +20,7 @@ public struct FileMedia: Sendable, Equatable {
         self.duration = duration
     }
 
-    /// Its numbers by the names under which clients and the database have them.
+    /// The numbers under the names that clients and the database use.
     var numbers: [(name: String, value: Int)] {
         [("Width", width), ("Height", height), ("Orientation", orientation), ("Duration", duration)].compactMap {
             name, value in value.map { (name, $0) }
@@ -29,7 +29,7 @@ public struct FileMedia: Sendable, Equatable {
 
     var count: Int { numbers.count + (blurHash == nil ? 0 : 1) }
 
-    /// Within a map that has ``count`` places for it.
+    /// Writes into a map that counts ``count`` fields for this.
     func writeFields<W: WireWriter>(to writer: inout W) {
         for (name, value) in numbers {
             writer.key(name)
@@ -41,7 +41,7 @@ public struct FileMedia: Sendable, Equatable {
         }
     }
 
-    /// As ``json`` and the command's wire have it.
+    /// Reads the format of ``json`` and of commands.
     public init(_ value: WireValue) {
         func number(_ name: String) -> Int? { value[name]?.int.map { Int($0) } }
         self.init(

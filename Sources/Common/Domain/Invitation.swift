@@ -1,17 +1,17 @@
-/// A link into a room: whoever has its token may join until it expires, is used up or is revoked. Times are Unix
+/// A link into a room: anyone with its token may join until it expires, is used up or is revoked. Times are Unix
 /// milliseconds.
 public struct Invitation: Sendable, Equatable {
-    /// That of the command which made it.
+    /// The id of the command that created it.
     public var id: UUID128
     public var roomID: UUID128
-    /// What the link carries; as good as a key to the room. Only OWNER and ADMIN see it, no frame has it.
+    /// The secret in the link: it grants entry to the room. Only OWNER and ADMIN see it, and no frame contains it.
     public var token: String
     public var createdBy: UUID128
     /// The creator's Idempotency-Key.
     public var sign: String?
     /// nil: never.
     public var expiresAt: Int64?
-    /// How many may join by it; nil: any number.
+    /// How many users may join by it; nil: unlimited.
     public var maxUses: Int?
     public var uses: Int
     public var createdAt: Int64
@@ -33,7 +33,7 @@ public struct Invitation: Sendable, Equatable {
         self.revokedAt = revokedAt
     }
 
-    /// Why nobody can join by it any more; nil: they can.
+    /// The reason why nobody can join by it any more; nil while they can.
     func ended(at now: Int64) -> String? {
         if revokedAt != nil { return "the invitation was revoked" }
         if let expiresAt, expiresAt <= now { return "the invitation has expired" }
@@ -42,7 +42,7 @@ public struct Invitation: Sendable, Equatable {
     }
 }
 
-/// An invitation as its creator asks for it.
+/// An invitation as its creator requests it.
 public struct InvitationDraft: Sendable, Equatable {
     public var token: String
     public var expiresAt: Int64?

@@ -1,11 +1,11 @@
-/// The media type of a file (`type/subtype`, lower case), as its sender says it or its name suggests. Never trusted:
-/// it decides how a client shows the file, not whether a browser may run it here (see ``isShownInline``).
+/// The media type of a file (`type/subtype`, lower case), claimed by its sender or guessed from its name. Never
+/// trusted: it decides how a client shows the file, not whether a browser may run it here (see ``isShownInline``).
 public struct MediaType: Sendable, Equatable, CustomStringConvertible {
     public let description: String
 
     public static let unknown = MediaType("application/octet-stream")!
 
-    /// Parameters are left out; nil for what is no media type.
+    /// Parameters are dropped; nil when the text is not a media type.
     public init?(_ text: String) {
         let bytes = text.utf8.prefix { $0 != UInt8(ascii: ";") }.filter { $0 != 0x20 && $0 != 0x09 }
         let plain = asciiLowercased(String(decoding: bytes, as: UTF8.self))
@@ -17,7 +17,7 @@ public struct MediaType: Sendable, Equatable, CustomStringConvertible {
         description = plain
     }
 
-    /// By the extension of a file's name; what is not listed is ``unknown``.
+    /// Guesses by the file name's extension; an unlisted one gives ``unknown``.
     public init(fileName: String) {
         let parts = fileName.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         let known = parts.count > 1 ? MediaType.byExtension[asciiLowercased(Substring(parts.last!))] : nil
@@ -33,7 +33,7 @@ public struct MediaType: Sendable, Equatable, CustomStringConvertible {
         }
     }
 
-    /// What browsers show without running anything of it.
+    /// Whether browsers show the file without running anything in it.
     public var isShownInline: Bool {
         guard !isActive, !isPlaylist else { return false }
         switch description {
@@ -42,13 +42,13 @@ public struct MediaType: Sendable, Equatable, CustomStringConvertible {
         }
     }
 
-    /// A list of addresses that players follow: who opens it would ask any server that its sender likes.
+    /// A playlist: a player would fetch any address that the sender put into it.
     public var isPlaylist: Bool {
         MediaType.playlistWords.contains { description.firstRange(of: $0) != nil }
             || MediaType.playlists.contains(description)
     }
 
-    /// A list of addresses by its first bytes, behind a byte order mark and space.
+    /// Recognises a playlist by its first bytes, after a byte order mark and white space.
     ///
     /// - Parameter head: the first bytes of a file.
     public static func isPlaylist(_ head: [UInt8]) -> Bool {
@@ -59,10 +59,10 @@ public struct MediaType: Sendable, Equatable, CustomStringConvertible {
         return playlistStarts.contains { word.starts(with: $0.utf8) }
     }
 
-    /// A document that may bring scripts of its own, whatever shows it.
+    /// A document that may contain scripts of its own, in whatever viewer.
     public var canRunScripts: Bool { description == "application/pdf" }
 
-    /// What a browser could run if it were ever shown from an origin of ours.
+    /// Whether a browser could run the file if one of our origins ever showed it.
     public var isActive: Bool {
         let words = ["html", "xml", "svg", "script"]
         return words.contains { description.firstRange(of: $0) != nil }
@@ -70,12 +70,12 @@ public struct MediaType: Sendable, Equatable, CustomStringConvertible {
     }
 
     private static let playlistWords = ["mpegurl", "scpls", "playlist", "x-ms-asx", "x-ms-wpl"]
-    /// As servers of old call what names the file to play: RealAudio's, Windows Media's, QuickTime's.
+    /// Old types for reference files: RealAudio, Windows Media, QuickTime.
     private static let playlists: Set<String> = [
         "audio/x-pn-realaudio", "audio/x-pn-realaudio-plugin", "audio/vnd.rn-realaudio", "audio/x-ms-wax",
         "video/x-ms-wvx", "video/x-ms-wmx", "audio/m3u", "audio/x-m3u",
     ]
-    /// M3U and HLS, PLS, ASX, Windows Media's and RealMedia's references, lists of FFmpeg.
+    /// M3U and HLS, PLS, ASX, references of Windows Media and RealMedia, FFmpeg's concat lists.
     private static let playlistStarts = [
         "#extm3u", "#ext-x-", "[playlist]", "[reference]", "<asx", "<smil", "<?wpl", "rtsptext", "rtsp://", "ffconcat",
     ]

@@ -1,21 +1,21 @@
 import Glibc
 
-/// More are not looked for: a text of 16 KiB could name hundreds.
+/// Further mentions are ignored: a text of 16 KiB could contain hundreds.
 private let mostMentions = 50
 
 extension Message {
-    /// Who is meant by `@` and a UUID in the content.
+    /// The users mentioned by `@` and a UUID in the content.
     public var mentions: [UUID128] {
         var content = content
         return content.withUTF8 { mentionedUsers(in: UnsafeRawBufferPointer($0)) }
     }
 }
 
-/// Who is meant by `@` and a UUID in a text, each once, in their order.
+/// The users mentioned by `@` and a UUID in a text: each once, in their order of appearance.
 public func mentionedUsers(in text: UnsafeRawBufferPointer) -> [UUID128] {
     var found: [UUID128] = []
     var at = 0
-    // Few texts have an `@` at all, and every page of history asks.
+    // Few texts contain an `@`, and every page of history needs this.
     while let next = placeOfSign(in: text, from: at), found.count < mostMentions {
         at = next + 1
         guard text.count - at >= 36,

@@ -21,7 +21,7 @@ public enum ContentType: Int16, Sendable, CaseIterable {
 public enum MessageType: Int16, Sendable, CaseIterable {
     case direct = 1
     case replied, forwarded
-    /// The room's own (someone joined …); never sent by a client.
+    /// A message of the room itself (someone joined …); clients never send it.
     case system
 
     public var name: String {
@@ -41,7 +41,7 @@ public enum MessageType: Int16, Sendable, CaseIterable {
 
 public enum MessageStatus: Int16, Sendable, CaseIterable {
     case sent = 1
-    /// A file's message whose file is not complete: its sender's alone, and without a Seq.
+    /// The file is incomplete: only its sender sees the message, and it has no Seq.
     case uploading
     case seen
     case deleted
@@ -56,13 +56,13 @@ public enum MessageStatus: Int16, Sendable, CaseIterable {
     }
 }
 
-/// What is known of a message's file. Sizes are bytes.
+/// Details of a message's file. Sizes are bytes.
 public struct FileInfo: Sendable, Equatable {
     public var name: String
     public var size: Int64
     public var contentType: String
     public var thumbnailURL: String?
-    /// Nil until it was looked at, and for what is neither picture nor film nor sound.
+    /// Nil until the file was inspected, and for everything but pictures, video and audio.
     public var media: FileMedia?
 
     public init(
@@ -76,7 +76,7 @@ public struct FileInfo: Sendable, Equatable {
     }
 }
 
-/// One emoji of a message and who chose it.
+/// One emoji on a message and the users who chose it.
 public struct Reaction: Sendable, Equatable {
     public var emoji: String
     public var users: [UUID128]
@@ -89,20 +89,20 @@ public struct Reaction: Sendable, Equatable {
 
 /// A message as it is stored. Times are Unix milliseconds.
 public struct Message: Sendable, Equatable {
-    /// Made where the command was accepted: the same command met again is the same message.
+    /// The id of its command: a redelivered command refers to the same message.
     public var id: UUID128
     public var roomID: UUID128
     public var senderID: UUID128
-    /// Its place in the room's order, from 1. A file's message has none until the file is complete: then a negative
-    /// number stands here, which no client sees (see ``noPlace(_:)``).
+    /// Its position in the room's order, from 1. While a file is incomplete it has none: a negative number stands here,
+    /// which no client sees (see ``noPlace(_:)``).
     public var seq: Int64
-    /// The Seq of its newest change (edit, deletion, reaction, finished upload); `seq` when there was none.
+    /// The Seq of its newest change (edit, deletion, reaction, completed upload); `seq` when there was none.
     public var changeSeq: Int64
     public var content: String
     public var contentType: ContentType
     public var messageType: MessageType
     public var parentMessageID: UUID128?
-    /// The message that was forwarded, at the origin of the chain.
+    /// The message that was forwarded: the first one of the chain.
     public var forwardedFrom: UUID128?
     /// The sender's own id for it, at most 64 bytes: (sender, sign) is stored once.
     public var sign: String?
@@ -111,7 +111,7 @@ public struct Message: Sendable, Equatable {
     public var reactions: [Reaction]
     public var editedAt: Int64?
     public var deletedAt: Int64?
-    /// When it was pinned to the top of its room; nil: it is not.
+    /// When it was pinned; nil: not pinned.
     public var pinnedAt: Int64?
     public var createdAt: Int64
 
@@ -144,9 +144,9 @@ public struct Message: Sendable, Equatable {
 }
 
 extension Message {
-    /// Whether it is in the room's order: everybody may see it, or could until it was deleted.
+    /// Whether it has a Seq: everybody may see it, or could until it was deleted.
     public var hasPlace: Bool { seq > 0 }
 
-    /// In the place of a Seq, a number that no other message of the room has: of the 62 random bits of its id.
+    /// A stand-in for a Seq, unique in the room: made of the 62 random bits of its id.
     public static func noPlace(_ id: UUID128) -> Int64 { -1 - Int64(id.low & 0x3fff_ffff_ffff_ffff) }
 }

@@ -1,13 +1,13 @@
-/// Whether a picture's file may have anything in it besides the picture: a place where it was taken, above all.
+/// Tells whether a picture's file may contain metadata, above all the place where it was taken.
 public enum PictureMetadata {
-    /// - Parameter head: its first bytes. What they cannot tell, there may be.
+    /// - Parameter head: its first bytes. When they cannot tell, the answer is yes.
     public static func mayBe(in head: [UInt8]) -> Bool {
         if head.starts(with: [0xff, 0xd8]) { return jpeg(head) }
         if head.starts(with: [0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10]) { return png(head) }
         return !head.starts(with: "GIF8".utf8)
     }
 
-    /// Segments up to the picture itself; APP0 (JFIF) and APP14 (Adobe) say nothing of places.
+    /// Reads the segments before the image data; APP0 (JFIF) and APP14 (Adobe) contain no location.
     private static func jpeg(_ bytes: [UInt8]) -> Bool {
         var place = 2
         while place + 4 <= bytes.count, bytes[place] == 0xff {
@@ -19,7 +19,7 @@ public enum PictureMetadata {
         return true
     }
 
-    /// Chunks of the picture alone, to its end.
+    /// Checks that every chunk, to the end, is image data.
     private static func png(_ bytes: [UInt8]) -> Bool {
         let plain: Set<String> = [
             "IHDR", "PLTE", "IDAT", "gAMA", "sRGB", "cHRM", "pHYs", "tRNS", "bKGD", "sBIT", "acTL", "fcTL", "fdAT",

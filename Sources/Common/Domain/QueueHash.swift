@@ -8,9 +8,9 @@ public func fnv1a64(_ bytes: some Sequence<UInt8>) -> UInt64 {
     return hash
 }
 
-/// The queue that carries every command of a key: FNV-1a of the id's 36-character lower-case text, modulo the queues.
+/// The queue for all commands of a key: FNV-1a of the id's 36-character lower-case text, modulo the number of queues.
 ///
-/// The text and not the 16 bytes, so that any other program can compute it from what it sees.
+/// It hashes the text and not the 16 bytes, so that any other program can compute it from the ids that it sees.
 public func queueIndex(of id: UUID128, queues: Int) -> Int {
     precondition(queues > 0, "there is at least one queue")
     var text: [UInt8] = []

@@ -1,10 +1,10 @@
-/// A generation of command queues: how many there are, and what is hashed among them. All programs agree on the newest
-/// through PostgreSQL.
+/// A generation of command queues: their number and the hash key. All programs agree on the newest one through
+/// PostgreSQL.
 public struct QueueLayout: Sendable, Hashable {
     /// From 1.
     public var generation: Int
     public var total: Int
-    /// The sender is the key, and not the room.
+    /// Hashes by sender instead of by room.
     public var byUser: Bool
 
     public init(generation: Int, total: Int, byUser: Bool) {
@@ -17,7 +17,7 @@ public struct QueueLayout: Sendable, Hashable {
         queueIndex(of: byUser ? command.actor : command.room, queues: total)
     }
 
-    /// In one word, so that a thread can read it while another changes it.
+    /// Packed into one word, so that a thread can read it while another changes it.
     public var packed: UInt64 { UInt64(generation) << 32 | UInt64(total) << 1 | (byUser ? 1 : 0) }
 
     public init(packed: UInt64) {

@@ -1,14 +1,14 @@
-/// Tokens that are no longer good although their time is not over.
+/// A revocation of tokens before they expire.
 public struct Revocation: Sendable, Equatable {
     public enum Subject: Sendable, Equatable {
-        /// The one with this `jti`.
+        /// The token with this `jti`.
         case token(String)
-        /// All of a user's that were issued before this Unix millisecond, or do not tell when.
+        /// All tokens of a user that were issued before this Unix millisecond, or have no `iat`.
         case user(UUID128, before: Int64)
     }
 
     public var subject: Subject
-    /// Unix millisecond at which it was made.
+    /// Unix millisecond of the revocation.
     public var at: Int64
 
     public init(_ subject: Subject, at: Int64) {
@@ -17,9 +17,9 @@ public struct Revocation: Sendable, Equatable {
     }
 }
 
-/// All revocations that a process knows.
+/// All revocations that this process knows.
 public struct RevocationList: Sendable {
-    /// Milliseconds: what is stored with an earlier time may become visible later by so much.
+    /// Milliseconds: a revocation may become visible this much later than its stored time.
     private static let overlap: Int64 = 10_000
 
     private var tokens: Set<String> = []
@@ -28,10 +28,10 @@ public struct RevocationList: Sendable {
 
     public init() {}
 
-    /// The time from which on there may be more; nil at the beginning.
+    /// Read again from this time on; nil: from the beginning.
     public var since: Int64? { newest.map { $0 - RevocationList.overlap } }
 
-    /// - Returns: those that were not known.
+    /// - Returns: the revocations that are new.
     public mutating func add(_ revocations: [Revocation]) -> [Revocation] {
         revocations.filter { revocation in
             newest = max(newest ?? .min, revocation.at)

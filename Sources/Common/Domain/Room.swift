@@ -48,17 +48,17 @@ public struct Room: Sendable, Equatable {
     public var avatar: String
     public var ownerID: UUID128
     public var memberCount: Int
-    /// Members that this room may have; nil: the setting for its type.
+    /// The room's own member limit; nil: the limit set for its type.
     public var memberLimit: Int?
-    /// The Seq of the room's newest change; creation is 0.
+    /// The Seq of the room's newest change; 0 after its creation.
     public var lastSeq: Int64
-    /// Messages of users ever sent here: the ordinal from which unread counts are subtracted.
+    /// Users' messages ever sent here: unread counts are subtracted from this number.
     public var messageCount: Int64
     /// The Seq of the newest message; 0: none.
     public var lastMessageSeq: Int64
     public var lastActivityAt: Int64
     public var createdAt: Int64
-    /// Who made it; stays when the room is handed over.
+    /// The creator; stays the same when the room changes its owner.
     public var createdBy: UUID128
     /// The creator's Idempotency-Key.
     public var createdSign: String?
@@ -89,7 +89,7 @@ public struct Room: Sendable, Equatable {
     }
 }
 
-/// One user's place in a room. Times are Unix milliseconds.
+/// One user's membership in a room. Times are Unix milliseconds.
 public struct Member: Sendable, Equatable {
     public var roomID: UUID128
     public var userID: UUID128
@@ -105,7 +105,7 @@ public struct Member: Sendable, Equatable {
     public var bannedAt: Int64?
     public var joinedAt: Int64
     public var joinedSeq: Int64
-    /// When they left or were removed; nil: a member today.
+    /// When they left or were removed; nil for a current member.
     public var leftAt: Int64?
 
     public init(

@@ -1,9 +1,9 @@
 /// Bytes of `2026-11-22T21:30:23.123Z`, for years of four digits.
 let timestampLength = 24
 
-/// Unix milliseconds of the times that RFC 3339 can write: years of four digits.
+/// Unix milliseconds of the times that RFC 3339 can express: years of four digits.
 public let writableTimes: ClosedRange<Int64> = -62_167_219_200_000...253_402_300_799_999
-/// Of the times that clients may give: from 1970 on.
+/// Times that clients may send: from 1970 on.
 public let acceptedTimes: ClosedRange<Int64> = 0...writableTimes.upperBound
 
 /// Appends Unix milliseconds as RFC 3339 UTC with milliseconds: `2026-11-22T21:30:23.123Z`.
@@ -16,8 +16,8 @@ public func appendTimestamp(_ unixMilliseconds: Int64, to bytes: inout [UInt8]) 
 
 /// Writes the ``timestampLength`` bytes of ``appendTimestamp(_:to:)``.
 ///
-/// By hand (days-to-civil, as Howard Hinnant published it): it runs for every message of every page. What lies outside of
-/// ``writableTimes`` is written as the nearest of them.
+/// Hand-written (days-to-civil, as published by Howard Hinnant), because it runs for every message of every page. Times
+/// outside ``writableTimes`` are clamped to the nearest one.
 func writeTimestamp(_ time: Int64, to place: UnsafeMutablePointer<UInt8>) {
     let unixMilliseconds = min(max(time, writableTimes.lowerBound), writableTimes.upperBound)
     let (seconds, milliseconds) = dividedDown(unixMilliseconds, by: 1000)
@@ -46,7 +46,7 @@ func writeTimestamp(_ time: Int64, to place: UnsafeMutablePointer<UInt8>) {
     put(milliseconds, at: 20, 3, UInt8(ascii: "Z"))
 }
 
-/// Quotient and remainder of a division that rounds down, so that the remainder is never negative.
+/// Division that rounds down, so that the remainder is never negative.
 private func dividedDown(_ value: Int64, by divisor: Int64) -> (quotient: Int64, remainder: Int64) {
     let (quotient, remainder) = value.quotientAndRemainder(dividingBy: divisor)
     return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
@@ -58,8 +58,8 @@ public func timestampText(_ unixMilliseconds: Int64) -> String {
     return String(decoding: bytes, as: UTF8.self)
 }
 
-/// Reads RFC 3339 as clients write it, such as `2026-11-22T21:30:23Z` or `2026-11-22T22:30:23.5+01:00`; nil for what is
-/// none, and for what is outside of ``acceptedTimes`` once it is in UTC. Fractions are cut to milliseconds.
+/// Reads RFC 3339 as clients write it, such as `2026-11-22T21:30:23Z` or `2026-11-22T22:30:23.5+01:00`. Nil for other
+/// text and for times outside ``acceptedTimes`` in UTC. Fractions are cut to milliseconds.
 public func parseTimestamp(_ text: String) -> Int64? {
     var rest = Array(text.utf8)[...]
     func number(_ digits: Int, in range: ClosedRange<Int64>) -> Int64? {
@@ -112,7 +112,7 @@ private func daysOf(_ month: Int64, _ year: Int64) -> Int64 {
     return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28
 }
 
-/// Civil-to-days, as Howard Hinnant published it; years from 1970 on.
+/// Civil-to-days, as published by Howard Hinnant; years from 1970 on.
 private func daysSince1970(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
     let shifted = month <= 2 ? year - 1 : year
     let era = shifted / 400

@@ -1,10 +1,10 @@
-/// W3C Trace Context, version 00: the id of a command (and of the message that it makes) is the id of its trace, so that
-/// every program and every server behind it names it alike.
+/// W3C Trace Context, version 00. A command's id (and so its message's id) is the trace id, so every program and server
+/// along the way uses the same one.
 public struct TraceParent: Sendable, Equatable, CustomStringConvertible {
     public let trace: UUID128
     public let span: UInt64
 
-    /// The span of everything that we do for a command: derived, so that it need not be kept.
+    /// The span of all our work for a command: derived from its id, so that it need not be stored.
     public init(of command: UUID128) {
         trace = command
         span = command.low | 1

@@ -1,21 +1,22 @@
-/// What files of each kind may be, and which of three is believed: the file's bytes, its sender, its name.
+/// The types allowed for each kind of file, and the choice between three sources: the file's bytes, its sender, its
+/// name.
 ///
-/// A picture, a film or a sound has to be one by its bytes. Of any other file only what bytes say firmly counts against a
-/// sender: formats that cannot be met by chance, what a browser runs, and programs; otherwise the claim is believed. It
-/// decides how a client shows the file, never whether a browser may run it here.
+/// A picture, video or audio file must be one by its bytes. For any other file the sender's claim is accepted unless
+/// the bytes are certain: a format that no other file matches by chance, content that a browser runs, or a program. The
+/// result decides how a client shows the file, never whether a browser may run it here.
 public struct TypeRules: Sendable {
     /// `type/subtype`, `type/*` or `*/*`.
     private var allowed: [ContentType: [String]]
 
-    /// - Parameter allowed: an empty list is that of the standard.
+    /// - Parameter allowed: an empty list means the default one.
     public init(_ allowed: [ContentType: [String]]) { self.allowed = allowed.filter { !$0.value.isEmpty } }
 
     public static let standard = TypeRules([:])
 
     /// - Parameters:
-    ///   - kind: the message's.
-    ///   - detected: by the bytes.
-    ///   - claimed: by the sender.
+    ///   - kind: the message's content type.
+    ///   - detected: the type found in the bytes.
+    ///   - claimed: the type given by the sender.
     public func decide(
         _ kind: ContentType, detected: MediaType?, claimed: MediaType?, name: String
     ) throws(Refusal) -> MediaType {
@@ -23,7 +24,7 @@ public struct TypeRules: Sendable {
         guard let detected, !detected.isOfNothing else { return try believe(claimed, byName, kind) }
         guard detected.isFirm || kind != .file && detected.fits(kind) else {
             guard kind != .file else { return try believe(claimed, byName, kind, unless: detected) }
-            // libmagic finds some drawings to be plain text. They are only ever saved.
+            // libmagic reports some drawings as plain text. They are only offered for download.
             guard kind == .image, let claimed, claimed.isActive, detected.description.hasPrefix("text/") else {
                 throw wrong(detected, kind)
             }
@@ -34,16 +35,16 @@ public struct TypeRules: Sendable {
             let active = (candidates + [detected]).first { $0.isActive }
             return try check(active ?? candidates.first ?? detected, kind, detected)
         }
-        // An SVG is text that runs and a picture as well; who says so is believed, and it is only ever saved.
+        // An SVG is both text that runs and a picture. The sender's claim decides; it is only offered for download.
         if let claimed, claimed.isActive, detected.isActive { return try check(claimed, kind, claimed) }
         guard detected.fits(kind) else { throw wrong(detected, kind) }
         if kind == .image { return try check(detected, kind, detected) }
         return try check(candidates.first { $0.fits(kind) } ?? detected, kind, detected)
     }
 
-    /// The bytes say nothing: there are none, or libmagic is not there.
+    /// Decides without the bytes: the file is empty, or libmagic is not installed.
     ///
-    /// - Parameter detected: what they are not sure to be; a picture, a film or a sound they would surely be.
+    /// - Parameter detected: an uncertain result; a claim of a picture, video or audio file must agree with it.
     private func believe(
         _ claimed: MediaType?, _ byName: MediaType, _ kind: ContentType, unless detected: MediaType? = nil
     ) throws(Refusal) -> MediaType {
@@ -72,13 +73,13 @@ public struct TypeRules: Sendable {
 }
 
 extension MediaType {
-    /// What libmagic says of a file without bytes.
+    /// libmagic's result for an empty file.
     fileprivate var isOfNothing: Bool { description == "application/x-empty" || description == "inode/x-empty" }
 
-    /// Found by more than a few bytes that any file could begin with.
+    /// Identified by more than a few bytes that any file could begin with.
     fileprivate var isFirm: Bool { isActive || MediaType.firm.contains(description) }
 
-    /// Sound and moving pictures share their containers.
+    /// Audio and video share their containers.
     fileprivate func fits(_ kind: ContentType) -> Bool {
         switch kind {
         case .video, .audio: contentType == .video || contentType == .audio || description == "application/ogg"

@@ -1,11 +1,11 @@
 extension String {
-    /// Whether anybody sees something of it: one that is made of white space and of what has no width is empty to people.
+    /// Whether the text shows anything: white space and characters without width look empty to people.
     public var showsSomething: Bool { unicodeScalars.contains { $0.isVisible } }
 }
 
 extension Unicode.Scalar {
     fileprivate var isVisible: Bool {
-        // Of the characters that are printed, one is blank: the Braille pattern without dots.
+        // One printable character is blank: the Braille pattern without dots.
         guard !properties.isWhitespace, !properties.isDefaultIgnorableCodePoint, value != 0x2800 else { return false }
         switch properties.generalCategory {
         case .control, .format, .surrogate, .unassigned, .spaceSeparator, .lineSeparator, .paragraphSeparator:
@@ -15,7 +15,7 @@ extension Unicode.Scalar {
     }
 }
 
-/// One emoji, in one spelling.
+/// One emoji in one canonical spelling.
 public enum Emoji {
     private static let textStyle: Unicode.Scalar = "\u{fe0e}"
     private static let emojiStyle: Unicode.Scalar = "\u{fe0f}"
@@ -23,8 +23,8 @@ public enum Emoji {
     private static let keycap: Unicode.Scalar = "\u{20e3}"
     private static let endOfTag: Unicode.Scalar = "\u{e007f}"
 
-    /// The fully qualified form (UTS #51, ED-18a) of a text that is exactly one emoji; nil for every other. Phones and
-    /// keyboards leave the variation selectors out or in: two hearts that look the same are one reaction.
+    /// The fully qualified form (UTS #51, ED-18a) of a text that is exactly one emoji; nil otherwise. Phones and
+    /// keyboards differ in variation selectors: two hearts that look the same must be one reaction.
     public static func normalized(_ text: String) -> String? {
         var rest = text.unicodeScalars.filter { $0 != textStyle && $0 != emojiStyle }[...]
         var result = String.UnicodeScalarView()
@@ -48,7 +48,7 @@ public enum Emoji {
         return String(result)
     }
 
-    /// One picture, its tone of skin, and the tags of a flag.
+    /// One picture with its skin tone or its flag tags.
     private static func element(_ rest: inout Substring.UnicodeScalarView) -> [Unicode.Scalar]? {
         guard let base = rest.popFirst(), base.properties.isEmoji, !base.isASCII, !isRegion(base) else { return nil }
         var part = [base]

@@ -1,6 +1,6 @@
 import Glibc
 
-/// Unix milliseconds; an argument wherever time matters, so that tests own it.
+/// Unix milliseconds. Passed as an argument wherever time matters, so that tests control it.
 public typealias Clock = @Sendable () -> Int64
 
 public let systemClock: Clock = {

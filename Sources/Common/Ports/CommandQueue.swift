@@ -1,10 +1,10 @@
-/// Where commands go to be carried out, in their room's order.
+/// Queues commands to be executed in their room's order.
 public protocol CommandQueue: AnyObject {
     /// Hands a command over and waits for its answer.
     ///
-    /// Guarantee: `.answered` means carried out (or refused) and stored; `.queued` means that it is safe and will be
-    /// carried out; a thrown refusal (`busy`, `unavailable`) means that it may or may not be: trying again with the
-    /// same Sign is always right.
+    /// Guarantee: `.answered` means executed (or refused) and stored; `.queued` means stored safely and executed later;
+    /// a thrown refusal (`busy`, `unavailable`) means that either may be true: retrying with the same Sign is always
+    /// safe.
     ///
     /// - Parameter timeout: milliseconds to wait for the answer.
     func submit(_ command: Command, timeout: Int) throws(Refusal) -> CommandAnswer

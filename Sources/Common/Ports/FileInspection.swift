@@ -1,12 +1,12 @@
-/// Says what a file is by its first bytes.
+/// Detects a file's type by its first bytes.
 public protocol ContentTyper: AnyObject {
-    /// Nil when it cannot say.
+    /// Nil when the type is unknown.
     func type(of bytes: [UInt8]) -> MediaType?
 }
 
-/// Looks for what harms whoever opens it.
+/// Scans files for malware.
 public protocol ContentScanner: AnyObject {
-    /// - Returns: the name of what was found; nil: nothing.
-    /// - Throws: when it cannot be asked, or refuses to look at a file of that size.
+    /// - Returns: the name of the malware; nil: none found.
+    /// - Throws: when the scanner cannot be reached, or does not accept a file of that size.
     func scan(_ file: FilePart) throws(StoreError) -> String?
 }

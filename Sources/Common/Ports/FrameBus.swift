@@ -1,20 +1,20 @@
-/// How the writer tells relays what has happened.
+/// The channel from the writer to the relays.
 public protocol FrameBus: AnyObject {
     /// Logs and publishes, in this order: rooms' logs, events of users, frames of rooms, answers to sockets.
     ///
-    /// Guarantee: relays that are connected get it at most once; those that were not find it in the room's log, and
-    /// those that trust no log in the store. Publishing the same again is harmless.
+    /// Guarantee: a connected relay receives it at most once. A relay that was not connected finds it in the room's
+    /// log, and, where the log has gaps, in the store. Publishing the same again is harmless.
     func publish(_ notice: Notice) throws(BusError)
 }
 
-/// What one batch has to tell.
+/// Everything that one batch publishes.
 public struct Notice: Sendable {
     public var frames: [FrameChunk]
     public var userEvents: [(user: UUID128, event: UserEvent)]
     public var answers: [(relay: UInt64, answer: RelayAnswer)]
-    /// Rooms whose logs hold content that must be gone.
+    /// Rooms whose logs contain content that must be removed.
     public var wiped: Set<UUID128>
-    /// For the trail; nil: nobody wants it.
+    /// A step for the trail; nil when the trail is off.
     public var trail: TrailStep?
 
     public init(
@@ -35,9 +35,9 @@ public struct BusError: Error, Sendable, CustomStringConvertible {
     public init(_ description: String) { self.description = description }
 }
 
-/// The newest frames of each room, as long as they are kept.
+/// The newest frames of each room, kept for a limited time.
 public protocol RoomLog: AnyObject {
-    /// The frames after `seq`, in order and without a gap from `seq + 1` on; empty when there are none, nil when the log
-    /// begins later or has a hole: then the store must be asked.
+    /// The frames after `seq`, in order and without a gap from `seq + 1` on. Empty when there are none; nil when the
+    /// log begins later or has a gap, in which case the store must be read.
     func frames(of room: UUID128, after seq: UInt64, limit: Int) throws(BusError) -> [RoomFrame]?
 }

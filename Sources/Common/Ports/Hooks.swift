@@ -1,17 +1,18 @@
-/// What the host application is told, until it has taken it.
+/// Events for the host application, stored until it has accepted them.
 public protocol HookOutbox: AnyObject {
-    /// The next ones that are due, oldest first, each counted as tried; nobody else gets them for `lease` milliseconds.
+    /// Takes the next events that are due, oldest first, and counts a try for each. Nobody else gets them for `lease`
+    /// milliseconds.
     func claim(_ most: Int, lease: Int) throws(StoreError) -> [PendingHook]
     func delivered(_ hook: HookKey) throws(StoreError)
-    /// - Parameter again: milliseconds until the next try; nil: it is given up, and kept among the dead.
+    /// - Parameter again: milliseconds until the next try; nil: the event becomes dead, and is kept.
     func failed(_ hook: HookKey, _ error: String, again: Int?) throws(StoreError)
     func dead(_ most: Int) throws(StoreError) -> [PendingHook]
-    /// All that are dead are due again; how many.
+    /// Makes all dead events due again; returns their number.
     func retryDead() throws(StoreError) -> Int
     func dropDead() throws(StoreError) -> Int
 }
 
-/// Of an event: its place in its room's order.
+/// Identifies an event by its Seq in its room.
 public struct HookKey: Sendable, Equatable {
     public var room: UUID128
     public var seq: Int64
@@ -21,7 +22,7 @@ public struct HookKey: Sendable, Equatable {
         self.seq = seq
     }
 
-    /// The `ID` under which the host sees it, also when it comes twice.
+    /// The event's `ID` for the host, the same in every repeat.
     public var text: String { "\(room)/\(seq)" }
 }
 
@@ -43,11 +44,11 @@ public struct PendingHook: Sendable, Equatable {
     }
 }
 
-/// The host application's word on messages before they are stored.
+/// The host application's decision about messages before they are stored.
 public protocol MessageCheck: AnyObject {
-    /// One question for all of a batch. A command that is not in the answer is allowed.
+    /// Asks one question for a whole batch. A command without a verdict is allowed.
     ///
-    /// Guarantee: returns within its time limit; what the host did not answer is decided by the setting.
+    /// Guarantee: returns within its time limit; a setting decides about unanswered commands.
     func judge(_ commands: [Command]) -> [UUID128: Verdict]
 }
 
@@ -55,6 +56,6 @@ public enum Verdict: Sendable, Equatable {
     case reject(reason: String)
     /// Stored with this content instead.
     case rewrite(content: String)
-    /// The host could not be asked, and without it nothing is stored.
+    /// The host could not be asked, and the setting forbids storing then.
     case unavailable
 }

@@ -1,20 +1,20 @@
-/// What the host application asks of the store directly.
+/// The host application's direct reads and writes of the store.
 public protocol HostStore: AnyObject {
     func owner(of room: UUID128) throws(StoreError) -> UUID128?
-    /// Rooms that the user is, or was, in; deleted ones too.
+    /// Rooms that the user is or was in, including deleted ones.
     func roomsEver(of user: UUID128) throws(StoreError) -> [UUID128]
-    /// What the user keeps outside of rooms: devices, blocks, settings.
+    /// Deletes a user's data outside of rooms: devices, blocks, settings.
     func forget(_ user: UUID128) throws(StoreError)
-    /// A room with its members, whoever they are today; nil: there is none.
+    /// A room with its current and former members; nil when it does not exist.
     func room(_ room: UUID128) throws(StoreError) -> (room: Room, members: [Member])?
-    /// Messages after a Seq, oldest first, each with what it said before its edits.
+    /// Messages after a Seq, oldest first, each with its content before its edits.
     func messages(of room: UUID128, after: Int64, limit: Int) throws(StoreError) -> [ExportedMessage]
-    /// Rooms of a type, after one in the order of ids, whose oldest message is from before a time.
+    /// Rooms of a type whose oldest message is older than a time, in the order of ids, after the given one.
     func rooms(_ type: RoomType, withMessagesBefore: Int64, after: UUID128, limit: Int) throws(StoreError) -> [UUID128]
-    /// Removes a part of what is left of a room that was deleted before a time, so that no statement takes long. Nothing
-    /// of it comes back: its users' Signs may be used again.
+    /// Removes a part of a room that was deleted before a time, so that no statement takes long. The room's Signs are
+    /// free again afterwards.
     ///
-    /// - Returns: false: there is no such room any more.
+    /// - Returns: false when no such room is left.
     func removeDeletedRoom(before: Int64) throws(StoreError) -> Bool
 }
 

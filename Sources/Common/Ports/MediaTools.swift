@@ -1,18 +1,18 @@
-/// What looks into pictures, films and sounds: programs that were not written to be fed by strangers, so they run in
-/// processes of their own with little memory and time.
+/// Programs that inspect pictures, video and audio. They were not written for untrusted input, so they run in processes
+/// of their own with little memory and time.
 public protocol MediaTools: AnyObject {
-    /// - Parameter file: its path; where it says where it was taken, it is changed, whether it can be shown or not.
+    /// - Parameter file: its path. A file with a location in it is rewritten, whether it can be displayed or not.
     func describe(picture file: String) -> PictureDescription
-    /// Milliseconds; nil when it cannot be told.
+    /// Milliseconds; nil when unknown.
     func duration(of file: String) -> Int?
 }
 
 public struct PictureDescription {
-    /// Nil for what no picture is, or is none that can be shown.
+    /// Nil when this is not a picture that can be displayed.
     public var media: FileMedia?
-    /// The path of a small JPEG; nil: it has too many pixels to be looked at, or cannot be shown.
+    /// The path of a small JPEG; nil when the picture has too many pixels or cannot be displayed.
     public var thumbnail: String?
-    /// The picture said where it was taken, and does so no more.
+    /// The picture contained a location, which was removed.
     public var hasLostLocation: Bool
 
     public init(media: FileMedia? = nil, thumbnail: String? = nil, hasLostLocation: Bool) {
@@ -22,10 +22,10 @@ public struct PictureDescription {
     }
 }
 
-/// Complete files that were not looked at yet.
+/// Complete files that still have to be inspected.
 public protocol FileJobs: AnyObject {
-    /// Of each owner behind `owner`, in the order of their ids, the file that waits longest: so that whoever sends many
-    /// files waits for them, and nobody else does.
+    /// The longest-waiting file of each owner after `owner`, in the order of ids: an owner of many files delays only
+    /// their own.
     func next(after owner: UUID128, limit: Int) throws(StoreError) -> [Message]
     func done(_ message: UUID128) throws(StoreError)
 }

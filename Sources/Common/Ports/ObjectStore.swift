@@ -1,8 +1,8 @@
-/// Where files are kept: any S3-compatible store, or a folder.
+/// Storage for files: any S3-compatible store, or a folder.
 ///
-/// Guarantee: a call that returned is durable in the store. Every call has a time limit and is tried again where that is
-/// harmless; a thrown error that `isTransient` may be tried again by the caller, one that `isMissing` says that the upload
-/// was aborted or completed, or that there is no such object.
+/// Guarantee: after a call returns, its effect is durable. Every call has a time limit and is repeated where that is
+/// safe. The caller may retry after an error that `isTransient`; one that `isMissing` means that the upload was aborted
+/// or completed, or that the object does not exist.
 public protocol ObjectStore: AnyObject {
     /// Begins an upload in parts.
     /// - Returns: the store's id of the upload.
@@ -11,29 +11,29 @@ public protocol ObjectStore: AnyObject {
     /// - Parameter number: from 1.
     /// - Returns: the part's ETag, which completing needs.
     func storePart(_ number: Int, of key: String, upload: String, from part: FilePart) throws(StoreError) -> String
-    /// Joins the parts. Again after success is an error that `isMissing`: ask ``size(of:)`` then.
+    /// Joins the parts. A second call after a success throws an error that `isMissing`: call ``size(of:)`` then.
     func completeUpload(of key: String, upload: String, parts: [StoredPart]) throws(StoreError)
-    /// Also when there is none any more.
+    /// Succeeds also when there is no such upload.
     func abortUpload(of key: String, upload: String) throws(StoreError)
     func parts(of key: String, upload: String) throws(StoreError) -> [StoredPart]
-    /// Uploads that are neither complete nor aborted, some of them when there are very many.
+    /// Uploads that are neither complete nor aborted; not all of them when there are very many.
     func pendingUploads() throws(StoreError) -> [PendingUpload]
     /// Bytes of a stored object; nil when it is not there.
     func size(of key: String) throws(StoreError) -> Int64?
-    /// A whole object at once; what was there is replaced.
+    /// Stores a whole object at once and replaces an existing one.
     func put(_ key: String, contentType: String, from part: FilePart) throws(StoreError)
-    /// Its first bytes; fewer when it is shorter.
+    /// The object's first bytes; fewer when it is shorter.
     func head(of key: String, bytes: Int) throws(StoreError) -> [UInt8]
-    /// Writes an object, or as much of it as `most` bytes from its beginning, into an open file from its beginning on.
-    /// - Returns: bytes written.
+    /// Copies an object, or its first `most` bytes, into an open file from the file's beginning.
+    /// - Returns: the number of bytes written.
     func fetch(_ key: String, into descriptor: Int32, atMost most: Int64?) throws(StoreError) -> Int64
-    /// Also when it is not there.
+    /// Succeeds also when there is no such object.
     func delete(_ key: String) throws(StoreError)
-    /// A link that is good for `seconds` for whoever has it.
+    /// A link that is valid for `seconds`, for anyone who has it.
     func downloadLink(
         for key: String, name: String, contentType: String, asAttachment: Bool, seconds: Int
     ) -> String
-    /// A link that stores exactly one part of `size` bytes with that MD5 (base64); nil: this store takes none.
+    /// A link that stores exactly one part of `size` bytes with that MD5 (base64); nil: this store does not support it.
     func partLink(
         _ number: Int, of key: String, upload: String, size: Int64, md5: String, seconds: Int
     ) -> PartLink?
@@ -44,9 +44,9 @@ public struct FilePart: Sendable {
     public var descriptor: Int32
     public var offset: Int64
     public var length: Int64
-    /// In base64, where its sender told it: the store checks it once more.
+    /// The MD5 in base64 when the sender gave it: the store verifies it again.
     public var toldMD5: String?
-    /// What closes the file when nobody needs it any more.
+    /// Closes the file when the last reference is released.
     private let owner: (any Sendable & AnyObject)?
 
     public init(descriptor: Int32, offset: Int64, length: Int64, owner: (any Sendable & AnyObject)? = nil) {
@@ -82,7 +82,7 @@ public struct PendingUpload: Sendable, Equatable {
     }
 }
 
-/// A `PUT` that a client sends straight to the store, with these headers.
+/// A `PUT` request, with these headers, by which a client stores a part directly.
 public struct PartLink: Sendable {
     public var url: String
     public var headers: [(name: String, value: String)]

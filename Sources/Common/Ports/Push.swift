@@ -1,29 +1,29 @@
-/// The way to people's devices.
+/// Sends pushes to users' devices.
 public protocol PushSender: AnyObject {
-    /// One try, with a time limit of its own.
+    /// Tries once, with a time limit of its own.
     func send(_ push: Push, to device: String) -> PushOutcome
 }
 
 public enum PushOutcome: Sendable, Equatable {
     case sent
-    /// The device is gone for good, or never was this project's.
+    /// The device is gone for good, or never belonged to this project.
     case unregistered
-    /// Everybody has to wait for so many seconds.
+    /// Every push must wait for this many seconds.
     case later(seconds: Int)
-    /// It may work when tried again.
+    /// A later try may succeed.
     case failed(String)
-    /// It will never work for this push and this device.
+    /// This push can never reach this device.
     case rejected(String)
 }
 
-/// What one device is told.
+/// The content for one device.
 public struct Push: Sendable, Equatable {
     public enum Content: Sendable, Equatable {
-        /// The newest message, and how many are unread with it.
+        /// The newest message, and the number of unread ones including it.
         case message(PushMessage, unread: Int64)
-        /// The room is seen up to here: notifications of it can be taken away.
+        /// The user has seen the room up to this Seq: the app can remove its notifications.
         case seen(seq: Int64)
-        /// This message was deleted: a notification of it can be taken away.
+        /// This message was deleted: the app can remove its notification.
         case deleted(message: UUID128, seq: Int64)
     }
 
@@ -56,7 +56,7 @@ public struct PushMessage: Sendable, Equatable {
     }
 }
 
-/// Who may be pushed to, as the store knows it.
+/// The users who may receive a push, from the store.
 public protocol PushAudience: AnyObject {
     /// Members of the room who have a device and have not silenced the room at `now`.
     func recipients(of room: UUID128, at now: Int64) throws(StoreError) -> [PushRecipient]
@@ -80,13 +80,13 @@ public struct PushRecipient: Sendable, Equatable {
     }
 }
 
-/// Who showed a sign of life, and what was pushed. Nothing of it is promised: forgetting costs a push too many.
+/// Records signs of life and pushes. It may forget anything: the cost is one superfluous push.
 public protocol PushMarks: AnyObject {
-    /// Asks every relay to ask these users' sockets, behind everything that was published before.
+    /// Makes every relay probe the sockets of these users, after everything that was published before.
     func probe(_ users: [UUID128]) throws(BusError)
-    /// When (Unix milliseconds) a socket of each user last answered a probe.
+    /// The Unix millisecond at which a socket of each user last answered a probe.
     func signsOfLife(of users: [UUID128]) throws(BusError) -> [UUID128: Int64]
-    /// The Seq up to which each user has been pushed to.
+    /// The Seq up to which each user has received pushes.
     func pushed(in room: UUID128, to users: [UUID128]) throws(BusError) -> [UUID128: Int64]
     func note(pushed seq: Int64, in room: UUID128, to user: UUID128) throws(BusError)
     func clear(_ room: UUID128, of user: UUID128) throws(BusError)

@@ -1,14 +1,14 @@
-/// The agreement of all programs on the generations of command queues.
+/// The generations of command queues, on which all programs agree.
 public protocol QueueGenerations: AnyObject {
-    /// Where senders put commands; nil: none has been made yet.
+    /// The generation to which senders publish; nil when none exists yet.
     func newest() throws(StoreError) -> QueueLayout?
-    /// Those that are not removed, oldest first.
+    /// All generations that are not removed, oldest first.
     func all() throws(StoreError) -> [QueueGeneration]
-    /// Makes `generation` the newest. Of two who try at once one does it; both find it made.
+    /// Makes `generation` the newest. Of two concurrent calls one takes effect; both find it made.
     func begin(_ layout: QueueLayout, setting: String) throws(StoreError)
-    /// Nothing is sent to it any more, and its end marks are out.
+    /// Nothing is published to it any more, and its end marks have been sent.
     func close(_ generation: Int) throws(StoreError)
-    /// The queue's end mark was met. When it was the last one, the generation is drained.
+    /// A worker has reached the queue's end mark. The last one marks the generation as drained.
     func end(queue: Int, of generation: Int) throws(StoreError)
     func remove(_ generation: Int) throws(StoreError)
 }
@@ -18,7 +18,7 @@ public struct QueueGeneration: Sendable, Equatable {
     public var setting: String
     public var isClosed: Bool
     public var isDrained: Bool
-    /// Drained so long ago that everybody has noticed: its queues can go.
+    /// Drained so long ago that every program has noticed: its queues can be deleted.
     public var isForgotten: Bool
 
     public init(layout: QueueLayout, setting: String, isClosed: Bool, isDrained: Bool, isForgotten: Bool) {

@@ -1,27 +1,27 @@
-/// How often each user may do something, counted over all programs.
+/// Limits how often each user may do something, counted over all programs.
 public protocol RateLimiter: AnyObject {
-    /// Counts one and gives nil, or counts nothing and gives the milliseconds after which one may be counted.
+    /// Counts one and returns nil, or counts nothing and returns the milliseconds to wait.
     ///
-    /// Guarantee: never stands in the way when the counts cannot be reached; then everything passes.
+    /// Guarantee: when the counters cannot be reached, everything is allowed.
     func take(_ kind: RateKind, _ user: UUID128) -> Int?
 }
 
-/// What is counted, each by itself. The raw value stands in the key of the count.
+/// The separately counted kinds. The raw value is part of the counter's key.
 public enum RateKind: String, Sendable, CaseIterable {
-    /// Messages and what is done to them.
+    /// Messages, and changes to them.
     case sends
     /// Seen marks.
     case seen
-    /// Of rooms, members and settings of one's own.
+    /// Changes of rooms, members and one's own settings.
     case changes
     case rooms
-    /// Links, their use, and users who are added.
+    /// Invitation links, their use, and users who are added.
     case invitations
     case searches
     /// New WebSockets.
     case connections
 
-    /// What a command counts as; nil: it is not limited.
+    /// The kind that counts a command; nil: it is not limited.
     public init?(_ action: Command.Action) {
         switch action {
         case .send, .edit, .delete, .react, .pin: self = .sends
@@ -33,7 +33,7 @@ public enum RateKind: String, Sendable, CaseIterable {
         }
     }
 
-    /// For people: "too many …".
+    /// For the sentence "too many …".
     public var plural: String {
         switch self {
         case .sends: "messages"

@@ -1,9 +1,9 @@
-/// Where revocations are kept: it outlives every program and Redis.
+/// Stores revocations; they survive restarts of every program and of Redis.
 public protocol RevocationStore: AnyObject {
     /// Stored when it returns; every program knows of it within a second.
     ///
-    /// - Parameter days: after which it is forgotten. Longer than any token lives.
+    /// - Parameter days: the revocation is forgotten after this; longer than any token lives.
     func revoke(_ subject: Revocation.Subject, days: Int) throws(StoreError)
-    /// All made at that Unix millisecond or later; nil: all.
+    /// Revocations from that Unix millisecond on; nil: all.
     func revocations(since: Int64?) throws(StoreError) -> [Revocation]
 }

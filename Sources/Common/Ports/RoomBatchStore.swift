@@ -1,25 +1,25 @@
 /// The writer's side of the store.
 public protocol RoomBatchStore: AnyObject {
-    /// Loads what the commands need, and locks their rooms until ``store(_:)`` or ``abandon()``: a second writer (one
-    /// that the broker believes dead) waits, and then meets what the first has done. Or it is what the store remembers
-    /// of its last batches, with nothing locked: then ``store(_:)`` finds out whether a second writer was there.
+    /// Loads the data that the commands need and locks their rooms until ``store(_:)`` or ``abandon()``. A second
+    /// writer (one that the broker believes dead) waits, and then sees what the first one stored. Or the data comes
+    /// from a cache of earlier batches, without locks: then ``store(_:)`` detects a second writer.
     func load(for commands: [Command], now: Int64) throws(StoreError) -> RoomBatch
-    /// Stores everything that changed in one transaction, durably when it returns. On a conflict
-    /// (``StoreError/isConflict``) nothing is stored, and loading again helps.
+    /// Stores all changes in one transaction; they are durable when it returns. On a conflict
+    /// (``StoreError/isConflict``) nothing is stored, and the caller should load again.
     func store(_ batch: RoomBatch) throws(StoreError)
     func abandon()
 }
 
-/// Why the store did not do it.
+/// The reason why the store failed.
 public struct StoreError: Error, Sendable, CustomStringConvertible {
     public let description: String
-    /// Trying again may help: the store was away, or another writer came first.
+    /// A retry may help: the store was unavailable, or another writer came first.
     public let isTransient: Bool
-    /// What was asked about is not there (any more).
+    /// The requested object does not exist (any more).
     public let isMissing: Bool
-    /// Another writer came first; loading again, at once, shows what it did.
+    /// Another writer came first; loading again at once shows its changes.
     public let isConflict: Bool
-    /// Of a search alone.
+    /// Set by searches only.
     public let trouble: SearchTrouble?
 
     public init(

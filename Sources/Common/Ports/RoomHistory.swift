@@ -1,27 +1,27 @@
-/// What a relay asks of the store: who is where, and frames that Redis no longer has.
+/// The relay's reads from the store: memberships, and frames that Redis no longer holds.
 public protocol RoomHistory: AnyObject {
-    /// Rooms that they are in, and the pairs with one of them in which one has blocked the other.
+    /// The users' rooms, and the pairs with one of them in which one has blocked the other.
     func memberships(of users: [UUID128]) throws(StoreError) -> [Membership]
-    /// Deleted rooms too; a room that never was is missing.
+    /// Includes deleted rooms; a room that never existed is missing.
     func lastSeqs(of rooms: [UUID128]) throws(StoreError) -> [UUID128: UInt64]
     func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128?
-    /// The frames with Seq in (`after`, `after + limit`], in order, without a gap as long as the room has them. Their
-    /// content is that of today; origins are not kept.
+    /// The frames with Seq in (`after`, `after + limit`], in order and without a gap up to the room's last. They show
+    /// the content of today; origins are not stored.
     func frames(of room: UUID128, after seq: UInt64, limit: Int) throws(StoreError) -> [RoomFrame]
 }
 
 public struct Membership: Sendable, Equatable {
     public var user: UUID128
     public var room: UUID128
-    /// The room's newest Seq when it was read.
+    /// The room's newest Seq at the time of the read.
     public var lastSeq: UInt64
-    /// The user's own setting, for all rooms alike.
+    /// The user's own setting, the same for all rooms.
     public var hidesPresence: Bool
-    /// The room is PRIVATE, and one of its two has blocked the other.
+    /// The room is PRIVATE, and one of its two members has blocked the other.
     public var isBlocked: Bool
-    /// Neither muted nor a plain member of a CHANNEL.
+    /// The user is neither muted nor a plain member of a CHANNEL.
     public var mayPost: Bool
-    /// False of the PRIVATE room of a blocked pair that has none: `room` is the id that it would have.
+    /// False for a blocked pair without a PRIVATE room: `room` is then the id that the room would have.
     public var isRoom: Bool
 
     public init(

@@ -1,5 +1,5 @@
-/// What to look for. All words must be there; the last one may be the beginning of a longer word, so that one can look
-/// while one types. The store decides what a word is.
+/// The words to search for. All must occur; the last one may be the beginning of a longer word, so that results appear
+/// while the user types. The store defines what a word is.
 public struct SearchWords: Sendable, Equatable {
     public let query: String
 
@@ -10,12 +10,12 @@ public struct SearchWords: Sendable, Equatable {
     }
 }
 
-/// A message that was found, and why.
+/// A message that was found, with its matches.
 public struct SearchHit: Sendable, Equatable {
     public var message: Message
-    /// Where it stands among all hits.
+    /// The position of the hit among all hits.
     public var place: SearchCursor
-    /// Which parts of the content match, in Unicode scalars.
+    /// The matching parts of the content, in Unicode scalars.
     public var marks: [Range<Int>]
 
     public init(message: Message, place: SearchCursor, marks: [Range<Int>]) {
@@ -24,10 +24,10 @@ public struct SearchHit: Sendable, Equatable {
         self.marks = marks
     }
 
-    /// Larger is better, which is newer: Unix milliseconds.
+    /// A larger rank is better, which means newer: Unix milliseconds.
     public var rank: Int64 { place.at / 1000 }
 
-    /// Reads a text in which each match stands between U+0002 and U+0003, which no content has. A match in a match is a
+    /// Reads a text with each match between U+0002 and U+0003, which no content contains. A match inside another is a
     /// part of it.
     public static func marks(in marked: String) -> [Range<Int>] {
         var marks: [Range<Int>] = []
@@ -46,8 +46,8 @@ public struct SearchHit: Sendable, Equatable {
         return marks
     }
 
-    /// The same in the text as it was written, of which the store compared another one: in `runs`, for each piece of
-    /// both, its scalars as they were written and as they were compared. A piece of other lengths is marked whole.
+    /// Maps marks from the text that the store compared to the text as it was written. `runs` gives, for each piece of
+    /// both, its number of scalars as written and as compared. A piece whose two lengths differ is marked as a whole.
     public static func marks(_ marks: [Range<Int>], asWritten runs: [(written: Int, compared: Int)]) -> [Range<Int>] {
         var found: [Range<Int>] = []
         var next = marks[...]
@@ -74,7 +74,7 @@ public struct SearchHit: Sendable, Equatable {
         return found.filter { !$0.isEmpty }
     }
 
-    /// The message, and how it was found.
+    /// Writes the message, its rank and its marks.
     public func write<W: WireWriter>(to writer: inout W) {
         message.writeFields(to: &writer, and: 2) { writer in
             writer.key("Rank")
@@ -98,8 +98,7 @@ public struct SearchHit: Sendable, Equatable {
     }
 }
 
-/// The place of a hit: newest first, then by room and Seq. The next page begins there also when messages have come
-/// meanwhile.
+/// The position of a hit: newest first, then by room and Seq. It stays valid when new messages arrive.
 public struct SearchCursor: Sendable, Equatable {
     /// Unix microseconds.
     public var at: Int64
@@ -112,7 +111,7 @@ public struct SearchCursor: Sendable, Equatable {
         self.seq = seq
     }
 
-    /// As clients carry it: opaque to them.
+    /// The text form for clients, who must treat it as opaque.
     public var text: String { "\(at)_\(room)_\(seq)" }
 
     public init?(text: String) {
@@ -123,14 +122,14 @@ public struct SearchCursor: Sendable, Equatable {
         self.init(at: at, room: room, seq: seq)
     }
 
-    /// Until the year 2255: what a double counts exactly.
+    /// Until the year 2255: the range that a double counts exactly.
     private static let times: Range<Int64> = 0..<1 << 53
 }
 
-/// Why a search has no answer.
+/// The reason why a search has no result.
 public enum SearchTrouble: Error, Sendable {
-    /// Another search of the same user runs.
+    /// Another search of the same user is running.
     case running
-    /// It would take longer than a search may.
+    /// The search would exceed its time limit.
     case tooSlow
 }

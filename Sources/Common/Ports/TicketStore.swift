@@ -1,13 +1,13 @@
-/// Tickets stand for a token once, for a moment: so that no token has to be in a URL.
+/// A ticket replaces a token once, for a short time, so that no token appears in a URL.
 public protocol TicketStore: AnyObject {
-    /// A new ticket, impossible to guess.
+    /// Makes a new ticket that nobody can guess.
     func issue(for identity: Identity) throws(BusError) -> String
-    /// Whom it stands for; nil when it is unknown, too old, or was used. Guarantee: of two that redeem the same ticket
-    /// one gets it.
+    /// The identity behind a ticket; nil when it is unknown, expired or used. Guarantee: of two calls with the same
+    /// ticket only one gets the identity.
     func redeem(_ ticket: String) throws(BusError) -> Identity?
 }
 
 public enum Ticket {
-    /// Seconds that it may be used.
+    /// Seconds for which it is valid.
     public static let lifetime = 30
 }

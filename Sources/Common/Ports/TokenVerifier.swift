@@ -1,4 +1,4 @@
-/// Who a token says its bearer is.
+/// The identity that a token proves.
 public struct Identity: Sendable, Equatable {
     public var user: UUID128
     /// Unix seconds.
@@ -20,6 +20,6 @@ public struct Identity: Sendable, Equatable {
 }
 
 public protocol TokenVerifier: AnyObject {
-    /// Throws `unauthorized` or `token_expired`; the sentence never repeats the token.
+    /// Throws `unauthorized` or `token_expired`; the message never contains the token.
     func verify(_ token: String) throws(Refusal) -> Identity
 }

@@ -1,16 +1,16 @@
-/// Which uploads there are, durably.
+/// The durable records of uploads.
 public protocol UploadRecords: AnyObject {
     func find(_ message: UUID128) throws(StoreError) -> UploadRecord?
-    /// Returns the record that stands: another's when that came first, or nil when the message takes no file (any more).
-    /// - Parameter fence: of the lock that this is done under.
+    /// Returns the valid record: another's when that one came first, or nil when the message takes no file (any more).
+    /// - Parameter fence: the fence of the lock that the caller holds.
     func begin(_ record: UploadRecord, fence: Int64) throws(StoreError) -> UploadRecord?
     func note(mediaType: String, of message: UUID128) throws(StoreError)
     func note(length: Int64, metadata: String?, of message: UUID128) throws(StoreError)
-    /// Counts the upload with `size` bytes among its owner's, unless these are more than `quota` then (0: no limit).
-    /// Guarantee: two at the same moment cannot both take the last bytes.
+    /// Counts the upload's `size` against its owner's quota (0: no limit); false when it would be exceeded. Guarantee:
+    /// two concurrent calls cannot both take the last bytes.
     func reserve(_ size: Int64, for message: UUID128, quota: Int64) throws(StoreError) -> Bool
     func complete(_ message: UUID128) throws(StoreError)
-    /// Only that upload, and only when no later holder of the lock has begun it: a newer one of the same message stays.
+    /// Removes only that upload, and only when no later lock holder began it: a newer upload of the same message stays.
     func remove(_ message: UUID128, upload: String, fence: Int64) throws(StoreError)
 }
 
@@ -21,9 +21,9 @@ public struct UploadRecord: Sendable, Equatable {
     public var total: Int
     public var mediaType: String?
     public var isCompleted: Bool
-    /// Bytes, where they were told beforehand.
+    /// Bytes, when announced in advance.
     public var length: Int64?
-    /// Unix milliseconds at which it was complete, while nobody has looked into it.
+    /// Unix milliseconds at which it was complete; nil once it was inspected.
     public var unseenSince: Int64?
     /// `Upload-Metadata` of a tus upload.
     public var metadata: String?

@@ -1,6 +1,6 @@
-/// How the API tells the relays what concerns one user.
+/// Sends events about one user from the API to the relays.
 public protocol UserEvents: AnyObject {
-    /// Guarantee: relays that are connected get it at most once. What they missed they read from the store when they
-    /// come back.
+    /// Guarantee: a connected relay receives it at most once. After a reconnect, relays read from the store what they
+    /// missed.
     func tell(_ user: UUID128, _ event: UserEvent) throws(BusError)
 }

@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// Runs the binary on disk with `serve --check` before an upgrade: does it start, does it like the configuration?
+/// Before an upgrade, runs the binary on disk with `serve --check`: it must start and accept the configuration.
 struct BinaryCheck {
     static let limit: Nanoseconds = 30_000_000_000
 
@@ -26,7 +26,7 @@ struct BinaryCheck {
         if now > deadline { kill(pid, SIGKILL) }
     }
 
-    /// Nil when the new binary agreed; else its own last words.
+    /// Nil when the new binary accepts the configuration; else its last output.
     func problem(_ status: ExitStatus) -> String? {
         guard status != .exited(0) else { return nil }
         var bytes = [UInt8](repeating: 0, count: 4096)

@@ -2,19 +2,19 @@ import CLinux
 import Glibc
 
 /// One end of the unix socketpair between master and worker. It keeps message boundaries, and a message may carry a
-/// descriptor. Neither end ever waits: a full socket (the other side is stuck) loses the message.
+/// descriptor. Neither end ever blocks: when the socket is full (the other side is stuck) the message is dropped.
 ///
 ///     master → worker: quit · handover + descriptor · handover-cancelled · pool N
 ///     worker → master: ready · renew REASON
-///     master → keeper: G + descriptor: answer there · R: end
+///     master → descriptor holder: G + descriptor: answer there · R: end
 ///
-/// These words are spoken between versions: an upgraded master meets the workers of the old one.
+/// Different versions exchange these words: an upgraded master has workers of the old version.
 struct Channel {
     static let longest = 512
 
     let descriptor: Descriptor
 
-    /// Both ends; the second is for the other process.
+    /// Both ends; the second one is for the other process.
     static func pair() throws -> (Descriptor, Descriptor) {
         var ends: [Int32] = [-1, -1]
         let type = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)

@@ -1,11 +1,11 @@
 import CLinux
 import Glibc
 
-/// RUN_DIR/PROGRAM.control: one line in, a text out, closed. Mode 0600: only the program's own user may speak here.
+/// RUN_DIR/PROGRAM.control: one line in, a text out, closed. Mode 0600: only the program's own user may connect.
 ///
 ///     status · scale POOL +1|-1|N · reload · stop
 ///
-/// The master's loop never waits for a client: a line that is not complete after `patience` is dropped, and so is an
+/// The master's loop never blocks on a client: a line that is incomplete after `patience` is dropped, and so is an
 /// answer that does not fit into the socket at once.
 final class ControlSocket {
     static let patience: Nanoseconds = 2_000_000_000
@@ -30,7 +30,7 @@ final class ControlSocket {
 
     var descriptors: [Int32] { [listener.number] + clients.map(\.descriptor.number) }
 
-    /// Takes new clients, reads what has come, answers complete lines.
+    /// Accepts new clients, reads their input, answers complete lines.
     func serve(now: Nanoseconds, answer: (String) -> String) {
         while clients.count < ControlSocket.mostClients {
             let accepted = chat_accept4(
@@ -45,7 +45,7 @@ final class ControlSocket {
         }
     }
 
-    /// False when the client is done with.
+    /// False when the client is finished.
     private func read(_ text: inout [UInt8], from descriptor: Int32, _ answer: (String) -> String)
         -> Bool
     {
@@ -61,7 +61,7 @@ final class ControlSocket {
         return false
     }
 
-    /// Asks the master that runs in `folder`. An answer that starts with "error: " is thrown.
+    /// Asks the master that runs in `folder`. Throws an answer that starts with "error: ".
     static func ask(_ line: String, _ folder: RunFolder, seconds: Int = 5) throws -> String {
         let path = try ListenAddress.checked(path: folder.control)
         let socket = Descriptor(

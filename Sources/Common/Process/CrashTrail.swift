@@ -1,22 +1,22 @@
 import CLinux
 import Glibc
 
-/// What a process that dies by a signal of its own (a trap, a bad access, an abort) still says: the signal and its stack,
-/// into a file that was opened before. A kill -9 says nothing.
+/// Crash reports: a process that dies by a trap, a bad access or an abort writes the signal and its stack into a file
+/// that was opened before. SIGKILL leaves no report.
 public enum CrashTrail {
-    /// How each such line begins; readers count them.
+    /// The beginning of each report; readers count them.
     public static let mark = "died by signal "
     private static let signals = [SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGABRT]
     private static let stackBytes = 65_536
 
-    /// Where to write from now on; -1: nowhere.
+    /// Sets the descriptor for reports; -1: none.
     public static func write(to descriptor: Int32) { crashDescriptor = descriptor }
 
-    /// What the master sends to a worker that hangs.
+    /// The signal that the master sends to a hanging worker.
     public static let hangSignal = SIGXCPU
 
-    /// Once, in every worker: on `hangSignal` the stack goes to standard error, where the log goes, and the process ends.
-    /// Only the main thread takes signals, and it is the one that hangs.
+    /// Call this once in every worker. On `hangSignal` the main thread writes its stack to standard error, where the
+    /// log goes, and the process ends. Only the main thread takes signals, and a hanging worker hangs there.
     static func installForHang() {
         backtrace(crashFrames, crashFrameLimit)
         crashLines[Int(hangSignal)] = strdup("\(mark)\(hangSignal) (it hangs; this is where)\n")
@@ -30,9 +30,10 @@ public enum CrashTrail {
         sigaction(hangSignal, &action, nil)
     }
 
-    /// Once, at the start. Everything that the handler needs is made here: it may call nothing that allocates.
+    /// Call this once at the start. It allocates everything that the handler needs, because a handler must not
+    /// allocate.
     public static func install() {
-        // A stack that has overflowed cannot run a handler.
+        // After a stack overflow the handler needs a stack of its own.
         var stack = stack_t()
         stack.ss_sp = UnsafeMutableRawPointer.allocate(byteCount: stackBytes, alignment: 16)
         stack.ss_size = stackBytes
@@ -47,7 +48,7 @@ public enum CrashTrail {
                     _ = Glibc.write(crashDescriptor, line, strlen(line))
                     backtrace_symbols_fd(crashFrames, backtrace(crashFrames, crashFrameLimit), crashDescriptor)
                 }
-                // Blocked until this returns, and then it is the end.
+                // The signal is blocked until the handler returns; then it ends the process.
                 kill(getpid(), number)
             }
             action.sa_flags = Int32(bitPattern: UInt32(SA_RESETHAND)) | SA_ONSTACK
@@ -56,13 +57,13 @@ public enum CrashTrail {
     }
 }
 
-/// In a signal handler: nothing here allocates.
+/// Runs in a signal handler: nothing here may allocate.
 private func sayStack(_ number: Int32, _ count: Int32, to descriptor: Int32) {
     if let line = crashLines[Int(number)] { _ = Glibc.write(descriptor, line, strlen(line)) }
     backtrace_symbols_fd(crashFrames, count, descriptor)
 }
 
-// A signal handler can reach nothing else than globals; all are set before it is installed, but for the descriptor.
+// A signal handler can reach only globals. All but the descriptor are set before the handler is installed.
 nonisolated(unsafe) private var crashDescriptor: Int32 = -1
 private let crashFrameLimit: Int32 = 48
 nonisolated(unsafe) private let crashFrames = UnsafeMutablePointer<UnsafeMutableRawPointer?>.allocate(

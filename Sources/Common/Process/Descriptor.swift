@@ -1,12 +1,12 @@
 import CLinux
 import Glibc
 
-/// A system call that failed: what was tried, and the system's own reason.
+/// A failed system call: the attempt, and the system's reason.
 public struct SystemError: Error, CustomStringConvertible {
     public let attempt: String
     public let code: Int32
 
-    /// With the `errno` of the call before.
+    /// Uses the `errno` of the call before.
     public init(_ attempt: String) { self.init(attempt, code: errno) }
 
     public init(_ attempt: String, code: Int32) {
@@ -17,13 +17,13 @@ public struct SystemError: Error, CustomStringConvertible {
     public var description: String { "cannot \(attempt): \(String(cString: strerror(code)))" }
 }
 
-/// For the operator: one plain sentence that says what is wrong and what to do.
+/// An error for the operator: one sentence that says what is wrong and what to do.
 public struct OperatorError: Error, CustomStringConvertible {
     public let description: String
     public init(_ sentence: String) { description = sentence }
 }
 
-/// Owns one file descriptor and closes it when the last reference is let go.
+/// Owns one file descriptor and closes it when the last reference is released.
 public final class Descriptor {
     public let number: Int32
 
@@ -35,7 +35,7 @@ public final class Descriptor {
     /// spawned child overwrites one that a later `dup2` still needs.
     static let firstHigh: Int32 = 64
 
-    /// Takes over `number`, moved out of the workers' range and closed on exec.
+    /// Takes over `number`, moved above the workers' range and with close-on-exec set.
     convenience init(high number: Int32, _ attempt: String) throws {
         guard number >= 0 else { throw SystemError(attempt) }
         let moved = chat_fcntl_set(number, F_DUPFD_CLOEXEC, Descriptor.firstHigh)

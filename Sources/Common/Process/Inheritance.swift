@@ -1,10 +1,10 @@
 import CLinux
 @preconcurrency import Glibc
 
-/// What one image of the master leaves to the next at an `execve`: descriptors stay open, this text says what they
-/// are. It travels in a memfd whose number stands in `CHAT_MASTER_STATE`.
+/// The state that one image of the master passes to the next at an `execve`: descriptors stay open, and this text
+/// describes them. It travels in a memfd whose number is in `CHAT_MASTER_STATE`.
 ///
-/// One fact a line, fields between tabs. A newer image must read what an older one wrote.
+/// One fact per line, fields separated by tabs. A newer image must be able to read the text of an older one.
 struct Inheritance {
     struct OldPool: Equatable {
         var name: String
@@ -19,7 +19,7 @@ struct Inheritance {
     var control: Int32 = -1
     var listeners: [(name: String, descriptor: Int32, inherited: Bool, path: String)] = []
     var pools: [OldPool] = []
-    /// `keeper` is -1 where there is none, as in images that knew none.
+    /// `keeper` is -1 when there is none, as in images from before it existed.
     var workers: [(worker: Worker, channel: Int32, keeper: Int32)] = []
 
     static let variable = "CHAT_MASTER_STATE"
@@ -85,7 +85,7 @@ struct Inheritance {
         }
     }
 
-    /// Puts the text where the next image finds it. The memfd stays open over the `execve`.
+    /// Writes the text for the next image. The memfd stays open over the `execve`.
     func leave() throws -> Descriptor {
         let file = Descriptor(chat_memfd_create("chat-master", 0))
         guard file.number >= 0 else { throw SystemError("keep the state for the new program") }
@@ -97,7 +97,7 @@ struct Inheritance {
         return file
     }
 
-    /// What an earlier image of this very process left; nil at an ordinary start.
+    /// The state from an earlier image of this process; nil at an ordinary start.
     static func find() throws -> Inheritance? {
         guard let number = environment(variable).flatMap({ Int32($0) }) else { return nil }
         unsetenv(variable)

@@ -4,8 +4,8 @@ public import Logging
 
 /// One line a message on stderr: `time level program[pid] message key=value …`.
 ///
-/// A line is one `write`, so lines of several processes do not mix. Values that carry a secret by their name are
-/// never printed.
+/// A line is one `write`, so lines of several processes do not mix. Values whose name marks them as secret are never
+/// printed.
 public struct LineLog: LogHandler {
     public var logLevel: Logger.Level
     public var metadata: Logger.Metadata = [:]
@@ -17,7 +17,7 @@ public struct LineLog: LogHandler {
         logLevel = level
     }
 
-    /// Sends every logger of this process here. Once for each process.
+    /// Sends every logger of this process here. Call it once in each process.
     public static func start(program: String, level: Logger.Level) {
         LoggingSystem.bootstrap { _ in LineLog(program: program, level: level) }
     }
@@ -47,8 +47,8 @@ public struct LineLog: LogHandler {
 
     private static let secretWords = ["password", "secret", "token", "authorization", "cookie"].map { Array($0.utf8) }
 
-    /// Names whose values never belong in a log, whoever passes them. By hand: it runs for every value of every line, and
-    /// the library's search for a text in a text costs more than all the rest of the line.
+    /// Names whose values must never appear in a log, whoever passes them. Hand-written, because it runs for every
+    /// value of every line: the library's text search cost more than the rest of the line.
     static func isSecret(_ key: String) -> Bool {
         var key = key
         return key.withUTF8 { name in
@@ -62,7 +62,7 @@ public struct LineLog: LogHandler {
     }
 }
 
-/// The bytes of one line. By hand, since every request writes one.
+/// The bytes of one line. Hand-written, because every request writes one.
 private struct Line {
     private var bytes: [UInt8] = []
 
@@ -70,7 +70,7 @@ private struct Line {
 
     mutating func plain(_ text: String) { bytes.append(contentsOf: text.utf8) }
 
-    /// A newline in a message would look like another message.
+    /// Replaces newlines: a newline in a message would look like another message.
     mutating func text(_ text: some StringProtocol) {
         for byte in text.utf8 {
             switch byte {

@@ -1,8 +1,8 @@
 import CLinux
 
-/// Where a program listens: `unix:/path` or `host:port`.
+/// The address on which a program listens: `unix:/path` or `host:port`.
 public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
-    /// Mode and group say who may connect: nginx runs as another user. Nil: the program's own group.
+    /// Mode and group control who may connect: nginx runs as another user. A nil group means the program's own.
     case unix(path: String, mode: UInt32, group: String?)
     case tcp(host: String, port: UInt16)
 
@@ -57,7 +57,7 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Calls `body` with the address of a unix socket; the path must fit, see `ListenAddress.checked`.
+/// Calls `body` with the address of a unix socket; the path must be short enough, see `ListenAddress.checked`.
 func withUnixAddress<Result>(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result)
     -> Result
 {
@@ -65,7 +65,7 @@ func withUnixAddress<Result>(_ path: String, _ body: (UnsafePointer<sockaddr>, s
     address.sun_family = sa_family_t(AF_UNIX)
     let bytes = Array(path.utf8.prefix(ListenAddress.longestPath))
     withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-    // An abstract name (systemd's "@…") is its bytes without a final zero.
+    // An abstract name (systemd's "@…") has no terminating zero.
     if bytes.first == UInt8(ascii: "@") {
         withUnsafeMutableBytes(of: &address.sun_path) { $0[0] = 0 }
     }

@@ -5,15 +5,15 @@ import Glibc
 final class Listener {
     let name: String
     let descriptor: Descriptor
-    /// Given by systemd: not ours to remove.
+    /// Passed in by systemd: this program must not remove it.
     let inherited: Bool
     /// Empty for TCP.
     let path: String
 
-    /// nginx answers 502 as soon as the queue of a unix socket is full, so it must be deeper than any burst (php-fpm: 511).
-    /// A client of a full TCP one tries again after a whole second. The kernel's own limit is net.core.somaxconn.
+    /// nginx answers 502 as soon as the queue of a unix socket is full, so it must be larger than any burst (php-fpm:
+    /// 511). A client of a full TCP queue retries only after a second. The kernel's own limit is net.core.somaxconn.
     static let backlog: Int32 = 4096
-    /// After a kill -9 of a master its workers hold the port until they have finished: worth a short wait.
+    /// After a SIGKILL of a master its workers hold the port until they finish: a short wait is worth it.
     static let portPatience = 50
 
     init(name: String, descriptor: Descriptor, inherited: Bool, path: String) {
@@ -36,7 +36,7 @@ final class Listener {
         }
     }
 
-    /// So that nobody connects to a socket that nobody serves.
+    /// Removes the path, so that nobody connects to a socket without a server.
     func removePath() {
         if !path.isEmpty, !inherited { unlink(path) }
     }
@@ -44,7 +44,7 @@ final class Listener {
 
 // MARK: - Unix
 
-/// Binds under another name and renames: clients see the old socket or the new one, never none.
+/// Binds under a temporary name and renames: clients see the old socket or the new one, never none.
 func bindUnix(_ path: String, mode: UInt32, group: String? = nil) throws -> Descriptor {
     if let owner = livingOwner(ofSocket: path) {
         throw OperatorError(
@@ -60,7 +60,7 @@ func bindUnix(_ path: String, mode: UInt32, group: String? = nil) throws -> Desc
     let socket = try Descriptor(
         high: Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0), "make a socket")
     unlink(temporary)
-    // No one may connect between bind and chmod.
+    // Nobody may connect between bind and chmod.
     let mask = umask(0o177)
     let bound = withUnixAddress(temporary) { Glibc.bind(socket.number, $0, $1) }
     let code = errno
@@ -90,8 +90,8 @@ private func give(_ path: String, to group: String) throws {
     }
 }
 
-/// The process that listens on `path`, when it is another one and lives. The kernel remembers who called `listen`:
-/// workers that outlived their master still hold its socket, but it is theirs no more.
+/// The process that listens on `path`, when it is another one and alive. The kernel remembers which process called
+/// `listen`: workers that outlived their master still hold its socket, but do not count.
 private func livingOwner(ofSocket path: String) -> pid_t? {
     let probe = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
     guard probe >= 0 else { return nil }

@@ -2,8 +2,8 @@ import CLinux
 import Glibc
 import Logging
 
-/// The process that owns the listening sockets and never touches a request: it spawns workers, watches and replaces
-/// them. The three programs use it like this.
+/// Owns the listening sockets and never handles a request: it spawns, watches and replaces workers. The three programs
+/// use it like this.
 ///
 /// `serve`, on the main thread (workers die with the *thread* that spawned them):
 ///
@@ -41,21 +41,21 @@ public final class Master {
     var state: MasterState
     /// A worker's channel, by the worker's id.
     var channels: [Int: Channel] = [:]
-    /// To the keeper of a worker's open files, by the worker's id; closing it lets the files go.
+    /// Channels to the descriptor holders, by the worker's id; closing one closes the kept descriptors.
     var keepers: [Int: Channel] = [:]
-    /// Where each keeper is found by another master, by the worker's id.
+    /// The socket at which another master finds each descriptor holder, by the worker's id.
     var doors: [Int: String] = [:]
     var listeners: [Listener] = []
     var check: BinaryCheck?
     var exitCode: Int32?
-    // Opened by `run`.
+    // `run` opens these.
     var signals: Signals!
     var lock: Descriptor!
     var board: Scoreboard!
     var control: ControlSocket!
     var givenNames: Set<String> = []
     private var lastTick: Nanoseconds = 0
-    /// Workers without a sign of life: since when, and what their main threads had burnt by then.
+    /// Silent workers: since when, and the CPU time of their main threads at that moment.
     private var silent: [Int: (since: Nanoseconds, burnt: Nanoseconds)] = [:]
 
     public init(
@@ -74,7 +74,7 @@ public final class Master {
         self.state = MasterState(pools: pools, boards: Scoreboard.workerRows)
     }
 
-    /// Serves until it is told to stop. The result is the exit status; 1: could not start, and the log says why.
+    /// Serves until it is told to stop. Returns the exit status; 1: it could not start, and the log says why.
     public func run() -> Int32 {
         do {
             signals = try Signals()
@@ -96,18 +96,18 @@ public final class Master {
         return exitCode ?? 0
     }
 
-    /// Feeds an event to the rules and does what they say. Doing may bring up the next event.
+    /// Passes an event to the rules and performs their actions. An action may cause the next event.
     func handle(_ event: MasterEvent) {
         for action in state.handle(event, at: monotonicNow()) { perform(action) }
     }
 
-    /// Until a signal, a worker, a control client or the next thing that is due; one second at most.
+    /// Waits for a signal, a worker, a control client or the next deadline; at most one second.
     private func wait() {
         let readable =
             [signals.descriptor.number] + control.descriptors + channels.values.map(\.descriptor.number)
         var polls = readable.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         let now = monotonicNow()
-        // What is due at once may be due since ever: no difference of such a time.
+        // A deadline may lie far in the past: clamp it before subtracting.
         poll(&polls, nfds_t(polls.count), Int32((max(nextTick(), now) - now) / 1_000_000 + 1))
     }
 
@@ -150,7 +150,7 @@ public final class Master {
         }
     }
 
-    /// What the workers' own rows say; a row that its worker has not taken yet says nothing.
+    /// The observations from the workers' rows; a row that its worker has not taken yet gives none.
     private func observations(now: Nanoseconds) -> [Int: Observation] {
         var result: [Int: Observation] = [:]
         for worker in state.workers {
@@ -167,7 +167,7 @@ public final class Master {
         return result
     }
 
-    /// Nil for one that lives. What its main thread burns is counted from the first look at its silence.
+    /// Nil for a live worker. The CPU time of its main thread counts from the first time it was found silent.
     private func silence(
         of worker: Worker, _ row: ScoreboardRow, _ now: Nanoseconds
     ) -> (since: Nanoseconds, burnt: Nanoseconds)? {

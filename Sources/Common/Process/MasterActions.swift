@@ -2,7 +2,7 @@ import CLinux
 @preconcurrency import Glibc
 import Logging
 
-/// What the rules decide, done to the system.
+/// Performs the actions that the rules decide.
 extension Master {
     func perform(_ action: MasterAction) {
         switch action {
@@ -35,7 +35,7 @@ extension Master {
     private func forget(_ worker: Worker) {
         channels[worker.id] = nil
         let row = board.row(worker.board)
-        // A worker of an image with another scoreboard has never written here.
+        // A worker of an image with another scoreboard never wrote here.
         guard row[.generation] == worker.generation, row[.startedAt] != 0 else { return }
         board.ended(pool: row[.pool]).absorb(row)
         row.clear()
@@ -76,7 +76,7 @@ extension Master {
         }
     }
 
-    /// Without one (its path may be too long) the keeper dies with this master.
+    /// Without this socket (its path may be too long) the descriptor holder ends with this master.
     private func openDoor(_ worker: Worker) -> Descriptor? {
         let path = folder.door(of: worker)
         guard let door = try? bindUnix(path, mode: 0o600) else { return nil }
@@ -128,7 +128,7 @@ extension Master {
         }
     }
 
-    /// The same process, the new program: PID, sockets, lock and children stay.
+    /// The same process runs the new program: PID, sockets, lock and children stay.
     private func replaceOwnImage() {
         do {
             let memory = try inheritance().leave()

@@ -1,7 +1,7 @@
 import Glibc
 import Logging
 
-/// What can happen to a master. The clock's reading comes beside each event.
+/// The events of a master. The time is passed beside each event.
 enum MasterEvent {
     case start
     case spawned(worker: Int, pid: pid_t)
@@ -16,7 +16,7 @@ enum MasterEvent {
     /// The configuration was read again (after HUP), or the new image starts with its own (after USR2).
     case reload([PoolSpec])
     case reloadRefused(String)
-    /// `serve --check` of the binary on disk: nil when it agreed, else why not.
+    /// `serve --check` of the binary on disk: nil when it accepted the configuration, else its error.
     case binaryChecked(String?)
     case execFailed(String)
 }
@@ -28,25 +28,25 @@ enum Scale: Equatable {
     case to(Int)
 }
 
-/// What a master has to do, in this order.
+/// The actions of a master, in this order.
 enum MasterAction: Equatable {
     /// `replaces`: the ready worker whose sockets the new one takes over.
-    /// `salvages`: the dead one whose open files it gets.
+    /// `salvages`: the dead worker whose descriptors it receives.
     case spawn(Worker, replaces: Int?, salvages: Int? = nil, poolSize: Int)
     case askToStop(worker: Int)
     case kill(worker: Int)
-    /// A hanging worker is asked for its stack; it ends by that, if it can.
+    /// Asks a hanging worker for its stack; the worker ends by that, if it can.
     case askWhere(worker: Int)
     case tellPoolSize(worker: Int, Int)
     case cancelHandover(worker: Int)
     /// The worker is gone: close its channel, keep its totals.
     case forget(Worker)
-    /// Nobody wants the open files of this dead worker.
+    /// Nobody needs the descriptors of this dead worker.
     case release(worker: Int)
     case readConfiguration
     case checkBinary
     case exec
-    /// At a stop: new clients are refused at once instead of waiting in a queue that nobody serves.
+    /// During a stop new clients are refused at once, instead of waiting in a queue without a server.
     case closeListeners
     case notify(String)
     case log(Logger.Level, String)

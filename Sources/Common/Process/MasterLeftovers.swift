@@ -2,12 +2,12 @@ import CLinux
 import Glibc
 import Logging
 
-/// What a master that was killed left behind in RUN_DIR: workers that serve on, or the keepers of their files alone. Each is
-/// given to the first worker of its place, as the wreck of a worker of our own would be.
+/// Finds in RUN_DIR what a killed master left: workers that are still running, or the descriptor holders of dead ones.
+/// The first worker of the same pool and slot adopts each.
 extension Master {
-    /// - Returns: the sockets that they listen on. Nobody else could bind to these ports.
+    /// - Returns: the sockets on which they listen. Nobody else could bind these ports.
     func findLeftovers() -> [Descriptor] {
-        // The living before the dead, whose successors they may be; newer ones before older ones.
+        // Live workers before dead ones, whose successors they may be; newer before older.
         let found = folder.leftDoors().compactMap { door in
             knock(door.path).map {
                 (door, $0, isAlive: Self.ask($0)?.survivor(named: "\(door.pool)/\(door.slot)") != nil)

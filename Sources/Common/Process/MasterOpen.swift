@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Logging
 
-/// Start: alone in RUN_DIR, sockets bound (or taken over), first workers.
+/// The start: take the lock on RUN_DIR, bind the sockets (or take them over), spawn the first workers.
 extension Master {
     func open() throws {
         if let old = try Inheritance.find() { return try adopt(old) }
@@ -30,9 +30,9 @@ extension Master {
 
     private func givenName(_ pool: String, _ index: Int) -> String { "systemd:\(pool):\(index)" }
 
-    /// Binds what `specs` ask for and is not bound yet. All or nothing: a failure leaves no half-bound set.
+    /// Binds the missing listeners of `specs`. All or nothing: a failure leaves no partial set.
     ///
-    /// - Parameter left: listening sockets that a dead master's workers still have.
+    /// - Parameter left: listening sockets that the workers of a dead master still hold.
     func missingListeners(for specs: [PoolSpec], left: [Descriptor] = []) throws -> [Listener] {
         var result: [Listener] = []
         for spec in specs where !givenNames.contains(spec.name) {
@@ -53,7 +53,7 @@ extension Master {
         return names.compactMap { name in listeners.first { $0.name == name } }
     }
 
-    /// Lets go of sockets that no pool listens on any more; workers that still drain hold their own copies.
+    /// Closes sockets on which no pool listens any more; draining workers hold their own copies.
     func dropUnusedListeners() {
         let used = Set(specs.flatMap { listeners(of: $0.name) }.map(\.name))
         for listener in listeners where !used.contains(listener.name) && !listener.inherited {
@@ -95,8 +95,8 @@ extension Master {
         dropUnusedListeners()
     }
 
-    /// The old board serves on when it means the same to this program. Else a new one is made: the old workers go on
-    /// writing to theirs, unseen, for the short time that they still have.
+    /// Keeps the old scoreboard when its layout fits this program. Otherwise a new one is made: the old workers keep
+    /// writing to theirs, unread, until they end.
     private func adoptBoard(_ descriptor: Descriptor) throws {
         if let old = try? Scoreboard(mapping: descriptor, writable: true), old.isOfThisVersion,
             old.counters == counterNames

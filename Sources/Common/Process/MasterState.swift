@@ -2,9 +2,9 @@ import Logging
 
 /// The master's rules, without a clock and without a system call: events go in, actions come out.
 ///
-/// `handle` records the event and then `settle`s: it fills empty slots, changes over to replacements that are ready,
-/// and kills those that are past their deadline. Settling looks at the whole state, so an event that was lost or came
-/// late is made good by the next one.
+/// `handle` records the event and then calls `settle`: it fills empty slots, switches to replacements that are ready,
+/// and kills workers past their deadline. Settling looks at the whole state, so a lost or late event is corrected by
+/// the next one.
 struct MasterState {
     enum Upgrade { case none, checking, waiting }
 
@@ -13,12 +13,12 @@ struct MasterState {
     var nextID = 1
     var stopping = false
     var upgrade = Upgrade.none
-    /// The pool that TTIN and TTOU change: that of the last `scale`.
+    /// The pool that TTIN and TTOU change: the one of the last `scale`.
     var signalPool: String?
     var announcedReady = false
     let boards: Int
 
-    /// `boards`: how many workers the scoreboard has room for.
+    /// `boards`: the number of workers that fit into the scoreboard.
     init(pools: [PoolSpec], boards: Int, generation: Int = 1) {
         self.pools = pools.map { PoolState(spec: $0, target: generation) }
         self.boards = boards
@@ -34,12 +34,12 @@ struct MasterState {
         return out
     }
 
-    /// When something is due though nothing happens: a retry or a deadline.
+    /// The time of the next retry or deadline, when no event happens before.
     var nextDue: Nanoseconds? {
         let deadlines = workers.compactMap(\.deadline)
         let retries = pools.flatMap { pool in
             pool.slots.filter {
-                // While an upgrade is checked replacements wait for it.
+                // Replacements wait while an upgrade is being checked.
                 $0.current == nil || ($0.next == nil && upgrade == .none && pool.needsReplacement($0))
             }.map(\.retryAt)
         }

@@ -19,7 +19,7 @@ extension MasterState {
         }
     }
 
-    /// A count set by `scale` outlives the reload unless the settings' own count has changed.
+    /// A count set by `scale` survives a reload unless the settings' own count has changed.
     mutating func renew(
         _ index: Int, _ spec: PoolSpec, _ now: Nanoseconds, _ out: inout [MasterAction]
     ) {
@@ -59,7 +59,7 @@ extension MasterState {
 // MARK: - Adoption after an execve
 
 extension MasterState {
-    /// A pool as the earlier image of this process had it; the `reload` that follows compares it with the settings.
+    /// Adopts a pool of the earlier image; the `reload` that follows compares it with the settings.
     mutating func adopt(pool name: String, workers: Int, maxWorkers: Int, wanted: Int) {
         let spec = PoolSpec(name: name, workers: workers, maxWorkers: maxWorkers)
         var pool = PoolState(spec: spec, target: generation)
@@ -67,9 +67,9 @@ extension MasterState {
         pools.append(pool)
     }
 
-    /// Files of another master's worker wait for the first worker of this slot.
+    /// Keeps the descriptors of another master's worker for the first worker of this slot.
     ///
-    /// - Returns: the id that the wreck goes by; nil when the pool has no such slot, or it has a wreck already.
+    /// - Returns: the id of these descriptors; nil when the pool has no such slot, or the slot has some already.
     mutating func leaveWreck(in pool: String, slot: Int, at now: Nanoseconds) -> Int? {
         guard let index = pools.firstIndex(where: { $0.spec.name == pool }), slot < pools[index].wanted else {
             return nil
@@ -81,8 +81,8 @@ extension MasterState {
         return nextID
     }
 
-    /// A worker that the earlier image started, in the place that it had there. The `reload` that follows asks those
-    /// that are not ready to stop.
+    /// Adopts a worker that the earlier image started, in its old slot. The `reload` that follows asks workers that are
+    /// not ready to stop.
     mutating func adopt(_ worker: Worker) {
         nextID = max(nextID, worker.id + 1)
         guard let index = pools.firstIndex(where: { $0.spec.name == worker.pool }) else { return }

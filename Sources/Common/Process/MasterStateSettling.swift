@@ -26,14 +26,14 @@ extension MasterState {
 
     mutating func announce(_ now: Nanoseconds, _ out: inout [MasterAction]) {
         if stopping, workers.isEmpty { out.append(.exit(0)) }
-        // Sockets that are being handed over must not be asked back half-way. Other workers that are starting are
-        // replaced: they may be waiting for a server, for as long as it takes.
+        // A hand-over of sockets in progress must finish first. Other starting workers are replaced at once: they may
+        // wait for a server for any length of time.
         let inMotion = pools.contains { $0.spec.handover && $0.slots.contains { $0.next != nil || $0.wreck != nil } }
         if upgrade == .waiting, !inMotion, !stopping {
             upgrade = .none
             out.append(.exec)
         }
-        // A refused reload is over too: what serves, serves.
+        // A refused reload is finished too: the running workers stay.
         if !announcedReady, !stopping, pools.allSatisfy({ $0.isServing && !$0.reloading }) {
             announcedReady = true
             out.append(.notify("READY=1"))

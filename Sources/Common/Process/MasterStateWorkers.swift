@@ -26,7 +26,7 @@ extension MasterState {
             return
         }
         leaveWreck(index, slot, worker, now, &out)
-        // The replacement goes on alone: it sees the end of its socketpair when it was taking over.
+        // The replacement continues alone: during a hand-over it sees the end of its socketpair.
         pools[index].slots[slot].current = pools[index].slots[slot].next
         pools[index].slots[slot].next = nil
         let milliseconds = pools[index].slots[slot].recordEnd(of: worker, now: now) / 1_000_000
@@ -40,7 +40,8 @@ extension MasterState {
         }
     }
 
-    /// The dead worker's files wait for the next one, unless an earlier wreck has killed too many or is still there.
+    /// Keeps the dead worker's descriptors for the next one, unless an earlier set has crashed too many workers or is
+    /// still kept.
     mutating func leaveWreck(
         _ index: Int, _ slot: Int, _ worker: Worker, _ now: Nanoseconds, _ out: inout [MasterAction]
     ) {
@@ -125,7 +126,8 @@ extension MasterState {
         }
     }
 
-    /// A worker that hangs says where (its stack, in the log) and is killed a second later, unless that has ended it.
+    /// A hanging worker is asked for its stack (in the log) and killed a second later, unless the stack dump has ended
+    /// it.
     private mutating func watch(
         _ worker: Worker, _ seen: Observation, _ spec: PoolSpec, hangLimit limit: Nanoseconds, _ now: Nanoseconds,
         _ out: inout [MasterAction]

@@ -1,6 +1,6 @@
 public import Logging
 
-/// Says once that a server is away, and once that it is back.
+/// Logs the start and the end of a server's outage, once each.
 public struct Outage {
     private var away: Set<String> = []
 

@@ -1,15 +1,15 @@
-/// Decides when a dynamic pool grows or shrinks, from how many of its workers are busy at each tick.
+/// Decides when a dynamic pool grows or shrinks, from the number of busy workers at each tick.
 struct PoolLoad: Equatable {
-    /// One worker less after a quiet time this long, again and again.
+    /// The pool shrinks by one worker after each idle time of this length.
     static let shrinkAfter: Nanoseconds = 10_000_000_000
     static let fastestGrowth = 16
 
     private var allBusySince: Nanoseconds?
     private var quietSince: Nanoseconds?
-    /// Doubles while requests go on waiting, as php-fpm does: a burst is met in a few steps, a blip costs one worker.
+    /// Doubles while requests keep waiting, as in php-fpm: a burst is met in a few steps, a blip costs one worker.
     private var step = 1
 
-    /// How many workers more (or fewer) the pool should have.
+    /// Returns the number of workers to add, or to remove when negative.
     mutating func change(spec: PoolSpec, wanted: Int, ready: Int, busy: Int, now: Nanoseconds) -> Int {
         guard spec.isDynamic, ready > 0 else { return 0 }
         quietSince = busy * 2 < ready ? quietSince ?? now : nil

@@ -1,31 +1,31 @@
-/// What a pool should be: read from the settings, again at every reload.
+/// The wanted state of a pool, read from the settings at start and at every reload.
 public struct PoolSpec: Equatable, Sendable {
     public var name: String
-    /// Wanted workers; of a dynamic pool the fewest.
+    /// Wanted workers; the minimum of a dynamic pool.
     public var workers: Int
     /// More than `workers` makes the pool dynamic.
     public var maxWorkers: Int
-    /// The master binds these; the workers get them as descriptors, in this order.
+    /// The master binds these; workers receive them as descriptors in this order.
     public var listen: [ListenAddress]
-    /// A replacement gets a socketpair to the worker that it replaces (see `WorkerChannel.handover`), and what a killed
-    /// worker had open is kept for the next one (see `WorkerChannel.wreck`).
+    /// A replacement receives a socketpair to the worker that it replaces (see `WorkerChannel.handover`), and a killed
+    /// worker's descriptors are kept for the next one (see `WorkerChannel.wreck`).
     public var handover: Bool
-    /// A worker that has not said ready after this is killed.
+    /// A worker that is not ready after this time is killed.
     public var startLimit: Duration
-    /// A worker that was asked to stop and still lives after this is killed.
+    /// A worker that still runs this long after it was asked to stop is killed.
     public var stopLimit: Duration
-    /// A worker busy with one request for longer is killed; nil: no limit.
+    /// A worker that handles one request for longer is killed; nil: no limit.
     public var timeLimit: Duration?
-    /// A worker that a signal has stopped for longer is killed: others wait for what it holds; nil: no limit.
+    /// A worker stopped by a signal for longer is killed, because others wait for its locks; nil: no limit.
     public var frozenLimit: Duration?
-    /// A ready worker without a request in hand that gives no sign of life for longer is killed; nil: no limit.
+    /// A ready, idle worker without a sign of life for longer is killed; nil: no limit.
     public var hangLimit: Duration?
-    /// Its worker waits for servers and programs between two signs of life. Then only processor time counts as hanging: half
-    /// of the limit burnt; or a silence of ten times the limit, whatever it does.
+    /// The worker waits for servers and programs between two signs of life. It then counts as hanging only by CPU time
+    /// (half of the limit used) or after a silence of ten times the limit.
     public var waits: Bool
     /// Resident bytes above which a worker is replaced gracefully; nil: no limit.
     public var memoryLimit: Int?
-    /// A dynamic pool grows when all its workers have been busy for this long: requests wait.
+    /// A dynamic pool grows when all its workers have been busy for this long, since requests wait then.
     public var growAfter: Duration
 
     public init(
@@ -52,6 +52,6 @@ public struct PoolSpec: Equatable, Sendable {
     }
 
     public var isDynamic: Bool { maxWorkers > workers }
-    /// What `scale` may ask for at most: a static pool is bounded by the scoreboard alone.
+    /// The upper limit of `scale`; only the scoreboard limits a static pool.
     var mostWorkers: Int { isDynamic ? maxWorkers : 128 }
 }

@@ -1,10 +1,10 @@
-/// One place for a worker: who serves in it, and who is being started to take over.
+/// The position of one worker: the one in service, and its replacement that is starting.
 struct Slot {
     var current: Worker?
     var next: Worker?
-    /// The worker that died here and whose open files wait for a successor.
+    /// The worker that died here; its descriptors wait for a successor.
     var wreck: Wreck?
-    /// Ends in a row of workers that had not served; they double the wait for the next try.
+    /// Consecutive ends of workers that had not served; each doubles the wait before the next try.
     var failures = 0
     var retryAt: Nanoseconds = .min
 
@@ -12,8 +12,8 @@ struct Slot {
     static let longestDelay: Nanoseconds = 5_000_000_000
     static let steadyAfter: Nanoseconds = 1_000_000_000
 
-    /// Counts the end of a worker and says how long to wait before the next. One that was ready and lived for a second
-    /// is made good at once, however often that happens: whoever kills it, clients wait. One a second is no storm.
+    /// Counts the end of a worker and returns the wait before the next. A worker that was ready and lived for a second
+    /// is replaced at once, however often: clients wait, and one restart a second is no storm.
     mutating func recordEnd(of worker: Worker, now: Nanoseconds) -> Nanoseconds {
         let served = worker.phase == .ready && now - worker.startedAt >= Slot.steadyAfter
         failures = served ? 0 : failures + 1
@@ -22,13 +22,15 @@ struct Slot {
         return delay
     }
 
-    /// Successors that may die over a wreck before it is given up: it may be what kills them.
+    /// Workers that may crash while adopting a dead worker's descriptors. After that the descriptors are closed, since
+    /// they may be the cause.
     static let salvageAttempts = 3
-    /// A successor that died before it was ready may have taken the files over already: then the worker in service has
-    /// none, ends within this time, and the next one gets that wreck. After it the wreck is nobody's.
+    /// A successor that died before it was ready may already have taken over the descriptors. Then the worker in
+    /// service has none and ends within this time, and the next one adopts those of the successor. After this time they
+    /// are closed.
     static let doubtfulFor: Nanoseconds = 3_000_000_000
 
-    /// What became of the wreck is settled: its files may be closed.
+    /// The adoption is settled: the kept descriptors may be closed.
     mutating func releaseWreck(_ out: inout [MasterAction]) {
         if let wreck { out.append(.release(worker: wreck.worker)) }
         wreck = nil
@@ -40,25 +42,25 @@ struct Slot {
     }
 }
 
-/// A dead worker's open files, kept until a successor has taken them over.
+/// A dead worker's descriptors, kept until a successor has adopted them.
 struct Wreck: Equatable {
     let worker: Int
     let since: Nanoseconds
-    /// Successors that were started for it.
+    /// Successors started so far.
     var attempts = 0
 }
 
-/// A pool's workers. Its methods change who should be where; `MasterState` decides when.
+/// A pool's workers. Its methods change the wanted workers; `MasterState` decides when.
 struct PoolState {
     var spec: PoolSpec
     var wanted: Int
     var slots: [Slot] = []
-    /// Asked to stop, still alive.
+    /// Workers that were asked to stop and still run.
     var leaving: [Worker] = []
-    /// Workers of an older generation are to be replaced. 0 after a refused reload: those in service stay.
+    /// Workers of an older generation are replaced. 0 after a refused reload: running workers stay.
     var target: Int
     var reloading = false
-    /// Taken out of the configuration: ends when its workers have.
+    /// Removed from the configuration: the pool ends with its last worker.
     var removed = false
     var load = PoolLoad()
 
@@ -118,8 +120,9 @@ struct PoolState {
         slots = []
     }
 
-    /// Drops the replacements that are under way; those in service stay. With `handover` they go on: one may have the
-    /// sockets already and not have said so, and would close them all. It gets ready, or ends, within its limit.
+    /// Stops the replacements in progress; the workers in service stay. With `handover` the replacements continue: one
+    /// may already hold the sockets without having reported it, and would close them all. It gets ready, or ends,
+    /// within its time limit.
     mutating func dropReplacements(now: Nanoseconds, _ out: inout [MasterAction]) {
         guard !spec.handover else { return }
         for index in slots.indices {
@@ -154,8 +157,8 @@ struct PoolState {
         return current.generation < target || current.renewal != nil
     }
 
-    /// A reload changes over when every new worker is ready, so that a generation that cannot start has replaced
-    /// nobody. With `handover` each slot changes by itself: its sockets have already moved.
+    /// A reload switches when every new worker is ready: a generation that cannot start replaces nobody. With
+    /// `handover` each slot switches by itself, because its sockets have already moved.
     mutating func promote(now: Nanoseconds, _ out: inout [MasterAction]) {
         let allReady = slots.filter(needsReplacement).allSatisfy { $0.next?.phase == .ready }
         for index in slots.indices {

@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// RUN_DIR: a program's lock, its scoreboard and its control socket. One master of a program in each.
+/// RUN_DIR: a program's lock, scoreboard and control socket. Each folder has one master of a program.
 public struct RunFolder: Sendable {
     public let path: String
     public let program: String
@@ -15,10 +15,10 @@ public struct RunFolder: Sendable {
     public var control: String { "\(path)/\(program).control" }
     var lockFile: String { "\(path)/\(program).pid" }
 
-    /// Where the keeper of this worker's open files is found once this master is dead.
+    /// The socket of this worker's descriptor holder, for another master once this one is dead.
     func door(of worker: Worker) -> String { "\(doors)\(worker.pool).\(worker.slot).\(getpid()).\(worker.id)" }
 
-    /// All doors, newest first.
+    /// All such sockets, newest first.
     func leftDoors() -> [(path: String, pool: String, slot: Int)] {
         var found = glob_t()
         defer { globfree(&found) }
@@ -38,7 +38,7 @@ public struct RunFolder: Sendable {
         return Int64(status.st_mtim.tv_sec) << 30 | Int64(status.st_mtim.tv_nsec)
     }
 
-    /// Holds the lock for as long as the descriptor lives, over an `execve` too. The file names the holder.
+    /// Holds the lock while the descriptor is open, also over an `execve`. The file contains the holder's PID.
     func lock() throws -> Descriptor {
         guard mkdir(path, 0o755) == 0 || errno == EEXIST else {
             throw SystemError("make the folder \(path)")

@@ -2,16 +2,16 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// Shared memory in which each worker says what it does: a file in RUN_DIR, mapped by the master, by its workers and,
+/// Shared memory in which each worker reports its state: a file in RUN_DIR, mapped by the master, by its workers and,
 /// read only, by `status` and `/metrics`.
 ///
-/// Each row has one writer, its worker, and every field is one 64-bit word: readers may see a row a moment old or
-/// half of a change, never a torn number. The layout is for one machine and one version; the header says which.
+/// Each row has one writer, its worker, and every field is a 64-bit word: a reader may see a slightly old row or half
+/// of a change, never a torn number. The layout depends on machine and version; the header names the version.
 ///
 ///     header (4096 bytes) | rows × 256 bytes | rows × 64 counters
 ///
-/// The last `pools` rows belong to no worker: the totals of the workers that have ended, one row for each pool, so
-/// that a counter never goes back when a worker does.
+/// The last `pools` rows belong to no worker. They hold the totals of ended workers, one row per pool, so that a
+/// counter never decreases when a worker ends.
 public final class Scoreboard {
     public static let workerRows = 496
     static let poolRows = 16
@@ -42,7 +42,7 @@ public final class Scoreboard {
 
     deinit { munmap(base, Scoreboard.bytes) }
 
-    /// A new, empty one that takes the place of the file at `path`.
+    /// Creates an empty scoreboard that replaces the file at `path`.
     static func create(at path: String, pools: [String], counters: [String]) throws -> Scoreboard {
         let temporary = path + ".new"
         unlink(temporary)
@@ -57,7 +57,7 @@ public final class Scoreboard {
         return board
     }
 
-    /// For reading only; fails when no master has been here.
+    /// Opens it for reading; fails when no master has run here.
     public static func open(at path: String) throws -> Scoreboard {
         let number = Glibc.open(path, O_RDONLY | O_CLOEXEC)
         guard number >= 0 else { throw SystemError("open the scoreboard \(path)") }
@@ -73,7 +73,7 @@ public final class Scoreboard {
         return ScoreboardRow(board: self, index: index)
     }
 
-    /// Rows of the workers that live, and the totals of those that have ended.
+    /// The rows of live workers, and the totals of ended ones.
     public var liveRows: [ScoreboardRow] {
         (0..<Scoreboard.workerRows).map(row).filter { $0[.pid] != 0 }
     }
@@ -119,7 +119,7 @@ extension Scoreboard {
 
     func recordMaster() { setWord(at: Scoreboard.pidOffset, to: Int64(getpid())) }
 
-    /// Pools keep their index for as long as the file lives: new names go behind the known ones.
+    /// A pool keeps its index for the file's life: new names are appended.
     func write(pools names: [String]) {
         for name in names where !pools.contains(name) && pools.count < Scoreboard.poolRows {
             write(
@@ -141,7 +141,7 @@ extension Scoreboard {
         return (0..<count).map { text(at: Scoreboard.counterNames + $0 * Scoreboard.nameBytes) }
     }
 
-    /// One length byte, then the text, cut to what fits. A reader that meets a writer may see a mixture of two texts.
+    /// One length byte, then the text, cut to fit. A concurrent reader may see a mixture of two texts.
     func write(_ text: String, at offset: Int, room: Int) {
         var length = 0
         for byte in text.utf8.prefix(room - 1) {

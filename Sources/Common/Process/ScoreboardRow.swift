@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// One worker's row. Written by that worker alone; the master clears it after the worker's end.
+/// One worker's row. Only that worker writes it; the master clears it after the worker's end.
 public struct ScoreboardRow {
     public enum Field: Int, CaseIterable, Sendable {
         case pid, generation, pool, slot, state
@@ -10,12 +10,12 @@ public struct ScoreboardRow {
         case startedAt
         /// Totals of this worker.
         case requests, clientErrors, serverErrors, bytesOut, busyNanoseconds
-        /// Monotonic clock; 0: no request in hand.
+        /// Monotonic clock; 0: no request in progress.
         case requestStartedAt
-        /// Monotonic clock: when the worker last went round its loop.
+        /// Monotonic clock: the last turn of the worker's loop.
         case heartbeatAt
         case cpuNanoseconds, residentBytes
-        /// Of the newest finished request.
+        /// Of the last finished request.
         case lastDuration
     }
 
@@ -41,7 +41,7 @@ public struct ScoreboardRow {
         nonmutating set { self[.state] = Int(newValue.rawValue) }
     }
 
-    /// Method and path of the request in hand, or of the last one; without the query, which may carry a token.
+    /// Method and path of the current or last request; without the query, which may contain a token.
     public var request: String {
         let text = board.text(at: offset + ScoreboardRow.textOffset)
         return String(
@@ -55,7 +55,7 @@ public struct ScoreboardRow {
             + (index * Scoreboard.mostCounters + counter) * 8
     }
 
-    /// The program's own numbers, by their place in the names that it gave to `Master`.
+    /// The program's own counters, by their position in the names passed to `Master`.
     public func counter(_ counter: Int) -> Int { Int(board.word(at: counterOffset(counter))) }
     public func set(_ counter: Int, to value: Int) {
         board.setWord(at: counterOffset(counter), to: Int64(value))
@@ -87,7 +87,7 @@ extension ScoreboardRow {
         if Int(now) - self[.heartbeatAt] > 1_000_000_000 { heartbeat(at: now) }
     }
 
-    /// Says that the loop goes round, with the CPU time and memory used. Two system calls: once a second is enough.
+    /// Reports a turn of the loop, CPU time and memory. It makes two system calls: once a second is enough.
     public func heartbeat(at now: Nanoseconds = monotonicNow()) {
         var usage = rusage()
         getrusage(RUSAGE_SELF.rawValue, &usage)
@@ -99,31 +99,31 @@ extension ScoreboardRow {
     }
 }
 
-/// The second number of /proc/self/statm is resident pages.
+/// The second number of /proc/self/statm counts resident pages.
 private func residentBytes() -> Int {
     let numbers = processFile("self/statm").split(separator: " ")
     return numbers.count > 1 ? (Int(numbers[1]) ?? 0) * Int(getpagesize()) : 0
 }
 
-/// Whether a signal (SIGSTOP) has stopped a process: the letter after its name, which may have any character but comes in
-/// parentheses.
+/// Whether a signal (SIGSTOP) has stopped a process: the letter after its name, which may contain any character but is
+/// in parentheses.
 func isStopped(_ pid: pid_t) -> Bool {
     let text = processFile("\(pid)/stat")
     guard let end = text.lastIndex(of: ")") else { return false }
     return text[end...].dropFirst(2).first == "T"
 }
 
-/// Processor time of a process' main thread; 0 when it cannot be read.
+/// CPU time of a process's main thread; 0 when it cannot be read.
 func mainThreadTime(_ pid: pid_t) -> Nanoseconds {
     let text = processFile("\(pid)/task/\(pid)/stat")
     guard let end = text.lastIndex(of: ")") else { return 0 }
-    // Fields 14 and 15 of the whole line; the first behind the name is the third.
+    // Fields 14 and 15 of the whole line; the first one after the name is the third.
     let fields = text[end...].dropFirst(2).split(separator: " ")
     guard fields.count > 12, let user = Nanoseconds(fields[11]), let system = Nanoseconds(fields[12]) else { return 0 }
     return (user + system) * (1_000_000_000 / Nanoseconds(max(1, sysconf(Int32(_SC_CLK_TCK)))))
 }
 
-/// The beginning of a file of /proc; empty when it cannot be read.
+/// The beginning of a file in /proc; empty when it cannot be read.
 private func processFile(_ name: String) -> String {
     let file = open("/proc/\(name)", O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return "" }
@@ -137,7 +137,7 @@ private func processFile(_ name: String) -> String {
 // MARK: - What the master does with a row
 
 extension ScoreboardRow {
-    /// Before the worker is spawned, so that it is seen from its first moment.
+    /// Call this before the spawn, so that the worker is visible from its first moment.
     func prepare(pool: Int, slot: Int, generation: Int) {
         clear()
         self[.pool] = pool
@@ -153,8 +153,8 @@ extension ScoreboardRow {
         board.write("", at: offset + ScoreboardRow.textOffset, room: ScoreboardRow.textRoom)
     }
 
-    /// Adds an ended worker's totals. A counter is a total when its name ends in `_total`, as Prometheus has it;
-    /// others are numbers of now and end with their worker.
+    /// Adds the totals of an ended worker. A counter is a total when its name ends in `_total`, as in Prometheus; other
+    /// counters are current values and end with their worker.
     func absorb(_ worker: ScoreboardRow) {
         for field in ScoreboardRow.totals { self[field] += worker[field] }
         for (index, name) in board.counters.enumerated() where name.hasSuffix("_total") {

@@ -1,8 +1,8 @@
 import CLinux
 import Glibc
 
-/// The master's signals as a descriptor: they interrupt nothing, and none is lost between two looks. They stay blocked
-/// over an `execve`, so the next image finds those that came meanwhile.
+/// The master's signals as a descriptor: they interrupt nothing, and none is lost between two reads. They stay blocked
+/// over an `execve`, so the next image receives those that arrive meanwhile.
 final class Signals {
     let descriptor: Descriptor
 
@@ -22,7 +22,7 @@ final class Signals {
         descriptor.setNonBlocking()
     }
 
-    /// Those that have come, without waiting. SIGCHLD only wakes: the master reaps every time.
+    /// Returns the pending signals without waiting. SIGCHLD only wakes the loop: the master reaps in every turn.
     func read() -> [MasterSignal] {
         var result: [MasterSignal] = []
         var info = signalfd_siginfo()

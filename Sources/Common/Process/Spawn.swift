@@ -1,15 +1,16 @@
 import CLinux
 @preconcurrency import Glibc
 
-/// A new process of a program. Swift's runtime does not survive a fork after its first await, so it is spawned.
+/// Starts a new process of a program. Swift's runtime does not survive a fork after its first await, so it uses
+/// posix_spawn.
 struct Spawn {
     let path: String
-    /// With argv[0].
+    /// Including argv[0].
     let arguments: [String]
     /// "NAME=value".
     let environment: [String]
-    /// Descriptor in this process → number in the new one. Sources stand at `Descriptor.firstHigh` or above; what is
-    /// not named here is closed by its close-on-exec flag.
+    /// Descriptor in this process → number in the new one. Sources are at `Descriptor.firstHigh` or above; all others
+    /// are closed by their close-on-exec flag.
     let descriptors: [(source: Int32, target: Int32)]
 
     /// The new process has no signal blocked and every handler at its default.
@@ -41,7 +42,7 @@ struct Spawn {
     }
 }
 
-/// Calls `body` with a null-terminated list of C strings, as `exec` and `posix_spawn` want it.
+/// Calls `body` with a null-terminated list of C strings, for `exec` and `posix_spawn`.
 func withCStrings<Result>(
     _ strings: [String], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
 ) -> Result {
@@ -50,7 +51,7 @@ func withCStrings<Result>(
     return pointers.withUnsafeMutableBufferPointer { body($0.baseAddress!) }
 }
 
-/// The environment for a child: without what is meant for the master alone.
+/// The environment for a child: without the variables for the master alone.
 func inheritedEnvironment() -> [String] {
     let ours = [
         "NOTIFY_SOCKET=", "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=", "CHAT_MASTER_STATE=",
@@ -63,15 +64,15 @@ func inheritedEnvironment() -> [String] {
         if !ours.contains(where: text.hasPrefix) { result.append(text) }
         next += 1
     }
-    // Swift's own backtrace of a crash takes seconds of a whole processor, in which the worker's place stays empty.
-    // ``CrashTrail`` has written the stack by then; an operator who wants more sets the variable.
+    // Swift's own crash backtrace takes seconds of a whole CPU, during which the worker is not replaced. ``CrashTrail``
+    // has written the stack by then; an operator can turn the backtrace on by setting the variable.
     let backtrace = "SWIFT_BACKTRACE="
     if !result.contains(where: { $0.hasPrefix(backtrace) }) { result.append(backtrace + "enable=no") }
     return result
 }
 
-/// Where this program lies, as it was called: symbolic links stay unresolved, so that an upgrade may turn one.
-/// `/proc/self/exe` would name the replaced file as "(deleted)".
+/// The path of this program as it was called: symbolic links stay unresolved, so that an upgrade may change one.
+/// `/proc/self/exe` would show the replaced file as "(deleted)".
 func programPath(_ argument: String = CommandLine.arguments[0]) -> String {
     if argument.hasPrefix("/") { return argument }
     if argument.contains("/") {

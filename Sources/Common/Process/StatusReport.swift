@@ -89,7 +89,7 @@ extension Master {
     }
 }
 
-/// Two digits behind the point.
+/// Two digits after the decimal point.
 private func decimal(_ value: Int, unit: Int) -> String {
     let hundredths = value * 100 / unit
     let rest = hundredths % 100

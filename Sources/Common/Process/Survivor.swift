@@ -1,15 +1,15 @@
 import CLinux
 import Glibc
 
-/// A worker that lives on without its master (`WorkerMessage.orphaned`), until another one's has taken over.
+/// A worker that still runs without its master (`WorkerMessage.orphaned`), until a worker of another master takes over.
 public final class Survivor {
-    /// Milliseconds for the kernel to end it.
+    /// Milliseconds in which the kernel ends it.
     private static let patience: Int32 = 2000
 
     private let line: Descriptor
     private let process: Descriptor
 
-    /// Nil: the process that made the line is dead, or its number is another one's by now.
+    /// Nil: the process that made the line is dead, or its PID now belongs to another one.
     init?(line: Int32, named name: String) {
         self.line = Descriptor(line)
         process = Descriptor(chat_pidfd_open(chat_peer_pid(line)))
@@ -21,10 +21,10 @@ public final class Survivor {
     /// The other end of `WorkerMessage.orphaned`. The caller closes it.
     public func openLine() -> Int32 { chat_fcntl_set(line.number, F_DUPFD_CLOEXEC, 0) }
 
-    /// It says goodbye to its clients.
+    /// Asks it to end; it closes its client sockets properly.
     public func askToEnd() { _ = chat_pidfd_signal(process.number, SIGTERM) }
 
-    /// At once: what it held is its keeper's then.
+    /// Ends it at once: its descriptors then remain with its descriptor holder.
     public func kill() {
         _ = chat_pidfd_signal(process.number, SIGKILL)
         _ = hasEnded(within: Self.patience)
@@ -35,7 +35,7 @@ public final class Survivor {
         return poll(&polls, 1, milliseconds) > 0
     }
 
-    /// As `chat_prctl_name` set it.
+    /// The process name that `chat_prctl_name` set.
     private static func name(of pid: pid_t) -> String {
         let file = Descriptor(open("/proc/\(pid)/comm", O_RDONLY | O_CLOEXEC))
         var bytes = [UInt8](repeating: 0, count: 16)

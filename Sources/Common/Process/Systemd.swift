@@ -1,9 +1,9 @@
 import CLinux
 @preconcurrency import Glibc
 
-/// systemd's two small protocols, spoken by hand: given sockets and readiness notes.
+/// systemd's two small protocols, without its library: socket activation and readiness notifications.
 enum Systemd {
-    /// Descriptors that systemd bound, by the name of their `FileDescriptorName=`: the pool's name.
+    /// Descriptors bound by systemd, by their `FileDescriptorName=`: the pool's name.
     static func givenSockets() throws -> [(name: String, descriptor: Descriptor)] {
         defer { for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] { unsetenv(name) } }
         guard environment("LISTEN_PID").flatMap(pid_t.init) == getpid(),
@@ -17,7 +17,7 @@ enum Systemd {
         }
     }
 
-    /// Says `READY=1` and the like; without a systemd it does nothing. Losing a note is not worth an error.
+    /// Sends `READY=1` and similar notes; does nothing without systemd. A lost note is not an error.
     static func notify(_ state: String) {
         guard let path = environment("NOTIFY_SOCKET"), path.hasPrefix("/") || path.hasPrefix("@") else {
             return

@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// One worker process as the master knows it.
+/// One worker process, as the master sees it.
 struct Worker: Equatable {
     enum Phase: String { case starting, ready, stopping }
 
@@ -9,22 +9,22 @@ struct Worker: Equatable {
     let pool: String
     let slot: Int
     let generation: Int
-    /// Its row in the scoreboard. Two workers of one slot live side by side during a reload, so it is not the slot.
+    /// Its row in the scoreboard. It differs from the slot: during a reload two workers share one slot.
     let board: Int
     let startedAt: Nanoseconds
     var pid: pid_t = 0
     var phase = Phase.starting
-    /// When it is killed unless it has got further: said ready, or ended.
+    /// It is killed at this time unless it has made progress: became ready, or ended.
     var deadline: Nanoseconds?
-    /// Why it should be replaced though its generation is right: its own wish, or too much memory.
+    /// The reason to replace it although its generation is current: its own request, or too much memory.
     var renewal: String?
-    /// It hangs, and was asked at this time where it is.
+    /// It hangs, and was asked for its stack at this time.
     var askedWhere: Nanoseconds?
 
     var label: String { "\(pool)/\(slot)" }
 }
 
-/// How a child ended, as `waitpid` says it.
+/// The exit status of a child, from `waitpid`.
 enum ExitStatus: Equatable, CustomStringConvertible {
     case exited(Int32)
     case killed(Int32)
@@ -45,17 +45,17 @@ enum ExitStatus: Equatable, CustomStringConvertible {
     }
 }
 
-/// What the scoreboard says about a worker at the moment of a tick.
+/// The scoreboard's data about a worker at a tick.
 struct Observation: Equatable {
     /// When the request in hand began; nil: idle.
     var busySince: Nanoseconds?
-    /// The last sign of life of one that a signal has stopped (SIGSTOP); nil: it runs.
+    /// The last sign of life of a worker stopped by a signal (SIGSTOP); nil: it is running.
     var frozenSince: Nanoseconds?
-    /// The last sign of life of one that has given none for a while and has no request in hand; nil: it lives.
+    /// The last sign of life of a silent worker without a request; nil: it is not silent.
     var silentSince: Nanoseconds?
-    /// Processor time of its main thread since it was first seen silent.
+    /// CPU time of its main thread since it was first found silent.
     var burnt: Nanoseconds = 0
     var residentBytes = 0
-    /// Method and path of the request in hand, for the log.
+    /// Method and path of the current request, for the log.
     var request = ""
 }

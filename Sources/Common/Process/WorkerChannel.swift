@@ -1,45 +1,45 @@
 import CLinux
 @preconcurrency import Glibc
 
-/// What a master says to its worker.
+/// A message from a master to its worker.
 public enum WorkerMessage: Equatable, Sendable {
-    /// Take nothing new, finish what is in hand, end. Also when the master has died, and on SIGTERM.
+    /// Accept nothing new, finish the current work, end. Also sent when the master has died, and on SIGTERM.
     case quit
-    /// A replacement is starting: this end of a SOCK_SEQPACKET pair leads to it. The receiver closes it.
+    /// A replacement is starting: this descriptor is one end of a SOCK_SEQPACKET pair to it. The receiver closes it.
     case handover(Int32)
-    /// The replacement died before it was ready: go on. Its end of the pair is closed as well.
+    /// The replacement died before it was ready: continue. Its end of the pair is closed as well.
     case handoverCancelled
     /// The pool has this many workers from now on.
     case poolSize(Int)
-    /// In a pool with `handover`: the master is dead. Serve on: the worker of another master takes over through this end
-    /// of a SOCK_SEQPACKET pair. Without one within `orphanPatience`, or after it, end.
+    /// In a pool with `handover`: the master is dead. Keep serving: a worker of another master takes over through this
+    /// end of a SOCK_SEQPACKET pair. End after the take-over, or when none happens within `orphanPatience`.
     case orphaned(Int32)
 }
 
-/// A worker's side of its master. See `Master` for how to use it.
+/// The worker's connection to its master. See `Master` for its use.
 public final class WorkerChannel {
     public let program: String
     public let pool: String
-    /// 0 ..< poolSize; no two ready workers of a generation share one.
+    /// 0 ..< poolSize; no two ready workers of a generation share a slot.
     public let slot: Int
     public let generation: Int
-    /// How many workers the pool had at the start; `WorkerMessage.poolSize` tells of changes.
+    /// The pool's size at the start; `WorkerMessage.poolSize` reports changes.
     public let poolSize: Int
     /// Listening sockets in the order of `PoolSpec.listen`, non-blocking: another worker may win the accept.
     public let listeners: [Int32]
     /// In a pool with `handover`: the socket to the worker that this one replaces; nil when there is none.
     public let handover: Int32?
-    /// In a pool with `handover`: the socket to the keeper of a worker that died here; nil when none did, or nothing of
-    /// it is left. See `Wreckage`.
+    /// In a pool with `handover`: the socket to the descriptor holder of a worker that died here; nil when there is
+    /// none, or when it has ended. See `Wreckage`.
     public let wreck: Int32?
-    /// In a pool with `handover`: a file that outlives this process as its open files do, for what its successor has to
-    /// know; nil where files are not kept.
+    /// In a pool with `handover`: a file that outlives this process like its other descriptors, with the state for its
+    /// successor; nil where descriptors are not kept.
     public let keepsake: Int32?
     public let scoreboard: ScoreboardRow
-    /// Readable when `next()` has something to say.
+    /// Readable when `next()` has a message.
     public var fileDescriptor: Int32 { channel.descriptor.number }
 
-    /// The process's name too.
+    /// Also the process's name.
     public var label: String { "\(pool)/\(slot)" }
 
     private let channel: Channel
@@ -54,13 +54,13 @@ public final class WorkerChannel {
     static let boardNumber: Int32 = 4
     static let firstListener: Int32 = 5
 
-    /// A worker without a master would serve on for ever if it got stuck: the kernel ends it after this.
+    /// The kernel ends a worker without a master after this time, in case it is stuck.
     static let orphanSeconds: UInt32 = 30
-    /// Seconds for another master to start.
+    /// Seconds that another master has to start.
     public static let orphanPatience: Int64 = 15
 
-    /// Reads what the master left in `CHAT_WORKER`, and ties this process to it. Call it first, on the main thread,
-    /// before any library installs signal handlers.
+    /// Reads the master's parameters from `CHAT_WORKER` and ties this process to the master. Call it first, on the main
+    /// thread, before any library installs signal handlers.
     public static func fromEnvironment() throws -> WorkerChannel {
         guard let text = environment("CHAT_WORKER") else {
             throw OperatorError("\"worker\" is started by \"serve\" and not by hand")
@@ -101,8 +101,8 @@ public final class WorkerChannel {
         try followMaster(pid_t(number("master")))
     }
 
-    /// From here on this process's open files outlive it, for as long as the master wants. First thing: the keeper is a
-    /// copy of what this process is now.
+    /// Starts the descriptor holder: from here on this process's descriptors outlive it, until the master releases
+    /// them. Call it before anything else, because the holder is a copy of this process.
     private static func startKeeper(_ channel: Int32, door: Int32) -> (keepsake: Int32?, line: Int32?)? {
         let file = chat_memfd_create("chat-keepsake", 0)
         var line: [Int32] = [-1, -1]
@@ -112,8 +112,8 @@ public final class WorkerChannel {
         return (file, line[0])
     }
 
-    /// SIGTERM when the master dies, rather than SIGKILL: the request in hand is still answered. The closed channel
-    /// says the same to a worker that polls; the signal reaches one that is inside a library's call.
+    /// SIGTERM instead of SIGKILL when the master dies, so that the current request is still answered. The closed
+    /// channel tells a worker that polls; the signal reaches one that is inside a library call.
     private func followMaster(_ master: pid_t) throws {
         quitDescriptor = channel.descriptor.number
         masterPid = master
@@ -125,32 +125,32 @@ public final class WorkerChannel {
         }
         action.sa_flags = SA_RESTART
         sigaction(SIGTERM, &action, nil)
-        // A terminal sends these to the whole group; they are the master's business.
+        // A terminal sends these to the whole process group; only the master handles them.
         for number in [SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGPIPE] {
             signal(number, SIG_IGN)
         }
-        // Who may be taken over by another master is not to end: it serves on, for a while.
+        // Another master may take over this worker, so it must not end: it keeps serving for a while.
         if line != nil {
             signal(SIGUSR2) { _ in
                 if getppid() != masterPid { alarm(WorkerChannel.orphanSeconds + UInt32(WorkerChannel.orphanPatience)) }
             }
         }
         _ = chat_prctl_pdeathsig(line == nil ? SIGTERM : SIGUSR2)
-        // It may have died before the line above.
+        // The master may have died before the line above.
         guard getppid() == master else { throw OperatorError("the master is gone") }
     }
 
-    /// From now on this worker is given work; what it replaces is asked to stop.
+    /// Reports that this worker accepts work; the master then asks the replaced worker to stop.
     public func ready() {
         scoreboard.state = .idle
         scoreboard.heartbeat()
         channel.send("ready")
     }
 
-    /// Asks for a replacement (after so many requests, say): it is started first, then `quit` comes.
+    /// Asks for a replacement (after a number of requests, for example): it starts first, then `quit` arrives.
     public func renew(_ reason: String) { channel.send("renew \(reason)") }
 
-    /// The next message, without waiting; nil when there is none. After `quit` there is nothing more to hear but `quit`.
+    /// Returns the next message without waiting; nil when there is none. After `quit` it always returns `quit`.
     public func next() -> WorkerMessage? {
         if toldToQuit { return .quit }
         if isOrphan { return wasTerminated != 0 ? quit() : nil }
@@ -164,7 +164,7 @@ public final class WorkerChannel {
         }
     }
 
-    /// For a worker that only wants to know whether to go on.
+    /// For a worker that only needs to know whether to continue.
     public var mustQuit: Bool {
         while let message = next() {
             if message == .quit { return true }
@@ -191,12 +191,12 @@ public final class WorkerChannel {
         if text == "quit" { return quit() }
         if text == "handover-cancelled" { return .handoverCancelled }
         if text.hasPrefix("pool "), let size = Int(text.dropFirst(5)) { return .poolSize(size) }
-        // A word of a newer master.
+        // An unknown word from a newer master.
         return nil
     }
 }
 
-// A signal handler can reach nothing else than globals; the last two are set once, before the handler is installed.
+// A signal handler can reach only globals; the last two are set once, before the handler is installed.
 nonisolated(unsafe) private var wasTerminated: sig_atomic_t = 0
 nonisolated(unsafe) private var quitDescriptor: Int32 = -1
 nonisolated(unsafe) private var masterPid: pid_t = 0

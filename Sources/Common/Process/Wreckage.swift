@@ -1,12 +1,12 @@
 import CLinux
 import Glibc
 
-/// A worker's open files, asked for by the numbers that they have there: of one that is dead, or whose master is. They
-/// stay open until the asker's own master has heard that it is ready.
+/// A worker's descriptors, requested by the numbers that they have there: of a dead worker, or of one whose master is
+/// dead. They stay open until the requester's own master knows that it is ready.
 public final class Wreckage {
-    /// Milliseconds: the keeper has nothing else to do.
+    /// Milliseconds: the descriptor holder has nothing else to do.
     private static let patience: Int32 = 2000
-    /// Files of one question; the kernel takes 253 in one message.
+    /// Descriptors per request; the kernel allows 253 per message.
     private static let files = 200
 
     private let keeper: Descriptor
@@ -19,16 +19,16 @@ public final class Wreckage {
     /// The file that the dead worker had as `WorkerChannel.keepsake`.
     public func keepsake() -> Int32? { ask([-1])?.first }
 
-    /// The worker itself, if only its master is dead.
+    /// The worker itself, when only its master is dead.
     public func survivor(named name: String) -> Survivor? {
         ask([-2])?.first.flatMap { Survivor(line: $0, named: name) }
     }
 
-    /// The files with these numbers, in order; nil stands for one that is not open. The caller closes them.
+    /// The descriptors with these numbers, in order; nil for a closed one. The caller closes them.
     public func files(_ numbers: [Int32]) -> [Int32?] {
         stride(from: 0, to: numbers.count, by: Self.files).flatMap { start -> [Int32?] in
             let some = Array(numbers[start..<min(start + Self.files, numbers.count)])
-            // One that is not open spoils the whole answer.
+            // A closed one makes the whole request fail: ask for each by itself then.
             return ask(some) ?? some.map { ask([$0])?.first }
         }
     }

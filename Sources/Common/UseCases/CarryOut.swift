@@ -1,11 +1,11 @@
-/// What became of one command.
+/// The result of one command.
 public struct CommandOutcome: Sendable, Equatable {
     public var command: Command
-    /// What its sender is answered.
+    /// The answer for the sender.
     public var answer: FrameBody
-    /// A frame of the room's order carries the answer to the socket that asked; otherwise `relay:{id}` does.
+    /// True when a frame of the room carries the answer to the asking socket; otherwise `relay:{id}` does.
     public var isInFrame: Bool
-    /// The refusal's code, for counting.
+    /// The refusal's code, for the counters.
     public var refusal: ErrorCode?
 
     public init(command: Command, answer: FrameBody, isInFrame: Bool, refusal: ErrorCode? = nil) {
@@ -17,7 +17,7 @@ public struct CommandOutcome: Sendable, Equatable {
 }
 
 extension RoomBatch {
-    /// Carries out one command. A refusal changes nothing.
+    /// Executes one command. A refusal changes nothing.
     public mutating func carryOut(_ command: Command) -> CommandOutcome {
         do throws(Refusal) {
             if let frames = done[command.id], let first = frames.first {
@@ -55,8 +55,8 @@ extension RoomBatch {
         }
     }
 
-    /// A command met again: its frames are told again (relays drop what they had), and so is its answer. The first time
-    /// may have ended anywhere between storing and telling, so everything that it told is told.
+    /// Repeats a redelivered command's frames and answer. The first execution may have died anywhere between storing
+    /// and publishing, so everything is published again; relays drop the frames that they have.
     mutating func repeated(_ frames: [RoomFrame], answer: FrameBody, _ command: Command) -> CommandOutcome {
         for var frame in frames {
             if let first = frames.first, first.seq == frame.seq {
@@ -73,7 +73,7 @@ extension RoomBatch {
         return CommandOutcome(command: command, answer: answer, isInFrame: true)
     }
 
-    /// Of most commands it is their first frame; an invitation's frame leaves the token out.
+    /// Usually the command's first frame; an invitation needs another answer, since its frame omits the token.
     private func answerAgain(_ first: RoomFrame, _ command: Command) -> FrameBody {
         let id =
             switch command.action {

@@ -1,12 +1,12 @@
 extension RoomBatchStore {
-    /// Loads, lets each command act in order, stores. One transaction; nothing has happened when it throws.
+    /// Loads, executes each command in order, stores: one transaction. Nothing has changed when it throws.
     ///
-    /// - Parameter verdicts: the host application's, by command id.
-    /// - Returns: the batch, and of each command what came of it and the Seq that it got (0: none).
+    /// - Parameter verdicts: the host application's decisions, by command id.
+    /// - Returns: the batch, and for each command its outcome and its Seq (0: none).
     public func carryOut(
         _ commands: [Command], verdicts: [UUID128: Verdict] = [:], now: Int64
     ) throws(StoreError) -> (batch: RoomBatch, outcomes: [CommandOutcome], seqs: [Int64]) {
-        // The second try loads what the first one met; the third is for a writer who comes in between.
+        // The second try loads what the other writer stored; the third allows for one more conflict in between.
         var triesLeft = 3
         while true {
             do throws(StoreError) {

@@ -10,7 +10,7 @@ extension RoomBatch {
         return try admit(new, to: room, command)
     }
 
-    /// Lets users in who are no members: all of them or, when one is banned or the room is too small, nobody.
+    /// Admits users who are not members: all of them, or none when one is banned or the room is too small.
     mutating func admit(_ users: [UUID128], to room: Room, _ command: Command) throws(Refusal) -> CommandOutcome {
         if let banned = users.first(where: { members[MemberKey(room.id, $0)]?.bannedAt != nil }) {
             throw Refusal(.banned, "\(banned) is banned from this room", field: "Members")
@@ -37,7 +37,7 @@ extension RoomBatch {
             member: Member(
                 roomID: room.id, userID: user, role: .member, lastSeenSeq: room.lastMessageSeq,
                 seenCount: room.messageCount, seenSentCount: sent, sentCount: sent,
-                // Leaving and coming back does not end it.
+                // Leaving and coming back does not end a mute.
                 mutedUntil: before?.mutedUntil, joinedAt: now,
                 joinedSeq: room.lastSeq + 1))
         change(room: room.id) { $0.memberCount += 1 }
@@ -47,7 +47,7 @@ extension RoomBatch {
         return outcome
     }
 
-    /// Oneself (leaving), or another by someone of a higher role.
+    /// Removes oneself (leaving), or another with a higher role than theirs.
     mutating func removeMember(_ user: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         let room = try room(command.room)
@@ -71,7 +71,7 @@ extension RoomBatch {
         return outcome
     }
 
-    /// By the OWNER alone; making another the OWNER hands the room over.
+    /// Only the OWNER may do this; making another member the OWNER transfers the room.
     mutating func setRole(_ role: Role, of user: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         let room = try room(command.room)
@@ -95,7 +95,7 @@ extension RoomBatch {
         return outcome
     }
 
-    /// - Parameter until: Unix milliseconds; nil ends the silence.
+    /// - Parameter until: Unix milliseconds; nil ends the mute.
     mutating func mute(_ user: UUID128, until: Int64?, _ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         let target = try other(user, command)
@@ -109,7 +109,7 @@ extension RoomBatch {
         return outcome
     }
 
-    /// Banning a member removes them; a ban keeps out until it is lifted, and lifting it does not bring them back in.
+    /// Banning a member also removes them. Lifting a ban allows them to join, but does not bring them back.
     mutating func ban(_ user: UUID128, _ banned: Bool, _ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         let room = try room(command.room)

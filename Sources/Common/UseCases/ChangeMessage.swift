@@ -1,5 +1,5 @@
 extension RoomBatch {
-    /// The sender alone, within the settable time; what it was before is kept.
+    /// Only the sender may edit, within the time limit; earlier content is kept.
     mutating func editMessage(
         _ id: UUID128, content: String, base: Int64?, _ command: Command
     ) throws(Refusal) -> CommandOutcome {
@@ -10,14 +10,14 @@ extension RoomBatch {
             throw Refusal(.forbidden, "only its sender may edit a message")
         }
         guard message.contentType == .text else { throw Refusal(.forbidden, "only a text can be edited") }
-        // It names its author: another's words would be put into their mouth.
+        // A forwarded message names its author: an edit would put other words into their mouth.
         guard message.forwardedFrom == nil, message.messageType != .forwarded else {
             throw Refusal(.forbidden, "what was forwarded cannot be edited: its words are another's")
         }
         guard now - message.createdAt <= Int64(limits.editSeconds) * 1000 else {
             throw Refusal(.forbidden, "the time for editing is over")
         }
-        // Otherwise an old message could be made to say what a new one may not.
+        // Otherwise an old message could be changed to say what a new one may not.
         try refuseMuted(member)
         try refuseBlockedPair(member)
         if let base, let last = lastEdit(of: id), last > base {
@@ -40,7 +40,7 @@ extension RoomBatch {
         edits.last { $0.message == id }?.changeSeq ?? editSeqs[id]
     }
 
-    /// The sender, or ADMIN and OWNER. Its place stays, its content is gone.
+    /// Allowed for the sender, ADMIN and OWNER. The message keeps its Seq and loses its content.
     mutating func deleteMessage(_ id: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         var message = try message(id, command)
@@ -51,9 +51,9 @@ extension RoomBatch {
         return remove(&message, command)
     }
 
-    /// Its place stays, its content is gone.
+    /// The message keeps its Seq and loses its content.
     mutating func remove(_ message: inout Message, _ command: Command) -> CommandOutcome {
-        // Nobody has heard of it, and nobody need hear of its end.
+        // A message without a Seq was never announced, so its end is not announced either.
         let wasTold = message.hasPlace
         message.content = ""
         message.file = nil
@@ -69,7 +69,7 @@ extension RoomBatch {
         return update(&message, command)
     }
 
-    /// One reaction per user and emoji; again or already gone changes nothing.
+    /// One reaction per user and emoji; repeating or removing twice changes nothing.
     mutating func react(
         to id: UUID128, with emoji: String, remove: Bool, _ command: Command
     ) throws(Refusal) -> CommandOutcome {
@@ -78,7 +78,7 @@ extension RoomBatch {
         guard message.deletedAt == nil else { throw Refusal(.gone, "the message was deleted") }
         guard message.hasPlace else { throw Refusal(.conflict, "the message's file is not complete") }
         let place = message.reactions.firstIndex {
-            // Those of the releases before are stored as they were sent.
+            // Older releases stored the emoji as it was sent.
             areSameBytes($0.emoji, emoji) || Emoji.normalized($0.emoji).map { areSameBytes($0, emoji) } == true
         }
         let has = place.map { message.reactions[$0].users.contains(command.actor) } ?? false
@@ -96,17 +96,17 @@ extension RoomBatch {
         return update(&message, command)
     }
 
-    /// Different emoji on one message; bounds the row.
+    /// Different emoji on one message; this bounds the row's size.
     private static let reactionsPerMessage = 50
 
-    /// The file is complete: the message takes its place in the room, if its sender may still post there.
+    /// The file is complete: the message gets its Seq, if its sender may still post to the room.
     mutating func completeFile(_ id: UUID128, file: FileInfo, _ command: Command) throws(Refusal) -> CommandOutcome {
         var message = try message(id, command)
         guard message.senderID == command.actor else { throw .messageNotFound }
         guard message.deletedAt == nil else { throw Refusal(.gone, "the message was deleted") }
         guard message.status == .uploading else {
-            // Whoever completed it may have ended before the room was told. A later change is told by its own frame,
-            // and whoever misses this one sees that there.
+            // The first execution may have died before the room was told. After a later change nothing is repeated:
+            // that change has its own frame, and a client without this one sees the message there.
             guard message.changeSeq == message.seq else { return answered(unchanged(message), command, inFrame: false) }
             return toldAgain(message, command)
         }
@@ -114,7 +114,7 @@ extension RoomBatch {
         if message.hasPlace { skip(Int64(message.seq), command) }
         message.file = file
         message.status = .sent
-        // The order of times is the order of the room: what removes old messages relies on it.
+        // Times follow the room's order: retention relies on it.
         message.createdAt = now
         place(&message)
         change(message: message)
@@ -125,8 +125,8 @@ extension RoomBatch {
         return answered(frame.body, command, inFrame: true)
     }
 
-    /// The version before this one gave a file its Seq before it was complete, and told it to its sender alone. Nothing
-    /// is there any more, and everybody is told so who asks for that Seq.
+    /// The previous version gave a file a Seq before it was complete, and showed it only to its sender. Nothing is at
+    /// that Seq any more; everybody gets a `skipped` frame for it.
     private mutating func skip(_ seq: Int64, _ command: Command) {
         events.append(
             Event(
@@ -136,7 +136,7 @@ extension RoomBatch {
         change(member: MemberKey(command.room, command.actor)) { $0.sentCount -= 1 }
     }
 
-    /// Only what is known of the file changes; what became of the message meanwhile stays.
+    /// Changes only the file's details; other changes of the message stay.
     mutating func describeFile(_ id: UUID128, file: FileInfo, _ command: Command) throws(Refusal) -> CommandOutcome {
         var message = try message(id, command)
         guard message.deletedAt == nil, message.status != .uploading, message.file != file else {
@@ -146,8 +146,8 @@ extension RoomBatch {
         return update(&message, command)
     }
 
-    /// Its file did not come in time, or was refused. One that came after all stays. Its Sign may be used again: with
-    /// another file, say.
+    /// Ends an upload whose file did not arrive in time or was refused. A message whose file did arrive stays. The Sign
+    /// becomes free, for example for another file.
     mutating func abandonFile(_ id: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
         var message = try message(id, command)
         guard message.status == .uploading else { return answered(unchanged(message), command, inFrame: false) }
@@ -169,7 +169,7 @@ extension RoomBatch {
 }
 
 extension [Reaction] {
-    /// An emoji that nobody chooses any more is gone.
+    /// Removes an emoji when its last user takes it back.
     mutating func remove(_ user: UUID128, at place: Int) {
         self[place].users.removeAll { $0 == user }
         if self[place].users.isEmpty { remove(at: place) }

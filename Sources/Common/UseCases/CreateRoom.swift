@@ -1,8 +1,8 @@
 extension RoomBatch {
-    /// A PRIVATE room that is there already is the answer, as is the room that the same key has made before.
+    /// An existing PRIVATE room is returned, as is the room that the same key has made before.
     mutating func createRoom(_ draft: RoomDraft, _ command: Command) throws(Refusal) -> CommandOutcome {
         if let sign = command.sign, let earlier = roomsBySign[SignKey(command.actor, sign)], let room = rooms[earlier] {
-            // A room in which anything has happened may have got another name by it.
+            // A room with any change may have been renamed by it.
             guard room.type == draft.type,
                 room.lastSeq > 0
                     || areSameBytes(room.name, draft.name)
@@ -38,15 +38,15 @@ extension RoomBatch {
             createdAt: now, createdSign: sign)
         add(room: room)
         for user in users {
-            // In a PRIVATE room nobody is above the other.
+            // The two members of a PRIVATE room have the same role.
             let role: Role = user == owner && draft.type != .privateRoom ? .owner : .member
             put(member: Member(roomID: id, userID: user, role: role, joinedAt: now))
         }
         announce(room)
     }
 
-    /// Tells each member of a new room. Creation is the order's zeroth place: it goes to the members themselves, whose
-    /// relays do not follow the room yet.
+    /// Tells each member of a new room. Its creation has Seq 0 and goes to the members themselves: their relays do not
+    /// follow the room yet.
     mutating func announce(_ room: Room) {
         for (key, member) in members.sorted(by: { $0.key.user < $1.key.user })
         where key.room == room.id && member.isActive {

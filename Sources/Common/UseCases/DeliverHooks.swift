@@ -1,37 +1,37 @@
 public import Logging
 
-/// Tells the host application what has happened: at least once each, in the order in which it happened as long as
-/// nothing fails; `Seq` says where each belongs.
+/// Sends events to the host application: each at least once, and in order as long as nothing fails. `Seq` tells the
+/// host the right order.
 public final class DeliverHooks {
-    /// Of one claim.
+    /// Events per claim.
     private static let batch = 20
-    /// Milliseconds: the first pause, doubling, at most an hour.
+    /// Milliseconds: the first pause, doubled after each failure, at most an hour.
     private static let firstPause = 2000
     private static let longestPause = 3_600_000
 
     private let outbox: any HookOutbox
-    /// Nil: taken; otherwise why not.
+    /// Returns nil when the host accepted the event, else the reason of the failure.
     private let send: (PendingHook) -> String?
     private let attempts: Int
     private let lease: Int
     private let log: Logger
 
     /// - Parameters:
-    ///   - attempts: after which an event is dead.
-    ///   - timeout: milliseconds of one request.
+    ///   - attempts: tries after which an event is dead.
+    ///   - timeout: milliseconds for one request.
     public init(
         outbox: any HookOutbox, attempts: Int, timeout: Int, log: Logger, send: @escaping (PendingHook) -> String?
     ) {
         self.outbox = outbox
         self.attempts = attempts
-        // All of a claim may take their time, and a worker that died leaves its claim for no longer than needed.
+        // Long enough for every event of a claim; and no longer, because a dead worker's events wait for it.
         lease = (timeout + 1000) * Self.batch
         self.log = log
         self.send = send
     }
 
-    /// - Parameter goOn: asked between two events; what is not sent then comes again after its lease.
-    /// - Returns: how many were taken, and how many failed.
+    /// - Parameter goOn: asked between two events; unsent ones are due again when their lease ends.
+    /// - Returns: the numbers of accepted and of failed events.
     public func run(while goOn: () -> Bool) throws(StoreError) -> (delivered: Int, failed: Int) {
         var counts = (delivered: 0, failed: 0)
         for hook in try outbox.claim(Self.batch, lease: lease) {

@@ -1,10 +1,10 @@
 import Glibc
 public import Logging
 
-/// Looks into a complete picture, film or sound: size, length, a thumbnail, a BlurHash. Takes the place where it was made
-/// out of it. The room hears of it by `message_updated`.
+/// Inspects a complete picture, video or audio file: dimensions, duration, thumbnail, BlurHash. It also removes the
+/// location from the file. The room gets a `message_updated`.
 public final class DescribeFile {
-    /// Bytes of a file that is looked at; larger ones stay as they are.
+    /// Larger files are not inspected.
     private static let mostBytes: Int64 = 256 << 20
 
     private let stores: UploadStores
@@ -12,7 +12,7 @@ public final class DescribeFile {
     private let folder: String
     private let log: Logger
 
-    /// - Parameter folder: for a file while it is looked at.
+    /// - Parameter folder: holds a file during the inspection.
     public init(
         stores: UploadStores, tools: any MediaTools, folder: String, log: Logger
     ) {
@@ -22,7 +22,7 @@ public final class DescribeFile {
         self.log = log
     }
 
-    /// - Returns: the file as it is known now; nil when there is nothing to tell.
+    /// - Returns: the file's new details; nil when nothing changed.
     public func describe(_ message: Message) throws(Refusal) -> FileInfo? {
         guard let file = message.file, file.size <= Self.mostBytes, let type = MediaType(file.contentType),
             !type.isActive, [.image, .video, .audio].contains(type.contentType)
@@ -64,7 +64,7 @@ public final class DescribeFile {
         }
     }
 
-    /// - Returns: its bytes.
+    /// - Returns: its size in bytes.
     private func put(_ path: String, as key: String, _ contentType: String) throws(Refusal) -> Int64 {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .unavailable("the folder of temporary files") }

@@ -1,4 +1,4 @@
-/// Something that happened in a room, as the host application is told.
+/// Something that happened in a room, in the form that the host application receives.
 public struct HookEvent: Sendable, Equatable {
     public var key: HookKey
     public var name: String
@@ -7,7 +7,7 @@ public struct HookEvent: Sendable, Equatable {
 }
 
 extension RoomBatch {
-    /// From what the rooms were told. An event that is told again has the same key.
+    /// Made from the rooms' frames. A repeated event has the same key.
     public func hookEvents() -> [HookEvent] {
         let created = newRooms.compactMap { rooms[$0] }.map { room in
             event("room.created", HookKey(room: room.id, seq: 0)) { RoomView(room: room).write(to: &$0) }
@@ -27,7 +27,7 @@ extension RoomBatch {
 
     private func name(of kind: FrameKind, _ data: WireValue) -> String? {
         switch kind {
-        // The room's own messages repeat what member.* says.
+        // The room's own messages repeat the member.* events.
         case .newMessage: return data["MessageType"]?.string == MessageType.system.name ? nil : "message.created"
         case .messageUpdated:
             return data["Status"]?.string == MessageStatus.deleted.name ? "message.deleted" : "message.updated"
@@ -57,7 +57,7 @@ extension RoomBatch {
         return HookEvent(key: key, name: name, body: writer.take())
     }
 
-    /// The content as the host application lets it be stored.
+    /// The content that the host application allows to be stored.
     func judged(_ content: String, _ command: Command) throws(Refusal) -> String {
         switch verdicts[command.id] {
         case nil: return content

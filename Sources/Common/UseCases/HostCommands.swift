@@ -1,6 +1,6 @@
-/// What the host application does in a room, which no client may.
+/// Commands of the host application, which no client may send.
 extension RoomBatch {
-    /// Messages that one command erases or purges at most, so that no batch holds a room for long.
+    /// The most messages that one command erases or purges, so that no batch blocks a room for long.
     public static let hostPart = 500
 
     mutating func announce(_ content: String, _ command: Command) throws(Refusal) -> CommandOutcome {
@@ -15,7 +15,7 @@ extension RoomBatch {
         return answered(frame.body, command, inFrame: true)
     }
 
-    /// First what the user wrote and chose, then that they are here at all. `More`: do it again.
+    /// Removes the user's messages and reactions first, then the membership. `More`: repeat the command.
     mutating func erase(_ user: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
         guard rooms[command.room] != nil else { throw Refusal(.notFound, "there is no such room") }
         let theirs = messages.values.filter { $0.roomID == command.room && $0.isTouched(by: user) }
@@ -33,7 +33,7 @@ extension RoomBatch {
         return answered(part(count: theirs.count, isMore: isMore), command, inFrame: false)
     }
 
-    /// Whoever is next in rank owns the room then; one that nobody is left in is deleted.
+    /// The next member in rank becomes the OWNER; an empty room is deleted.
     private mutating func leaveForGood(_ user: UUID128, _ command: Command) throws(Refusal) {
         let key = MemberKey(command.room, user)
         guard let room = rooms[command.room], room.deletedAt == nil, let member = members[key], member.isActive else {
@@ -52,7 +52,7 @@ extension RoomBatch {
 
     private mutating func handOver(_ room: Room, from user: UUID128, _ command: Command) {
         let others = members.values.filter { $0.roomID == room.id && $0.isActive && $0.userID != user }
-        // The highest role, and of those who has been here longest.
+        // The highest role; among equals, the longest membership.
         guard let next = others.max(by: { ($0.role, -$0.joinedSeq, $1.userID) < ($1.role, -$1.joinedSeq, $0.userID) })
         else { return }
         change(member: MemberKey(room.id, user)) { $0.role = .member }
@@ -62,7 +62,7 @@ extension RoomBatch {
         say(.owner, of: next.userID, command)
     }
 
-    /// Every member has seen what is gone: counts of unread messages go on being what they say.
+    /// Every member counts the removed messages as seen, so unread counts stay correct.
     mutating func purge(before: Int64, _ command: Command) throws(Refusal) -> CommandOutcome {
         guard rooms[command.room] != nil else { throw Refusal(.notFound, "there is no such room") }
         let old = oldMessages[command.room] ?? []

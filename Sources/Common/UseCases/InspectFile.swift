@@ -1,13 +1,13 @@
 public import Logging
 
-/// Looks at a file before its room hears of it: what it is, and whether it does harm.
+/// Inspects a file before the room sees it: its type, and whether it is harmful.
 public struct InspectFile {
-    /// Bytes from the beginning by which a file's type is known.
+    /// The first bytes, by which a file's type is detected.
     private static let headBytes = 16_384
     private let typer: any ContentTyper
     private let scanner: (any ContentScanner)?
     private let rules: TypeRules
-    /// Where a file is while it is scanned.
+    /// The folder for a file during the scan.
     private let folder: String
     private let log: Logger
 
@@ -21,7 +21,7 @@ public struct InspectFile {
         self.log = log
     }
 
-    /// A first chunk, so that a file of the wrong kind is refused before the rest of it is sent.
+    /// Checks the first chunk, so that a file of the wrong type is refused before the rest is sent.
     func check(first chunk: Chunk, of message: Message) throws(Refusal) {
         try check(first: chunk, message.contentType, name: message.content)
     }
@@ -31,14 +31,14 @@ public struct InspectFile {
             kind, detected: typer.type(of: chunk.bytes.head(Self.headBytes)), claimed: chunk.mediaType, name: name)
     }
 
-    /// The whole file, as the store has it.
-    /// - Parameter size: bytes that it has.
-    /// - Throws: `infected`, with the file put aside under `quarantine/`; `unsupported_media_type`.
+    /// Checks the whole file, as stored.
+    /// - Parameter size: its size in bytes.
+    /// - Throws: `infected`, after moving the file to `quarantine/`; `unsupported_media_type`.
     func inspect(
         _ message: Message, claimed: MediaType?, size: Int64, _ stores: UploadStores
     ) throws(Refusal) -> MediaType {
         let key = UploadFile.key(message)
-        // A store refuses to give a range of nothing.
+        // A store refuses a range of an empty object.
         let head =
             size == 0
             ? [] : try stores.objects { store throws(StoreError) in try store.head(of: key, bytes: Self.headBytes) }

@@ -1,5 +1,6 @@
 extension RoomBatch {
-    /// By OWNER and ADMIN. The answer alone has the token: every member hears of the invitation, not of the key.
+    /// Allowed for OWNER and ADMIN. Only the answer contains the token: every member hears of the invitation, without
+    /// it.
     mutating func createInvitation(_ draft: InvitationDraft, _ command: Command) throws(Refusal) -> CommandOutcome {
         try mayInvite(command)
         if let sign = command.sign,
@@ -34,7 +35,7 @@ extension RoomBatch {
         return answered(body(of: invitation), command, inFrame: false)
     }
 
-    /// Whoever has the link. The room's limit and its bans hold; a member who comes again uses nothing up.
+    /// Anyone with the link may join, within the room's limit and bans. A member who joins again uses nothing up.
     mutating func join(by id: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
         guard let room = rooms[command.room], room.deletedAt == nil, var invitation = invitations[id],
             invitation.roomID == room.id

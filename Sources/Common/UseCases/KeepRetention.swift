@@ -1,6 +1,6 @@
 public import Logging
 
-/// Removes what is older than the settings keep, room by room, through each room's own order.
+/// Removes messages older than the retention settings allow, room by room, through each room's command queue.
 public final class KeepRetention {
     private static let roomsAtOnce = 200
     /// Milliseconds that one part of a room may take.
@@ -22,10 +22,10 @@ public final class KeepRetention {
         self.log = log
     }
 
-    /// Through all rooms once. What fails is left to the next time.
+    /// Visits all rooms once. A failed room is left for the next run.
     ///
     /// - Parameter goOn: asked between two parts.
-    /// - Returns: messages that were removed.
+    /// - Returns: the number of removed messages.
     public func sweep(while goOn: () -> Bool) throws(StoreError) -> Int64 {
         var removed: Int64 = 0
         for (type, days) in settings.days where days > 0 {
@@ -41,7 +41,7 @@ public final class KeepRetention {
         return removed
     }
 
-    /// Rooms that were deleted long ago are removed for good: no order of theirs is left to go through.
+    /// Removes rooms that were deleted long ago. They have no order left, so this bypasses the command queue.
     public func removeDeletedRooms(while goOn: () -> Bool) throws(StoreError) {
         guard settings.deletedDays > 0 else { return }
         let before = time(ago: settings.deletedDays)

@@ -1,7 +1,7 @@
 extension RoomBatch {
-    /// Moves the actor's mark forward; never back. Without `seq`, to the newest message.
+    /// Moves the actor's read mark forward, never back. Without `seq` it moves to the newest message.
     ///
-    /// The mark stands on a message, not on other changes: otherwise each `seen` would make something new to see.
+    /// The mark stands on messages only: otherwise each `seen` would create something new to see.
     mutating func markSeen(upTo seq: Int64?, _ command: Command) throws(Refusal) -> CommandOutcome {
         let member = try member(command)
         let room = try room(command.room)
@@ -35,7 +35,7 @@ extension RoomBatch {
             counts.all += loaded.all
             counts.own += loaded.own
         }
-        // What this very batch has sent is not in the loaded counts.
+        // The loaded counts do not include the messages of this batch.
         for id in placed {
             guard let message = messages[id], message.roomID == room.id, message.messageType != .system,
                 message.seq > from.lastSeenSeq, message.seq <= target

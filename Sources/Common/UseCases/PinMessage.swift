@@ -1,5 +1,5 @@
 extension RoomBatch {
-    /// By OWNER and ADMIN; in a PRIVATE room by either of the two.
+    /// Allowed for OWNER and ADMIN; in a PRIVATE room for both members.
     mutating func pin(_ id: UUID128, _ pinned: Bool, _ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         let room = try room(command.room)
@@ -24,7 +24,7 @@ extension RoomBatch {
             pinned ? .pinned : .unpinned, pin: PinMark(message: id, at: message.pinnedAt), command)
     }
 
-    /// Those that were pinned when the batch was loaded, as this batch has changed them.
+    /// The pinned messages at load time, with the changes of this batch.
     private func pinCount(_ room: UUID128) -> Int {
         let touched = messages.values.filter { $0.roomID == room }
         let others = pinned[room, default: []].subtracting(touched.map(\.id))

@@ -1,25 +1,24 @@
 public import Logging
 
-/// Pushes a room's news to those whom no socket showed it.
+/// Pushes a room's news to members whose sockets did not receive it.
 ///
-/// Whose sockets answer after the frames were written have seen them go by: a probe follows the frames through the same
-/// connection, and any byte that comes back proves that it, and so they, arrived. What is told twice (a job that is
-/// delivered again) is stopped by the marks.
+/// A probe follows the frames on each socket. Any byte that the client sends afterwards proves that the probe, and so
+/// the frames before it, arrived. The push marks stop duplicates (a job may be delivered again).
 public final class PushOffline {
     public struct Counts: Sendable, Equatable {
         public var sent = 0
-        /// Members who needed none: they saw it, were told already, or wrote it.
+        /// Members without a push: they saw it, were pushed to already, or wrote it.
         public var spared = 0
         public var failed = 0
         public var devicesForgotten = 0
     }
 
-    /// It was told to stop while it waited; what is not done is done by the next one.
+    /// A stop was requested during a wait; the next worker does the rest.
     public struct Stopped: Error, Sendable {}
 
     /// Tries of one push.
     private static let mostTries = 5
-    /// Seconds of one wait at most: the broker takes a message back that is held for half an hour.
+    /// Seconds of the longest wait: the broker takes back a message that stays unacknowledged for half an hour.
     private static let longestWait = 300
 
     private let audience: any PushAudience
@@ -27,7 +26,7 @@ public final class PushOffline {
     private let sender: any PushSender
     private let clock: Clock
     private let log: Logger
-    /// Waits so many milliseconds; false: do not go on.
+    /// Waits this many milliseconds; returns false to stop.
     private let pause: (Int) -> Bool
     public private(set) var counts = Counts()
 
@@ -43,16 +42,16 @@ public final class PushOffline {
         self.pause = pause
     }
 
-    /// Right after the messages were published: asks for signs of life.
+    /// Call this right after the messages were published: it asks for signs of life.
     public func probe(_ rooms: Set<UUID128>) throws {
         var users: Set<UUID128> = []
         for room in rooms { users.formUnion(try audience.recipients(of: room, at: clock()).map(\.user)) }
         if !users.isEmpty { try marks.probe(users.sorted()) }
     }
 
-    /// Once the time for signs of life is over.
+    /// Call this once the time for signs of life is over.
     ///
-    /// - Parameter at: when the newest of the messages was stored.
+    /// - Parameter at: the time at which the newest of the messages was stored.
     public func push(_ room: UUID128, through seq: Int64, at: Int64) throws {
         let recipients = try audience.recipients(of: room, at: clock())
         guard !recipients.isEmpty, let message = try audience.newestMessage(of: room, through: seq) else { return }
@@ -76,7 +75,7 @@ public final class PushOffline {
         if devices > 0 { try marks.note(.pushed(room: room, seq: message.seq, devices: devices, at: clock())) }
     }
 
-    /// Takes notifications away from the user's devices, if there can be any.
+    /// Removes notifications from the user's devices, if there can be any.
     public func clear(_ room: UUID128, of user: UUID128, through seq: Int64) throws {
         guard let last = try marks.pushed(in: room, to: [user])[user], last <= seq else { return }
         try marks.clear(room, of: user)
@@ -85,8 +84,8 @@ public final class PushOffline {
         }
     }
 
-    /// Takes a message that was deleted away from the devices of those who were pushed to since it was sent, and have not
-    /// seen it. Whoever was not told of it is told nothing.
+    /// Removes a deleted message from the devices of users who were pushed to since it was sent and have not seen it.
+    /// Other users get nothing.
     public func takeBack(_ message: UUID128, in room: UUID128, at seq: Int64) throws {
         let recipients = try audience.recipients(of: room, at: clock()).filter { $0.lastSeenSeq < seq }
         guard !recipients.isEmpty else { return }

@@ -1,6 +1,6 @@
-/// Verifies tokens and refuses those that were revoked.
+/// Verifies tokens and refuses revoked ones.
 public final class RevocableTokens: TokenVerifier {
-    /// Milliseconds after which the list is asked for again: half of what is promised.
+    /// Milliseconds after which the list is read again: half of the promised delay.
     public static let freshness: Int64 = 500
 
     private let tokens: any TokenVerifier
@@ -9,7 +9,7 @@ public final class RevocableTokens: TokenVerifier {
     private var list = RevocationList()
     private var asked: Int64 = .min
 
-    /// - Parameter store: asked whenever the list is not fresh; nil: somebody else calls `learn`.
+    /// - Parameter store: read when the list is older than ``freshness``; nil: the owner calls `learn`.
     public init(_ tokens: any TokenVerifier, store: (any RevocationStore)? = nil, clock: @escaping Clock = systemClock)
     {
         self.tokens = tokens
@@ -23,19 +23,19 @@ public final class RevocableTokens: TokenVerifier {
         return identity
     }
 
-    /// For an identity that was verified earlier.
+    /// Checks an identity that was verified earlier.
     public func check(_ identity: Identity) throws(Refusal) {
         refresh()
         guard !list.covers(identity) else { throw Refusal(.unauthorized, "the token was revoked") }
     }
 
-    /// Where to go on asking from.
+    /// The time from which to read next.
     public var since: Int64? { list.since }
 
-    /// - Returns: those that are news.
+    /// - Returns: the revocations that are new.
     public func learn(_ revocations: [Revocation]) -> [Revocation] { list.add(revocations) }
 
-    /// While the store is away what is known stays good: nothing can be revoked then.
+    /// While the store is unavailable the known list stays valid: nothing can be revoked then.
     private func refresh() {
         guard let store, clock() &- asked >= Self.freshness || asked == .min else { return }
         asked = clock()

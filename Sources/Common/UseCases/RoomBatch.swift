@@ -1,6 +1,6 @@
-/// The part of the store that a batch of commands needs, what they change in it, and what the rooms are told.
+/// The part of the store that a batch of commands needs, with their changes and the frames for the rooms.
 ///
-/// Pure: the writer loads it, lets each command act on it in order, and stores what changed in one transaction.
+/// A pure value: the writer loads it, executes each command on it in order, and stores the changes in one transaction.
 public struct RoomBatch: Sendable {
     public struct MemberKey: Hashable, Sendable {
         public var room: UUID128
@@ -12,7 +12,7 @@ public struct RoomBatch: Sendable {
         }
     }
 
-    /// Byte by byte, as the store compares Signs: two spellings of one letter are two Signs.
+    /// Compares bytes, as the store does: two spellings of one letter are two Signs.
     public struct SignKey: Hashable, Sendable {
         public var sender: UUID128
         public var sign: String
@@ -53,7 +53,7 @@ public struct RoomBatch: Sendable {
         }
     }
 
-    /// Somebody who puts another into a room.
+    /// A user who adds another to a room.
     public struct AddKey: Hashable, Sendable {
         public var actor: UUID128
         public var user: UUID128
@@ -64,18 +64,18 @@ public struct RoomBatch: Sendable {
         }
     }
 
-    /// A change of a room's order that is not a new message.
+    /// A change with a Seq that is not a new message.
     public struct Event: Sendable, Equatable {
         public var room: UUID128
         public var commandID: UUID128
         public var actor: UUID128
         public var at: Int64
         public var frame: RoomFrame
-        /// For `message_updated`: told again from the message, which may have changed since.
+        /// The message of a `message_updated`: a repeated frame shows its current content.
         public var message: UUID128?
     }
 
-    /// Users' messages in (the member's stored last seen Seq, a given Seq].
+    /// Counts of users' messages with a Seq in (the member's stored last seen Seq, a given Seq].
     public struct SeenCount: Sendable, Equatable {
         public var all: Int64
         public var own: Int64
@@ -86,11 +86,11 @@ public struct RoomBatch: Sendable {
         }
     }
 
-    /// A message that is old enough to go.
+    /// A message that is old enough to be removed.
     public struct OldMessage: Sendable, Equatable {
         public var seq: Int64
         public var sender: UUID128
-        /// It counts as unread: a user's, not the room's own.
+        /// It counts as unread: a user sent it, not the room.
         public var counts: Bool
 
         public init(seq: Int64, sender: UUID128, counts: Bool) {
@@ -114,27 +114,27 @@ public struct RoomBatch: Sendable {
     public var messages: [UUID128: Message] = [:]
     public var messagesBySign: [SignKey: Message] = [:]
     public var roomsBySign: [SignKey: UUID128] = [:]
-    /// Messages that a command forwards and its actor may read.
+    /// Messages that a command forwards and that its actor may read.
     public var readable: Set<ReadKey> = []
-    /// Frames of commands that were carried out before, by command id.
+    /// Frames of commands that were executed before, by command id.
     public var done: [UUID128: [RoomFrame]] = [:]
     public var blocks: Set<Block> = []
-    /// Users whose setting keeps this actor from putting them into a room.
+    /// Pairs where the user's settings forbid that this actor adds them.
     public var refusedAdds: Set<AddKey> = []
-    /// Rooms that users are in, of those who may come into another one.
+    /// The number of rooms of users who may enter another one.
     public var roomCounts: [UUID128: Int] = [:]
-    /// Pinned messages of rooms where one is pinned.
+    /// Pinned messages of the rooms in which a command pins one.
     public var pinned: [UUID128: Set<UUID128>] = [:]
     public var invitations: [UUID128: Invitation] = [:]
-    /// The oldest messages of rooms that are purged, in order.
+    /// The oldest messages of rooms to purge, in order.
     public var oldMessages: [UUID128: [OldMessage]] = [:]
-    /// The Seq of the newest edit of messages that are edited on a condition.
+    /// The Seq of the newest edit, for messages with a conditional edit.
     public var editSeqs: [UUID128: Int64] = [:]
-    /// The host application's, by command id.
+    /// The host application's decisions, by command id.
     public var verdicts: [UUID128: Verdict] = [:]
     /// By command id.
     public var seenCounts: [UUID128: SeenCount] = [:]
-    /// Members as they were stored, or as they joined in this batch: where counting for a seen mark begins.
+    /// Members as stored, or as they joined in this batch: the starting point of counts for a read mark.
     private var baselines: [MemberKey: Member] = [:]
     private var joinedHere: Set<MemberKey> = []
 
@@ -144,14 +144,14 @@ public struct RoomBatch: Sendable {
     public private(set) var changedRooms: Set<UUID128> = []
     public private(set) var changedMembers: Set<MemberKey> = []
     public private(set) var newMessages: [UUID128] = []
-    /// Messages that got their Seq here: new ones, and those whose files became complete.
+    /// Messages that got their Seq in this batch: new ones, and those whose files became complete.
     private(set) var placed: [UUID128] = []
     public private(set) var changedMessages: Set<UUID128> = []
     public internal(set) var events: [Event] = []
     public private(set) var edits: [Edit] = []
     public private(set) var changedInvitations: Set<UUID128> = []
     public private(set) var wiped: Set<UUID128> = []
-    /// Up to which Seq nothing is left of a room.
+    /// The Seq up to which a room was purged.
     public private(set) var purged: [UUID128: Int64] = [:]
 
     // MARK: As told
@@ -163,13 +163,13 @@ public struct RoomBatch: Sendable {
     let limits: RoomSettings
     public let now: Int64
 
-    /// - Parameter now: Unix milliseconds; the one time stamp of everything in the batch.
+    /// - Parameter now: Unix milliseconds; the only time stamp of the batch.
     public init(limits: RoomSettings, now: Int64) {
         self.limits = limits
         self.now = now
     }
 
-    /// Call once after loading, before the first command.
+    /// Call this once after loading, before the first command.
     public mutating func begin() { baselines = members }
 
     public var isUnchanged: Bool {
@@ -177,7 +177,7 @@ public struct RoomBatch: Sendable {
             && changedMessages.isEmpty && events.isEmpty && changedInvitations.isEmpty
     }
 
-    /// Messages that everybody could see until this batch.
+    /// Messages that everybody could see before this batch deleted them.
     public var deletedMessages: [Message] {
         changedMessages.sorted().compactMap { messages[$0] }.filter { $0.hasPlace && $0.deletedAt == now }
     }
@@ -197,7 +197,7 @@ public struct RoomBatch: Sendable {
         return member
     }
 
-    /// A message of the command's room, as the actor may see it.
+    /// A message of the command's room that the actor may see.
     func message(_ id: UUID128, _ command: Command) throws(Refusal) -> Message {
         guard let message = messages[id], message.roomID == command.room,
             message.hasPlace || message.senderID == command.actor
@@ -205,7 +205,7 @@ public struct RoomBatch: Sendable {
         return message
     }
 
-    /// Whether either of two users has blocked the other.
+    /// Whether either of the two users has blocked the other.
     func areBlocked(_ one: UUID128, _ other: UUID128) -> Bool {
         blocks.contains(Block(blocker: one, blocked: other)) || blocks.contains(Block(blocker: other, blocked: one))
     }
@@ -216,7 +216,7 @@ public struct RoomBatch: Sendable {
 
     // MARK: Changing
 
-    /// The room's next place in the order.
+    /// Takes the room's next Seq.
     mutating func nextSeq(_ room: UUID128) -> Int64 {
         rooms[room]!.lastSeq += 1
         changedRooms.insert(room)
@@ -233,7 +233,7 @@ public struct RoomBatch: Sendable {
         changedRooms.insert(id)
     }
 
-    /// Whether these users may come into one more room. `actor` is told of their own number.
+    /// Refuses when one of these users has reached the limit of rooms. `actor` gets a sentence about their own number.
     func refuseTooManyRooms(_ users: [UUID128], by actor: UUID128) throws(Refusal) {
         for user in users where roomCounts[user, default: 0] >= limits.roomsPerUser {
             let most = "in \(limits.roomsPerUser) rooms, and nobody is in more"
@@ -242,7 +242,7 @@ public struct RoomBatch: Sendable {
         }
     }
 
-    /// Whether each of these lets the actor put them into a room.
+    /// Refuses when one of these users does not let the actor add them.
     func refuseUnwilling(_ users: [UUID128], _ command: Command) throws(Refusal) {
         guard !command.isHost else { return }
         for user in users where user != command.actor {
@@ -255,7 +255,7 @@ public struct RoomBatch: Sendable {
         }
     }
 
-    /// Someone who is in the room from now on, or (banned before ever joining) kept out of it.
+    /// A new member, or a user who is banned without ever having joined.
     mutating func put(member: Member) {
         let key = MemberKey(member.roomID, member.userID)
         if member.isActive, members[key]?.isActive != true { roomCounts[member.userID, default: 0] += 1 }
@@ -270,7 +270,7 @@ public struct RoomBatch: Sendable {
         changedMembers.insert(key)
     }
 
-    /// Gives the message the room's next Seq, and counts it.
+    /// Gives the message the room's next Seq and counts it.
     mutating func place(_ message: inout Message) {
         message.seq = nextSeq(message.roomID)
         message.changeSeq = message.seq
@@ -298,7 +298,7 @@ public struct RoomBatch: Sendable {
         changedMessages.insert(message.id)
     }
 
-    /// Another message of this sender may have that Sign.
+    /// Frees the Sign for another message of this sender.
     mutating func free(signOf message: inout Message) {
         guard let sign = message.sign else { return }
         message.sign = nil
@@ -314,7 +314,7 @@ public struct RoomBatch: Sendable {
 
     mutating func keep(edit: Edit) { edits.append(edit) }
 
-    /// The room's log in Redis holds content that must be gone.
+    /// The room's log in Redis contains content that must be removed.
     mutating func wipeLog(of room: UUID128) { wiped.insert(room) }
 
     mutating func remember(roomSign sign: String?, of command: Command) {
@@ -327,7 +327,7 @@ public struct RoomBatch: Sendable {
 
     mutating func tell(user: UUID128, _ event: UserEvent) { userEvents.append((user, event)) }
 
-    /// Tells the room and keeps the frame, so that it can be told again.
+    /// Publishes the frame and stores it, so that it can be repeated.
     mutating func record(_ frame: RoomFrame, of command: Command, message: UUID128? = nil) {
         events.append(
             Event(

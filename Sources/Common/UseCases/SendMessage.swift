@@ -22,7 +22,7 @@ extension RoomBatch {
         return answered(frame.body, command, inFrame: true)
     }
 
-    /// A message of a file that is to come: its sender's alone, and outside of the room's order, until it is complete.
+    /// A message whose file is still incomplete: only its sender sees it, and it has no Seq.
     private mutating func keep(pending message: inout Message, _ command: Command) -> CommandOutcome {
         message.seq = Message.noPlace(message.id)
         message.changeSeq = message.seq
@@ -30,7 +30,7 @@ extension RoomBatch {
         return answered(message.answer, command, inFrame: false)
     }
 
-    /// The same command again, or another with a Sign that this sender has used.
+    /// Finds the same command again, or another one with a Sign that this sender has used.
     mutating func alreadySent(_ command: Command, _ draft: MessageDraft) throws(Refusal) -> CommandOutcome? {
         if let message = messages[command.id], message.senderID == command.actor {
             if let room = rooms[command.room], room.type == .privateRoom, message.seq <= 1 { announce(room) }
@@ -47,8 +47,8 @@ extension RoomBatch {
         return repeated([frame], answer: frame.body, command)
     }
 
-    /// Whether a message that is stored may have been made of this draft. What has changed it since says nothing: an edit, a
-    /// deletion, the host application's own words.
+    /// Whether a stored message may stem from this draft. Later changes are ignored: an edit, a deletion, a rewrite by
+    /// the host application.
     private func mayBe(_ message: Message, _ draft: MessageDraft, _ command: Command) -> Bool {
         let type = message.messageType == .system ? .direct : message.messageType
         guard type == draft.messageType, message.parentMessageID == draft.parent else { return false }
@@ -57,8 +57,8 @@ extension RoomBatch {
         return message.editedAt != nil || verdicts[command.id] != nil || areSameBytes(message.content, draft.content)
     }
 
-    /// The first message of a pair makes their room. Both may do so at the same moment: the room's id is the same, so
-    /// is its queue, and here one comes after the other.
+    /// The first message of a pair creates their room. When both send at once, both messages have the same room id and
+    /// so the same queue: one is executed after the other.
     private mutating func openPrivateRoom(with receiver: UUID128, _ command: Command) throws(Refusal) {
         guard rooms[command.room] == nil else { return }
         guard privateRoomID(command.actor, receiver) == command.room else {
@@ -90,7 +90,7 @@ extension RoomBatch {
         throw Refusal(.muted, "you are muted in this room", retryAfterMilliseconds: Int(until - now))
     }
 
-    /// In a PRIVATE room: neither of the two may have blocked the other. Elsewhere blocks do not count.
+    /// In a PRIVATE room a block by either member refuses the message. Blocks have no effect in other rooms.
     func refuseBlockedPair(_ member: Member) throws(Refusal) {
         guard !blocks.isEmpty, rooms[member.roomID]?.type == .privateRoom else { return }
         // Both members of a PRIVATE room are always loaded.
@@ -121,7 +121,7 @@ extension RoomBatch {
         message.content = parent.content
         message.contentType = parent.contentType
         message.file = parent.file
-        // Who sees the forwarded message may not see its origin.
+        // A reader of the forwarded message may not see the original.
         message.file?.thumbnailURL = parent.file?.thumbnailURL?.replacing("\(parent.id)", with: "\(message.id)")
         message.status = .sent
         message.forwardedFrom = parent.forwardedFrom ?? parent.id
@@ -134,11 +134,11 @@ extension RoomBatch {
 }
 
 extension Message {
-    /// The frame's fields, at the room's Seq `seq` (the message's own, or that of its change).
+    /// The frame's fields at the room's Seq `seq`: the message's own, or that of its change.
     public func body(at seq: Int64) -> FrameBody {
         FrameBody(room: roomID, seq: seq, reserving: 640 + content.utf8.count) { write(to: &$0) }
     }
 
-    /// What its sender is answered where no frame says it.
+    /// The answer to the sender when no frame carries it.
     var answer: FrameBody { hasPlace ? body(at: seq) : FrameBody { write(to: &$0) } }
 }

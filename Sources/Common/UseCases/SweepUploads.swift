@@ -1,10 +1,11 @@
 public import Logging
 
-/// Ends what was never completed, and deletes the files of deleted messages: in PostgreSQL, Redis and the object store.
+/// Aborts uploads that never completed, and deletes the files of deleted messages: in PostgreSQL, Redis and the object
+/// store.
 ///
-/// Each step may be done twice, and a sweep that dies is gone on with by the next one.
+/// Each step may run twice; the next sweep continues one that was interrupted.
 public final class SweepUploads {
-    /// Of each kind, in one sweep: it is soon done, and the next one comes.
+    /// Items of each kind per sweep: a sweep ends soon, and the next one follows.
     private static let limit = 200
 
     public struct Swept: Sendable, Equatable {
@@ -27,7 +28,7 @@ public final class SweepUploads {
     private let clock: Clock
     private let log: Logger
 
-    /// - Parameter age: milliseconds after which an upload is given up.
+    /// - Parameter age: milliseconds after which an upload is aborted.
     public init(
         upload: UploadFile, records: any UploadSweepRecords, commands: any CommandQueue, age: Int64,
         answerTimeout: Int = 10_000, clock: @escaping Clock = systemClock, log: Logger
@@ -41,7 +42,7 @@ public final class SweepUploads {
         self.log = log
     }
 
-    /// - Throws: when a server is away; what was done stays done.
+    /// - Throws: when a server is unavailable; completed work stays done.
     public func sweep() throws(Refusal) -> Swept {
         var swept = Swept()
         let before = clock() - age
@@ -53,13 +54,13 @@ public final class SweepUploads {
             try each(record.message, &swept) { swept throws(Refusal) in try delete(record, &swept) }
         }
         try sweepOrphans(before: before, &swept)
-        // What is left of them says so to a late chunk for a day at least.
+        // Their records refuse late chunks for at least a day.
         let longAgo = clock() - max(age, 86_400_000)
         try list { records throws(StoreError) in try records.removeEnded(before: longAgo) }
         return swept
     }
 
-    /// One that fails for its own fault must not keep the others from their end.
+    /// An item that always fails must not block the others.
     private func each(
         _ message: UUID128, _ swept: inout Swept, _ body: (inout Swept) throws(Refusal) -> Void
     ) throws(Refusal) {
@@ -70,7 +71,7 @@ public final class SweepUploads {
         }
     }
 
-    /// What is whole, but was never told, is told now.
+    /// A complete file that was never announced is announced now.
     private func end(_ message: Message, _ swept: inout Swept) throws(Refusal) {
         var result: UploadFile.Result<Void>?
         do throws(Refusal) {
@@ -78,7 +79,7 @@ public final class SweepUploads {
                 try submit(.completeFile(message: message.id, file: file), message)
             }
         } catch {
-            // Its sender may not post there any more, or the file may not be sent at all.
+            // The sender may no longer post there, or the file may not be sent at all.
             let mayEndWell = [.unavailable, .busy, .internalError].contains(error.code)
             guard !mayEndWell else { throw error }
             result = nil
@@ -117,7 +118,7 @@ public final class SweepUploads {
         swept.deleted += 1
     }
 
-    /// What a worker began and could not write down before it died.
+    /// Uploads that a worker began in the store and could not record before it died.
     private func sweepOrphans(before: Int64, _ swept: inout Swept) throws(Refusal) {
         var stamp: [UInt8] = []
         appendTimestamp(before, to: &stamp)

@@ -1,5 +1,5 @@
 extension RoomBatch {
-    /// The `room_updated` frame of a change. `first`: it carries the answer to the socket that asked.
+    /// The `room_updated` frame of a change. `first`: the frame carries the answer to the asking socket.
     mutating func changed(
         _ change: RoomChange, member user: UUID128? = nil, pin: PinMark? = nil, invitation: Invitation? = nil,
         purgedThrough: Int64? = nil,
@@ -18,7 +18,7 @@ extension RoomBatch {
         return answered(frame.body, command, inFrame: true)
     }
 
-    /// What is so already: answered as the change would be, and nobody else is told.
+    /// Answers a command that changes nothing like one that does; nobody else is told.
     func standing(_ change: RoomChange, member user: UUID128, _ command: Command) -> CommandOutcome {
         let room = rooms[command.room]!
         let update = RoomUpdate(
@@ -27,8 +27,8 @@ extension RoomBatch {
         return answered(FrameBody { update.write(to: &$0) }, command, inFrame: false)
     }
 
-    /// The SYSTEM message of a change of members, for clients to phrase: its content is the change, the user, and the
-    /// new role or the end of a silence.
+    /// The SYSTEM message about a change of members, for clients to put into words: its content is the change, the
+    /// user, and the new role or the end of a mute.
     mutating func say(_ change: RoomChange, of user: UUID128, _ command: Command) {
         let member = members[MemberKey(command.room, user)]
         let detail: String? =

@@ -13,7 +13,8 @@ extension UploadFile {
                 type = try inspection.inspect(
                     message, claimed: record.mediaType.flatMap { MediaType($0) }, size: size, stores)
             } catch {
-                // A file that may never be complete leaves nothing behind. What failed here may be complete later.
+                // A file that can never be complete leaves nothing behind. After a temporary failure it may still
+                // complete later.
                 if error.retryAfter == nil, error.code != .internalError { try discard(message, state, fence) }
                 throw error
             }
@@ -21,10 +22,10 @@ extension UploadFile {
         }
     }
 
-    /// - Returns: the object's bytes.
+    /// - Returns: the object's size in bytes.
     private func join(_ message: Message, _ state: UploadState) throws(Refusal) -> Int64 {
         if let size = state.joined { return size }
-        // Parallel chunks did not know of each other's size.
+        // Parallel chunks were checked without knowing each other's size.
         try rules.check(size: state.size)
         let key = UploadFile.key(message)
         if state.size == 0 { return try joinNothing(key, state) }
@@ -36,7 +37,7 @@ extension UploadFile {
                 if error.isMissing { return try store.size(of: key) }
                 guard !error.isTransient else { throw error }
             }
-            // A part was replaced just now: the store knows which ones stand.
+            // A part was replaced a moment ago: only the store knows the valid ones.
             let parts = try store.parts(of: key, upload: state.upload)
             guard parts.count == state.total else { return nil }
             try store.completeUpload(of: key, upload: state.upload, parts: parts)

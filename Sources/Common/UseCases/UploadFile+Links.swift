@@ -1,4 +1,4 @@
-/// A part that a client is going to store by itself.
+/// A part that a client will store directly.
 public struct PlannedPart: Sendable, Equatable {
     /// From 1.
     public var index: Int
@@ -14,9 +14,9 @@ public struct PlannedPart: Sendable, Equatable {
     }
 }
 
-/// Uploads that go straight to the store: ``resume(_:finish:)`` finds what came and completes it.
+/// Uploads straight to the store: ``resume(_:finish:)`` finds the parts and completes the file.
 extension UploadFile {
-    /// - Parameter seconds: that the links are good for.
+    /// - Parameter seconds: how long the links are valid.
     public func links(
         for parts: [PlannedPart], outline: Outline, of message: Message, seconds: Int
     ) throws(Refusal) -> [PartLink] {

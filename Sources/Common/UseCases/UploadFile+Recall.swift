@@ -1,4 +1,4 @@
-/// What an upload is begun with.
+/// The properties with which an upload begins.
 public struct Outline: Sendable {
     public var total: Int
     /// Nil: guessed from the file's name.
@@ -12,9 +12,9 @@ public struct Outline: Sendable {
     init(_ chunk: Chunk) { self.init(total: chunk.total, mediaType: chunk.index == 1 ? chunk.mediaType : nil) }
 }
 
-/// How the state of an upload is found, and found again.
+/// Finds an upload's state, and restores a lost one.
 extension UploadFile {
-    /// - Parameter outline: begins an upload where there is none; nil: none is begun.
+    /// - Parameter outline: begins an upload when there is none; nil: does not begin one.
     func known(of message: Message, beginning outline: Outline?) throws(Refusal) -> Known {
         if let state = try shared(message) { return .open(state) }
         return try stores.locked(message.id) { fence throws(Refusal) in
@@ -23,8 +23,8 @@ extension UploadFile {
         }
     }
 
-    /// The same, asking the store whatever is known: parts may have gone there without a worker, and a client that asks
-    /// how far it is is answered with what is really there.
+    /// The same, but always asks the store: a client may have stored parts directly, and one that asks for the progress
+    /// must get the real state.
     func asked(of message: Message) throws(Refusal) -> Known {
         try stores.locked(message.id) { fence throws(Refusal) in try remembered(message, beginning: nil, fence) }
     }
@@ -33,7 +33,7 @@ extension UploadFile {
         try stores.progress { progress throws(BusError) in try progress.find(message.id) }
     }
 
-    /// Under the lock: from the record and the object store.
+    /// Requires the lock; reads the record and the object store.
     private func remembered(
         _ message: Message, beginning outline: Outline?, _ fence: Int64
     ) throws(Refusal) -> Known {
@@ -42,7 +42,7 @@ extension UploadFile {
             if let state = try listed(record, message) {
                 return .open(state.joined == nil ? try put(state, message, fence) : state)
             }
-            // The store gave it up (its operator's rule, most often): it begins anew.
+            // The store dropped the upload (usually by a lifecycle rule): it begins again.
             try forget(message, upload: record.upload, fence: fence)
         }
         guard let outline else { return .nothing }
@@ -73,7 +73,7 @@ extension UploadFile {
         let mine = UploadRecord(
             message: message.id, upload: upload, total: outline.total, mediaType: outline.mediaType?.description)
         let record = try stores.records { records throws(StoreError) in try records.begin(mine, fence: fence) }
-        // The lock had run out and another was first, or the message is gone.
+        // Our lock had expired and another worker was first, or the message was deleted.
         if record?.upload != upload {
             try stores.objects { store throws(StoreError) in try store.abortUpload(of: key, upload: upload) }
         }
@@ -89,7 +89,7 @@ extension UploadFile {
         return now
     }
 
-    /// Its record and its state; what the store has of it is the caller's.
+    /// Removes the record and the state; the caller cleans up the store.
     func forget(_ message: Message, upload: String, fence: Int64) throws(Refusal) {
         try stores.records { records throws(StoreError) in
             try records.remove(message.id, upload: upload, fence: fence)

@@ -1,10 +1,10 @@
-/// What uploads in one growing piece (tus) need besides parts: their length, and the part that is not full yet.
+/// Additions for uploads that grow piece by piece (tus): a known length, and a last part that is not full yet.
 extension UploadFile {
     static func tailKey(_ message: UUID128) -> String { "tails/\(message)" }
 
-    /// Begins an upload of which the length is known, and counts it among its owner's at once. Again is harmless.
+    /// Begins an upload of known length and counts it against its owner's quota at once. Safe to repeat.
     ///
-    /// - Parameter metadata: as its client wrote it, to be told it again.
+    /// - Parameter metadata: the client's own text, returned to it on request.
     public func announce(
         _ length: Int64, _ outline: Outline, metadata: String? = nil, of message: Message
     ) throws(Refusal) {
@@ -16,13 +16,13 @@ extension UploadFile {
         if rules.quota > 0 { try reserve(length, for: message) }
     }
 
-    /// What `body` adds is added by nobody else meanwhile, as long as it is not slower than the lock lasts.
-    /// - Throws: `locked` while another request does so.
+    /// Runs `body` as the only writer of this upload, unless it takes longer than the lock lasts.
+    /// - Throws: `locked` while another request writes.
     public func continuing<T>(_ message: Message, _ body: () throws(Refusal) -> T) throws(Refusal) -> T {
         try stores.alone(message.id, body)
     }
 
-    /// Parts 1 to n that are all here.
+    /// The number of leading parts without a gap.
     public func contiguousParts(of message: Message) throws(Refusal) -> Int {
         guard case .open(let state) = try known(of: message, beginning: nil) else { throw Refusal.uploadEnded }
         guard state.joined == nil else { return state.total }
@@ -33,7 +33,7 @@ extension UploadFile {
         try stores.objects { store throws(StoreError) in try store.size(of: UploadFile.tailKey(message.id)) } ?? 0
     }
 
-    /// - Parameter size: bytes that it has to have.
+    /// - Parameter size: the expected size in bytes.
     public func fetchTail(of message: Message, into descriptor: Int32, size: Int64) throws(Refusal) {
         let got = try stores.objects { store throws(StoreError) in
             try store.fetch(UploadFile.tailKey(message.id), into: descriptor, atMost: nil)

@@ -1,7 +1,7 @@
-/// Takes a file's chunks, in any order, in parallel and repeated, and completes the file with the one that was missing.
+/// Accepts a file's chunks in any order, in parallel and repeated, and completes the file with the last missing one.
 ///
-/// The parts are in the object store, what is known of them in ``UploadProgress``, and the store's id of the upload in
-/// ``UploadRecords``: each of these steps may be done twice, and whoever comes after a crash goes on where it stopped.
+/// The object store holds the parts, ``UploadProgress`` the state, and ``UploadRecords`` the store's id of the upload.
+/// Each step may run twice, so any worker can continue after a crash.
 public final class UploadFile {
     /// Tells the message's room that the file is complete.
     public typealias Finish<Answer> = (FileInfo) throws(Refusal) -> Answer
@@ -9,13 +9,13 @@ public final class UploadFile {
     public enum Result<Answer> {
         /// Parts are missing.
         case stored(UploadState)
-        /// This request told the room.
+        /// This request announced the file to the room.
         case completed(Answer)
-        /// The room knew already.
+        /// The file was announced before.
         case alreadyCompleted
     }
 
-    /// What is known of a message's upload.
+    /// The state of a message's upload.
     enum Known {
         case nothing
         case completed
@@ -32,7 +32,7 @@ public final class UploadFile {
         self.inspection = inspection
     }
 
-    /// A forwarded message shows the file of its origin.
+    /// A forwarded message shares the file of the original.
     public static func key(_ message: Message) -> String { key(message.forwardedFrom ?? message.id) }
     public static func key(_ message: UUID128) -> String { "\(prefix)\(message)" }
     static let prefix = "files/"
@@ -58,14 +58,15 @@ public final class UploadFile {
         return state.isWhole ? try complete(message, state, finish) : .stored(state)
     }
 
-    /// What a whole file's bytes say, before anything of it is sent.
+    /// Checks a whole file by its bytes before anything of it is sent.
     public func check(_ file: Chunk, as kind: ContentType, name: String) throws(Refusal) {
         try rules.check(size: file.bytes.length)
         try inspection.check(first: file, kind, name: name)
     }
 
-    /// How far it is; nil when nothing has come yet. What is whole and not yet told (its worker died just then, or its
-    /// parts went straight to the store) is completed here: a client that resumes would find no chunk left to send.
+    /// The progress of an upload; nil when nothing has arrived yet. A complete but unannounced file (its worker died at
+    /// that moment, or its parts went straight to the store) is completed here: a client that resumes has no chunk left
+    /// to send.
     public func resume<Answer>(_ message: Message, finish: Finish<Answer>) throws(Refusal) -> Result<Answer>? {
         switch try asked(of: message) {
         case .nothing: return nil
@@ -76,13 +77,13 @@ public final class UploadFile {
 
     public func record(of message: Message) throws(Refusal) -> UploadRecord? { try stores.record(of: message.id) }
 
-    /// After the message itself is deleted: a chunk that comes now is refused.
+    /// Call this after the message was deleted: late chunks are refused.
     public func abort(_ message: Message) throws(Refusal) {
         try stores.locked(message.id) { fence throws(Refusal) in
             guard let record = try stores.record(of: message.id) else { return }
             try stores.objects { store throws(StoreError) in
                 try store.abortUpload(of: UploadFile.key(message), upload: record.upload)
-                // It may have been joined, and not yet told.
+                // The parts may have been joined without an announcement.
                 try store.delete(UploadFile.key(message))
                 try store.delete(UploadFile.tailKey(message.id))
             }
@@ -90,14 +91,14 @@ public final class UploadFile {
         }
     }
 
-    /// After the room was told, or will surely be. What fails here is done by whoever asks next.
+    /// Call this after the room was told, or is certain to be. The next request repeats a step that fails here.
     public func forget(_ message: UUID128) {
         do {
             try stores.records { records throws(StoreError) in try records.complete(message) }
             guard let record = try stores.record(of: message) else { return }
             try stores.progress { progress throws(BusError) in try progress.remove(message, upload: record.upload) }
         } catch {
-            // Logged where it happened; the message itself says that it is sent.
+            // The error is logged where it happened; the message itself is already sent.
         }
     }
 
@@ -131,7 +132,7 @@ public final class UploadFile {
         try rules.check(size: size)
         if rules.quota > 0 { try reserve(size, for: message) }
         guard let part = try put(chunk, state, message) else {
-            // What Redis knows may be of an upload that the store has no more; the record and the store know.
+            // Redis may describe an upload that the store no longer has; the record and the store are authoritative.
             if try record(of: message)?.isCompleted != true {
                 try stores.progress { progress throws(BusError) in
                     try progress.remove(message.id, upload: state.upload)
@@ -152,9 +153,9 @@ public final class UploadFile {
         }
     }
 
-    /// - Returns: nil when the store knows the upload no more.
+    /// - Returns: nil when the store no longer knows the upload.
     private func put(_ chunk: Chunk, _ state: UploadState, _ message: Message) throws(Refusal) -> StoredPart? {
-        // No store need take a part without bytes: `join` makes the object.
+        // Not every store accepts an empty part; `join` creates the empty object.
         guard chunk.bytes.length > 0 else { return StoredPart(number: chunk.index, etag: "empty", size: 0) }
         return try stores.objects { store throws(StoreError) -> StoredPart? in
             do throws(StoreError) {
@@ -168,8 +169,8 @@ public final class UploadFile {
         }
     }
 
-    /// Redis may forget the upload at any moment: then its state is read back from the store, and the part, which that
-    /// listing may have come too early for, is added to it.
+    /// Redis may lose the upload at any moment. Then its state is read back from the store, and this part is added,
+    /// since that listing may have been too early for it.
     private func note(_ part: StoredPart, _ state: UploadState, _ message: Message) throws(Refusal) -> UploadState? {
         for _ in 0..<3 {
             let now = try stores.progress { progress throws(BusError) in

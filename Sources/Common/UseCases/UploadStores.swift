@@ -1,15 +1,15 @@
 public import Logging
 
-/// The three places where an upload is, each of which may be away: what they say becomes a refusal and a line in the log.
+/// The three stores of an upload. Each may be unavailable: its error becomes a refusal and a log line.
 public struct UploadStores {
-    /// Milliseconds. A worker that died with the lock delays others for at most that long.
+    /// Milliseconds. A worker that dies while holding the lock delays others for at most this long.
     private static let lockTime = 10_000
     private static let lockPatience: Int64 = 12_000
 
     private let objectStore: any ObjectStore
     private let uploadRecords: any UploadRecords
     private let uploadProgress: any UploadProgress
-    /// Waits for that many milliseconds.
+    /// Waits for this many milliseconds.
     private let pause: (Int) -> Void
     private let log: Logger
 
@@ -43,7 +43,7 @@ public struct UploadStores {
         }
     }
 
-    /// - Parameter body: with the lock's fence; right also when the lock runs out in the middle.
+    /// - Parameter body: receives the lock's fence; must be safe even when the lock expires in the middle.
     func locked<T>(_ message: UUID128, _ body: (_ fence: Int64) throws(Refusal) -> T) throws(Refusal) -> T {
         let token = UUID128.v7(at: systemClock()).description
         let end = monotonicMilliseconds() + Self.lockPatience
@@ -60,7 +60,7 @@ public struct UploadStores {
         }
     }
 
-    /// For a request that another one at the same moment would only repeat: it is not waited for.
+    /// Runs `body` unless another request does the same at this moment: it would only be repeated, so nobody waits.
     public func alone<T>(_ message: UUID128, _ body: () throws(Refusal) -> T) throws(Refusal) -> T {
         let token = UUID128.v7(at: systemClock()).description
         let fence = try progress { progress throws(BusError) in

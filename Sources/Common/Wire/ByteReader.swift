@@ -1,4 +1,4 @@
-/// Reads the little-endian records that our own programs send each other; every length is checked.
+/// Reads the little-endian records that our programs exchange; every length is checked.
 struct ByteReader {
     private let bytes: ArraySlice<UInt8>
     private var position: Int
@@ -36,7 +36,7 @@ struct ByteReader {
         return all
     }
 
-    /// A byte of length, then UTF-8; length 255 stands for no text.
+    /// One byte of length, then UTF-8; length 255 means no text.
     mutating func shortText() throws(WireError) -> String? {
         let count = Int(try integer(UInt8.self))
         guard count != 255 else { return nil }
@@ -54,7 +54,7 @@ extension [UInt8] {
         for uuid in uuids { uuid.appendBytes(to: &self) }
     }
 
-    /// At most 254 bytes; the caller has checked it (a Sign has 64).
+    /// At most 254 bytes, which the caller has checked (a Sign has 64).
     mutating func append(shortText text: String?) {
         guard let text else { return append(255) }
         precondition(text.utf8.count < 255, "a short text has at most 254 bytes")

@@ -1,4 +1,4 @@
-/// What a client may ask for over a socket; REST builds the same values from its bodies.
+/// The requests of a client on a socket; REST builds the same values from its bodies.
 public enum ChatRequest: Sendable, Equatable {
     case message(room: UUID128?, receiver: UUID128?, draft: MessageDraft)
     case seen(room: UUID128, seq: Int64?)
@@ -8,12 +8,12 @@ public enum ChatRequest: Sendable, Equatable {
     case react(message: UUID128, reaction: String, remove: Bool)
     case resume([ResumePoint])
     case auth(token: String)
-    /// "Your frames came through": a sign of life where the client's library answers pings by itself, or not at all.
+    /// "Your frames arrived": a sign of life for clients whose library hides pings or does not answer them.
     case ack
     case ping
 }
 
-/// Where a client's copy of a room ends.
+/// The end of a client's copy of a room.
 public struct ResumePoint: Sendable, Equatable {
     public var room: UUID128
     public var seq: Int64
@@ -24,13 +24,13 @@ public struct ResumePoint: Sendable, Equatable {
     }
 }
 
-/// The limits of what a client may write; the protocol fixes them.
+/// The limits of a client's request; the protocol fixes them.
 public enum RequestLimit {
     /// Bytes of `Content`.
     public static let content = 16 * 1024
     /// Bytes of `Sign` and `Idempotency-Key`.
     public static let sign = 64
-    /// Bytes of a file's name: what file systems and S3 consoles take.
+    /// Bytes of a file's name: the limit of file systems and S3 consoles.
     public static let fileName = 255
     /// Bytes of a reaction: the longest emoji sequences in use have 35.
     public static let reaction = 64
@@ -42,7 +42,7 @@ public enum RequestLimit {
 }
 
 extension ChatRequest {
-    /// Reads a client's map. `sign` is filled as soon as it is known, so that a refusal can repeat it.
+    /// Reads a client's map. `sign` is set as soon as it is known, so that a refusal can repeat it.
     public static func parse(_ value: WireValue, sign: inout String?) throws(Refusal) -> ChatRequest {
         guard case .map = value else { throw Refusal(.malformed, "a frame is a map with a Type") }
         let fields = RequestFields(value)
@@ -91,7 +91,7 @@ extension MessageDraft {
                 "ParentMessageID",
                 parent == nil ? "is missing: a \(messageType.name) message has one" : "goes with replied or forwarded")
         }
-        // What is forwarded brings its own content.
+        // A forwarded message takes the content of the original.
         content = messageType == .forwarded && fields.isAbsent("Content") ? "" : try fields.content(of: contentType)
     }
 }

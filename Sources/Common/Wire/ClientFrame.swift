@@ -1,7 +1,7 @@
-/// The fields of a client frame after `Type` and `Sign`, encoded once for everybody: the sender's `response` and the
-/// members' frame are the same bytes behind another beginning.
+/// The fields of a client frame after `Type` and `Sign`, encoded once for all: the sender's `response` and the members'
+/// frame share these bytes and differ only in their beginning.
 public struct FrameBody: Sendable, Equatable {
-    /// How many map entries `bytes` holds.
+    /// The number of map entries in `bytes`.
     public var fieldCount: UInt8
     public var bytes: [UInt8]
 
@@ -10,7 +10,7 @@ public struct FrameBody: Sendable, Equatable {
         self.bytes = bytes
     }
 
-    /// A success with its data; `room` and `seq` are there for frames of a room's order.
+    /// A success with its data; frames in a room's order have `room` and `seq`.
     public init(
         room: UUID128? = nil, seq: Int64? = nil, reserving capacity: Int = 512,
         data: (inout MessagePackWriter) -> Void
@@ -53,7 +53,7 @@ public struct FrameBody: Sendable, Equatable {
         self.init(fieldCount: count, bytes: writer.bytes)
     }
 
-    /// The whole frame as a client gets it (MessagePack).
+    /// The whole frame for a client (MessagePack).
     public func frame(_ kind: FrameKind, sign: String? = nil) -> [UInt8] {
         var writer = MessagePackWriter(reserving: bytes.count + 96)
         writer.beginMap(Int(fieldCount) + (sign == nil ? 1 : 2))

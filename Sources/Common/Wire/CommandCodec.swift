@@ -1,11 +1,10 @@
-// Commands as they travel through the broker: one AMQP body is a MessagePack array of commands of one queue, each an
-// array of fixed places, so that a relay can encode each once and join what arrived in one tick.
+// The format of commands on the broker. One AMQP body is a MessagePack array of commands of one queue; each command is
+// an array with fixed positions, so that a relay encodes each once and joins those of one tick.
 
 extension Command {
     private static let version: Int64 = 1
 
-    /// One command, to be joined by ``joined(_:)``. The reply address is not in it: it travels in the AMQP properties,
-    /// where the broker turns the pseudo queue of direct reply-to into a real address.
+    /// Encodes one command for ``joined(_:)``. The reply address is not part of it: it travels in the AMQP properties.
     public func encode() -> [UInt8] {
         var writer = MessagePackWriter(reserving: 256)
         writer.beginArray(isHost ? 12 : 11)
@@ -25,12 +24,12 @@ extension Command {
         writer.int(acceptedAt)
         writer.int(action.number)
         action.write(to: &writer)
-        // Programs before this field pass over it.
+        // Older programs ignore this field.
         if isHost { writer.bool(true) }
         return writer.bytes
     }
 
-    /// As a whole AMQP body.
+    /// A whole AMQP body with this one command.
     public var joinedAlone: [UInt8] { Self.joined([encode()]) }
 
     public static func joined(_ commands: [[UInt8]]) -> [UInt8] {
@@ -40,7 +39,7 @@ extension Command {
         return writer.bytes
     }
 
-    /// Reads a whole AMQP body. `reply` is the origin that its properties name.
+    /// Reads a whole AMQP body. `reply` is the origin given by its properties.
     public static func decodeAll(_ body: [UInt8], reply: CommandOrigin = .nobody) throws(WireError) -> [Command] {
         guard case .array(let items) = try MessagePackReader.decode(body) else {
             throw WireError("the body is no array of commands", at: 0)
@@ -70,7 +69,7 @@ extension Command {
 }
 
 extension MessagePackWriter {
-    /// 16 bytes instead of 36 characters: these never reach a client.
+    /// 16 bytes instead of 36 characters: clients never see these.
     fileprivate mutating func id(_ id: UUID128) {
         bytes.append(0xc4)
         bytes.append(16)
@@ -213,7 +212,7 @@ extension Command.Action {
             self = .send(draft, receiver: try fields.optionalID())
         case 2: self = .seen(seq: try fields.optionalInt())
         case 3:
-            // Programs before this field wrote two.
+            // Older programs wrote two fields.
             self = .edit(
                 message: try fields.id(), content: try fields.text(),
                 base: fields.isAtEnd ? nil : try fields.optionalInt())
@@ -256,7 +255,7 @@ extension Command.Action {
     }
 }
 
-/// The places of one command's array, in order.
+/// The positions of one command's array, in order.
 private struct CommandFields {
     private let values: [WireValue]
     private var position = 0

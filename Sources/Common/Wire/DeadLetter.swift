@@ -1,14 +1,14 @@
-/// A message of a command queue that could not be carried out, as the dead letter queue keeps it: MessagePack, a map.
+/// A message of a command queue that could not be executed, in the format of the dead letter queue: a MessagePack map.
 public struct DeadLetter: Sendable, Equatable {
     public var id: UUID128
     /// The queue that it came from.
     public var queue: String
-    /// Unix milliseconds at which it was put aside.
+    /// Unix milliseconds at which it was moved here.
     public var at: Int64
     public var reason: String
-    /// The last words of the workers that it ended; empty when it ended none.
+    /// The crash stacks of the workers that it ended; empty when it ended none.
     public var stack: String
-    /// The message itself, as ``Command/decodeAll(_:reply:)`` reads it, if anything can.
+    /// The message itself, for ``Command/decodeAll(_:reply:)`` if it is readable at all.
     public var body: [UInt8]
 
     public init(id: UUID128, queue: String, at: Int64, reason: String, stack: String = "", body: [UInt8]) {

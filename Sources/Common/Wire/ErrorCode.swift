@@ -1,5 +1,5 @@
-/// Every code that a client can see, over REST (`Error.Code`) and WebSocket (`Error`: code, colon, sentence).
-/// A code never changes its meaning; new ones may come.
+/// All codes that a client can receive, over REST (`Error.Code`) and WebSocket (`Error`: code, colon, sentence). A code
+/// never changes its meaning; new ones may be added.
 public enum ErrorCode: String, Sendable, CaseIterable {
     // The form of a request.
     case malformed
@@ -14,10 +14,10 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     /// A tus client of another version.
     case unsupportedVersion = "unsupported_version"
     case checksumMismatch = "checksum_mismatch"
-    // Who asks.
+    // Authentication.
     case unauthorized
     case tokenExpired = "token_expired"
-    // What they may. A room that is not there and one that is not theirs look the same.
+    // Permission. A room that does not exist and one that the user may not see give the same answer.
     case notAMember = "not_a_member"
     case notFound = "not_found"
     case messageNotFound = "message_not_found"
@@ -25,17 +25,17 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case blocked
     case muted
     case banned
-    /// The host application does not let the message be stored; the sentence is its reason.
+    /// The host application rejected the message; the sentence is its reason.
     case rejected
     // The state of things.
     case conflict
-    /// The Sign or Idempotency-Key of an earlier request, with something else to do.
+    /// The Sign or Idempotency-Key was used before, for a different request.
     case idempotencyMismatch = "idempotency_mismatch"
     case roomFull = "room_full"
     case gone
-    /// Another request changes it at this moment.
+    /// Another request is changing it at this moment.
     case locked
-    /// It would take longer than a search may: rarer words, or one room, make it quicker.
+    /// The search exceeded its time limit: rarer words, or a single room, make it faster.
     case searchTooSlow = "search_too_slow"
     // Load and outages: try again after the given time.
     case rateLimited = "rate_limited"
@@ -65,13 +65,13 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     }
 }
 
-/// Why a request changes nothing: a stable code and a sentence for its sender.
+/// The reason why a request changes nothing: a stable code and a sentence for its sender.
 public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     public var code: ErrorCode
     public var message: String
-    /// The field that is wrong, where one is.
+    /// The field at fault, if there is one.
     public var field: String?
-    /// Milliseconds after which another try makes sense (429, 503, `muted`).
+    /// Milliseconds after which a retry makes sense (429, 503, `muted`).
     public var retryAfterMilliseconds: Int?
 
     /// The same in whole seconds, rounded up.
@@ -90,7 +90,7 @@ public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
     }
 
     public var description: String { text }
-    /// As WebSocket's `Error` says it.
+    /// The form of the WebSocket's `Error`.
     public var text: String { "\(code.rawValue): \(message)" }
 
     public static let notAMember = Refusal(.notAMember, "you are not a member of this room")
@@ -115,7 +115,7 @@ public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
 extension Refusal {
     /// Reads the `Error` of an answer: code, colon, sentence.
     ///
-    /// - Parameter wait: its `RetryAfter`; programs before that field do not write it.
+    /// - Parameter wait: its `RetryAfter`; older programs do not write this field.
     public init(answer text: String, retryAfterMilliseconds wait: Int64? = nil) {
         let parts = text.utf8.split(separator: UInt8(ascii: ":"), maxSplits: 1).map { Substring($0) }
         guard parts.count == 2, let code = ErrorCode(rawValue: String(parts[0])) else {

@@ -1,16 +1,16 @@
 /// One change of a room on its way to the members' sockets.
 public struct RoomFrame: Sendable, Equatable {
-    /// Its place in the room's order; 0 for frames outside of it (typing), which are never stored.
+    /// Its position in the room's order; 0 for frames outside of it (typing), which are never stored.
     public var seq: UInt64
     public var kind: FrameKind
-    /// The socket that asked for the change: its relay turns this very frame into the `response`.
+    /// The socket that requested the change: its relay sends this frame as the `response`.
     public var origin: SocketAddress?
     /// The `Sign` of the request, for that response.
     public var sign: String?
-    /// Who asked, where a socket is not known or not meant: a frame that the store tells again, which knows the user and
-    /// the `sign`; and one outside of the order (typing, presence), which its own user's sockets do not get.
+    /// The requesting user, when no socket is known or meant: a frame repeated from the store, which knows the user and
+    /// the `sign`; and one outside of the order (typing, presence), which the user's own sockets do not receive.
     public var asker: UUID128?
-    /// Who is a member from this frame on (they get it), and who was until it (they get it too, and nothing later).
+    /// Users who become members with this frame, and users who cease to be. Both get it; the latter get nothing later.
     public var joined: [UUID128]
     public var left: [UUID128]
     public var body: FrameBody
@@ -29,8 +29,8 @@ public struct RoomFrame: Sendable, Equatable {
         self.body = body
     }
 
-    /// In the place of a frame that the version before this one told to one member alone (a file that was not complete):
-    /// everybody's order goes on past it.
+    /// Replaces a frame that the previous version sent to one member only (an incomplete file): everybody's order
+    /// continues after it.
     public static func skipped(_ seq: Int64, in room: UUID128) -> RoomFrame {
         let update = RoomUpdate(roomID: room, change: .skipped, seq: seq)
         return RoomFrame(
@@ -39,7 +39,7 @@ public struct RoomFrame: Sendable, Equatable {
     }
 }
 
-/// A socket among all relays: neither number is ever used again.
+/// A socket, unique among all relays: neither number is ever reused.
 public struct SocketAddress: Sendable, Hashable {
     public var relay: UInt64
     public var socket: UInt64
@@ -50,10 +50,10 @@ public struct SocketAddress: Sendable, Hashable {
     }
 }
 
-/// What `room:{id}` carries and what the room's log holds: one or more frames of one room, in order.
+/// The content of `room:{id}` and of the room's log: one or more frames of one room, in order.
 ///
-/// A batch is published and logged as one chunk a room: one command to Redis instead of one a frame. The log's entry
-/// id is the chunk's last Seq, so the entries after `Seq` are just those that hold something newer.
+/// A batch is published and logged as one chunk per room: one Redis command instead of one per frame. The log's entry
+/// id is the chunk's last Seq, so the entries after `Seq` are exactly those with something newer.
 public struct FrameChunk: Sendable, Equatable {
     private static let version: UInt8 = 1
 
@@ -78,7 +78,7 @@ public struct FrameChunk: Sendable, Equatable {
             bytes.append(integer: frame.origin?.socket ?? 0)
             bytes.append(shortText: frame.sign)
             bytes.append(uuids: frame.asker.map { [$0] } ?? [])
-            // Who alone may see it: the version before this one wrote and reads that. Nobody, today.
+            // Always empty. The previous version read and wrote here the users who alone may see the frame.
             bytes.append(uuids: [])
             bytes.append(uuids: frame.joined)
             bytes.append(uuids: frame.left)

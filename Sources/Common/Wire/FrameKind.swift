@@ -1,4 +1,4 @@
-/// The `Type` of a frame that the server sends. The raw value travels between our own programs.
+/// The `Type` of a frame from the server. The raw value is used between our own programs.
 public enum FrameKind: UInt8, Sendable, CaseIterable {
     case response = 1
     case newMessage

@@ -1,5 +1,5 @@
-/// Reads JSON (RFC 8259) from a stranger into the same tree as MessagePack: strict grammar, unique keys, UTF-8,
-/// bounded depth, nothing after the value.
+/// Reads untrusted JSON (RFC 8259) into the same tree as MessagePack: strict grammar, unique keys, UTF-8, bounded
+/// depth, nothing after the value.
 public struct JSONReader {
     private let bytes: [UInt8]
     private var position = 0
@@ -85,7 +85,7 @@ public struct JSONReader {
         }
     }
 
-    /// Steps over a comma (true) or the closing bracket (false).
+    /// Skips a comma (true) or the closing bracket (false).
     private mutating func another(closing bracket: UInt8) throws(WireError) -> Bool {
         skipSpace()
         guard let byte = current, byte == bracket || byte == UInt8(ascii: ",") else {

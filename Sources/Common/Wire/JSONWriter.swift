@@ -1,6 +1,6 @@
 /// Writes JSON without white space.
 ///
-/// Each key and value is one write into memory that is there already: a page of history is some 1,600 of them.
+/// Each key and each value is one write into allocated memory: a page of history has some 1,600 of them.
 public struct JSONWriter: WireWriter, Sendable {
     /// The first `used` bytes are the text; the rest is room.
     @usableFromInline var storage: [UInt8]
@@ -9,7 +9,7 @@ public struct JSONWriter: WireWriter, Sendable {
 
     public init(reserving capacity: Int = 256) { storage = [UInt8](repeating: 0, count: capacity) }
 
-    /// The text, and an empty writer: what was written is not copied.
+    /// Returns the text and empties the writer, without copying.
     public mutating func take() -> [UInt8] {
         storage.removeLast(storage.count - used)
         defer { self = JSONWriter(reserving: 0) }
@@ -21,7 +21,7 @@ public struct JSONWriter: WireWriter, Sendable {
     public mutating func beginArray(_ count: Int) { open(UInt8(ascii: "[")) }
     public mutating func endArray() { close(UInt8(ascii: "]")) }
 
-    /// Inlined, so that a name is a few stores and not a copy of unknown length.
+    /// Inlined: a name becomes a few stores instead of a copy of unknown length.
     @inlinable @inline(__always)
     public mutating func key(_ name: StaticString) {
         let count = name.utf8CodeUnitCount
@@ -45,7 +45,7 @@ public struct JSONWriter: WireWriter, Sendable {
     public mutating func bool(_ value: Bool) { literal(value ? "true" : "false") }
     public mutating func int(_ value: Int64) { raw(String(value).utf8) }
 
-    /// JSON has no infinities and no NaN: they become null, as JavaScript writes them.
+    /// JSON has no infinities and no NaN: they become null, as in JavaScript.
     public mutating func double(_ value: Double) {
         guard value.isFinite else { return null() }
         raw("\(value)".utf8)
@@ -78,7 +78,7 @@ public struct JSONWriter: WireWriter, Sendable {
         }
     }
 
-    /// JSON has no bytes: lower-case hexadecimal text.
+    /// JSON has no bytes: they become lower-case hexadecimal text.
     public mutating func binary(_ value: [UInt8]) {
         write(value.count * 2 + 2) { place in
             place[0] = UInt8(ascii: "\"")
@@ -90,7 +90,7 @@ public struct JSONWriter: WireWriter, Sendable {
         }
     }
 
-    /// Appends bytes that are JSON already.
+    /// Appends bytes that are already JSON.
     public mutating func raw(_ json: some Collection<UInt8>) {
         write(json.count) { place in
             _ = UnsafeMutableBufferPointer(start: place, count: json.count).update(fromContentsOf: json)
@@ -130,7 +130,7 @@ public struct JSONWriter: WireWriter, Sendable {
         raw(json)
     }
 
-    /// Has `body` write exactly `count` bytes, behind a comma where one is due; another is due after them.
+    /// Lets `body` write exactly `count` bytes, after a comma when one is needed; the next value needs one again.
     @inlinable @inline(__always)
     mutating func write(_ count: Int, _ body: (UnsafeMutablePointer<UInt8>) -> Void) {
         if storage.count - used <= count { grow(count) }
@@ -148,8 +148,9 @@ public struct JSONWriter: WireWriter, Sendable {
     mutating func grow(_ count: Int) { storage += repeatElement(0, count: max(storage.count, count + 1)) }
 }
 
-/// Whether a control character, a quote or a backslash is in the text; sixteen bytes at a time, by the arithmetic of
-/// "Bit Twiddling Hacks" (a byte less than n, a byte equal to n): `SIMD16` compares a byte at a time here.
+/// Whether the text contains a control character, a quote or a backslash. Reads sixteen bytes at a time with the
+/// arithmetic of "Bit Twiddling Hacks" (a byte less than n, a byte equal to n): `SIMD16` compares a byte at a time
+/// here.
 private func mayNeedEscape(_ text: UnsafeRawBufferPointer) -> Bool {
     let ones: UInt64 = 0x0101_0101_0101_0101
     let tops: UInt64 = 0x8080_8080_8080_8080

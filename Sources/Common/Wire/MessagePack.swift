@@ -82,8 +82,8 @@ public struct MessagePackWriter: WireWriter, Sendable {
     }
 }
 
-/// Reads MessagePack from a stranger: every length is checked against the bytes that are there before anything is
-/// allocated, map keys must be strings and unique, strings must be UTF-8, nothing may follow the value.
+/// Reads untrusted MessagePack. Every length is checked against the remaining bytes before anything is allocated; map
+/// keys must be unique strings, strings must be UTF-8, nothing may follow the value.
 public struct MessagePackReader {
     private let bytes: ArraySlice<UInt8>
     private var position: Int
@@ -143,7 +143,7 @@ public struct MessagePackReader {
     }
 
     private mutating func map(_ count: Int, _ depth: Int) throws(WireError) -> WireValue {
-        // A key and a value take at least one byte each: a false count cannot make us allocate.
+        // A key and a value take at least one byte each: a false count cannot cause a large allocation.
         guard count <= (bytes.endIndex - position) / 2 else { throw error("the map is cut off") }
         var entries: [WireValue.Entry] = []
         entries.reserveCapacity(count)
@@ -152,7 +152,7 @@ public struct MessagePackReader {
             guard !entries.contains(where: { areSameBytes($0.key, key) }) else {
                 throw error("a map key is there twice")
             }
-            // Looking through earlier keys is quadratic: a map of strangers' keys has few.
+            // The search through earlier keys is quadratic, so an untrusted map may have only a few.
             guard entries.count < 64 else { throw error("a map has more than 64 keys") }
             entries.append(.init(key, try value(depth: depth + 1)))
         }

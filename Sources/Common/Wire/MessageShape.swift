@@ -1,5 +1,5 @@
-/// What a message's shape is written from: the value, or a row of the store, from which a page of history is written as
-/// it lies there. Values between the two were a third of the worker's CPU for a page.
+/// The fields from which a message's shape is written: a value, or a row of the store. A page of history is written
+/// directly from rows; building values first took a third of the worker's CPU time.
 public protocol MessageFields {
     associatedtype Text: WireText
     var id: UUID128 { get }
@@ -19,12 +19,12 @@ public protocol MessageFields {
     var deletedAt: Int64? { get }
     var pinnedAt: Int64? { get }
     var changeSeq: Int64 { get }
-    /// Who is meant by `@` and a UUID in the content.
+    /// The users mentioned by `@` and a UUID in the content.
     var mentions: [UUID128] { get }
     var createdAt: Int64 { get }
 }
 
-/// Text of any owner that can be written out.
+/// Text that can be written out, whoever owns its memory.
 public protocol WireText {
     func write<W: WireWriter>(to writer: inout W)
 }
@@ -38,7 +38,7 @@ extension Message: MessageFields {
     public var contentText: String { content }
     public var signText: String? { sign }
 
-    /// Compiled for JSON here: the API's module sees no body to do that with.
+    /// Specialised for JSON here, because the API's module cannot see the body.
     @_specialize(where W == JSONWriter)
     public func write<W: WireWriter>(to writer: inout W) { writeFields(to: &writer) }
 }
@@ -47,7 +47,7 @@ extension MessageFields {
     /// `Data` of a message.
     ///
     /// - Parameters:
-    ///   - more: how many fields `extra` adds to it.
+    ///   - more: the number of fields that `extra` adds.
     @inlinable
     public func writeFields<W: WireWriter>(
         to writer: inout W, and more: Int = 0, _ extra: (inout W) -> Void = { _ in }
@@ -102,11 +102,11 @@ extension MessageFields {
     }
 }
 
-/// Messages in the order in which they are shown.
+/// Messages in display order.
 public protocol MessagePage {
     var count: Int { get }
     func write(_ index: Int, to writer: inout JSONWriter)
-    /// The message's place in the room's order, and that of its newest change.
+    /// The message's Seq, and that of its newest change.
     func place(_ index: Int) -> (seq: Int64, changeSeq: Int64)
 }
 

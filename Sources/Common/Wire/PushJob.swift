@@ -1,11 +1,12 @@
-/// What the rooms' writer tells the push workers, through their queue: one AMQP body is a MessagePack array of these.
+/// A job from the rooms' writer to the push workers, sent through their queue: an AMQP body is a MessagePack array of
+/// jobs.
 public enum PushJob: Sendable, Equatable {
     /// The room has messages of users up to `seq`, stored at `at` (Unix milliseconds).
     case messages(room: UUID128, seq: Int64, at: Int64)
-    /// `user` has seen the room up to `seq`: what was pushed of it can go.
+    /// `user` has seen the room up to `seq`: notifications up to there can be removed.
     case seen(room: UUID128, user: UUID128, seq: Int64)
-    /// A message was deleted: what was pushed of it can go. In a body of its own: the version before this one reads no
-    /// other that has it in it.
+    /// A message was deleted: its notification can be removed. It needs a body of its own, because the previous version
+    /// refuses a whole body that contains it.
     case deleted(room: UUID128, message: UUID128, seq: Int64)
 
     public var isDeletion: Bool { if case .deleted = self { true } else { false } }

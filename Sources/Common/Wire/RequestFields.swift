@@ -1,5 +1,5 @@
-/// The fields of one request, read with their types. An empty text stands for an absent one, as clients of typed
-/// languages send it; a null does too.
+/// The typed fields of one request. An empty text counts as absent, as clients in typed languages send it; so does
+/// null.
 public struct RequestFields: Sendable {
     private let value: WireValue
 
@@ -16,8 +16,8 @@ public struct RequestFields: Sendable {
 
     public func has(_ key: String) -> Bool { value[key] != nil }
 
-    /// For what changes one thing and leaves another: whether the field is there. One that is there says something: null
-    /// and an empty text are refused, where a change has no meaning of its own for them.
+    /// For partial changes: whether the field is present. A present field means a change, so null and an empty text are
+    /// refused where they have no meaning of their own.
     public func given(_ key: String) throws(Refusal) -> Bool {
         guard has(key) else { return false }
         guard !isAbsent(key) else { throw .invalid(key, "is missing: leave the field out to leave it as it is") }
@@ -30,7 +30,7 @@ public struct RequestFields: Sendable {
         return text
     }
 
-    /// A single line for people, at most `limit` bytes, without control characters; "" when absent.
+    /// A single line of text, at most `limit` bytes, without control characters; "" when absent.
     public func line(_ key: String, limit: Int) throws(Refusal) -> String? {
         guard has(key) else { return nil }
         guard let text = try text(key) else { return "" }
@@ -113,7 +113,7 @@ public struct RequestFields: Sendable {
         }
     }
 
-    /// `Content`: text for people, or a file's name.
+    /// `Content`: a text, or a file's name.
     public func content(of type: ContentType) throws(Refusal) -> String {
         guard let content = try text("Content") else { throw .invalid("Content", "is missing") }
         guard content.showsSomething else { throw .invalid("Content", "shows nothing: it has no visible character") }
@@ -139,7 +139,7 @@ public struct RequestFields: Sendable {
         return try Self.check(reaction: reaction)
     }
 
-    /// - Returns: it in the spelling in which it is stored.
+    /// - Returns: the spelling in which it is stored.
     public static func check(reaction: String) throws(Refusal) -> String {
         guard reaction.utf8.count <= RequestLimit.reaction, let emoji = Emoji.normalized(reaction) else {
             throw .invalid("Reaction", "is not a single emoji")
@@ -161,7 +161,7 @@ public struct RequestFields: Sendable {
     }
 }
 
-/// C0, DEL and C1: nothing that people write, and what breaks terminals and logs.
+/// C0, DEL and C1: people do not write them, and they break terminals and logs.
 private func isControl(_ scalar: Unicode.Scalar) -> Bool {
     scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
 }

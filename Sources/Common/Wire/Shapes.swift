@@ -1,5 +1,5 @@
-// The shapes of `Data`, each in one place for both encodings: MessagePack on sockets, JSON over REST.
-// Those of long lists are compiled for JSON here, since the API's module sees no body to do that with.
+// The shapes of `Data`, each defined once for both encodings: MessagePack on sockets, JSON over REST. The shapes of
+// long lists are specialised for JSON here, because the API's module cannot see their bodies.
 
 extension FileInfo {
     public func write<W: WireWriter>(to writer: inout W) {
@@ -12,7 +12,7 @@ extension FileInfo {
         writer.string(contentType)
         if let thumbnailURL {
             writer.key("ThumbnailURL")
-            // A command of an older version may still bring an origin of its own.
+            // A command from an older version may still contain an origin.
             let isPath = thumbnailURL.utf8.first == UInt8(ascii: "/")
             writer.string(isPath ? ServiceAddress.publicURL + thumbnailURL : thumbnailURL)
         }
@@ -36,7 +36,7 @@ extension Reaction {
     }
 }
 
-/// What a message said before an edit.
+/// The content of a message before an edit.
 public struct EarlierContent: Sendable, Equatable {
     public var content: String
     /// Unix milliseconds.
@@ -66,11 +66,11 @@ public struct EarlierContent: Sendable, Equatable {
 public struct RoomView: Sendable, Equatable {
     public var room: Room
     public var lastMessage: Message?
-    /// Messages of others after my last seen Seq; nil where nobody in particular looks (a frame to all members).
+    /// Messages of others after the user's last seen Seq; nil in a frame for all members.
     public var unread: Int64?
     public var role: Role?
     public var mutedUntil: Int64?
-    /// The newest messages, newest first; nil: nobody asked for them.
+    /// The newest messages, newest first; nil when the request did not ask for them.
     public var messages: [Message]?
 
     public init(
@@ -144,7 +144,7 @@ extension Member {
     }
 }
 
-/// `Data` of a `seen` frame: `seq` is how far the user has read, not the frame's own place in the order.
+/// `Data` of a `seen` frame: `seq` is how far the user has read, not the frame's own Seq.
 public struct SeenMark: Sendable, Equatable {
     public var roomID: UUID128
     public var userID: UUID128
@@ -172,18 +172,18 @@ public struct SeenMark: Sendable, Equatable {
     }
 }
 
-/// What a `room_updated` frame says happened.
+/// The kind of change in a `room_updated` frame.
 public enum RoomChange: String, Sendable, CaseIterable {
     case created, changed, deleted, joined, left, removed, role, owner, muted, unmuted, banned, unbanned, pinned,
         unpinned, purged
-    /// Nothing happened at this Seq: see ``RoomFrame/skipped(_:in:)``.
+    /// This Seq contains nothing: see ``RoomFrame/skipped(_:in:)``.
     case skipped
     case invitationCreated = "invitation_created"
     case invitationRevoked = "invitation_revoked"
 }
 
 extension Invitation {
-    /// - Parameter isPublic: as every member of the room may see it: without what the link carries.
+    /// - Parameter isPublic: true writes the shape for all members, without the link's token.
     public func write<W: WireWriter>(to writer: inout W, isPublic: Bool = false) {
         writer.beginMap(isPublic ? 8 : 9)
         writer.key("ID")
@@ -210,10 +210,10 @@ extension Invitation {
     }
 }
 
-/// Which message was pinned, and when; without its content, which may be deleted later.
+/// The pinned message and the time; without its content, which may be deleted later.
 public struct PinMark: Sendable, Equatable {
     public var message: UUID128
-    /// Unix milliseconds; nil: it is not pinned any more.
+    /// Unix milliseconds; nil when it was unpinned.
     public var at: Int64?
 }
 
@@ -225,7 +225,7 @@ public struct RoomUpdate: Sendable, Equatable {
     public var member: Member?
     public var pin: PinMark?
     public var invitation: Invitation?
-    /// Messages up to this Seq are gone for good.
+    /// Messages up to this Seq were removed for good.
     public var purgedThrough: Int64?
     public var seq: Int64
 

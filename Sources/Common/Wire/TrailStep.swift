@@ -1,11 +1,11 @@
-/// One step of messages on their way, as the trail in Redis keeps it: MessagePack, an array. The trail is bounded; it is
-/// for looking at what happened a moment ago, and nothing depends on it.
+/// One step of a message on its way, in the format of the trail in Redis: a MessagePack array. The trail is bounded and
+/// only serves to look at recent events; nothing depends on it.
 public enum TrailStep: Sendable, Equatable {
-    /// A batch of the rooms' writer: all its commands, times in Unix milliseconds.
+    /// One batch of the rooms' writer, with all its commands; times in Unix milliseconds.
     case stored(StoredBatch)
-    /// A relay has written a room's frames (`first` to `last`) to so many sockets.
+    /// A relay has written a room's frames (`first` to `last`) to this many sockets.
     case delivered(relay: UInt64, room: UUID128, first: Int64, last: Int64, sockets: Int64, at: Int64)
-    /// So many devices were told of a room's news up to `seq`.
+    /// This many devices got a push of a room's news up to `seq`.
     case pushed(room: UUID128, seq: Int64, devices: Int64, at: Int64)
 
     public struct StoredBatch: Sendable, Equatable {
@@ -26,7 +26,7 @@ public enum TrailStep: Sendable, Equatable {
     public struct Entry: Sendable, Equatable {
         public var id: UUID128
         public var room: UUID128
-        /// What its change got; 0: it changed nothing.
+        /// The Seq of its change; 0 when it changed nothing.
         public var seq: Int64
         public var acceptedAt: Int64
         public var requestID: String?

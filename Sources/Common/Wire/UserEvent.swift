@@ -1,18 +1,19 @@
-/// What `user:{id}` carries to every relay that holds sockets of that user.
+/// An event on `user:{id}`, for every relay that holds sockets of that user.
 public enum UserEvent: Sendable, Equatable {
-    /// The user is a member of `room` from the change `seq` on. A relay that does not follow the room yet delivers
-    /// `created` to the user's sockets, if it is there, and follows the room from `seq` on; one that follows it already
+    /// The user becomes a member of `room` after the change `seq`. A relay that does not follow the room yet delivers
+    /// `created`, if present, to the user's sockets and follows the room from `seq` on. A relay that follows it already
     /// learns the same from the room's own frame and does nothing.
     ///
     /// `created` is the `room_updated` frame of a new room (Seq 0, which no log holds). Without it, the frame of the
-    /// joining has the Seq `seq + 1` and comes from the room's log.
+    /// join has the Seq `seq + 1` and comes from the room's log.
     case joined(room: UUID128, seq: UInt64, created: FrameBody?)
-    /// The user hides whether they are here from now on, or shows it again.
+    /// The user hides their presence from now on, or shows it again.
     case presence(isHidden: Bool)
-    /// The two of this PRIVATE room do not see each other typing from now on, since one has blocked the other; or they do
-    /// again.
+    /// In this PRIVATE room the two members no longer see each other typing, because one has blocked the other; or they
+    /// see it again.
     case blocked(room: UUID128, Bool)
-    /// Every socket of the user is to show a sign of life: whoever answers has got all that was published before.
+    /// Probes every socket of the user: any later byte from a client proves that everything published before has
+    /// arrived.
     case probe
 
     public func encode() -> [UInt8] {
@@ -53,11 +54,10 @@ public enum UserEvent: Sendable, Equatable {
     }
 }
 
-/// What `relay:{id}` carries: an answer that is not a frame of a room's order (a refusal, or a repeat of an earlier
-/// answer), for one socket.
+/// A message on `relay:{id}`: an answer for one socket that is not a frame of a room (a refusal, or a repeated answer).
 public struct RelayAnswer: Sendable, Equatable {
     public var socket: UInt64
-    /// The whole client frame, MessagePack.
+    /// The whole client frame in MessagePack.
     public var frame: [UInt8]
 
     public init(socket: UInt64, frame: [UInt8]) {

@@ -1,4 +1,4 @@
-/// What MessagePack and JSON have in common: the one tree into which untrusted bytes are read.
+/// The common tree of MessagePack and JSON, into which untrusted bytes are read.
 public indirect enum WireValue: Sendable, Equatable {
     case null
     case bool(Bool)
@@ -19,7 +19,7 @@ public indirect enum WireValue: Sendable, Equatable {
         }
     }
 
-    /// The value of a map's key; nil where there is none, or where this is no map.
+    /// The value of a map's key; nil when it is absent or this is not a map.
     public subscript(key: String) -> WireValue? {
         guard case .map(let entries) = self else { return nil }
         return entries.first { areSameBytes($0.key, key) }?.value
@@ -30,7 +30,7 @@ public indirect enum WireValue: Sendable, Equatable {
         return value
     }
 
-    /// A whole number, also one that a JavaScript client wrote as a float.
+    /// An integer, also one that a JavaScript client sent as a float.
     public var int: Int64? {
         switch self {
         case .int(let value): value
@@ -52,7 +52,7 @@ public indirect enum WireValue: Sendable, Equatable {
     public var isNull: Bool { self == .null }
 }
 
-/// Why bytes are not a value: a sentence for the client.
+/// The reason why bytes are not a valid value: a sentence for the client.
 public struct WireError: Error, Equatable, CustomStringConvertible {
     public let description: String
     /// Offset of the byte at which reading stopped.
@@ -64,13 +64,13 @@ public struct WireError: Error, Equatable, CustomStringConvertible {
     }
 }
 
-/// Limits of a value read from a stranger. Depth bounds the stack; the bytes bound everything else,
-/// because each element takes at least one.
+/// Limits of an untrusted value. Depth bounds the stack; the input's length bounds the rest, because each element takes
+/// at least one byte.
 public enum WireLimit {
     public static let depth = 16
 }
 
-/// Both encodings of the shapes that clients see are written through this, so that they cannot differ.
+/// Both encodings of all shapes are written through this protocol, so that they cannot differ.
 public protocol WireWriter {
     mutating func beginMap(_ count: Int)
     mutating func endMap()

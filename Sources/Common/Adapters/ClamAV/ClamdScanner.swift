@@ -1,10 +1,10 @@
 public import ChatCore
 import Glibc
 
-/// ClamAV's daemon over its socket: the bytes are sent to it, so it needs no access to ours.
+/// Scans a file by sending its bytes to ClamAV's daemon over a socket: the daemon needs no access to our files.
 public final class ClamdScanner: ContentScanner {
     private static let block = 65_536
-    /// Seconds that a read or a write may take.
+    /// Seconds that one read or write may take.
     private static let seconds = 60
     private let address: String
 
@@ -93,7 +93,8 @@ public final class ClamdScanner: ContentScanner {
             let count = rest.withUnsafeBytes {
                 Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
-            // It says why it hangs up (a file over its limit) before it does; the answer is read in any case.
+            // clamd explains why it closes the connection (such as a file over its limit) before it does: read the
+            // answer anyway.
             guard count > 0 else {
                 throw StoreError("clamd hung up: \((try? receive(socket)) ?? "")", isTransient: true)
             }

@@ -1,11 +1,11 @@
 import ChatCore
 import Glibc
 
-/// Files that are there whole or not at all.
+/// Writes and reads files atomically: a file is complete or absent.
 enum DiskFile {
     struct Facts {
         var size: Int64
-        /// Another one each time that the file is written.
+        /// Changes each time the file is written.
         var etag: String
         /// Unix milliseconds.
         var changedAt: Int64
@@ -43,7 +43,7 @@ enum DiskFile {
         }
     }
 
-    /// The parts one behind the other.
+    /// Writes the parts one after another.
     static func write(from parts: [FilePart], to path: String) throws(StoreError) {
         try replace(path) { descriptor throws(StoreError) in
             for part in parts {
@@ -52,7 +52,7 @@ enum DiskFile {
         }
     }
 
-    /// - Parameter take: false: it cannot.
+    /// - Parameter take: returns false when it cannot take the bytes.
     static func copy(_ part: FilePart, _ take: (UnsafeRawBufferPointer) -> Bool) throws(StoreError) {
         var buffer = [UInt8](repeating: 0, count: 262_144)
         var done: Int64 = 0
@@ -65,8 +65,8 @@ enum DiskFile {
         }
     }
 
-    /// The folder of an upload must be there; those of keys are made. A part of an upload that was ended meanwhile must
-    /// not make its folder again.
+    /// Creates the folders of a key, never those of an upload: a part of an aborted upload must not bring its folder
+    /// back.
     private static func replace(
         _ path: String, _ fill: (Int32) throws(StoreError) -> Void
     ) throws(StoreError) {
@@ -77,16 +77,16 @@ enum DiskFile {
         guard descriptor >= 0 else { throw failure("make a file") }
         defer {
             close(descriptor)
-            unlink(draft)  // Where it was renamed, there is none.
+            unlink(draft)  // Absent after a successful rename.
         }
         try fill(descriptor)
-        // nginx reads it as another user.
+        // nginx runs as another user and must be able to read it.
         fchmod(descriptor, 0o644)
         guard fdatasync(descriptor) == 0, rename(draft, path) == 0 else { throw failure("store a file") }
         sync(folder)
     }
 
-    /// A rename is safe when its folder is.
+    /// A rename survives a power cut once its folder is synced.
     private static func sync(_ folder: String) {
         let descriptor = Glibc.open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
@@ -117,7 +117,7 @@ enum DiskFile {
     }
 
     static func removeFolder(_ path: String) {
-        // What it becomes goes first: without it the upload is none any more.
+        // Delete `key` first: an upload without it no longer counts as one.
         unlink("\(path)/key")
         for name in names(path) { unlink("\(path)/\(name)") }
         rmdir(path)

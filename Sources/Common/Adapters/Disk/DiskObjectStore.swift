@@ -1,9 +1,10 @@
 public import ChatCore
 import Glibc
 
-/// A folder, for those who run no S3: `objects/KEY`, and `uploads/ID` with a file for each part and `key`, what it becomes.
+/// An object store in a folder, for installations without S3: `objects/KEY`, and `uploads/ID` with one file for each
+/// part and `key`, the name of the final object.
 ///
-/// Everything is written beside its place, synced, and renamed into it: what is there is whole, whatever died.
+/// Each file is written under a temporary name, synced and renamed: after a crash a file is complete or absent.
 public final class DiskObjectStore: ObjectStore {
     private let root: String
     private let links: FileLinks

@@ -1,9 +1,10 @@
 public import ChatCore
 import Crypto
 
-/// Links to stored files that are good for a while for whoever has them, as a store of one's own needs them.
+/// Signed links to stored files, valid for a limited time for anyone who has them (the presigned URLs of a local
+/// store).
 public struct FileLinks: Sendable {
-    /// A link's meaning: which object, and how a browser is told to take it.
+    /// The object that a link leads to, and how a browser should handle it.
     public struct Target: Sendable, Equatable {
         public var key: String
         public var name: String
@@ -25,7 +26,7 @@ public struct FileLinks: Sendable {
     private let clock: Clock
 
     /// - Parameters:
-    ///   - base: what stands before `/files/stored/…`.
+    ///   - base: the part before `/files/stored/…`.
     ///   - secret: at least 32 bytes; its own key is derived from it.
     public init(base: String, secret: String, clock: @escaping Clock = systemClock) {
         self.base = base
@@ -43,8 +44,8 @@ public struct FileLinks: Sendable {
         return "\(base)/files/stored/\(key)?\(text)&signature=\(hex(code(target, end)))"
     }
 
-    /// - Parameter value: of a name in the link's query.
-    /// - Returns: nil when the link was changed or its time is over.
+    /// - Parameter value: looks up a name in the link's query.
+    /// - Returns: nil when the link was changed or has expired.
     public func target(of key: String, _ value: (String) -> String?) -> Target? {
         guard let end = value("expires"), let seconds = Int64(end), seconds > clock() / 1000,
             let signature = value("signature"), let bytes = hexDecoded(signature)
@@ -61,7 +62,7 @@ public struct FileLinks: Sendable {
         HMAC<SHA256>.authenticationCode(for: signed(target, end), using: key)
     }
 
-    /// Lengths before the texts: no two targets have the same bytes.
+    /// Each text follows its length, so that two targets never give the same bytes.
     private func signed(_ target: Target, _ end: String) -> [UInt8] {
         let texts = [target.key, target.name, target.contentType, target.asAttachment ? "1" : "0", end]
         return Array(texts.map { "\($0.utf8.count):\($0)" }.joined().utf8)
@@ -74,8 +75,8 @@ public struct FileLinks: Sendable {
     }
 }
 
-/// How a browser is told to take a file (RFC 6266, appendix D): its name, and before that one in ASCII, for programs that
-/// know no other.
+/// The `Content-Disposition` header of a file (RFC 6266, appendix D): the name in ASCII for old programs, then in
+/// UTF-8.
 public func contentDisposition(_ name: String, asAttachment: Bool) -> String {
     var plain = ""
     for scalar in name.unicodeScalars {

@@ -1,9 +1,9 @@
 import ChatCore
 
-/// The body of `POST /v1/projects/{project}/messages:send`, and what its answers mean.
+/// The body of `POST /v1/projects/{project}/messages:send`, and the meaning of its answers.
 /// https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
 struct FCMMessage {
-    /// Bytes. FCM takes 4,096 in all; both texts are there twice, and JSON may double what it has to escape.
+    /// Bytes. FCM takes 4,096 in all; both texts are sent twice, and JSON escaping may double them.
     private static let mostTitle = 128
     private static let mostBody = 700
     let settings: PushSettings
@@ -31,7 +31,7 @@ struct FCMMessage {
         return writer.take()
     }
 
-    /// Every value is a text: FCM takes nothing else.
+    /// FCM accepts only text values.
     private var data: [(String, String)] {
         switch push.content {
         case .seen(let seq): return [("Type", "seen"), ("RoomID", "\(push.room)"), ("Seq", "\(seq)")]
@@ -48,7 +48,7 @@ struct FCMMessage {
         }
     }
 
-    /// What the phone shows by itself; empty: the app decides.
+    /// The text that the phone shows by itself. When empty, the app decides.
     private var notification: [(String, String)] {
         guard settings.isShown, case .message = push.content else { return [] }
         return [("title", title), ("body", body)].filter { !$0.1.isEmpty }
@@ -66,7 +66,7 @@ struct FCMMessage {
         return cut(filled(template, values), toBytes: limit)
     }
 
-    /// One push a room is shown: a newer one takes the place of the older, in FCM's store and on the screen.
+    /// One notification per room is shown: a newer one replaces the older, in FCM's store and on the screen.
     private func writeAndroid(_ writer: inout JSONWriter, isShown: Bool) {
         writer.key("android")
         writer.beginMap(4)
@@ -121,7 +121,7 @@ struct FCMMessage {
         }
         switch status {
         case 404: return .unregistered
-        // Without a word FCM asks for a minute when it is a quota.
+        // FCM asks for one minute on a quota error without `Retry-After`.
         case 429: return .later(seconds: retryAfter ?? 60)
         case 503: return .later(seconds: retryAfter ?? 10)
         case 401, 408, 500...: return .failed(text)
@@ -129,7 +129,7 @@ struct FCMMessage {
         }
     }
 
-    /// A registration token that is none.
+    /// FCM says that the registration token is invalid.
     private static func blamesToken(_ details: [WireValue]) -> Bool {
         details.contains { detail in
             (detail["fieldViolations"]?.array ?? []).contains { $0["field"]?.string == "message.token" }
@@ -137,7 +137,7 @@ struct FCMMessage {
     }
 }
 
-/// Puts values into `{name}`; what is no name of theirs stays as it is. A value is never looked through again.
+/// Replaces each `{name}` by its value. Unknown names stay as they are; values are not expanded again.
 func filled(_ template: String, _ values: [String: String]) -> String {
     var result = ""
     var rest = template[...]
@@ -149,7 +149,7 @@ func filled(_ template: String, _ values: [String: String]) -> String {
     return result + rest
 }
 
-/// Whole characters only.
+/// Cuts at a character boundary.
 func cut(_ text: String, toBytes limit: Int) -> String {
     guard text.utf8.count > limit else { return text }
     var kept = ""

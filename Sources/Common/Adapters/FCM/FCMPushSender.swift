@@ -1,6 +1,6 @@
 public import ChatCore
 
-/// Firebase Cloud Messaging, HTTP v1. One connection, HTTP/2 where the server has it.
+/// Firebase Cloud Messaging, HTTP v1, over one connection; HTTP/2 when the server supports it.
 public final class FCMPushSender: PushSender {
     private let settings: PushSettings
     private let account: ServiceAccount

@@ -1,10 +1,10 @@
 import ChatCore
 import JWTKit
 
-/// A Google service account: signs for access tokens (RFC 7523) and keeps the one it got until shortly before its end.
+/// A Google service account: requests access tokens (RFC 7523) and caches each until shortly before it expires.
 final class ServiceAccount {
     private static let scope = "https://www.googleapis.com/auth/firebase.messaging"
-    /// Seconds of an assertion, as long as Google takes; and how much earlier than its end a token is renewed.
+    /// Seconds. Google accepts assertions of at most an hour; a token is renewed `margin` before it expires.
     private static let assertionLife: Int64 = 3600
     private static let margin: Int64 = 60
 
@@ -38,7 +38,7 @@ final class ServiceAccount {
         } catch { throw wrong("has a private_key that is no RSA key") }
     }
 
-    /// The next one is a new one: this one was refused.
+    /// Drops a token that FCM refused; the next push requests a new one.
     func forgetToken() { token = nil }
 
     func accessToken(_ client: HTTPClient) throws(HTTPTransfer.Failure) -> String {

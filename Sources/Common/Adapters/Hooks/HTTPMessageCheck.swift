@@ -1,8 +1,8 @@
 public import ChatCore
 public import Logging
 
-/// Asks the host application over HTTP: one signed request a batch, so that a slow answer costs each batch its time
-/// limit once, never each message.
+/// Asks the host application over HTTP. One signed request covers a batch: a slow host costs the batch one timeout, not
+/// one for each message.
 ///
 /// It gets `{"Event": "message.check", "Messages": [{ID, Kind: send·edit, RoomID, SenderID, Content, …}]}` and answers
 /// `{"Verdicts": [{"ID", "Action": allow·reject·rewrite, "Reason"?, "Content"?}]}`.
@@ -48,7 +48,7 @@ public final class HTTPMessageCheck: MessageCheck {
         return found
     }
 
-    /// An answer that makes no sense counts as none.
+    /// Ignores a verdict that makes no sense.
     private func note(
         _ value: WireValue, _ asked: [Question], _ found: inout [UUID128: Verdict]
     ) throws(HTTPTransfer.Failure) {
@@ -67,7 +67,7 @@ public final class HTTPMessageCheck: MessageCheck {
     }
 }
 
-/// A command that brings content.
+/// A command with content to check.
 private struct Question {
     let command: Command
     let content: String
@@ -78,7 +78,7 @@ private struct Question {
     init?(_ command: Command) {
         self.command = command
         switch command.action {
-        // What is forwarded was checked when it was sent.
+        // Forwarded content was checked when it was first sent.
         case .send(let draft, _) where draft.messageType != .forwarded:
             (content, contentType, kind, message) = (draft.content, draft.contentType, "send", command.id)
         case .edit(let id, let text, _): (content, message) = (text, id)

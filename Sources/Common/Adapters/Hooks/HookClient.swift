@@ -2,7 +2,7 @@ public import ChatCore
 import Crypto
 
 /// Signed requests to the host application: `X-Chat-Signature: t=<Unix seconds>,v1=<hex>`, where `v1` is the
-/// HMAC-SHA256 of `<t>.<body>` with the secret. The host checks both, and refuses a `t` that is old.
+/// HMAC-SHA256 of `<t>.<body>` with the secret. The host checks the signature and refuses an old `t`.
 public final class HookClient {
     private let client: HTTPClient
     private let secret: SymmetricKey
@@ -16,7 +16,7 @@ public final class HookClient {
         self.clock = clock
     }
 
-    /// One event; nil when it was taken (any 2xx), otherwise why not.
+    /// Sends one event. Returns nil after any 2xx, else the reason of the failure.
     public func send(_ hook: PendingHook, to url: String, timeout: Int) -> String? {
         let headers = [
             "X-Chat-Event: \(hook.name)", "X-Chat-Event-ID: \(hook.key.text)", "X-Chat-Attempt: \(hook.attempts)",

@@ -1,7 +1,7 @@
 import CMagic
 public import ChatCore
 
-/// libmagic with its own database, read at first use.
+/// Detects content types with libmagic and its own database, loaded at first use.
 public final class MagicContentTyper: ContentTyper {
     private lazy var cookie: magic_t? = MagicContentTyper.open()
 
@@ -14,19 +14,19 @@ public final class MagicContentTyper: ContentTyper {
         guard !bytes.isEmpty else { return MediaType("application/x-empty") }
         let text = bytes.withUnsafeBytes { magic_buffer(cookie, $0.baseAddress, $0.count) }
         let type = text.flatMap { MediaType(String(cString: $0)) }
-        // libmagic knows them as text, or by what stands further behind, as music.
+        // libmagic reports playlists as text or, because of later bytes, as audio.
         if MediaType.isPlaylist(bytes), type?.isActive != true { return MagicContentTyper.list }
-        // DOS programs of old begin with any jump: one of a hundred files of random bytes does so, too.
+        // Old DOS programs begin with any jump instruction, and so does one in a hundred files of random bytes.
         if type == MagicContentTyper.dosProgram, !bytes.starts(with: "MZ".utf8) { return .unknown }
         return type
     }
 
-    /// Of no kind but file, and not firm: what its sender calls it is believed when that is no film and no sound.
+    /// A weak result: the sender's claim is accepted unless it says video or audio.
     private static let list = MediaType("text/plain")
     private static let dosProgram = MediaType("application/x-dosexec")
 
     private static func open() -> magic_t? {
-        // Nothing that unpacks or walks through structures: the first bytes of a stranger's file are all that it gets.
+        // Disable everything that unpacks or walks structures: untrusted files get a look at their first bytes only.
         let flags =
             MAGIC_MIME_TYPE | MAGIC_NO_CHECK_COMPRESS | MAGIC_NO_CHECK_TAR | MAGIC_NO_CHECK_CDF | MAGIC_NO_CHECK_ELF
         guard let cookie = magic_open(flags) else { return nil }

@@ -8,7 +8,7 @@ struct BatchNeeds {
     var memberRooms: [UUID128] = []
     var memberUsers: [UUID128] = []
     var wholeRooms: [UUID128] = []
-    /// Rooms that may be PRIVATE: blocks count there, and both members are needed.
+    /// Rooms that may be PRIVATE: these need blocks and both members.
     var pairRooms: [UUID128] = []
     var messages: [UUID128] = []
     var signSenders: [UUID128] = []
@@ -18,7 +18,7 @@ struct BatchNeeds {
     var commands: [UUID128] = []
     var pairOnes: [UUID128] = []
     var pairOthers: [UUID128] = []
-    /// Who may come into another room, and who puts whom into one.
+    /// Users who may enter another room, and pairs of (actor, added user).
     var newcomers: [UUID128] = []
     var adders: [UUID128] = []
     var added: [UUID128] = []

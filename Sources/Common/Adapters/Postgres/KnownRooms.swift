@@ -1,11 +1,11 @@
 import ChatCore
 
-/// Rooms and members as this writer left them, so that a batch of plain messages asks for nothing that is known here.
+/// A cache of rooms and members as this writer stored them. A batch of plain messages to cached rooms needs no load.
 ///
-/// They are right as long as nobody else has written. Whoever stores a batch that was made of them checks that each
-/// room's last Seq is still the one from here: every change of a room, or of a member, takes a Seq.
+/// The cache is valid only while nobody else writes. The statement that stores such a batch therefore checks that each
+/// room's last Seq is still the cached one: every change of a room or a member takes a Seq.
 struct KnownRooms {
-    /// Members of all rooms together, a few hundred bytes each. Past it everything is forgotten, and learnt again.
+    /// Members of all rooms together, a few hundred bytes each. Above the limit the whole cache is dropped.
     private static let limit = 20_000
 
     private struct Entry {
@@ -16,7 +16,7 @@ struct KnownRooms {
     private var entries: [UUID128: Entry] = [:]
     private var memberCount = 0
 
-    /// Nil when something must be asked for: another kind of command, a room or a sender that is new here.
+    /// Returns nil when a load is needed: another kind of command, or a room or sender that is not cached.
     func batch(for commands: [Command], limits: RoomSettings, now: Int64) -> RoomBatch? {
         guard !commands.isEmpty else { return nil }
         var batch = RoomBatch(limits: limits, now: now)
@@ -25,7 +25,7 @@ struct KnownRooms {
             else { return nil }
             guard batch.rooms[command.room] == nil || entry.room.type != .privateRoom else { continue }
             batch.rooms[command.room] = entry.room
-            // Of a PRIVATE room both members count.
+            // A PRIVATE room needs both members.
             let users = entry.room.type == .privateRoom ? Array(entry.members.keys) : [command.actor]
             for user in users { batch.members[.init(command.room, user)] = entry.members[user] }
         }
@@ -35,15 +35,15 @@ struct KnownRooms {
 
     func lastSeq(of room: UUID128) -> Int64? { entries[room]?.room.lastSeq }
 
-    /// A batch as it was loaded: rooms that somebody else has written meanwhile are not known any more.
+    /// Compares with a loaded batch, and drops rooms that somebody else has written.
     mutating func compare(_ batch: RoomBatch) {
         for room in batch.rooms.values where entries[room.id]?.room.lastSeq != room.lastSeq { forget([room.id]) }
     }
 
-    /// A batch as it was stored.
+    /// Caches the result of a stored batch.
     mutating func learn(_ batch: RoomBatch) {
         for room in batch.rooms.values {
-            // Blocks take no Seq; the statement that stores finds new ones, and a pair with one is always loaded.
+            // Blocks take no Seq. The storing statement detects new ones, and a pair with a block is always loaded.
             guard room.deletedAt == nil, room.type != .privateRoom || batch.blocks.isEmpty else {
                 forget([room.id])
                 continue
@@ -62,7 +62,7 @@ struct KnownRooms {
 }
 
 extension Command {
-    /// A message that needs nothing but its room and its sender.
+    /// A message that needs only its room and its sender.
     fileprivate var isPlainMessage: Bool {
         guard case .send(let draft, _) = action else { return false }
         return draft.contentType == .text && draft.parent == nil

@@ -42,7 +42,7 @@ public final class PostgresAccountStore: AccountStore {
         return Account(row)
     }
 
-    /// Users that one device may have: people who share a tablet, not everybody who has learnt its token.
+    /// Users per device: enough for people who share a tablet, too few for everybody who has learnt its token.
     private static let usersOfDevice: Int64 = 5
 
     public func register(device token: String, of user: UUID128) throws(StoreError) -> Bool {
@@ -87,7 +87,7 @@ public final class PostgresAccountStore: AccountStore {
 }
 
 extension Account {
-    /// Of `hides_presence, added_by`.
+    /// Reads the columns `hides_presence, added_by`.
     init(_ row: PGRow) {
         self.init(hidesPresence: row.bool(0), addedBy: AddedBy(rawValue: row.int2(1)) ?? .everybody)
     }

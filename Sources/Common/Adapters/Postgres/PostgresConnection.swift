@@ -2,7 +2,7 @@ import CPQ
 public import ChatCore
 import Glibc
 
-/// What PostgreSQL, or the way to it, said. Never holds values of a statement.
+/// An error from PostgreSQL or from the connection to it. Never contains a statement's values.
 public struct PostgresError: Error, CustomStringConvertible, Sendable {
     /// SQLSTATE; nil when the connection itself failed.
     public let state: String?
@@ -11,40 +11,40 @@ public struct PostgresError: Error, CustomStringConvertible, Sendable {
 
     public var description: String {
         guard let state else { return "PostgreSQL: \(message)" }
-        // A table, a column or a function that is not there.
+        // A table, column or function is missing.
         let isOld = ["42P01", "42703", "42883"].contains(state)
         return "PostgreSQL \(state): \(message)" + (isOld ? "; run: fcgi-api migrate up" : "")
     }
 
-    /// The server ended the connection, or it broke; not that it was too slow to answer.
+    /// The connection was lost. A slow answer does not count.
     var isLostConnection: Bool { state == nil ? message != Self.tooSlow : state!.hasPrefix("57P") }
-    /// PostgreSQL ended the statement at its time limit (57014), or a lock that was not to be waited for was taken.
+    /// PostgreSQL ended the statement at its time limit (57014), or a NOWAIT lock was taken (55P03).
     var isTimeLimit: Bool { state == "57014" }
     var isLockTaken: Bool { state == "55P03" }
     fileprivate static let tooSlow = "no answer within its time limit"
 
-    /// Nothing is wrong with what was asked: it may work later, perhaps on a new connection. Classes 08 (connection),
-    /// 53 (resources), 57 (operator intervention), 40 (rollback), 25006 (now a read-only standby), and a lost link.
+    /// The statement itself is fine and may succeed later, perhaps on a new connection. Classes 08 (connection), 53
+    /// (resources), 57 (operator intervention), 40 (rollback), 25006 (a read-only standby now), and a lost connection.
     public var isTransient: Bool {
         guard let state else { return true }
         return ["08", "53", "57", "40"].contains(String(state.prefix(2))) || state == "25006"
     }
 }
 
-/// Which of the ways to PostgreSQL a connection takes.
+/// The route that a connection takes to PostgreSQL.
 public enum PostgresWay: Sendable {
-    /// Where is written, and where what was written is seen at once: never a standby, whatever a pooler thinks best.
+    /// For writes, and for reads that must see them at once: never a standby, even when a pooler would choose one.
     case primary
-    /// A replica will do.
+    /// A replica is good enough.
     case replica
-    /// The primary, past any pooler that gives each transaction another session.
+    /// The primary, bypassing a pooler in transaction mode.
     case direct
 }
 
-/// One connection, for one thread. Connects when first used and again after it broke; every wait has a limit.
+/// One connection, for one thread. It connects at first use and again after a failure; every wait has a time limit.
 ///
-/// Statements are prepared on first use and kept for the connection's life: texts come from our own code, so they are
-/// few. Results come in binary.
+/// Statements are prepared at first use and kept until the connection closes: their texts come from our own code, so
+/// they are few. Results arrive in binary.
 public final class PostgresConnection {
     private let url: String
     private let applicationName: String
@@ -57,8 +57,8 @@ public final class PostgresConnection {
     /// - Parameters:
     ///   - statementTimeout: milliseconds after which the server ends a statement; the client waits two seconds more, then
     ///     gives the connection up.
-    ///   - isPrepared: false behind a pooler that gives each transaction another session: then nothing of a session is
-    ///     used, neither names of statements nor settings of its own.
+    ///   - isPrepared: false behind a pooler in transaction mode: no session state is used then, neither prepared
+    ///     statements nor session settings.
     public init(
         url: String, applicationName: String, statementTimeout: Int = 10_000, way: PostgresWay = .primary,
         isPrepared: Bool = true
@@ -70,7 +70,7 @@ public final class PostgresConnection {
         self.statementTimeout = statementTimeout
     }
 
-    /// - Parameter statementTimeout: nil: that of the settings.
+    /// - Parameter statementTimeout: nil: the value from the settings.
     public convenience init(
         _ settings: DatabaseSettings, applicationName: String, statementTimeout: Int? = nil, way: PostgresWay = .primary
     ) {
@@ -87,7 +87,7 @@ public final class PostgresConnection {
 
     deinit { PQfinish(connection) }
 
-    /// What is wrong with the form of a connection string; nil: nothing. Never holds a part of it.
+    /// Describes an error in a connection string; nil when it is valid. Never contains a part of the string.
     public static func problem(in url: String) -> String? {
         var message: UnsafeMutablePointer<CChar>?
         if let options = PQconninfoParse(url, &message) {
@@ -95,7 +95,7 @@ public final class PostgresConnection {
             return nil
         }
         defer { PQfreemem(message) }
-        // libpq repeats the text, with its password, in quotes.
+        // libpq quotes the text, including its password.
         let said = message.map { firstLine(String(cString: $0)) } ?? ""
         let safe = String(decoding: said.utf8.prefix { $0 != UInt8(ascii: "\"") }, as: UTF8.self)
         return "no connection string of libpq's: \(safe)"
@@ -109,8 +109,8 @@ public final class PostgresConnection {
         prepared.removeAll()
     }
 
-    /// As ``pipeline(_:)``, for statements that may run twice without harm: when a connection that was open before turns
-    /// out to be lost (the server was restarted meanwhile), they run again on a new one.
+    /// Like ``pipeline(_:)``, for statements that are safe to run twice: when an open connection turns out to be lost
+    /// (the server was restarted), they run again on a new one.
     public func repeatable(_ statements: [SQL]) throws(PostgresError) -> [PGRows] {
         let wasOpen = connection != nil
         do throws(PostgresError) { return try pipeline(statements) } catch {
@@ -125,8 +125,8 @@ public final class PostgresConnection {
         return results[0]
     }
 
-    /// Runs statements one after the other in one round trip. They are one implicit transaction unless they begin and
-    /// commit one themselves. The first that fails ends the rest, and its error is thrown.
+    /// Runs statements in order, in one round trip. They form one implicit transaction unless they begin and commit one
+    /// themselves. The first error ends the rest and is thrown.
     public func pipeline(_ statements: [SQL]) throws(PostgresError) -> [PGRows] {
         let connection = try connected()
         var preparing: Set<Int> = []
@@ -141,16 +141,16 @@ public final class PostgresConnection {
             guard PQpipelineSync(connection) == 1 else { throw failure(connection) }
             return try collect(statements.count, preparing, connection)
         } catch {
-            // Statements of the same pipeline may or may not be prepared, and a transaction may be open: then a new
-            // connection is the state that is known.
+            // It is unknown which statements were prepared, and a transaction may be open. A new connection has a known
+            // state.
             if error.state == nil || !preparing.isEmpty || !isIdle(connection, after: statements.count) { close() }
             throw error
         }
     }
 
-    /// Reads to the end of a pipeline that failed. Whether no transaction is open then.
+    /// Reads to the end of a failed pipeline. Returns whether no transaction is open.
     private func isIdle(_ connection: OpaquePointer, after statements: Int) -> Bool {
-        // Of each statement a result and the nil that ends it.
+        // Each statement gives a result and a terminating nil.
         for _ in 0...2 * statements {
             do throws(PostgresError) {
                 guard let result = try next(connection), result.isSync else { continue }
@@ -160,7 +160,7 @@ public final class PostgresConnection {
         return false
     }
 
-    /// Runs a script of several statements without values, as migrations are.
+    /// Runs a script of several statements without values, such as a migration.
     public func script(_ text: String) throws(PostgresError) {
         let connection = try connected()
         if PQpipelineStatus(connection) != PQ_PIPELINE_OFF { PQexitPipelineMode(connection) }
@@ -198,7 +198,7 @@ public final class PostgresConnection {
             PQfinish(opened)
             throw error
         }
-        // Servers before PostgreSQL 14, and some poolers, do not say.
+        // Servers before PostgreSQL 14, and some poolers, do not report it.
         if way != .replica, let standby = PQparameterStatus(opened, "in_hot_standby"), String(cString: standby) == "on"
         {
             let host = PQhost(opened).map { String(cString: $0) } ?? "?"
@@ -209,27 +209,28 @@ public final class PostgresConnection {
                     + "(for instance by target_session_attrs=read-write)", constraint: nil)
         }
         PQsetNoticeProcessor(opened, { _, _ in }, nil)
-        // Blocking sends of a long pipeline could wait for a server that waits for us to read.
+        // A blocking send of a long pipeline could deadlock: the server waits for us to read.
         PQsetnonblocking(opened, 1)
         connection = opened
         return opened
     }
 
     private var options: String {
-        // A writer that is stopped, not dead, must not hold its rooms for ever; and what one that is dead was waiting for a
-        // lock with must not be carried out later.
+        // A stopped writer must not hold its rooms forever, and a dead writer's statement that waits for a lock must
+        // not run later.
         "-c statement_timeout=\(statementTimeout) -c timezone=UTC -c idle_in_transaction_session_timeout=15000 "
             + "-c client_connection_check_interval=500 " + Self.planning
     }
 
-    /// Pgpool-II sends a SELECT to any standby, unless a comment stands before it.
+    /// Pgpool-II sends a SELECT to any standby unless a comment precedes it.
     private func text(of statement: SQL) -> String {
         way == .replica ? statement.text : "/*NO LOAD BALANCE*/ " + statement.text
     }
 
-    /// Every statement is prepared and finds its rows by key, so one plan is right for all values and all sizes, and is
-    /// kept: planning each time cost the server half of its CPU. What an empty table would suggest (to read all of it)
-    /// is switched off, because the plan is still used when the table has grown. JIT goes by costs that say nothing then.
+    /// Every statement is prepared and finds its rows by key, so one generic plan suits all values and all sizes and is
+    /// kept: planning each time cost the server half of its CPU. Plans that suit only an empty table (sequential scans)
+    /// are switched off, because the plan stays in use while the table grows. JIT is off: it decides by cost estimates
+    /// that mean nothing then.
     private static let planning = """
         -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
         -c jit=off
@@ -241,7 +242,7 @@ public final class PostgresConnection {
 
     // MARK: Sending
 
-    /// Sends a PREPARE when this text is new to the connection; true when it did.
+    /// Sends a PREPARE when this connection has not seen the text; returns whether it did.
     private func prepareIfNew(_ statement: SQL, _ connection: OpaquePointer) throws(PostgresError) -> Bool {
         guard isPrepared, prepared[statement.text] == nil else { return false }
         let name = "s\(prepared.count)"
@@ -296,7 +297,7 @@ public final class PostgresConnection {
         return results
     }
 
-    /// The result of one command of the pipeline, and the nil that ends it.
+    /// Reads one command's result and the terminating nil.
     private func one(_ connection: OpaquePointer) throws(PostgresError) -> PGRows {
         guard let result = try next(connection) else { throw failure(connection) }
         if let error = result.error { throw error }
@@ -304,7 +305,7 @@ public final class PostgresConnection {
         return result
     }
 
-    /// As PQgetResult, but never longer than the statement's time limit and two seconds.
+    /// Like PQgetResult, with a time limit: the statement's own plus two seconds.
     private func next(_ connection: OpaquePointer) throws(PostgresError) -> PGRows? {
         let deadline = monotonicMilliseconds() + Int64(statementTimeout) + 2000
         while true {
@@ -326,7 +327,7 @@ public final class PostgresConnection {
     }
 }
 
-/// A result; owns libpq's memory of it.
+/// A result; owns the memory of libpq.
 public final class PGRows {
     private let result: OpaquePointer
     public let count: Int
@@ -368,19 +369,19 @@ public final class PGRows {
 
     public var first: PGRow? { count > 0 ? self[0] : nil }
 
-    /// Valid as long as these rows; nil for NULL.
+    /// Valid as long as these rows live; nil for NULL.
     func bytes(_ row: Int32, _ column: Int) -> UnsafeRawBufferPointer? {
         guard let start = PQgetvalue(result, row, Int32(column)) else {
             preconditionFailure("the statement has fewer columns")
         }
         let count = Int(PQgetlength(result, row, Int32(column)))
-        // libpq shows NULL as an empty value: what has bytes need not be asked.
+        // libpq shows NULL as an empty value, so only empty values need the check.
         guard count > 0 || PQgetisnull(result, row, Int32(column)) == 0 else { return nil }
         return UnsafeRawBufferPointer(start: start, count: count)
     }
 }
 
-/// One row; columns by place, in binary. Reading a column as another type than it has is a programming error.
+/// One row; columns by position, in binary. Reading a column as another type is a programming error.
 public struct PGRow {
     let rows: PGRows
     let index: Int32
@@ -422,7 +423,7 @@ public struct PGRow {
     }
 
     public func text(_ column: Int) -> String { optionalText(column)! }
-    /// Valid as long as the row's result; nil for NULL.
+    /// Valid as long as the row's result lives; nil for NULL.
     func raw(_ column: Int) -> UnsafeRawBufferPointer? { rows.bytes(index, column) }
     public func bytes(_ column: Int) -> [UInt8]? { rows.bytes(index, column).map { Array($0) } }
 

@@ -6,7 +6,7 @@ public final class PostgresFileJobs: FileJobs {
     public init(_ connection: PostgresConnection) { self.connection = connection }
 
     public func next(after owner: UUID128, limit: Int) throws(StoreError) -> [Message] {
-        // From one owner to the next by the index, however many files of one of them wait.
+        // Jumps from owner to owner by the index, however many files one of them has waiting.
         try query(
             """
             WITH RECURSIVE owners AS (

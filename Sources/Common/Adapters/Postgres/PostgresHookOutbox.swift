@@ -1,6 +1,6 @@
 public import ChatCore
 
-/// Events are put in by the transaction that makes them happen (see `PostgresRoomBatchStore`).
+/// Reads and settles events. The transaction that changes a room inserts them (see `PostgresRoomBatchStore`).
 public final class PostgresHookOutbox: HookOutbox {
     private let connection: PostgresConnection
 

@@ -10,7 +10,7 @@ public final class PostgresHostStore: HostStore {
     }
 
     public func roomsEver(of user: UUID128) throws(StoreError) -> [UUID128] {
-        // No index serves it: it is asked once in a user's life.
+        // No index serves this query: it runs once in a user's life.
         try read("SELECT room_id FROM members WHERE user_id = \(user) ORDER BY room_id").map { $0.uuid(0) }
     }
 
@@ -70,7 +70,7 @@ public final class PostgresHostStore: HostStore {
         ).map { $0.uuid(0) }
     }
 
-    /// Rows that one statement removes, with what hangs on them.
+    /// Rows that one statement removes, together with their dependent rows.
     private static let part: Int64 = 1000
 
     public func removeDeletedRoom(before time: Int64) throws(StoreError) -> Bool {

@@ -1,17 +1,18 @@
 public import ChatCore
 
-/// A session's advisory lock: it ends with its connection, so a leader that dies is followed at once.
+/// Leadership by a session's advisory lock: PostgreSQL frees it with the connection, so a dead leader is replaced at
+/// once.
 public final class PostgresLeadership: Leadership {
     private let connection: PostgresConnection
 
-    /// - Parameter connection: for this alone; a pooler that gives each transaction another session would not do.
+    /// - Parameter connection: used for this alone; a pooler in transaction mode would lose the lock.
     public init(_ connection: PostgresConnection) { self.connection = connection }
 
     public func lead(_ task: String, _ body: () throws -> Void) throws -> Bool {
         let name = "lead \(task)"
         let answer = try connection.repeatable(["SELECT pg_try_advisory_lock(hashtextextended(\(name), 0))"])[0]
         guard answer[0].bool(0) else { return false }
-        // A connection that is closed gives the lock back, too.
+        // Closing the connection frees the lock as well.
         defer {
             if (try? connection.query("SELECT pg_advisory_unlock(hashtextextended(\(name), 0))")) == nil {
                 connection.close()

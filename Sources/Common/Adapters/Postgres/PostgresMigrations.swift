@@ -3,11 +3,11 @@ import Glibc
 
 /// Migrations: `NNNN_name.up.sql` and `NNNN_name.down.sql` in one folder.
 ///
-/// The version's row goes in (or out) first, in the same transaction as its script: two migrators at the same moment
-/// meet on that row, and the second finds the work done.
+/// The version's row is written first, in the same transaction as its script. Two migrators at the same moment meet on
+/// that row, and the second finds the work done.
 ///
-/// A script whose first line is `-- outside a transaction` (an index that is made while others write) runs statement by
-/// statement, and its row goes in last: so such a script may be repeated after any of its statements.
+/// A script whose first line is `-- outside a transaction` (such as CREATE INDEX CONCURRENTLY) runs statement by
+/// statement, and its row is written last. Such a script must be safe to repeat from the start after any statement.
 public final class PostgresMigrations {
     public struct Version: Sendable, Equatable {
         public var name: String
@@ -28,7 +28,7 @@ public final class PostgresMigrations {
         return try available().map { Version(name: $0, isApplied: applied.contains($0)) }
     }
 
-    /// Applies what is missing, in order; the names of what it applied.
+    /// Applies all missing migrations in order; returns their names.
     public func up() throws -> [String] {
         try prepare()
         var done: [String] = []
@@ -36,7 +36,7 @@ public final class PostgresMigrations {
         return done
     }
 
-    /// Takes the newest applied one back; nil when there is none.
+    /// Reverts the newest migration; nil when none is applied.
     public func down() throws -> String? {
         try prepare()
         while let newest = try applied().max() {
@@ -46,7 +46,7 @@ public final class PostgresMigrations {
     }
 
     private func prepare() throws {
-        // CREATE TABLE IF NOT EXISTS alone may clash with itself: one at a time.
+        // Two CREATE TABLE IF NOT EXISTS at once can conflict: run one at a time.
         _ = try connection.pipeline([
             "BEGIN", "SELECT pg_advisory_xact_lock(7223)",
             """
@@ -78,11 +78,11 @@ public final class PostgresMigrations {
     }
 
     private static let outside = "-- outside a transaction\n"
-    /// Key of the lock of those who run such a script.
+    /// The advisory lock for such scripts.
     private static let outsideLock: Int64 = 7225
 
-    /// One at a time. A second migrator asks again and again instead of waiting in a statement: an index that is made
-    /// concurrently waits for every statement that is under way.
+    /// One at a time. A second migrator polls instead of waiting inside a statement: CREATE INDEX CONCURRENTLY waits
+    /// for every running statement.
     private func runOutside(_ name: String, _ script: String, up: Bool) throws -> Bool {
         while try connection.query("SELECT pg_try_advisory_lock(\(Self.outsideLock))").first?.bool(0) != true {
             usleep(200_000)
@@ -97,7 +97,7 @@ public final class PostgresMigrations {
         return try record(name, up: up)
     }
 
-    /// Each ends at a semicolon at a line's end.
+    /// Splits at each semicolon that ends a line.
     static func statements(of script: String) -> [String] {
         var all: [String] = []
         var statement = ""
@@ -111,7 +111,7 @@ public final class PostgresMigrations {
         return all
     }
 
-    /// False when it was so already.
+    /// False when it was recorded already.
     private func record(_ name: String, up: Bool) throws -> Bool {
         let touched =
             up

@@ -7,8 +7,8 @@ public final class PostgresQueueGenerations: QueueGenerations {
 
     public init(_ connection: PostgresConnection) { self.connection = connection }
 
-    /// The newest, asked on a connection for this alone: senders want it once for each connection to the broker, and not
-    /// to wait long for it. Nil when it cannot be known.
+    /// Reads the newest generation on a connection of its own. Senders need it once for each broker connection and must
+    /// not wait long for it. Nil when it cannot be read.
     public static func lookUp(_ settings: DatabaseSettings) -> QueueLayout? {
         let connection = PostgresConnection(
             settings, applicationName: "queues", statementTimeout: Self.patience)
@@ -53,7 +53,7 @@ public final class PostgresQueueGenerations: QueueGenerations {
             """)
     }
 
-    /// Two steps: of two queues that end at once, each sees its own end, and the later one both.
+    /// Two statements: when two queues end at once, each sees its own end, and the later one sees both.
     public func end(queue: Int, of generation: Int) throws(StoreError) {
         let number = PGValue.int4(Int32(generation))
         _ = try query(

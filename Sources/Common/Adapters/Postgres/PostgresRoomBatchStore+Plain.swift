@@ -1,9 +1,9 @@
 import ChatCore
 
-/// A batch of plain messages to rooms that are known: one statement, which is its own transaction.
+/// Stores a batch of plain messages to cached rooms: one statement, which is its own transaction.
 extension PostgresRoomBatchStore {
     func storePlain(_ batch: RoomBatch) throws(StoreError) {
-        // A room that nothing was stored in is not looked at by the statement: its refusals may be of yesterday.
+        // The statement does not check a room in which nothing is stored, so a refusal for it may come from stale data.
         guard batch.changedRooms.count == batch.rooms.count else {
             throw Self.conflict("a refusal needs a fresh look")
         }
@@ -21,10 +21,10 @@ extension PostgresRoomBatchStore {
         StoreError(what, isTransient: true, isConflict: true)
     }
 
-    /// It divides by zero, and so undoes itself, when a room is not as it was known, or when someone of a PRIVATE room
+    /// Divides by zero, which rolls back, when a room differs from its cached state or when a member of a PRIVATE room
     /// has blocked the other.
     private func plain(_ batch: RoomBatch) -> SQL {
-        // In the order of ids, so that two writers cannot wait for each other.
+        // Ordered by id to prevent deadlocks between two writers.
         let rooms = batch.changedRooms.sorted().map { batch.rooms[$0]! }
         let members = batch.changedMembers.map { batch.members[$0]! }
         let messages = batch.newMessages.map { batch.messages[$0]! }

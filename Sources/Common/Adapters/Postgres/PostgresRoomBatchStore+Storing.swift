@@ -1,6 +1,6 @@
 public import ChatCore
 
-/// What changed, in as few statements as there are kinds of it.
+/// Stores a batch's changes with one statement for each kind of change.
 extension PostgresRoomBatchStore {
     public func store(_ batch: RoomBatch) throws(StoreError) {
         do throws(StoreError) {
@@ -21,7 +21,7 @@ extension PostgresRoomBatchStore {
         if !batch.changedMembers.isEmpty {
             statements.append(upsert(batch.changedMembers.map { batch.members[$0]! }))
         }
-        // Changes first: one may give back the Sign that a new message has.
+        // Changes first: one of them may free a Sign that a new message uses.
         let edited = batch.changedMessages.subtracting(batch.newMessages).sorted().map { batch.messages[$0]! }
         if !edited.isEmpty { statements.append(update(edited)) }
         if !batch.newMessages.isEmpty { statements.append(insert(batch.newMessages.map { batch.messages[$0]! })) }
@@ -131,7 +131,7 @@ extension PostgresRoomBatchStore {
     }
 
     private func insert(_ events: [RoomBatch.Event]) -> SQL {
-        // Lists of lists are not what unnest is for: each list of users is the MessagePack-free text of its array.
+        // unnest cannot take arrays of arrays: each list of users is passed as an array literal, such as `{uuid,uuid}`.
         """
         INSERT INTO room_events (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields,
             body, created_at)

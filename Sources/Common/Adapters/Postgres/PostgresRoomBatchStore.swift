@@ -1,14 +1,14 @@
 public import ChatCore
 
-/// A batch is two round trips: one that begins, locks and loads, one that writes and commits. One of plain messages to
-/// rooms that are known from the batches before is one statement.
+/// A batch takes two round trips: one begins, locks and loads, the other writes and commits. A batch of plain messages
+/// to cached rooms is a single statement.
 public final class PostgresRoomBatchStore: RoomBatchStore {
     let connection: PostgresConnection
     let limits: RoomSettings
-    /// What happens is also put where webhooks are sent from.
+    /// Also writes each event to the webhook outbox.
     let hasHooks: Bool
     var known = KnownRooms()
-    /// The batch in hand was made of what is known; nothing is locked.
+    /// The current batch comes from the cache; no row is locked.
     var isFromMemory = false
 
     public init(_ connection: PostgresConnection, limits: RoomSettings, hasHooks: Bool = false) {
@@ -21,7 +21,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
 
     // MARK: Loading
 
-    /// A statement and what its rows mean. One row may come twice.
+    /// A statement, and how its rows are read. A row may occur twice.
     private typealias Part = (sql: SQL, read: (PGRow, inout RoomBatch) -> Void)
 
     public func load(for commands: [Command], now: Int64) throws(StoreError) -> RoomBatch {
@@ -42,8 +42,8 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         return batch
     }
 
-    /// What no command of the batch needs is not asked for: most batches are messages of members, and a statement costs
-    /// the server the same whether it finds nothing.
+    /// Loads only what the batch needs. Most batches are messages of members, and a statement costs the server the same
+    /// when it finds nothing.
     private func parts(_ needs: BatchNeeds) -> [Part] {
         var parts: [Part] = [(rooms(needs), Self.readRoom), (members(needs), Self.readMember)]
         if !needs.wholeRooms.isEmpty { parts.append((wholeRooms(needs), Self.readMember)) }
@@ -115,14 +115,14 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         batch.invitations[invitation.id] = invitation
     }
 
-    /// In the order of ids, so that two writers cannot wait for each other.
+    /// Ordered by id to prevent deadlocks between two writers.
     private func rooms(_ needs: BatchNeeds) -> SQL {
         guard !needs.roomSigns.isEmpty else {
             return """
                 SELECT \(unsafeSQL: Room.columns) FROM rooms r WHERE r.id = ANY(\(needs.rooms)) ORDER BY r.id FOR UPDATE
                 """
         }
-        // The ids first: as one condition with OR, no index serves it.
+        // The ids first: no index serves the same condition written with OR.
         return """
             SELECT \(unsafeSQL: Room.columns) FROM rooms r
             WHERE r.id = ANY(\(needs.rooms) || ARRAY(
@@ -146,7 +146,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         """
     }
 
-    /// Those who made a room with one of these Signs before, in it.
+    /// Creators of rooms that were made with one of these Signs, as members of them.
     private func creators(_ needs: BatchNeeds) -> SQL {
         """
         SELECT \(unsafeSQL: Member.columns)
@@ -177,7 +177,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         """
     }
 
-    /// What these commands did when they came before: their changes, and the SYSTEM message right behind each.
+    /// The effects of redelivered commands: their changes, and the SYSTEM message that follows each.
     private func events(_ needs: BatchNeeds) -> SQL {
         """
         SELECT e.command_id, \(unsafeSQL: RoomFrame.eventColumns) FROM room_events e
@@ -208,7 +208,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         """
     }
 
-    /// Whom a setting of theirs keeps from being added by this actor.
+    /// Users whose setting does not let this actor add them.
     private func refusedAdds(_ needs: BatchNeeds) -> SQL {
         """
         SELECT n.actor, n.other FROM unnest(\(needs.adders), \(needs.added)) n (actor, other)
@@ -221,7 +221,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         """
     }
 
-    /// Counted no further than the limit.
+    /// Stops counting at the limit.
     private func roomCounts(_ needs: BatchNeeds) -> SQL {
         """
         SELECT n.user_id, c.rooms FROM unnest(\(Array(Set(needs.newcomers)))) n (user_id)
@@ -263,7 +263,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         "SELECT \(unsafeSQL: Invitation.columns) FROM invitations i WHERE i.id = ANY(\(needs.invitations))"
     }
 
-    /// Those that were made with the same Sign, and the room's open ones.
+    /// Invitations with the same Sign, and the room's open ones.
     private func relatedInvitations(_ needs: BatchNeeds) -> SQL {
         """
         SELECT \(unsafeSQL: Invitation.columns)
@@ -275,7 +275,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         """
     }
 
-    /// What a user wrote, or reacted to. A walk through the room, which the statement's time limit bounds.
+    /// Messages that a user wrote or reacted to. This scans the room; the statement's time limit bounds it.
     private func touched(_ needs: BatchNeeds) -> SQL {
         """
         SELECT \(unsafeSQL: Message.columns) FROM unnest(\(needs.erasedRooms), \(needs.erasedUsers)) n (room_id, user_id)
@@ -303,7 +303,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
 
 extension StoreError {
     init(_ error: PostgresError) {
-        // 23505: another writer stored the same Sign or room a moment ago. Loading again finds it.
+        // 23505: another writer has just stored the same Sign or room. Loading again finds it.
         let isConflict = error.state == "23505"
         self.init(error.description, isTransient: error.isTransient || isConflict, isConflict: isConflict)
     }

@@ -5,7 +5,7 @@ extension RoomFrame {
         e.seq, e.kind, e.sign, e.message_id, e.joined, e.departed, e.fields, e.body, e.room_id, \(Message.columns)
         """
 
-    /// A change as it was told; one of a message with the message as it is today.
+    /// A change as it was announced; a change of a message shows the message as it is today.
     init(event row: PGRow, at first: Int) {
         let seq = row.int8(first)
         let kind = FrameKind(rawValue: UInt8(row.int2(first + 1))) ?? .roomUpdated
@@ -13,7 +13,7 @@ extension RoomFrame {
         if row.optionalUUID(first + 3) != nil, !row.isNull(first + 9) {
             body = Message(row, at: first + 9).body(at: seq)
         } else if body.fieldCount == 0 {
-            // Of a message that is gone for good, or of a file of the version before this one.
+            // The message was removed for good, or a file of the previous version is incomplete.
             self = .skipped(seq, in: row.uuid(first + 8))
             return
         }
@@ -21,7 +21,7 @@ extension RoomFrame {
     }
 }
 
-/// What a relay asks of the store: who is where, and frames that Redis no longer has.
+/// The relay's reads: memberships, and frames that Redis no longer holds.
 public final class PostgresRoomHistory: RoomHistory {
     private let connection: PostgresConnection
 
@@ -49,7 +49,7 @@ public final class PostgresRoomHistory: RoomHistory {
         return rooms + (try blockedPairs(of: users)).filter { !known.contains($0.room) }
     }
 
-    /// In a GROUP of both, too, nobody sees a presence over a block.
+    /// A block hides presence in a shared GROUP too.
     private func blockedPairs(of users: [UUID128]) throws(StoreError) -> [Membership] {
         try read(
             """
@@ -82,7 +82,7 @@ public final class PostgresRoomHistory: RoomHistory {
             """
         ).map { row -> RoomFrame in
             let message = Message(row)
-            // As the version before this one stores a file that is to come.
+            // The previous version gave an incomplete file a Seq.
             guard message.status != .uploading else { return .skipped(message.seq, in: room) }
             var frame = RoomFrame(
                 seq: UInt64(message.seq), kind: .newMessage, sign: message.sign, body: message.body(at: message.seq))

@@ -13,7 +13,7 @@ extension PostgresRoomReader {
         return Dictionary(grouping: messages, by: \.roomID)
     }
 
-    /// Of each room by its index, whose user is a member of it (asked again: they may have left since).
+    /// Reads each room by its index. Membership is checked again: the user may have left since.
     static func newest(_ rooms: [UUID128], _ user: UUID128, _ count: Int) -> SQL {
         """
         SELECT \(unsafeSQL: Message.columns) FROM members p CROSS JOIN LATERAL (
@@ -25,7 +25,7 @@ extension PostgresRoomReader {
         """
     }
 
-    /// The two of each room who have read furthest.
+    /// In each room, the two members who have read furthest.
     private static func furthest(_ rooms: [UUID128]) -> SQL {
         """
         SELECT n.room_id, p.user_id, p.last_seen_seq FROM unnest(\(rooms)) n (room_id) CROSS JOIN LATERAL (

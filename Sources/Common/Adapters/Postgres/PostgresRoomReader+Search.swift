@@ -27,9 +27,9 @@ extension PostgresRoomReader {
         _ words: SearchWords, _ room: UUID128?, _ user: UUID128, _ after: SearchCursor?, _ limit: Int
     ) throws(PostgresError) -> [PGRows] {
         try connection.repeatable([
-            // For this transaction, which these three are.
+            // Applies to this transaction of three statements.
             "SELECT set_config('statement_timeout', \("\(searchTimeout)"), true)",
-            // Over all rooms there is nothing to be refused.
+            // A search over all rooms needs no membership check.
             room.map { Self.membership($0, user) } ?? "SELECT 1", Self.hits(words, room, user, after, limit),
         ])
     }

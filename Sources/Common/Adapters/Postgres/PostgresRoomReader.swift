@@ -1,9 +1,9 @@
 public import ChatCore
 
-/// Reads for REST: one query a request where one can do it.
+/// Reads for REST: one query for each request where possible.
 public final class PostgresRoomReader: RoomReader {
     let connection: PostgresConnection
-    /// Milliseconds of one search.
+    /// Milliseconds that one search may take.
     let searchTimeout: Int
 
     public init(_ connection: PostgresConnection, searchTimeout: Int = 2000) {
@@ -19,7 +19,7 @@ public final class PostgresRoomReader: RoomReader {
         try read(Self.list(user, before, limit)).map { RoomView($0) }
     }
 
-    /// The page first, by the rooms alone; then each of its rooms' newest message.
+    /// Selects the page by rooms alone, then joins the newest message of each.
     static func list(_ user: UUID128, _ before: RoomCursor?, _ limit: Int) -> SQL {
         """
         WITH page AS MATERIALIZED (
@@ -49,7 +49,7 @@ public final class PostgresRoomReader: RoomReader {
     /// The year 9999, in Unix milliseconds.
     private static let farFuture: Int64 = 253_402_300_799_000
     private static let viewColumns = "\(Room.columns), \(Member.columns), \(Message.columns), \(Member.nothingToRead)"
-    /// By its key.
+    /// Looks the message up by its key.
     private static let newestMessage = """
         LEFT JOIN LATERAL (
             SELECT * FROM messages m WHERE m.room_id = r.id AND m.seq > 0
@@ -113,7 +113,7 @@ public final class PostgresRoomReader: RoomReader {
     public func history(
         of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
     ) throws(StoreError) -> (any MessagePage)? {
-        // What is checked and what is read goes out together: one round trip.
+        // Runs the membership check and the query in one round trip.
         let rows = try pipeline([Self.membership(room, user), Self.page(room, page, limit), Self.seenBy(room)])
         return rows[0].first == nil ? nil : PostgresMessagePage(rows[1], SeenMarks(rows[2]))
     }
@@ -216,7 +216,7 @@ public final class PostgresRoomReader: RoomReader {
     ) throws(StoreError) -> PresenceVisibility {
         if user == other { return .shown }
         guard try shareRoom(user, other) else { return .stranger }
-        // Whoever asks after one who has blocked them, or whom they have blocked, meets somebody who hides.
+        // To a user on either side of a block, the other looks like somebody who hides their presence.
         let hides = try account(of: other).hidesPresence
         let isBlocked = try areBlocked(user, other)
         return hides || isBlocked ? .hidden : .shown
@@ -251,7 +251,7 @@ public final class PostgresRoomReader: RoomReader {
         """
     }
 
-    /// How far the two who have read furthest have read: enough to know of any sender whether somebody else has.
+    /// The two members who have read furthest: enough to tell, for any sender, whether somebody else has read that far.
     private static func seenBy(_ room: UUID128) -> SQL {
         """
         SELECT user_id, last_seen_seq FROM members WHERE room_id = \(room) AND left_at IS NULL AND last_seen_seq > 0
@@ -282,7 +282,7 @@ public final class PostgresRoomReader: RoomReader {
                 """
         case .changedSince(let since):
             let seq = max(0, since)
-            // Two index ranges, each in its order; the partial index holds only what changed after it was sent.
+            // Two index ranges, each in order; the partial index holds only messages that changed after they were sent.
             return """
                 SELECT * FROM (
                     (SELECT \(unsafeSQL: Message.columns) FROM messages m
@@ -315,7 +315,7 @@ public final class PostgresRoomReader: RoomReader {
 }
 
 extension RoomView {
-    /// Columns of the room, of my membership, and of the newest message.
+    /// Reads the columns of the room, of my membership and of the newest message.
     fileprivate init(_ row: PGRow) {
         let room = Room(row)
         let member = Member(row, at: Room.columnCount)

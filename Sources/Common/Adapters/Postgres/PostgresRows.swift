@@ -1,6 +1,6 @@
 import ChatCore
 
-// How rows become values: the columns and their reading, side by side.
+// Maps rows to values: the column lists stand beside the code that reads them.
 
 extension Message {
     static let columns = """
@@ -22,20 +22,20 @@ extension Message {
     }
 }
 
-/// A message as it lies in a result, read by ``Message/columns``.
+/// A message in a result row, read by ``Message/columns``.
 struct MessageRow: MessageFields {
     private let row: PGRow
     private let first: Int
     private let marks: SeenMarks?
 
-    /// - Parameter marks: of the room, where `seen` is to be told from `sent`.
+    /// - Parameter marks: the room's read marks, to tell `seen` from `sent`.
     init(_ row: PGRow, at first: Int = 0, marks: SeenMarks? = nil) {
         self.row = row
         self.first = first
         self.marks = marks
     }
 
-    /// Text of the result's memory, which PostgreSQL has checked to be UTF-8 (client_encoding).
+    /// Text inside the result's memory. PostgreSQL guarantees that it is UTF-8 (client_encoding).
     struct Text: WireText {
         let row: PGRow
         let bytes: UnsafeRawBufferPointer
@@ -67,7 +67,7 @@ struct MessageRow: MessageFields {
         guard let name = row.optionalText(first + 12) else { return nil }
         return FileInfo(
             name: name, size: row.optionalInt8(first + 13) ?? 0, contentType: row.optionalText(first + 14) ?? "",
-            // Older rows have an origin in it, perhaps one that is no more.
+            // Older rows contain an origin, perhaps one that no longer exists.
             thumbnailURL: row.raw(first + 15).map { _ in FileInfo.thumbnailPath(of: id) },
             media: row.jsonb(first + 20).flatMap { try? JSONReader.decode($0) }.map { FileMedia($0) })
     }
@@ -80,12 +80,12 @@ struct MessageRow: MessageFields {
     var mentions: [UUID128] { row.raw(first + 5).map { mentionedUsers(in: $0) } ?? [] }
 }
 
-/// How far the members who have read furthest have read: it turns `sent` into `seen` where somebody besides the sender
-/// has read that far.
+/// The positions of the members who have read furthest. A message becomes `seen` when somebody besides its sender has
+/// read that far.
 struct SeenMarks {
     private let furthest: [(user: UUID128, seq: Int64)]
 
-    /// The two who have read furthest, first the one who is ahead.
+    /// Expects the two members who have read furthest, the furthest first.
     init(_ rows: PGRows) { furthest = rows.map { ($0.uuid(0), $0.int8(1)) } }
     init(_ furthest: [(user: UUID128, seq: Int64)]) { self.furthest = furthest }
 
@@ -118,8 +118,8 @@ extension Room {
 }
 
 extension Member {
-    /// Of a member `p`: others' messages after the last seen Seq that were deleted. They are in the room's count and
-    /// nobody can read them. The index `messages_not_to_read` has them alone.
+    /// For a member `p`: deleted messages of others after the last seen Seq. The room's count includes them, but nobody
+    /// can read them. The index `messages_not_to_read` covers exactly these.
     static let nothingToRead = """
         (SELECT count(*) FROM messages n WHERE n.room_id = p.room_id AND n.seq > p.last_seen_seq
             AND n.sender_id <> p.user_id AND n.status = 4 AND n.message_type <> 4)
@@ -155,7 +155,7 @@ extension Invitation {
 }
 
 extension [Reaction] {
-    /// As ``json`` wrote it: the only writer of the column.
+    /// Reads the format that ``json`` writes; nothing else writes this column.
     init(json: [UInt8]) {
         let list = (try? JSONReader.decode(json))?.array ?? []
         self = list.compactMap { entry in

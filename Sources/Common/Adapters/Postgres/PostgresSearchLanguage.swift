@@ -1,12 +1,13 @@
-/// The language of full text search, which stands in a function of the database (see the migration "search_by_room").
+/// The language of full text search. A database function holds it (see the migration "search_by_room").
 public struct PostgresSearchLanguage {
     private let connection: PostgresConnection
 
     public init(_ connection: PostgresConnection) { self.connection = connection }
 
-    /// Makes `language` (a text search configuration, such as `simple` or `english`) the one that is used, and the index
-    /// again, while others read and write; until it is made, older messages are found by the words of the language
-    /// before. False when nothing was to do. A try that was cut off is completed by the next one.
+    /// Switches to `language` (a text search configuration, such as `simple` or `english`) and rebuilds the index
+    /// without blocking reads and writes. Until the index is ready, older messages are found by the words of the
+    /// previous language. Returns false when nothing was to do. A run that was interrupted is completed by the next
+    /// one.
     public func use(_ language: String) throws -> Bool {
         let state = try connection.query(
             """
@@ -18,7 +19,7 @@ public struct PostgresSearchLanguage {
         guard known.contains(language) else {
             throw MigrationError("SEARCH_LANGUAGE=\(language) is not one of: \(known.joined(separator: ", "))")
         }
-        // The name is one of PostgreSQL's own, so it may stand in the text.
+        // The name is one of PostgreSQL's own configurations, so it is safe to insert into the text.
         try connection.script(
             """
             BEGIN;
@@ -32,17 +33,17 @@ public struct PostgresSearchLanguage {
         return true
     }
 
-    /// What the index is called between the change of the language and the end of its making.
+    /// The SQL comment on the index that marks it as stale until its replacement is built.
     private static let stale = "to be made again"
-    /// Sessions that are open keep plans in which the language stands as a constant: a change of these, even to what they
-    /// are, makes them plan again.
+    /// Open sessions hold plans with the language as a constant. Any change to these functions, even to the same value,
+    /// makes them plan again.
     private static let users = [
         "chat_lexemes(text)", "chat_lookup(text)", "chat_room_words(uuid, bigint, text)", "chat_found(text, text)",
         "chat_search(uuid, uuid, text, timestamptz, uuid, bigint, integer)",
     ]
 
     private func makeIndex() throws {
-        // What an earlier try left.
+        // Remove the remains of an interrupted run.
         let leftovers = try connection.query(
             """
             SELECT c.relname::text FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid

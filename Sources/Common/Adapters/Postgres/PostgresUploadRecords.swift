@@ -21,7 +21,7 @@ public final class PostgresUploadRecords: UploadRecords {
     }
 
     public func begin(_ record: UploadRecord, fence: Int64) throws(StoreError) -> UploadRecord? {
-        // A message that was deleted meanwhile (2: uploading) takes nothing any more.
+        // A deleted message no longer takes a file (status 2: uploading).
         _ = try query(
             """
             INSERT INTO uploads (message_id, upload_id, total, media_type, owner, fence)
@@ -46,7 +46,7 @@ public final class PostgresUploadRecords: UploadRecords {
     }
 
     public func reserve(_ size: Int64, for message: UUID128, quota: Int64) throws(StoreError) -> Bool {
-        // One after the other for each owner; the second statement sees what the one before committed.
+        // Serialised for each owner; the second statement sees the first one's commit.
         try queries([
             """
             SELECT pg_advisory_xact_lock(hashtextextended('quota ' || owner::text, 0))

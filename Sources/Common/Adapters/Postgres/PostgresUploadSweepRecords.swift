@@ -19,7 +19,7 @@ public final class PostgresUploadSweepRecords: UploadSweepRecords {
     }
 
     public func released(limit: Int) throws(StoreError) -> [UploadRecord] {
-        // Those that another message still shows are released again with that one.
+        // A file that another message still shows is released again together with that message.
         _ = try query(
             """
             UPDATE uploads u SET released_at = NULL WHERE u.released_at IS NOT NULL AND EXISTS (

@@ -1,6 +1,6 @@
 public import ChatCore
 
-/// A statement and its values. Values bind by interpolation, so that text from outside never becomes SQL:
+/// A statement and its values. Interpolated values are bound as parameters, so untrusted text never becomes SQL:
 /// `"SELECT name FROM rooms WHERE id = \(room)"`.
 public struct SQL: ExpressibleByStringInterpolation, Sendable {
     public private(set) var text: String
@@ -16,7 +16,7 @@ public struct SQL: ExpressibleByStringInterpolation, Sendable {
         values = stringInterpolation.values
     }
 
-    /// The same with its plan, and what it did, as rows of text.
+    /// The same statement with its plan and run-time figures, as rows of text.
     var explained: SQL {
         var copy = self
         copy.text = "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) " + text
@@ -44,7 +44,7 @@ public struct SQL: ExpressibleByStringInterpolation, Sendable {
         public mutating func appendInterpolation(_ value: String) { appendInterpolation(.text(value)) }
         public mutating func appendInterpolation(_ value: [UUID128]) { appendInterpolation(.uuids(value)) }
 
-        /// SQL of our own making, such as a list of columns. Never text from outside.
+        /// Inserts SQL from our own code, such as a list of columns. Never untrusted text.
         public mutating func appendInterpolation(unsafeSQL sql: String) { text += sql }
     }
 }
@@ -161,8 +161,8 @@ private let epochOffset: Int64 = 946_684_800_000
 /// Times that PostgreSQL can hold, in its own microseconds: from 4713 BC to the year 294276.
 private let pgTimes: ClosedRange<Int64> = -211_813_488_000_000_000...9_223_371_331_199_999_999
 
-/// What is further away than PostgreSQL's calendar goes is the nearest time in it: a number from outside cannot trap here,
-/// nor become a time on the other side.
+/// Clamps a time outside PostgreSQL's calendar to the nearest time in it. A number from outside can neither trap here
+/// nor overflow to the other end.
 func pgMicroseconds(_ unixMilliseconds: Int64) -> Int64 {
     let (offset, isBelow) = unixMilliseconds.subtractingReportingOverflow(epochOffset)
     let (scaled, isOutside) = offset.multipliedReportingOverflow(by: 1000)
@@ -170,7 +170,7 @@ func pgMicroseconds(_ unixMilliseconds: Int64) -> Int64 {
     return min(max(scaled, pgTimes.lowerBound), pgTimes.upperBound)
 }
 
-/// Rounds down, as times were written: in whole milliseconds. Also of PostgreSQL's `infinity` and `-infinity`.
+/// Rounds down to whole milliseconds, also for PostgreSQL's `infinity` and `-infinity`.
 func unixMilliseconds(_ pgMicroseconds: Int64) -> Int64 {
     let (quotient, rest) = pgMicroseconds.quotientAndRemainder(dividingBy: 1000)
     return (rest < 0 ? quotient - 1 : quotient) + epochOffset

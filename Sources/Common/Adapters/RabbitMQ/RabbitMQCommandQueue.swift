@@ -2,15 +2,15 @@ public import ChatCore
 import Glibc
 public import Logging
 
-/// A REST worker's way to the command queues: one command at a time, answered through a queue of the connection's own.
+/// Sends a REST worker's commands to the command queues, one at a time; answers arrive in a queue of this connection.
 ///
-/// Not through RabbitMQ's direct reply-to: an answer to a requester whose node is dead breaks the connection of the worker
-/// that answers (RabbitMQ 3.10), and a room with it.
+/// Direct reply-to is not used: in RabbitMQ 3.10 an answer to a requester on a dead node breaks the answering worker's
+/// connection, and its rooms wait.
 public final class RabbitMQCommandQueue: CommandQueue {
-    /// Milliseconds without a confirm after which another broker is asked: this one may be cut off from the others.
+    /// Milliseconds without a confirm before another broker is tried: this one may be cut off from the cluster.
     private static let confirmPatience: Int64 = 3000
-    /// Milliseconds between two connections that are given up for such a doubt, and how long a queue that had no room
-    /// after that is believed to be full.
+    /// `reopening`: the shortest time, in milliseconds, between two connections closed for that reason. `fullness`: how
+    /// long a queue that was still full after that counts as full.
     private static let reopening: Int64 = 1000
     private static let fullness: Int64 = 5000
     private static let tries = 4
@@ -22,10 +22,10 @@ public final class RabbitMQCommandQueue: CommandQueue {
     private var connection: RabbitMQConnection?
     private var replyQueue = ""
     private var doubtedAt: Int64 = .min
-    /// Of queues, by name, since when they have no room.
+    /// The time since which each queue has been full, by name.
     private var fullSince: [String: Int64] = [:]
 
-    /// - Parameter newestLayout: asked with each new connection; nil when it cannot be known.
+    /// - Parameter newestLayout: called for each new connection; nil when the layout is unknown.
     public init(
         _ settings: RabbitMQSettings, name: String, newestLayout: @escaping () -> QueueLayout?, log: Logger
     ) {
@@ -36,7 +36,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
         layout = settings.firstLayout
     }
 
-    /// Whether the broker answers; for readiness.
+    /// Checks whether the broker answers; for readiness.
     public func check() throws(RabbitMQError) {
         let connection = try connected()
         do throws(RabbitMQError) {
@@ -47,23 +47,23 @@ public final class RabbitMQCommandQueue: CommandQueue {
         }
     }
 
-    /// Whether anybody carries commands out: every worker consumes every queue, as the active one or as a standby.
+    /// Whether any worker runs: each worker consumes every queue, as the active consumer or as a standby.
     public func hasWorkers() throws(RabbitMQError) -> Bool {
         do throws(RabbitMQError) {
             return try connected().consumers(of: settings.queueName(layout, 0)) > 0
         } catch {
-            // A look at a queue that is not there ends the channel.
+            // A passive declare of a missing queue closes the channel.
             connection = nil
             throw error
         }
     }
 
-    /// Answers the broker's heartbeats while there is nothing to send: about once a second. Never connects.
+    /// Answers the broker's heartbeats while idle; call it about once a second. Never connects.
     public func keepAlive() {
         guard let connection else { return }
         do throws(RabbitMQError) {
             while case .delivery = try connection.next(timeout: 0) {}
-            // The next command makes a new one, where it belongs.
+            // The next command connects again, to the preferred broker.
             if connection.shouldMoveBack() { self.connection = nil }
         } catch {
             self.connection = nil
@@ -81,8 +81,8 @@ public final class RabbitMQCommandQueue: CommandQueue {
             } catch {
                 connection?.distrust()
                 connection = nil
-                // The broker may have been away for long, or the connection died while idle: one new one tells. Sending
-                // the command again is harmless, its id is the same.
+                // The broker may have been down, or the connection died while idle: one new connection tells. Sending
+                // the command again is safe, its id stays the same.
                 guard attempts < Self.tries, monotonicMilliseconds() < deadline else {
                     log.warning("a command could not be handed over", metadata: ["error": "\(error)"])
                     throw .unavailable("the message queue")
@@ -105,13 +105,14 @@ public final class RabbitMQCommandQueue: CommandQueue {
 
     private enum Outcome {
         case answer(CommandAnswer)
-        /// Neither confirmed nor answered in all the time that there was.
+        /// Neither a confirm nor an answer arrived in the time allowed.
         case late
-        /// The broker said no, or nothing. The queue may be full; or its leader is dead, and this broker does not know yet.
+        /// The broker refused, or stayed silent. The queue may be full; or its leader is dead and this broker does not
+        /// know yet.
         case doubtful(queue: String, isRefused: Bool)
     }
 
-    /// Leaves the connection for one to another broker, at most once a second. False: it is of no use.
+    /// Replaces the connection by one to another broker, at most once a second. False: that would not help.
     private func mayDoubt(_ queue: String, _ refusals: Int, until deadline: Int64) -> Bool {
         let now = monotonicMilliseconds()
         let isFull = fullSince[queue].map { now - $0 < Self.fullness } ?? false
@@ -142,7 +143,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
             guard confirmed || now < doubtAt else { return .doubtful(queue: queue, isRefused: false) }
             switch try connection.next(timeout: Int(min(deadline, confirmed ? deadline : doubtAt) - now)) {
             case .delivery(let answer):
-                // Answers to requests that were given up earlier may still come in.
+                // Skip late answers to requests that were given up earlier.
                 guard answer.correlation == correlation else { continue }
                 guard let value = try? MessagePackReader.decode(answer.body) else {
                     throw RabbitMQError("an answer that cannot be read")
@@ -153,7 +154,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
                 guard accepted else { return .doubtful(queue: queue, isRefused: true) }
                 confirmed = true
                 fullSince[queue] = nil
-            // Taken out of the exchange: there is a newer generation, which a new connection asks for.
+            // The queue was unbound: a newer generation exists, which a new connection looks up.
             case .returned: throw RabbitMQError("the queue is gone")
             case .cancelled: throw RabbitMQError("the answers' consumer was ended")
             case .timeout: continue

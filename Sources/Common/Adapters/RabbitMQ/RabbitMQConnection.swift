@@ -3,15 +3,15 @@ public import ChatCore
 import Glibc
 import Synchronization
 
-/// What the broker, or the way to it, said. Never holds the password of the URL.
+/// An error from the broker or from the connection to it. Never contains the URL's password.
 public struct RabbitMQError: Error, CustomStringConvertible, Sendable {
     let what: String
-    /// The server at fault: a step of work with the broker may need PostgreSQL, too.
+    /// The server at fault: work with the broker may depend on PostgreSQL too.
     public private(set) var server = "RabbitMQ"
 
     public var description: String { server == "RabbitMQ" ? "RabbitMQ: \(what)" : what }
 
-    /// PostgreSQL failed, on which it depends what is done with the broker.
+    /// An error of PostgreSQL in work that also needs the broker.
     public init(_ error: StoreError) { (what, server) = (error.description, "PostgreSQL") }
 
     init(_ what: String, _ status: Int32) { self.what = "\(what): \(String(cString: amqp_error_string2(status)))" }
@@ -33,31 +33,31 @@ public struct RabbitMQDelivery: Sendable {
 
 public enum RabbitMQEvent: Sendable {
     case delivery(RabbitMQDelivery)
-    /// A publisher confirm: everything up to `tag` when `multiple`. `accepted` is false when the queue was full.
+    /// A publisher confirm: all messages up to `tag` when `multiple`. `accepted` is false when the queue was full.
     case confirm(tag: UInt64, multiple: Bool, accepted: Bool)
-    /// A mandatory message found no queue; its confirm follows, and does not mean that it is safe.
+    /// A mandatory message found no queue. A confirm still follows, but does not mean that the message is safe.
     case returned
-    /// The broker ended a consumer of ours (its queue was deleted or its leader moved).
+    /// The broker cancelled one of our consumers: its queue was deleted, or its leader moved.
     case cancelled(consumer: String)
     case timeout
 }
 
-/// One connection for one thread: a channel that consumes and publishes, and one for answers alone. After any error it is
-/// of no use: close it and make another.
+/// One connection, for one thread: a channel that consumes and publishes, and a second one for answers. After any error
+/// close it and open another.
 ///
-/// Every wait has a limit: calls by the rpc timeout, sends by the heartbeat (a broker that does not read for two
-/// heartbeats breaks the connection), bytes that nobody acknowledges by TCP_USER_TIMEOUT.
+/// Every wait has a limit: calls by the rpc timeout, sends by the heartbeat (a broker that reads nothing for two
+/// heartbeats breaks the connection), unacknowledged bytes by TCP_USER_TIMEOUT.
 public final class RabbitMQConnection {
     private let state: amqp_connection_state_t
     private let channel: amqp_channel_t = 1
     private static let answersChannel: amqp_channel_t = 2
     private var hasAnswersChannel = false
     private let order: HostOrder
-    /// The broker that this connection leads to.
+    /// The broker at the other end.
     public let host: ServerURL.Host
     private let heart: RabbitMQHeart
     private var probe: HostProbe?
-    /// The number that the next publish gets when confirms are on.
+    /// The delivery tag of the next publish when confirms are on.
     public private(set) var nextPublishTag: UInt64 = 1
 
     /// Tries the hosts of the settings in turn.
@@ -117,7 +117,7 @@ public final class RabbitMQConnection {
         }
     }
 
-    /// librabbitmq's own check of a certificate knows no addresses: OpenSSL's does it instead.
+    /// librabbitmq's own certificate check does not support IP addresses; OpenSSL's does.
     private static func tlsSocket(
         _ state: amqp_connection_state_t, _ server: RabbitMQServers.Server, _ files: TLSFiles
     ) throws(RabbitMQError) -> OpaquePointer? {
@@ -137,14 +137,14 @@ public final class RabbitMQConnection {
         amqp_destroy_connection(state)
     }
 
-    /// Its broker may be cut off from the others: the next connection is to another one, if there is one.
+    /// Marks this broker as suspect, since it may be cut off from the cluster: the next connection tries another first.
     public func distrust() { order.failed(host, now: monotonicMilliseconds()) }
 
-    /// This connection is not where it belongs, and the broker where it does is back. Call it about once a second; when
-    /// it says yes, and nothing is in hand, make another connection in its place.
+    /// Whether the preferred broker is back while this connection leads to another. Call it about once a second; when
+    /// it returns true and no work is in progress, connect anew.
     public func shouldMoveBack() -> Bool { probe?.isBack(now: monotonicMilliseconds()) ?? false }
 
-    /// For work that takes long and does not touch this connection: the broker hears heartbeats meanwhile.
+    /// Runs long work that does not use this connection; heartbeats continue meanwhile.
     public func whileAway<R, E: Error>(_ work: () throws(E) -> R) throws(E) -> R {
         heart.beat(for: state)
         defer { heart.rest() }
@@ -153,14 +153,15 @@ public final class RabbitMQConnection {
 
     public var fileDescriptor: Int32 { amqp_get_sockfd(state) }
 
-    /// Whether ``next(timeout:)`` would answer without reading from the socket.
+    /// Whether ``next(timeout:)`` can return without reading from the socket.
     public var hasBuffered: Bool { amqp_frames_enqueued(state) != 0 || amqp_data_in_buffer(state) != 0 }
 
     // MARK: Queues
 
-    /// Declares a durable command queue: one active consumer, bounded, full means the publisher is told no.
+    /// Declares a durable command queue: a single active consumer, a bounded length, and `reject-publish` when it is
+    /// full.
     ///
-    /// - Returns: how many messages are ready in it, and how many consumers it has.
+    /// - Returns: the number of ready messages, and of consumers.
     @discardableResult
     public func declareCommandQueue(
         _ name: String, quorum: Bool, maxLength: Int
@@ -175,8 +176,8 @@ public final class RabbitMQConnection {
 
     /// Declares a durable queue whose consumers share its messages.
     ///
-    /// - Parameter maxLength: beyond it the oldest messages are dropped; nil: it is not bounded.
-    /// - Returns: how many messages are ready in it.
+    /// - Parameter maxLength: above it the oldest messages are dropped; nil: unbounded.
+    /// - Returns: the number of ready messages.
     public func declareQueue(_ name: String, quorum: Bool, maxLength: Int? = nil) throws(RabbitMQError) -> Int {
         let limit = maxLength.map { [("x-max-length", TableValue.int(Int64($0))), ("x-overflow", .text("drop-head"))] }
         return try withTable([("x-queue-type", .text(quorum ? "quorum" : "classic"))] + (limit ?? [])) {
@@ -184,7 +185,7 @@ public final class RabbitMQConnection {
         }
     }
 
-    /// How many consumers a queue has, which must be there.
+    /// The number of consumers of an existing queue.
     public func consumers(of name: String) throws(RabbitMQError) -> Int {
         try withBytes(name) { (name) throws(RabbitMQError) in
             let answer = amqp_queue_declare(state, channel, name, 1, 0, 0, 0, amqp_empty_table)
@@ -193,7 +194,7 @@ public final class RabbitMQConnection {
         }
     }
 
-    /// Deletes a queue with everything in it.
+    /// Deletes a queue and all its messages.
     public func deleteQueue(_ name: String) throws(RabbitMQError) {
         try withBytes(name) { (name) throws(RabbitMQError) in
             _ = amqp_queue_delete(state, channel, name, 0, 0)
@@ -201,7 +202,7 @@ public final class RabbitMQConnection {
         }
     }
 
-    /// Declares a durable exchange that hands a message to the queue that its routing key names, if that is bound.
+    /// Declares a durable direct exchange: a message goes to the bound queue that its routing key names.
     public func declareExchange(_ name: String) throws(RabbitMQError) {
         try withBytes(name) { (name) throws(RabbitMQError) in
             try withBytes("direct") { (type) throws(RabbitMQError) in
@@ -220,7 +221,7 @@ public final class RabbitMQConnection {
         }
     }
 
-    /// Does nothing where it is not bound.
+    /// Does nothing when it is not bound.
     public func unbind(_ queue: String, from exchange: String) throws(RabbitMQError) {
         try withBytes(queue) { (queue) throws(RabbitMQError) in
             try withBytes(exchange) { (exchange) throws(RabbitMQError) in
@@ -230,9 +231,9 @@ public final class RabbitMQConnection {
         }
     }
 
-    /// Declares a queue of this connection's own, which ends with it, and takes what comes there without acknowledgements.
+    /// Declares an exclusive queue of this connection and consumes it without acknowledgements.
     ///
-    /// - Returns: its name, which the broker has chosen.
+    /// - Returns: its name, chosen by the broker.
     public func consumeAnswers() throws(RabbitMQError) -> String {
         let answer = amqp_queue_declare(state, channel, amqp_empty_bytes, 0, 0, 1, 1, amqp_empty_table)
         try check("declare a queue for answers")
@@ -252,12 +253,12 @@ public final class RabbitMQConnection {
         }
     }
 
-    /// Takes deliveries of a queue; at most `prefetch` of them unacknowledged.
+    /// Consumes a queue with at most `prefetch` unacknowledged messages.
     public func consume(_ queue: String, prefetch: Int, noAcknowledge: Bool = false) throws(RabbitMQError) {
         amqp_basic_qos(state, channel, 0, UInt16(clamping: prefetch), 0)
         try check("set the prefetch")
         try withBytes(queue) { (name) throws(RabbitMQError) in
-            // The consumer's tag is the queue's name, so that a delivery says where it comes from.
+            // The consumer tag is the queue's name, so a delivery tells its queue.
             _ = amqp_basic_consume(state, channel, name, name, 0, noAcknowledge ? 1 : 0, 0, amqp_empty_table)
             try check("consume \(queue)")
         }
@@ -282,8 +283,8 @@ public final class RabbitMQConnection {
         try check("turn confirms on")
     }
 
-    /// Publishes an answer to a queue that may be gone; then it is dropped. Neither confirmed nor kept on a disk, on a channel
-    /// of its own: what becomes of answers is nothing that the commands' channel may end by.
+    /// Publishes an answer to a queue that may be gone, in which case it is dropped. It is transient and unconfirmed,
+    /// on a channel of its own: a failed answer must not close the commands' channel.
     public func answer(_ body: [UInt8], to queue: String, correlation: String) throws(RabbitMQError) {
         if !hasAnswersChannel {
             amqp_channel_open(state, Self.answersChannel)
@@ -295,12 +296,13 @@ public final class RabbitMQConnection {
             correlation: correlation)
     }
 
-    /// Publishes to a queue by its name: through an exchange that it is bound to, or past all (the default exchange).
+    /// Publishes to a queue by name, through an exchange or directly (the default exchange).
     ///
     /// - Parameters:
-    ///   - mandatory: without a queue the message comes back (``RabbitMQEvent/returned``) instead of vanishing.
-    ///   - persistent: survives a restart of the broker.
-    /// - Returns: the number by which its confirm will be known.
+    ///   - mandatory: without a bound queue the message comes back (``RabbitMQEvent/returned``) instead of being
+    ///     dropped.
+    ///   - persistent: the message survives a restart of the broker.
+    /// - Returns: the delivery tag of its confirm.
     @discardableResult
     public func publish(
         _ body: [UInt8], to queue: String, exchange: String = "", mandatory: Bool, persistent: Bool,
@@ -343,8 +345,8 @@ public final class RabbitMQConnection {
 
     // MARK: Receiving
 
-    /// Waits for whatever comes first, at most `timeout` milliseconds. Also what answers the broker's heartbeats: call
-    /// it at least every few seconds.
+    /// Waits at most `timeout` milliseconds for the next event. This also answers the broker's heartbeats: call it at
+    /// least every few seconds.
     public func next(timeout milliseconds: Int) throws(RabbitMQError) -> RabbitMQEvent {
         var limit = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
         var envelope = amqp_envelope_t()
@@ -362,7 +364,7 @@ public final class RabbitMQConnection {
         return .timeout
     }
 
-    /// What is no delivery: rabbitmq-c leaves such a frame for us to take.
+    /// Reads a frame that is not a delivery; rabbitmq-c leaves those to the caller.
     private func otherFrame() throws(RabbitMQError) -> RabbitMQEvent {
         var frame = amqp_frame_t()
         var none = timeval(tv_sec: 0, tv_usec: 0)
@@ -444,7 +446,7 @@ private func text(_ bytes: amqp_bytes_t) -> String {
     String(decoding: UnsafeRawBufferPointer(start: bytes.bytes, count: bytes.len), as: UTF8.self)
 }
 
-/// Lends the text's bytes; they are good inside of `body` only.
+/// Passes the text's bytes to `body`; they are valid only inside it.
 private func withBytes<R, E: Error>(_ text: String, _ body: (amqp_bytes_t) throws(E) -> R) throws(E) -> R {
     let bytes = Array(text.utf8)
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: max(bytes.count, 1), alignment: 1)
@@ -492,7 +494,8 @@ private func withTable<R>(
 /// Sends heartbeats for a connection while its owner is busy elsewhere.
 private final class RabbitMQHeart: Sendable {
     private struct Work {
-        /// Set while the owner does not touch it; an address, since the lock is what makes it safe to pass on.
+        /// Set while the owner does not use the connection. It is an address, because the lock makes the hand-over
+        /// safe.
         var state: UInt?
         var hasEnded = false
         var isRunning = false
@@ -512,7 +515,7 @@ private final class RabbitMQHeart: Sendable {
         if isNew { start() }
     }
 
-    /// Waits for a heartbeat that is on its way.
+    /// Waits for a heartbeat that is being sent.
     func rest() { work.withLock { $0.state = nil } }
 
     func stop() { work.withLock { ($0.state, $0.hasEnded) = (nil, true) } }
@@ -521,14 +524,14 @@ private final class RabbitMQHeart: Sendable {
         var all = sigset_t()
         var before = sigset_t()
         sigfillset(&all)
-        // Signals are the other threads' matter.
+        // Other threads handle signals.
         pthread_sigmask(SIG_SETMASK, &all, &before)
         defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
         var thread = pthread_t()
         let box = Unmanaged.passRetained(self)
         let failed = pthread_create(
             &thread, nil, { Unmanaged<RabbitMQHeart>.fromOpaque($0!).takeRetainedValue().run() }, box.toOpaque())
-        // Without a thread it is as it was without heartbeats: the broker may lose patience.
+        // Without the thread there are no heartbeats while the owner is busy: the broker may close the connection.
         guard failed == 0 else { return box.release() }
         pthread_detach(thread)
     }
@@ -540,7 +543,7 @@ private final class RabbitMQHeart: Sendable {
                 if let state = work.state.flatMap({ amqp_connection_state_t(bitPattern: $0) }) {
                     var frame = amqp_frame_t()
                     frame.frame_type = UInt8(AMQP_FRAME_HEARTBEAT)
-                    // A failure shows itself to the owner at the next call.
+                    // The owner sees a failure at its next call.
                     amqp_send_frame(state, &frame)
                 }
                 return !work.hasEnded

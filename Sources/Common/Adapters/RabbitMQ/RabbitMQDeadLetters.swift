@@ -1,12 +1,12 @@
 public import ChatCore
 
-/// The dead letter queue: what is put there is safe before the command queue forgets it.
+/// The dead letter queue: a letter is stored there before the command queue drops the message.
 public struct RabbitMQDeadLetters {
-    /// What an operator wants done with one.
+    /// The operator's decision about one letter.
     public enum Fate: Sendable {
         case keep
         case drop
-        /// Published again to the queue that its commands belong to now.
+        /// Published again to the queue to which its commands belong today.
         case retry
     }
 
@@ -16,30 +16,30 @@ public struct RabbitMQDeadLetters {
     private let name: String
     private let layout: QueueLayout
 
-    /// - Parameter layout: the queues that a letter goes back to.
+    /// - Parameter layout: the queues to which letters return.
     public init(_ settings: RabbitMQSettings, name: String, layout: QueueLayout? = nil) {
         self.settings = settings
         self.name = name
         self.layout = layout ?? settings.firstLayout
     }
 
-    /// Returns once the broker has it.
+    /// Returns once the broker has confirmed it.
     public func put(_ letter: DeadLetter) throws(RabbitMQError) {
         let connection = try opened()
         try connection.selectConfirms()
         try connection.publishConfirmed(letter.encode(), to: settings.deadQueueName, timeout: Self.patience)
     }
 
-    /// Goes through all that are there now, oldest first. Those that stay keep their order.
+    /// Visits all letters present now, oldest first. Those that stay keep their order.
     ///
-    /// - Returns: how many were dropped or tried again.
+    /// - Returns: the number of letters dropped or retried.
     public func sort(_ decide: (DeadLetter) -> Fate) throws(RabbitMQError) -> Int {
         let reading = try opened()
         let publishing = try opened()
         try publishing.selectConfirms()
         let count = try reading.declareQueue(settings.deadQueueName, quorum: settings.quorumQueues)
         try reading.consume(settings.deadQueueName, prefetch: 0)
-        // Ended like a crash: what is not acknowledged goes back in its order.
+        // The abrupt end returns unacknowledged letters in their order.
         defer { reading.endAbruptly() }
         var done = 0
         for _ in 0..<count {
@@ -69,8 +69,7 @@ public struct RabbitMQDeadLetters {
 }
 
 extension RabbitMQConnection {
-    /// Publishes one durable message and waits until the broker has it. For connections with confirms that do nothing
-    /// else.
+    /// Publishes one durable message and waits for the confirm. For connections with confirms that do nothing else.
     public func publishConfirmed(
         _ body: [UInt8], to queue: String, correlation: String? = nil, timeout milliseconds: Int
     ) throws(RabbitMQError) {

@@ -1,8 +1,8 @@
 public import ChatCore
 
-/// The command queues of a generation on the broker: declared, taken into the exchange, taken out of it, ended, deleted.
+/// The command queues of one generation on the broker: declares, binds, unbinds, ends and deletes them.
 ///
-/// Senders publish to one exchange and name the queue; a queue that is not bound there gives the message back to them.
+/// Senders publish to one exchange with the queue's name as routing key; a message for an unbound queue comes back.
 public struct RabbitMQQueues {
     private static let patience = 5000
     private let settings: RabbitMQSettings
@@ -20,19 +20,19 @@ public struct RabbitMQQueues {
         }
     }
 
-    /// From now on the broker takes messages for them.
+    /// The broker accepts messages for these queues from now on.
     public func bind(_ layout: QueueLayout, on connection: RabbitMQConnection) throws(RabbitMQError) {
         try declare(layout, on: connection)
         try connection.declareExchange(settings.exchangeName)
         for name in names(layout) { try connection.bind(name, to: settings.exchangeName) }
     }
 
-    /// From now on it gives them back.
+    /// The broker returns messages for these queues from now on.
     public func unbind(_ layout: QueueLayout, on connection: RabbitMQConnection) throws(RabbitMQError) {
         for name in names(layout) { try connection.unbind(name, from: settings.exchangeName) }
     }
 
-    /// Puts an end mark behind everything that is in each queue, past the exchange.
+    /// Publishes an end mark behind the last message of each queue, bypassing the exchange.
     public func markEnd(of layout: QueueLayout) throws(RabbitMQError) {
         let connection = try RabbitMQConnection(settings, name: "queue-worker end marks")
         try connection.selectConfirms()
@@ -42,9 +42,9 @@ public struct RabbitMQQueues {
         }
     }
 
-    /// Deletes the queues. What somebody still got into one, who had slept through its end, goes to its queue of today.
+    /// Deletes the queues. Late messages, from a sender that missed the change, move to the current queues.
     ///
-    /// - Returns: how many messages were moved.
+    /// - Returns: the number of messages moved.
     public func remove(_ layout: QueueLayout, movingTo today: QueueLayout) throws(RabbitMQError) -> Int {
         let connection = try RabbitMQConnection(settings, name: "queue-worker removal")
         let publishing = try RabbitMQConnection(settings, name: "queue-worker removal")
@@ -70,7 +70,7 @@ public struct RabbitMQQueues {
         return moved
     }
 
-    /// What waits in each queue, and who consumes it.
+    /// The number of waiting messages and of consumers of each queue.
     public func state(of layout: QueueLayout) throws(RabbitMQError) -> [(name: String, ready: Int, consumers: Int)] {
         let connection = try RabbitMQConnection(settings, name: "queue-worker queues")
         var states: [(String, Int, Int)] = []
@@ -82,7 +82,7 @@ public struct RabbitMQQueues {
     }
 }
 
-/// The last message of a queue of a generation that was closed, known by its correlation id.
+/// The last message in a queue of a closed generation, recognised by its correlation id.
 public struct EndMark: Sendable, Equatable {
     private static let prefix = "end of generation "
     public var generation: Int

@@ -1,11 +1,11 @@
 import Glibc
 
 extension RabbitMQConnection {
-    /// Ends the connection as a crash would, but with everything sent that we wanted to say.
+    /// Ends the connection as a crash would, but only after everything we sent has been read.
     ///
-    /// A consumer that cancels, or closes its channel, while deliveries are unacknowledged gets them queued again behind
-    /// newer ones. When its TCP connection just ends, they go back in their old order. So: no more writing (the broker
-    /// reads our acknowledgements, then the end), and reading until the broker has closed, at most a second.
+    /// When a consumer cancels or closes its channel, its unacknowledged deliveries are requeued behind newer ones.
+    /// When its TCP connection just ends, they return in their old order. So we close the writing side (the broker
+    /// reads our acknowledgements, then the end) and read until the broker closes, at most a second.
     public func endAbruptly() {
         shutdown(fileDescriptor, Int32(SHUT_WR))
         var limit = timeval(tv_sec: 1, tv_usec: 0)

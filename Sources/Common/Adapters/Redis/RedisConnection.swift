@@ -2,10 +2,10 @@ import CHiredis
 import ChatCore
 import Glibc
 
-/// What Redis, or the way to it, said.
+/// An error from Redis or from the connection to it.
 public struct RedisError: Error, CustomStringConvertible, Sendable {
     public let description: String
-    /// The connection is of no use any more (as opposed to one command that Redis refused).
+    /// The connection is no longer usable (as opposed to one command that Redis refused).
     public let isConnection: Bool
 }
 
@@ -29,21 +29,21 @@ public enum RedisValue: Sendable, Equatable {
     }
 }
 
-/// A word of a command.
+/// One argument of a command.
 public typealias RedisWord = [UInt8]
 
 extension [UInt8] {
     public init(word: String) { self = Array(word.utf8) }
 }
 
-/// One connection for one thread. Connects when first used and again after it broke; every wait has a limit.
+/// One connection, for one thread. It connects at first use and again after a failure; every wait has a time limit.
 public final class RedisConnection {
     private let servers: RedisServers
     private let timeout: Int
     private var link: RedisLink?
 
     /// - Parameters:
-    ///   - url: as ``RedisServers`` takes it.
+    ///   - url: in the form that ``RedisServers`` reads.
     ///   - timeout: milliseconds for connecting, and for each answer.
     public init(url: String, timeout: Int = 3000) throws(RedisError) {
         servers = try parse(url)
@@ -59,7 +59,7 @@ public final class RedisConnection {
         return value
     }
 
-    /// Sends all commands, then reads all answers. A command that Redis refuses gives `.error` in its place.
+    /// Sends all commands, then reads all answers. A refused command gives `.error` at its position.
     public func pipeline(_ commands: [[RedisWord]]) throws(RedisError) -> [RedisValue] {
         let link = try connected()
         do throws(RedisError) {
@@ -89,7 +89,7 @@ public final class RedisConnection {
 }
 
 extension RedisError {
-    /// This server cannot do what the primary can: connecting again may lead to that one.
+    /// This server is not a usable primary: a new connection may reach the primary.
     fileprivate init?(elsewhere answer: String) {
         let kinds = ["READONLY", "MASTERDOWN", "LOADING"]
         if ["MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT"].contains(where: { answer.utf8.starts(with: "\($0) ".utf8) }) {
@@ -112,13 +112,14 @@ private func parse(_ url: String) throws(RedisError) -> RedisServers {
     }
 }
 
-/// A connection that listens to channels, for an event loop: it never waits (but for the connect itself, bounded).
+/// A subscription to channels for an event loop. It never blocks, except for the connect itself, which has a time
+/// limit.
 public final class RedisSubscription {
     public enum Event: Sendable {
         case message(channel: String, payload: [UInt8])
         case subscribed(channel: String)
         case unsubscribed(channel: String)
-        /// Redis answered a ping: it lives, and everything sent before has been carried out.
+        /// Redis answered a ping: it is alive and has processed everything sent before.
         case pong
     }
 
@@ -129,7 +130,7 @@ public final class RedisSubscription {
 
     /// -1 while not connected.
     public var fileDescriptor: Int32 { link?.descriptor ?? -1 }
-    /// Bytes wait to be written: call ``flush()`` when the descriptor takes them.
+    /// Unsent bytes remain: call ``flush()`` when the descriptor is writable.
     public var wantsWrite: Bool { link?.hasUnsent ?? false }
 
     /// - Parameter timeout: milliseconds that connecting may take.
@@ -146,7 +147,7 @@ public final class RedisSubscription {
 
     private func send(_ words: [String]) { link?.append(words.map { RedisWord(word: $0) }) }
 
-    /// Writes what the socket takes.
+    /// Writes as much as the socket accepts.
     public func flush() throws(RedisError) {
         guard let link else { return }
         do throws(RedisError) { try link.flush() } catch {
@@ -155,7 +156,7 @@ public final class RedisSubscription {
         }
     }
 
-    /// Reads what has arrived (up to 16 KiB a call) and hands each event over.
+    /// Reads what has arrived (up to 16 KiB a call) and passes each event to `handle`.
     ///
     /// - Returns: false when nothing was there.
     public func readAvailable(_ handle: (Event) -> Void) throws(RedisError) -> Bool {
@@ -200,12 +201,12 @@ extension RedisSubscription.Event {
     }
 }
 
-/// A socket to Redis, plain or with TLS, and what is read and written through it. Closed when it is let go.
+/// A socket to Redis, plain or with TLS, with its buffers. Closed when it is released.
 private final class RedisLink {
-    /// Milliseconds without an acknowledgement of the other host's kernel, after which it is taken for lost.
+    /// Milliseconds without a TCP acknowledgement after which the other host counts as lost.
     private static let unheard: UInt32 = 5000
     private static let chunk = 16_384
-    /// Linux's POLLRDHUP: the other side writes no more. Swift does not see the C name.
+    /// Linux's POLLRDHUP (the other side sends no more); Swift does not import the C name.
     private static let hungUp: Int16 = 0x2000
 
     let descriptor: Int32
@@ -228,11 +229,11 @@ private final class RedisLink {
         buffer.deallocate()
     }
 
-    /// The next connection tries other hosts first, if there are any.
+    /// Marks this host as suspect: the next connection tries others first.
     func distrust() { if let host { order?.failed(host, now: monotonicMilliseconds()) } }
 
-    /// Redis closed the connection while nobody used it (it was started again, say). Nothing is sent yet then, so that
-    /// a new connection is as good.
+    /// Redis closed the idle connection (after a restart, for example). Nothing was sent on it yet, so a new connection
+    /// is safe.
     var hasHungUp: Bool {
         var state = pollfd(fd: descriptor, events: Self.hungUp, revents: 0)
         return poll(&state, 1, 0) > 0
@@ -273,7 +274,7 @@ private final class RedisLink {
         throw RedisError(description: "Redis: " + problems.joined(separator: "; "), isConnection: true)
     }
 
-    /// The address of the primary as the first Sentinel that answers knows it.
+    /// Asks the Sentinels in turn for the address of the primary.
     private static func ask(
         _ sentinels: [ServerURL.Host], for master: String, _ servers: RedisServers, _ deadline: Int64
     ) throws(RedisError) -> ServerURL.Host {
@@ -325,7 +326,7 @@ private final class RedisLink {
         return descriptor
     }
 
-    /// All addresses of the name, in turn.
+    /// Tries all addresses of the name in turn.
     private static func connect(_ host: ServerURL.Host, _ deadline: Int64) throws(RedisError) -> Int32 {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
@@ -356,7 +357,7 @@ private final class RedisLink {
         throw problem
     }
 
-    /// A host that is cut off is noticed within seconds, also by those who only listen.
+    /// Detects a host that was cut off within seconds, even on a connection that only listens.
     private static func keepAlive(_ descriptor: Int32) {
         func set(_ level: Int32, _ option: Int32, _ value: UInt32) {
             var value = value
@@ -374,7 +375,7 @@ private final class RedisLink {
         do {
             let session = try TLSSession(files, host: name)
             while true {
-                // Also when it fails: the other side is told why.
+                // Send the pending bytes after a failure too: they tell the other side the reason.
                 let isDone = Result { () throws(TLSError) in try session.handshake() }
                 unsent += session.drain()
                 try? flush(until: deadline)
@@ -391,7 +392,7 @@ private final class RedisLink {
         } catch { throw RedisError(reason: "\(error)") }
     }
 
-    /// What a new connection says first.
+    /// Sends the first commands of a new connection.
     private func greet(_ servers: RedisServers, mustBePrimary: Bool, _ deadline: Int64) throws(RedisError) {
         if let password = servers.password { try authenticate(servers.user, password, deadline) }
         var words: [[String]] = []
@@ -401,14 +402,14 @@ private final class RedisLink {
         let answers = try ask(words.map { $0.map { RedisWord(word: $0) } }, until: deadline)
         if servers.database != 0, case .error(let text) = answers[0] { throw RedisError(reason: text) }
         guard host != nil else { return }
-        // Users who may not ask are told so, and believed.
+        // A user without permission gets an error here; the check is skipped then.
         if let text = answers[answers.count - 2].bytes, Self.isCluster(text) { throw .cluster }
         if mustBePrimary, let role = answers[answers.count - 1].array?.first?.bytes, role != Array("master".utf8) {
             throw RedisError(reason: "it is not the primary")
         }
     }
 
-    /// A cluster of one keeps everything, and will do.
+    /// A cluster of one node holds all keys, so it is usable.
     private static func isCluster(_ info: [UInt8]) -> Bool {
         for line in info.split(separator: UInt8(ascii: "\n")) where line.starts(with: "cluster_size:".utf8) {
             let digits = line.dropFirst("cluster_size:".utf8.count).prefix { (48...57).contains($0) }
@@ -436,7 +437,7 @@ private final class RedisLink {
             bytes += [13, 10]
         }
         if let tls {
-            // What cannot be enciphered shows itself at the next read.
+            // A failed encryption shows at the next read.
             try? tls.write(bytes)
             unsent += tls.drain()
         } else {
@@ -444,7 +445,7 @@ private final class RedisLink {
         }
     }
 
-    /// Writes what the socket takes.
+    /// Writes as much as the socket accepts.
     func flush() throws(RedisError) {
         while sent < unsent.count {
             let count = unsent.withUnsafeBytes { bytes in
@@ -466,7 +467,7 @@ private final class RedisLink {
         try flush()
         while hasUnsent {
             try wait(for: POLLIN | POLLOUT, deadline)
-            // A server that waits for us to read would wait for ever.
+            // Read as well: a server that waits for us to read would block forever.
             try receive()
             try flush()
         }
@@ -497,7 +498,7 @@ private final class RedisLink {
         while values.count < commands.count {
             if let value = try withReply({ RedisValue($0) }) {
                 values.append(value)
-                // Each answer has the whole time, as each shows that Redis is at work.
+                // The time limit starts again with each answer, since each shows that Redis is working.
                 limit = monotonicMilliseconds() + patience
             } else {
                 try wait(for: POLLIN, limit)
@@ -507,7 +508,7 @@ private final class RedisLink {
         return values
     }
 
-    /// Takes what has arrived, at most 16 KiB of it.
+    /// Reads what has arrived, at most 16 KiB.
     func receive() throws(RedisError) {
         let count = try receiveBytes()
         guard count > 0 else { return }
@@ -528,7 +529,7 @@ private final class RedisLink {
         redisReaderFeed(reader, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
     }
 
-    /// 0: nothing is there.
+    /// Returns 0 when nothing is there.
     private func receiveBytes() throws(RedisError) -> Int {
         while true {
             let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
@@ -539,7 +540,7 @@ private final class RedisLink {
         }
     }
 
-    /// Hands the next whole reply over; nil: none is there.
+    /// Passes the next complete reply to `body`; nil when none is complete.
     func withReply<R>(_ body: (UnsafeMutablePointer<redisReply>) -> R) throws(RedisError) -> R? {
         var reply: UnsafeMutableRawPointer?
         guard redisReaderGetReply(reader, &reply) == REDIS_OK else {
@@ -554,7 +555,7 @@ private final class RedisLink {
 extension RedisError {
     fileprivate init(reason: String) { self.init(description: "Redis: \(reason)", isConnection: true) }
 
-    /// Without the name in front, for a list of several.
+    /// The text without its "Redis: " prefix, for a list of several.
     fileprivate var reason: String {
         description.utf8.starts(with: "Redis: ".utf8)
             ? String(decoding: Array(description.utf8.dropFirst("Redis: ".utf8.count)), as: UTF8.self) : description

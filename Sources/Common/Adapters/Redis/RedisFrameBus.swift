@@ -1,21 +1,21 @@
 public import ChatCore
 
-/// Frames through Redis: a stream a room (the log) and pub/sub.
+/// Frames through Redis: one stream per room (the log) and pub/sub.
 public final class RedisFrameBus: FrameBus, RoomLog {
     private let connection: RedisConnection
     private let logLength: Int
     private let logSeconds: Int
     private let logBytes: Int
     private let trailLength: Int
-    /// Bytes that were put into each log since its size was looked at.
+    /// Bytes added to each log since its size was last measured.
     private var unmeasured: [UUID128: Int] = [:]
     private static let mostUnmeasured = 10_000
 
     /// - Parameters:
-    ///   - logLength: chunks that a room's log keeps, about.
-    ///   - logSeconds: a log that nothing is added to for so long is forgotten.
-    ///   - logBytes: of frames that a room's log keeps: up to a quarter more, and always the newest entry.
-    ///   - trailLength: steps that the trail keeps, about.
+    ///   - logLength: entries that a room's log keeps, approximately.
+    ///   - logSeconds: a log expires after this time without a new entry.
+    ///   - logBytes: bytes of frames that a room's log keeps: up to a quarter more, and always the newest entry.
+    ///   - trailLength: steps that the trail keeps, approximately.
     public init(
         _ connection: RedisConnection, logLength: Int = 1000, logSeconds: Int = 3600,
         logBytes: Int = 4_194_304, trailLength: Int = 0
@@ -45,14 +45,14 @@ public final class RedisFrameBus: FrameBus, RoomLog {
         do {
             for value in try connection.pipeline(commands) {
                 guard case .error(let text) = value else { continue }
-                // The log holds this or something newer already: a batch that is told again.
+                // The log already holds this entry or a newer one: the batch is being repeated.
                 if text.contains("equal or smaller than the target stream top item") { continue }
                 throw RedisError(description: "Redis: \(text)", isConnection: false)
             }
         } catch { throw BusError("\(error)") }
     }
 
-    /// One entry for each run without a gap: what is told again may stand far before what is new.
+    /// Writes one entry for each run without a gap: repeated frames may be far older than new ones.
     private func log(_ chunk: FrameChunk, into commands: inout [[RedisWord]]) {
         let key = RedisKey.roomLog(chunk.room)
         var run: [RoomFrame] = []
@@ -73,8 +73,8 @@ public final class RedisFrameBus: FrameBus, RoomLog {
         commands.append(["EXPIRE", key, "\(logSeconds)"].words)
     }
 
-    /// A thousand entries may be a thousand batches of long messages: what a log holds is bounded by bytes too. Looking
-    /// costs Redis a walk through the log, so it is done once in every quarter of the limit.
+    /// A thousand entries may be a thousand batches of long messages, so a log is bounded in bytes too. Measuring makes
+    /// Redis scan the log, so it is done once per quarter of the limit.
     private func measure(_ room: UUID128, _ size: Int, into commands: inout [[RedisWord]]) {
         if unmeasured.count >= Self.mostUnmeasured { unmeasured.removeAll(keepingCapacity: true) }
         let total = unmeasured[room, default: 0] + size
@@ -86,7 +86,7 @@ public final class RedisFrameBus: FrameBus, RoomLog {
         commands.append(["EVAL", Self.trim, "1", RedisKey.roomLog(room), "\(logBytes)"].words)
     }
 
-    /// From the newest entry back, until the bytes are used up; what is older goes.
+    /// Keeps entries from the newest back until the bytes are used up, and removes older ones.
     private static let trim = """
         local left, last = tonumber(ARGV[1]), '+'
         local kept

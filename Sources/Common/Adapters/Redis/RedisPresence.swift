@@ -1,7 +1,7 @@
 public import ChatCore
 
-/// Reads `presence:{user}`: a hash with a field for each relay that holds sockets of the user, with the Unix
-/// millisecond until which that counts, and `seen`, when the last one said goodbye.
+/// Reads `presence:{user}`: a hash with one field for each relay that holds sockets of the user (the Unix millisecond
+/// until which it is valid), and `seen`, the time at which the last socket closed.
 public final class RedisPresence: PresenceReader {
     private let connection: RedisConnection
 

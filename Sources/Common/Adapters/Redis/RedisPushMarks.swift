@@ -1,8 +1,8 @@
 public import ChatCore
 
-/// `alive:{user}` (Unix milliseconds at which a socket answered a probe) and `pushed:{room}` (a hash: user → Seq).
+/// `alive:{user}` (the Unix millisecond of the last answer to a probe) and `pushed:{room}` (a hash: user → Seq).
 public final class RedisPushMarks: PushMarks {
-    /// Seconds: notifications older than a week are nobody's concern.
+    /// Seconds: notifications older than a week do not matter.
     private static let pushedLife = 604_800
     private let connection: RedisConnection
     private let trailLength: Int

@@ -1,11 +1,11 @@
 public import ChatCore
 public import Logging
 
-/// A leaking bucket a user and kind, in one key that ends by itself: the moment at which everything has leaked out.
+/// A leaky bucket for each user and kind, in one key that expires by itself: the time at which the bucket is empty.
 public final class RedisRateLimiter: RateLimiter {
-    /// Milliseconds in which a full bucket leaks out; so it holds what may be done in that time.
+    /// Milliseconds in which a full bucket drains; a bucket holds the limit for this time.
     private static let window = 60_000
-    /// Milliseconds for which Redis is left alone after it failed: a request must not wait for what it can do without.
+    /// Milliseconds without calls to Redis after it failed: a request must not wait for an optional check.
     private static let pause: Int64 = 5000
 
     private let connection: RedisConnection
@@ -23,9 +23,11 @@ public final class RedisRateLimiter: RateLimiter {
         charge([(kind, user, 1)], always: false).first ?? nil
     }
 
-    /// Counts several. `always`: what has been done already is counted also above the limit, up to one window more.
+    /// Counts several. `always`: the action has already happened and is counted even above the limit, up to one window
+    /// more.
     ///
-    /// - Returns: for each the milliseconds to wait for the next one; nil: none. Empty when Redis cannot be reached.
+    /// - Returns: for each, the milliseconds until the next is allowed; nil: no wait. Empty when Redis cannot be
+    ///   reached.
     public func charge(_ counts: [(kind: RateKind, user: UUID128, count: Int)], always: Bool) -> [Int?] {
         let limited = counts.filter { limits[$0.kind] > 0 }
         guard !limited.isEmpty, monotonicMilliseconds() >= askAgainAt else { return [] }
@@ -49,7 +51,7 @@ public final class RedisRateLimiter: RateLimiter {
             .words
     }
 
-    /// By the clock of Redis, which all programs share. The text of a number has 14 digits by default: too few.
+    /// Uses the clock of Redis, which all programs share. Lua prints a number with 14 digits by default: too few.
     private static let script = """
         local t = redis.call('TIME')
         local now = t[1] * 1000 + t[2] / 1000

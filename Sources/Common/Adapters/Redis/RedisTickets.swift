@@ -1,6 +1,6 @@
 public import ChatCore
 
-/// Each ticket is a key that ends by itself and is taken with its value in one step.
+/// Each ticket is a key that expires by itself; GETDEL takes it and its value in one step.
 public final class RedisTickets: TicketStore {
     private let connection: RedisConnection
 
@@ -18,7 +18,7 @@ public final class RedisTickets: TicketStore {
     }
 
     public func redeem(_ ticket: String) throws(BusError) -> Identity? {
-        // A key is not made of whatever a URL holds.
+        // Untrusted text from a URL must not become a key.
         guard ticket.utf8.count == 64, ticket.utf8.allSatisfy(Self.isHex) else { return nil }
         guard let bytes = try command(["GETDEL", RedisKey.ticket(ticket)]).bytes else { return nil }
         return Self.identity(of: String(decoding: bytes, as: UTF8.self))
@@ -32,7 +32,7 @@ public final class RedisTickets: TicketStore {
         (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
     }
 
-    /// The `jti` is the host application's: it comes last and may be anything.
+    /// The host application chooses the `jti`: it comes last because it may contain anything.
     private static func text(of identity: Identity) -> String {
         let issued = identity.issuedAt.map { "\($0)" } ?? ""
         let start = "\(identity.user) \(identity.expiresAt) \(issued)"

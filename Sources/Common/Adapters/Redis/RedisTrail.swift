@@ -1,19 +1,19 @@
 public import ChatCore
 
-/// `trail`: one bounded stream of ``TrailStep``s of everybody.
+/// `trail`: one bounded stream of ``TrailStep``s for all rooms.
 public final class RedisTrail {
-    /// Entries of one look.
+    /// Entries per read.
     private static let page = 500
     private let connection: RedisConnection
 
     public init(_ connection: RedisConnection) { self.connection = connection }
 
-    /// - Parameter length: steps that the stream keeps, about.
+    /// - Parameter length: steps that the stream keeps, approximately.
     public static func words(_ step: TrailStep, length: Int) -> [RedisWord] {
         ["XADD", RedisKey.trail, "MAXLEN", "~", "\(length)", "*", "s"].words + [step.encode()]
     }
 
-    /// All steps, newest first, until `visit` says that it has enough.
+    /// Visits all steps, newest first, until `visit` returns that it has enough.
     public func walk(_ visit: (TrailStep) -> Bool) throws(RedisError) {
         var end = "+"
         while true {

@@ -1,9 +1,9 @@
 public import ChatCore
 
 /// `upload:{message}`: a hash of `run`, `fence`, `id`, `total` and `part:N` → "etag,size"; `upload:{message}:lock` and
-/// `:writer`: who works on it; `upload:fence`: the last fence.
+/// `:writer`: the locks; `upload:fence`: the last fence.
 public final class RedisUploadProgress: UploadProgress {
-    /// Seconds without a new part after which Redis forgets it.
+    /// Seconds without a new part after which the state expires.
     private static let seconds = 86_400
     private let connection: RedisConnection
 
@@ -19,7 +19,7 @@ public final class RedisUploadProgress: UploadProgress {
     }
 
     public func put(_ state: UploadState, of message: UUID128, fence: Int64) throws(BusError) -> UploadState? {
-        // A part that came while the store was asked stays, with its newer ETag.
+        // A part that arrived while the store was being listed stays, with its newer ETag.
         let script = """
             \(Self.run)
             local known = redis.call('HMGET', KEYS[1], 'run', 'id', 'fence')
@@ -36,7 +36,7 @@ public final class RedisUploadProgress: UploadProgress {
     }
 
     public func add(_ part: StoredPart, to message: UUID128, upload: String) throws(BusError) -> UploadState? {
-        // A part of an upload that was aborted meanwhile must not count in the next one.
+        // A part of an aborted upload must not count in the next one.
         let script = """
             \(Self.run)
             local known = redis.call('HMGET', KEYS[1], 'run', 'id')
@@ -59,7 +59,7 @@ public final class RedisUploadProgress: UploadProgress {
     public func lock(
         _ lock: UploadLock, of message: UUID128, token: String, milliseconds: Int
     ) throws(BusError) -> Int64? {
-        // The server's clock, in microseconds: fences grow also over a Redis that lost the last one.
+        // Starts at the server's clock in microseconds: fences keep growing even when Redis lost the last one.
         let script = """
             if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
             local time = redis.call('TIME')
@@ -75,12 +75,13 @@ public final class RedisUploadProgress: UploadProgress {
     }
 
     public func unlock(_ lock: UploadLock, of message: UUID128, token: String) throws(BusError) {
-        // Only one's own: it may have run out and be another's by now.
+        // Delete only our own lock: it may have expired and belong to somebody else.
         let script = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
         _ = try evaluate(script, RedisKey.uploadLock(lock, message), [token])
     }
 
-    /// Of the server's process. A user without the right to ask has one state over restarts.
+    /// Redis' run_id: state from before a restart is ignored. A user without permission for INFO gets the same value
+    /// always, so that state survives restarts.
     private static let run = """
         local info = redis.pcall('INFO', 'server')
         local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or 'unknown'
@@ -101,7 +102,7 @@ public final class RedisUploadProgress: UploadProgress {
 }
 
 extension UploadState {
-    /// From HGETALL; nil when there is nothing of use.
+    /// Reads HGETALL's reply; nil when it holds no usable state.
     fileprivate init?(_ value: RedisValue) {
         let texts = (value.array ?? []).map { String(decoding: $0.bytes ?? [], as: UTF8.self) }
         var (upload, total, parts): (String?, Int?, [StoredPart]) = (nil, nil, [])

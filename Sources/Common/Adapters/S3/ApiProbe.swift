@@ -1,20 +1,20 @@
 public import ChatCore
 
-/// A client of our own REST API, for an operator who wants to know whether it works from outside.
+/// A client of our own REST API: checks for an operator whether it works from outside.
 public final class ApiProbe {
     public struct Answer {
         public var status: Int
-        /// null when it is no JSON: then another program answered.
+        /// null when the answer is not JSON: another program answered then.
         public var body: WireValue
     }
 
     private let client = HTTPClient(authorities: nil)
     private let base: String
 
-    /// - Parameter url: what stands before `/api/v1`.
+    /// - Parameter url: the part before `/api/v1`.
     public init(url: String) { base = url }
 
-    /// - Throws: a sentence when nothing answered.
+    /// - Throws: a sentence for the operator when nothing answered.
     public func ask(_ method: String, _ path: String, token: String?, body: String? = nil) throws(StoreError) -> Answer
     {
         var request = HTTPTransfer(method: method, url: "\(base)/api/v1\(path)")

@@ -10,9 +10,9 @@ struct HTTPTransfer {
     var body: Body = .none
     /// Milliseconds for the whole request.
     var timeout = 30_000
-    /// Connects to no address of this machine or of a private network, whatever name leads there.
+    /// Refuses every address of this machine or of a private network, whatever name resolves to it.
     var publicOnly = false
-    /// An open file that takes the body of a good answer, from its beginning on.
+    /// An open file that receives the body of a successful answer, from the file's beginning.
     var sink: Int32?
 
     enum Body {
@@ -28,7 +28,7 @@ struct HTTPTransfer {
         /// Seconds of `Retry-After`.
         var retryAfter: Int?
         var body: [UInt8]
-        /// Bytes that the sink took.
+        /// Bytes written to the sink.
         var sunk: Int64
     }
 
@@ -37,25 +37,25 @@ struct HTTPTransfer {
     }
 }
 
-/// A reusable libcurl handle: connections stay open between requests. For one thread.
+/// A reusable libcurl handle that keeps connections open between requests. For one thread.
 final class HTTPClient {
-    /// Bytes of an answer that are kept: what S3 says about itself is short.
+    /// Bytes of an answer that are kept: S3's own answers are short.
     static let maxAnswer = 1 << 20
     private let handle: UnsafeMutableRawPointer
-    /// libcurl signs each request (AWS Signature Version 4) when this is there.
+    /// When set, libcurl signs each request (AWS Signature Version 4).
     private let signature: (credentials: String, scope: String)?
     private let authorities: String?
 
-    /// - Parameter scope: of the signature, such as `aws:amz:us-east-1:s3`.
+    /// - Parameter scope: the signature's, such as `aws:amz:us-east-1:s3`.
     init(accessKey: String, secretKey: String, scope: String, authorities: String? = nil) {
         handle = curl_easy_init()!
         signature = ("\(accessKey):\(secretKey)", scope)
         self.authorities = authorities
     }
 
-    /// Unsigned.
+    /// Sends unsigned requests.
     ///
-    /// - Parameter authorities: a file of certificate authorities instead of the system's.
+    /// - Parameter authorities: a file of certificate authorities that replaces the system's.
     init(authorities: String?) {
         handle = curl_easy_init()!
         signature = nil
@@ -91,17 +91,17 @@ final class HTTPClient {
         }
         if let authorities { chat_curl_set_string(handle, CURLOPT_CAINFO, authorities) }
         if request.publicOnly { chat_curl_set_open_socket(handle, openPublicSocket) }
-        // HTTP/2 wherever TLS negotiates it.
+        // Use HTTP/2 when TLS negotiates it.
         chat_curl_set_long(handle, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
         chat_curl_set_string(handle, CURLOPT_CUSTOMREQUEST, request.method)
         chat_curl_set_list(handle, CURLOPT_HTTPHEADER, list)
         chat_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
         chat_curl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, 3000)
         chat_curl_set_long(handle, CURLOPT_TIMEOUT_MS, request.timeout)
-        // Slower than 1 KiB/s over 20 s: it stands still.
+        // Below 1 KiB/s for 20 s the transfer counts as stalled.
         chat_curl_set_long(handle, CURLOPT_LOW_SPEED_LIMIT, 1024)
         chat_curl_set_long(handle, CURLOPT_LOW_SPEED_TIME, 20)
-        // An empty `Expect:` header would be signed and not sent.
+        // libcurl would sign an empty `Expect:` header but not send it.
         chat_curl_set_long(handle, CURLOPT_EXPECT_100_TIMEOUT_MS, 1)
         chat_curl_set_string(handle, CURLOPT_PROTOCOLS_STR, "http,https")
         chat_curl_set_callback(handle, CURLOPT_WRITEFUNCTION) { bytes, size, count, context in
@@ -122,7 +122,7 @@ final class HTTPClient {
             Exchange.of(context).send(into: UnsafeMutableRawBufferPointer(start: bytes, count: size * count))
         }
         chat_curl_set_pointer(handle, CURLOPT_READDATA, context)
-        // A kept connection may turn out to be closed when the body is on its way: libcurl begins again on a new one.
+        // A kept connection may turn out to be closed during the body: libcurl then starts again on a new one.
         chat_curl_set_seek(handle) { context, offset, origin in
             origin == SEEK_SET && Exchange.of(context).rewind(to: Int64(offset)) ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL
         }
@@ -130,7 +130,7 @@ final class HTTPClient {
     }
 }
 
-/// libcurl asks here for each address that it is about to connect to, after names are resolved.
+/// libcurl calls this for each address before it connects, after name resolution.
 private func openPublicSocket(
     _: UnsafeMutableRawPointer?, _: curlsocktype, _ wanted: UnsafeMutablePointer<curl_sockaddr>?
 ) -> curl_socket_t {
@@ -151,7 +151,7 @@ private func openPublicSocket(
     return socket(wanted.pointee.family, wanted.pointee.socktype, wanted.pointee.protocol)
 }
 
-/// What goes out and what comes in during one request.
+/// The outgoing and incoming bytes of one request.
 private final class Exchange {
     static func of(_ context: UnsafeMutableRawPointer?) -> Exchange {
         Unmanaged<Exchange>.fromOpaque(context!).takeUnretainedValue()
@@ -180,7 +180,7 @@ private final class Exchange {
         }
     }
 
-    /// A number other than all of it makes libcurl end the request.
+    /// Returning another count than `bytes.count` makes libcurl end the request.
     func receive(_ bytes: UnsafeRawBufferPointer) -> Int {
         if let sink, isGood {
             let count = pwrite(sink, bytes.baseAddress, bytes.count, off_t(sunk))
@@ -225,7 +225,7 @@ private final class Exchange {
             let wanted = min(Int64(buffer.count), part.length - sent)
             guard wanted > 0 else { return 0 }
             let count = pread(part.descriptor, buffer.baseAddress, Int(wanted), off_t(part.offset + sent))
-            // CURL_READFUNC_ABORT: a file that cannot be read any more must not become a short part.
+            // CURL_READFUNC_ABORT: a file that became unreadable must not be sent as a shorter part.
             guard count > 0 else { return 0x1000_0000 }
             sent += Int64(count)
             return count

@@ -1,12 +1,12 @@
 import ChatCore
 
-/// Where a bucket is: `https://host/bucket/key` (path style) or `https://bucket.host/key` (virtual-host style).
+/// The URL of a bucket: `https://host/bucket/key` (path style) or `https://bucket.host/key` (virtual-host style).
 struct S3Address {
-    /// Scheme, host and what stands before a key's slash.
+    /// Scheme, host and the path before a key's slash.
     let base: String
-    /// As the `Host` header has it.
+    /// The value of the `Host` header.
     let host: String
-    /// What stands between the host and a key's slash.
+    /// The path between the host and a key's slash.
     private let path: String
 
     init(_ settings: StorageSettings) {
@@ -22,6 +22,6 @@ struct S3Address {
 
     func path(of key: String) -> String { "\(path)/\(key)" }
     func url(of key: String, query: String) -> String { "\(base)/\(key)\(query.isEmpty ? "" : "?\(query)")" }
-    /// Of the bucket itself.
+    /// The URL of the bucket itself.
     func url(query: String) -> String { "\(base)\(path.isEmpty ? "/" : "")\(query.isEmpty ? "" : "?\(query)")" }
 }

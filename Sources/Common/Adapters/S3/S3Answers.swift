@@ -1,6 +1,6 @@
 import ChatCore
 
-// What S3 answers: XML so flat that its elements are found by their names.
+// Reads the answers of S3: its XML is flat enough to find elements by name.
 
 /// The text of the first element of that name.
 func element(_ name: String, in bytes: [UInt8]) -> String? { element(name, in: String(decoding: bytes, as: UTF8.self)) }
@@ -18,15 +18,15 @@ func elements(_ name: String, in text: String) -> [String] {
     return found
 }
 
-/// The listed parts of an upload, over as many pages as they come in.
+/// The listed parts of an upload, collected over all pages.
 struct S3PartList {
     private var found: [Int: (part: StoredPart, storedAt: String)] = [:]
-    /// The number behind which the next page begins.
+    /// The part number after which the next page begins.
     private(set) var marker = 0
 
     var parts: [StoredPart] { found.values.map { $0.part }.sorted { $0.number < $1.number } }
 
-    /// - Returns: whether there is another page.
+    /// - Returns: whether another page follows.
     mutating func add(page bytes: [UInt8]) -> Bool {
         let text = String(decoding: bytes, as: UTF8.self)
         for part in elements("Part", in: text) {
@@ -36,21 +36,21 @@ struct S3PartList {
             let size = element("Size", in: part).flatMap { Int64($0) } ?? 0
             let storedAt = element("LastModified", in: part) ?? ""
             marker = max(marker, number)
-            // SeaweedFS lists a part that was replaced beside the one that replaced it.
+            // SeaweedFS lists a replaced part beside its replacement.
             if let known = found[number], known.storedAt >= storedAt { continue }
             found[number] = (StoredPart(number: number, etag: unquoted(etag), size: size), storedAt)
         }
         return element("IsTruncated", in: text) == "true"
     }
 
-    /// The quotes around an ETag come as themselves or as one of XML's names for them.
+    /// The quotes around an ETag arrive as themselves or as one of their XML entities.
     private func unquoted(_ etag: String) -> String {
         ["&quot;", "&#34;", "&#x22;", "\""].reduce(etag) { $0.replacing($1, with: "") }
     }
 }
 
 extension PendingUpload {
-    /// From ListMultipartUploads.
+    /// Reads the answer of ListMultipartUploads.
     static func list(_ bytes: [UInt8]) -> [PendingUpload] {
         elements("Upload", in: String(decoding: bytes, as: UTF8.self)).compactMap { entry in
             guard let key = element("Key", in: entry), let upload = element("UploadId", in: entry) else { return nil }

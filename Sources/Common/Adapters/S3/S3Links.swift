@@ -1,12 +1,13 @@
 import ChatCore
 
-/// Links that are good for a while for whoever has them: the signature is in the query, which libcurl does not make.
+/// Presigned URLs, valid for a limited time for anyone who has them. The signature is in the query, which libcurl
+/// cannot do.
 struct S3Links {
     let settings: StorageSettings
     let address: S3Address
     let clock: Clock
 
-    /// - Parameter headers: names in lower case; a request that does not send exactly these is refused by the store.
+    /// - Parameter headers: names in lower case; the store refuses a request without exactly these headers.
     func link(
         _ method: String, _ key: String, seconds: Int, query: [(String, String)] = [],
         headers: [(name: String, value: String)] = []

@@ -2,11 +2,11 @@ public import ChatCore
 import Crypto
 import Glibc
 
-/// Any S3-compatible store.
+/// An object store over any S3-compatible service.
 public final class S3ObjectStore: ObjectStore {
-    /// Tries of one request; pauses between them are drawn at random up to a growing bound.
+    /// Attempts per request; the pauses between them are random, up to a growing limit.
     private static let attempts = 4
-    /// Milliseconds after which a request is not tried once more.
+    /// Milliseconds after which a request is not tried again.
     private static let patience: Int64 = 40_000
     private let settings: StorageSettings
     private let address: S3Address
@@ -24,7 +24,7 @@ public final class S3ObjectStore: ObjectStore {
 
     // MARK: The bucket
 
-    /// False when there is none, or it is another's.
+    /// False when the bucket does not exist or belongs to somebody else.
     public func hasBucket() throws(StoreError) -> Bool {
         try send("HEAD", address.url(query: ""), missingIsFine: true).status != 404
     }
@@ -65,7 +65,7 @@ public final class S3ObjectStore: ObjectStore {
         let answer = try send(
             "POST", address.url(of: key, query: "uploadId=\(uriEncoded(upload))"), body: .bytes(Array(xml.utf8)),
             timeout: 90_000)
-        // S3 may begin its answer with 200 before it knows.
+        // S3 may send status 200 before it knows the result.
         if let code = element("Code", in: answer.body) {
             throw StoreError("S3: \(code)", isTransient: code == "InternalError", isMissing: code == "NoSuchUpload")
         }
@@ -77,7 +77,7 @@ public final class S3ObjectStore: ObjectStore {
 
     public func parts(of key: String, upload: String) throws(StoreError) -> [StoredPart] {
         var list = S3PartList()
-        // 10,000 parts are S3's own bound; a page has 1,000.
+        // S3 allows 10,000 parts; a page has 1,000.
         for _ in 0..<11 {
             let query = "max-parts=1000&part-number-marker=\(list.marker)&uploadId=\(uriEncoded(upload))"
             guard list.add(page: try send("GET", address.url(of: key, query: query)).body) else { break }

@@ -1,7 +1,7 @@
 import ChatCore
 import Crypto
 
-/// AWS Signature Version 4. libcurl makes those of our own requests; links need one that somebody else sends.
+/// AWS Signature Version 4. libcurl signs our own requests; presigned URLs are sent by somebody else and need this.
 struct SignatureV4 {
     let secretKey: String
     let region: String
@@ -11,12 +11,12 @@ struct SignatureV4 {
 
     var scope: String { "\(stamp.prefix(8))/\(region)/\(service)/aws4_request" }
 
-    /// In hexadecimal.
+    /// The signature in hexadecimal.
     ///
     /// - Parameters:
-    ///   - query: decoded.
-    ///   - headers: all that are signed; names in lower case.
-    ///   - payload: what stands for the body, such as its SHA-256.
+    ///   - query: not yet percent-encoded.
+    ///   - headers: all signed headers; names in lower case.
+    ///   - payload: the text that stands for the body, such as its SHA-256.
     func signature(
         _ method: String, _ path: String, query: [(String, String)], headers: [(name: String, value: String)],
         payload: String
@@ -49,7 +49,7 @@ struct SignatureV4 {
     }
 }
 
-/// Percent-encodes all but RFC 3986's unreserved characters, as the signature wants it.
+/// Percent-encodes everything but RFC 3986's unreserved characters, as the signature requires.
 public func uriEncoded(_ text: String) -> String {
     var result = ""
     for byte in text.utf8 {

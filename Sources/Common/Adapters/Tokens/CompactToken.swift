@@ -1,21 +1,21 @@
 import ChatCore
 
-/// A JWS in its compact form (RFC 7515, 7.1), read so that there is one spelling of each: three parts of base64url without
-/// padding and without bits that mean nothing, header and claims JSON objects in which no name stands twice (RFC 7519, 4).
+/// A JWS in its compact form (RFC 7515, 7.1). Only one spelling of each token is accepted: three parts of base64url
+/// without padding or unused bits; header and claims are JSON objects without duplicate names (RFC 7519, 4).
 struct CompactToken {
     let header: WireValue
     let claims: WireValue
-    /// Of what it says in its header; nil: it says nothing.
+    /// The header's `kid`; nil when absent.
     let keyID: String?
     let algorithm: String
 
-    /// Nil for what is no such token, or asks for what is not known here.
+    /// Nil when this is not such a token, or needs an extension that is not supported.
     init?(_ token: String) {
         let parts = token.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard parts.count == 3, let header = Self.object(parts[0]), let claims = Self.object(parts[1]),
             let signature = base64URLDecoded(parts[2]), !signature.isEmpty, let algorithm = header["alg"]?.string
         else { return nil }
-        // RFC 7515, 4.1.11: an extension that must be understood, and is not.
+        // RFC 7515, 4.1.11: an extension that must be understood, but is not supported.
         guard header["crit"] == nil, header["kid"] == nil || header["kid"]?.string != nil else { return nil }
         (self.header, self.claims, self.algorithm, keyID) = (header, claims, algorithm, header["kid"]?.string)
     }
@@ -28,7 +28,7 @@ struct CompactToken {
     }
 }
 
-/// What is in no other spelling the same: no padding, no other characters, and the bits behind the last byte are zero.
+/// Accepts exactly one spelling: no padding, no other characters, and zero bits after the last byte.
 func base64URLDecoded(_ text: some Sequence<UInt8>) -> [UInt8]? {
     var bits: UInt32 = 0
     var count: UInt32 = 0
@@ -50,7 +50,7 @@ func base64URLDecoded(_ text: some Sequence<UInt8>) -> [UInt8]? {
             bytes.append(UInt8(truncatingIfNeeded: bits >> count))
         }
     }
-    // A single character behind the last group is no byte.
+    // A single character after the last full group cannot encode a byte.
     guard count < 6, bits & (1 << count - 1) == 0 else { return nil }
     return bytes
 }

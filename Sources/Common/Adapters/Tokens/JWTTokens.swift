@@ -4,10 +4,10 @@ import JWTKit
 
 /// JSON Web Tokens: HS256 with the shared secret; RS256, ES256 and EdDSA with the keys of a JWKS file.
 ///
-/// Which key a token is checked with follows from its `alg` and `kid` (see ``TokenKeys``): a token that says HS256 never
-/// meets a public key, and `none` meets nothing.
+/// The `alg` and `kid` of a token select its key (see ``TokenKeys``): an HS256 token is never checked with a public
+/// key, and `none` with nothing.
 public final class JWTTokens: TokenVerifier {
-    /// Tokens longer than this are refused unread: a header line of nginx has 8 KiB.
+    /// Longer tokens are refused without reading: nginx limits a header line to 8 KiB.
     private static let maxLength = 8192
     private let settings: TokenSettings
     private let clock: Clock
@@ -15,7 +15,7 @@ public final class JWTTokens: TokenVerifier {
     private let remembered: Int
     private var verified: [String: Identity] = [:]
 
-    /// - Parameter remembered: verified tokens that are kept; past that all are forgotten and verified again.
+    /// - Parameter remembered: the number of verified tokens to cache; above it the cache is emptied.
     /// - Throws: ``SettingsError`` when the JWKS file cannot be used.
     public init(
         _ settings: TokenSettings, remembered: Int = 10_000, clock: @escaping Clock = systemClock
@@ -36,7 +36,7 @@ public final class JWTTokens: TokenVerifier {
 
     public func verify(_ token: String) throws(Refusal) -> Identity {
         let now = clock() / 1000
-        // Before anything is looked up by it: what is not ASCII could equal what is.
+        // Check for ASCII before any look-up: other text could compare equal to it.
         guard token.utf8.count <= Self.maxLength, token.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
             throw Self.unusable
         }
@@ -54,7 +54,7 @@ public final class JWTTokens: TokenVerifier {
         return identity
     }
 
-    /// Seconds by which another machine's clock may be wrong.
+    /// Seconds of clock difference between machines that are tolerated.
     private var leeway: Int64 { Int64(settings.leewaySeconds) }
 
     private func check(_ token: String, now: Int64) throws(Refusal) -> Identity {
@@ -85,16 +85,16 @@ public final class JWTTokens: TokenVerifier {
     private static let unusable = Refusal(.unauthorized, "the token is missing, malformed or not signed by a known key")
     private static let expired = Refusal(.tokenExpired, "the token has expired")
 
-    /// Signs a token for a user with the shared secret.
+    /// Issues a token for a user, signed with the shared secret.
     ///
-    /// - Parameter lifetime: seconds; negative ones make an expired token, for tests.
+    /// - Parameter lifetime: seconds; a negative one makes an expired token, for tests.
     public func issue(user: UUID128, lifetime: Int64, name: String? = nil) throws(SettingsError) -> String {
         guard let secretKeys = keys.secret else {
             throw SettingsError(problems: ["JWT_SECRET is not set: there is nothing to sign with"])
         }
         let now = clock()
         let claims = ChatClaims(
-            // Not rounded, so that a revocation tells the tokens before it from those of the same second behind it.
+            // Not rounded: a revocation must separate earlier from later tokens of the same second.
             sub: user.description, exp: Double(now / 1000 + lifetime), nbf: nil, iat: Double(now) / 1000,
             jti: UUID128.v7(at: clock()).description, name: name,
             aud: settings.audience.map { ChatClaims.Audience(values: [$0]) }, iss: settings.issuer)
@@ -106,7 +106,7 @@ public final class JWTTokens: TokenVerifier {
     }
 }
 
-/// What ``JWTTokens/issue(user:lifetime:name:)`` writes.
+/// The claims that ``JWTTokens/issue(user:lifetime:name:)`` writes.
 private struct ChatClaims: JWTPayload {
     var sub: String
     var exp: Double
@@ -137,13 +137,12 @@ private struct ChatClaims: JWTPayload {
     }
 }
 
-/// The library checks the signature alone; claims are read from what was checked by our own reader, and times are held
-/// against our own clock.
+/// The library checks only the signature. Our own reader reads the claims, and our own clock checks the times.
 private struct SignedClaims: JWTPayload {
     func verify(using algorithm: some JWTAlgorithm) {}
 }
 
-/// The registered claims (RFC 7519, 4.1) and `name`, each of its type or the token is none.
+/// The registered claims (RFC 7519, 4.1) and `name`. A claim of the wrong type makes the token invalid.
 struct TokenClaims {
     let subject: String
     /// Unix seconds.
@@ -165,7 +164,7 @@ struct TokenClaims {
             guard let text = value.string else { throw wrong(name) }
             return text
         }
-        /// In units of `scale` to the second, rounded down.
+        /// The time in units of 1/`scale` second, rounded down.
         func time(_ name: String, scale: Double = 1) throws(Refusal) -> Int64? {
             guard let value = claims[name], !value.isNull else { return nil }
             guard let number = value.number, let time = whole(number * scale) else { throw wrong(name) }
@@ -201,7 +200,7 @@ extension WireValue {
     }
 }
 
-/// The whole part of a JSON number, or nil where it is none that a clock could show.
+/// The integer part of a JSON number; nil when no clock could show it.
 private func whole(_ number: Double) -> Int64? {
     number.isFinite && abs(number) < 1e15 ? Int64(number.rounded(.down)) : nil
 }

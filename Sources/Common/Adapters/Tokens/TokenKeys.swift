@@ -1,8 +1,8 @@
 import ChatCore
 import JWTKit
 
-/// The keys that tokens are checked with. Which one follows from the token's `alg` and `kid`: the key must be of the kind
-/// that the algorithm needs, and one that says its own algorithm is for no other.
+/// The keys that verify tokens. A token's `alg` and `kid` select the key: its type must fit the algorithm, and a key
+/// with an `alg` of its own serves no other.
 struct TokenKeys: Sendable {
     private struct Key: Sendable {
         let id: String?
@@ -14,7 +14,7 @@ struct TokenKeys: Sendable {
     private var keys: [Key] = []
     private(set) var secret: JWTKeyCollection?
 
-    /// - Parameter set: a JWK Set (RFC 7517) as text. Keys of kinds and for uses that are not tokens' here are passed over.
+    /// - Parameter set: a JWK Set (RFC 7517) as text. Keys of other types or uses are skipped.
     init(secret: String, set: String?) throws {
         if !secret.isEmpty {
             let collection = try waitFor {
@@ -37,7 +37,7 @@ struct TokenKeys: Sendable {
         guard let algorithm = value["kty"]?.string.flatMap({ kinds[$0] }), value["use"]?.string ?? "sig" == "sig",
             value["alg"]?.string ?? algorithm == algorithm
         else { return nil }
-        // ES256 is of P-256 alone, and Ed448 is not known here.
+        // ES256 requires P-256, and Ed448 is not supported.
         let curve = ["ES256": "P-256", "EdDSA": "Ed25519"][algorithm]
         guard curve == nil || value["crv"]?.string == curve else { return nil }
         var writer = JSONWriter()
@@ -54,8 +54,8 @@ struct TokenKeys: Sendable {
         return Key(id: value["kid"]?.string, algorithms: [algorithm], collection: collection)
     }
 
-    /// A token that names a key is checked with that one or not at all. One that names none is, when a single key fits.
-    /// The shared secret is one key that has no name: what a token calls it says nothing.
+    /// A token with a `kid` is verified with that key or refused. A token without one is accepted when exactly one key
+    /// fits. The shared secret has no name, so a `kid` beside it is ignored.
     func collection(for token: CompactToken) -> JWTKeyCollection? {
         if areSameBytes(token.algorithm, Self.secretAlgorithm) { return secret }
         let fitting = keys.filter { $0.algorithms.contains { areSameBytes($0, token.algorithm) } }

@@ -1,8 +1,8 @@
 import CZlib
 
-/// permessage-deflate (RFC 7692) without context takeover in either direction: each message stands alone. So a frame is
-/// compressed once for all its receivers, and a connection needs no memory for it; one pair of zlib states, about
-/// 300 KB, serves the whole relay.
+/// permessage-deflate (RFC 7692) without context takeover in either direction: each message is compressed on its own.
+/// So a frame is compressed once for all receivers and a connection needs no memory for it; one pair of zlib states,
+/// about 300 KB, serves the whole relay.
 public final class Deflate {
     public enum Inflated: Equatable {
         case message([UInt8])
@@ -13,7 +13,7 @@ public final class Deflate {
     /// Shorter payloads gain nothing.
     public static let shortest = 128
     private static let windowBits: Int32 = 15
-    /// What a flush ends with; it is left out on the wire (RFC 7692 7.2.1).
+    /// The bytes that end a flush; the wire format omits them (RFC 7692, 7.2.1).
     private static let tail: [UInt8] = [0x00, 0x00, 0xFF, 0xFF]
 
     private var deflater = z_stream()
@@ -46,7 +46,7 @@ public final class Deflate {
         return result
     }
 
-    /// - Parameter most: bytes of a message; nothing is kept beyond them, whatever the payload promises.
+    /// - Parameter most: bytes that a message may have; the output stops there, whatever the payload promises.
     public func inflate(_ payload: [UInt8], most: Int) -> Inflated {
         inflateReset(&inflater)
         var result: [UInt8] = []
@@ -59,11 +59,12 @@ public final class Deflate {
             return !isTooBig
         }
         if isTooBig { return .tooBig }
-        // A final block (7.2.3.4) ends the stream before the tail; otherwise all of it must have been taken.
+        // A final block (7.2.3.4) ends the stream before the tail; without one, all input must have been consumed.
         return code == Z_STREAM_END || code == Z_OK && inflater.avail_in == 0 ? .message(result) : .damaged
     }
 
-    /// The content of a gzip stream (RFC 1952), of all its members: what proxies and libraries write as Content-Encoding.
+    /// Decompresses a gzip stream (RFC 1952) with all its members, for a Content-Encoding written by proxies and
+    /// libraries.
     public static func gunzip(_ payload: [UInt8], most: Int) -> Inflated {
         var stream = z_stream()
         guard chat_gunzip_init(&stream) == Z_OK else { return .damaged }
@@ -72,7 +73,7 @@ public final class Deflate {
         return input.withUnsafeMutableBufferPointer { bytes in
             stream.next_in = bytes.baseAddress
             stream.avail_in = UInt32(clamping: bytes.count)
-            // A byte more than may come tells what is too big from what just fits.
+            // One byte more than allowed tells a message that is too long from one that just fits.
             let room = min(most + 1, 65_536)
             return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: room) { piece in
                 while true {
@@ -93,7 +94,7 @@ public final class Deflate {
         }
     }
 
-    /// Until there is no more output, or `take` says that it is enough.
+    /// Runs until there is no more output, or until `take` returns that it is enough.
     @discardableResult
     private func run(
         _ stream: inout z_stream, on input: [UInt8], step: (UnsafeMutablePointer<z_stream>) -> Int32,

@@ -1,6 +1,6 @@
 #pragma once
-// What Linux has and Swift's Glibc module does not import: variadic functions, macros, and headers outside of it.
-// Not with _GNU_SOURCE: it renames a field of fd_set, and Swift's Glibc module has it under the other name.
+// Functions of Linux that Swift's Glibc module does not import: variadic functions, macros and other headers. Without
+// _GNU_SOURCE: it renames a field of fd_set, and the Glibc module uses the other name.
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -70,7 +70,7 @@ static inline ssize_t chat_send_fds(int socket, const void *bytes, size_t length
     return sendmsg(socket, &message, MSG_NOSIGNAL);
 }
 
-// Receives up to `length` bytes and up to 250 descriptors (close-on-exec); `*count` says how many came.
+// Receives up to `length` bytes and up to 250 descriptors (close-on-exec); `*count` is the number received.
 static inline ssize_t chat_receive_fds(int socket, void *bytes, size_t length, int *fds, int *count) {
     union { char space[CMSG_SPACE(250 * sizeof(int))]; struct cmsghdr align; } control;
     struct iovec part = { bytes, length };
@@ -91,10 +91,10 @@ static inline ssize_t chat_receive_fds(int socket, void *bytes, size_t length, i
     return got;
 }
 
-// The keeper: a process that shares this one's table of open files and nothing else, so that the files stay open, under
-// their numbers, when this process is killed. It has no Swift in it: all it does is wait for a connection on `channel`
-// and answer there. Asked for numbers (int32, at most 250), it sends those files; -1 is `table`, -2 is `line`. It ends
-// when it is released (R). When `channel` closes without that, its master is dead: another one may knock at `door`.
+// The descriptor holder: a process that shares only this process's table of open files, so that they stay open, under
+// their numbers, when this process is killed. It runs no Swift: it waits for a connection on `channel` and answers
+// there. Asked for numbers (int32, at most 250), it sends those descriptors; -1 is `table`, -2 is `line`. It ends when
+// it is released (R). When `channel` closes without that, its master is dead, and another master may connect to `door`.
 static inline void chat_keep_for(int channel, int table, int line) {
     for (;;) {
         char word;
@@ -107,7 +107,7 @@ static inline void chat_keep_for(int channel, int table, int line) {
         while (asker >= 0 && (got = recv(asker, fds, sizeof fds, 0)) > 0) {
             count = (int)(got / sizeof(int));
             for (int i = 0; i < count; i++) if (fds[i] < 0) fds[i] = fds[i] == -1 ? table : line;
-            // What is closed meanwhile (EBADF) is answered with an empty hand.
+            // A descriptor that was closed meanwhile (EBADF) gives a message without descriptors.
             if (chat_send_fds(asker, "F", 1, fds, count) < 0) (void)chat_send_fds(asker, "-", 1, 0, 0);
         }
         if (asker >= 0) close(asker);
@@ -128,7 +128,7 @@ static inline void chat_keep(int channel, int door, int table, int line) {
 // A child of this process's own parent, which reaps it. Raw, because the child never returns to libc's bookkeeping.
 static inline pid_t chat_start_keeper(int channel, int door, int table, int line) {
     const unsigned long share_files = 0x400, same_parent = 0x8000;
-    // Before, so that it is never seen under another name; the caller takes its own afterwards.
+    // Set before the clone, so that the child is never seen under another name; the caller renames itself afterwards.
     prctl(PR_SET_NAME, "keeper");
     pid_t pid = (pid_t)syscall(SYS_clone, share_files | same_parent | SIGCHLD, 0L, 0L, 0L, 0L);
     if (pid != 0) return pid;
