@@ -1,16 +1,16 @@
 import ChatProcess
 import Glibc
 
-/// Which messages their workers did not survive: a file for each in RUN_DIR/queue-worker.attempts.
+/// Counts the worker deaths that each message caused: one file per message in RUN_DIR/queue-worker.attempts.
 ///
-/// Written before a message that came before is tried again, removed when it is done; so a file that is found tells of
-/// workers that ended in between. Their last words (``CrashTrail``) stand in it. Files and not Redis or PostgreSQL: a
-/// worker that dies leaves them as they are, and they are there when nothing else is.
+/// A file is written before a redelivered message is tried again, and removed when it is done. A file that is still
+/// there therefore proves that a worker ended in between; it contains the crash report (``CrashTrail``). Files are used
+/// instead of Redis or PostgreSQL because they survive a crash and are available when no server is.
 final class Attempts {
     struct Deaths: Equatable {
-        /// Died by a signal of its own, with a stack.
+        /// Died by a signal of its own, with a crash report.
         var crashed = 0
-        /// Ended without a word: kill -9, or out of memory.
+        /// Ended without a report: SIGKILL, or out of memory.
         var silent = 0
         var text = ""
     }
@@ -25,7 +25,7 @@ final class Attempts {
         mkdir(folder, 0o700)
     }
 
-    /// Only letters, digits and dashes may be in a key.
+    /// A key may contain only letters, digits and dashes.
     private func path(_ key: String) -> String { "\(folder)/\(key)" }
 
     func deaths(of key: String) -> Deaths {
@@ -36,10 +36,10 @@ final class Attempts {
         return Deaths(crashed: crashed, silent: max(0, tries - crashed), text: text)
     }
 
-    /// From here to ``end()`` the death of this process counts against `key`.
+    /// From here to ``end()`` a death of this process counts against `key`.
     func begin(_ key: String) {
         let descriptor = Glibc.open(path(key), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-        // Without the file (a full disk) nothing is counted, and everything goes on.
+        // Without the file (a full disk) nothing is counted and work continues.
         guard descriptor >= 0 else { return }
         open = (key, descriptor, lseek(descriptor, 0, SEEK_END))
         let line = Array("\(Self.tried)\(getpid())\n".utf8)
@@ -47,13 +47,13 @@ final class Attempts {
         CrashTrail.write(to: descriptor)
     }
 
-    /// It is done: nothing of it is remembered.
+    /// The message is done: its file is removed.
     func end() {
         guard let key = close() else { return }
         forget(key)
     }
 
-    /// The work waits, or was broken off: a death now is not its doing.
+    /// Takes the last attempt back: the work waits or was interrupted, so a death now would not be its fault.
     func takeBack() {
         guard let open else { return }
         CrashTrail.write(to: -1)
@@ -61,7 +61,7 @@ final class Attempts {
         _ = close()
     }
 
-    /// Around a wait for something that is away.
+    /// Surrounds a wait for an unavailable server.
     func pause() {
         paused = open?.key
         takeBack()
@@ -86,7 +86,7 @@ final class Attempts {
         let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { Glibc.close(descriptor) }
-        // Three stacks are a few KiB; more is not shown.
+        // Three stacks are a few KiB; the rest is not shown.
         var bytes = [UInt8](repeating: 0, count: 65_536)
         let count = read(descriptor, &bytes, bytes.count)
         return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)

@@ -1,33 +1,33 @@
 import ChatCore
 
-/// The commands in hand, each room's in the order in which they came. Rooms take turns: one with thousands of commands
-/// gives another's newest one a place in the very next batch.
+/// The commands in progress, each room's in the order of their arrival. Rooms take turns: even when one room has
+/// thousands of commands, another room's newest command is in the very next batch.
 ///
-/// Fairness reaches as far as the worker can see: the prefetch of each queue. Commands behind it wait in the broker in
-/// the order of their arrival.
+/// Fairness covers only what the worker can see, which is the prefetch of each queue. Later commands wait in the broker
+/// in the order of their arrival.
 struct Backlog {
     private struct Delivery {
         let tag: UInt64
         let bytes: Int
-        /// Commands that are not carried out yet.
+        /// Commands that are not executed yet.
         var left: Int
     }
 
-    /// In the channel's order; the first one's number is `firstNumber`.
+    /// In the channel's order; the first delivery has the number `firstNumber`.
     private var deliveries: ArraySlice<Delivery> = []
     private var firstNumber = 0
     private var rooms: [UUID128: ArraySlice<(command: Command, delivery: Int)>] = [:]
-    /// The rooms that wait, who is next first.
+    /// The waiting rooms, the next one first.
     private var turns: [UUID128] = []
-    /// The deliveries of the batch that was taken last, one number a command.
+    /// The deliveries of the last batch, one number for each command.
     private var inHand: [Int] = []
-    /// Of the bodies that are not finished.
+    /// Bytes of the unfinished bodies.
     private(set) var bytes = 0
 
-    /// Nothing is to be carried out and nothing to be acknowledged.
+    /// Nothing is left to execute or to acknowledge.
     var isEmpty: Bool { deliveries.isEmpty }
 
-    /// A message without commands is finished with those before it.
+    /// A message without commands is finished together with those before it.
     mutating func append(_ commands: [Command], tag: UInt64, bytes: Int) {
         let number = firstNumber + deliveries.count
         deliveries.append(Delivery(tag: tag, bytes: bytes, left: commands.count))
@@ -38,8 +38,8 @@ struct Backlog {
         }
     }
 
-    /// The next batch: of each room that waits an equal share, and what one leaves is the others'. Rooms for whom there
-    /// is no place come first in the next one.
+    /// The next batch, by round-robin: an equal share for each waiting room; unused shares go to the others. Rooms
+    /// without a place come first in the next batch.
     mutating func next(atMost limit: Int) -> [Command] {
         var batch: [Command] = []
         inHand = []
@@ -61,8 +61,8 @@ struct Backlog {
         if rooms[room]!.isEmpty { rooms[room] = nil }
     }
 
-    /// The batch that was taken last has been carried out. The result is the tag up to which everything is; nil: no
-    /// further than before.
+    /// Marks the last batch as executed. Returns the tag up to which everything is executed; nil when it did not
+    /// advance.
     mutating func finish() -> UInt64? {
         for number in inHand { deliveries[deliveries.startIndex + number - firstNumber].left -= 1 }
         inHand = []

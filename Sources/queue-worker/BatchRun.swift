@@ -2,7 +2,7 @@ import ChatCore
 import Glibc
 import Logging
 
-/// A batch on its way: carried out, stored, told, answered. Each step can be tried again without harm.
+/// Steps of one batch: execute, store, publish, answer. Each step is safe to repeat.
 struct BatchRun {
     let store: any RoomBatchStore
     var check: (any MessageCheck)?
@@ -10,16 +10,16 @@ struct BatchRun {
     let clock: Clock
     let log: Logger
 
-    /// Loads, lets each command act in order, stores. One transaction; nothing has happened when it throws.
+    /// Loads, executes each command in order, stores: one transaction. Nothing has changed when it throws.
     func carryOut(_ commands: [Command]) throws(StoreError) -> Stored {
-        // Before the rooms are locked: others need not wait for the host application.
+        // Ask before the rooms are locked: other writers need not wait for the host application.
         let verdicts = check?.judge(commands) ?? [:]
         let (batch, outcomes, seqs) = try store.carryOut(commands, verdicts: verdicts, now: clock())
         return Stored(batch: batch, outcomes: outcomes, seqs: seqs, storedAt: clock())
     }
 
-    /// When the store refuses the batch for a fault of its own content, each command is tried alone, in order; the one
-    /// at fault is answered `internal` and logged, the others are carried out.
+    /// When the store refuses the batch because of its content, each command is tried alone, in order. The one at fault
+    /// is answered `internal` and logged; the others are executed.
     func carryOutOneByOne(_ commands: [Command]) throws(StoreError) -> [Stored] {
         var all: [Stored] = []
         for command in commands {
@@ -37,7 +37,7 @@ struct BatchRun {
         return all
     }
 
-    /// What is told of a command that is given up.
+    /// The answer and the trail of a command that was given up.
     func refused(_ command: Command) -> Stored {
         let refusal = Refusal(.internalError, "the request cannot be carried out; it is logged as \(command.id)")
         let outcome = CommandOutcome(
@@ -49,9 +49,9 @@ struct BatchRun {
     struct Stored {
         var batch: RoomBatch
         var outcomes: [CommandOutcome]
-        /// Of each outcome, the Seq that it got; 0: none.
+        /// The Seq of each outcome; 0: none.
         var seqs: [Int64]
-        /// Unix milliseconds of its commit.
+        /// The time of the commit in Unix milliseconds.
         var storedAt: Int64
 
         private var trail: TrailStep {
@@ -65,7 +65,7 @@ struct BatchRun {
                 .init(process: Int64(getpid()), takenAt: batch.now, storedAt: storedAt, commands: entries))
         }
 
-        /// What the push workers are told: rooms with new messages, who has seen how much, and what is gone.
+        /// Jobs for the push workers: rooms with new messages, read marks, and deleted messages.
         var pushJobs: [PushJob] {
             var jobs: [PushJob] = []
             for (room, frames) in batch.frames {
@@ -84,7 +84,7 @@ struct BatchRun {
             return jobs
         }
 
-        /// What the relays are told.
+        /// Frames, events and answers for the relays.
         var notice: Notice {
             var notice = Notice(userEvents: batch.userEvents, wiped: batch.wiped)
             notice.trail = trail

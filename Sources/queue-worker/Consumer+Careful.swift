@@ -2,13 +2,13 @@ import ChatAdapters
 import ChatCore
 import ChatProcess
 
-/// A message that came before may be what ended the worker that had it.
+/// Handles redelivered messages with care: such a message may be the one that crashed its worker.
 extension Consumer {
-    /// A kill -9 is rarely the fault of the command that it met: so many of them are.
+    /// SIGKILL is seldom caused by a command; only this many in a row count against it.
     private static let mostSilentDeaths = 10
 
-    /// It is tried alone; when a worker does not survive that either, its commands are tried one by one; and the one that
-    /// ends a third worker is put aside.
+    /// Tries the message alone. When a worker dies again, its commands are tried one by one; a command that ends a
+    /// third worker goes to the dead letter queue.
     func workCarefully(
         _ delivery: RabbitMQDelivery, _ connection: RabbitMQConnection
     ) throws(RabbitMQError) {

@@ -2,7 +2,7 @@ import ChatAdapters
 import ChatCore
 import ChatProcess
 
-/// What has been stored is told to the relays, answered to REST and announced to the push workers, in this order.
+/// Publishes stored batches: to the relays, then answers to REST, then jobs to the push workers.
 extension Consumer {
     func tell(_ stored: [BatchRun.Stored], _ connection: RabbitMQConnection) throws(RabbitMQError) {
         for part in stored { try tell(part.notice, connection) }
@@ -12,7 +12,7 @@ extension Consumer {
     }
 
     private func tell(_ notice: Notice, _ connection: RabbitMQConnection) throws(RabbitMQError) {
-        // A trail alone is worth no wait.
+        // The trail alone is not worth a wait.
         if notice.isEmpty, notice.trail != nil, !outage.isAway("Redis") { try? bus.publish(notice) }
         var backoff = Backoff()
         while !notice.isEmpty {
@@ -33,13 +33,13 @@ extension Consumer {
             if StrayAnswers.areMeant(by: queue) {
                 strays.answer(frame, to: queue, correlation: correlation)
             } else {
-                // Nobody may be there any more; then the broker drops it, and a retry gets the answer again.
+                // The requester may be gone: the broker then drops the answer, and a retry gets it again.
                 try connection.answer(frame, to: queue, correlation: correlation)
             }
         }
     }
 
-    /// Before the acknowledgement, on the same channel: the broker takes both in this order.
+    /// Before the acknowledgement and on the same channel: the broker processes both in this order.
     private func announce(_ stored: [BatchRun.Stored], _ connection: RabbitMQConnection) throws(RabbitMQError) {
         let jobs = stored.flatMap(\.pushJobs)
         for part in [jobs.filter { !$0.isDeletion }, jobs.filter(\.isDeletion)] where !part.isEmpty {

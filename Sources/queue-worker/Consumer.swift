@@ -4,17 +4,19 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// One worker: takes what has arrived on its queues, carries it out as one batch, tells it, answers, acknowledges.
+/// One worker: takes the messages on its queues, executes them as one batch, publishes, answers, acknowledges.
 ///
 /// It never waits for a batch to fill: the next one gathers in the broker and in the prefetch while this one is stored.
-/// Acknowledging comes last, so a crash anywhere before repeats the batch; what was stored is then told again only.
+/// The acknowledgement comes last, so a crash before it repeats the batch; commands that were stored are then only
+/// published again.
 final class Consumer {
-    /// A standby leaves the queues of others alone for so long, so that each worker becomes active on its own ones.
+    /// Milliseconds before a worker subscribes to queues assigned to others, so that each becomes the active consumer
+    /// of its own.
     private static let standbyDelay: Int64 = 2000
-    /// Milliseconds for which acknowledgements gather: one costs the broker as much as a message does. What is not
-    /// acknowledged when this process dies is told again, and known by its ids.
+    /// Milliseconds for which acknowledgements gather: one costs the broker as much as a message. Unacknowledged
+    /// messages are redelivered after a crash and recognised by their ids.
     private static let acknowledgeWithin: Int64 = 20
-    /// Bytes of messages in hand past which the broker has to wait.
+    /// Bytes in progress above which nothing more is taken from the broker.
     private static let mostBytes = 32 << 20
 
     let settings: Settings
@@ -28,10 +30,10 @@ final class Consumer {
     let log: Logger
     private var connection: RabbitMQConnection?
     private var layout: QueueLayout
-    /// Taken from the broker and not looked into yet.
+    /// Received from the broker, but not decoded yet.
     var waiting: [RabbitMQDelivery] = []
     private var backlog = Backlog()
-    /// Everything up to this delivery is carried out, since a monotonic time in milliseconds.
+    /// Everything up to this delivery is executed, since a monotonic time in milliseconds.
     private var unacknowledged: (tag: UInt64, since: Int64)?
     private var standbyAt: Int64 = .max
     private var backoff = Backoff()
@@ -54,7 +56,7 @@ final class Consumer {
         layout = settings.rabbitMQ.firstLayout
     }
 
-    /// Until the master says quit.
+    /// Runs until the master says quit.
     func serve() {
         while !channel.mustQuit {
             channel.scoreboard.heartbeat()
@@ -109,14 +111,14 @@ final class Consumer {
         }
     }
 
-    /// The queues of before have been carried out to their end: nothing of them is in hand.
+    /// The queues of the previous generation are finished: nothing of them is in progress.
     private func changeOver(_ connection: RabbitMQConnection) {
         connection.endAbruptly()
         forgetConnection()
         log.notice("other queues are carried out from now on")
     }
 
-    /// To the broker that this process prefers, once that is back: others take the queues over meanwhile.
+    /// Reconnects to the preferred broker once it is back; other workers take over the queues meanwhile.
     private func moveBackIfIdle(_ connection: RabbitMQConnection) {
         guard waiting.isEmpty, backlog.isEmpty, unacknowledged == nil, connection.shouldMoveBack() else { return }
         connection.endAbruptly()
@@ -129,7 +131,7 @@ final class Consumer {
         try consume(connection) { [channel] in $0 % channel.poolSize != channel.slot }
     }
 
-    /// What was delivered and not acknowledged comes again, to whoever is active then.
+    /// Unacknowledged messages are redelivered to the active consumer of that moment.
     private func lose(_ error: RabbitMQError) {
         attempts.takeBack()
         connection?.distrust()
@@ -145,7 +147,8 @@ final class Consumer {
         unacknowledged = nil
     }
 
-    /// Takes all that has arrived, which the prefetch bounds: rooms take turns among it. Waits for the first only.
+    /// Receives everything that has arrived, up to the prefetch, so that rooms can take turns. It blocks only for the
+    /// first.
     private func receive(_ connection: RabbitMQConnection, waitingAtMost milliseconds: Int) throws(RabbitMQError) {
         if milliseconds > 0, !connection.hasBuffered {
             var descriptors = [
@@ -169,7 +172,7 @@ final class Consumer {
 
     // MARK: A batch
 
-    /// What came before, and an end mark, wait until everything that arrived earlier is done.
+    /// Redelivered messages and end marks are handled only after everything that arrived before them.
     private func work(_ connection: RabbitMQConnection) throws(RabbitMQError) {
         try admit()
         guard backlog.isEmpty else { return try workInTurns(connection) }
@@ -197,7 +200,7 @@ final class Consumer {
         channel.scoreboard.endRequest(status: 200, bytes: commands.count)
     }
 
-    /// Milliseconds until what is finished must be acknowledged; nil: there is nothing.
+    /// Milliseconds until finished messages must be acknowledged; nil when there are none.
     private var acknowledgeIn: Int? {
         unacknowledged.map { max(0, Int($0.since + Self.acknowledgeWithin - monotonicMilliseconds())) }
     }
@@ -206,7 +209,7 @@ final class Consumer {
         if let tag = unacknowledged?.tag { try acknowledge(through: tag, connection) }
     }
 
-    /// What waits to be acknowledged came before it.
+    /// Includes all pending acknowledgements, which have smaller tags.
     private func acknowledge(through tag: UInt64, _ connection: RabbitMQConnection) throws(RabbitMQError) {
         unacknowledged = nil
         try connection.acknowledge(tag, multiple: true)
@@ -216,7 +219,7 @@ final class Consumer {
         !delivery.redelivered && EndMark(delivery.correlation) == nil
     }
 
-    /// What came before the mark in its queue is stored and told: the batch before has been finished.
+    /// Everything before the mark in its queue is stored and published, because the last batch is finished.
     private func end(_ mark: EndMark, _ connection: RabbitMQConnection) throws(RabbitMQError) {
         var backoff = Backoff()
         while let error = turn.end(mark) {
@@ -235,7 +238,7 @@ final class Consumer {
         try acknowledge(through: waiting.removeFirst().tag, connection)
     }
 
-    /// A body that cannot be read is put aside, with its reason, where an operator finds it.
+    /// Moves an unreadable body to the dead letter queue, with the reason, for the operator.
     func decode(_ delivery: RabbitMQDelivery) throws(RabbitMQError) -> [Command] {
         let reply: CommandOrigin =
             delivery.replyTo.isEmpty ? .nobody : .reply(to: delivery.replyTo, correlation: delivery.correlation)
@@ -258,7 +261,7 @@ final class Consumer {
         channel.scoreboard.add(to: Counter.dead)
     }
 
-    /// Tries until it is stored: the order of the room waits for it.
+    /// Retries until the batch is stored: the room's later commands must wait for it.
     private func store(
         _ commands: [Command], _ connection: RabbitMQConnection
     ) throws(RabbitMQError) -> [BatchRun.Stored] {
@@ -286,14 +289,14 @@ final class Consumer {
 
     // MARK: Waiting
 
-    /// Waits while the broker's heartbeats are answered. A quit ends the wait by giving the batch back.
+    /// Waits while it answers the broker's heartbeats. A quit ends the wait and returns the batch to the broker.
     func wait(_ milliseconds: Int, _ connection: RabbitMQConnection) throws(RabbitMQError) {
         channel.scoreboard.heartbeat()
         guard !channel.mustQuit else { throw RabbitMQError(ended: "told to quit; the batch goes back to its queue") }
         attempts.pause()
         defer { attempts.resume() }
         pause(milliseconds)
-        // Also past the batch's size: a full `waiting` must not silence the heartbeats. The prefetch bounds it.
+        // Receive beyond the batch's size too: a full `waiting` must not stop the heartbeats. The prefetch bounds it.
         if case .delivery(let delivery) = try connection.next(timeout: 0) { waiting.append(delivery) }
     }
 

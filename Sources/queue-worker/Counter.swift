@@ -1,7 +1,7 @@
 import ChatCore
 import ChatProcess
 
-/// The worker's counters, by their place in the scoreboard; names are as /metrics shows them.
+/// The worker's counters, by their position in the scoreboard, under the names of /metrics.
 enum Counter {
     static let names = [
         "commands_total", "refused_total", "messages_total", "batches_total", "dead_total",

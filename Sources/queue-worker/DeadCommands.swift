@@ -80,7 +80,7 @@ extension DeadLetter {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Never what somebody wrote.
+    /// Never shows the content.
     fileprivate var what: String {
         commands.isEmpty ? "\(body.count) bytes" : commands.map(\.action.name).joined(separator: ",")
     }

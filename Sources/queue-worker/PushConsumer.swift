@@ -4,10 +4,10 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// One push worker: takes what the rooms' writers announce, asks the sockets, waits the settable time, pushes to those
-/// who showed no sign of life. What waits here is unacknowledged: a worker that dies loses none of it.
+/// One push worker: takes the jobs of the rooms' writers, probes the sockets, waits the configured time, and pushes to
+/// users without a sign of life. Waiting jobs stay unacknowledged, so a worker that dies loses none.
 final class PushConsumer {
-    /// Announcements held at once; the rest waits in the queue, which drops its oldest when it is full.
+    /// Jobs held at once; the rest waits in the queue, which drops its oldest when it is full.
     private static let prefetch = 1000
 
     private struct Held {
@@ -34,7 +34,7 @@ final class PushConsumer {
         push = makePush { [unowned self] in wait($0) }
     }
 
-    /// Until the master says quit.
+    /// Runs until the master says quit.
     func serve() {
         while !channel.mustQuit {
             channel.scoreboard.heartbeat()
@@ -72,7 +72,7 @@ final class PushConsumer {
         return opened
     }
 
-    /// What was held comes again: the marks stop what was pushed already.
+    /// The broker redelivers the held jobs; the push marks prevent duplicates.
     private func lose(_ error: any Error) {
         connection?.distrust()
         connection = nil
@@ -94,7 +94,7 @@ final class PushConsumer {
                 switch job {
                 case .messages(let room, _, _): rooms.insert(room)
                 case .seen(let room, let user, let seq): try push.clear(room, of: user, through: seq)
-                // One that is not pushed yet will not be; what is held meanwhile is pushed, or not, in its time.
+                // A message that was not pushed yet is not affected; held jobs skip it or push it when they are due.
                 case .deleted(let room, let message, let seq): try push.takeBack(message, in: room, at: seq)
                 }
             }
@@ -113,7 +113,7 @@ final class PushConsumer {
 
     // MARK: Pushes
 
-    /// All that is due of one room becomes one push a member.
+    /// All due messages of a room become one push per member.
     private func pushDue(_ connection: RabbitMQConnection) throws {
         let now = monotonicMilliseconds()
         let due = held.prefix { $0.dueAt <= now }
@@ -141,7 +141,7 @@ final class PushConsumer {
             guard left > 0 else { return true }
             var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
             poll(&descriptor, 1, Int32(min(left, 1000)))
-            // The prefetch bounds what is still to come; a broken connection shows itself after the wait.
+            // The prefetch bounds further deliveries; a broken connection shows after the wait.
             guard let connection, case .delivery(let delivery)? = try? connection.next(timeout: 0) else { continue }
             held.append(
                 Held(

@@ -3,17 +3,17 @@ import ChatCore
 import ChatProcess
 import Logging
 
-/// Which generation of queues is carried out now, and how one gives way to the next without two orders of a room:
+/// Selects the current generation of queues, and replaces it by the next one without ever having two orders in a room:
 ///
-/// 1. the new queues are made and taken into the exchange, and PostgreSQL names them the newest;
-/// 2. the old ones are taken out of it: who still sends there gets the message back, asks PostgreSQL, sends it to the new;
-/// 3. an end mark goes behind what is in each old queue, and is met when all of that is stored;
-/// 4. when every end mark was met, and not before, the new queues are consumed.
+/// 1. the new queues are declared and bound, and PostgreSQL records them as the newest;
+/// 2. the old ones are unbound: a sender gets its message back, asks PostgreSQL, and sends to the new queues;
+/// 3. an end mark is put behind the last message of each old queue; a worker reaches it when all of these are stored;
+/// 4. the new queues are consumed only after every end mark was reached.
 ///
-/// Every step may be done twice, by any worker, after any crash.
+/// Each step may run twice, in any worker, after any crash.
 final class QueueTurn {
-    /// Milliseconds between looks; and from taking a queue out to its end mark: what the broker had routed by then has
-    /// arrived.
+    /// Milliseconds between checks; and from unbinding a queue to its end mark: by then, messages that the broker had
+    /// routed have arrived.
     private static let lookInterval: Int64 = 1000
     private static let settling: Int64 = 1000
 
@@ -33,7 +33,7 @@ final class QueueTurn {
         self.log = log
     }
 
-    /// On a new connection: the queues to consume, declared. Without PostgreSQL those that were known before.
+    /// Declares the queues to consume on a new connection. Without PostgreSQL it uses the last known ones.
     func prepare(_ connection: RabbitMQConnection) throws(RabbitMQError) -> QueueLayout {
         do throws(StoreError) {
             known = try generations.all()
@@ -48,14 +48,14 @@ final class QueueTurn {
         return layout
     }
 
-    /// The one that is carried out.
+    /// The generation that is being executed.
     private var layout: QueueLayout? { known.first { !$0.isDrained }?.layout }
 
     private func makeFirst(_ connection: RabbitMQConnection) throws(RabbitMQError) {
         if known.isEmpty { try make(settings.firstLayout, connection) }
     }
 
-    /// A start with other settings than those that the newest generation was made by makes the next one.
+    /// Starts the next generation when the settings differ from those of the newest one.
     private func followSettings(_ connection: RabbitMQConnection) throws(RabbitMQError) {
         defer { hasComparedSettings = true }
         guard !hasComparedSettings, let newest = known.last, newest.setting != settings.layoutSetting else { return }
@@ -73,8 +73,8 @@ final class QueueTurn {
         } catch { throw RabbitMQError(error) }
     }
 
-    /// A broker that lost everything has no binding any more. Who slept between reading and binding may have bound what
-    /// was closed meanwhile: it is taken out again.
+    /// A broker that lost its data has no bindings. A worker that was suspended between reading and binding may have
+    /// bound a closed generation: it is unbound again.
     private func bindNewest(_ layout: QueueLayout, _ connection: RabbitMQConnection) throws(RabbitMQError) {
         try queues.bind(layout, on: connection)
         guard let now = try? generations.all(), now.last?.layout != layout else { return }
@@ -82,12 +82,12 @@ final class QueueTurn {
         try queues.unbind(layout, on: connection)
     }
 
-    /// Call it often. True when other queues are to be consumed from now on, on a new connection.
+    /// Call this often. Returns true when other queues must be consumed from now on, on a new connection.
     func look(_ connection: RabbitMQConnection) throws(RabbitMQError) -> Bool {
         guard monotonicMilliseconds() >= lookAt else { return false }
         lookAt = monotonicMilliseconds() + Self.lookInterval
         let before = layout
-        // Without PostgreSQL everything stays as it is.
+        // Without PostgreSQL nothing changes.
         guard let found = try? generations.all(), !found.isEmpty else { return false }
         known = found
         try removeForgotten()
@@ -120,7 +120,7 @@ final class QueueTurn {
         }
     }
 
-    /// Everything before the mark is stored. The result is why that could not be noted.
+    /// Everything before the mark is stored. Returns the error when that could not be recorded.
     func end(_ mark: EndMark) -> StoreError? {
         do throws(StoreError) {
             try generations.end(queue: mark.queue, of: mark.generation)

@@ -25,7 +25,8 @@ struct QueueWorker: ParsableCommand, MasterProgram {
 
     static func pools(_ settings: Settings) -> [PoolSpec] {
         let frozenLimit: Duration? = settings.worker.frozenLimit > 0 ? .seconds(settings.worker.frozenLimit) : nil
-        // With the broker a worker is ready when that has taken it, which may be long after its start: it may be away.
+        // With the broker a worker is ready only once it consumes, which may be long after its start: the broker may be
+        // down.
         func pool(_ name: String, _ workers: Int = 1, startLimit: Duration = .seconds(30)) -> PoolSpec {
             PoolSpec(
                 name: name, workers: workers, startLimit: startLimit, frozenLimit: frozenLimit,

@@ -56,7 +56,7 @@ struct Queues: ParsableCommand {
             next.total = total
             let broker = try RabbitMQConnection(settings.rabbitMQ, name: "queue-worker queues")
             try RabbitMQQueues(settings.rabbitMQ).bind(next, on: broker)
-            // What the settings said stays: only a change of them makes yet another generation.
+            // Keep the recorded settings: only a change of the settings starts yet another generation.
             try generations.begin(next, setting: newest.setting)
             try waitUntil(next, generations)
         }

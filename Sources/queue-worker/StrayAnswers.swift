@@ -1,10 +1,10 @@
 import ChatAdapters
 import ChatCore
 
-/// Answers to commands of the release before, whose senders wait at RabbitMQ's direct reply-to. When such a sender's node
-/// is dead the broker (3.10) ends the connection that answers: so it is one that nothing else depends on.
+/// Answers commands of the previous release, whose senders wait at RabbitMQ's direct reply-to. When such a sender's
+/// node is dead, the broker (3.10) closes the answering connection, so this one is used for nothing else.
 final class StrayAnswers {
-    /// Milliseconds between two connections; what comes meanwhile is dropped, and a retry gets the answer again.
+    /// Milliseconds between two connections; answers meanwhile are dropped, and a retry gets them again.
     private static let pause: Int64 = 1000
     private static let prefix = Array("amq.rabbitmq.reply-to.".utf8)
 
@@ -27,7 +27,7 @@ final class StrayAnswers {
                 opened = try RabbitMQConnection(settings, name: "queue-worker answers")
                 connection = opened
             }
-            // What the broker had to say about the answer before.
+            // Reads the broker's reaction to the previous answer.
             _ = try opened.next(timeout: 0)
             try opened.answer(frame, to: queue, correlation: correlation)
         } catch {

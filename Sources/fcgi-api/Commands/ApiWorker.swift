@@ -4,7 +4,7 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// One worker, put together: the channel to its master, its connections, its endpoints, its loop.
+/// Builds one worker: the channel to its master, its connections, its endpoints, its loop.
 final class ApiWorker {
     private let channel: WorkerChannel
     private let settings: Settings
@@ -116,7 +116,7 @@ final class ApiWorker {
                 "ws-relay",
                 { [redis] in
                     let words = ["PUBSUB", "CHANNELS", "relay:*"].map { RedisWord(word: $0) }
-                    // A Redis user who may not ask is not told.
+                    // A Redis user without permission gets no answer here; the check is skipped then.
                     guard case .array(let relays) = try redis.pipeline([words])[0] else { return }
                     if relays.isEmpty { throw NotReady(reason: "none listens to Redis") }
                 }
@@ -124,8 +124,8 @@ final class ApiWorker {
         ]
     }
 
-    /// Before it is given work, so that the first request after a reload does not pay for it. What is not there yet is
-    /// no reason to wait: requests are answered with 503 and Retry-After until it is.
+    /// Connects before the worker takes requests, so that the first request after a reload does not pay for it. A
+    /// missing server is no reason to wait: requests get 503 with Retry-After until it is back.
     private func connect() {
         let needed = ["account", "search"].contains(channel.pool) ? ["postgresql"] : ["postgresql", "rabbitmq"]
         for (name, check) in dependencies where needed.contains(name) {
@@ -136,7 +136,7 @@ final class ApiWorker {
         }
     }
 
-    /// The replacement is started first, so asking once is enough.
+    /// The replacement starts first, so one request for it is enough.
     private func renewAfterEnough(_ response: Response) -> Response {
         let limit = settings.fcgi.pools.first { $0.name == channel.pool }?.maxRequests ?? 0
         if limit > 0, channel.scoreboard[.requests] == limit { channel.renew("\(limit) requests") }

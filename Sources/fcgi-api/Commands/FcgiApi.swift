@@ -50,7 +50,7 @@ struct FcgiApi: ParsableCommand, MasterProgram {
     }
 }
 
-/// The program's own numbers in the scoreboard, by place.
+/// The program's own counters, by their position in the scoreboard.
 enum ApiCounter: Int, CaseIterable {
     case queued
 

@@ -14,7 +14,7 @@ struct Migrate: ParsableCommand {
         PostgresMigrations(connection(settings), directory: settings.database.migrationsDirectory)
     }
 
-    /// A migration may rewrite a table: an hour instead of a request's seconds.
+    /// A migration may rewrite a table: its limit is an hour, not a request's seconds.
     static func connection(_ settings: Settings) -> PostgresConnection {
         PostgresConnection(
             settings.database, applicationName: "fcgi-api migrate", statementTimeout: 3_600_000, way: .direct)
@@ -56,7 +56,7 @@ struct Migrate: ParsableCommand {
         }
     }
 
-    /// Through the queue, as every change goes: so queue-worker has to run.
+    /// Changes go through the command queue, so queue-worker must be running.
     struct Seed: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make a few rooms and messages to look at. queue-worker must run; doing it again changes nothing."

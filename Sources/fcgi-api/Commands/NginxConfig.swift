@@ -5,7 +5,7 @@ import ChatCore
 import ChatProcess
 import Glibc
 
-/// nginx's files for the settings in force: the shipped ones with other values in them.
+/// Writes nginx's files for the current settings: the shipped files with other values.
 struct NginxConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "nginx-config",
@@ -77,12 +77,12 @@ struct NginxConfigCommand: ParsableCommand {
     }
 }
 
-/// The shipped files' texts, with the values of settings.
+/// The texts of the shipped files with the values of the settings.
 struct NginxFiles {
     static let names = ["upstreams.conf", "cors.conf", "server.conf", "uploads.conf", "json.conf", "locations.conf"]
 
     let settings: Settings
-    /// Without a slash at its end; empty: none.
+    /// Without a slash at the end; empty: none.
     let prefix: String
 
     func changed(_ name: String, _ text: String) -> String {
@@ -102,7 +102,7 @@ struct NginxFiles {
         }
     }
 
-    /// A whole file in a form, and what stands around it.
+    /// Megabytes of a whole file in a form, with the overhead around it.
     private var uploadMegabytes: Int { (settings.storage.maxUpload + (1 << 20) - 1) / (1 << 20) + 4 }
 
     private var origins: String {
@@ -129,7 +129,7 @@ struct NginxFiles {
             head.upperBound..<end.lowerBound, with: servers.map { "  server \($0)\(options);\n" }.joined())
     }
 
-    /// The prefix as a constant: exact, and at home in the server{}.
+    /// Replaces the prefix by a constant, for exact matches inside the server{} block.
     private func prefixed(_ text: String) -> String {
         let escaped = prefix.replacing(".", with: "\\.")
         let body = text.firstRange(of: "# -- WebSocket").map { String(text[$0.lowerBound...]) } ?? text
@@ -137,7 +137,7 @@ struct NginxFiles {
             + "include chat/server.conf;\n\n" + body.replacing("(?:/[A-Za-z0-9._~-]+)+?", with: escaped)
     }
 
-    /// What an nginx.conf has not got for as many sockets as the relays take.
+    /// The limits in an nginx.conf that are too low for the number of sockets that the relays accept.
     static func warnings(_ text: String, _ settings: Settings, processors: Int) -> [String] {
         var warnings: [String] = []
         let sockets = settings.relay.maxConnections * settings.relay.processes
@@ -170,7 +170,7 @@ struct NginxFiles {
 
     private static func number(_ name: String, _ text: String) -> Int? { value(name, text).flatMap { Int($0) } }
 
-    /// Of a directive with one value, where it does not stand in a comment.
+    /// The value of a directive with one value, outside of comments.
     private static func value(_ name: String, _ text: String) -> String? {
         for line in text.split(separator: "\n") {
             let code = line.prefix { $0 != "#" }

@@ -80,7 +80,7 @@ extension TokenCommand {
     }
 }
 
-/// The users that `migrate seed` and `token init` know: always the same, of nobody.
+/// The fixed test users of `migrate seed` and `token init`; no person owns them.
 struct SeedUser {
     let name: String
     let id: UUID128

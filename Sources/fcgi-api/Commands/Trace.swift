@@ -24,17 +24,17 @@ struct TraceCommand: ParsableCommand {
     }
 }
 
-/// What the trail tells of one command.
+/// The trail's steps of one command.
 struct Journey {
     private(set) var steps: [(at: Int64, text: String)] = []
     private var title = ""
     private var found: TrailStep.Entry?
-    /// By relay: when the first of its sockets got it, and how many did.
+    /// By relay: when its first socket got the frame, and how many did.
     private var deliveries: [UInt64: (at: Int64, sockets: Int64)] = [:]
 
     init?(of id: String, in trail: RedisTrail) throws {
         let wanted = id.lowercased().filter { $0 != "-" }
-        // Deliveries come behind the batch, so they are met first.
+        // The walk goes backwards, so deliveries are read before their batch.
         var later: [TrailStep] = []
         try trail.walk { step in
             guard case .stored(let batch) = step else {
@@ -92,7 +92,7 @@ struct Journey {
             let before = deliveries[relay] ?? (at, 0)
             deliveries[relay] = (min(before.at, at), before.sockets + sockets)
         case .pushed(entry.room, let seq, let devices, let at) where seq >= entry.seq:
-            // A later push of the room tells of this message as well, but is not its own.
+            // A later push of the room also covers this message; only the first one counts.
             guard !steps.contains(where: { $0.text.hasPrefix("pushed") }) else { return }
             steps.append((at, "pushed to \(devices) devices, with all up to Seq \(seq)"))
         default: return

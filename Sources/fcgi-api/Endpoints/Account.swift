@@ -1,7 +1,7 @@
 import ChatCore
 import Logging
 
-/// What users keep for themselves.
+/// Users' own data outside of rooms.
 struct AccountEndpoints {
     let doors: Doors
     let tickets: any TicketStore
@@ -30,7 +30,8 @@ struct AccountEndpoints {
         }
     }
 
-    /// A WebSocket's `?ticket=` takes it once; the socket lives as long as the token that asked for it.
+    /// A ticket for a WebSocket's `?ticket=`, valid once. The socket lives as long as the token that asked for the
+    /// ticket.
     private func ticket(_ call: Call) throws(Refusal) -> Response {
         let identity = try doors.identity(call)
         try doors.limit(.changes, call)
@@ -71,7 +72,7 @@ struct AccountEndpoints {
 
     private func tell(_ me: UUID128, _ account: Account) {
         do { try events.tell(me, .presence(isHidden: account.hidesPresence)) } catch {
-            // Stored it is; a socket that is open tells of it until it closes.
+            // The change is stored; open sockets show the old setting until they close.
             doors.log.warning("relays were not told of a changed setting", metadata: ["error": "\(error)"])
         }
     }
@@ -97,7 +98,7 @@ struct AccountEndpoints {
     }
 }
 
-/// What FCM makes its tokens of.
+/// The characters of FCM's tokens.
 private func isTokenByte(_ byte: UInt8) -> Bool {
     switch byte {
     case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),

@@ -1,13 +1,13 @@
 import ChatCore
 import Crypto
 
-/// The host application's own endpoints, behind a key of their own. What a member could do is done as the room's owner.
+/// The host application's own endpoints, behind a key of their own. They act as the room's owner.
 struct AdminEndpoints {
     let doors: Doors
     let host: any HostStore
-    /// SHA-256 of the key: comparing two of these takes the same time whatever is the same in them.
+    /// SHA-256 of the key: comparing two digests takes the same time wherever they differ.
     private let keyHash: SHA256Digest
-    /// Milliseconds after which a long work says `More` instead of going on.
+    /// Milliseconds after which a long task returns `More` instead of continuing.
     private static let patience: Int64 = 15_000
 
     init(doors: Doors, host: any HostStore, key: String) {
@@ -18,7 +18,7 @@ struct AdminEndpoints {
 
     func add(to router: inout Router) {
         func on(_ method: String, _ path: String, query: [String] = [], _ handle: @escaping Router.Handler) {
-            // The key stands in for a token, and comes before everything else.
+            // The key replaces a token and is checked before everything else.
             router.on(method, "/admin" + path, open: true, query: nil) { call throws(Refusal) in
                 try admit(call)
                 try call.request.query.refuse(except: query)
@@ -49,7 +49,7 @@ struct AdminEndpoints {
         call.user = .zero
     }
 
-    /// `OwnerID` beside what a user would send.
+    /// Reads `OwnerID` and the fields of a user's request.
     private func createRoom(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: doors.maxBody)
         call.user = try fields.required("OwnerID")
@@ -70,7 +70,7 @@ struct AdminEndpoints {
             .response(status: 201)
     }
 
-    /// `Before`: messages that are older are removed for good.
+    /// `Before`: older messages are removed for good.
     private func purge(_ call: Call) throws(Refusal) -> Response {
         let text = try call.request.fields(limit: doors.maxBody).text("Before")
         guard let before = text.flatMap({ parseTimestamp($0) }), before <= doors.clock() else {
@@ -80,7 +80,7 @@ struct AdminEndpoints {
         return done(result)
     }
 
-    /// Everything of a user in every room, then what they kept outside of rooms.
+    /// Erases a user in every room, then their data outside of rooms.
     private func erase(_ call: Call) throws(Refusal) -> Response {
         let user = try call.uuid("id")
         let rooms = try doors.stored { () throws(StoreError) in try host.roomsEver(of: user) }
@@ -91,7 +91,7 @@ struct AdminEndpoints {
 
     private typealias Work = (messages: Int64, isMore: Bool)
 
-    /// Part by part, so that rooms go on meanwhile; what takes long is gone on with by asking again.
+    /// Works in parts, so that rooms stay usable; the caller repeats the request until it is done.
     private func work(_ call: Call, on rooms: [UUID128], _ action: Command.Action) throws(Refusal) -> Work {
         let end = doors.clock() + Self.patience
         var result: Work = (0, false)
@@ -108,7 +108,7 @@ struct AdminEndpoints {
         return result
     }
 
-    /// 202 while there is more to do.
+    /// 202 while more is to do.
     private func done(_ work: Work) -> Response {
         .data(status: work.isMore ? 202 : 200) { writer in
             writer.beginMap(2)
@@ -120,7 +120,7 @@ struct AdminEndpoints {
         }
     }
 
-    /// In pages (`after`, `limit`); the first has the room and its members too.
+    /// Exports in pages (`after`, `limit`); the first page also has the room and its members.
     private func export(_ call: Call) throws(Refusal) -> Response {
         let (id, query) = (try call.uuid("id"), call.request.query)
         let (after, limit) = (try query.seq("after") ?? 0, try query.limit())

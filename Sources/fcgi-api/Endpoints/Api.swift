@@ -2,13 +2,13 @@ import ChatCore
 import ChatProcess
 import Logging
 
-/// Answers requests: routes them, turns refusals into their envelope, counts and logs.
+/// Answers requests: routes them, wraps refusals in their envelope, counts and logs.
 final class Api {
     private let router: Router
     private let scoreboard: ScoreboardRow
     private let log: Logger
     private let clock: Clock
-    /// Milliseconds from which a request is slow; 0: none is.
+    /// Milliseconds from which a request counts as slow; 0: never.
     private let slow: Int
     private let origins: AllowedOrigins
 
@@ -39,7 +39,7 @@ final class Api {
             response = .refusal(error, requestID: call.requestID)
             if let methods = error.allow { response.headers.append(("Allow", methods)) }
         }
-        // Also of what no endpoint answers.
+        // Added also when no endpoint answered.
         if request.isTus { response.headers.append(("Tus-Resumable", TusEndpoints.version)) }
         response.headers.append(("X-Request-ID", call.requestID))
         response.headers += Protection.headers(beside: response) + origins.headers(request)
@@ -51,7 +51,7 @@ final class Api {
         return response
     }
 
-    /// For what is too broken to be a request.
+    /// Answers a request that is too malformed to be read.
     func refuse(_ refusal: Refusal) -> Response {
         log.info("refused", metadata: ["reason": "\(refusal.message)"])
         var response = Response.refusal(refusal, requestID: UUID128.v7(at: clock()).description)
@@ -60,7 +60,7 @@ final class Api {
         return response
     }
 
-    /// Never the query: it may carry a token.
+    /// Never logs the query: it may contain a token.
     private func record(_ call: Call, _ response: Response, milliseconds: Double) {
         let isSlow = slow > 0 && milliseconds >= Double(slow)
         let level: Logger.Level = response.status >= 500 ? .error : isSlow ? .warning : .info

@@ -14,7 +14,7 @@ struct BlockEndpoints {
         }
     }
 
-    /// - Parameter store: gives whether one of the two blocks the other from now on; nil: it is one too many.
+    /// - Parameter store: returns whether one of the two blocks the other afterwards; nil when the limit is reached.
     private func change(
         _ call: Call, _ store: (_ user: UUID128, _ me: UUID128) throws(StoreError) -> Bool?
     ) throws(Refusal) -> Response {
@@ -26,7 +26,7 @@ struct BlockEndpoints {
         do throws(BusError) {
             for one in [user, me] { try events.tell(one, .blocked(room: room, areBlocked)) }
         } catch {
-            // Stored it is; sockets that are open may still show the other one typing.
+            // The block is stored; open sockets may still show the other one typing.
             doors.log.warning("relays were not told of a block", metadata: ["error": "\(error)"])
         }
         return .noContent

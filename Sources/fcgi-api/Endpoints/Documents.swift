@@ -1,11 +1,11 @@
 import ChatAdapters
 import ChatCore
 
-/// The descriptions of the API, for programs and for people, as they lie in `DOCS_DIR`.
+/// Serves the API's descriptions, for programs and for people, from `DOCS_DIR`.
 struct DocumentEndpoints {
     let folder: String
 
-    /// RFC 9512 names YAML's type.
+    /// RFC 9512 defines the type for YAML.
     private static let files = [
         ("/openapi.yaml", "openapi.yaml", "application/yaml"), ("/asyncapi.yaml", "asyncapi.yaml", "application/yaml"),
         ("/docs", "index.html", "text/html; charset=utf-8"),

@@ -2,8 +2,8 @@ import ChatCore
 import ChatProcess
 import Logging
 
-/// What the endpoints stand on: who asks, where reads come from, where commands go. One for each worker; it serves one
-/// request at a time.
+/// Services shared by all endpoints: authentication, readers, the command queue, rate limits. One for each worker,
+/// which serves one request at a time.
 final class Doors {
     private let tokens: any TokenVerifier
     private let readers: Readers
@@ -11,7 +11,7 @@ final class Doors {
     private let presences: any PresenceReader
     private let commands: any CommandQueue
     private let rates: any RateLimiter
-    /// Milliseconds that a command's answer is waited for.
+    /// Milliseconds to wait for a command's answer.
     private let answerTimeout: Int
     /// Bytes of a JSON body.
     let maxBody: Int
@@ -38,16 +38,16 @@ final class Doors {
         self.log = log
     }
 
-    /// The bearer of the request's token.
+    /// The user that the request's token proves.
     func user(_ call: Call) throws(Refusal) -> UUID128 {
         if let user = call.user { return user }
         return try take(try bearer(call), call).user
     }
 
-    /// What the request's token says.
+    /// The identity in the request's token.
     func identity(_ call: Call) throws(Refusal) -> Identity { try take(try bearer(call), call) }
 
-    /// The request's token itself, not looked at yet.
+    /// The request's token, not yet verified.
     func bearer(_ call: Call) throws(Refusal) -> String {
         guard let header = call.request.header("authorization") else {
             throw Refusal(.unauthorized, "send a token: Authorization: Bearer <JWT>")
@@ -59,8 +59,8 @@ final class Doors {
         return String(parts[1])
     }
 
-    /// Of a page without JavaScript: a header, a field of the form, or the cookie of ``SessionCookie`` when the form is
-    /// a page's of our own.
+    /// Authenticates a page without JavaScript: by a header, by a field of the form, or by the ``SessionCookie`` when
+    /// the form is on one of our own pages.
     func user(_ call: Call, form token: String?, web: WebSettings) throws(Refusal) -> UUID128 {
         guard call.request.header("authorization") == nil else { return try user(call) }
         if let token { return try take(token, call).user }
@@ -69,7 +69,7 @@ final class Doors {
         return try take(cookie, call).user
     }
 
-    /// For a request that changes nothing: the cookie alone will do.
+    /// For a request that changes nothing: the cookie alone is enough.
     func userOrCookie(_ call: Call) throws(Refusal) -> UUID128 {
         guard call.request.header("authorization") == nil, let cookie = SessionCookie.token(call.request) else {
             return try user(call)
@@ -83,7 +83,7 @@ final class Doors {
         return identity
     }
 
-    /// As the asking user sees it at this moment: never from a replica, which may not have it yet.
+    /// Reads the message as the asking user sees it now: never from a replica, which may not have it yet.
     func newest(_ message: UUID128, _ call: Call) throws(Refusal) -> Message {
         readers.remember(writeOf: try user(call))
         let found = try read(call) { reader, user throws(StoreError) in try reader.message(message, for: user) }
@@ -91,7 +91,7 @@ final class Doors {
         return found
     }
 
-    /// The asking user's message with this Sign, while its file is to come.
+    /// The asking user's message with this Sign, while its file is incomplete.
     func pending(_ sign: String, in room: UUID128, _ call: Call) throws(Refusal) -> Message? {
         readers.remember(writeOf: try user(call))
         return try read(call) { reader, user throws(StoreError) in
@@ -99,7 +99,7 @@ final class Doors {
         }
     }
 
-    /// A read as the asking user; after their own write it sees that write.
+    /// Reads as the asking user; after their own write the read includes it.
     func read<T>(_ call: Call, _ body: (any RoomReader, UUID128) throws(StoreError) -> T) throws(Refusal) -> T {
         let user = try user(call)
         return try stored { () throws(StoreError) in
@@ -134,16 +134,16 @@ final class Doors {
         }
     }
 
-    /// The message's room, to find its queue. Whether the user may touch it is decided by the room's writer.
+    /// The message's room, to find its queue. The room's writer decides whether the user may change the message.
     func roomOfMessage(_ message: UUID128, _ call: Call) throws(Refusal) -> UUID128 {
         let room = try read(call) { reader, _ throws(StoreError) in try reader.roomOfMessage(message) }
         guard let room else { throw .messageNotFound }
         return room
     }
 
-    /// Puts a command on its room's queue and waits for what became of it.
+    /// Publishes a command to its room's queue and waits for the outcome.
     ///
-    /// - Parameter id: of the command, and of what it makes; nil: a new one.
+    /// - Parameter id: the command's id, and that of what it creates; nil: a new one.
     func submit(
         _ call: Call, room: UUID128, id: UUID128? = nil, sign: String? = nil, _ action: Command.Action
     ) throws(Refusal) -> Outcome {
@@ -154,7 +154,7 @@ final class Doors {
             id: id ?? .v7(at: now), room: room, actor: user, sign: sign, requestID: call.requestID, acceptedAt: now,
             isHost: call.isHost, action: action)
         call.command = command.id
-        // Also before the answer: a command that timed out may still be carried out.
+        // Also before the answer: a command that timed out may still be executed.
         readers.remember(writeOf: user)
         let answer = try commands.submit(command, timeout: answerTimeout)
         readers.remember(writeOf: user)
@@ -171,7 +171,7 @@ final class Doors {
         if let wait = rates.take(kind, try user(call)) { throw .tooMany(kind, milliseconds: wait) }
     }
 
-    /// The whole room as the asking user has it now, after a change of it.
+    /// Returns the whole room as the asking user sees it after a change.
     func room(after outcome: Outcome, _ id: UUID128, _ call: Call, _ status: Int = 200) throws(Refusal) -> Response {
         guard case .done = outcome else { return outcome.response() }
         let view = try read(call) { reader, user throws(StoreError) in try reader.room(id, for: user) }
@@ -186,18 +186,18 @@ final class Doors {
 }
 
 enum Outcome {
-    /// Carried out and stored.
+    /// Executed and stored.
     case done(WireValue)
-    /// Safe in its queue, and will be carried out.
+    /// Safe in its queue; it will be executed.
     case queued(Command)
 
-    /// A `room_updated` stripped to the member that it is about.
+    /// Reduces a `room_updated` to its member.
     var member: Outcome {
         guard case .done(let update) = self, let member = update["Member"] else { return self }
         return .done(member)
     }
 
-    /// 202 `Status: queued` when it is not yet known how it ends.
+    /// 202 `Status: queued` while the outcome is unknown.
     func response(status: Int = 200) -> Response {
         switch self {
         case .done(let data): .data(status: status) { $0.value(data) }

@@ -2,26 +2,26 @@ import ChatAdapters
 import ChatCore
 import Glibc
 
-/// Files for the members of their room: by a link that is good for a short time.
+/// Serves files to the members of their room, by links that are valid for a short time.
 struct DownloadEndpoints {
     let desk: UploadDesk
-    /// nginx follows the link in the client's place.
+    /// nginx follows the link instead of the client.
     let isProxied: Bool
-    /// Of a folder's files; nil: the store has links of its own.
+    /// Signs links to a folder's files; nil: the store has links of its own.
     let links: FileLinks?
 
-    /// Seconds that a link to a file is good for.
+    /// Seconds for which a link to a file is valid.
     static let linkSeconds = 300
 
-    /// The file comes from the origin of the API, and not from a store's.
+    /// The file is served from the API's origin, not from a store's.
     private var isOurOrigin: Bool { links != nil || isProxied }
 
     func add(to router: inout Router) {
-        // A cookie is enough here.
+        // The session cookie is enough here.
         router.on("GET", "/files/{id}", open: true) { call throws(Refusal) in try download(call) }
         router.on("GET", "/files/{id}/thumbnail", open: true) { call throws(Refusal) in try thumbnail(call) }
         if let links {
-            // The link is signed.
+            // The signed link replaces the token.
             router.on(
                 "GET", "/files/stored/{folder}/{id}", open: true,
                 query: ["name", "type", "attachment", "expires", "signature"]
@@ -63,20 +63,20 @@ struct DownloadEndpoints {
                 contentType: "image/jpeg", asAttachment: false, seconds: Self.linkSeconds))
     }
 
-    /// Milliseconds for which a picture that may say where it was taken waits to be looked into; then whatever looks into
-    /// files is away, and it is given as it is.
+    /// Milliseconds for which a picture that may contain a location waits for its inspection. After that the inspector
+    /// counts as unavailable, and the picture is served as it is.
     private static let patience: Int64 = 60_000
-    /// Milliseconds of it that one request waits.
+    /// Milliseconds of that time for which one request waits.
     private static let wait: Int64 = 5_000
     private static let headBytes = 16_384
 
-    /// A picture is given to others when the place where it was taken is out of it. Its sender has it anyway.
+    /// Other members get a picture only after its location was removed. Its sender has the original anyway.
     private func seen(_ call: Call) throws(Refusal) -> (Message, FileInfo) {
         let (message, file) = try complete(call)
         guard let user = call.user, try isUnseen(message, file, user) else { return (message, file) }
         let busy = Refusal.busy("the picture is being looked into")
         do throws(Refusal) {
-            // One request of each user waits, so that nobody has all workers wait.
+            // Only one request of each user waits, so that no user can block all workers.
             try desk.upload.stores.alone(user) { () throws(Refusal) in
                 let end = monotonicMilliseconds() + Self.wait
                 while try record(of: message)?.unseenSince != nil {
@@ -102,7 +102,7 @@ struct DownloadEndpoints {
         return PictureMetadata.mayBe(in: head)
     }
 
-    /// HEAD is answered here: the store's link is signed for GET alone.
+    /// HEAD is answered here: the store's link is signed for GET only.
     private func facts(_ type: String, _ name: String, asAttachment: Bool, _ size: Int64) -> Response {
         var response = Response(status: 200, type: type)
         response.length = size
@@ -114,7 +114,7 @@ struct DownloadEndpoints {
     }
 
     private func complete(_ call: Call) throws(Refusal) -> (Message, FileInfo) {
-        // A browser follows a plain link with its cookie alone. SameSite keeps other sites' pages from using it.
+        // A browser that follows a plain link sends only its cookie. SameSite keeps other sites' pages from using it.
         _ = try desk.doors.userOrCookie(call)
         let message = try desk.doors.newest(try call.uuid("id"), call)
         guard message.status == .sent || message.status == .seen, let file = message.file else {
@@ -134,8 +134,8 @@ struct DownloadEndpoints {
         return response
     }
 
-    /// A path is right wherever the client came from. Beside the public address it may be whole, for clients that know no
-    /// other links.
+    /// A path works under every address of the service. At the public address the link may be absolute, for clients
+    /// that support only such links.
     private func ownAddress(_ link: String, _ request: Request) -> String {
         let path = request.prefix + link
         let origin = desk.web.publicOrigin
@@ -145,7 +145,7 @@ struct DownloadEndpoints {
         return origin + path
     }
 
-    /// nginx takes the path and the signature to the store, with the host name that was signed.
+    /// nginx sends the path and the signature to the store, with the signed host name.
     private func proxied(_ link: String, _ call: Call) -> Response? {
         guard let scheme = link.firstRange(of: "://") else { return nil }
         let rest = link[scheme.upperBound...]
@@ -158,7 +158,7 @@ struct DownloadEndpoints {
         return response
     }
 
-    /// A file of the folder, for whoever has a link to it. nginx sends it: ranges and all.
+    /// Serves a file of the folder to anyone with a valid link. nginx sends the bytes and handles ranges.
     private func stored(_ call: Call, _ links: FileLinks) throws(Refusal) -> Response {
         let key = "\(call.text("folder"))/\(try call.uuid("id"))"
         guard ["files", "thumbnails"].contains(call.text("folder")),

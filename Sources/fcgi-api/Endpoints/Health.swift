@@ -1,15 +1,15 @@
 import ChatCore
 
-/// Why one of our own programs is missed; nothing that a stranger may not read.
+/// The reason why one of our own programs is missing, safe to show to strangers.
 struct NotReady: Error {
     let reason: String
 }
 
-/// Is this worker alive; can it do its work.
+/// Liveness and readiness of this worker.
 struct HealthEndpoints {
-    /// What has to be there for a request to succeed: a name and a check that throws why not.
+    /// Everything that a request needs: a name, and a check that throws the reason of a failure.
     let dependencies: [(name: String, check: () throws -> Void)]
-    /// What is missed and can be done without.
+    /// Optional services: requests succeed without them.
     var helpers: [(name: String, without: String, check: () throws -> Void)] = []
 
     func add(to router: inout Router) {
@@ -30,7 +30,7 @@ struct HealthEndpoints {
                     lines += "\(dependency.name): \(error.reason)\n"
                     continue
                 }
-                // The reason goes to the log of whoever looks there; a stranger gets the name alone.
+                // The reason goes to the log; a stranger sees only the name.
                 lines += "\(dependency.name): unreachable\n"
             }
         }

@@ -1,11 +1,11 @@
 import ChatCore
 
-/// Links into a room.
+/// Invitation links.
 struct InvitationEndpoints {
     let doors: Doors
-    /// Seconds that an invitation is good for when it does not say.
+    /// The default lifetime of an invitation, in seconds.
     let lifetime: Int
-    /// Seconds that it may ask for: a year.
+    /// The longest lifetime, in seconds: a year.
     private static let longest: Int64 = 31_536_000
 
     func add(to router: inout Router) {
@@ -39,7 +39,7 @@ struct InvitationEndpoints {
             .response(status: 201)
     }
 
-    /// The token is in the body, not in the address: addresses are logged.
+    /// The token is in the body, because addresses are logged.
     private func join(_ call: Call) throws(Refusal) -> Response {
         guard let token = try call.request.fields(limit: doors.maxBody).text("Token") else {
             throw .invalid("Token", "is missing")
@@ -50,7 +50,7 @@ struct InvitationEndpoints {
         return try doors.room(after: outcome, found.roomID, call)
     }
 
-    /// 128 random bits, in characters that every address takes.
+    /// 128 random bits, in characters that need no escaping in an address.
     private static func token() -> String {
         var random = SystemRandomNumberGenerator()
         let id = UUID128(high: random.next(), low: random.next())

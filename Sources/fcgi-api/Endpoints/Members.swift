@@ -54,7 +54,7 @@ struct MemberEndpoints {
         return try doors.room(after: doors.submit(call, room: room, sign: sign, .addMembers(users)), room, call, 201)
     }
 
-    /// One change a request: `Role`, `MutedUntil` (null ends it) or `Banned`.
+    /// One change per request: `Role`, `MutedUntil` (null ends it) or `Banned`.
     private func change(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: doors.maxBody)
         let (room, user) = (try call.uuid("id"), try call.uuid("user"))
@@ -86,14 +86,14 @@ struct MemberEndpoints {
         return time > doors.clock() ? time : nil
     }
 
-    /// Of those only with whom the asking user shares a room.
+    /// Only for users who share a room with the asking user.
     private func presence(_ call: Call) throws(Refusal) -> Response {
         let user = try call.uuid("id")
         let visibility = try doors.read(call) { reader, me throws(StoreError) in
             try reader.presenceVisibility(of: user, for: me)
         }
         guard visibility != .stranger else { throw Refusal(.notFound, "there is no such user in your rooms") }
-        // Who hides it looks like somebody who has never been here.
+        // A user who hides their presence looks like somebody who has never been online.
         let mark =
             visibility == .hidden ? PresenceMark(userID: user, isOnline: false) : try doors.presence(of: user)
         return .data { mark.write(to: &$0) }

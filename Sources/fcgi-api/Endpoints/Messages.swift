@@ -30,7 +30,7 @@ struct MessageEndpoints {
         let room = try call.uuid("id")
         let limit = try call.request.query.limit()
         let page = try HistoryPage(call.request.query)
-        // One more than asked tells whether there is a next page.
+        // One more than requested shows whether there is a next page.
         let found = try doors.read(call) { reader, user throws(StoreError) in
             try reader.history(of: room, for: user, page, limit: page.isOpenEnded ? limit + 1 : limit)
         }
@@ -76,7 +76,7 @@ struct MessageEndpoints {
         return try doors.submit(call, room: room, .react(message: message, reaction: emoji, remove: remove)).response()
     }
 
-    /// The message as it is then; the room's frame says only that it was pinned.
+    /// Returns the message after the change; the room's frame says only that it was pinned.
     private func pin(_ call: Call, _ pinned: Bool) throws(Refusal) -> Response {
         let id = try call.uuid("id")
         let room = try doors.roomOfMessage(id, call)
@@ -109,7 +109,7 @@ struct MessageEndpoints {
 }
 
 extension HistoryPage {
-    /// At most one of before, after, around and changed_since.
+    /// Accepts at most one of before, after, around and changed_since.
     init(_ query: Query) throws(Refusal) {
         let given = ["before", "after", "around", "changed_since"].filter { query[$0] != nil }
         guard given.count <= 1 else { throw .invalid(given[1], "does not go together with \(given[0])") }
@@ -125,10 +125,10 @@ extension HistoryPage {
         }
     }
 
-    /// A page around a place has two ends and is gone on from with before and after.
+    /// A page around a message has two ends; before and after continue it.
     var isOpenEnded: Bool { if case .around = self { false } else { true } }
 
-    /// The parameter that takes the place of the next page.
+    /// The parameter that holds the position of the next page.
     var parameter: String {
         switch self {
         case .newest, .before: "before"

@@ -2,10 +2,10 @@ import ChatCore
 import ChatProcess
 import Crypto
 
-/// Numbers of all three programs on this machine, in Prometheus' text format, from their scoreboards.
+/// Serves the metrics of all three programs on this machine in Prometheus' text format, from their scoreboards.
 struct MetricsEndpoint {
     let runDirectory: String
-    /// Nil: who asks must be on this machine.
+    /// Nil: only requests from this machine are allowed.
     let token: String?
     private static let programs = ["fcgi-api", "ws-relay", "queue-worker"]
 
@@ -17,20 +17,21 @@ struct MetricsEndpoint {
         }
     }
 
-    /// What runs where is for the operator alone: for whoever has the token, or for this machine when there is none.
+    /// Metrics are for the operator only: with the token, or from this machine when no token is set.
     private func check(_ request: Request) throws(Refusal) {
         guard let token else {
             guard MetricsEndpoint.isLocal(request) else { throw Refusal(.notFound, "there is nothing at this address") }
             return
         }
         let words = pieces(of: request.header("authorization") ?? "", at: UInt8(ascii: " "))
-        // Comparing digests takes the same time whatever is the same in the texts.
+        // Comparing digests takes the same time wherever the texts differ.
         guard words.count == 2, words[0].lowercased() == "bearer",
             SHA256.hash(data: Array(words[1].utf8)) == SHA256.hash(data: Array(token.utf8))
         else { throw Refusal(.unauthorized, "send METRICS_TOKEN: Authorization: Bearer <token>") }
     }
 
-    /// A request that another proxy brought has that proxy's address, whoever asked. One without an address may be anybody's.
+    /// A request that another proxy forwarded has that proxy's address, so it may come from anywhere; so may one
+    /// without an address.
     static func isLocal(_ request: Request) -> Bool {
         guard ["x-forwarded-for", "forwarded", "x-real-ip", "via"].allSatisfy({ request.header($0) == nil }),
             let address = request.parameter("REMOTE_ADDR")
@@ -60,7 +61,7 @@ struct MetricsEndpoint {
         func put(_ name: String, _ value: String, _ more: String = "") {
             lines["chat_" + name, default: []].append("chat_\(name){\(labels)\(more)} \(value)\n")
         }
-        // What ended workers did counts as well: a total never goes back.
+        // Includes the totals of ended workers: a total never decreases.
         func total(_ field: ScoreboardRow.Field) -> Int {
             live.reduce(board.ended(pool: index)[field]) { $0 + $1[field] }
         }

@@ -1,6 +1,6 @@
 import ChatCore
 
-/// The asking user's files that are not complete. Every pool knows them: it is a read.
+/// The asking user's incomplete files. Every pool serves them, because this is a read.
 struct PendingFileEndpoints {
     let doors: Doors
 
@@ -8,7 +8,7 @@ struct PendingFileEndpoints {
         router.on("GET", "/uploads", query: ["limit", "cursor"]) { call throws(Refusal) in try list(call) }
     }
 
-    /// What this user has begun to send and not completed.
+    /// The uploads that this user began and has not completed.
     private func list(_ call: Call) throws(Refusal) -> Response {
         let limit = try call.request.query.limit()
         var before: UUID128?

@@ -2,12 +2,12 @@ import ChatCore
 import ChatProcess
 import Logging
 
-/// The primary and, where there is one, a replica. A replica may be behind, so whoever has just written reads from the
-/// primary for a while: nobody misses their own message.
+/// The primary and an optional replica. A replica may lag, so a user who has just written reads from the primary for a
+/// while and always sees their own message.
 final class Readers {
-    /// Milliseconds; a replica that is further behind is broken.
+    /// Milliseconds; a replica that lags more counts as broken.
     static let patience: Int64 = 5000
-    /// Milliseconds for which a replica that failed is not asked.
+    /// Milliseconds for which a failed replica is not used.
     static let pause: Int64 = 10_000
     private static let name = "the read replica (the primary reads in its place)"
 
@@ -28,7 +28,7 @@ final class Readers {
         self.writes = writes
     }
 
-    /// A read as this user. A replica that fails is left alone for a while: the primary reads meanwhile.
+    /// Reads as this user. After a replica failed, the primary serves its reads for a while.
     func read<T>(
         for user: UUID128, _ body: (any RoomReader) throws(StoreError) -> T
     ) throws(StoreError) -> T {
@@ -49,13 +49,13 @@ final class Readers {
         }
     }
 
-    /// Nil: there is none.
+    /// Nil without a replica.
     var replicaCheck: (() throws -> Void)? { replica.map { replica in { try replica.check() } } }
 
     func remember(writeOf user: UUID128) {
         if replica != nil { writes?.record(user, at: monotonicMilliseconds()) }
     }
 
-    /// The primary alone: without a replica reads go on.
+    /// Checks only the primary: reads work without a replica.
     func check() throws(StoreError) { try primary.check() }
 }

@@ -2,16 +2,16 @@ import ChatCore
 import Glibc
 import Synchronization
 
-/// When each user last wrote, shared by all workers of this machine: a file in RUN_DIR, mapped.
+/// The time of each user's last write, shared by all workers of this machine: a mapped file in RUN_DIR.
 ///
-/// One cell for several users: a collision sends a read to the primary that need not have gone there, never the other
-/// way round, because only a later time replaces an earlier one.
+/// Several users share a cell. A collision only sends a read to the primary without need: a later time replaces an
+/// earlier one, never the reverse.
 final class RecentWrites {
     private static let cells = 8192
     private static let bytes = cells * 8
     private let base: UnsafeMutableRawPointer
 
-    /// - Throws: ``SettingsError`` when the file cannot be made.
+    /// - Throws: ``SettingsError`` when the file cannot be created.
     init(path: String) throws {
         let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard file >= 0, ftruncate(file, off_t(RecentWrites.bytes)) == 0,
@@ -24,7 +24,7 @@ final class RecentWrites {
 
     deinit { munmap(base, RecentWrites.bytes) }
 
-    /// UUIDs of users may be of any version; the low bits of both halves together are spread well enough.
+    /// User ids may be UUIDs of any version; the low bits of both halves together are spread well enough.
     private func cell(_ user: UUID128) -> UnsafeMutablePointer<Atomic<Int64>> {
         let index = Int((user.low ^ user.high &* 0x9E37_79B9_7F4A_7C15) >> 32 % UInt64(RecentWrites.cells))
         return base.advanced(by: index * 8).assumingMemoryBound(to: Atomic<Int64>.self)

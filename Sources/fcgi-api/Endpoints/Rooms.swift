@@ -20,7 +20,7 @@ struct RoomEndpoints {
         let user = try doors.user(call)
         let draft = try RoomDraft(fields)
         let sign = try call.sign(fields)
-        // One pair, one room: its id follows from the two.
+        // The id of a PRIVATE room follows from its two members.
         guard draft.type == .privateRoom else {
             let id = UUID128.v7(at: doors.clock())
             return try doors.submit(call, room: id, id: id, sign: sign, .createRoom(draft))
@@ -35,14 +35,14 @@ struct RoomEndpoints {
     private func list(_ call: Call) throws(Refusal) -> Response {
         let query = call.request.query
         let count = Int(try query.number("messages", in: 0...Int64(Self.mostMessages)) ?? 0)
-        // Rooms give way: a page with many messages of each has fewer of them.
+        // A page with many messages per room has fewer rooms.
         let limit = min(try query.limit(), Self.mostOfPage / max(count, 1))
         var cursor: RoomCursor?
         if let text = try query.cursor("cursor") {
             cursor = RoomCursor(text: text)
             guard cursor != nil else { throw .invalid("cursor", "is not one that a list has given as Next") }
         }
-        // One more than asked tells whether there is a next page.
+        // One more than requested shows whether there is a next page.
         let found = try doors.read(call) { reader, user throws(StoreError) in
             try reader.rooms(of: user, before: cursor, limit: limit + 1)
         }
@@ -52,7 +52,7 @@ struct RoomEndpoints {
         return .list(page, next: next) { $1.write(to: &$0) }
     }
 
-    /// Messages of each room, and of all rooms of a page.
+    /// Limits of messages: per room, and for all rooms of a page.
     private static let mostMessages = 50
     private static let mostOfPage = 1000
 
@@ -73,7 +73,7 @@ struct RoomEndpoints {
 
     private func update(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: doors.maxBody)
-        // Description and Avatar may be emptied; a GROUP and a CHANNEL always have a name.
+        // Description and Avatar may be emptied; a GROUP or CHANNEL always has a name.
         for name in ["Name", "MemberLimit"] { _ = try fields.given(name) }
         for name in ["Description", "Avatar"] where fields.isNull(name) {
             throw .invalid(name, "is missing: an empty text empties it")

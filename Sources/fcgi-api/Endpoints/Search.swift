@@ -11,7 +11,7 @@ struct SearchEndpoints {
         }
     }
 
-    /// `q`: at least two characters, so that it narrows anything down at all.
+    /// `q` needs at least two characters, so that it narrows the search.
     private func search(_ call: Call, in room: UUID128?) throws(Refusal) -> Response {
         let query = call.request.query
         guard let text = query["q"], (2...256).contains(text.unicodeScalars.count), let words = SearchWords(text) else {

@@ -1,6 +1,6 @@
 import ChatCore
 
-/// A bearer token becomes a browser's cookie, for pages that run no JavaScript.
+/// Turns a bearer token into a browser's cookie, for pages without JavaScript.
 struct SessionEndpoints {
     let doors: Doors
     let web: WebSettings
@@ -11,7 +11,7 @@ struct SessionEndpoints {
             var response = Response.noContent
             response.headers = [
                 SessionCookie.header("", seconds: 0, call.request, web),
-                // As it was set by the release before.
+                // Removes the cookie of the previous release.
                 SessionCookie.header("", seconds: 0, call.request, web, path: "/"),
             ]
             return response

@@ -1,6 +1,6 @@
 import ChatCore
 
-/// Rooms whose news a user wants on no device: `Until` a time, or for good without one. Frames still come.
+/// Rooms for which a user wants no pushes: `Until` a time, or for good without one. Frames still arrive.
 struct SilenceEndpoints {
     let doors: Doors
 

@@ -1,9 +1,9 @@
 import ChatCore
 
-/// The tus protocol, 1.0.0, for clients that know it and not us (https://tus.io/protocols/resumable-upload).
+/// The tus protocol, 1.0.0, for clients that support it (https://tus.io/protocols/resumable-upload).
 ///
-/// The store takes parts of one size; what came of the part that is not full yet is kept as an object beside them. The
-/// offset is what both have together, so it is right whatever died: at worst a client sends a part's beginning again.
+/// The store takes parts of one size; the bytes of an incomplete part are kept in an object beside them. The offset
+/// counts both, so it is correct after any crash: at worst a client repeats the beginning of a part.
 struct TusEndpoints {
     let desk: UploadDesk
     /// Milliseconds that an upload may take.
@@ -11,7 +11,7 @@ struct TusEndpoints {
 
     static let version = "1.0.0"
     private static let extensions = "creation,creation-with-upload,checksum,termination,expiration"
-    /// tus' own status.
+    /// A status code of tus.
     private static let checksumMismatch = 460
     private static let body = "application/offset+octet-stream"
     private static let partBytes = WholeFileEndpoints.partBytes
@@ -24,7 +24,7 @@ struct TusEndpoints {
         on(&router, "DELETE", "/files/tus/{id}", abort)
     }
 
-    /// Who speaks another version is refused.
+    /// Refuses clients that use another version of tus.
     private func on(
         _ router: inout Router, _ method: String, _ path: String,
         _ handle: @escaping (Call) throws(Refusal) -> Response
@@ -78,7 +78,8 @@ struct TusEndpoints {
             MessageDraft(content: name, contentType: type.contentType), to: room, sign: sign, call)
         guard message.contentType != .text else { throw UploadDesk.nothingToUpload }
         guard message.status != .deleted else { throw Refusal(.gone, "the message was deleted") }
-        // Who is refused here is told no address: nothing is left behind, unless the same Sign goes on with it.
+        // A refused creation gives no address and leaves nothing behind, unless a retry with the same Sign can continue
+        // it.
         var response = try desk.leavingNothing(of: message, isKept: sign != nil, call) { () throws(Refusal) in
             try begin(message, length, Outline(total: total(length), mediaType: claimed), told, call)
         }
@@ -92,7 +93,7 @@ struct TusEndpoints {
     ) throws(Refusal) -> Response {
         guard message.status == .uploading else { return progress(length, message) }
         try desk.upload.announce(length, outline, metadata: metadata.isEmpty ? nil : metadata, of: message)
-        // Nothing more is to come.
+        // The upload is complete at once.
         if length == 0 {
             let empty = Chunk(
                 index: 1, total: 1, bytes: FilePart(descriptor: -1, offset: 0, length: 0), mediaType: outline.mediaType)
@@ -102,7 +103,7 @@ struct TusEndpoints {
         return try append(call, message, length, at: 0)
     }
 
-    /// The bytes of a body are the file's own (RFC 9110, 15.5.16).
+    /// The body must be the plain bytes of the file (RFC 9110, 15.5.16).
     private static func refuseEncoded(_ call: Call) throws(Refusal) {
         guard let coding = call.request.header("content-encoding"), trimmed(coding).lowercased() != "identity" else {
             return
@@ -186,8 +187,8 @@ struct TusEndpoints {
         }
     }
 
-    /// - Parameter first: where in the upload the file's first byte belongs; a part begins there.
-    /// - Returns: the offset now.
+    /// - Parameter first: the offset of the file's first byte in the upload; a part begins there.
+    /// - Returns: the new offset.
     private func store(
         _ file: TemporaryFile, from first: Int64, _ length: Int64, _ message: Message, _ call: Call
     ) throws(Refusal) -> Int64 {
@@ -199,12 +200,12 @@ struct TusEndpoints {
                 try desk.upload.putTail(bytes, of: message)
                 return first + offset + size
             }
-            // What it would be taken for is a part's beginning that has not come.
+            // Removes an old tail: it would be taken for the beginning of a later part.
             if offset == 0 { try desk.upload.removeTail(of: message) }
             let index = Int((first + offset) / Self.partBytes) + 1
             let chunk = Chunk(index: index, total: total(length), bytes: bytes)
             do throws(Refusal) { _ = try desk.take(chunk, of: message, call) } catch {
-                // What it is can only be changed by another upload.
+                // Only another upload can change the type.
                 if error.code == .unsupportedMediaType { desk.withdraw(message, call) }
                 throw error
             }
@@ -213,11 +214,12 @@ struct TusEndpoints {
         return first + offset
     }
 
-    /// Bytes that are here, from the beginning on.
+    /// The number of bytes stored without a gap from the beginning.
     private func offset(_ message: Message, _ length: Int64) throws(Refusal) -> Int64 {
         guard message.status == .uploading else { return length }
         let parts = try desk.upload.contiguousParts(of: message)
-        // All parts, and the room not told yet: the last bytes are asked for again, and tell it. Of none there is no last.
+        // All parts are stored, but the room was not told: the client repeats the last bytes, which tells it. An empty
+        // upload has none.
         guard length > 0 else { return 0 }
         guard parts < total(length) else { return Int64(parts - 1) * Self.partBytes }
         let here = Int64(parts) * Self.partBytes + (try desk.upload.tailSize(of: message))

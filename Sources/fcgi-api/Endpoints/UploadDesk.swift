@@ -1,26 +1,26 @@
 import ChatCore
 import Logging
 
-/// What all endpoints of files do: whose message it is, telling the room, answering how far it is.
+/// The common steps of all file endpoints: check ownership, tell the room, report the progress.
 struct UploadDesk {
     let doors: Doors
     let upload: UploadFile
     let objects: any ObjectStore
-    /// For links, and for redirects within our own origin.
+    /// For links, and for redirects within our origin.
     let web: WebSettings
-    /// Where a request's file is while it is read.
+    /// The folder for a request's file while it is read.
     let folder: String
 
     static let nothingToUpload = Refusal(.conflict, "the message has no file to upload")
 
-    /// The message, when it is the asking user's.
+    /// The message, if it belongs to the asking user.
     func own(_ call: Call) throws(Refusal) -> Message {
         let message = try mine(call)
         guard message.status != .deleted else { throw Refusal(.gone, "the message was deleted") }
         return message
     }
 
-    /// The same, deleted or not.
+    /// The same, including a deleted message.
     func mine(_ call: Call) throws(Refusal) -> Message {
         let message = try doors.newest(try call.uuid("id"), call)
         guard message.senderID == call.user else { throw .messageNotFound }
@@ -28,7 +28,7 @@ struct UploadDesk {
         return message
     }
 
-    /// Stores a chunk, and tells the room of a file that is complete with it.
+    /// Stores a chunk, and announces the file when it is complete.
     func take(_ chunk: Chunk, of message: Message, _ call: Call) throws(Refusal) -> UploadFile.Result<Outcome> {
         try withdrawing(message, call) { () throws(Refusal) in
             try upload.store(chunk, of: message) { file throws(Refusal) in try finish(message, file, call) }
@@ -41,7 +41,7 @@ struct UploadDesk {
         }
     }
 
-    /// The message of a file that was put aside never becomes the room's.
+    /// A quarantined file's message is never announced.
     private func withdrawing<T>(
         _ message: Message, _ call: Call, _ body: () throws(Refusal) -> T
     ) throws(Refusal) -> T {
@@ -53,8 +53,8 @@ struct UploadDesk {
         }
     }
 
-    /// For requests that nobody can go on with: what is refused leaves neither its message nor its parts, and its Sign is
-    /// free. What may be complete when it is tried again stays, if `isKept`.
+    /// For requests that cannot be continued: a refusal removes the message and its parts, and frees its Sign. With
+    /// `isKept`, an upload that may succeed on a retry stays.
     func leavingNothing<T>(
         of message: Message, isKept: Bool, _ call: Call, _ body: () throws(Refusal) -> T
     ) throws(Refusal) -> T {
@@ -65,11 +65,11 @@ struct UploadDesk {
         }
     }
 
-    /// Whatever fails here is done by the sweeper.
+    /// The sweeper repeats a step that fails here.
     func withdraw(_ message: Message, _ call: Call) {
         do throws(Refusal) {
             let outcome = try doors.submit(call, room: message.roomID, .abandonFile(message: message.id))
-            // One that is complete after all stays, and its file with it.
+            // A message that was completed meanwhile stays with its file.
             guard case .done(let data) = outcome, data["Status"]?.string == MessageStatus.deleted.name else { return }
             try upload.abort(message)
         } catch {
@@ -79,7 +79,7 @@ struct UploadDesk {
         }
     }
 
-    /// For the log, where a request's own answer says less.
+    /// Logs an error whose answer tells the client less.
     func noted(_ error: Refusal) -> Refusal {
         if error.code == .unavailable { doors.log.error("an upload failed", metadata: ["error": "\(error.text)"]) }
         return error
@@ -88,26 +88,27 @@ struct UploadDesk {
     private func finish(_ message: Message, _ file: FileInfo, _ call: Call) throws(Refusal) -> Outcome {
         let outcome = try doors.submit(
             call, room: message.roomID, .completeFile(message: message.id, file: file))
-        // What is only queued stays open: whoever asks again tells the room again, and it hears it once.
+        // A queued outcome keeps the upload open: a repeated request tells the room again, which has an effect only
+        // once.
         if case .done = outcome { upload.forget(message.id) }
         return outcome
     }
 
-    /// The message of a file that is to come.
+    /// Sends the message of a file whose bytes follow.
     func send(
         _ draft: MessageDraft, to room: UUID128, sign: String?, _ call: Call
     ) throws(Refusal) -> Message {
         let sent = try doors.submit(call, room: room, sign: sign, .send(draft, receiver: nil))
         guard case .done(let data) = sent, let id = data["ID"]?.string.flatMap({ UUID128($0) }) else {
-            // Its message is safe in the queue, but nothing can be added to it yet. The same Sign goes on with it.
+            // The message is safe in its queue, but the file cannot be added yet. A retry with the same Sign continues.
             throw .busy("the room is slow to answer")
         }
         return try doors.newest(id, call)
     }
 
     /// - Parameters:
-    ///   - total: chunks; nil: as the upload was begun.
-    ///   - index: of the chunk that is answered.
+    ///   - total: the number of chunks; nil: the number with which the upload began.
+    ///   - index: of the answered chunk.
     func answer(
         _ result: UploadFile.Result<Outcome>, _ message: Message, _ call: Call, total: Int? = nil, index: Int? = nil
     ) throws(Refusal) -> Response {
@@ -143,7 +144,7 @@ struct UploadDesk {
     }
 }
 
-/// How far an upload is, as clients are told.
+/// The progress of an upload in the clients' format.
 struct UploadProgressBody {
     var message: UUID128
     /// Only in the answer to a chunk.
@@ -152,7 +153,7 @@ struct UploadProgressBody {
     var received: [Int]
     var size: Int64?
     var isCompleted = false
-    /// The room's message, when it is complete.
+    /// The announced message, when the file is complete.
     var complete: Message?
 
     func write(to writer: inout JSONWriter) {

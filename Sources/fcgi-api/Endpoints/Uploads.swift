@@ -1,17 +1,17 @@
 import ChatCore
 
-/// Files in chunks, as the client's program sends them: through a worker, or straight to the store.
+/// Chunked uploads by a client program: through a worker, or straight to the store.
 struct UploadEndpoints {
     let desk: UploadDesk
     private var upload: UploadFile { desk.upload }
 
     init(desk: UploadDesk) { self.desk = desk }
 
-    /// Parts that one request may have links for.
+    /// The most links that one request may ask for.
     private static let mostLinks = 1000
-    /// Seconds that a link to store a part is good for.
+    /// Seconds for which a link to store a part is valid.
     private static let partSeconds = 3600
-    /// Bytes of the body that asks for links.
+    /// Bytes of a request for links.
     private static let presignBody = 262_144
 
     func add(to router: inout Router) {
@@ -48,7 +48,7 @@ struct UploadEndpoints {
         return .data { UploadProgressBody(message: message.id, received: []).write(to: &$0) }
     }
 
-    /// An unfinished upload and its message.
+    /// Aborts an unfinished upload and deletes its message.
     private func abort(_ call: Call) throws(Refusal) -> Response {
         let message = try desk.mine(call)
         guard message.status == .uploading || message.status == .deleted else {
@@ -61,7 +61,7 @@ struct UploadEndpoints {
 
     // MARK: Straight to the store
 
-    /// Links that each store exactly the part that was told of: its size and its MD5 are signed.
+    /// Returns links that each store exactly the announced part: its size and its MD5 are signed.
     private func presign(_ call: Call) throws(Refusal) -> Response {
         let message = try desk.own(call)
         guard message.status == .uploading else { throw Refusal(.conflict, "the file is complete") }
@@ -102,7 +102,7 @@ struct UploadEndpoints {
 }
 
 extension PlannedPart {
-    /// As a client writes it.
+    /// Reads a client's request.
     fileprivate init(_ fields: RequestFields) throws(Refusal) {
         guard let index = try fields.integer("ChunkIndex", in: 1...Int64(Chunk.maxTotal)) else {
             throw .invalid("ChunkIndex", "is missing")
@@ -136,7 +136,7 @@ extension PartLink {
 }
 
 extension UploadState {
-    /// The numbers of parts that are not here, some of them when they are very many.
+    /// The numbers of missing parts, shortened when there are very many.
     fileprivate func missing(atMost most: Int) -> String {
         let all = (1...total).filter { parts[$0] == nil }
         return all.prefix(most).map { "\($0)" }.joined(separator: ", ") + (all.count > most ? " …" : "")

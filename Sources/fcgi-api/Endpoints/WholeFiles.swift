@@ -1,18 +1,18 @@
 import ChatCore
 
-/// Whole files from a plain HTML form, without JavaScript.
+/// Whole files from a plain HTML form without JavaScript.
 struct WholeFileEndpoints {
     let desk: UploadDesk
 
-    /// Bytes of a part of a whole file.
+    /// Bytes of one part of a whole file.
     static let partBytes: Int64 = 8 << 20
 
     func add(to router: inout Router) {
-        // Whose form it is may stand in the form.
+        // Open: the token may be a field of the form.
         router.on("POST", "/rooms/{id}/files", open: true) { call throws(Refusal) in page(call) }
     }
 
-    /// A browser gets a page or a redirect, everybody else the JSON of a send.
+    /// A browser gets a page or a redirect, every other client the JSON of a send.
     private func page(_ call: Call) -> Response {
         let isBrowser =
             call.request.header("accept").map { asciiLowercased($0).utf8.firstRange(of: "text/html".utf8) != nil }
@@ -34,11 +34,11 @@ struct WholeFileEndpoints {
         }
     }
 
-    /// One file is answered with its message, several with a list of theirs.
+    /// Answers one file with its message, several with a list.
     private func sendAll(_ form: UploadForm, _ call: Call) throws(Refusal) -> Response {
         let room = try call.uuid("id")
         let sign = try call.sign(RequestFields(.map([.init("Sign", form["Sign"].map { .string($0) } ?? .null)])))
-        // A file that is refused keeps those before it from being sent.
+        // Check all files first: when one is refused, none is sent.
         for file in form.files {
             let (name, type) = Self.nameAndType(file)
             let whole = Chunk(index: 1, total: 1, bytes: file.content.part(), mediaType: type)
@@ -46,7 +46,7 @@ struct WholeFileEndpoints {
         }
         var sent: [Message] = []
         for (index, file) in form.files.enumerated() {
-            // Each message has a Sign of its own, so that the whole form may be sent again.
+            // Each message needs its own Sign, so that the whole form can be sent again.
             let own = index == 0 ? sign : sign.map { "\($0)#\(index + 1)" }
             if let own { try RequestFields.check(sign: own, field: "Sign") }
             switch try send(file, to: room, sign: own, call) {
@@ -64,7 +64,7 @@ struct WholeFileEndpoints {
 
     private enum Sent {
         case sent(Message)
-        /// Complete, but the room could not be told in time.
+        /// Complete, but the room was not told in time.
         case queued(Outcome)
     }
 
@@ -75,13 +75,13 @@ struct WholeFileEndpoints {
         let draft = MessageDraft(content: name, contentType: type.contentType)
         var message: Message
         do throws(Refusal) { message = try desk.send(draft, to: room, sign: sign, call) } catch {
-            // The Sign of a page without JavaScript cannot change: a file that never became complete makes room for another.
+            // The Sign of a page without JavaScript cannot change: an upload that never completed is replaced.
             guard error.code == .idempotencyMismatch, let sign, let left = try desk.doors.pending(sign, in: room, call)
             else { throw error }
             desk.withdraw(left, call)
             message = try desk.send(draft, to: room, sign: sign, call)
         }
-        // Of a form that ended in the middle, and this is another file.
+        // Left by a form that was cut off, and this is another file.
         if message.status == .uploading, try isOfAnother(file, message, draft) {
             desk.withdraw(message, call)
             message = try desk.send(draft, to: room, sign: sign, call)
@@ -112,7 +112,7 @@ struct WholeFileEndpoints {
         return record.total != Self.parts(file.size)
     }
 
-    /// An empty file is one part, too.
+    /// An empty file also has one part.
     static func parts(_ size: Int64) -> Int { max(1, Int((size + partBytes - 1) / partBytes)) }
 
     /// - Returns: the outcome when the room was not told in time.
@@ -132,10 +132,10 @@ struct WholeFileEndpoints {
     }
 }
 
-/// A plain name, whatever path or junk a browser sent.
+/// Makes a plain name of the path or junk that a browser sent.
 enum FileName {
     static func cleaned(_ text: String) -> String {
-        // By scalars: a mark behind a slash makes one character of both, and of a path a name.
+        // Split by scalars: a combining mark after a slash forms one character with it and would hide it.
         let last = Array(text.unicodeScalars).split(whereSeparator: { $0 == "/" || $0 == "\\" }).last ?? []
         var name = String(
             String.UnicodeScalarView(
@@ -143,12 +143,12 @@ enum FileName {
         name = trimmed(name)
         guard !name.isEmpty, name != ".", name != ".." else { return "file" }
         guard name.utf8.count > RequestLimit.fileName else { return name }
-        // The extension stays: programs open files by it.
+        // Keep the extension: programs choose the application by it.
         let scalars = name.unicodeScalars
         let end = scalars.lastIndex(of: ".").map { String(scalars[$0...]) } ?? ""
         let kept = end.utf8.count <= 16 ? end : ""
         var stem = scalars.dropLast(kept.unicodeScalars.count)
-        // Whole scalars: one character may have any number of marks.
+        // Drop whole scalars: one character may have any number of marks.
         var size = name.utf8.count
         while size > RequestLimit.fileName, let scalar = stem.popLast() { size -= UTF8.width(scalar) }
         return String(Substring(stem)) + kept
@@ -156,7 +156,7 @@ enum FileName {
 }
 
 extension Unicode.Scalar {
-    /// Marks that make "exe.gpj" of "jpg.exe" on the screen (UAX #9).
+    /// Marks that display "jpg.exe" as "exe.gpj" (UAX #9).
     fileprivate var turnsText: Bool {
         (0x202a...0x202e).contains(value) || (0x2066...0x2069).contains(value) || value == 0x200e || value == 0x200f
     }

@@ -1,15 +1,16 @@
 import ChatCore
 
-/// Which pages of other origins may use the API (CORS). The token is what protects; this only lets browsers pass it on.
+/// The pages of other origins that may use the API (CORS). The token is the protection; this only lets browsers send
+/// it.
 struct AllowedOrigins {
     private let origins: [String]
 
     init(_ origins: [String] = []) { self.origins = origins }
 
-    /// Seconds that a browser keeps a preflight's answer; Chrome takes no more.
+    /// Seconds for which a browser caches a preflight's answer; Chrome's maximum.
     private static let maxAge = 7200
     private static let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-    /// What a page may read of an answer beside its body.
+    /// The headers of an answer that a page may read.
     private static let exposed = """
         Retry-After, X-Request-ID, Location, Allow, ETag, Content-Disposition, Content-Range, WWW-Authenticate, \
         traceparent, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Offset, \
@@ -18,7 +19,7 @@ struct AllowedOrigins {
 
     private var isAny: Bool { origins == ["*"] }
 
-    /// The answer to a browser's question before its request; nil for what is none.
+    /// The answer to a preflight; nil for another request.
     func preflight(_ request: Request) -> Response? {
         guard !origins.isEmpty, request.method == "OPTIONS", request.header("origin") != nil,
             request.header("access-control-request-method") != nil
@@ -28,20 +29,20 @@ struct AllowedOrigins {
         response.headers = [
             ("Access-Control-Allow-Methods", Self.methods), ("Access-Control-Max-Age", "\(Self.maxAge)"),
         ]
-        // `*` would not stand for Authorization.
+        // `*` does not cover Authorization.
         if let names = request.header("access-control-request-headers"), Self.areNames(names) {
             response.headers.append(("Access-Control-Allow-Headers", names))
         }
         return response
     }
 
-    /// What goes beside every answer, a refusal too.
+    /// The headers for every answer, including refusals.
     func headers(_ request: Request) -> [(name: String, value: String)] {
         guard !origins.isEmpty else { return [] }
         var headers: [(name: String, value: String)] = isAny ? [] : [("Vary", "Origin")]
         guard let origin = allowed(request) else { return headers }
         headers += [("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", Self.exposed)]
-        // Browsers refuse it beside `*`, and rightly.
+        // Browsers refuse credentials together with `*`.
         if !isAny { headers.append(("Access-Control-Allow-Credentials", "true")) }
         return headers
     }

@@ -12,7 +12,7 @@ func base64(_ bytes: [UInt8]) -> String {
     return String(decoding: text, as: UTF8.self)
 }
 
-/// Nil for what is not RFC 4648 with its padding.
+/// Nil when the text is not RFC 4648 with padding.
 func base64Decoded(_ text: some StringProtocol) -> [UInt8]? {
     var bytes: [UInt8] = []
     var (bits, count, padding) = (UInt32(0), 0, 0)

@@ -8,10 +8,10 @@ extension Refusal {
 }
 
 extension Request {
-    /// Bytes of a body whose length nobody said.
+    /// Bytes of a body without a length.
     private static let mostUnmeasured = 65_536
 
-    /// Apache and Caddy pass a chunked body on without its length: a small one is read at once, a large one refused.
+    /// Apache and Caddy pass on a chunked body without its length: a small one is read at once, a large one is refused.
     func withUnmeasuredBody() throws(Refusal) -> Request {
         var filled = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: Self.mostUnmeasured + 1) { buffer, count in
@@ -37,7 +37,8 @@ extension Request {
             })
     }
 
-    /// The whole body. What is shorter than its Content-Length was cut off on its way and is refused, never stored.
+    /// Reads the whole body. A body shorter than its Content-Length was cut off on its way: it is refused, never
+    /// stored.
     func body(limit: Int) throws(Refusal) -> [UInt8] {
         guard contentLength <= limit else {
             throw Refusal(.tooLarge, "the body has \(contentLength) bytes, at most \(limit) are taken")
@@ -58,7 +59,7 @@ extension Request {
         return bytes
     }
 
-    /// The fields of a JSON object, or of a plain form (each a text). An empty body has no fields.
+    /// The fields of a JSON object, or of a plain form (as texts). An empty body has no fields.
     func fields(limit: Int) throws(Refusal) -> RequestFields {
         if contentLength == 0 { return RequestFields(.map([])) }
         let body = { () throws(Refusal) in try decodedBody(limit: limit) }
@@ -73,8 +74,8 @@ extension Request {
         }
     }
 
-    /// The content of a body that is compressed with gzip, or of one that is not. What it becomes has the same limit as
-    /// what comes: a small body cannot become a large one.
+    /// Decompresses a gzip body; returns any other as it is. The limit applies before and after: a small body cannot
+    /// become a large one.
     private func decodedBody(limit: Int) throws(Refusal) -> [UInt8] {
         let codings = pieces(of: header("content-encoding") ?? "", at: UInt8(ascii: ",")).map {
             asciiLowercased(trimmed($0))
@@ -88,7 +89,7 @@ extension Request {
         }
     }
 
-    /// For bodies that are a file's bytes: nothing is unpacked there, and what is packed is not the file.
+    /// For bodies that are a file's bytes: these are not decompressed, and a compressed body is not the file.
     func refuseEncodings() throws(Refusal) {
         guard let coding = header("content-encoding"), asciiLowercased(trimmed(coding)) != "identity" else { return }
         throw .unknownEncoding("identity")
@@ -111,7 +112,7 @@ extension Refusal {
         Refusal(.unsupportedMediaType, encodings + taken, field: "Content-Encoding")
     }
 
-    /// For the Accept-Encoding header, which RFC 9110 (15.5.16) wants beside such a 415.
+    /// The Accept-Encoding header, which RFC 9110 (15.5.16) requires for such a 415.
     var acceptedEncodings: String? {
         guard code == .unsupportedMediaType, message.utf8.starts(with: Refusal.encodings.utf8) else { return nil }
         return String(message.dropFirst(Refusal.encodings.count))

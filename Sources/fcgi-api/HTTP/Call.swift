@@ -1,15 +1,15 @@
 import ChatCore
 
-/// A request on its way through the endpoints: what was asked, by whom, and under which id it is logged.
+/// One request on its way through the endpoints, with its user and its log id.
 final class Call {
     let request: Request
     let requestID: String
     fileprivate(set) var values: [String: String] = [:]
-    /// Known after `Doors.user(_:)`; for the access log.
+    /// Set by `Doors.user(_:)`; for the access log.
     var user: UUID128?
-    /// The host application asks, on behalf of `user`: no user's rate is counted.
+    /// The host application asks on behalf of `user`: no rate limit applies.
     var isHost = false
-    /// The command that it became.
+    /// The command that the request became.
     var command: UUID128?
 
     init(_ request: Request, now: Int64) {
@@ -23,7 +23,7 @@ final class Call {
         return try handle(self)
     }
 
-    /// A `{…}` of the path that is a UUID. What is none names nothing that is here.
+    /// A UUID from a `{…}` of the path. Other text names nothing, so it gives 404.
     func uuid(_ name: String) throws(Refusal) -> UUID128 {
         guard let id = values[name].flatMap({ UUID128($0) }) else {
             throw Refusal(.notFound, "the address holds what is no UUID", field: name)
@@ -40,7 +40,7 @@ final class Call {
         return try fields.sign() ?? key
     }
 
-    /// Another program's id is taken when it cannot harm a log or a header.
+    /// Another program's id is accepted when it is safe in a log and a header.
     private static func accepted(_ id: String?) -> String? {
         guard let id, (1...64).contains(id.utf8.count) else { return nil }
         let plain = id.utf8.allSatisfy { byte in

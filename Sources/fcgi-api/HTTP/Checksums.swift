@@ -1,17 +1,17 @@
 import ChatCore
 import Crypto
 
-/// What a client says that a file's bytes sum up to, and what they do.
+/// Compares the checksums that a client sent with those of the file's bytes.
 struct Checksums {
     static let md5 = "content-md5"
-    /// Header names (lower case) of what is checked, as S3 has them.
+    /// The header names (lower case) of supported checksums, as in S3.
     static let names = [
         md5, "x-amz-checksum-sha256", "x-amz-checksum-sha1", "x-amz-checksum-crc32", "x-amz-checksum-crc32c",
     ]
 
     private var sums: [String: any Checksum] = [:]
 
-    /// - Parameter names: those that are asked for.
+    /// - Parameter names: the checksums to compute.
     init(_ names: some Sequence<String>) {
         for name in names { sums[name] = Checksums.make(name) }
     }
@@ -20,7 +20,7 @@ struct Checksums {
         for name in sums.keys { sums[name]!.update(bytes) }
     }
 
-    /// - Parameter wanted: header names and what they say, in base64.
+    /// - Parameter wanted: header names and their values in base64.
     func check(_ wanted: some Sequence<(key: String, value: String)>) throws(Refusal) {
         for (name, value) in wanted {
             guard let digest = sums[name]?.digest(), base64(digest) == value else {

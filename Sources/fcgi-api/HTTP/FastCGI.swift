@@ -4,19 +4,19 @@ import ChatCore
 import ChatProcess
 import Glibc
 
-/// A worker's loop: accept, read one request, answer it, close.
+/// A worker's loop: accept a connection, read one request, answer it, close.
 ///
-/// The accept is ours and not libfcgi's, whose signal handling loses the rest of a body: it is woken by the channel to
-/// the master as well, and it drops connections whose client is gone by the time that it is their turn.
+/// It accepts connections itself, because libfcgi's signal handling loses the rest of a body. It also wakes on the
+/// channel to the master, and drops connections whose client has left before their turn.
 final class FastCGI {
-    /// Seconds that a read from nginx or a write to it may take. nginx buffers both ways, so more is a dead nginx.
+    /// Seconds for one read from nginx or one write to it. nginx buffers both ways, so a slower one means a dead nginx.
     private static let socketSeconds = 30
 
     private let channel: WorkerChannel
     private let connection: UnsafeMutablePointer<FCGX_Request>
     private let poller: Int32
 
-    /// After `WorkerChannel.fromEnvironment`: libfcgi leaves signal handlers alone that are there already.
+    /// Call this after `WorkerChannel.fromEnvironment`: libfcgi keeps existing signal handlers.
     init(_ channel: WorkerChannel) throws {
         self.channel = channel
         connection = .allocate(capacity: 1)
@@ -26,7 +26,7 @@ final class FastCGI {
         poller = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard poller >= 0 else { throw SystemError("make an epoll descriptor") }
         try watch(channel.fileDescriptor, EPOLLIN.rawValue)
-        // Exclusive: a new connection wakes one idle worker and not all.
+        // Exclusive: a new connection wakes one idle worker instead of all.
         for listener in channel.listeners { try watch(listener, EPOLLIN.rawValue | EPOLLEXCLUSIVE.rawValue) }
     }
 
@@ -37,7 +37,7 @@ final class FastCGI {
         guard epoll_ctl(poller, EPOLL_CTL_ADD, descriptor, &event) == 0 else { throw SystemError("watch a socket") }
     }
 
-    /// Until the master says quit. `everySecond` is called between requests, busy or not.
+    /// Runs until the master says quit. `everySecond` is called between requests, busy or not.
     func run(_ answer: (Request) -> Response, refused: (Refusal) -> Response, everySecond: () -> Void) {
         var events = [epoll_event](repeating: epoll_event(), count: 8)
         var nextChore: Nanoseconds = 0
@@ -60,7 +60,7 @@ final class FastCGI {
     }
 
     private func accept(_ listener: Int32, _ answer: (Request) -> Response, _ refused: (Refusal) -> Response) {
-        // Another worker may have been faster: then there is nothing here.
+        // Another worker may have accepted it first.
         let client = chat_accept4(listener, Int32(SOCK_CLOEXEC.rawValue))
         guard client >= 0 else { return }
         guard !isGone(client) else {
@@ -70,13 +70,13 @@ final class FastCGI {
         var limit = timeval(tv_sec: FastCGI.socketSeconds, tv_usec: 0)
         setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         connection.pointee.ipcFd = client
-        // Else FCGX_Accept_r begins by closing it.
+        // Without this, FCGX_Accept_r begins by closing the connection.
         connection.pointee.keepConnection = 1
         guard FCGX_Accept_r(connection) == 0 else { return }
         let response = respond(answer, refused)
         drain()
-        // Written and closed here: libfcgi would need a system call for each 8 KiB, and four more for the end. One
-        // request a connection: a kept one would pin this worker while others wait.
+        // Written and closed here: libfcgi needs a system call for each 8 KiB and four more for the end. One request
+        // per connection: a kept one would pin this worker while others wait.
         send(FastCGIRecords.answer(to: UInt16(truncatingIfNeeded: connection.pointee.requestId), response), to: client)
         FCGX_Free(connection, 0)
         _ = close(client)
@@ -86,7 +86,7 @@ final class FastCGI {
         do throws(Refusal) { return answer(try request()) } catch { return refused(error) }
     }
 
-    /// Gives up on an nginx that is gone or takes nothing for `socketSeconds`: there is nobody to tell.
+    /// Gives up when nginx is gone or reads nothing for `socketSeconds`: the answer has no receiver then.
     private func send(_ bytes: [UInt8], to client: Int32) {
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -102,7 +102,7 @@ final class FastCGI {
         }
     }
 
-    /// nginx takes a worker that answers before it has read everything for a broken one: 502.
+    /// nginx answers 502 when a worker answers before it has read the whole body.
     private func drain() {
         withUnsafeTemporaryAllocation(byteCount: 65_536, alignment: 1) { buffer in
             while FCGX_GetStr(buffer.bindMemory(to: CChar.self).baseAddress, 65_536, connection.pointee.in) == 65_536 {}
@@ -124,7 +124,7 @@ final class FastCGI {
         return try request.withUnmeasuredBody()
     }
 
-    /// nginx closes its end when its client has given up. Under load that is many, and none of them needs an answer.
+    /// nginx closes its end when its client has given up. Under load there are many, and none needs an answer.
     private func isGone(_ client: Int32) -> Bool {
         var state = pollfd(fd: client, events: 0, revents: 0)
         return poll(&state, 1, 0) > 0 && state.revents & Int16(POLLHUP | POLLERR) != 0

@@ -1,4 +1,4 @@
-/// The bytes of an answer as the FastCGI specification (1.0, section 8) frames them.
+/// The bytes of an answer in the framing of the FastCGI specification (1.0, section 8).
 enum FastCGIRecords {
     private static let version: UInt8 = 1
     private static let endRequest: UInt8 = 3
@@ -6,7 +6,7 @@ enum FastCGIRecords {
     /// A record's length has 16 bits; a multiple of eight needs no padding.
     private static let mostContent = 65_528
 
-    /// Head and body on the stream of the standard output, its end, and the end of the request.
+    /// Head and body on the standard output stream, its end, and the end of the request.
     static func answer(to request: UInt16, _ response: Response) -> [UInt8] {
         let content = Array(response.head().utf8) + response.body
         var bytes: [UInt8] = []

@@ -1,13 +1,13 @@
 import ChatCore
 import Glibc
 
-/// Reads multipart/form-data (RFC 7578) in pieces cut anywhere. A value without I/O: each piece goes in, what it means
-/// comes out, and nothing of a part's content is kept. What stands before the first boundary and behind the last one is
-/// passed over (RFC 2046, 5.1.1), within bounds; whatever else a form never has is refused.
+/// Parses multipart/form-data (RFC 7578) from pieces cut anywhere. It does no I/O: pieces go in, events come out, and a
+/// part's content is not kept. Bytes before the first boundary and after the last are skipped within bounds (RFC 2046,
+/// 5.1.1); anything else that is not a form is refused.
 struct MultipartForm {
     enum Event {
         case begin(PartHead)
-        /// Of the part that began last. A slice of what came in, or a few bytes held back from before.
+        /// Content of the part that began last: a slice of the input, or a few bytes held back from before.
         case data(ArraySlice<UInt8>)
         case end
     }
@@ -15,32 +15,34 @@ struct MultipartForm {
     static let maxBoundary = 70  // RFC 2046, 5.1.1
     static let maxHead = 8192
     static let maxParts = 32
-    /// Bytes before the first boundary and behind the last one, together.
+    /// Bytes before the first boundary and after the last one, together.
     static let maxAround = 8192
 
     private enum Place {
-        /// Before the first boundary, which stands at the very beginning or behind a line break.
+        /// Before the first boundary, which is at the very beginning or after a line break.
         case first
         case content
-        /// Behind a boundary: `\r\n` begins a part, `--` ends the form.
+        /// After a boundary: `\r
+        /// ` begins a part, `--` ends the form.
         case behindBoundary
         case head
-        /// Behind the last boundary.
+        /// After the last boundary.
         case end
     }
 
-    /// `\r\n--boundary`. Only its first byte is a CR, so a search that fails begins anew at the byte that failed it.
+    /// `\r
+    /// --boundary`. Only its first byte is a CR, so a failed search starts again at the byte that failed.
     private let delimiter: [UInt8]
     private var place = Place.first
-    /// Bytes of `delimiter` that the last bytes were.
+    /// How many bytes of `delimiter` match so far.
     private var matched = 2
-    /// The bytes behind a boundary, a part's head, or those behind the end.
+    /// The bytes after a boundary, a part's head, or those after the end.
     private var held: [UInt8] = []
     private var parts = 0
     private var around = 0
     private var isClosed = false
 
-    /// - Parameter contentType: the request's, with its boundary.
+    /// - Parameter contentType: the request's, including its boundary.
     init(contentType: String) throws(Refusal) {
         let parameters = try HeaderValue(contentType)
         guard parameters.value == "multipart/form-data" else {
@@ -67,12 +69,12 @@ struct MultipartForm {
         }
     }
 
-    /// When all bytes are in.
+    /// Call this after the last byte.
     func finish() throws(Refusal) {
         guard isClosed else { throw Refusal(.malformed, "the form is cut off") }
     }
 
-    /// `matched` begins as if a line break stood before the form.
+    /// `matched` begins as if a line break preceded the form.
     private mutating func begin(_ rest: inout ArraySlice<UInt8>) throws(Refusal) {
         while matched < delimiter.count, let byte = rest.popFirst() {
             if byte == delimiter[matched] {
@@ -110,7 +112,7 @@ struct MultipartForm {
                 return try handle(.end)
             }
         }
-        // It only looked like one: the bytes were content.
+        // The match failed: these bytes were content.
         if !rest.isEmpty, matched > 0 {
             let bytes = delimiter[..<matched]
             matched = 0
@@ -136,7 +138,7 @@ struct MultipartForm {
         }
     }
 
-    /// `held` begins with the line break behind the boundary, so that no header at all ends like any other head.
+    /// `held` begins with the line break after the boundary, so that an empty head ends like any other head.
     private mutating func head(
         _ rest: inout ArraySlice<UInt8>, _ handle: (Event) throws(Refusal) -> Void
     ) throws(Refusal) {
@@ -156,8 +158,8 @@ struct MultipartForm {
 }
 
 extension ArraySlice<UInt8> {
-    /// Where the whole of `pattern` begins, which begins with a CR. Looked for in a whole buffer at once: handed on from one
-    /// CR to the next, a file would be written in pieces of 256 bytes.
+    /// The position of `pattern`, which begins with a CR. Searches a whole buffer at once: handing on data from one CR
+    /// to the next would write a file in pieces of 256 bytes.
     fileprivate func place(of pattern: [UInt8]) -> Int? {
         withUnsafeBytes { bytes in
             guard let start = bytes.baseAddress else { return nil }
@@ -172,7 +174,7 @@ extension ArraySlice<UInt8> {
         }
     }
 
-    /// Bytes at the end that may be the beginning of `pattern`.
+    /// The length of a beginning of `pattern` at the end of these bytes.
     fileprivate func lengthOfBeginning(of pattern: [UInt8]) -> Int {
         let tail = suffix(pattern.count - 1)
         let start = tail.indices.first { tail[$0] == pattern[0] && pattern.starts(with: tail[$0...]) }
@@ -180,7 +182,7 @@ extension ArraySlice<UInt8> {
     }
 }
 
-/// The headers of a part that matter.
+/// The relevant headers of a part.
 struct PartHead: Equatable {
     var name: String
     var fileName: String?
@@ -218,7 +220,7 @@ struct PartHead: Equatable {
         }
     }
 
-    /// A line that begins with a space or a tab goes on with the one before it (RFC 5322, 2.2.3).
+    /// A line that begins with a space or a tab continues the one before it (RFC 5322, 2.2.3).
     private static func unfolded(_ text: String) -> [String] {
         var lines: [String] = []
         for line in text.split(separator: "\r\n") {
@@ -228,7 +230,7 @@ struct PartHead: Equatable {
         return lines
     }
 
-    /// RFC 5987: `UTF-8''…`, as some libraries write names with other than ASCII characters.
+    /// RFC 5987: `UTF-8''…`, the form that some libraries use for non-ASCII names.
     private static func extended(_ text: String) -> String? {
         let parts = text.split(separator: "'", maxSplits: 2, omittingEmptySubsequences: false)
         guard parts.count == 3, parts[0].lowercased() == "utf-8" else { return nil }
@@ -272,7 +274,7 @@ struct HeaderValue {
 
     subscript(name: String) -> String? { parameters[name] }
 
-    /// Browsers write a quote as %22, curl as \"; any other backslash is one, as in old paths.
+    /// Browsers write a quote as %22, curl as \"; any other backslash is literal, as in old paths.
     private static func quoted(_ rest: inout ArraySlice<Unicode.Scalar>) -> String? {
         rest.removeFirst()
         var text = String.UnicodeScalarView()

@@ -1,9 +1,9 @@
 import ChatCore
 import Crypto
 
-/// What browsers are told not to do with an answer.
+/// Security headers that restrict how a browser may use an answer.
 enum Protection {
-    /// For an answer that brings no page: should a browser show it after all, nothing in it runs, loads or is framed.
+    /// For an answer that is not a page: even if a browser shows it, nothing in it runs, loads or is framed.
     static let policy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
 
     static func headers(beside response: Response) -> [(name: String, value: String)] {
@@ -17,7 +17,7 @@ enum Protection {
         return headers
     }
 
-    /// For a page of ours: its own scripts, by their hashes, and no others.
+    /// For our own page: allows only its scripts, by their hashes.
     static func policy(page: [UInt8]) -> String {
         let hashes = scripts(in: page).map { " 'sha256-\(base64(Array(SHA256.hash(data: $0))))'" }.joined()
         return
@@ -42,7 +42,7 @@ enum Protection {
 }
 
 extension Response {
-    /// A refusal for people: in words that they use, with a way back, and the id under which it is in the log.
+    /// A refusal as a page for people: plain words, a link back, and the id under which the log has it.
     static func page(_ refusal: Refusal, like response: Response, _ call: Call) -> Response {
         let html = """
             <!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">\
@@ -61,7 +61,7 @@ extension Response {
             "\"", with: "&quot;")
     }
 
-    /// Where the form was, if that is a page of this host.
+    /// The address of the form, if it is a page of this host.
     private static func wayBack(_ request: Request) -> String {
         guard let host = request.header("host"), let referer = request.header("referer") else { return "/" }
         for origin in ["https://\(host)", "http://\(host)"] where referer.utf8.starts(with: "\(origin)/".utf8) {
@@ -71,7 +71,7 @@ extension Response {
         return "/"
     }
 
-    /// "at most 20971520 bytes" is "at most 20 MB" for people.
+    /// Turns "at most 20971520 bytes" into "at most 20 MB".
     static func withLargeUnits(_ text: String) -> String {
         var words = pieces(of: text, at: UInt8(ascii: " "), omittingEmpty: false).map(String.init)
         for index in words.indices.dropFirst() where words[index].utf8.starts(with: "bytes".utf8) {

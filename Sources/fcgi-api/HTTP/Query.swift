@@ -5,7 +5,7 @@ import ChatCore
 struct Query {
     let pairs: [(name: String, value: String)]
 
-    /// More are an attack on whoever looks them up, not a request.
+    /// More pairs are an attack on the search through them.
     static let mostPairs = 64
 
     init(_ text: Substring) throws(Refusal) {
@@ -34,16 +34,16 @@ struct Query {
         }
     }
 
-    /// A place in a list: what stood in `Next`, either as a part of the address, or whole behind this parameter's name, as
-    /// clients do that know `Next` as a cursor alone.
+    /// A position in a list, from `Next`: either a part of the address, or the whole `Next` as this parameter's value,
+    /// which clients send that take `Next` for an opaque cursor.
     func cursor(_ name: String) throws(Refusal) -> String? {
         guard let value = self[name], value.utf8.starts(with: "\(name)=".utf8) || value.utf8.contains(UInt8(ascii: "&"))
         else { return self[name] }
         return try Query(value[...])[name]
     }
 
-    /// The query of the next page: this one, with `name` for its place. That stands first, where a client that puts the
-    /// whole behind the parameter's name, without encoding it, leaves it readable.
+    /// The query of the next page: this one with a new `name`. The position comes first: it stays readable when a
+    /// client puts the whole query, unencoded, behind the parameter's name.
     func next(_ name: String, _ place: String) -> String {
         let places = ["cursor", "before", "after", "changed_since"]
         var parts: [String] = []
@@ -67,7 +67,7 @@ struct Query {
 
     func seq(_ name: String) throws(Refusal) -> Int64? { try number(name, in: 0...Int64.max) }
 
-    /// How many entries a list has at most.
+    /// The most entries of a page.
     func limit() throws(Refusal) -> Int { Int(try number("limit", in: 1...100) ?? 50) }
 }
 
@@ -87,7 +87,7 @@ func percentDecoded(_ text: some StringProtocol, plus: Bool = false) throws(Refu
             bytes.append(byte)
         }
     }
-    // No text of ours has a NUL, and PostgreSQL takes none.
+    // A NUL is never valid here, and PostgreSQL refuses it.
     guard !bytes.contains(0), let decoded = String(validating: bytes, as: UTF8.self) else {
         throw Refusal(.malformed, "the address is not UTF-8 without NUL")
     }

@@ -1,18 +1,18 @@
 import ChatCore
 
-/// One HTTP request as nginx hands it over. Valid only until its response is written: it reads from the connection.
+/// One HTTP request from nginx. Valid only until its response is written, because it reads from the connection.
 struct Request {
     let method: String
-    /// As the client wrote it, without the query and without the API's prefix; segments are still percent-encoded.
+    /// The client's own spelling, without the query and the API's prefix; segments are still percent-encoded.
     let path: String
     let query: Query
-    /// What stands before `path` in an address.
+    /// The part of the address before `path`.
     let prefix: String
-    /// Bytes that follow.
+    /// The length of the body.
     let contentLength: Int
-    /// A CGI variable, such as REMOTE_ADDR or HTTP_ACCEPT.
+    /// Looks up a CGI variable, such as REMOTE_ADDR or HTTP_ACCEPT.
     let parameter: (String) -> String?
-    /// Reads up to as many body bytes as fit, 0 at the end; waits for the client at most as long as the socket's limit.
+    /// Reads body bytes into the buffer, 0 at the end; waits for the client at most as long as the socket's time limit.
     let read: (UnsafeMutableRawBufferPointer) -> Int
 
     static let defaultPrefix = "/api/v1"
@@ -39,7 +39,7 @@ struct Request {
         return value?.isEmpty == true ? nil : value
     }
 
-    /// Did the client come over TLS? The web server says so, or a proxy in front of it that is trusted.
+    /// Whether the client used TLS, according to the web server or to a trusted proxy in front of it.
     func isSecure(_ web: WebSettings) -> Bool {
         if let https = parameter("HTTPS"), !https.isEmpty, https.lowercased() != "off" { return true }
         if parameter("REQUEST_SCHEME")?.lowercased() == "https" { return true }
@@ -53,14 +53,14 @@ struct Request {
         }
     }
 
-    /// Whether it is of the tus protocol.
+    /// Whether it belongs to the tus protocol.
     var isTus: Bool { Request.isTus(path) }
 
     private static func isTus(_ path: String) -> Bool {
         path.utf8.elementsEqual("/files/tus".utf8) || path.utf8.starts(with: "/files/tus/".utf8)
     }
 
-    /// tus has clients that cannot send each method: they write the one that they mean into a header.
+    /// Some tus clients cannot send every method: they put the intended one into a header.
     private static func method(_ method: String, _ path: String, override: String?) -> String {
         guard let override, isTus(path), ["POST", "PATCH", "HEAD", "DELETE", "OPTIONS"].contains(override) else {
             return method
@@ -82,11 +82,11 @@ struct Request {
         return rest.isEmpty ? "/" : rest.first == UInt8(ascii: "/") ? String(Substring(rest)) : path
     }
 
-    /// Far above every limit, and far below where sums of lengths overflow.
+    /// Far above every limit, and far below the point where sums of lengths overflow.
     private static let longestBody = 1 << 50
 
     private static func length(_ text: String?) throws(Refusal) -> Int {
-        // Caddy writes -1 for a body that comes in chunks.
+        // Caddy writes -1 for a chunked body.
         guard let text, !text.isEmpty, !text.utf8.elementsEqual("-1".utf8) else { return 0 }
         guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let length = Int(text), length <= longestBody else {
             throw Refusal(.malformed, "the Content-Length is no number of bytes")
@@ -95,7 +95,7 @@ struct Request {
     }
 }
 
-/// What stands between the bytes of one kind: an address is bytes, of which nobody need know the characters.
+/// Splits at a byte: an address consists of bytes, and characters do not matter in it.
 func pieces(of text: some StringProtocol, at separator: UInt8, maxSplits: Int = .max, omittingEmpty: Bool = true)
     -> [Substring]
 {
@@ -103,8 +103,8 @@ func pieces(of text: some StringProtocol, at separator: UInt8, maxSplits: Int = 
         .map(Substring.init)
 }
 
-/// Without the spaces and tabs around it, whatever they stand beside: a combining mark makes one character of itself and
-/// a space, but not one byte.
+/// Removes the spaces and tabs around it, byte by byte: a combining mark after a space would form one character with
+/// it.
 func trimmed(_ text: some StringProtocol) -> String {
     func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
     var rest = Substring(text).utf8

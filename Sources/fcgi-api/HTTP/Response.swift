@@ -4,7 +4,7 @@ struct Response {
     var status: Int
     var headers: [(name: String, value: String)] = []
     var body: [UInt8] = []
-    /// Bytes that GET would give, in an answer to HEAD; nil: those of `body`.
+    /// The length of GET's body, in an answer to HEAD; nil: the length of `body`.
     var length: Int64?
 
     static let json = "application/json; charset=utf-8"
@@ -33,7 +33,7 @@ struct Response {
         return Response(status: status, type: json, body: writer.take())
     }
 
-    /// A page of a list; `next` is where the following one begins, nil at the end.
+    /// A page of a list; `next` is the beginning of the following page, nil at the end.
     static func list<Elements: Collection>(
         _ elements: Elements, next: String?, _ write: (inout JSONWriter, Elements.Element) -> Void
     ) -> Response {
@@ -85,8 +85,8 @@ struct Response {
 
     private static let thumbnailField = Array(#""ThumbnailURL":""#.utf8)
 
-    /// Without `PUBLIC_URL` a thumbnail's address is a path, which does not know under which prefix it is asked for. A text
-    /// of a user cannot be taken for the field: it has no plain quotation marks.
+    /// Without `PUBLIC_URL` a thumbnail's address is a path without the prefix of the request, so this adds it. User
+    /// text cannot look like the field: its quotation marks are escaped.
     mutating func putPrefix(_ prefix: String) {
         let known = Array(Request.defaultPrefix.utf8)
         guard ServiceAddress.publicURL.isEmpty, !prefix.utf8.elementsEqual(known), !prefix.isEmpty,
@@ -106,7 +106,7 @@ struct Response {
         body = changed + rest
     }
 
-    /// The CGI header block. A line break inside a value would begin another header: such a value is left out.
+    /// The CGI header block. A value with a line break would begin another header: it is left out.
     func head() -> String {
         var text = "Status: \(status) \(Response.reason(status))\r\n"
         for (name, value) in headers where !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) {

@@ -1,6 +1,6 @@
 import ChatCore
 
-/// From method and path to the code that answers. Routes are few: a linear look costs less than a request's first read.
+/// Maps method and path to a handler. There are few routes: a linear search costs less than a request's first read.
 struct Router {
     typealias Handler = (Call) throws(Refusal) -> Response
 
@@ -18,18 +18,18 @@ struct Router {
         }
     }
 
-    /// "/rooms/join" is not the room "join": what is spelled out stands before what stands for anything.
+    /// Fixed segments come before placeholders: "/rooms/join" is not the room "join".
     private var routes: [Route] = []
     private let authenticate: (Call) throws(Refusal) -> Void
 
-    /// - Parameter authenticate: refuses who is nobody.
+    /// - Parameter authenticate: refuses a request without a valid user.
     init(authenticate: @escaping (Call) throws(Refusal) -> Void) { self.authenticate = authenticate }
 
     /// - Parameters:
     ///   - pattern: such as "/rooms/{id}/messages".
-    ///   - open: also to those without a token; others are refused before anything of their request is read.
-    ///   - query: the parameters that it has; nil: whatever comes. An unknown one is refused, so that a misspelt one does
-    ///     not give another answer than was asked for.
+    ///   - open: allows requests without a token; others are refused before anything of the request is read.
+    ///   - query: the allowed parameters; nil: any. An unknown one is refused, so that a misspelt one does not silently
+    ///     change the answer.
     mutating func on(
         _ method: String, _ pattern: String, open: Bool = false, query: [String]? = [], _ handle: @escaping Handler
     ) {
@@ -42,10 +42,11 @@ struct Router {
         routes.insert(route, at: routes.firstIndex { $0.literals < route.literals } ?? routes.endIndex)
     }
 
-    /// The code that answers and the values of `{…}`, decoded. HEAD is answered as GET; nginx drops the body.
+    /// The handler and the decoded values of `{…}`. HEAD is handled as GET; nginx drops the body.
     func find(_ method: String, _ path: String) throws(Refusal) -> (Handler, [String: String]) {
         let segments = pieces(of: path, at: UInt8(ascii: "/"))
-        // nginx may have taken two slashes for one when it chose the pool, other servers do not: there is one spelling.
+        // nginx may have merged two slashes when it chose the pool, other servers do not: only one spelling is
+        // accepted.
         guard path.firstRange(of: "//") == nil else { throw Refusal(.notFound, "there is nothing at this address") }
         let method = method == "HEAD" ? "GET" : method
         var allowed: [String] = []
@@ -80,6 +81,6 @@ extension Refusal {
         return Refusal(.methodNotAllowed, allowedHere + all.sorted().joined(separator: ", "))
     }
 
-    /// For the Allow header, which RFC 9110 demands beside a 405.
+    /// The Allow header, which RFC 9110 requires for a 405.
     var allow: String? { code == .methodNotAllowed ? String(message.dropFirst(Refusal.allowedHere.count)) : nil }
 }

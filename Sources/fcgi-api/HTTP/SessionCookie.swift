@@ -1,6 +1,6 @@
 import ChatCore
 
-/// A token in a browser that runs no JavaScript: no script of any page can read it, and no other site's page can send it.
+/// A token in a cookie for browsers without JavaScript: no script can read it, and no other site's page can send it.
 enum SessionCookie {
     static let name = "chat_session"
 
@@ -13,8 +13,8 @@ enum SessionCookie {
         return nil
     }
 
-    /// A header that sets it for `seconds`; 0 takes it away. It is sent to the API alone: other applications of the host
-    /// have no business with it.
+    /// The header that sets the cookie for `seconds`; 0 removes it. Its path is the API's: other applications of the
+    /// host do not receive it.
     static func header(
         _ token: String, seconds: Int64, _ request: Request, _ web: WebSettings, path: String? = nil
     ) -> (name: String, value: String) {
@@ -27,9 +27,9 @@ enum SessionCookie {
     }
 }
 
-/// Where a form may come from, and where it may send its browser afterwards.
+/// The pages from which a form is accepted, and the addresses to which it may redirect.
 enum SameOrigin {
-    /// Old browsers do not know SameSite; all of them send `Origin` with a form, and no page can forge it.
+    /// Old browsers do not support SameSite, but all send `Origin` with a form, and no page can forge it.
     static func check(_ request: Request, _ web: WebSettings) throws(Refusal) {
         guard let origin = request.header("origin") else {
             throw Refusal(.forbidden, "a request with a cookie needs an Origin header; use a bearer token")
@@ -41,8 +41,8 @@ enum SameOrigin {
         }
     }
 
-    /// A path here, or an address with `publicURL`'s origin; nil for any other. It is judged byte by byte, as a browser
-    /// reads it: in Swift's characters `//` and a combining mark do not begin with `//`.
+    /// A path of this host, or an address with `publicURL`'s origin; nil for any other. It is compared as bytes, like
+    /// in a browser: in Swift's characters `//` followed by a combining mark does not begin with `//`.
     static func path(_ target: String, publicURL: String) -> String? {
         // Browsers drop tabs and line breaks and read \ as /: `/\t/elsewhere` is another origin.
         guard target.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "\\") }) else { return nil }
@@ -51,14 +51,14 @@ enum SameOrigin {
         let origin = WebSettings.origin(of: publicURL)
         guard isPath || !origin.isEmpty && (bytes.elementsEqual(origin.utf8) || bytes.starts(with: "\(origin)/".utf8))
         else { return nil }
-        // Other than ASCII is not allowed in a header.
+        // A header may contain only ASCII.
         return target.utf8.map { byte in
             byte < 0x80
                 ? String(Unicode.Scalar(byte)) : "%" + String(byte, radix: 16, uppercase: true)
         }.joined()
     }
 
-    /// A path that may stand in a header and in a page as it is.
+    /// A path that is safe in a header and in a page without escaping.
     static func isPlainPath(_ text: String) -> Bool {
         let bytes = text.utf8
         return bytes.starts(with: "/".utf8) && !bytes.starts(with: "//".utf8)

@@ -1,11 +1,11 @@
 import ChatCore
 
-/// A form that was read with files in it: they went to the disk while they came, the other fields are texts.
+/// A form with files, read to its end: files were written to disk while they arrived, other fields are texts.
 struct UploadForm {
     static let maxField = 8192
     static let maxFiles = 10
     private static let buffer = 65_536
-    /// What a form has around its files, at most.
+    /// The most bytes of a form besides its files.
     private static let maxAround =
         MultipartForm.maxParts * (MultipartForm.maxHead + maxField) + MultipartForm.maxAround
 
@@ -16,7 +16,7 @@ struct UploadForm {
     /// Reads the request's body to its end.
     /// - Parameters:
     ///   - maxFile: bytes of each file.
-    ///   - many: whether more than one may come.
+    ///   - many: allows more than one file.
     init(_ request: Request, maxFile: Int64, folder: String, many: Bool = false) throws(Refusal) {
         try request.refuseEncodings()
         guard let type = request.header("content-type") else {
@@ -43,7 +43,7 @@ struct UploadForm {
         fields = reading.fields
     }
 
-    /// The only one, where there is only one.
+    /// The first file, for forms with exactly one.
     var file: UploadedFile { files[0] }
 
     /// Nil when absent or empty.
@@ -65,23 +65,23 @@ struct UploadForm {
 struct UploadedFile {
     let content: TemporaryFile
     let head: PartHead
-    /// In base64, where the client told it.
+    /// The MD5 in base64, if the client sent one.
     let toldMD5: String?
 
     var size: Int64 { content.size }
 
-    /// What programs send that do not know it counts as nothing.
+    /// Programs send application/octet-stream when they do not know the type: it counts as none.
     var mediaType: MediaType? {
         head.contentType.flatMap { MediaType($0) }.flatMap { $0 == .unknown ? nil : $0 }
     }
 }
 
-/// What the parts of a form become while they come.
+/// Collects the parts of a form while they arrive.
 struct FormReading {
     private let maxFile: Int64
     private let folder: String
     private let maxFiles: Int
-    /// Checksums that the request itself has: of its only file.
+    /// Checksums in the request's own headers, valid for its only file.
     private let wanted: [String: String]
     private(set) var files: [UploadedFile] = []
     private(set) var fields: [String: String] = [:]
@@ -127,7 +127,7 @@ struct FormReading {
         )
     }
 
-    /// Fields that mean something here. A form may have others twice, as it has a field for each of its checkboxes.
+    /// Known fields may occur only once. Other fields may repeat, as in a form with several checkboxes.
     private static let onlyOnce: Set<String> = ["Sign", "Redirect", "token", "ChunkIndex", "TotalChunk"]
 
     private var twice: Refusal { Refusal(.malformed, "the form has a field twice", field: name) }
@@ -156,7 +156,7 @@ struct FormReading {
         }
         guard let (content, head, sums) = file else { return }
         file = nil
-        // A browser sends an empty part without a name for each field in which no file was chosen.
+        // A browser sends an empty part without a name for each file field that was left empty.
         guard content.size > 0 || head.fileName?.isEmpty == false else { return }
         try sums.check(head.checksums)
         try sums.check(wanted)

@@ -1,17 +1,18 @@
 import Glibc
 
-/// A program of the system that setup asks for something: psql, rabbitmqctl, systemctl.
+/// Runs a program of the system for setup: psql, rabbitmqctl, systemctl.
 struct OtherProgram {
     struct Ending {
         var isGood: Bool
-        /// What it printed, errors included, without spaces at the end.
+        /// Its output with errors, without spaces at the end.
         var text: String
         /// Its last line, for a sentence.
         var lastLine: String { text.split(separator: "\n").last.map(String.init) ?? "it said nothing" }
     }
 
-    /// - Parameter input: what it reads; a secret goes this way, never in `words`, which everybody on the machine sees.
-    /// - Returns: nil when there is no such program.
+    /// - Parameter input: its standard input. Secrets go here, never into `words`, which every user of the machine can
+    ///   see.
+    /// - Returns: nil when the program does not exist.
     static func run(_ words: [String], input: String = "") -> Ending? {
         var inputEnds: [Int32] = [0, 0]
         var outputEnds: [Int32] = [0, 0]
@@ -30,7 +31,7 @@ struct OtherProgram {
         close(inputEnds[0])
         close(outputEnds[1])
         defer { close(outputEnds[0]) }
-        // What is written fits into a pipe: nobody waits for the other.
+        // The input fits into a pipe, so neither side can block the other.
         signal(SIGPIPE, SIG_IGN)
         _ = Array(input.utf8).withUnsafeBytes { write(inputEnds[1], $0.baseAddress, $0.count) }
         close(inputEnds[1])

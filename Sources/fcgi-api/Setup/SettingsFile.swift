@@ -4,7 +4,7 @@ import Glibc
 /// A `.env` file as lines, so that comments and order survive a change of values.
 struct SettingsFile {
     private(set) var lines: [String]
-    /// The names that ``set(_:_:)`` gave another value.
+    /// The names whose values ``set(_:_:)`` changed.
     private(set) var changed: [String] = []
 
     init(_ text: String) {
@@ -14,16 +14,16 @@ struct SettingsFile {
 
     var text: String { lines.map { $0 + "\n" }.joined() }
 
-    /// The last line of a name wins, as in the programs. An empty value is an absent one.
+    /// As in the programs, the last line of a name wins, and an empty value counts as absent.
     subscript(_ name: String) -> String? {
         guard let line = lines.last(where: { $0.hasPrefix("\(name)=") }) else { return nil }
         let value = line.dropFirst(name.utf8.count + 1)
         return value.isEmpty ? nil : String(value)
     }
 
-    /// Puts the value where the name stands, else at the end.
+    /// Replaces the value in its line, or appends a line.
     ///
-    /// - Throws: for a value that a `.env` file cannot hold.
+    /// - Throws: when a `.env` file cannot hold the value.
     mutating func set(_ name: String, _ value: String) throws(OperatorError) {
         guard !value.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7f }) else {
             throw OperatorError("the value for \(name) has a line break or another control character: give it without")
@@ -37,9 +37,9 @@ struct SettingsFile {
         changed.append(name)
     }
 
-    /// Whole or not at all. It is nobody's but its owner's and its group's: it holds secrets.
+    /// Written atomically. Only the owner and the group may read it, because it contains secrets.
     ///
-    /// - Parameter group: who may read it besides; nil: as it is.
+    /// - Parameter group: the group that may read it; nil: unchanged.
     func write(to path: String, group: gid_t?) throws(OperatorError) {
         let draft = "\(path).new"
         unlink(draft)

@@ -4,8 +4,8 @@ import ChatCore
 import ChatProcess
 import Glibc
 
-/// Takes an installed service to its first message. Each step looks first and does only what is missing, so that a
-/// second run changes nothing.
+/// Takes an installed service to its first message. Each step first checks the state and does only what is missing, so
+/// a second run changes nothing.
 struct Setup: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "setup",
@@ -83,7 +83,7 @@ struct Setup: ParsableCommand {
 
     private func write(_ settings: SettingsFile, _ work: SetupWork) throws {
         guard !settings.changed.isEmpty else { return }
-        // Names alone: values may be secrets.
+        // Only names: values may be secrets.
         try work.does("write \(settings.changed.joined(separator: ", ")) to \(file)") {
             try settings.write(to: file, group: getuid() == 0 ? getgrnam("chat").map { $0.pointee.gr_gid } : nil)
         }
@@ -104,7 +104,7 @@ struct Setup: ParsableCommand {
     }
 }
 
-/// What was done, or would be.
+/// The list of completed steps, or of planned ones in a dry run.
 final class SetupWork {
     let dryRun: Bool
     private(set) var done = 0

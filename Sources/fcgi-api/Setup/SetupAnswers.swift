@@ -2,11 +2,11 @@ import ChatCore
 import ChatProcess
 import Glibc
 
-/// What the operator wants: from options, from the environment, or asked at the terminal.
+/// The operator's answers: from options, from the environment, or from the terminal.
 struct SetupAnswers {
     private let options: Setup
     private let old: SettingsFile
-    /// A person is there to be asked, and something is missing to be asked for.
+    /// Whether setup may ask: there is a terminal, and an answer is missing.
     private let asks: Bool
 
     init(_ options: Setup, _ old: SettingsFile) {
@@ -28,7 +28,7 @@ struct SetupAnswers {
     var databaseURL: String? { options.databaseUrl ?? environment("DATABASE_URL") }
     var brokerURL: String? { options.rabbitmqUrl ?? environment("RABBITMQ_URL") }
 
-    /// Everything that needs no other server.
+    /// Fills in every value that needs no other server.
     func fill(_ settings: inout SettingsFile) throws {
         if settings["DATABASE_URL"] == nil, asks {
             try settings.set("DATABASE_URL", line("PostgreSQL (a libpq connection string)", "") ?? "")
@@ -39,7 +39,7 @@ struct SetupAnswers {
         if settings["JWT_SECRET"] == nil, settings["JWT_JWKS_FILE"] == nil {
             try settings.set("JWT_SECRET", Self.newSecret())
         }
-        // nginx's group on Debian; without it the sockets are closed to nginx.
+        // nginx's group on Debian; without it nginx cannot open the sockets.
         if settings["SOCKET_GROUP"] == nil, getuid() == 0, getgrnam("www-data") != nil, old["DATABASE_URL"] == nil {
             try settings.set("SOCKET_GROUP", "www-data")
         }
@@ -92,7 +92,7 @@ struct SetupAnswers {
         return answer.isEmpty ? fallback : answer
     }
 
-    /// 32 bytes that nobody guesses, as text.
+    /// 32 random bytes as text.
     static func newSecret() -> String {
         var random = SystemRandomNumberGenerator()
         return (0..<32).map { _ in
@@ -101,7 +101,7 @@ struct SetupAnswers {
         }.joined()
     }
 
-    /// nil and errno when it cannot be read.
+    /// nil, with errno set, when it cannot be read.
     static func read(_ path: String) -> String? {
         guard let file = fopen(path, "re") else { return nil }
         defer { fclose(file) }

@@ -5,7 +5,7 @@ import ChatCore
 import ChatProcess
 import Glibc
 
-/// Asks with the settings as they are written, as the user who the programs run as: what only root may is no proof.
+/// Checks the written settings as the user who runs the programs: success as root would prove nothing.
 struct SetupChecks {
     let file: String
     let work: SetupWork
@@ -32,7 +32,7 @@ struct SetupChecks {
             throw OperatorError("\(become.first ?? program) could not be started: install util-linux")
         }
         guard ending.isGood else {
-            // What is well is told as such, in whatever order the two came; the sentence about what is not comes last.
+            // Prints the successful checks in order; the sentence about the failure comes last.
             var lines = ending.text.split(separator: "\n")
             guard let place = lines.lastIndex(where: { $0.hasPrefix("Error: ") }) else {
                 throw OperatorError("\(words.joined(separator: " ")) failed: \(ending.lastLine)")
@@ -75,7 +75,7 @@ struct SetupCheck: ParsableCommand {
         }
         if let folder = settings.storage.folder {
             try say("the folder of files", fix: "STORAGE") {
-                // systemd makes /var/lib/chat; what is above ours must be there.
+                // systemd creates /var/lib/chat; the folders above other paths must exist.
                 let parent =
                     access(folder, F_OK) == 0
                     ? folder : String(folder[..<(folder.lastIndex(of: "/") ?? folder.startIndex)])
@@ -103,7 +103,7 @@ struct SetupCheck: ParsableCommand {
     }
 }
 
-/// A message from one user of nobody to another, as clients send it.
+/// Sends a message from one test user to another, as clients do.
 private struct MessageThrough {
     private let url: String
     private let settings: Settings
@@ -115,7 +115,7 @@ private struct MessageThrough {
 
     func check() throws {
         let api = ApiProbe(url: url)
-        // Without a token it is our own refusal that comes, whatever else nginx serves.
+        // Without a token our own refusal must come back: it shows that nginx serves this API here.
         guard try answer(api, "GET", "/rooms", nil, nil).body["RequestID"] != nil else { throw notOurs }
         guard !settings.tokens.secret.isEmpty else {
             print("the API answers at \(url); no message was sent: tokens are made elsewhere (JWT_JWKS_FILE)")

@@ -1,8 +1,8 @@
 import ChatProcess
 import Glibc
 
-/// PostgreSQL on this machine: a role and a database, named as the system's user that the programs run as, so that peer
-/// authentication lets them in without a password.
+/// PostgreSQL on this machine: a role and a database with the name of the system user who runs the programs, so that
+/// peer authentication works without a password.
 struct SetupDatabase {
     let work: SetupWork
 
@@ -29,7 +29,7 @@ struct SetupDatabase {
             throw OperatorError(
                 "the user \(role) has a quote in its name: make the role by hand and give --database-url")
         }
-        // Not where we stand: postgres may not enter root's folders, and psql complains of it.
+        // psql complains when the postgres user cannot enter the current folder, such as root's.
         let become =
             ["env", "-C", "/"]
             + (getuid() == 0 ? ["runuser", "-u", "postgres", "--"] : ["sudo", "-n", "-u", "postgres"])
@@ -57,7 +57,7 @@ struct SetupBroker {
             try work.does("make the vhost chat in RabbitMQ") { _ = try ask(["add_vhost", "chat"]) }
         }
         let hasUser = try ask(["list_users"]).split(separator: "\n").contains { $0.hasPrefix("chat\t") }
-        // The password of a user that was there is known only where our settings have it.
+        // The password of an existing user is known only if our settings contain it.
         if hasUser, settings["RABBITMQ_URL"]?.hasPrefix("amqp://chat:") ?? false { return }
         let password = SetupAnswers.newSecret()
         try work.does(hasUser ? "give RabbitMQ's user chat a new password" : "make the user chat in RabbitMQ") {

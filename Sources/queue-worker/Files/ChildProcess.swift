@@ -1,13 +1,14 @@
 import CLinux
 import Glibc
 
-/// Another program, run to its end.
+/// Runs another program to its end.
 enum ChildProcess {
     /// Bytes of its output that are kept.
     private static let mostOutput = 65_536
 
-    /// - Parameter words: its name, found in PATH, and its arguments. It must end by itself: nothing here waits less.
-    /// - Returns: what it printed; nil when it did not end well.
+    /// - Parameter words: its name, found in PATH, and its arguments. The program must end by itself: there is no time
+    ///   limit here.
+    /// - Returns: its output; nil when it failed.
     static func output(of words: [String], environment: [String]) -> String? {
         var pipeEnds: [Int32] = [0, 0]
         guard pipe(&pipeEnds) == 0 else { return nil }
@@ -19,7 +20,7 @@ enum ChildProcess {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, pipeEnds[1], 1)
         posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
-        // It reads what strangers sent: no connection of ours is left open for it, whoever forgot to mark it.
+        // The program reads untrusted input: it inherits no open file of ours, even one without close-on-exec.
         posix_spawn_file_actions_addclosefrom_np(&actions, 3)
         var child = pid_t()
         let arguments = words.map { strdup($0) } + [nil]
@@ -41,7 +42,7 @@ enum ChildProcess {
             let count = Glibc.read(descriptor, &buffer, buffer.count)
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { break }
-            // The rest is read as well, or the child would wait for ever.
+            // Read the rest too, or the child would block forever.
             bytes += buffer[..<count].prefix(max(0, mostOutput - bytes.count))
         }
         return String(decoding: bytes, as: UTF8.self)

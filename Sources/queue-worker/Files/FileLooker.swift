@@ -1,7 +1,7 @@
 import ChatCore
 import Logging
 
-/// Takes one complete file after the other, one of each owner in turn, looks into it, and tells its room.
+/// Takes complete files, one of each owner in turn, inspects them, and tells their rooms.
 final class FileLooker {
     private static let batch = 10
     private static let answerTimeout = 10_000
@@ -9,7 +9,7 @@ final class FileLooker {
     private let describe: DescribeFile
     private let commands: any CommandQueue
     private let log: Logger
-    /// Whose turn it was last.
+    /// The owner of the last file.
     private var owner = UUID128.zero
 
     init(jobs: any FileJobs, describe: DescribeFile, commands: any CommandQueue, log: Logger) {
@@ -19,7 +19,7 @@ final class FileLooker {
         self.log = log
     }
 
-    /// - Returns: files that were looked at.
+    /// - Returns: the number of inspected files.
     func work(while mayGoOn: () -> Bool) throws -> Int {
         var count = 0
         var messages = try jobs.next(after: owner, limit: Self.batch)
@@ -32,7 +32,7 @@ final class FileLooker {
             do throws(Refusal) {
                 if message.deletedAt == nil, let file = try describe.describe(message) { try tell(message, file) }
             } catch {
-                // What is away comes back; what fails for the file's own fault would fail for ever.
+                // A server comes back, so the file is retried. A file that is itself at fault would fail forever.
                 guard error.retryAfter == nil else { throw error }
                 log.warning("a file stays as it is", metadata: ["message": "\(message.id)", "error": "\(error.text)"])
             }

@@ -4,10 +4,10 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// A worker of the pool "files": what is done to files when no request waits for it.
+/// A worker of the pool "files": work on files for which no request waits.
 final class FilesWorker {
     static let pool = "files"
-    /// Milliseconds between two looks for new files.
+    /// Milliseconds between two checks for new files.
     private static let idle: Int64 = 500
 
     private let channel: WorkerChannel
@@ -48,7 +48,7 @@ final class FilesWorker {
         pause = Int64(settings.storage.sweepSeconds) * 1000
     }
 
-    /// Until the master says quit.
+    /// Runs until the master says quit.
     func serve() {
         channel.ready()
         var next = monotonicMilliseconds()

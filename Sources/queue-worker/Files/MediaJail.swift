@@ -1,12 +1,13 @@
 import ChatCore
 import Logging
 
-/// Around a program that reads what strangers sent: bubblewrap, where it is there and the kernel lets it make namespaces.
-/// In it a program has no network, no environment, no other process and no file but its own folder and /usr.
+/// The sandbox of a program that reads untrusted files: bubblewrap, when it is installed and the kernel allows
+/// namespaces. Inside, a program has no network, no environment, no other process and no files but its own folder and
+/// /usr.
 enum MediaJail: Equatable {
     case none
     case bubblewrap
-    /// It is demanded, and does not work: no program is run at all.
+    /// It is required but does not work: no program runs at all.
     case broken
 
     /// - Parameter setting: MEDIA_JAIL: `auto`, `bwrap` or `none`.
@@ -27,11 +28,11 @@ enum MediaJail: Equatable {
         return .none
     }
 
-    /// What stands before a program's own words; nil: it must not run.
+    /// The words before a program's own command line; nil: it must not run.
     ///
     /// - Parameters:
-    ///   - folder: the only one that it may write to.
-    ///   - environment: all that it has.
+    ///   - folder: the only folder that it may write to.
+    ///   - environment: its whole environment.
     func words(folder: String, environment: [String]) -> [String]? {
         switch self {
         case .none: return []

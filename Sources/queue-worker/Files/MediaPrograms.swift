@@ -1,26 +1,26 @@
 import ChatCore
 import Glibc
 
-/// libvips' and ExifTool's programs and ffprobe, each run once, in a process of its own that prlimit(1) and timeout(1)
-/// bound. What is not installed is not asked.
+/// libvips' programs, ExifTool and ffprobe. Each call runs in a process of its own, limited by prlimit(1) and
+/// timeout(1). A program that is not installed is skipped.
 final class MediaPrograms: MediaTools {
-    /// What each of them may use.
+    /// The limits of each process.
     struct Limits {
-        /// Bytes of addresses.
+        /// Bytes of address space.
         var memory = 2 << 30
         var cpuSeconds = 20
         var seconds = 30
         /// Bytes of each file that it writes.
         var file = 512 << 20
-        /// Of a picture that is decoded: a small file may hold very many.
+        /// Pixels of a decoded picture: a small file may contain very many.
         var pixels = 50_000_000
     }
 
-    /// Longest side of a thumbnail, and of the picture that a BlurHash is made of.
+    /// The longest side of a thumbnail, and of the picture behind a BlurHash.
     private static let thumbnail = 512
     private static let tiny = 32
 
-    /// Where they are looked for.
+    /// The PATH for these programs.
     private let path: String
     private let limits: Limits
     private let jail: MediaJail
@@ -32,7 +32,7 @@ final class MediaPrograms: MediaTools {
     }
 
     func describe(picture file: String) -> PictureDescription {
-        // First, and of what cannot be shown as well: other programs may show it.
+        // First, and also for pictures that cannot be displayed here: other programs may show them.
         var description = PictureDescription(hasLostLocation: removeLocation(file))
         guard let facts = run(["vipsheader", "-a", file], file), let media = MediaPrograms.size(facts) else {
             return description
@@ -70,11 +70,11 @@ final class MediaPrograms: MediaTools {
         return Int(seconds * 1000)
     }
 
-    /// Containers of films and sounds; none of the lists that name other files.
+    /// Containers of video and audio; no playlists, which name other files.
     private static let formats =
         "mov,matroska,webm,ogg,mp3,wav,flac,aac,avi,mpegts,mpeg,asf,flv,amr,aiff,caf,au,w64"
 
-    /// What says where a picture was taken: as EXIF's, IPTC's and XMP's names are in ExifTool.
+    /// The metadata that tells where a picture was taken, by ExifTool's names for EXIF, IPTC and XMP.
     private static let places = [
         "GPSLatitude", "GPSLongitude", "GPSPosition", "GPSAltitude", "City", "State", "Country", "CountryCode",
         "Location", "Sub-location", "Province-State", "Country-PrimaryLocationName", "Country-PrimaryLocationCode",
@@ -88,15 +88,15 @@ final class MediaPrograms: MediaTools {
         "xmp-iptcCore:Location", "xmp-iptcCore:CountryCode", "xmp-iptcExt:LocationCreated", "xmp-iptcExt:LocationShown",
     ]
 
-    /// - Returns: whether there was one; then the file is another now.
+    /// - Returns: whether a location was found; the file was rewritten then.
     private func removeLocation(_ file: String) -> Bool {
         let condition = Self.places.map { "defined ${\($0)}" }.joined(separator: " or ")
-        // Status 2: the condition does not hold. -m: a picture that is cut off is changed, too.
+        // Status 2: the condition is false. -m: truncated pictures are changed too.
         let words = ["exiftool", "-m", "-q", "-q", "-overwrite_original", "-if", condition]
         return run(words + Self.removed.map { "-\($0)=" } + [file], file) != nil
     }
 
-    /// From `name: value` lines.
+    /// Parses `name: value` lines.
     private static func size(_ facts: String) -> FileMedia? {
         func number(_ name: String) -> Int? {
             facts.split(separator: "\n").first { $0.hasPrefix("\(name): ") }.flatMap {
@@ -105,7 +105,7 @@ final class MediaPrograms: MediaTools {
         }
         guard let width = number("width"), let height = number("height") else { return nil }
         let orientation = number("exif-ifd0-Orientation") ?? number("orientation")
-        // 5 to 8 lie on their side.
+        // Orientations 5 to 8 swap width and height.
         let isTurned = orientation.map { (5...8).contains($0) } ?? false
         return FileMedia(
             width: isTurned ? height : width, height: isTurned ? width : height, orientation: orientation)
@@ -116,7 +116,7 @@ final class MediaPrograms: MediaTools {
         return BlurHash(pixels: picture.pixels, width: picture.width, height: picture.height)?.text
     }
 
-    /// At most as many as the tiny picture has.
+    /// Reads at most the bytes of the tiny picture.
     private static func bytes(of path: String) -> [UInt8] {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return [] }
@@ -126,23 +126,23 @@ final class MediaPrograms: MediaTools {
         }
     }
 
-    /// - Parameter file: what it is about; its folder is all that the program may write to.
-    /// - Returns: what it printed; nil when it failed, was ended, or is not there.
+    /// - Parameter file: the input; the program may write only to its folder.
+    /// - Returns: the output; nil when the program failed, was ended, or is not installed.
     private func run(_ words: [String], _ file: String) -> String? {
-        // exiftool's own scratch file, and all that it may change.
+        // Room for exiftool's scratch file; nothing else may be written.
         guard let folder = file.lastIndex(of: "/").map({ String(file[..<$0]) }), !folder.isEmpty else { return nil }
         let bounds = [
             "prlimit", "--as=\(limits.memory)", "--cpu=\(limits.cpuSeconds)", "--fsize=\(limits.file)", "--core=0",
             "--nofile=64", "timeout", "-k", "2", "\(limits.seconds)",
         ]
-        // VIPS_BLOCK_UNTRUSTED: none of the loaders that its authors would not feed with strangers' files.
+        // VIPS_BLOCK_UNTRUSTED switches off the loaders that libvips' authors consider unsafe for untrusted files.
         let environment = ["PATH=\(path)", "LANG=C.UTF-8", "VIPS_BLOCK_UNTRUSTED=1", "VIPS_CONCURRENCY=1"]
         guard let walls = jail.words(folder: folder, environment: environment) else { return nil }
         return ChildProcess.output(of: bounds + walls + words, environment: environment)
     }
 }
 
-/// `P6`, one byte a colour.
+/// A `P6` file with one byte per colour.
 struct PortablePixmap {
     let width: Int
     let height: Int
@@ -150,7 +150,7 @@ struct PortablePixmap {
 
     init?(_ bytes: [UInt8]) {
         var rest = bytes[...]
-        /// The next word, past white space and comments; one white space behind the last belongs to it.
+        /// The next word after white space and comments; consumes one white space after it.
         func word() -> String? {
             while let byte = rest.first, byte <= 0x20 || byte == UInt8(ascii: "#") {
                 rest = byte == UInt8(ascii: "#") ? rest.drop { $0 != 10 } : rest.dropFirst()

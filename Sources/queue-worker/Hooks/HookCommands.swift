@@ -3,7 +3,7 @@ import ChatAdapters
 import ChatCommands
 import ChatCore
 
-/// For operators: webhooks that were given up.
+/// Commands for operators: webhooks that were given up.
 struct Hooks: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Webhooks that the host application has not taken, after all tries.",

@@ -4,10 +4,10 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// The worker of the pool "hooks": sends what is due, then looks again after a moment.
+/// The worker of the pool "hooks": sends the due events, then checks again after a moment.
 struct HookWorker {
     static let pool = "hooks"
-    /// Milliseconds between two looks when nothing was due, and after the database failed.
+    /// Milliseconds between two checks: when nothing was due, and after the database failed.
     private static let rest: Int32 = 300
     private static let longRest: Int32 = 3000
 
@@ -25,7 +25,7 @@ struct HookWorker {
         ) { client.send($0, to: url, timeout: timeout) }
     }
 
-    /// Until the master says quit.
+    /// Runs until the master says quit.
     func serve() {
         channel.ready()
         var outage = Outage()

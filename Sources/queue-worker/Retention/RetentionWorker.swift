@@ -4,7 +4,7 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// The worker of the pool "retention": looks for what is too old, then rests for ten minutes.
+/// The worker of the pool "retention": removes old messages, then sleeps for ten minutes.
 struct RetentionWorker {
     static let pool = "retention"
     private static let rest: Int64 = 600_000
@@ -24,7 +24,7 @@ struct RetentionWorker {
             settings: settings.retention, clock: systemClock, log: log)
     }
 
-    /// Until the master says quit.
+    /// Runs until the master says quit.
     func serve() {
         channel.ready()
         var outage = Outage()
