@@ -5,17 +5,17 @@ import ChatCore
 import ChatProcess
 import Logging
 
-/// One worker, put together.
+/// Builds one worker.
 struct Relay {
-    /// Answers of the threads that the loop has not taken; past it the threads wait.
+    /// Answers of other threads that the loop has not taken; above this the threads wait.
     private static let waitingAnswers = 100_000
-    /// Of frames among them.
+    /// Bytes of frames among them.
     private static let waitingBytes = 8 << 20
 
     private let loop: RelayLoop
 
     init(_ settings: Settings, _ channel: WorkerChannel) throws {
-        // One heap for all threads: what those beside the loop need for a moment is used again by the others.
+        // One heap for all threads, so that memory freed by one is reused by the others.
         mallopt(M_ARENA_MAX, 1)
         let log = Logger(label: "ws-relay")
         let files = raiseDescriptorLimit()
@@ -44,12 +44,12 @@ struct Relay {
         }
         let hub = Hub(
             settings: settings.relay, relayID: relayID,
-            // A token is shown once a connection: to keep it would cost each as much as all the rest.
+            // A token is shown once per connection: caching tokens would cost as much as the rest of the connection.
             tokens: try JWTTokens(settings.tokens, remembered: 0), feed: feed, commands: commands,
             lookups: CatchUp(redisURL: settings.redisURL, answers: answers, log: log, makeStores: makeStores),
             ephemerals: ephemerals,
             memory: RelayMemory(capacity: settings.relay.maxConnections, file: channel.keepsake), log: log)
-        // So that no revoked token gets in before the loop has asked for the first time; without a store nobody does.
+        // Load the revocations before the first socket. Without a store no socket can be opened.
         do { _ = hub.tokens.learn(try makeStores().revocations.revocations(since: nil)) } catch {
             log.warning(
                 "PostgreSQL cannot be asked yet; trying again while it is needed", metadata: ["error": "\(error)"])
@@ -69,7 +69,7 @@ struct Relay {
 
     func run() { loop.run() }
 
-    /// What there is to take over: from a relay that lives, or from the wreck of one.
+    /// The state to take over: from a running relay, or from a dead one's descriptor holder.
     private static func legacy(_ channel: WorkerChannel, _ log: Logger) throws -> (Inherited?, Salvage?) {
         if let line = channel.handover { return (try Inherited(HandoffChannel(line), log: log), nil) }
         guard let wreckage = channel.wreck.map({ Wreckage($0) }) else { return (nil, nil) }

@@ -21,7 +21,7 @@ struct WsRelay: ParsableCommand, MasterProgram {
 
     static func main() { runProgram() }
 
-    /// A worker is ready when Redis has answered, which may be long after its start: Redis may be away.
+    /// A worker is ready when Redis has answered, which may be long after its start: Redis may be down.
     static func pools(_ settings: Settings) throws -> [PoolSpec] {
         [
             PoolSpec(

@@ -1,21 +1,21 @@
 import Glibc
 
-/// Commands that clients wait for, in the memory that outlives a crash: the successor sends them again, and the rooms'
-/// writer, which knows each by its id, answers what it has not answered. A ring: when it is full the oldest is
-/// forgotten, which costs that client an answer if the relay is killed just then.
+/// Commands whose answers clients still wait for, in memory that survives a crash. The successor sends them again; the
+/// rooms' writer recognises each by its id and answers the unanswered ones. This is a ring: when it is full, the oldest
+/// entry is dropped, which costs that client an answer if the relay is killed at that moment.
 final class CommandJournal {
-    /// Some minutes of the busiest relay. Untouched pages cost nothing.
+    /// Enough for some minutes of the busiest relay. Untouched pages cost nothing.
     static let size = 16 << 20
     private static let alignment = 16
 
     private struct Entry: BitwiseCopyable {
-        /// Bytes behind this; a skipped end of the ring has them too.
+        /// Bytes after this header; a skipped end of the ring is counted too.
         var length: UInt32
         var isOpen: UInt32
         var socket: UInt64
     }
 
-    /// Where entries are: from `tail` to `head`, counted since the beginning.
+    /// The range of entries, from `tail` to `head`, counted since the beginning.
     struct Bounds: BitwiseCopyable {
         var tail: UInt64 = 0
         var head: UInt64 = 0
@@ -28,7 +28,7 @@ final class CommandJournal {
         (self.base, self.bounds) = (base, bounds)
     }
 
-    /// - Returns: its place, for `remove`.
+    /// - Returns: its position, for `remove`.
     func append(_ command: [UInt8], of socket: UInt64) -> UInt64 {
         if bounds.pointee.tail == bounds.pointee.head { startOver() }
         let needed = Self.bytes(of: command.count)
@@ -51,7 +51,7 @@ final class CommandJournal {
         }
     }
 
-    /// What is there, oldest first.
+    /// All entries, oldest first.
     func all() -> [(socket: UInt64, command: [UInt8])] {
         var found: [(UInt64, [UInt8])] = []
         var place = bounds.pointee.tail
@@ -66,7 +66,7 @@ final class CommandJournal {
         return found
     }
 
-    /// Empty: from the ring's beginning again, so that a relay that keeps up stays on its first pages.
+    /// When it is empty, restarts at the ring's beginning: a relay that keeps up uses only the first pages.
     private func startOver() {
         let size = UInt64(Self.size)
         let start = (bounds.pointee.head + size - 1) / size * size
@@ -82,7 +82,7 @@ final class CommandJournal {
         bounds.pointee.tail += UInt64(Self.bytes(of: Int(entry(at: bounds.pointee.tail).pointee.length)))
     }
 
-    /// Visible once the head has moved: whoever dies before has written nothing.
+    /// An entry becomes visible when `head` moves: a crash before that leaves nothing.
     private func write(_ header: Entry, _ bytes: [UInt8]) {
         let entry = entry(at: bounds.pointee.head)
         entry.pointee = header

@@ -1,9 +1,9 @@
 import ChatCore
 
-/// A room of a dead relay: its members are known as of today, its frames as of the crash. The frames between say who
-/// came and went, so what its members were then is found by going back through them.
+/// Restores the rooms of a dead relay. Their members are known as of today, their frames as of the crash. The frames in
+/// between tell who joined and left, so going back through them finds the members at the crash.
 extension Hub {
-    /// Chunks kept while a room waits for its first frames; what does not fit is fetched.
+    /// Chunks kept while a room waits for its first frames; the rest is fetched.
     private static let parkedChunks = 256
 
     func park(_ chunk: FrameChunk, in room: TrackedRoom) {
@@ -28,7 +28,7 @@ extension Hub {
                 }
             }
         }
-        // Who has come since gets nothing of before.
+        // Users who joined since get nothing from before.
         for id in frames.flatMap(\.joined) {
             guard let user = users.index(id), !room.members.contains(user) else { continue }
             users.forEachConnection(of: user, connections) { _ = takeHeld(room.id, of: $0) }

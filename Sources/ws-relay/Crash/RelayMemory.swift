@@ -2,45 +2,45 @@ import CLinux
 import ChatCore
 import Glibc
 
-/// What a relay's successor has to know if the relay is killed: the tables of its sockets, users and rooms, in a file
-/// of the kernel's memory that outlives the process. The relay works in these tables, so nothing is ever copied; what
-/// another process finds in them is what was true at the last instruction.
+/// The state that a successor needs if this relay is killed: the tables of sockets, users and rooms, in a memfd that
+/// outlives the process. The relay works directly in these tables, so nothing is copied; another process finds them as
+/// they were at the last instruction.
 ///
-/// Written by the loop alone. Untouched pages cost nothing.
+/// Only the loop writes here. Untouched pages cost nothing.
 final class RelayMemory {
-    /// Changes with the meaning of what lies here.
+    /// Must change when the meaning of this memory changes.
     private static let version: UInt64 = 4
-    /// Rooms that are remembered; clients in others are told to fetch them again (`resync`) after a crash.
+    /// The number of rooms that are recorded. After a crash, clients in other rooms must fetch them again (`resync`).
     static let roomCapacity = 131_072
     private static let headerBytes = 4096
-    /// Frames of all rooms that are remembered as the latest: enough for the moment for which a fresh socket's are held,
-    /// at some thousands a second.
+    /// The number of recent frames that are recorded, over all rooms: enough for the hold of a fresh socket at some
+    /// thousands a second.
     private static let latest = 2048
 
     struct Header: BitwiseCopyable {
         var layout: UInt64 = 0
         var relayID: UInt64 = 0
-        /// The serial of the next socket.
+        /// The serial number of the next socket.
         var serial: UInt64 = 1
         var capacity: UInt32 = 0
         /// Slots and rows below these have been used at least once.
         var connections: UInt32 = 0
         var rooms: UInt32 = 0
         var phase = Phase.gathering
-        /// The number of the flush that is under way, or was the last.
+        /// The number of the current or last flush.
         var flush: UInt32 = 0
-        /// Frames so far, of all rooms; the first is number 1.
+        /// The number of the next frame, over all rooms; the first has number 1.
         var frames: UInt64 = 1
         var journal = CommandJournal.Bounds()
     }
 
-    /// What a socket has got of its rooms' frames.
+    /// The progress of a flush: which frames a socket has.
     enum Phase: UInt32, BitwiseCopyable {
-        /// Up to each room's `committed`.
+        /// Frames up to each room's `committed`.
         case gathering
-        /// Sockets with the number of this flush, up to `pending`; the others, up to `committed`.
+        /// Sockets marked with this flush's number: up to `pending`; the others: up to `committed`.
         case flushing
-        /// Up to `pending`; the rows are being put right.
+        /// Frames up to `pending`; the rows are being updated.
         case committing
     }
 
@@ -48,7 +48,7 @@ final class RelayMemory {
         var id: UUID128
         /// The newest Seq that every socket of the room has.
         var committed: UInt64
-        /// The newest Seq that is on its way to them.
+        /// The newest Seq that is being written to them.
         var pending: UInt64
     }
 
@@ -66,12 +66,12 @@ final class RelayMemory {
     private let base: UnsafeMutableRawPointer
     private let size: Int
     private var freeRooms: [UInt32] = []
-    /// Rows with frames on their way.
+    /// Rows with unwritten frames.
     private var advanced: [UInt32] = []
 
-    /// For a relay that starts.
+    /// For a relay at its start.
     ///
-    /// - Parameter file: kept by the keeper; nil: nothing of this outlives the process.
+    /// - Parameter file: a file that the descriptor holder keeps; nil: the memory ends with the process.
     convenience init(capacity: Int, file: Int32? = nil) {
         let size = Self.size(capacity)
         if let file, ftruncate(file, off_t(size)) != 0 {
@@ -84,7 +84,7 @@ final class RelayMemory {
         header.pointee.capacity = UInt32(capacity)
     }
 
-    /// A dead relay's; nil when it is of another version.
+    /// The memory of a dead relay; nil when its version differs.
     convenience init?(leftIn file: Int32) {
         var header = Header()
         let read = pread(file, &header, MemoryLayout<Header>.size, 0)
@@ -121,14 +121,14 @@ final class RelayMemory {
             + roomCapacity * MemoryLayout<Room>.stride + CommandJournal.size + latest * MemoryLayout<Frame>.stride
     }
 
-    /// Two binaries that lay the tables out differently do not understand each other.
+    /// Binaries whose tables differ in layout must not read each other's memory.
     static var layout: UInt64 {
         version << 32 | UInt64(MemoryLayout<Connection>.stride) << 16 | UInt64(MemoryLayout<Room>.stride)
     }
 
     // MARK: Rooms
 
-    /// A row for a room whose members have everything up to `last`; `noIndex` when there is no more.
+    /// A row for a room whose members have everything up to `last`; `noIndex` when all rows are used.
     func open(_ id: UUID128, last: UInt64) -> UInt32 {
         let row: UInt32
         if let free = freeRooms.popLast() {
@@ -148,7 +148,7 @@ final class RelayMemory {
         freeRooms.append(row)
     }
 
-    /// A frame of this room is pushed to its members from now on, and leaves with the next flush.
+    /// Records that a frame of this room is pushed to its members and leaves with the next flush.
     func advance(_ row: UInt32, to seq: UInt64) {
         guard row != noIndex else { return }
         if rooms[Int(row)].pending == rooms[Int(row)].committed { advanced.append(row) }
@@ -159,12 +159,12 @@ final class RelayMemory {
 
     // MARK: The latest frames
 
-    /// Stands between the frames so far and those to come.
+    /// Separates the frames so far from later ones.
     var mark: UInt32 { UInt32(truncatingIfNeeded: header.pointee.frames) }
 
-    /// The first frame of each room after the mark; nil: it is too long ago.
+    /// The first frame of each room after the mark; nil when the mark is too old.
     ///
-    /// - Parameter known: earlier answers: many sockets that came at once share a mark.
+    /// - Parameter known: earlier results: sockets that connected together share a mark.
     func firstFrames(after mark: UInt32, known: inout [UInt32: [UUID128: UInt64]]) -> [UUID128: UInt64]? {
         if let first = known[mark] { return first }
         let count = UInt64(self.mark &- mark)
@@ -180,7 +180,7 @@ final class RelayMemory {
 
     // MARK: Flush
 
-    /// The number of this flush: each socket that has been written to is marked with it.
+    /// The number of this flush; each written socket is marked with it.
     func beginFlush() -> UInt32 {
         header.pointee.flush &+= 1
         header.pointee.phase = .flushing

@@ -3,28 +3,29 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// Takes over what a killed relay left: its sockets, held open by the keeper, and its tables, as they were at its last
-/// instruction. Sockets that stood between two frames go on; of the others nobody can say what the client has.
+/// Takes over the sockets of a killed relay, which its descriptor holder keeps open, and its tables as of its last
+/// instruction. Sockets between two frames continue. For the others it is unknown what the client has, so they are
+/// closed.
 struct Salvage {
-    /// Seconds for PostgreSQL to say who is in which room; after it the clients connect anew.
+    /// Milliseconds in which PostgreSQL must return the memberships; after that the clients reconnect.
     private static let patience: Int64 = 60_000
-    /// Users of one question.
+    /// Users per query.
     private static let batch = 1000
 
     private let memory: RelayMemory
-    /// The dead relay's files with these numbers.
+    /// Returns the dead relay's descriptors with these numbers.
     private let files: ([Int32]) -> [Int32?]
     private let log: Logger
     private let begun = monotonicMilliseconds()
 
-    /// The name that the dead relay's commands carry: their answers come to it.
+    /// The relay id in the dead relay's commands: their answers arrive under it.
     var relayID: UInt64 { memory.header.pointee.relayID }
 
     init(_ memory: RelayMemory, files: @escaping ([Int32]) -> [Int32?], log: Logger) {
         (self.memory, self.files, self.log) = (memory, files, log)
     }
 
-    /// Nil: there is nothing to take over, or it is of another version.
+    /// Nil: there is nothing to take over, or its version differs.
     init?(_ wreckage: Wreckage, log: Logger) {
         guard let file = wreckage.keepsake() else {
             log.warning("nothing is taken over: the dead relay left nothing")
@@ -71,7 +72,7 @@ struct Salvage {
             ])
     }
 
-    /// What clients still wait for, in the order in which it came.
+    /// Sends the commands again whose answers clients still wait for, in their order.
     private func resubmit(to hub: Hub) {
         for (socket, bytes) in memory.journal.all() {
             guard let commands = try? Command.decodeAll(Command.joined([bytes])) else { continue }
@@ -79,13 +80,13 @@ struct Salvage {
         }
     }
 
-    /// Its frames of the flush in which the relay died are out already.
+    /// Whether the socket received its frames in the flush during which the relay died.
     private func hasPending(_ row: Connection) -> Bool {
         let header = memory.header.pointee
         return header.phase == .flushing && row.flushed == header.flush
     }
 
-    /// What every socket has, and what some have, by room.
+    /// By room: the frames that every socket has, and those that only some have.
     private func rooms() -> [UUID128: RelayMemory.Room] {
         var found: [UUID128: RelayMemory.Room] = [:]
         for row in 0..<Int(memory.header.pointee.rooms) {
@@ -114,7 +115,7 @@ struct Salvage {
         return found
     }
 
-    /// In the middle of a frame nothing can be said; the client sees the connection end.
+    /// Closes a socket that was in the middle of a frame: its state is unknown, and the client sees the connection end.
     private static func sendAway(_ file: Int32, _ row: Connection) {
         if row.flags.contains(.welcomed), !row.flags.contains(.watchesWrite) {
             let frame = FrameHeader.close(.goingAway, "the relay failed; connect again and resume")
@@ -126,16 +127,16 @@ struct Salvage {
 }
 
 extension Connection {
-    /// Nothing of it is lost with the process: no byte half-read, no frame half-written or waiting.
+    /// Whether the process's end lost nothing of it: no byte half-read, no frame half-written or waiting.
     fileprivate var standsBetweenFrames: Bool {
         let isOpen = flags.isDisjoint(with: [.reading, .writing, .watchesWrite, .resuming])
-        // Before `welcome` its answer to the upgrade may still be unwritten.
+        // Before `welcome` the answer to the upgrade may still be unwritten.
         return isOpen && (flags.contains(.welcomed) || !flags.contains(.dirty))
     }
 }
 
 extension Hub {
-    /// A socket of a dead relay. What it was told last may never have left: then it is welcomed again.
+    /// Adopts a socket of a dead relay. A last `welcome` that may not have left is sent again.
     fileprivate func adopt(_ descriptor: Int32, _ row: Connection, of id: UUID128, hasPending: Bool) -> UInt32? {
         guard let slot = prepare(descriptor) else {
             Glibc.close(descriptor)
@@ -154,7 +155,7 @@ extension Hub {
         return slot
     }
 
-    /// Rooms go on from what every socket has; the feed's first connection then closes them up to now.
+    /// Rooms continue from the frames that every socket has; the feed's first connection then catches them up.
     fileprivate func goOn(_ memberships: [Membership], rooms left: [UUID128: RelayMemory.Room], areAhead: Bool) {
         for membership in memberships {
             guard let user = users.index(membership.user), users[user].stage == .ready else { continue }

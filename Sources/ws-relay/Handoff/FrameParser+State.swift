@@ -1,5 +1,5 @@
 extension FrameParser {
-    /// What is half-read, for the process that takes the socket over.
+    /// Writes the half-read input for the process that takes over the socket.
     func write(to state: inout StateWriter) {
         state.put(array: (0..<head.count).map { head.bytes[$0] })
         state.put(messageKind?.rawValue ?? 0xFF)

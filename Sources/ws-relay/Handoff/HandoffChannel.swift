@@ -2,15 +2,15 @@ import CLinux
 import ChatProcess
 import Glibc
 
-/// One end of the socket between the worker that goes and the one that takes its place. Packets keep their bounds
-/// and may carry descriptors; the first byte says what a packet is.
+/// One end of the socket between a worker and its successor. Packets keep their bounds and may carry descriptors; the
+/// first byte is the packet's type.
 ///
 ///     successor → predecessor: H version · F give me sockets from this slot on · S subscribed · A adopted
 ///     predecessor → successor: X refused · P prologue… · F some sockets · D state and descriptors… · E end of P or D
 ///                              · R released
 ///
-/// Every wait has a limit. Up to R the sockets are the predecessor's: an end that closes before means that the other
-/// gave up, and nothing has been handed over. From R on they are the successor's.
+/// Every wait has a limit. Until R the sockets belong to the predecessor: if an end closes before, the other one gave
+/// up and nothing was handed over. After R they belong to the successor.
 final class HandoffChannel {
     enum Tag: UInt8 {
         case hello = 0x48
@@ -34,11 +34,11 @@ final class HandoffChannel {
         case closed
         case tookTooLong
         case system(Int32)
-        /// The other end speaks another version.
+        /// The other end has another version.
         case refused
     }
 
-    /// The layout of the state, and of the tables that travel as they are; another one is not understood.
+    /// The layout of the state and of the tables that are sent as raw memory; no other layout can be read.
     static let version: [UInt8] = {
         var bytes = StateWriter()
         bytes.put(UInt8(6))
@@ -68,7 +68,7 @@ final class HandoffChannel {
         guard sent == bytes.count else { throw errno == EPIPE ? .closed : .system(errno) }
     }
 
-    /// Any number of bytes and descriptors, in packets of this tag, then an end.
+    /// Sends any number of bytes and descriptors in packets with this tag, then an end packet.
     func send(_ tag: Tag, _ bytes: [UInt8], descriptors: [Int32] = []) throws(Failure) {
         var (byteAt, descriptorAt) = (0, 0)
         while byteAt < bytes.count || descriptorAt < descriptors.count {
@@ -83,7 +83,7 @@ final class HandoffChannel {
         try send(Packet(tag: .end))
     }
 
-    /// The next packet; waits at most so long.
+    /// Receives the next packet; waits at most this long.
     func receive(milliseconds: Int32) throws(Failure) -> Packet {
         var polls = [pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)]
         guard poll(&polls, 1, milliseconds) > 0 else { throw .tookTooLong }

@@ -1,11 +1,11 @@
 import ChatCore
 import Glibc
 
-/// What a successor needs to go on: sockets with their users, rooms and half-done work. What is large and hardly changes
-/// goes ahead while this relay still serves (channels, descriptors); the rest, as of one moment, is `export`. Times are
-/// those of the machine's one monotonic clock.
+/// Exports the state for a successor: sockets with their users, rooms and unfinished work. Large and stable parts
+/// (channels, descriptors) are sent ahead while this relay still serves; `export` contains the rest, as of one moment.
+/// Times are those of the machine's monotonic clock.
 extension Hub {
-    /// The channels that a successor should have before anything is handed over.
+    /// The channels to which a successor should subscribe before the hand-over.
     func prologue() -> [UInt8] {
         var state = StateWriter()
         state.put(relayID)
@@ -14,7 +14,7 @@ extension Hub {
         return state.bytes
     }
 
-    /// Sockets in slots from `first` on, by ticket. They stay this relay's.
+    /// Sockets in slots from `first` on, by ticket. They still belong to this relay.
     func sockets(from first: UInt32, most: Int) -> (tickets: [UInt64], descriptors: [Int32]) {
         var slots: [UInt32] = []
         for slot in first..<max(first, UInt32(connections.used)) where slots.count < most && isHandedOver(slot) {
@@ -23,16 +23,16 @@ extension Hub {
         return (slots.map(connections.ticket), slots.map { connections[$0].descriptor })
     }
 
-    /// Sockets that are closing stay here.
+    /// Sockets that are being closed stay here.
     private func isHandedOver(_ slot: UInt32) -> Bool {
         connections[slot].descriptor >= 0 && !connections[slot].flags.contains(.closing)
     }
 
-    /// The state as of now, and the descriptors of sockets that came after the successor got the others (`shown`, by
-    /// ticket), in the order of the state.
+    /// The state as of now, and the descriptors of sockets that connected after the successor got the others (`shown`,
+    /// by ticket), in the order of the state.
     func export(shown: Set<UInt64> = []) -> (bytes: [UInt8], descriptors: [Int32]) {
         endAllHolds()
-        // No frame that waits for the end of a tick, no socket that is closed and not freed.
+        // Leaves no frame that waits for the end of the tick, and no closed socket that is not freed.
         endTick()
         var state = StateWriter()
         state.put(serial)
@@ -69,7 +69,7 @@ extension Hub {
             state.put(room.id)
             state.put(room.sequencer.last)
             state.put(room.stage == .live)
-            // Held frames are fetched again rather than carried.
+            // Held frames are fetched again instead of being sent.
             state.put(max(room.expected, room.sequencer.held.last?.seq ?? 0))
             state.put(room.aheadUntil)
             state.put(room.mustRewind)
@@ -86,7 +86,7 @@ extension Hub {
         }
     }
 
-    /// The Signs that are waited for.
+    /// The Signs of unanswered commands.
     private func writeUnanswered(of open: [UInt32], to state: inout StateWriter) {
         let some = open.map { connections[$0].serial }.filter(unanswered.isWaiting)
         state.put(UInt32(some.count))
@@ -112,7 +112,7 @@ extension Hub {
         }
     }
 
-    /// Behind everything else: a successor of before does not look there.
+    /// At the very end: an older successor does not read this part.
     private func writeResumeRequests(_ tickets: [UInt64], to state: inout StateWriter) {
         let handedOver = Set(tickets)
         let some = resumeRequests.filter { handedOver.contains($0.value.ticket) }

@@ -1,15 +1,15 @@
 import ChatCore
 import Glibc
 
-/// The other side of `Hub+Giving`.
+/// Imports the state that `Hub+Giving` exports.
 extension Hub {
-    /// A socket that is not ours yet: its place is made and watched, so that the moment of the hand-over is short. Until
-    /// then it counts as greeting, which a wreck of this process leaves alone.
+    /// Prepares a slot and epoll for a socket that is not ours yet, so that the hand-over itself is short. Until then
+    /// it counts as greeting: if this process crashes, a salvage leaves it alone.
     func prepare(_ descriptor: Int32) -> UInt32? {
         guard let slot = connections.open(descriptor) else { return nil }
         connections[slot].flags = .greeting
         guard epoll.add(descriptor, .read, ticket: connections.ticket(slot)) else {
-            // The caller closes what has no place.
+            // The caller closes a descriptor without a slot.
             connections.bury(slot)
             connections.reap { _, _ in }
             return nil
@@ -17,10 +17,10 @@ extension Hub {
         return slot
     }
 
-    /// Takes over what `export` gave. After a failure this hub is of no use; the predecessor still has its sockets.
+    /// Takes over what `export` wrote. After a failure this hub is unusable; the predecessor still has its sockets.
     ///
     /// - Parameters:
-    ///   - prepared: slots here, by the predecessor's tickets, of sockets that came ahead.
+    ///   - prepared: slots here for sockets that were sent ahead, by the predecessor's tickets.
     ///   - heard: users and rooms whose channels are subscribed.
     func adopt(
         _ bytes: [UInt8], descriptors: [Int32], prepared: [UInt64: UInt32] = [:], heard: Set<UUID128>
@@ -173,7 +173,7 @@ extension Hub {
         }
     }
 
-    /// What was under way is asked for again.
+    /// Starts the unfinished requests again.
     private func goOn(_ ready: Set<UInt32>, _ heard: Set<UUID128>) {
         users.forEach { user in
             let id = users[user].id
@@ -187,7 +187,7 @@ extension Hub {
     }
 }
 
-/// Indexes of users here, by those of the predecessor.
+/// The indexes of users here, by the predecessor's indexes.
 private struct UserPlaces {
     private var places: [UInt32]
 
@@ -200,7 +200,7 @@ private struct UserPlaces {
 }
 
 extension Connection {
-    /// As another process goes on with it, in a slot of its own: without what is true of that process alone.
+    /// A copy for another process and slot, without the fields that apply to one process only.
     func moved(to place: Connection, keeping kept: Flags) -> Connection {
         var moved = self
         (moved.descriptor, moved.generation) = (place.descriptor, place.generation)

@@ -1,19 +1,19 @@
 import ChatCore
 import Logging
 
-/// What a successor learns first, before it connects to anything: the predecessor's name, and which channels to hear.
+/// The first part of a hand-over, before any connection: the predecessor's relay id and the channels to subscribe to.
 struct Inherited {
     /// Milliseconds: the predecessor answers between two ticks.
     private static let limit: Int32 = 5000
 
     let channel: HandoffChannel
-    /// The name that the predecessor's commands carry: ours from now on.
+    /// The relay id in the predecessor's commands: ours from now on.
     let relayID: UInt64
     let users: [UUID128]
     let rooms: [UUID128]
 
-    /// Throws when there is nothing to take over: the predecessor is of another version, or does not answer. It serves
-    /// on, or its wreck is another process's to salvage; this one must end.
+    /// Throws when there is nothing to take over: the predecessor's version differs, or it does not answer. It keeps
+    /// serving, or another process adopts its descriptors; this process must end.
     init(_ channel: HandoffChannel, log: Logger) throws {
         self.channel = channel
         do {

@@ -1,7 +1,7 @@
 import ChatCore
 
 extension Outbox {
-    /// Whole frames and how far the first has got: a socket must go on in the middle of it.
+    /// Writes whole frames and the progress within the first: the successor must continue in the middle of it.
     func write(to state: inout StateWriter) {
         state.put(UInt32(count))
         state.put(taken)

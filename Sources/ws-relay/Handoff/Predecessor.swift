@@ -3,13 +3,12 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// The side that goes. It serves until the successor hears everything that it hears itself and has a copy of every
-/// socket; then it stops reading, lets what is under way come to its end, and draws a line through the feed: a marker on
-/// the relay's own channel.
-/// Redis tells all subscribers everything in one order, so what comes before the marker is still ours, and what comes
-/// after it the successor has kept. The state as of the marker is handed over with the sockets.
+/// The old worker in a hand-over. It keeps serving until the successor has subscribed to every channel and has a copy
+/// of every socket. Then it stops reading, finishes what is under way, and publishes a marker on its own Redis channel.
+/// Redis delivers everything to all subscribers in one order: what arrives before the marker is handled here, and the
+/// successor has kept what arrives after it. The state as of the marker is handed over with the sockets.
 final class Predecessor {
-    /// Milliseconds for the commands to reach the broker, for the marker to come back, for the successor to adopt.
+    /// Milliseconds: for the commands to reach the broker, for the marker to come back, for the successor to adopt.
     private static let drainLimit: Int64 = 1000
     private static let markerLimit: Int64 = 1000
     private let adoptLimit: Int32
@@ -19,10 +18,10 @@ final class Predecessor {
     let feed: any ReadableFeed
     let commands: any DrainedOutlet
     let markers: any MarkerOutlet
-    /// Takes what the other threads have answered.
+    /// Takes the answers of the other threads.
     let takeAnswers: () -> Void
     let log: Logger
-    /// Tickets of the sockets that went ahead.
+    /// Tickets of the sockets that were sent ahead.
     private var shown: Set<UInt64> = []
 
     init(
@@ -40,14 +39,14 @@ final class Predecessor {
     }
 
     enum Outcome {
-        /// It goes on as before: the handover has not come that far, or has failed.
+        /// It continues as before: the hand-over has not come that far, or has failed.
         case serving
         case handedOver
-        /// The successor is gone: nobody is to be waited for.
+        /// The successor is gone: nothing is left to wait for.
         case alone
     }
 
-    /// A packet of the successor is there.
+    /// Reads a packet of the successor.
     func hear() -> Outcome {
         do throws(HandoffChannel.Failure) {
             let packet = try channel.receive(milliseconds: 0)
@@ -74,7 +73,7 @@ final class Predecessor {
         }
     }
 
-    /// One packet for each question, so that clients are served in between.
+    /// Answers with one packet for each request, so that clients are served in between.
     private func show(_ question: [UInt8]) throws(HandoffChannel.Failure) {
         var reader = StateReader(question)
         guard let first = try? reader.take(UInt32.self) else { throw .system(EPROTO) }
@@ -89,9 +88,9 @@ final class Predecessor {
         do throws(HandoffChannel.Failure) {
             return try handOver()
         } catch {
-            // What came behind the marker was left to the successor.
+            // The successor handles what arrived after the marker.
             hub.handle(.restored)
-            // Also when it is only slow: it must hear that it has been given up.
+            // Also when the successor is only slow: it must learn that the hand-over was given up.
             throw .closed
         }
     }
@@ -105,7 +104,7 @@ final class Predecessor {
         try channel.send(.state, bytes, descriptors: descriptors)
         let packet = try channel.receive(milliseconds: adoptLimit)
         guard packet.tag == .adopted else { throw .closed }
-        // From here on they are the successor's.
+        // The sockets belong to the successor from here on.
         try channel.send(.init(tag: .released))
         let pause = monotonicMilliseconds() - begun
         hub.letGo()
@@ -117,7 +116,7 @@ final class Predecessor {
         return .handedOver
     }
 
-    /// Commands must be with the broker before the successor sends later ones of the same socket.
+    /// Commands must reach the broker before the successor sends later ones of the same socket.
     private func finishWhatIsUnderWay(until deadline: Int64) {
         repeat {
             takeAnswers()
@@ -140,7 +139,7 @@ final class Predecessor {
                 feed.read(
                     now: hub.milliseconds,
                     { event in
-                        // What came in the same read behind the marker is the successor's.
+                        // The successor handles what arrived after the marker in the same read.
                         if !hub.markerSeen { hub.handle(event) }
                     })
             {}
@@ -149,17 +148,17 @@ final class Predecessor {
     }
 }
 
-// What it needs of the relay's connections, besides what the hub does.
+// The parts of the relay's connections that a hand-over needs.
 
 protocol ReadableFeed: AnyObject {
-    /// Until something can be read, at most so long.
+    /// Waits until something can be read, at most this long.
     func wait(milliseconds: Int32)
-    /// Hands on some of what is there. False when nothing more is.
+    /// Handles some of the available input. False when nothing is left.
     func read(now: Int64, _ handle: (FeedEvent) -> Void) -> Bool
 }
 
 protocol DrainedOutlet: AnyObject {
-    /// Everything that was put has been confirmed or refused.
+    /// Every command was confirmed or refused.
     var isIdle: Bool { get }
     func waitABit()
 }

@@ -1,5 +1,4 @@
-/// State on its way to another process of the same machine and the same layout: values as they lie in memory, arrays
-/// with a count.
+/// Serialises state for another process with the same memory layout: values as raw memory, arrays with a count.
 struct StateWriter {
     private(set) var bytes: [UInt8] = []
 
@@ -15,7 +14,7 @@ struct StateWriter {
     mutating func put(_ text: String) { put(array: Array(text.utf8)) }
 }
 
-/// The state that came is not what this binary understands: the sender keeps its sockets.
+/// This binary cannot read the received state: the sender keeps its sockets.
 struct StateUnreadable: Error, Equatable {
     let wanted: Int
     let left: Int
@@ -39,7 +38,7 @@ struct StateReader {
         let count = Int(try take(UInt32.self))
         let size = count * MemoryLayout<Value>.stride
         let start = try advance(size)
-        // Of nothing, the initializer below writes into the one empty array that all threads share.
+        // With no elements, the initializer below would write into the one empty array that all threads share.
         guard count > 0 else { return [] }
         return [Value](unsafeUninitializedCapacity: count) { array, initialized in
             bytes.withUnsafeBytes {

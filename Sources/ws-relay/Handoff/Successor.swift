@@ -3,17 +3,17 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// The side that takes over, before it serves: it subscribes to everything that the predecessor hears and takes copies of
-/// its sockets, while that still serves them. Then comes the pause: it keeps what the feed says behind the marker, adopts
-/// the state, and goes on with what it kept.
+/// The new worker in a hand-over, before it serves. It subscribes to every channel of the predecessor and receives
+/// copies of its sockets while the predecessor still serves them. During the pause it keeps the events after the
+/// marker, adopts the state, and then handles the kept events.
 struct Successor {
     private static let subscribeLimit: Int64 = 10_000
     private static let socketsLimit: Int32 = 5000
     private static let stateLimit: Int64 = 20_000
     private static let releaseLimit: Int32 = 10_000
-    /// Milliseconds that the marker may come later than the state.
+    /// Milliseconds by which the marker may arrive after the state.
     private static let markerLimit: Int64 = 200
-    /// Messages kept behind the marker; past it everything is fetched from the logs.
+    /// Events kept after the marker; above this everything is fetched from the logs.
     private static let kept = 100_000
 
     private let inherited: Inherited
@@ -25,8 +25,8 @@ struct Successor {
         (self.inherited, channel, self.feed, self.log) = (inherited, inherited.channel, feed, log)
     }
 
-    /// Throws: nothing was taken over. This process must end then: it bears the predecessor's name, and the predecessor
-    /// serves on.
+    /// Throws when nothing was taken over. This process must end then: it has the predecessor's relay id, and the
+    /// predecessor keeps serving.
     func takeOver(_ hub: Hub) throws {
         do {
             guard subscribeAll() else { throw HandoffChannel.Failure.tookTooLong }
@@ -43,7 +43,7 @@ struct Successor {
             }
             if let kept { kept.forEach { hub.handle($0) } } else { hub.handle(.restored) }
             hub.endTick()
-            // All sockets stood still for the same time.
+            // The pause was the same for all sockets.
             log.notice(
                 "all sockets are taken over",
                 metadata: ["sockets": "\(hub.connections.count)", "pause ms": "\(monotonicMilliseconds() - begun)"])
@@ -90,7 +90,7 @@ struct Successor {
         }
     }
 
-    /// The state, and what the feed said behind the marker (nil: unknown, because the feed broke or said too much).
+    /// Receives the state and the events after the marker (nil: unknown, because the feed broke or sent too many).
     private func receive() throws -> ([UInt8], [Int32], [FeedEvent]?) {
         var (bytes, descriptors): ([UInt8], [Int32]) = ([], [])
         var events = EventsBehindMarker(limit: Self.kept)
@@ -120,14 +120,14 @@ struct Successor {
         return monotonicMilliseconds() < deadline
     }
 
-    /// Rooms and users that went while we subscribed.
+    /// Unsubscribes from rooms and users that disappeared meanwhile.
     private func dropUnused(_ hub: Hub) {
         for id in inherited.rooms where hub.rooms[id] == nil { feed.unsubscribe(RedisKey.roomChannel(id)) }
         for id in inherited.users where hub.users.index(id) == nil { feed.unsubscribe(RedisKey.userChannel(id)) }
     }
 }
 
-/// What the feed says behind the marker.
+/// The events that follow the marker.
 private struct EventsBehindMarker {
     private static let marker = RelayAnswer(socket: 0, frame: []).encode()
     private let limit: Int
@@ -138,7 +138,7 @@ private struct EventsBehindMarker {
     init(limit: Int) { self.limit = limit }
 
     var awaitsMarker: Bool { !hasMarker && isWhole }
-    /// Nil: not all of them are known.
+    /// Nil when some of them are unknown.
     var all: [FeedEvent]? { hasMarker && isWhole ? kept : nil }
 
     mutating func take(_ event: FeedEvent) {

@@ -1,16 +1,16 @@
 import ChatCore
 
-/// Which channels are wanted and which are confirmed. Redis answers in order, so a channel is confirmed when the
-/// answer to the last subscription sent for it is in: not when an earlier one is.
+/// Tracks which channels are wanted and which are confirmed. Redis answers in order, so a channel is confirmed by the
+/// answer to the last subscription sent for it, not by an earlier one.
 struct ChannelBook {
-    /// Subscriptions sent and not answered.
+    /// Unanswered subscriptions.
     private var open: [Key: Int] = [:]
     private var wanted: Set<Key> = []
-    /// Of those that a new connection subscribes again, the ones not confirmed yet. One that is given up meanwhile is
-    /// answered all the same, so the set always empties.
+    /// Channels to restore after a reconnection that are not confirmed yet. A cancelled subscription is answered as
+    /// well, so the set always empties.
     private var restoring: Set<Key> = []
 
-    /// A name in fewer bytes: most sockets have a channel of their own.
+    /// A channel's name in fewer bytes: most sockets have a channel of their own.
     private enum Key: Hashable {
         case room(UUID128)
         case user(UUID128)
@@ -33,7 +33,7 @@ struct ChannelBook {
         }
     }
 
-    /// False when it is wanted already.
+    /// False when it is already wanted.
     mutating func subscribe(_ channel: String) -> Bool {
         let channel = Key(channel)
         guard wanted.insert(channel).inserted else { return false }
@@ -44,10 +44,10 @@ struct ChannelBook {
     mutating func unsubscribe(_ channel: String) -> Bool { wanted.remove(Key(channel)) != nil }
 
     enum Answer: Equatable {
-        /// An answer to a subscription that was given up, or is not the last.
+        /// The answer belongs to a cancelled subscription, or is not the last one.
         case stale
         case confirmed
-        /// The last one missing after a new connection.
+        /// The last one missing after a reconnection.
         case confirmedAll
     }
 
@@ -60,7 +60,7 @@ struct ChannelBook {
         return wanted.contains(channel) ? .confirmed : .stale
     }
 
-    /// A new connection: what has to be subscribed on it.
+    /// Called after a reconnection: returns the channels to subscribe to.
     mutating func reconnected() -> [String] {
         open = [:]
         for channel in wanted { open[channel] = 1 }

@@ -1,11 +1,11 @@
 import ChatAdapters
 import ChatCore
 
-/// How a socket wants its frames: MessagePack by default, the same map as JSON text for `chat.json`; either compressed
-/// where that was agreed.
+/// The format of a socket's frames: MessagePack by default, the same map as JSON text for `chat.json`; both compressed
+/// when that was negotiated.
 struct ClientFrames {
     var isJSON = false
-    /// The relay's one compressor; nil: none was agreed.
+    /// The relay's only compressor; nil: not negotiated.
     var deflate: Deflate?
 
     func make(
@@ -30,7 +30,7 @@ struct ClientFrames {
         return SharedFrame(opcode, payload, isEphemeral: isEphemeral, place: place)
     }
 
-    /// Our own programs made the bytes; if they cannot be read nevertheless, the client gets an empty map.
+    /// Our own programs made these bytes. If they are unreadable nevertheless, the client gets an empty map.
     private static func json(of frame: [UInt8]) -> [UInt8] {
         var writer = JSONWriter(reserving: frame.count * 3 / 2)
         writer.value((try? MessagePackReader.decode(frame)) ?? .map([]))

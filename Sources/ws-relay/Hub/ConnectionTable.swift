@@ -1,47 +1,48 @@
-/// The number that stands for "none" in every table of this folder.
+/// Stands for "none" in every table of this folder.
 let noIndex = UInt32.max
 
-/// One socket, without any object of its own: 88 bytes. What only slow or half-read sockets need is in `SlowState`.
+/// One socket in 88 bytes, without an object of its own. `SlowState` has the fields of slow or half-read sockets.
 struct Connection: BitwiseCopyable {
     struct Flags: OptionSet, BitwiseCopyable {
         let rawValue: UInt16
-        /// Not a WebSocket yet: its `SlowState` reads the head.
+        /// Not a WebSocket yet: its `SlowState` reads the request's head.
         static let greeting = Flags(rawValue: 1)
         /// `chat.json` instead of msgpack.
         static let json = Flags(rawValue: 2)
-        /// `welcome` is sent: from here on it gets every frame of its rooms.
+        /// `welcome` was sent: from now on it gets every frame of its rooms.
         static let welcomed = Flags(rawValue: 4)
-        /// A close frame is sent or queued: nothing else is.
+        /// A close frame was sent or queued: nothing else will be.
         static let closing = Flags(rawValue: 8)
         /// A ping is out.
         static let pinged = Flags(rawValue: 16)
-        /// epoll watches for room to write.
+        /// epoll reports when it becomes writable.
         static let watchesWrite = Flags(rawValue: 32)
         /// Frames of this tick wait in its list.
         static let dirty = Flags(rawValue: 64)
-        /// Not read until `welcome` is out.
+        /// Not read until `welcome` was sent.
         static let readPaused = Flags(rawValue: 128)
         /// Has a `SlowState`.
         static let slow = Flags(rawValue: 256)
-        // What a successor has to know after a crash:
-        /// Bytes have been taken from the kernel and are not dealt with.
+        // The next flags serve a successor after a crash:
+        /// Bytes were read from the kernel and are not processed yet.
         static let reading = Flags(rawValue: 512)
-        /// A write is under way: nobody can say how much of it the client got.
+        /// A write is in progress: it is unknown how much of it the client got.
         static let writing = Flags(rawValue: 1024)
-        /// `welcome` is pushed and not written.
+        /// `welcome` was pushed but not written.
         static let fresh = Flags(rawValue: 2048)
-        /// Gets, or has just got, frames that it missed: its place in those rooms is its own.
+        /// Is receiving, or has just received, missed frames: its position in those rooms is its own.
         static let resuming = Flags(rawValue: 4096)
-        /// Has frames of the flush in which the predecessor died: up to `TrackedRoom.aheadUntil` it has them already.
+        /// Received frames in the flush during which the predecessor died: it has everything up to
+        /// `TrackedRoom.aheadUntil`.
         static let ahead = Flags(rawValue: 8192)
-        /// permessage-deflate was agreed.
+        /// permessage-deflate was negotiated.
         static let deflated = Flags(rawValue: 16384)
-        /// Its next byte is a sign of life that somebody waits for.
+        /// Its next byte is an awaited sign of life.
         static let probed = Flags(rawValue: 32768)
     }
 
     var descriptor: Int32
-    /// Which use of this slot it is: a late event of an earlier one must not touch this one.
+    /// Counts the uses of this slot: a late event of an earlier use must not affect this one.
     var generation: UInt32
     var serial: UInt64 = 0
     var user = noIndex
@@ -50,24 +51,24 @@ struct Connection: BitwiseCopyable {
     /// Frames of this tick: a list in `TickWrites`.
     var firstWrite = noIndex
     var lastWrite = noIndex
-    /// Second (of the relay's own clock) of the client's last byte.
+    /// The second (of the relay's own clock) of the client's last byte.
     var heard: UInt32 = 0
-    /// Second at which the timer looks again.
+    /// The second at which the timer checks this socket.
     var deadline: UInt32 = 0
     /// Unix second at which the token ends.
     var expires: UInt32 = 0
-    /// Frames of its rooms are held since this mark (`RelayMemory.mark`), and of its `SlowState` a successor has to know
-    /// nothing else; 0: not so.
+    /// The mark (`RelayMemory.mark`) since which frames of its rooms are held, when a successor needs nothing else of
+    /// its `SlowState`; 0: not so.
     var heldSince: UInt32 = 0
-    /// Unix millisecond at which it was issued; 0: not told.
+    /// Unix millisecond at which the token was issued; 0: unknown.
     var issued: Int64 = 0
     /// A hash of the token's `jti`, for revocation; 0: none.
     var tokenID: UInt64 = 0
-    /// A hash of the client's address, where addresses are limited; 0: not counted.
+    /// A hash of the client's address when addresses are limited; 0: not counted.
     var address: UInt64 = 0
     var bucket = RateBucket()
     var flags: Flags = []
-    /// Rooms in which it is being resumed.
+    /// The number of rooms that it is resuming.
     var resumes: UInt16 = 0
     /// The flush that last wrote to it.
     var flushed: UInt32 = 0
@@ -75,15 +76,15 @@ struct Connection: BitwiseCopyable {
 
 /// All sockets by slot, in memory that never moves.
 ///
-/// A slot has three states: open, buried (its connection is over, and nothing may be done with it), and free. `bury` may
-/// come at any moment, and any number of times; only `reap`, at the end of a tick, makes slots free. So whatever holds a
-/// slot within a tick finds the same connection there, or the grave of it.
+/// A slot has three states: open, buried (its connection has ended and nothing may use it), and free. `bury` may be
+/// called at any moment and repeatedly; only `reap`, at the end of a tick, frees slots. So a slot number held within a
+/// tick refers to the same connection, open or buried.
 final class ConnectionTable {
     let capacity: Int
     private let memory: RelayMemory
     private let slots: UnsafeMutablePointer<Connection>
     private(set) var free: [UInt32] = []
-    /// Slots with what was their descriptor, which is still open.
+    /// Buried slots with their descriptors, which are still open.
     private var buried: [(slot: UInt32, descriptor: Int32)] = []
     /// Open slots.
     private(set) var count = 0
@@ -102,7 +103,8 @@ final class ConnectionTable {
         @inline(__always) unsafeMutableAddress { row(slot) }
     }
 
-    /// The one place where a slot becomes an address. `noIndex`, and whatever else no table has given out, ends here.
+    /// The only place where a slot becomes an address. `noIndex`, and any other number that no table has given out,
+    /// traps here.
     @inline(__always)
     func row(_ slot: UInt32) -> UnsafeMutablePointer<Connection> {
         precondition(Int(slot) < capacity, "no slot has this number")
@@ -124,10 +126,10 @@ final class ConnectionTable {
         return UInt32(used - 1)
     }
 
-    /// The connection is over. Until `reap` its slot is nobody's: without a descriptor, closing, and not found by its
-    /// ticket. (`user` stays, so that what goes on with the slot in this tick finds one.)
+    /// Ends the connection. Until `reap` nobody owns its slot: it has no descriptor, counts as closing, and its ticket
+    /// finds nothing. (`user` stays, for code that still uses the slot in this tick.)
     ///
-    /// - Returns: false when it was over already.
+    /// - Returns: false when it had ended before.
     @discardableResult
     func bury(_ slot: UInt32) -> Bool {
         let row = row(slot)
@@ -140,8 +142,8 @@ final class ConnectionTable {
         return true
     }
 
-    /// Frees what was buried: the end of a tick, when nothing holds a slot any more. `body` gets each slot with its
-    /// descriptor, which is the body's to close.
+    /// Frees the buried slots at the end of a tick, when nothing uses them any more. `body` gets each slot and its
+    /// descriptor, which it must close.
     func reap(_ body: (UInt32, Int32) -> Void) {
         guard !buried.isEmpty else { return }
         for (slot, descriptor) in buried {
@@ -150,11 +152,11 @@ final class ConnectionTable {
             slots[Int(slot)].flags = []
             free.append(slot)
         }
-        // A herd that went leaves no memory behind.
+        // Release the memory after many sockets left at once.
         buried.removeAll(keepingCapacity: buried.count < 1024)
     }
 
-    /// What an epoll event carries: finds the slot, if that is still the same connection.
+    /// The data of an epoll event: finds the slot if it still has the same connection.
     func ticket(_ slot: UInt32) -> UInt64 { UInt64(slots[Int(slot)].generation) << 32 | UInt64(slot) }
 
     func slot(_ ticket: UInt64) -> UInt32? {
@@ -163,7 +165,7 @@ final class ConnectionTable {
         return slot
     }
 
-    /// Every open slot; the body may close any.
+    /// Visits every open slot; the body may close any.
     func forEach(_ body: (UInt32) -> Void) {
         for slot in 0..<used where slots[slot].descriptor >= 0 { body(UInt32(slot)) }
     }

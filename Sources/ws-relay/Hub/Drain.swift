@@ -1,4 +1,4 @@
-/// Whom a relay that goes away still has to tell, spread evenly over some time.
+/// The sockets that an ending relay still has to close, spread evenly over some time.
 struct Drain {
     private var tickets: ArraySlice<UInt64> = []
     private var total = 0
@@ -13,7 +13,7 @@ struct Drain {
         (self.begun, self.lasts) = (begun, lasts)
     }
 
-    /// Those whose turn has come; each is given once.
+    /// The sockets that are due; each is returned once.
     mutating func due(at now: Int64) -> ArraySlice<UInt64> {
         let share = lasts == 0 ? total : Int(Int64(total) * (now - begun + 1) / lasts)
         let count = min(max(0, share - (total - tickets.count)), tickets.count)

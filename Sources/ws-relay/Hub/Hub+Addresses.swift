@@ -1,9 +1,10 @@
 import ChatCore
 import Glibc
 
-/// How many sockets an address has. Behind a proxy on this machine its word counts; else the peer's own address.
+/// Counts the sockets of each address. Behind a proxy on this machine its header counts, otherwise the peer's own
+/// address.
 extension Hub {
-    /// False: the address has as many as it may.
+    /// False when the address has reached its limit.
     func count(_ slot: UInt32, from forwarded: String?) -> Bool {
         guard settings.maxConnectionsPerAddress > 0 else { return true }
         guard let address = peerAddress(connections[slot].descriptor) ?? forwarded else { return true }
@@ -21,13 +22,13 @@ extension Hub {
         connections[slot].address = 0
     }
 
-    /// A socket that another process counted.
+    /// Counts a socket that another process had accepted.
     func recount(_ slot: UInt32) {
         guard connections[slot].address != 0 else { return }
         addresses[connections[slot].address, default: 0] += 1
     }
 
-    /// Nil for a unix socket, which has none.
+    /// Nil for a unix socket.
     private func peerAddress(_ descriptor: Int32) -> String? {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)

@@ -2,8 +2,8 @@ import ChatCore
 import ChatProcess
 
 extension Hub {
-    /// This relay goes away for good: everybody is told, in no order, over `WS_DRAIN_SECONDS`, so that not all come back
-    /// to the others at once.
+    /// Ends this relay for good. It closes all sockets in any order over `WS_DRAIN_SECONDS`, so that not all clients
+    /// reconnect to other relays at once.
     func endAll() {
         isEnding = true
         var open: [UInt64] = []
@@ -16,7 +16,7 @@ extension Hub {
         goOnEnding()
     }
 
-    /// Often, until nobody is left.
+    /// Call this often, until no socket is left.
     func goOnEnding() {
         for ticket in drain.due(at: milliseconds) {
             guard let slot = connections.slot(ticket) else { continue }

@@ -1,7 +1,7 @@
 import ChatCore
 import Logging
 
-/// What Redis says, and what the look-ups found.
+/// Handles the events of Redis and the results of look-ups.
 extension Hub {
     func handle(_ event: FeedEvent) {
         switch event {
@@ -20,13 +20,13 @@ extension Hub {
         }
     }
 
-    /// Frames may have passed by while Redis was away: every room is closed up to now again, and every user's rooms
-    /// are asked for again.
+    /// Frames may have been missed while Redis was away: every room catches up again, and every user's memberships are
+    /// read again.
     private func restored() {
         log.notice("the feed is back", metadata: ["rooms": "\(rooms.count)", "users": "\(users.count)"])
         for room in rooms.values {
             if room.stage == .subscribing { room.stage = .closing }
-            // One that is out may have been answered before the loss.
+            // A fetch in progress may have been answered before the loss.
             room.sequencer.fetchFailed()
             room.retryAt = now
             fetch(room)
@@ -66,8 +66,8 @@ extension Hub {
         }
     }
 
-    /// A room that is tracked learns of a later member from its own frames; of its first ones, who came with its
-    /// creation, no frame tells.
+    /// A tracked room learns of a later member from its own frames. Its first members join with its creation, for which
+    /// no frame exists.
     private func joined(_ id: UUID128, _ seq: UInt64, _ created: FrameBody?, _ user: UInt32) {
         let room = rooms[id] ?? track(id, last: seq)
         let isNew = room.sequencer.last == seq && room.stage == .subscribing
@@ -103,7 +103,7 @@ extension Hub {
 
     func failed(_ lookup: Lookup) {
         switch lookup {
-        // Asked again by the timer, until the user's time is over.
+        // The timer repeats the request until the user's time is over.
         case .memberships(let id, let epoch):
             if let user = users.index(id), users[user].epoch == epoch { reloads.insert(id) }
         case .frames(let id, _, _, _, .room(let number)):
@@ -115,13 +115,13 @@ extension Hub {
             waitingLookups -= 1
             if let slot = slots[command.socket] { refuse(.unavailable("the store"), sign: command.sign, to: slot) }
         case .ticket(_, let ticket): couldNotRedeem(connection: ticket)
-        // Asked again in half a second anyhow.
+        // The next request follows in half a second anyway.
         case .revocations: break
         }
     }
 }
 
-/// Which kind of channel a name is; nil is the relay's own.
+/// The kind of channel that a name denotes; nil: the relay's own.
 enum ChannelName {
     case room(UUID128)
     case user(UUID128)

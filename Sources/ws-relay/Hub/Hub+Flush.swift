@@ -1,20 +1,20 @@
 import ChatCore
 import Glibc
 
-/// No signal when the peer is gone, never a wait.
+/// No signal when the peer is gone, and no blocking.
 let sendFlags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
 
-/// The end of a tick: one write a socket, as long as it takes what it is given.
+/// The end of a tick: one write per socket, as long as it accepts the bytes.
 extension Hub {
     var limits: Outbox.Limits {
         Outbox.Limits(bytes: settings.outboxBytes, seconds: UInt32(settings.outboxSeconds))
     }
 
-    /// Changes sockets and their outboxes alone: no user, no room, no list. What is lost or closed here leaves at the end
-    /// of the tick.
+    /// Changes only sockets and their outboxes: no user, no room, no list. A socket that is lost or closed here is
+    /// removed at the end of the tick.
     func flush() {
         let number = memory.beginFlush()
-        // A slow socket that is closed gets a close frame pushed: hence the loop.
+        // Closing a slow socket pushes a close frame: hence the loop.
         while !writes.dirty.isEmpty {
             for slot in writes.takeDirty() where connections[slot].flags.contains(.dirty) {
                 connections[slot].flags.insert(.writing)
@@ -50,8 +50,8 @@ extension Hub {
         return true
     }
 
-    /// Puts frames side by side until the memory is full or the list ends; a frame that is larger than the memory is
-    /// left to the outbox.
+    /// Joins frames until the buffer is full or the list ends. A frame that is larger than the buffer goes to the
+    /// outbox.
     private func join(_ at: inout UInt32) -> Int {
         var filled = 0
         while at != noIndex {
@@ -67,7 +67,7 @@ extension Hub {
         return filled
     }
 
-    /// Bytes that the socket took; -1 when it is gone, and destroyed.
+    /// The number of bytes that the socket accepted; -1 when the socket is gone and destroyed.
     private func write(_ start: UnsafeRawPointer, _ count: Int, to slot: UInt32) -> Int {
         while true {
             let sent = Glibc.send(connections[slot].descriptor, start, count, sendFlags)
@@ -83,7 +83,7 @@ extension Hub {
         }
     }
 
-    /// Keeps what the socket did not take: the frames from the entry on, `taken` bytes of which are gone.
+    /// Queues what the socket did not accept: the frames from the entry on, of which `taken` bytes were written.
     private func queue(from entry: UInt32, taken: Int, _ slot: UInt32) {
         let state = slowState(slot)
         var at = entry
@@ -103,7 +103,7 @@ extension Hub {
         watchWrite(slot)
     }
 
-    /// The socket takes bytes again.
+    /// The socket accepts bytes again.
     func writable(_ slot: UInt32) {
         guard let state = slowIfAny(slot) else { return }
         while !state.outbox.isEmpty {
@@ -125,7 +125,7 @@ extension Hub {
         if connections[slot].resumes > 0 { resumes.goOn(connections.ticket(slot)) }
     }
 
-    /// The client did not read for too long. It loses its socket, and is told from where to go on.
+    /// The client did not read for too long. Its socket is closed, with the Seq from which to resume.
     func closeSlow(_ slot: UInt32, lost: SharedFrame?) {
         counters.slowClosed += 1
         let first = slowIfAny(slot)?.outbox.firstUntouched ?? lost

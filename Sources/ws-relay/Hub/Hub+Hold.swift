@@ -1,8 +1,8 @@
 import ChatCore
 
-/// The first moment after `welcome`. A client that was away says now where it was (`resume`), and nothing newer of a room
-/// may reach it before what it missed. So a fresh socket's frames are held until its first request, or for
-/// `WS_RESUME_GRACE_MS`; then they come, in order, as a resume's do.
+/// The hold after `welcome`. A reconnected client now sends its positions (`resume`), and nothing newer of a room may
+/// reach it before what it missed. So a fresh socket's frames are held until its first request, or for
+/// `WS_RESUME_GRACE_MS`; then they are sent in order, as in a resume.
 extension Hub {
     struct Hold {
         var ticket: UInt64
@@ -20,7 +20,7 @@ extension Hub {
         holds.append(Hold(ticket: connections.ticket(slot), until: milliseconds + Int64(settings.resumeGrace)))
     }
 
-    /// Goes on with a hold of a dead relay, which let these frames pass, the first of each room, and all later ones.
+    /// Continues a hold of a dead relay, which held these frames (the first of each room) and all later ones.
     func holdAgain(_ slot: UInt32, _ passed: [UUID128: UInt64]) {
         let state = slowState(slot)
         state.passed = passed
@@ -31,12 +31,13 @@ extension Hub {
         dropSlowStateIfIdle(slot)
     }
 
-    /// The room's frames wait for the end of the hold. (A room that was joined during it has missed nothing.)
+    /// Whether the room's frames wait for the end of the hold. (Nothing was missed in a room that was joined during
+    /// it.)
     func isHeld(_ slot: UInt32, in room: TrackedRoom) -> Bool {
         slowIfAny(slot)?.held.contains { $0.room == room.id } == true
     }
 
-    /// Ends the hold, if there is one: where each room stood at `welcome`.
+    /// Ends the hold, if there is one, and returns each room's position at `welcome`.
     func takeHeld(_ slot: UInt32) -> [SlowState.Held] {
         guard let state = slowIfAny(slot), !state.held.isEmpty || !state.passed.isEmpty else { return [] }
         connections[slot].heldSince = 0
@@ -45,7 +46,7 @@ extension Hub {
         return state.held
     }
 
-    /// Ends it for one room.
+    /// Ends the hold of one room.
     func takeHeld(_ room: UUID128, of slot: UInt32) -> UInt64? {
         guard let state = slowIfAny(slot), let place = state.held.firstIndex(where: { $0.room == room }) else {
             return nil
@@ -66,14 +67,14 @@ extension Hub {
         }
     }
 
-    /// Every tick. All holds are equally long, so the oldest are due first.
+    /// Called every tick. All holds have the same length, so the oldest are due first.
     func endHolds() {
         let due = holds.prefix { $0.until <= milliseconds }
         holds.removeFirst(due.count)
         for hold in due { if let slot = connections.slot(hold.ticket) { endHold(slot) } }
     }
 
-    /// Before the sockets go to a successor, which knows of no hold.
+    /// Before the sockets go to a successor, which does not know about holds.
     func endAllHolds() {
         for hold in holds { if let slot = connections.slot(hold.ticket) { endHold(slot) } }
         holds = []

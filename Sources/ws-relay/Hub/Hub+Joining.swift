@@ -1,7 +1,8 @@
 import ChatCore
 
-/// From the request's head to `welcome`: the token, the user's channel, the memberships, the rooms closed up to now.
-/// Only then does the client hear `welcome`, so that nothing that happens after it can be missed.
+/// From the request's head to `welcome`: verify the token, subscribe to the user's channel, read the memberships, and
+/// wait until every room has caught up to its newest frame. `welcome` is sent only then, so that the client misses
+/// nothing after it.
 extension Hub {
     /// Seconds from the upgrade to `welcome`.
     static let joiningLimit: UInt32 = 10
@@ -29,7 +30,7 @@ extension Hub {
         guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot) }
         let limits = RateBucket.Limits(rate: Float(settings.handshakeRate), burst: Float(settings.handshakeRate * 4))
         guard case .pass = handshakes.take(now: UInt32(truncatingIfNeeded: milliseconds), limits: limits) else {
-            // Not all at the same later moment.
+            // A random delay, so that not all clients return at once.
             return refuse(.unavailable(retryAfter: Int.random(in: 1...10)), slot)
         }
         guard count(slot, from: upgrade.forwardedFor) else { return refuse(.tooMany(retryAfter: 30), slot) }
@@ -41,7 +42,7 @@ extension Hub {
         }
     }
 
-    /// The ticket is asked for; until the answer the client is not read.
+    /// Redeems the ticket; the client's bytes are not read until the answer.
     private func redeem(_ ticket: String, _ upgrade: Upgrade, _ slot: UInt32, early: [UInt8]) {
         guard lookups.ask(.ticket(ticket, connection: connections.ticket(slot))) else {
             return refuse(.unavailable(retryAfter: 1), slot)
@@ -93,7 +94,7 @@ extension Hub {
         join(identity.user, slot)
     }
 
-    /// What of a token is kept: when it ends, and what a revocation would name.
+    /// Keeps the token's end and the fields that a revocation names.
     func note(_ identity: Identity, _ slot: UInt32) {
         connections[slot].expires = UInt32(clamping: identity.expiresAt)
         connections[slot].issued = identity.issuedAt ?? 0
@@ -113,7 +114,7 @@ extension Hub {
         if users[user].stage == .ready { welcome(slot) }
     }
 
-    /// Sockets that are closing are still in the list, until the end of the tick, but count no more.
+    /// Sockets that are being closed stay in the list until the end of the tick, but do not count.
     private func makeRoom(for user: UInt32) {
         var (oldest, open) = (noIndex, 0)
         users.forEachConnection(of: user, connections) { slot in
@@ -131,7 +132,7 @@ extension Hub {
     func confirmed(user: UInt32) {
         switch users[user].stage {
         case .subscribing: users[user].stage = .loading
-        // Taken over from a predecessor before the channel was heard here: rooms joined meanwhile are found.
+        // Taken over from a predecessor before the channel was subscribed here: rooms joined meanwhile must be found.
         case .ready: break
         case .loading, .joining: return
         }
@@ -152,13 +153,14 @@ extension Hub {
         users[user].blocked = Set(memberships.filter(\.isBlocked).map(\.room))
         users[user].silent = Set(memberships.filter { !$0.mayPost }.map(\.room))
         for membership in memberships where membership.isRoom && !enter(membership, user, isReload: isReload) {
-            // The room's log of comings and goings does not reach back far enough to judge: a newer list is due.
+            // The room's log of joins and leaves is too short to decide: read a newer list.
             return askMemberships(of: user)
         }
         becomeReadyIfDone(user)
     }
 
-    /// Puts the user into a room as a list read at `membership.lastSeq` says. False when that cannot be told.
+    /// Puts the user into a room, according to a list read at `membership.lastSeq`. False when that list is too old to
+    /// decide.
     private func enter(_ membership: Membership, _ user: UInt32, isReload: Bool) -> Bool {
         guard let room = rooms[membership.room] else {
             let room = track(membership.room, last: membership.lastSeq)
@@ -187,7 +189,7 @@ extension Hub {
         users[user].waiting += 1
     }
 
-    /// The room has been closed up to now.
+    /// The room has caught up.
     func release(_ room: TrackedRoom) {
         let waiters = room.waiters
         room.waiters = []
@@ -247,8 +249,8 @@ extension Hub {
 
     // MARK: Leaving
 
-    /// The socket is no longer one of its user's; the last one takes the user along. For `reap` alone: it changes what
-    /// others go through. A second time does nothing.
+    /// Removes the socket from its user; the last one removes the user. Only `reap` may call it, because it changes
+    /// lists that other code iterates. A second call does nothing.
     func leave(_ slot: UInt32) {
         uncount(slot)
         slots[connections[slot].serial] = nil
@@ -266,7 +268,7 @@ extension Hub {
         for room in entry.rooms {
             room.remove(user)
             room.waiters.removeAll { $0 == user }
-            // Of others, who have left the room, sockets may still wait for what was before.
+            // Sockets of other users, who have left the room, may still wait for earlier frames.
             room.resumes.removeAll { connections.slot($0.ticket) == nil }
             if room.isOver { untrack(room) }
         }

@@ -1,13 +1,13 @@
 import ChatCore
 
-/// Who comes and goes. When many do at once the others hear of some only: a frame to every room of everybody would
-/// drown the messages, and the REST API knows it exactly.
+/// Announces who comes online and who leaves. When many do so at once, only some are announced: a frame to every room
+/// of every user would crowd out the messages, and the REST API has the exact state.
 extension Hub {
-    /// Frames a second, each to one room.
+    /// Frames per second, each to one room.
     static let presenceRate = 200
-    /// Members here above which a room is not told: each of its members would cost it a frame to all the others.
+    /// A room with more members here gets no presence: each member's change would cost a frame to all the others.
     private static let presenceMembers = 100
-    /// Seconds that a user may be away without it being told.
+    /// Seconds for which a user may be offline before it is announced.
     private static let presenceDelay: UInt32 = 5
 
     func arrived(_ user: UInt32) {
@@ -16,12 +16,12 @@ extension Hub {
         tell(id, isOnline: true, presenceRooms(of: user))
     }
 
-    /// Where the user's coming and going is told: nowhere, when they hide it.
+    /// The rooms that are told about the user's presence: none when the user hides it.
     func presenceRooms(of user: UInt32) -> [UUID128] {
         users[user].hidesPresence ? [] : roomsToTell(of: user)
     }
 
-    /// The user hides their presence from now on, or shows it again; to the others they leave or come.
+    /// The user hides their presence from now on, or shows it again; to others this looks like leaving or coming.
     func presence(of user: UInt32, isHidden: Bool) {
         guard users[user].hidesPresence != isHidden else { return }
         users[user].hidesPresence = isHidden
@@ -49,7 +49,7 @@ extension Hub {
         ephemerals.renew(Array(users.indexes.keys), at: unixMilliseconds)
     }
 
-    /// Behind everything that was written to the user's sockets goes a ping: what answers it has got all of that.
+    /// Sends a ping behind everything that was written to the user's sockets: an answer proves that all of it arrived.
     func probe(_ user: UInt32) {
         users.forEachConnection(of: user, connections) { slot in
             guard connections[slot].flags.contains(.welcomed) else { return }
@@ -71,7 +71,7 @@ extension Hub {
 }
 
 extension RoomFrame {
-    /// Outside of the order, and not for its user's own sockets.
+    /// A frame outside of the room's order, which the user's own sockets do not get.
     init(_ mark: PresenceMark, in room: UUID128) {
         self.init(
             seq: 0, kind: .presence, asker: mark.userID, body: FrameBody(room: room) { mark.write(to: &$0) })

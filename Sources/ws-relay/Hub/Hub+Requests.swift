@@ -1,11 +1,11 @@
 import ChatCore
 
-/// What clients ask for. The relay knows the form, not the rules: it hands commands on and answers only what is its
-/// own (ping, typing, resume, auth).
+/// Handles the requests of clients. The relay checks their form, not the rules: it forwards commands and answers only
+/// its own requests (ping, typing, resume, auth).
 extension Hub {
-    /// Rooms of messages that are remembered; past it all are forgotten and asked for again.
+    /// The number of messages whose rooms are cached; above it the cache is emptied.
     private static let rememberedMessages = 10_000
-    /// Members here above which typing is not told; and frames of it a second.
+    /// `typingMembers`: a room with more members here gets no typing frames. `typingRate`: typing frames per second.
     private static let typingMembers = 256
     static let typingRate = 2000
 
@@ -22,7 +22,7 @@ extension Hub {
         }
     }
 
-    /// Within the socket's rate. One that goes far beyond it, and does not listen, is closed.
+    /// Checks the socket's rate limit. A client that goes far beyond it and ignores the refusals is closed.
     func isAdmitted(_ slot: UInt32) -> Bool {
         let limits = RateBucket.Limits(rate: Float(settings.rate), burst: Float(settings.burst))
         switch connections[slot].bucket.take(now: UInt32(truncatingIfNeeded: milliseconds), limits: limits) {
@@ -64,7 +64,7 @@ extension Hub {
         switch request {
         case .ping: reply(FrameBody { $0.null() }, .pong, sign: sign, to: slot)
         case .typing(let room): try type(in: room, slot)
-        // It came: that is all that it says.
+        // An ack only proves that the client is alive.
         case .ack: showLife(slot)
         case .resume(let points):
             try count(rooms: points.count, slot)
@@ -75,7 +75,7 @@ extension Hub {
             guard let receiver, let room = privateRoomID(users[connections[slot].user].id, receiver) else {
                 throw .invalid("ReceiverID", "is yourself")
             }
-            // Nobody leaves a PRIVATE room: one that its sender is not in is made by this message.
+            // Nobody can leave a PRIVATE room: when its sender is not a member, this message creates it.
             if rooms[room]?.members.contains(connections[slot].user) != true { try count(.rooms, slot) }
             try submit(.send(draft, receiver: receiver), room, sign, slot)
         case .seen(let room, let seq): try submit(.seen(seq: seq), room, sign, slot)
@@ -102,7 +102,7 @@ extension Hub {
         unanswered.insert(sign, of: socket, command: command.encode())
     }
 
-    /// Of a dead relay, which may or may not have handed it on: its id makes twice once.
+    /// Sends a dead relay's command again, whether it was forwarded or not: its id prevents a second effect.
     func resubmit(_ command: Command, of socket: UInt64) {
         guard let slot = slots[socket] else { return }
         guard commands.put(command, from: socket) else {
@@ -111,7 +111,7 @@ extension Hub {
         unanswered.insert(command.sign, of: socket, command: command.encode())
     }
 
-    /// The user's share, over all sockets and programs; that of one socket alone was looked at before.
+    /// Counts against the user's limit over all sockets and programs; the socket's own limit was checked before.
     private func count(_ action: Command.Action, _ slot: UInt32) throws(Refusal) {
         if let kind = RateKind(action) { try count(kind, slot) }
     }
@@ -127,7 +127,7 @@ extension Hub {
         }
     }
 
-    /// Each room of a `resume` is a request of the socket's rate.
+    /// Each room of a `resume` counts as one request of the socket.
     private func count(rooms: Int, _ slot: UInt32) throws(Refusal) {
         let limits = RateBucket.Limits(rate: Float(settings.rate), burst: Float(settings.burst))
         guard rooms < 2 || connections[slot].bucket.takeMore(rooms - 1, limits: limits) else {
@@ -139,7 +139,7 @@ extension Hub {
         _ action: Command.Action, ofMessage message: UUID128, _ sign: String?, _ slot: UInt32
     ) throws(Refusal) {
         if let room = messageRooms[message] { return try submit(action, room, sign, slot) }
-        // Before anything is looked up for it.
+        // Count it before any look-up.
         try count(action, slot)
         let latent = LatentCommand(socket: connections[slot].serial, sign: sign, action: action)
         guard lookups.ask(.room(ofMessage: message, latent)) else { throw .busy("too many look-ups wait") }
@@ -176,8 +176,8 @@ extension Hub {
         ephemerals.publish(RoomFrame(seq: 0, kind: .typing, asker: users[user].id, body: body), in: id)
     }
 
-    /// One a second of a user and room, in rooms of a bounded size, as many as this relay tells in a second, and only where
-    /// the user may also post. What is more is dropped: typing is worth nothing late.
+    /// At most one typing frame a second per user and room, in rooms of bounded size, within this relay's total, and
+    /// only where the user may post. Further ones are dropped: late typing is useless.
     private func mayType(_ user: UInt32, in room: TrackedRoom) -> Bool {
         let key = TypingKey(user: users[user].id, room: room.id)
         guard room.members.count <= Self.typingMembers, !users[user].silent.contains(room.id), typingBudget > 0,

@@ -1,8 +1,8 @@
 import ChatCore
 
-/// A client that was away gets what it missed, in order, before anything newer of that room.
+/// Sends a reconnected client what it missed, in order, before anything newer of that room.
 extension Hub {
-    /// Frames of one room that are sent after the fact; beyond it the client is told to fetch over REST.
+    /// The most frames of one room that are resent; beyond it the client must fetch the room over REST.
     static let resumeLimit = 1000
 
     func resume(_ points: [ResumePoint], sign: String?, _ slot: UInt32) {
@@ -35,12 +35,12 @@ extension Hub {
             resumeRequests[number]?.entries.append(entry)
         } else if last > newest(of: room) || last < room.sequencer.last && room.sequencer.last - last > Self.resumeLimit
         {
-            // Older than what is told again; or this history is not the one that the client has seen.
+            // The position is older than what is resent, or the client has seen another history.
             sendResync(room, to: slot)
             entry.needsREST = true
             resumeRequests[number]?.entries.append(entry)
         } else if last > room.sequencer.last {
-            // It has heard by another way what is still to come here.
+            // The client already has, from another source, frames that have not arrived here yet.
             entry.seq = last
             resumeRequests[number]?.entries.append(entry)
         } else if connections[slot].resumes >= ResumeDesk.roomsOfSocket {
@@ -55,13 +55,13 @@ extension Hub {
         }
     }
 
-    /// What is known to exist of the room, also what has not come here yet.
+    /// The newest Seq known for the room, including frames that have not arrived here yet.
     private func newest(of room: TrackedRoom) -> UInt64 {
         max(room.sequencer.last, room.expected, room.sequencer.held.last?.seq ?? 0)
     }
 
     func beginResume(of slot: UInt32, in room: TrackedRoom, after last: UInt64, for request: UInt64? = nil) {
-        // Holds and farewells begin some by themselves; a socket in so many rooms fetches the others.
+        // Holds and departures begin resumes by themselves; a socket in too many rooms must fetch the rest.
         guard connections[slot].resumes <= ResumeDesk.roomsOfSocket else { return sendResync(room, to: slot) }
         let ticket = connections.ticket(slot)
         room.resumes.append(.init(ticket: ticket, last: last, requests: request.map { [$0] } ?? []))
@@ -70,7 +70,7 @@ extension Hub {
         resumes.add(room.id, for: ticket)
     }
 
-    /// The end of a tick: as many look-ups as may be out, for sockets that have taken what they got.
+    /// At the end of a tick, starts the allowed number of look-ups, for sockets that have written their last page.
     func askResumes() {
         while let ticket = resumes.nextSocket() {
             guard let slot = connections.slot(ticket) else {
@@ -89,7 +89,7 @@ extension Hub {
             let lookup = Lookup.frames(
                 room: id, after: resume.last, atLeast: room.sequencer.last, limit: Self.resumeLimit, .socket(ticket))
             guard lookups.ask(lookup) else {
-                // Too many wait: with the next tick.
+                // Too many look-ups are waiting: retry in the next tick.
                 resumes.addFirst(id, for: ticket)
                 return resumes.answered(for: ticket)
             }
@@ -110,7 +110,7 @@ extension Hub {
         if room.isOver { untrack(room) }
     }
 
-    /// Behind everything that it brought.
+    /// The answer follows everything that the resume delivered.
     func answerIfDone(_ number: UInt64) {
         guard let request = resumeRequests[number], request.open == 0 else { return }
         resumeRequests[number] = nil
@@ -124,15 +124,15 @@ extension Hub {
         reply(body, sign: request.sign, to: slot)
     }
 
-    /// A socket that left takes its requests along.
+    /// Removes the resume requests of a socket that left.
     func forgetResumes(of slot: UInt32) {
         let ticket = connections.ticket(slot)
         if !resumeRequests.isEmpty { resumeRequests = resumeRequests.filter { $0.value.ticket != ticket } }
         for room in resumes.forget(ticket) { if let room = rooms[room] { endResume(of: ticket, in: room) } }
     }
 
-    /// Who leaves has a right to everything up to the frame that says so: also a socket whose frames are held, or that is
-    /// still getting what it missed.
+    /// A leaving user must get everything up to the frame that says so. This includes a socket whose frames are held,
+    /// or that is still receiving what it missed.
     func sayFarewell(to user: UInt32, in room: TrackedRoom, through seq: UInt64) {
         users.forEachConnection(of: user, connections) { slot in
             if let last = takeHeld(room.id, of: slot) { beginResume(of: slot, in: room, after: last) }
@@ -143,7 +143,7 @@ extension Hub {
         }
     }
 
-    /// Who is back before that has come hears of the room from here on, and fetches what was before.
+    /// A user who is back before that is complete gets the room's frames from here on, and fetches the earlier ones.
     func endFarewells(to user: UInt32, in room: TrackedRoom, before seq: UInt64) {
         guard !room.resumes.isEmpty else { return }
         users.forEachConnection(of: user, connections) { slot in
@@ -162,11 +162,11 @@ extension Hub {
         else {
             return endResume(of: ticket, in: room)
         }
-        // What is newer than the room's own last frame comes by the room, in its turn.
+        // Newer frames are delivered by the live path.
         let end = room.resumes[place].through ?? room.sequencer.last
         let before = room.resumes[place].last
         for frame in run.frames where frame.seq > before && frame.seq <= end {
-            // What it sent meanwhile comes in its place too, and is its answer.
+            // A frame that the socket itself sent meanwhile is also delivered in order, and is its answer.
             let isAnswer = asker(of: frame) == slot
             if isAnswer { unanswered.remove(frame.sign, of: connections[slot].serial) }
             resumedBytes += frame.body.bytes.count
@@ -193,7 +193,7 @@ extension Hub {
         endResume(of: ticket, in: room, needsREST: true)
     }
 
-    /// The gap is older than what is told again: fetch the room over REST; frames go on after `Seq`.
+    /// The gap is older than what is resent: the client must fetch the room over REST; frames continue after `Seq`.
     private func sendResync(_ room: TrackedRoom, to slot: UInt32) {
         reply(resyncBody(room, at: room.sequencer.last), .resync, to: slot)
     }

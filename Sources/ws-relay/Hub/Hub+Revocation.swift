@@ -1,8 +1,8 @@
 import ChatCore
 
-/// Tokens that are taken back while their sockets are open.
+/// Closes open sockets whose tokens were revoked.
 extension Hub {
-    /// Twice a second. The store is the one place to ask: what Redis would tell, it could also lose.
+    /// Called twice a second. Only the store is asked: Redis could lose a notification.
     func askRevocations() { _ = lookups.ask(.revocations(since: tokens.since)) }
 
     func revoke(_ news: [Revocation]) {

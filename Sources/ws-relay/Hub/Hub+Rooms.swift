@@ -1,8 +1,8 @@
 import ChatCore
 
-/// Rooms: their frames in order, their members, what is missing.
+/// Rooms: the order of their frames, their members, their gaps.
 extension Hub {
-    /// Frames of one fetch.
+    /// Frames per fetch.
     static let fetchLimit = 1024
 
     // MARK: Tracking
@@ -29,7 +29,7 @@ extension Hub {
     func add(_ user: UInt32, to room: TrackedRoom) -> Bool {
         guard room.add(user) else { return false }
         users[user].rooms.append(room)
-        // Of this room nothing is held.
+        // The user's sockets hold nothing of this room.
         users.forEachConnection(of: user, connections) { connections[$0].heldSince = 0 }
         return true
     }
@@ -43,7 +43,7 @@ extension Hub {
         }
     }
 
-    /// The channel is confirmed: what passed by before is fetched, then the room is live.
+    /// The channel is confirmed: the room fetches what it missed before, then it is live.
     func confirmed(_ room: TrackedRoom) {
         room.stage = .closing
         fetch(room)
@@ -83,7 +83,7 @@ extension Hub {
         if room.isOver { untrack(room) }
     }
 
-    /// To every socket of every member, once each; those who join with the frame get it, and so do those who leave.
+    /// Sends to every socket of every member, once each, including members who join or leave with this frame.
     private func deliver(_ frame: RoomFrame, in room: TrackedRoom) {
         for id in frame.joined {
             room.changes.note(id, joined: true, seq: frame.seq)
@@ -113,14 +113,14 @@ extension Hub {
     }
 
     private func fanOut(_ frame: RoomFrame, in room: TrackedRoom) {
-        // Never in the middle of a frame: who has it and who does not must be plain after a crash.
+        // Flush only between two frames: after a crash it must be clear which sockets have a frame.
         if writes.isFull { flush() }
         if frame.seq > 0 { memory.advance(room.row, to: frame.seq) }
         let asker = asker(of: frame)
         if asker != noIndex, !isElsewhere(asker, connections[asker].flags, frame.seq, room) {
             unanswered.remove(frame.sign, of: connections[asker].serial)
         }
-        // Who types, comes or goes knows it.
+        // The sockets of a user who types, comes or goes do not get that frame.
         let skipped = frame.seq == 0 ? frame.asker.flatMap { users.index($0) } ?? noIndex : noIndex
         var encoded = EncodedFrame(frame, room.id)
         for user in room.members where user != skipped {
@@ -142,7 +142,7 @@ extension Hub {
         return users[user].blocked.contains(pair)
     }
 
-    /// The socket has the frame already, or will get it in its own turn.
+    /// The socket already has the frame, or gets it by its own resume.
     @inline(__always)
     private func isElsewhere(_ slot: UInt32, _ flags: Connection.Flags, _ seq: UInt64, _ room: TrackedRoom) -> Bool {
         seq <= room.aheadUntil && flags.contains(.ahead) || !room.resumes.isEmpty && isResuming(slot, in: room)
@@ -154,8 +154,8 @@ extension Hub {
         return room.resumes.contains { $0.ticket == ticket }
     }
 
-    /// The socket that asked: it gets the frame as its `response`. Frames from the store do not name it; there it is
-    /// the one socket of the asker that waits for an answer with this Sign.
+    /// The socket that asked and gets the frame as its `response`. Frames from the store do not name it: then it is the
+    /// one socket of the asker that waits for an answer with this Sign.
     func asker(of frame: RoomFrame) -> UInt32 {
         if let origin = frame.origin { return origin.relay == relayID ? slots[origin.socket] ?? noIndex : noIndex }
         guard let id = frame.asker, let sign = frame.sign, let user = users.index(id) else { return noIndex }
@@ -204,7 +204,7 @@ extension Hub {
         unpark(room)
     }
 
-    /// Asked again by the timer, later each time, up to ten seconds.
+    /// The timer repeats the fetch with growing pauses, up to ten seconds.
     func fetchFailed(_ room: TrackedRoom) {
         room.sequencer.fetchFailed()
         room.failures += 1
@@ -212,7 +212,7 @@ extension Hub {
         troubled.insert(room.id)
     }
 
-    /// PostgreSQL knows the room up to `seq`: if that does not come by itself within a second, it is fetched.
+    /// PostgreSQL has frames up to `seq`: when they do not arrive within a second, they are fetched.
     func expect(_ seq: UInt64, in room: TrackedRoom) {
         guard seq > room.sequencer.last, seq > room.expected else { return }
         room.expected = seq
@@ -220,7 +220,7 @@ extension Hub {
         troubled.insert(room.id)
     }
 
-    /// Once a second: rooms with a fetch to repeat.
+    /// Called once a second: repeats failed fetches.
     func lookAtTroubledRooms() {
         for id in troubled {
             guard let room = rooms[id] else {
@@ -236,7 +236,7 @@ extension Hub {
     }
 }
 
-/// A room frame in the forms that sockets want, each made when the first asks for it.
+/// A room frame in all forms that sockets need, each made at its first use.
 private struct EncodedFrame {
     private let frame: RoomFrame
     private let room: UUID128

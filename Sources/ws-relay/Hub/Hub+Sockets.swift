@@ -2,11 +2,11 @@ import ChatAdapters
 import ChatCore
 import Glibc
 
-/// Sockets come, are read, and go.
+/// Accepts, reads and closes sockets.
 extension Hub {
     /// Seconds that a request's head may take.
     static let greetingLimit: UInt32 = 10
-    /// Seconds that a client has to take the close frame and hang up.
+    /// Seconds in which a client must read the close frame and close its side.
     static let closingLimit: UInt32 = 5
 
     // MARK: Coming
@@ -55,7 +55,7 @@ extension Hub {
         read(chunk, from: slot)
     }
 
-    /// Frames of a welcomed client. A half-read one stays in the slot's state until more comes.
+    /// Reads frames of a welcomed client. A half-read one stays in the slot's state until more arrives.
     func read(_ chunk: UnsafeMutableRawBufferPointer, from slot: UInt32) {
         let ticket = connections.ticket(slot)
         var rest = chunk
@@ -75,7 +75,7 @@ extension Hub {
         switch event {
         case .message(let isText, false, let payload): request(payload.withBytes(Array.init), isText: isText, slot)
         case .message(let isText, true, let payload): inflate(payload.withBytes(Array.init), isText: isText, slot)
-        // Counted like requests; what is too much is not answered.
+        // Counted like requests; pings above the limit are not answered.
         case .ping(let payload):
             if isAdmitted(slot) { send(SharedFrame(.pong, payload.withBytes(Array.init)), to: slot) }
         case .pong: break
@@ -92,15 +92,15 @@ extension Hub {
             guard !isText || UTF8Check.isValid(bytes) else { return close(slot, .invalidText, "this is no UTF-8") }
             request(bytes, isText: isText, slot)
         case .tooBig: close(slot, .messageTooBig, "the message is larger than it may be once it is inflated")
-        // After a hand-over to a relay that no longer offers compression it cannot be read either.
+        // Also unreadable: a message after a hand-over to a relay without compression.
         case .damaged, nil: close(slot, .invalidText, "the message cannot be inflated")
         }
     }
 
     // MARK: Going
 
-    /// Ends a WebSocket: what was pushed before goes first, then the close frame, then our half of the connection.
-    /// The user is free of it at once.
+    /// Ends a WebSocket: first the frames pushed before, then the close frame, then our half of the connection. From
+    /// now on the socket does not count for its user.
     func close(_ slot: UInt32, _ code: CloseCode, _ reason: String) {
         guard !connections[slot].flags.contains(.closing) else { return }
         end(slot, with: SharedFrame(whole: FrameHeader.close(code, reason)))
@@ -118,7 +118,7 @@ extension Hub {
             (state.early, state.parser) = ([], nil)
             if !state.outbox.isEmpty {
                 state.outbox.finish(with: last, now: now)
-                // What this tick pushed would come behind the close.
+                // Frames of this tick would follow the close frame.
                 writes.clear(slot, connections)
             } else {
                 send(last, to: slot)
@@ -135,28 +135,28 @@ extension Hub {
         dropSlowStateIfIdle(slot)
     }
 
-    /// Once everything is out: the client sees the end, and its own end is what destroys the slot. (Closing at once,
-    /// with bytes of the client unread, would make the kernel throw the close frame away.)
+    /// Once everything is written, closes our half; the client then closes its half, which destroys the slot. (Closing
+    /// at once, with unread bytes of the client, would make the kernel discard the close frame.)
     func finishIfClosing(_ slot: UInt32) {
         guard connections[slot].flags.contains(.closing), slowIfAny(slot)?.outbox.isEmpty ?? true else { return }
         if connections[slot].descriptor >= 0 { shutdown(connections[slot].descriptor, Int32(SHUT_WR)) }
     }
 
-    /// The connection is gone, or gets no more time. It is only marked: its slot and its descriptor are freed at the end
-    /// of the tick. A second time does nothing.
+    /// The connection is gone, or gets no more time. It is only marked: its slot and its descriptor are freed at the
+    /// end of the tick. A second call does nothing.
     func destroy(_ slot: UInt32) {
         writes.clear(slot, connections)
         guard connections.bury(slot) else { return }
         leaving.append(slot)
     }
 
-    /// The end of a tick: the one place where sockets leave their users, and slots and descriptors are freed.
+    /// The end of a tick: the only place where sockets leave their users, and where slots and descriptors are freed.
     func reap() {
         for slot in leaving { leave(slot) }
         leaving.removeAll(keepingCapacity: leaving.count < 1024)
         connections.reap { slot, descriptor in
             slow[slot] = nil
-            // Another process may have a copy, and epoll would go on watching that.
+            // Another process may have a copy of the descriptor, and epoll would keep watching that.
             epoll.remove(descriptor)
             Glibc.close(descriptor)
         }
@@ -171,7 +171,7 @@ extension Hub {
         epoll.change(connections[slot].descriptor, interest, ticket: connections.ticket(slot))
     }
 
-    /// Watches for room to write just as long as something waits.
+    /// Watches for writability only while something waits.
     func watchWrite(_ slot: UInt32) {
         let isNeeded = !(slowIfAny(slot)?.outbox.isEmpty ?? true)
         guard isNeeded != connections[slot].flags.contains(.watchesWrite) else { return }
@@ -183,7 +183,7 @@ extension Hub {
         watch(slot)
     }
 
-    /// An event of epoll; late ones of earlier connections find no slot.
+    /// Handles an epoll event; a late one of an earlier connection finds no slot.
     func handle(_ event: Epoll.Event) {
         guard let slot = connections.slot(event.ticket) else { return }
         if event.isReadable, !connections[slot].flags.contains(.readPaused) {

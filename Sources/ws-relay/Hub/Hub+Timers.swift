@@ -1,6 +1,6 @@
 import ChatCore
 
-/// What happens by itself, once a second: pings, ends of tokens, and every wait's limit.
+/// Timers, once a second: pings, expired tokens, and the limit of every wait.
 extension Hub {
     func everySecond() {
         for slot in 0..<UInt32(connections.used)
@@ -33,7 +33,7 @@ extension Hub {
         connections[slot].deadline = now &+ max(1, min(next, untilIdle, UInt32(clamping: left)))
     }
 
-    /// - Returns: seconds until the next one.
+    /// - Returns: seconds until the next ping.
     private func ping(_ slot: UInt32) -> UInt32 {
         connections[slot].flags.insert(.pinged)
         send(SharedFrame(.ping, [], isEphemeral: true), to: slot)

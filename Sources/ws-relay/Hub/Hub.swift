@@ -3,10 +3,10 @@ import ChatCore
 import Glibc
 import Logging
 
-/// The relay's state and what happens to it: sockets, their users, the rooms they are in, and this tick's writes.
+/// The relay's state and its changes: sockets, their users, their rooms, and the writes of this tick.
 ///
-/// One thread owns it. It never waits: what takes time is asked for through the outlets, and the answers come back as
-/// events. Everything that is due to a socket in one tick leaves in one write at its end (`flush`).
+/// One thread owns it and never blocks: slow work is requested through the outlets, and the answers arrive as events.
+/// Everything for a socket in one tick leaves in one write at its end (`flush`).
 final class Hub {
     /// Bytes of one read, and of one joined write.
     static let readSize = 65_536
@@ -21,68 +21,68 @@ final class Hub {
     let ephemerals: any EphemeralOutlet
     let log: Logger
 
-    /// This relay's name in command origins; with `serial` it is never used twice.
+    /// The relay's id in command origins; together with `serial` it is never reused.
     let relayID: UInt64
     var serial: UInt64 {
         get { memory.header.pointee.serial }
         set { memory.header.pointee.serial = newValue }
     }
-    /// Numbers fetches and look-ups, so that a late answer is known for what it is.
+    /// The number of a fetch or look-up; an answer with an older number is stale and dropped.
     var epoch: UInt64 = 0
 
     let epoll = Epoll()
-    /// What outlives a crash.
+    /// The memory that survives a crash.
     let memory: RelayMemory
     let connections: ConnectionTable
     var slow: [UInt32: SlowState] = [:]
     var slots: [UInt64: UInt32] = [:]
     let users: UserTable
     var rooms: [UUID128: TrackedRoom] = [:]
-    /// Rooms that the timer has to look at: a fetch to repeat, or a Seq that should have come.
+    /// Rooms that the timer must check: a fetch to repeat, or a Seq that is overdue.
     var troubled: Set<UUID128> = []
-    /// Users whose memberships are asked for again with the next second.
+    /// Users whose memberships are read again in the next second.
     var reloads: Set<UUID128> = []
-    /// Rooms of messages that were asked for lately.
+    /// Cached rooms of recently requested messages.
     var messageRooms: [UUID128: UUID128] = [:]
     let unanswered: UnansweredCommands
     var rates = RateLedger()
     /// Fresh sockets whose frames wait for a resume, oldest first.
     var holds: [Hold] = []
-    /// Users whose last socket went a moment ago, and when: a client that reconnects at once was never away.
+    /// Users whose last socket just closed, and when: a client that reconnects at once was never offline.
     var departures: [UUID128: (rooms: [UUID128], at: UInt32)] = [:]
-    /// Presence frames that may still be told in this second.
+    /// Presence frames that may still be sent in this second.
     var presenceBudget = Hub.presenceRate
     let writes: TickWrites
-    /// Who gets when what it missed; and the requests that wait for it, by number.
+    /// The queue of resumes, and the requests that wait for them, by number.
     var resumes = ResumeDesk()
     var resumeRequests: [UInt64: ResumeRequest] = [:]
-    /// Bytes of frames that were told again, so far.
+    /// Bytes of resent frames so far.
     var resumedBytes = 0
-    /// When each user was last told to type in a room, in the last second.
+    /// The time of each user's last typing frame in a room, within the last second.
     var typed: [TypingKey: Int64] = [:]
     var typingBudget = Hub.typingRate
-    /// Sockets that were closed or lost in this tick: at its end they leave their users.
+    /// Sockets that were closed or lost in this tick: they leave their users at its end.
     var leaving: [UInt32] = []
     /// nil: compression is not offered.
     let deflate: Deflate?
     let input = UnsafeMutableRawBufferPointer.allocate(byteCount: readSize, alignment: 64)
     let output = UnsafeMutableRawBufferPointer.allocate(byteCount: writeSize, alignment: 64)
     var counters = Counters()
-    /// Commands that wait for a look-up of their room, and upgrades that wait for one of their ticket.
+    /// Commands that wait for the room of their message, and upgrades that wait for their ticket.
     var waitingLookups = 0
-    /// The line that a handover draws through the feed has been heard.
+    /// The marker of a hand-over has arrived in the feed.
     var markerSeen = false
-    /// Descriptors that a successor has, to be closed here.
+    /// Descriptors that a successor has; they are to be closed here.
     var lettingGo: [Int32] = []
-    /// No new socket is taken in: the process ends.
+    /// The process is ending: no new socket is accepted.
     var isEnding = false
     var drain = Drain()
-    /// Handshakes of all clients together.
+    /// The rate of handshakes of all clients together.
     var handshakes = RateBucket()
-    /// Sockets of each address, by its hash; only when they are limited.
+    /// The number of sockets of each address, by its hash; only when addresses are limited.
     var addresses: [UInt64: Int] = [:]
 
-    /// Milliseconds of the clock that never jumps, and of the one that people read; set by `beginTick`.
+    /// Milliseconds of the monotonic clock, and of Unix time; set by `beginTick`.
     private(set) var milliseconds: Int64 = 0
     private(set) var unixMilliseconds: Int64 = 0
     private(set) var now: UInt32 = 0
@@ -131,24 +131,24 @@ final class Hub {
         output.deallocate()
     }
 
-    /// Times are read once a tick.
+    /// Reads the clocks once per tick.
     func beginTick(milliseconds: Int64, unixMilliseconds: Int64) {
         self.milliseconds = milliseconds
         self.unixMilliseconds = unixMilliseconds
         now = UInt32(truncatingIfNeeded: milliseconds / 1000)
     }
 
-    /// Sends what the tick gathered: one write a socket, one AMQP message a queue. Then, and only then, sockets leave
-    /// their users and slots become free. Nothing that goes through sockets, users or rooms may call it.
+    /// Sends what the tick gathered: one write per socket, one AMQP message per queue. Only then do sockets leave their
+    /// users and slots become free. Code that iterates over sockets, users or rooms must not call it.
     func endTick() {
         commands.endTick()
         flush()
         reap()
-        // Behind the flush: it says which sockets take what they get.
+        // After the flush, which shows which sockets accept their bytes.
         askResumes()
     }
 
-    /// Between two events: what one tick may hold is reached.
+    /// Called between two events: ends the tick when it is full.
     func endTickIfFull() { if writes.isFull { endTick() } }
 
     func nextEpoch() -> UInt64 {
@@ -169,7 +169,7 @@ final class Hub {
         counters.deliveries += 1
     }
 
-    /// A frame for one socket; nothing when that is closing, or gone.
+    /// Sends a frame to one socket; does nothing when that is closing or gone.
     func send(_ frame: SharedFrame, to slot: UInt32) {
         guard !connections[slot].flags.contains(.closing) else { return }
         push(writes.add(frame), to: slot)

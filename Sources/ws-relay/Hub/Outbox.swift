@@ -1,5 +1,5 @@
-/// What a slow socket has not taken yet. Bounded in bytes and in time; what overflows costs that client its socket
-/// and nobody else anything. It exists only while something waits.
+/// The unsent frames of a slow socket. It is bounded in bytes and in time; an overflow closes that client's socket and
+/// affects nobody else. It exists only while something waits.
 struct Outbox {
     struct Limits: Sendable {
         var bytes: Int
@@ -8,7 +8,7 @@ struct Outbox {
 
     enum Verdict: Equatable {
         case queued
-        /// Typing and presence are worth nothing late.
+        /// Typing and presence are useless when late.
         case dropped
         case overflow
     }
@@ -20,20 +20,20 @@ struct Outbox {
 
     private var waiting: [Waiting] = []
     private var head = 0
-    /// Bytes of the first frame that the socket has taken: it must be finished, whatever happens.
+    /// Bytes of the first frame that were sent: that frame must be completed in any case.
     private(set) var taken = 0
     private(set) var bytes = 0
 
     var isEmpty: Bool { head == waiting.count }
     var count: Int { waiting.count - head }
 
-    /// The oldest frame that the socket has not begun to take, and would lose now.
+    /// The oldest frame of which nothing was sent: it would be lost now.
     var firstUntouched: SharedFrame? {
         let at = taken > 0 ? head + 1 : head
         return at < waiting.count ? waiting[at].frame : nil
     }
 
-    /// Takes the first frame of a write that stopped `taken` bytes into it: it counts, but is never refused.
+    /// Adds the first frame of a write that stopped after `taken` bytes: it counts, but is never refused.
     mutating func begin(_ frame: SharedFrame, taken: Int, now: UInt32) {
         precondition(isEmpty && taken < frame.count, "a write stops once")
         self.taken = taken
@@ -58,7 +58,7 @@ struct Outbox {
         !isEmpty && now &- waiting[head].since > limits.seconds
     }
 
-    /// Keeps what the socket has begun to take, drops the rest, and ends with `frame`: a close.
+    /// Keeps the frame that was begun, drops the rest, and appends `frame`: a close.
     mutating func finish(with frame: SharedFrame, now: UInt32) {
         let begun = taken > 0 && !isEmpty ? waiting[head] : nil
         (waiting, head, bytes) = ([], 0, 0)
@@ -71,19 +71,19 @@ struct Outbox {
         append(frame, now)
     }
 
-    /// The frames that wait, in order, with the second since when.
+    /// Visits the waiting frames in order, with the second since when they wait.
     func forEachWaiting(_ body: (SharedFrame, UInt32) -> Void) {
         for item in waiting[head...] { body(item.frame, item.since) }
     }
 
-    /// As another process had it; `taken` bytes of the first are gone.
+    /// Restores a frame from another process; `taken` bytes of the first one were sent.
     mutating func restore(_ frame: SharedFrame, since: UInt32, taken: Int) {
         if taken > 0 { self.taken = min(taken, frame.count) }
         append(frame, since)
         bytes -= taken
     }
 
-    /// Calls `body` with what waits, piece by piece in order, until it returns false.
+    /// Calls `body` with the waiting bytes, piece by piece in order, until it returns false.
     func forEachPiece(_ body: (UnsafeRawBufferPointer) -> Bool) {
         var skip = taken
         for item in waiting[head...] {
@@ -93,7 +93,7 @@ struct Outbox {
         }
     }
 
-    /// The socket took the first `count` bytes of the pieces.
+    /// The socket accepted the first `count` bytes of the pieces.
     mutating func took(_ count: Int) {
         bytes -= count
         var left = count + taken

@@ -1,6 +1,6 @@
 import ChatCore
 
-/// The room, user and relay channels of Redis. Never waits; used by the loop alone.
+/// The room, user and relay channels of Redis. Never blocks; only the loop uses it.
 ///
 /// Guarantee: after `.subscribed` every message published to the channel arrives, in order, until `.lost`. After
 /// `.connected` it subscribes to everything again by itself, and `.restored` says that all of it is confirmed.
@@ -13,32 +13,32 @@ enum FeedEvent {
     case message(channel: String, payload: [UInt8])
     case subscribed(channel: String)
     case lost
-    /// Everything that was subscribed before a loss is subscribed again: what was published between is missed.
+    /// Everything is subscribed again after a loss: messages published in between are missing.
     case restored
 }
 
-/// Where commands go. `put` collects; what one tick collects for one queue travels together.
+/// Sends commands. `put` collects them; commands of one tick for one queue are sent together.
 protocol CommandOutlet: AnyObject {
-    /// False when the way is full: the sender is told `busy`.
+    /// False when the outlet is full: the sender gets `busy`.
     func put(_ command: Command, from socket: UInt64) -> Bool
     func endTick()
 }
 
-/// Questions to PostgreSQL and the rooms' logs; the answers come back as `Found`, in any order.
+/// Queries to PostgreSQL and to the rooms' logs; the answers arrive as `Found`, in any order.
 protocol LookupOutlet: AnyObject {
-    /// False when too many wait.
+    /// False when too many are waiting.
     func ask(_ lookup: Lookup) -> Bool
 }
 
-/// What the relay itself tells Redis: typing, presence, how much its users do. Full means dropped.
+/// The relay's own data for Redis: typing, presence, rate counts. When it is full, data is dropped.
 protocol EphemeralOutlet: AnyObject {
     func publish(_ frame: RoomFrame, in room: UUID128)
     func note(_ presence: Presence)
-    /// Users who are still here, once a minute.
+    /// Users who are still online; called once a minute.
     func renew(_ users: [UUID128], at unixMilliseconds: Int64)
-    /// Adds to the counts that all programs share. Who is above their limit comes back as `Found.tooMany`.
+    /// Adds to the counters that all programs share. A user above the limit comes back as `Found.tooMany`.
     func charge(_ counts: [RateCount])
-    /// For the trail: a room's frames were written to so many sockets.
+    /// For the trail: a room's frames were written to this many sockets.
     func noteDelivery(of room: UUID128, first: UInt64, last: UInt64, sockets: Int)
     /// A socket of the user has answered a probe.
     func noteLife(of user: UUID128, at unixMilliseconds: Int64)
@@ -47,32 +47,32 @@ protocol EphemeralOutlet: AnyObject {
 struct Presence: Sendable, Equatable {
     var user: UUID128
     var isOnline: Bool
-    /// Where it is told.
+    /// The rooms to tell.
     var rooms: [UUID128]
     /// Unix milliseconds.
     var at: Int64
 }
 
 enum Lookup: Sendable, Equatable {
-    /// Who asks for a room's frames.
+    /// The requester of a room's frames.
     enum Purpose: Sendable, Equatable {
-        /// The room's own order has a gap, or its beginning is being closed. The number tells the answer to this fetch
-        /// from one to an earlier life of the room.
+        /// The room itself: its order has a gap, or it is catching up. The number tells this fetch's answer from one
+        /// for an earlier tracking of the room.
         case room(UInt64)
-        /// A socket resumes (its ticket).
+        /// A resuming socket (its ticket).
         case socket(UInt64)
     }
 
     /// `epoch` tells the answer from one that was read before the user's channel was confirmed.
     case memberships(of: UUID128, epoch: UInt64)
-    /// Frames after a Seq, oldest first, at most `limit`. They are known to go up to `atLeast`: a log that ends earlier
-    /// is not the whole truth.
+    /// Frames after a Seq, oldest first, at most `limit`. They are known to reach `atLeast`: a log that ends earlier is
+    /// incomplete.
     case frames(room: UUID128, after: UInt64, atLeast: UInt64, limit: Int, Purpose)
     /// The room of a message, for a command of this socket.
     case room(ofMessage: UUID128, LatentCommand)
-    /// Whom a ticket stands for; `connection` is the ticket of another kind, that of the socket's slot.
+    /// The identity behind a ticket. `connection` is not a ticket of that kind but the handle of the socket's slot.
     case ticket(String, connection: UInt64)
-    /// News of revoked tokens, since a Unix millisecond.
+    /// Revocations since a Unix millisecond.
     case revocations(since: Int64?)
 }
 
@@ -90,9 +90,9 @@ enum Found: Sendable {
     case ticket(Identity?, connection: UInt64)
     case revocations([Revocation])
     case failed(Lookup)
-    /// This user's count is above its limit for so many milliseconds.
+    /// This user is above the limit for this many milliseconds.
     case tooMany(RateKind, UUID128, milliseconds: Int)
-    /// Commands that were not handed over.
+    /// Commands that were not forwarded.
     case refused([UnsentCommand], Refusal)
 }
 
@@ -101,11 +101,11 @@ struct UnsentCommand: Sendable, Equatable {
     var sign: String?
 }
 
-/// An unbroken piece of a room's order.
+/// A part of a room's order without gaps.
 struct FrameRun: Sendable, Equatable {
     var frames: [RoomFrame]
-    /// Everything up to here is in `frames` (or has no frame at all).
+    /// `frames` contains everything up to here (some Seqs have no frame).
     var through: UInt64
-    /// The room's newest Seq as far as known; beyond `through` there is more to fetch.
+    /// The room's newest known Seq; when it is beyond `through`, more must be fetched.
     var newest: UInt64
 }

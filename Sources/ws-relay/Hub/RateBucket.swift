@@ -1,4 +1,4 @@
-/// Commands that one socket may send: `rate` a second, `burst` at once. Eight bytes a connection.
+/// Limits the commands of one socket: `rate` per second, `burst` at once. Eight bytes per connection.
 struct RateBucket: BitwiseCopyable {
     struct Limits: Sendable {
         var rate: Float
@@ -7,14 +7,14 @@ struct RateBucket: BitwiseCopyable {
 
     enum Verdict {
         case pass
-        /// Over the limit: refused, not counted against later ones.
+        /// Over the limit: refused, and not counted.
         case refuse
-        /// The client goes on sending although it is refused: it is not listening.
+        /// The client keeps sending although it is refused: it ignores the refusals.
         case close
     }
 
-    /// What a request that was let through asks for more than one: refused when it goes over the burst, unless nothing else
-    /// was asked lately. It is counted as far as the bucket goes.
+    /// Charges the further cost of an admitted request: refused above the burst, unless the bucket was nearly empty.
+    /// The level never exceeds the bucket.
     mutating func takeMore(_ cost: Int, limits: Limits) -> Bool {
         let sum = level + Float(cost)
         guard sum <= limits.burst || level <= 1.5 else { return false }

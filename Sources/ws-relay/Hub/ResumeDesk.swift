@@ -1,18 +1,18 @@
 import ChatCore
 
-/// Whose turn it is when sockets get what they missed: one look-up a socket at a time, a bounded number of all, in turn.
-/// Each brings one page (`CatchUp`), so what is under way has a bound in bytes: `window` pages. A socket that does not
-/// take its page waits until it has (`stall`).
+/// Schedules the look-ups for sockets that missed frames: one at a time per socket, a bounded number in all, in turn.
+/// Each returns one page (`CatchUp`), so the memory in use is at most `window` pages. A socket that has not written its
+/// page waits until it has (`stall`).
 struct ResumeDesk {
-    /// Look-ups that are out at a time.
+    /// Look-ups in progress at a time.
     static let window = 64
-    /// Rooms in which one socket may be resumed at a time.
+    /// Rooms that one socket may resume at a time.
     static let roomsOfSocket = 1000
 
     private struct Line {
         var rooms: [UUID128] = []
         var head = 0
-        /// A look-up is out.
+        /// A look-up is in progress.
         var isOut = false
         var isInTurn = false
         var isStalled = false
@@ -26,7 +26,7 @@ struct ResumeDesk {
     private(set) var out = 0
 
     var isIdle: Bool { lines.isEmpty && out == 0 }
-    /// Sockets that wait for their turn and may have it now.
+    /// Whether a waiting socket may start a look-up now.
     var mayAsk: Bool { head < turns.count && out < Self.window }
 
     mutating func add(_ room: UUID128, for socket: UInt64) {
@@ -34,7 +34,7 @@ struct ResumeDesk {
         queue(socket)
     }
 
-    /// The room is not through: it is the socket's next.
+    /// The room is incomplete: it is the socket's next one.
     mutating func addFirst(_ room: UUID128, for socket: UInt64) {
         var line = lines[socket] ?? Line()
         if line.head > 0 {
@@ -57,7 +57,7 @@ struct ResumeDesk {
         }
     }
 
-    /// The socket whose turn it is; it has a room.
+    /// The socket whose turn it is, with at least one room.
     mutating func nextSocket() -> UInt64? {
         while mayAsk {
             let socket = turns[head]
@@ -73,7 +73,7 @@ struct ResumeDesk {
         return nil
     }
 
-    /// A look-up for its next room is asked for now.
+    /// Takes its next room, for which a look-up starts now.
     mutating func takeRoom(of socket: UInt64) -> UUID128? {
         guard var line = lines[socket], !line.isEmpty else { return nil }
         let room = line.rooms[line.head]
@@ -88,14 +88,14 @@ struct ResumeDesk {
         return room
     }
 
-    /// The look-up is answered, whatever it brought.
+    /// The look-up was answered, with any result.
     mutating func answered(for socket: UInt64) {
         if out > 0 { out -= 1 }
         lines[socket]?.isOut = false
         queue(socket)
     }
 
-    /// It has not taken the last page: its turn comes when `goOn` says so.
+    /// The socket has not written its last page: it continues after `goOn`.
     mutating func stall(_ socket: UInt64) { lines[socket]?.isStalled = true }
 
     mutating func goOn(_ socket: UInt64) {
@@ -104,18 +104,18 @@ struct ResumeDesk {
         queue(socket)
     }
 
-    /// - Returns: the rooms that it still waited for. (A look-up that is out comes back nevertheless.)
+    /// - Returns: the rooms that it still waited for. (A look-up in progress is answered nevertheless.)
     mutating func forget(_ socket: UInt64) -> ArraySlice<UUID128> {
         guard let line = lines.removeValue(forKey: socket) else { return [] }
         return line.rooms[line.head...]
     }
 }
 
-/// One `resume` of a client, until each of its rooms has come to its end: then it is answered.
+/// One `resume` of a client: it is answered when each of its rooms is finished.
 struct ResumeRequest {
     struct Entry {
         var room: UUID128
-        /// Caught up to here.
+        /// The Seq up to which the client has caught up.
         var seq: UInt64 = 0
         var needsREST = false
         var error: Refusal?
@@ -124,6 +124,6 @@ struct ResumeRequest {
     let ticket: UInt64
     let sign: String?
     var entries: [Entry] = []
-    /// Rooms that are under way.
+    /// The number of unfinished rooms.
     var open = 0
 }

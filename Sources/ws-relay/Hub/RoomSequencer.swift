@@ -1,32 +1,32 @@
-/// A frame with its place in a room's order.
+/// A frame with its position in a room's order.
 protocol Sequenced {
     var seq: UInt64 { get }
 }
 
-/// Puts one room's frames in order and finds what is missing: no gaps, no duplicates, whatever Redis lost or repeated.
+/// Orders one room's frames and finds gaps: no gaps, no duplicates, whatever Redis lost or repeated.
 ///
-/// Frames that come early are held, bounded; the gap before them is fetched. What a fetch brings may be sparse: an
-/// edit that a later one replaced is stored nowhere.
+/// A bounded number of early frames is held while the gap before them is fetched. A fetch may return fewer frames than
+/// Seqs: an edit that a later one replaced is stored nowhere.
 struct RoomSequencer<Frame: Sequenced> {
     enum Verdict: Equatable {
-        /// It is next: `last` has moved on to it. Ask `nextHeld` afterwards.
+        /// It is next: `last` now points to it. Call `nextHeld` afterwards.
         case deliver
         case duplicate
         case held
     }
 
-    /// Early frames kept; beyond it they are dropped and fetched again with the rest of the gap.
+    /// The most early frames; further ones are dropped and fetched again with the rest of the gap.
     static var maxHeld: Int { 1024 }
 
     /// The newest frame delivered.
     private(set) var last: UInt64
-    /// Early frames in order, without duplicates; there is a gap before the first.
+    /// Early frames in order, without duplicates; before the first there is a gap.
     private(set) var held: [Frame] = []
     private(set) var isFetching = false
 
     init(last: UInt64) { self.last = last }
 
-    /// Where the fetch that is due begins; nil when none is, or one is under way.
+    /// The beginning of the next fetch; nil when none is needed, or one is in progress.
     var due: UInt64? { isFetching || held.isEmpty ? nil : last + 1 }
 
     mutating func receive(_ frame: Frame) -> Verdict {
@@ -42,7 +42,7 @@ struct RoomSequencer<Frame: Sequenced> {
         let place = held.lastIndex { $0.seq <= frame.seq }
         if let place, held[place].seq == frame.seq { return .duplicate }
         if held.count >= Self.maxHeld {
-            // The one that proves the gap stays: without it nothing would ask for the others.
+            // Keep the frame that proves the gap: without it nothing would trigger a fetch.
             held = [frame]
         } else {
             held.insert(frame, at: place.map { $0 + 1 } ?? 0)
@@ -50,7 +50,7 @@ struct RoomSequencer<Frame: Sequenced> {
         return .held
     }
 
-    /// The held frame that has become next, if one has.
+    /// The held frame that is next now, if there is one.
     mutating func nextHeld() -> Frame? {
         while let first = held.first, first.seq <= last + 1 {
             held.removeFirst()
@@ -61,14 +61,14 @@ struct RoomSequencer<Frame: Sequenced> {
         return nil
     }
 
-    /// A fetch from `last + 1` has been asked for.
+    /// A fetch from `last + 1` has started.
     mutating func beginFetch() -> UInt64 {
         isFetching = true
         return last + 1
     }
 
-    /// What a fetch brought, in order: the frames to deliver now. `through` says how far it looked, so that places
-    /// that nothing is stored for are passed over.
+    /// Takes the result of a fetch, in order, and returns the frames to deliver now. `through` is how far it looked, so
+    /// that Seqs without a stored frame are skipped.
     mutating func fetched(_ frames: [Frame], through: UInt64) -> [Frame] {
         isFetching = false
         var next: [Frame] = []
@@ -80,6 +80,6 @@ struct RoomSequencer<Frame: Sequenced> {
         return next
     }
 
-    /// The fetch brought nothing: it is due again, when the caller thinks fit.
+    /// The fetch failed: it is due again, when the caller decides.
     mutating func fetchFailed() { isFetching = false }
 }

@@ -1,10 +1,10 @@
 import ChatCore
 
-/// A finished WebSocket frame, header included: encoded once, written to every member, counted by reference while a
+/// A finished WebSocket frame with its header: encoded once, written to every member, and reference-counted while a
 /// slow socket still waits for it.
 final class SharedFrame: Sendable {
     private let bytes: [UInt8]
-    /// Typing and presence: the first to be dropped, never waited for.
+    /// Typing and presence: dropped first, never waited for.
     let isEphemeral: Bool
     /// For frames of a room's order.
     let place: Place?
@@ -14,7 +14,7 @@ final class SharedFrame: Sendable {
         var seq: UInt64
     }
 
-    /// `bytes` are the frame as it goes to the socket.
+    /// `bytes` are the frame as it is sent.
     init(whole bytes: [UInt8], isEphemeral: Bool = false, place: Place? = nil) {
         self.bytes = bytes
         self.isEphemeral = isEphemeral

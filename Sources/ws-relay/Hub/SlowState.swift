@@ -1,22 +1,22 @@
 import ChatCore
 
-/// What a connection needs only while it is greeting, half-read or slow; an idle one has none.
+/// The state of a connection that is greeting, half-read or slow; an idle one has none.
 final class SlowState {
-    /// The head of the request, until it is whole.
+    /// The request's head, until it is complete.
     var head: HeadReader?
-    /// What it asks for, while its ticket is looked up.
+    /// The requested upgrade, while its ticket is looked up.
     var upgrade: Upgrade?
-    /// What the client sent before its `welcome`: read only after it. At most a head's length and one chunk.
+    /// Bytes that the client sent before its `welcome`: read only after it. At most a head's length and one chunk.
     var early: [UInt8] = []
     var parser: FrameParser?
     var outbox = Outbox()
-    /// Where rooms stood at `welcome`, while their frames are held (``Hub/hold(_:)``).
+    /// The rooms' positions at `welcome`, while their frames are held (``Hub/hold(_:)``).
     var held: [Held] = []
 
-    /// Of a hold that began at a relay that is dead: the first frame of each room that went by.
+    /// For a hold that began at a dead relay: the first held frame of each room.
     var passed: [UUID128: UInt64] = [:]
 
-    /// Most users are in few rooms: looked through from the beginning.
+    /// Searched from the beginning: most users are in few rooms.
     struct Held {
         var room: UUID128
         var last: UInt64

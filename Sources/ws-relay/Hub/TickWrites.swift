@@ -1,8 +1,8 @@
-/// The frames of one tick and who gets them: a list for each connection, across all of its rooms, so that the end of
-/// the tick makes one write of it. Eight bytes a delivery, in memory that is used again every tick.
+/// The frames of one tick and their receivers: one list per connection, over all its rooms, so that the end of the tick
+/// makes one write of it. Eight bytes per delivery, in memory that is reused every tick.
 final class TickWrites {
-    /// Deliveries after which the tick should be flushed, between two events or two frames (`isFull`). What one event
-    /// brings beyond it always fits: the list grows, and gets its size back at the end of the tick.
+    /// Deliveries after which the tick should be flushed, between two events or two frames (`isFull`). One event may
+    /// exceed it: the list grows, and shrinks again at the end of the tick.
     private let size: Int
     private var capacity: Int
 
@@ -25,7 +25,7 @@ final class TickWrites {
 
     deinit { entries.deallocate() }
 
-    /// The number by which the frame is pushed, in this tick.
+    /// The number that identifies the frame within this tick.
     func add(_ frame: SharedFrame) -> UInt32 {
         frames.append(frame)
         return UInt32(frames.count - 1)
@@ -74,7 +74,7 @@ final class TickWrites {
     @inline(__always)
     func next(after entry: UInt32) -> UInt32 { entries[place(of: entry)].next }
 
-    /// The list is written, queued or dropped.
+    /// Clears a list that was written, queued or dropped.
     @inline(__always)
     func clear(_ slot: UInt32, _ connections: ConnectionTable) {
         connections[slot].flags.remove(.dirty)
@@ -87,7 +87,7 @@ final class TickWrites {
         return dirty
     }
 
-    /// Every list is cleared: the memory is free for the next tick.
+    /// All lists are cleared: the memory is free for the next tick.
     func endTick() {
         frames.removeAll(keepingCapacity: frames.count <= 65_536)
         count = 0

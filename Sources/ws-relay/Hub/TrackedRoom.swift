@@ -5,21 +5,21 @@ extension RoomFrame: Sequenced {}
 /// A room with members on this relay.
 final class TrackedRoom {
     enum Stage {
-        /// The channel is not confirmed: frames may be passing by.
+        /// The channel is not confirmed: frames may be missed.
         case subscribing
-        /// The channel is confirmed; what passed by before is being fetched.
+        /// The channel is confirmed; frames missed before are being fetched.
         case closing
         case live
     }
 
-    /// A socket that gets what it missed: until it has caught up the room's own frames pass it by.
+    /// A socket that is receiving what it missed: until it has caught up it does not get the room's live frames.
     struct Resume {
         var ticket: UInt64
         /// The newest frame that the socket has.
         var last: UInt64
-        /// The frame with which its user left meanwhile: the last that it gets. nil: a member.
+        /// The frame with which its user left: the last one that it gets. nil: still a member.
         var through: UInt64?
-        /// Numbers of the clients' requests that its end answers.
+        /// The client's requests that are answered at its end.
         var requests: [UInt64] = []
     }
 
@@ -30,8 +30,8 @@ final class TrackedRoom {
     var row = noIndex
     /// Sockets with the flag `ahead` have everything up to here.
     var aheadUntil: UInt64 = 0
-    /// Taken over from a dead relay: `members` are those of today, and the first frames that are fetched say who came
-    /// and went since. Until then live frames are parked.
+    /// Taken over from a dead relay: `members` is today's list, and the first fetched frames tell who joined and left
+    /// since the crash. Until then live frames are parked.
     var mustRewind = false
     var parked: [FrameChunk] = []
     /// Indexes of users, in no order.
@@ -40,12 +40,12 @@ final class TrackedRoom {
     var waiters: [UInt32] = []
     var resumes: [Resume] = []
     var changes = MembershipLog()
-    /// Second before which no further fetch is asked for; moves on with each failure.
+    /// The second before which no further fetch starts; later after each failure.
     var retryAt: UInt32 = 0
     var failures: UInt32 = 0
-    /// The number of the fetch that is out.
+    /// The number of the fetch in progress.
     var fetch: UInt64 = 0
-    /// What PostgreSQL said the newest Seq is; when `last` stays behind it something is missed.
+    /// The newest Seq according to PostgreSQL; when `last` stays below it, frames are missing.
     var expected: UInt64 = 0
 
     init(id: UUID128, last: UInt64) {
@@ -53,7 +53,7 @@ final class TrackedRoom {
         sequencer = RoomSequencer(last: last)
     }
 
-    /// Nobody here gets anything of it any more.
+    /// Nobody here gets this room's frames any more.
     var isOver: Bool { members.isEmpty && resumes.isEmpty }
 
     func add(_ user: UInt32) -> Bool {
@@ -67,16 +67,16 @@ final class TrackedRoom {
     }
 }
 
-/// The latest comings and goings of a room, so that a list of memberships that was read a moment ago can be put right.
+/// The recent joins and leaves of a room: they correct a list of memberships that was read a moment ago.
 struct MembershipLog {
     private static let kept = 32
 
     enum Verdict: Equatable {
-        /// Nothing happened to the user since.
+        /// The user neither joined nor left since.
         case unchanged
         case joined
         case left
-        /// The log does not reach back that far: ask again.
+        /// The log is too short to tell: read the list again.
         case unknown
     }
 
@@ -88,7 +88,7 @@ struct MembershipLog {
         entries.append((seq, user, joined))
     }
 
-    /// What happened to the user after `seq`.
+    /// The user's joins and leaves after `seq`.
     func verdict(_ user: UUID128, since seq: UInt64) -> Verdict {
         if let last = entries.last(where: { $0.user == user && $0.seq > seq }) { return last.joined ? .joined : .left }
         return forgotten > seq ? .unknown : .unchanged

@@ -1,18 +1,18 @@
 import ChatCore
 
-/// The commands that each socket waits for an answer to, by their Sign: so that a frame which the store tells again,
-/// without naming a socket, still becomes the `response` of the one that asked; and so that they are known after a crash.
+/// The unanswered commands of each socket, by their Sign. A frame from the store names no socket, but still becomes the
+/// `response` of the one that asked. The commands also survive a crash.
 final class UnansweredCommands {
-    /// Of one socket; later ones are not noted, which costs them only this.
+    /// Commands per socket; later ones are not recorded, and lose only these two services.
     private static let most = 1000
 
     private let journal: CommandJournal
-    /// Places in the journal, by socket and Sign; "" stands for no Sign. A client may use a Sign twice.
+    /// Positions in the journal, by socket and Sign; "" means no Sign. A client may use a Sign twice.
     private var waiting: [UInt64: [String: [UInt64?]]] = [:]
 
     init(_ journal: CommandJournal) { self.journal = journal }
 
-    /// - Parameter command: encoded; nil: it is safe with the broker.
+    /// - Parameter command: the encoded command; nil: the broker already has it.
     func insert(_ sign: String?, of socket: UInt64, command: [UInt8]?) {
         guard waiting[socket]?.count ?? 0 < Self.most else { return }
         waiting[socket, default: [:]][sign ?? "", default: []].append(command.map { journal.append($0, of: socket) })
@@ -29,7 +29,7 @@ final class UnansweredCommands {
 
     func isWaiting(_ socket: UInt64) -> Bool { waiting[socket] != nil }
 
-    /// The Signs alone.
+    /// Only the Signs.
     func all(of socket: UInt64) -> [String] { waiting[socket].map { Array($0.keys) } ?? [] }
 
     func forget(_ socket: UInt64) {
@@ -37,7 +37,7 @@ final class UnansweredCommands {
         for place in signs.values.joined() { if let place { journal.remove(place) } }
     }
 
-    /// A finished frame, whose Sign has to be read out of it.
+    /// A finished frame, from which the Sign must be read.
     func removeAnswered(by frame: [UInt8], of socket: UInt64) {
         guard waiting[socket] != nil, let value = try? MessagePackReader.decode(frame) else { return }
         remove(value["Sign"]?.string, of: socket)

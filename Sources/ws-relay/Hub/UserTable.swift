@@ -1,13 +1,13 @@
 import ChatCore
 
-/// A user with at least one socket here. The rooms are the user's, not each socket's: a second device costs nothing.
+/// A user with at least one socket here. Rooms belong to the user, not to each socket: a second device costs nothing.
 final class UserTable {
     enum Stage: UInt8 {
         /// The user's channel is not confirmed yet.
         case subscribing
-        /// Memberships are asked for.
+        /// The memberships are being read.
         case loading
-        /// Rooms are being closed up to now; `waiting` counts them.
+        /// Rooms are catching up; `waiting` counts them.
         case joining
         case ready
     }
@@ -15,34 +15,34 @@ final class UserTable {
     struct Entry {
         let id: UUID128
         var stage = Stage.subscribing
-        /// Their coming and going is told to nobody.
+        /// Their presence is announced to nobody.
         var hidesPresence = false
-        /// Second until which the stages before `ready` may take.
+        /// The second by which the user must be `ready`.
         var deadline: UInt32
         var connections: UInt32 = 0
         var waiting: UInt32 = 0
-        /// PRIVATE rooms (also such as are not there yet) whose other member has blocked them, or they that one: their
-        /// typing is not told there, and neither hears of the other's presence anywhere.
+        /// PRIVATE rooms (including ones that do not exist yet) with a block by either member: no typing is sent there,
+        /// and neither sees the other's presence anywhere.
         var blocked: Set<UUID128> = []
-        /// Rooms in which they may not post: CHANNELs of others, and where they are muted.
+        /// Rooms in which they may not post: CHANNELs of others, and rooms where they are muted.
         var silent: Set<UUID128> = []
-        /// Of the memberships that are asked for now.
+        /// The number of the current memberships request.
         var epoch: UInt64 = 0
         var rooms: [TrackedRoom] = []
     }
 
     private(set) var indexes: [UUID128: UInt32] = [:]
-    /// Never moves, and what is untouched costs nothing.
+    /// Never moves; untouched pages cost nothing.
     private let entries: UnsafeMutablePointer<Entry?>
     private var used = 0
     private var free: [UInt32] = []
-    /// Each user's newest socket, dense: the only thing that a delivery reads of a user. The others follow in
+    /// Each user's newest socket, in a dense array: a delivery reads nothing else of a user. The others follow in
     /// `Connection.nextOfUser`.
     private let first: UnsafeMutablePointer<UInt32>
     private let memory: RelayMemory
     private let capacity: Int
 
-    /// Users have at least one connection each, so there are never more of them.
+    /// Every user has at least one connection, so the number of connections is the limit.
     init(_ memory: RelayMemory) {
         self.memory = memory
         capacity = Int(memory.header.pointee.capacity)
@@ -68,7 +68,7 @@ final class UserTable {
     @inline(__always)
     func firstConnection(_ index: UInt32) -> UInt32 { first[place(index)] }
 
-    /// `noIndex` is no user's.
+    /// `noIndex` denotes no user.
     @inline(__always)
     private func place(_ index: UInt32) -> Int {
         precondition(Int(index) < used, "no user has this index")
@@ -77,7 +77,8 @@ final class UserTable {
 
     func open(_ id: UUID128, deadline: UInt32) -> UInt32 {
         var entry = Entry(id: id, deadline: deadline)
-        // Not later, between what each socket needs for a moment: what stays would keep that from being given back.
+        // Reserve here: an allocation between short-lived ones of the sockets would keep their memory from being
+        // released.
         entry.rooms.reserveCapacity(1)
         let index: UInt32
         if let reused = free.popLast() {
@@ -123,7 +124,7 @@ final class UserTable {
         connections[slot].nextOfUser = noIndex
     }
 
-    /// The user's sockets, newest first. The body may close any: nothing leaves a list before the end of the tick.
+    /// Visits the user's sockets, newest first. The body may close any: lists change only at the end of the tick.
     func forEachConnection(of index: UInt32, _ connections: ConnectionTable, _ body: (UInt32) -> Void) {
         var at = firstConnection(index)
         while at != noIndex {

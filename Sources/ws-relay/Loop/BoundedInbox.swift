@@ -1,11 +1,11 @@
 import CLinux
 import Glibc
 
-/// A bounded queue between threads. What is full refuses; who takes gets everything that is there at once.
+/// A bounded queue between threads. It refuses elements when it is full; a consumer takes everything at once.
 ///
 /// `onArrival` wakes a consumer that does not wait in `take` (the loop: an eventfd).
 final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
-    // Every stored property below is only touched with the mutex held.
+    // Every stored property below is accessed only while the mutex is held.
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let arrived = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var elements: [Element] = []
@@ -15,7 +15,8 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
     private var weight = 0
     private let onArrival: (@Sendable () -> Void)?
 
-    /// - Parameter weightLimit: of all elements; what goes over it is still taken when nothing else waits.
+    /// - Parameter weightLimit: the limit of all elements together; a heavier one is accepted only when the queue is
+    ///   empty.
     init(limit: Int, weightLimit: Int = .max, onArrival: (@Sendable () -> Void)? = nil) {
         self.limit = limit
         self.weightLimit = weightLimit
@@ -31,7 +32,7 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    /// False when it is full or closed: the element is the caller's again.
+    /// False when it is full or closed: the caller keeps the element.
     func put(_ element: Element, weight: Int = 0) -> Bool {
         pthread_mutex_lock(mutex)
         let fits = elements.count < limit && (weight == 0 || elements.isEmpty || self.weight < weightLimit) && !isClosed
@@ -46,7 +47,7 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
         return fits
     }
 
-    /// For a producer that may wait: until there is room. False when it is closed.
+    /// For a producer that may block until there is room. False when it is closed.
     @discardableResult
     func putWaiting(_ element: Element, weight: Int = 0) -> Bool {
         while !put(element, weight: weight) {
@@ -68,14 +69,14 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
         return elements.isEmpty
     }
 
-    /// Closed, and everything is taken.
+    /// Closed and empty.
     var isFinished: Bool {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return isClosed && elements.isEmpty
     }
 
-    /// Everything that is there, at once; never waits.
+    /// Takes everything at once; never blocks.
     func drain() -> [Element] {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
@@ -95,7 +96,7 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
         return taken
     }
 
-    /// Nothing more is taken in; what is there may still be taken out.
+    /// Refuses new elements; existing ones may still be taken.
     func close() {
         pthread_mutex_lock(mutex)
         isClosed = true
@@ -104,7 +105,7 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
     }
 }
 
-/// Starts a named thread; all signals stay with the main thread.
+/// Starts a named thread; only the main thread receives signals.
 func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {
     final class Box {
         let body: @Sendable () -> Void; init(_ body: @escaping @Sendable () -> Void) { self.body = body }

@@ -4,23 +4,23 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// Answers the relay's questions on two threads: one for who may be here (tickets, memberships, revocations), one for
-/// history (rooms' frames, rooms of messages), so that no number of the latter delays the former. Each takes what waits
-/// at once: memberships of many users are one query, logs of many rooms one pipeline.
+/// Answers the relay's queries on two threads: one for access (tickets, memberships, revocations), one for history
+/// (rooms' frames, rooms of messages), so that many history queries do not delay access. Each takes all waiting queries
+/// at once: memberships of many users become one SQL query, logs of many rooms one pipeline.
 final class CatchUp: LookupOutlet {
-    /// Questions that wait; past it a question counts as failed, and is asked again.
+    /// Waiting queries; above this a query counts as failed, and is repeated later.
     private static let waiting = 100_000
-    /// Questions taken at once.
+    /// Queries taken at once.
     private static let batch = 512
 
-    /// Rooms' pages that are read at once: with `page` the bound of what lies here decoded.
+    /// Pages of rooms that are read at once: with `page` this bounds the memory for decoded frames.
     private static let atOnce = 16
 
     private let inbox = BoundedInbox<Lookup>(limit: waiting)
     private let history = BoundedInbox<Lookup>(limit: waiting)
 
     /// - Parameters:
-    ///   - makeStores: called on the thread that will use it.
+    ///   - makeStores: called on the thread that will use them.
     init(
         redisURL: String, answers: BoundedInbox<Found>, log: Logger,
         makeStores: @escaping @Sendable () -> (history: any RoomHistory, revocations: any RevocationStore)
@@ -53,14 +53,14 @@ final class CatchUp: LookupOutlet {
 }
 
 extension Found {
-    /// Of frames; the rest is small.
+    /// Bytes of frames; other answers are small.
     var bytes: Int {
         guard case .frames(_, _, let run, _) = self else { return 0 }
         return run.frames.reduce(0) { $0 + $1.body.bytes.count }
     }
 }
 
-/// What one batch of questions brings. The store's errors become `failed`: the loop asks again.
+/// Answers one batch of queries. Errors of the store become `failed`: the loop repeats the query.
 final class Answering {
     private let history: any RoomHistory
     private let logs: any RoomLogReader
@@ -68,7 +68,7 @@ final class Answering {
     private let tickets: (any TicketStore)?
     private let log: Logger
     private var outage = Outage()
-    /// Of one query: a megabyte of the longest messages.
+    /// Frames per query: a megabyte of the longest messages.
     private static let storedFrames = 64
 
     init(
@@ -116,7 +116,7 @@ final class Answering {
         }
     }
 
-    /// Tickets and revocations: each at most a round trip.
+    /// Tickets and revocations: at most one round trip each.
     private func tokens(_ lookups: [Lookup]) -> [Found] {
         lookups.compactMap { lookup in
             switch lookup {
@@ -158,15 +158,15 @@ final class Answering {
         }
     }
 
-    /// The log's frames as far as they go without a hole, then PostgreSQL's. Its newest Seq is read first: the frames
-    /// up to there are stored with it.
+    /// The log's frames up to the first gap, then PostgreSQL's. The newest Seq in PostgreSQL is read first: all frames
+    /// up to it are stored.
     private func stored(_ question: FramesAsked, _ logged: FrameRun?) throws(StoreError) -> FrameRun {
         var run = logged ?? FrameRun(frames: [], through: question.after, newest: question.after)
         guard let newest = try history.lastSeqs(of: [question.room])[question.room], newest > run.through else {
             run.newest = run.through
             return run
         }
-        // What the log has goes first: it names the socket that asked. The rest is asked for again.
+        // The log's frames come first, because they name the asking socket. The rest is fetched by the next query.
         guard run.frames.isEmpty else {
             run.newest = newest
             return run
@@ -189,11 +189,11 @@ struct FramesAsked {
     let purpose: Lookup.Purpose
     let lookup: Lookup
 
-    /// Bytes of frames that one answer brings, but for the last: a room's order waits for a whole gap, a socket takes piece
-    /// by piece.
+    /// The bytes of frames in one answer, not counting the last frame: a room waits for its whole gap, a socket takes
+    /// one page at a time.
     var pageBytes: Int { if case .socket = purpose { 49_152 } else { 262_144 } }
 
-    /// The beginning that one answer brings.
+    /// The beginning of the frames, as much as one answer holds.
     func page(of frames: [RoomFrame]) -> ArraySlice<RoomFrame> {
         var bytes = 0
         return frames.prefix { frame in
@@ -206,21 +206,21 @@ struct FramesAsked {
 }
 
 extension FrameRun {
-    /// A log that ends before what is known to exist, or begins with a hole, is not: PostgreSQL is asked.
+    /// Whether the log is complete. When it ends too early or begins with a gap, PostgreSQL is read.
     fileprivate func isWholeTruth(for question: FramesAsked) -> Bool {
         !frames.isEmpty || through >= question.atLeast && newest == through
     }
 }
 
-/// Pieces of the rooms' logs, as far as they go on from a Seq without a hole; nil where the log could not be read.
+/// Reads the rooms' logs from a Seq up to the first gap; nil for a log that could not be read.
 protocol RoomLogReader: AnyObject {
     func read(_ questions: [FramesAsked]) -> [FrameRun?]
 }
 
-/// The logs in Redis: streams of chunks, the entry's id is its last frame's Seq.
+/// The logs in Redis: streams of chunks; an entry's id is its last frame's Seq.
 final class RoomLogs: RoomLogReader {
-    /// Entries of the first answer, and of a later one at most: each has up to a batch of frames, and what they weigh is
-    /// known only then.
+    /// Entries in the first answer, and the most in a later one: each entry has up to a batch of frames, and its size
+    /// is known only after reading it.
     private static let firstEntries = 8
     private static let mostEntries = 256
     private let connection: RedisConnection?
@@ -233,7 +233,7 @@ final class RoomLogs: RoomLogReader {
             let some = pages.indices.filter { pages[$0].wantsMore }
             guard !some.isEmpty else { return pages.map(\.run) }
             let commands = some.map { pages[$0].command }
-            // The connection may have broken while nothing was asked: the second try makes a new one.
+            // The connection may have broken while idle: the second try opens a new one.
             guard let values = (try? connection?.pipeline(commands)) ?? (try? connection?.pipeline(commands)) else {
                 return pages.map { $0.wantsMore ? nil : $0.run }
             }
@@ -241,7 +241,7 @@ final class RoomLogs: RoomLogReader {
         }
     }
 
-    /// One question's frames, as they come.
+    /// The frames for one query, collected from the answers.
     private struct Page {
         private let question: FramesAsked
         private(set) var run: FrameRun?
@@ -272,7 +272,7 @@ final class RoomLogs: RoomLogReader {
                 for frame in chunk.frames where frame.seq > run.through {
                     guard frame.seq == run.through + 1, run.frames.count < question.limit, bytes < question.pageBytes
                     else {
-                        // A hole, or enough: there is more.
+                        // A gap, or enough frames: more must be fetched.
                         run.newest = frame.seq
                         return
                     }
@@ -283,7 +283,7 @@ final class RoomLogs: RoomLogReader {
             }
             run.newest = entries.count == asked ? run.through + 1 : run.through
             guard entries.count == asked, run.through > through else { return }
-            // As many as fit by what these weighed.
+            // As many entries as fit, by the size of these.
             let each = max(1, (bytes - before) / max(1, entries.count))
             asked = min(RoomLogs.mostEntries, max(1, (question.pageBytes - bytes) / each))
             wantsMore = bytes < question.pageBytes && run.frames.count < question.limit

@@ -5,26 +5,27 @@ import Glibc
 import Logging
 import Synchronization
 
-/// Hands commands to RabbitMQ on a thread of its own, since the library blocks.
+/// Publishes commands to RabbitMQ on a thread of its own, because the library blocks.
 ///
-/// All commands of one tick and one queue travel in one AMQP message, in the order in which they came; so do those that
-/// come while the queue's last message is not confirmed: a busy broker gets fewer and larger messages, not more of them.
-/// A message is kept until the broker has confirmed it and is sent again, in order, on a new connection: commands have
-/// ids, so twice is once. What the broker refuses, or does not take in ten seconds, is told to the senders.
+/// All commands of one tick and one queue are sent in one AMQP message, in order. Commands that arrive while the
+/// queue's last message is unconfirmed are joined too: a busy broker gets fewer and larger messages, not more. A
+/// message is kept until the broker has confirmed it, and is sent again, in order, on a new connection: commands have
+/// ids, so a repeat has no effect. When the broker refuses a message, or does not confirm it within ten seconds, its
+/// senders are told.
 final class CommandPublisher: CommandOutlet {
     private struct Batch: Sendable {
         let layout: QueueLayout
         let queue: Int
         var bodies: [[UInt8]]
         var senders: [UnsentCommand]
-        /// Monotonic milliseconds after which it is given up: of its first command.
+        /// Monotonic milliseconds after which it is given up, counted from its first command.
         let deadline: Int64
-        /// How often a broker has said no to it.
+        /// The number of times that a broker has refused it.
         var refusals = 0
 
-        /// The same commands in the queues of another generation, each queue's in their order.
+        /// The same commands for the queues of another generation, in order within each queue.
         func sorted(by layout: QueueLayout) -> [Batch] {
-            // We wrote the bodies: they can be read.
+            // We wrote these bodies, so they are readable.
             let commands = (try? Command.decodeAll(Command.joined(bodies))) ?? []
             let byQueue = Dictionary(grouping: zip(commands, senders)) { layout.index($0.0) }
             return byQueue.sorted { $0.key < $1.key }.map { queue, parts in
@@ -35,22 +36,22 @@ final class CommandPublisher: CommandOutlet {
         }
     }
 
-    /// Batches that wait; past it senders are told `busy`.
+    /// Waiting batches; above this senders get `busy`.
     private static let waiting = 4096
-    /// Commands of one AMQP message: as many as queue-worker takes at once.
+    /// Commands per AMQP message: as many as queue-worker takes at once.
     private static let joined = 256
-    /// Milliseconds from a command's arrival to the end of trying; and how long a broker that cannot be reached may be
-    /// away unnoticed: after that senders are told at once.
+    /// `patience`: milliseconds from a command's arrival until it is given up. `blip`: how long a broker may be
+    /// unreachable unnoticed; after that senders are told at once.
     private static let patience: Int64 = 10_000
     private static let blip: Int64 = 1000
-    /// Milliseconds without a confirm after which another broker is asked, and between two connections that are given up
-    /// for such a doubt; how often a batch is tried then, and how long a queue is believed to be full after that.
+    /// Milliseconds: without a confirm before another broker is tried; between two connections closed for that reason.
+    /// Then the number of tries of a batch, and how long a queue counts as full after that.
     private static let confirmPatience: Int64 = 3000
     private static let reopening: Int64 = 1000
     private static let tries = 4
     private static let fullness: Int64 = 5000
 
-    /// As the thread knows it; the loop sorts by it.
+    /// The layout that the thread uses; the loop sorts commands by it.
     private let layout: SharedLayout
     private let answers: BoundedInbox<Found>
     private let inbox: BoundedInbox<Batch>
@@ -59,7 +60,7 @@ final class CommandPublisher: CommandOutlet {
     private lazy var tickLayout = layout.value
     private var tick: [Int: (bodies: [[UInt8]], senders: [UnsentCommand])] = [:]
 
-    /// - Parameter newestLayout: asked on the thread with each new connection; nil when it cannot be known.
+    /// - Parameter newestLayout: called on the thread for each new connection; nil when the layout is unknown.
     init(
         _ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>,
         newestLayout: @escaping @Sendable () -> QueueLayout?, log: Logger
@@ -99,10 +100,10 @@ final class CommandPublisher: CommandOutlet {
         for queue in tick.keys { hand(over: queue) }
     }
 
-    /// Everything that was put has been confirmed or refused.
+    /// Every command was confirmed or refused.
     var isIdle: Bool { tick.isEmpty && inbox.isEmpty && outstanding.count.load(ordering: .acquiring) == 0 }
 
-    /// A millisecond, for the thread to get on.
+    /// Waits a millisecond, so that the thread makes progress.
     func waitABit() { usleep(1000) }
 
     private func hand(over queue: Int) {
@@ -126,7 +127,7 @@ final class CommandPublisher: CommandOutlet {
         func become(_ layout: QueueLayout) { packed.store(layout.packed, ordering: .relaxed) }
     }
 
-    /// The thread's own side.
+    /// The thread's own state.
     private final class Sending {
         let settings: RabbitMQSettings
         let name: String
@@ -138,17 +139,18 @@ final class CommandPublisher: CommandOutlet {
         let arrival: EventCounter
         let log: Logger
         var connection: RabbitMQConnection?
-        /// By queue of the newest layout, each in order.
+        /// By queue of the newest layout, in order within each.
         var unsent: [Int: [Batch]] = [:]
-        /// One a queue at most.
+        /// At most one per queue.
         var unconfirmed: [(tag: UInt64, batch: Batch, sentAt: Int64)] = []
-        /// A broker has said no, or nothing: its queue may be full, or its leader dead and this broker does not know yet.
+        /// A broker has refused, or is silent: its queue may be full, or its leader dead without this broker knowing
+        /// yet.
         var isDoubtful = false
         var doubtedAt: Int64 = .min
-        /// Of queues since when they have no room.
+        /// The time since which each queue has been full.
         var fullSince: [Int: Int64] = [:]
         var nextAttempt: Int64 = 0
-        /// Since when the broker cannot be reached.
+        /// The time since which the broker has been unreachable.
         var lostAt: Int64?
         var outage = Outage()
 
@@ -171,9 +173,9 @@ final class CommandPublisher: CommandOutlet {
         func run() {
             while true {
                 arrival.clear()
-                // Counted before it is taken, so that it is never counted nowhere.
+                // Counted before it is taken, so that it is counted at every moment.
                 outstanding.count.store(1, ordering: .releasing)
-                // What is too much stays in the inbox, where it is refused.
+                // Excess batches stay in the inbox, which then refuses new ones.
                 if unsent.values.reduce(0, { $0 + $1.count }) < CommandPublisher.waiting {
                     for batch in inbox.drain() { gather(batch) }
                 }
@@ -186,7 +188,7 @@ final class CommandPublisher: CommandOutlet {
                 } catch {
                     lose("\(error)")
                 }
-                // Counted in queues: it matters only whether any has something.
+                // Counts queues: it only matters whether any has a batch.
                 outstanding.count.store(unsent.count + unconfirmed.count, ordering: .releasing)
                 if inbox.isFinished, unsent.isEmpty, unconfirmed.isEmpty { return }
                 wait()
@@ -218,7 +220,7 @@ final class CommandPublisher: CommandOutlet {
             leave()
         }
 
-        /// What is not confirmed is sent again, by the next connection, which is to another broker if there is one.
+        /// Unconfirmed batches are sent again by the next connection, to another broker if there is one.
         private func leave() {
             connection?.distrust()
             connection = nil
@@ -247,7 +249,7 @@ final class CommandPublisher: CommandOutlet {
             let (now, busy) = (layout.value, Set(unconfirmed.map(\.batch.queue)))
             for queue in unsent.keys where !busy.contains(queue) {
                 let batch = unsent[queue]![0]
-                // For another connection.
+                // Leave it for another connection.
                 if isDoubtful, batch.refusals > 0 { continue }
                 let tag = try connection.publish(
                     Command.joined(batch.bodies), to: settings.queueName(now, queue), exchange: settings.exchangeName,
@@ -263,7 +265,7 @@ final class CommandPublisher: CommandOutlet {
             while true {
                 switch try connection.next(timeout: 0) {
                 case .confirm(let tag, let multiple, let accepted): confirm(tag, multiple, accepted)
-                // Taken out of the exchange: there is a newer generation, or no worker has been here yet.
+                // The queue was unbound: a newer generation exists, or no worker has run here yet.
                 case .returned: return lose("a queue is gone")
                 case .delivery, .cancelled: break
                 case .timeout: return
@@ -292,7 +294,7 @@ final class CommandPublisher: CommandOutlet {
             unsent[batch.queue, default: []].insert(batch, at: 0)
         }
 
-        /// For another broker, at most once a second; everything that is not confirmed is sent there again.
+        /// Switches to another broker, at most once a second; everything unconfirmed is sent again there.
         private func leaveIfDoubtful() {
             guard let connection else { return }
             let now = monotonicMilliseconds()
@@ -308,7 +310,7 @@ final class CommandPublisher: CommandOutlet {
             leave()
         }
 
-        /// A broker that is away, or takes messages and says nothing.
+        /// Gives up on a broker that is unreachable, or that accepts messages and stays silent.
         private func giveUpLate() {
             let now = monotonicMilliseconds()
             let isAway = lostAt.map { now - $0 > CommandPublisher.blip } ?? false
@@ -320,7 +322,7 @@ final class CommandPublisher: CommandOutlet {
             unsent = unsent.mapValues { $0.filter { !isLate($0) } }.filter { !$0.value.isEmpty }
         }
 
-        /// For a batch, a confirm, or the time to call the broker's heartbeat.
+        /// Waits for a batch, a confirm, or the time to call the broker's heartbeat.
         private func wait() {
             if let connection, connection.hasBuffered { return }
             var polls = [pollfd(fd: arrival.descriptor, events: Int16(POLLIN), revents: 0)]

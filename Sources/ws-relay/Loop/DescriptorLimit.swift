@@ -1,8 +1,8 @@
 import Glibc
 
-/// Raises the soft limit of open files to the hard one: each client is a file.
+/// Raises the soft limit of open files to the hard limit: each client needs a descriptor.
 ///
-/// - Returns: how many this process may have.
+/// - Returns: the number of descriptors that this process may have.
 func raiseDescriptorLimit() -> Int {
     var limit = rlimit()
     getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)

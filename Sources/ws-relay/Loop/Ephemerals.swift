@@ -3,19 +3,19 @@ import ChatCore
 import Glibc
 import Logging
 
-/// Publishes typing and presence, and keeps `presence:{user}`, on a thread of its own. Nothing of it is promised:
+/// Publishes typing and presence, and maintains `presence:{user}`, on a thread of its own. All of it is best effort:
 /// what does not fit is dropped.
 ///
 /// `presence:{user}` is a hash: a field for each relay (its number) that holds sockets of the user, with the Unix
-/// millisecond until which that counts; and `seen`, when the last one said goodbye. Online is who has a field in the
-/// future. Relays renew their fields every minute; a relay that dies leaves fields that end by themselves.
+/// millisecond until which it is valid; and `seen`, the time at which the last socket closed. A user is online when a
+/// field is in the future. Relays renew their fields every minute; the fields of a dead relay expire by themselves.
 final class Ephemerals: EphemeralOutlet {
     private enum Item: Sendable {
         case frame(RoomFrame, room: UUID128)
         case presence(Presence)
         case answer(RelayAnswer, relay: UInt64)
         case renewal([UUID128], at: Int64)
-        /// Some wait in the other inbox.
+        /// The other inbox contains counts.
         case counts
         case life(UUID128, at: Int64)
         case step(TrailStep)
@@ -24,21 +24,21 @@ final class Ephemerals: EphemeralOutlet {
     }
 
     private static let waiting = 10_000
-    /// Milliseconds that a relay's word counts.
+    /// Milliseconds for which a relay's field is valid.
     private static let lease: Int64 = 150_000
     /// Microseconds for which steps of the trail gather when there is nothing else: nobody waits for them.
     private static let gathering: UInt32 = 20_000
-    /// Seconds that a sign of life is remembered: longer than any push waits.
+    /// Seconds for which a sign of life is kept: longer than any push waits.
     private static let lifeSeconds = 900
 
     private let inbox = BoundedInbox<Item>(limit: waiting)
-    /// By itself, so that no typing can crowd it out: one entry a second.
+    /// A separate inbox, so that typing cannot displace counts: one entry a second.
     private let counts = BoundedInbox<[RateCount]>(limit: 600)
 
     private let relayID: UInt64
     private let trailLength: Int
 
-    /// - Parameter answers: where it is said who is above a limit.
+    /// - Parameter answers: receives the users above a limit.
     init(
         redisURL: String, relayID: UInt64, trailLength: Int, limits: RateSettings, answers: BoundedInbox<Found>,
         log: Logger
@@ -80,7 +80,7 @@ final class Ephemerals: EphemeralOutlet {
     func renew(_ users: [UUID128], at: Int64) { _ = inbox.put(.renewal(users, at: at)) }
     func charge(_ counts: [RateCount]) {
         _ = self.counts.put(counts)
-        // When that is full, the thread is on its way anyhow.
+        // When that one is full, the thread is already awake.
         _ = inbox.put(.counts)
     }
     func noteLife(of user: UUID128, at: Int64) { _ = inbox.put(.life(user, at: at)) }
@@ -135,7 +135,7 @@ final class Ephemerals: EphemeralOutlet {
                 })
         }
 
-        /// Whether it is news: not while another relay has the user.
+        /// Whether the change is new: it is not while another relay has sockets of the user.
         private func note(_ presence: Presence) throws(RedisError) -> Bool {
             let key = RedisKey.presence(presence.user)
             let change =

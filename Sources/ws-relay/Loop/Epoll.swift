@@ -1,14 +1,14 @@
 import CLinux
 import Glibc
 
-/// The kernel's list of descriptors to watch; each carries a 64-bit ticket of ours. Level-triggered: what is left
-/// unread comes again, so a tick can stop reading anywhere.
+/// The kernel's list of watched descriptors; each carries a 64-bit ticket. Level-triggered: unread data is reported
+/// again, so a tick may stop reading anywhere.
 final class Epoll {
     struct Interest: OptionSet {
         let rawValue: UInt32
         static let read = Interest(rawValue: EPOLLIN.rawValue | EPOLLRDHUP.rawValue)
-        /// Only one of the processes that share a listening socket is woken for a connection. (The kernel refuses RDHUP
-        /// together with EXCLUSIVE.)
+        /// Wakes only one of the processes that share a listening socket. (The kernel refuses RDHUP together with
+        /// EXCLUSIVE.)
         static let listen = Interest(rawValue: EPOLLIN.rawValue | EPOLLEXCLUSIVE.rawValue)
         static let write = Interest(rawValue: EPOLLOUT.rawValue)
     }
@@ -17,7 +17,7 @@ final class Epoll {
         let ticket: UInt64
         let isReadable: Bool
         let isWritable: Bool
-        /// Both directions are gone, or an error waits: reading will tell.
+        /// Both directions are closed, or an error is pending: reading will show it.
         let isBroken: Bool
     }
 

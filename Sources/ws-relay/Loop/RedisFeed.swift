@@ -4,13 +4,13 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// The relay's subscriptions in Redis, kept up: it connects again with growing delay, subscribes to everything again,
-/// and takes a Redis that says nothing for lost.
+/// The relay's subscriptions in Redis. It reconnects with growing delays, subscribes to everything again, and treats a
+/// silent Redis as lost.
 final class RedisFeed: Feed {
-    /// Milliseconds: a connect may take so long that the loop stands still; then 100 ms … 2 s between attempts.
+    /// Milliseconds: a connect may block the loop for this long; then 100 ms … 2 s between attempts.
     private static let connectLimit = 500
     private static let delays: ClosedRange<Int64> = 100...2000
-    /// Milliseconds of silence after which Redis is asked whether it lives, and after which it is given up.
+    /// Milliseconds of silence after which Redis gets a ping, and after which the connection is closed.
     private static let silence: Int64 = 10_000
     private static let patience: Int64 = 15_000
 
@@ -18,13 +18,13 @@ final class RedisFeed: Feed {
     private let log: Logger
     private var outage = Outage()
     private var book = ChannelBook()
-    /// What this tick wants, in order: a channel may be left and taken again.
+    /// The changes of this tick, in order: a channel may be unsubscribed and subscribed again.
     private var wishes: [(isWanted: Bool, channel: String)] = []
     private var nextAttempt: Int64 = 0
     private var delay = delays.lowerBound
     private var heardAt: Int64 = 0
     private var hasPinged = false
-    /// Grows with each connection: the loop has to watch the new descriptor.
+    /// Increases with each connection: the loop must watch the new descriptor.
     private(set) var connection = 0
 
     init(url: String, log: Logger) throws(RedisError) {
@@ -32,7 +32,7 @@ final class RedisFeed: Feed {
         self.log = log
     }
 
-    /// -1 while there is no connection.
+    /// -1 without a connection.
     var descriptor: Int32 { subscription.fileDescriptor }
     var wantsWrite: Bool { subscription.wantsWrite }
 
@@ -44,7 +44,7 @@ final class RedisFeed: Feed {
         if book.unsubscribe(channel) { wishes.append((false, channel)) }
     }
 
-    /// For those who have nothing else to wait for.
+    /// Blocks for callers that wait for nothing else.
     func wait(milliseconds: Int32) {
         guard descriptor >= 0 else {
             usleep(UInt32(milliseconds) * 1000)
@@ -54,7 +54,7 @@ final class RedisFeed: Feed {
         poll(&polls, 1, milliseconds)
     }
 
-    /// Connects when that is due. Call it every tick.
+    /// Connects when it is due. Call it every tick.
     func keepUp(now: Int64, _ handle: (FeedEvent) -> Void) {
         if descriptor >= 0 { return checkLife(now, handle) }
         guard now >= nextAttempt else { return }
@@ -84,7 +84,7 @@ final class RedisFeed: Feed {
         }
     }
 
-    /// This relay's part is over: it neither hears nor connects again.
+    /// Closes the feed for good: it never connects again.
     func shutDown() {
         subscription.close()
         nextAttempt = .max
@@ -97,7 +97,7 @@ final class RedisFeed: Feed {
         handle(.lost)
     }
 
-    /// Reads up to 16 KiB and hands on what is in it. False when nothing more is there.
+    /// Reads and handles up to 16 KiB. False when nothing is left.
     func read(now: Int64, _ handle: (FeedEvent) -> Void) -> Bool {
         do throws(RedisError) {
             let some = try subscription.readAvailable { event in
@@ -123,10 +123,10 @@ final class RedisFeed: Feed {
         }
     }
 
-    /// Sends the tick's wishes: neighbours of the same kind in one command, at most 1,000 channels each.
+    /// Sends the tick's changes: adjacent ones of the same kind in one command, at most 1,000 channels each.
     func endTick(now: Int64, _ handle: (FeedEvent) -> Void) {
         guard descriptor >= 0 else {
-            // The next connection asks the book.
+            // The next connection subscribes to what the book lists.
             wishes = []
             return
         }

@@ -4,12 +4,12 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// One thread around one epoll: connections, the feed, answers of the other threads, and the master.
+/// One thread with one epoll: client connections, the feed, answers of other threads, and the master.
 ///
-/// A tick reads what is there (bounded, so that a flood delays nobody for long), then `endTick` writes everything
-/// that it brought, joined a socket.
+/// A tick reads what is there (bounded, so that a flood delays nobody for long); then `endTick` writes the results,
+/// joined per socket.
 final class RelayLoop {
-    /// Tickets of what is no connection: a slot's number never has this lower half.
+    /// Tickets of descriptors that are not connections: no slot number has this lower half.
     private enum Ticket {
         static let feed: UInt64 = 1 << 32 | UInt64(noIndex)
         static let answers: UInt64 = 2 << 32 | UInt64(noIndex)
@@ -21,9 +21,9 @@ final class RelayLoop {
     /// Connections taken in one tick, and deliveries after which a tick reads no more of the feed.
     private static let acceptsPerTick = 64
     private static let deliveriesPerTick = 100_000
-    /// New connections that are worth a look through the heap.
+    /// New connections after which freeing unused heap memory is worthwhile.
     private static let herd = 256
-    /// Bytes told again to sockets that are worth one, too.
+    /// Bytes of resent frames after which it is, too.
     private static let flood = 8 << 20
 
     let hub: Hub
@@ -42,10 +42,10 @@ final class RelayLoop {
     private var isReady = false
     private var mayAccept = true
     private var endsAt: Int64?
-    /// Connections so far a second ago, and when memory was last given back.
+    /// The connection count a second ago, and the one at the last release of memory.
     private var accepted = (before: 0, tidied: 0)
     private var tidiedBytes = 0
-    /// Without a master: when to end.
+    /// Without a master: the time at which to end.
     private var orphanedUntil: Int64?
 
     init(
@@ -107,7 +107,7 @@ final class RelayLoop {
         hub.endTickIfFull()
     }
 
-    /// The descriptor is another one after each reconnection, and wants to write when wishes did not fit.
+    /// The descriptor changes with each reconnection; it must also be watched for writing when changes did not fit.
     private func watchFeed() {
         guard feed.descriptor >= 0 else { return }
         let interest: Epoll.Interest = feed.wantsWrite ? [.read, .write] : .read
@@ -128,7 +128,7 @@ final class RelayLoop {
         }
     }
 
-    /// Redis has answered once: this relay can keep what `welcome` promises.
+    /// Redis has answered once: this relay can keep the promise of `welcome`.
     func becomeReady() {
         guard !isReady else { return }
         isReady = true
@@ -147,7 +147,7 @@ final class RelayLoop {
         }
     }
 
-    /// Refusals of the last commands find their sockets at the successor, by the relay's own channel.
+    /// Refusals of the last commands reach their sockets at the successor, through the relay's own channel.
     private func passOn(_ found: Found) {
         guard case .refused(let unsent, let refusal) = found else { return }
         for command in unsent {
@@ -175,7 +175,7 @@ final class RelayLoop {
         }
     }
 
-    /// Out of descriptors: others of this program may have some; looked at again with the next second.
+    /// Out of descriptors: other processes of this program may have some. Accepting resumes in the next second.
     private func pauseAccepting() {
         log.error("out of file descriptors: raise the limit, or lower WS_MAX_CONNECTIONS")
         channel.listeners.forEach { hub.epoll.remove($0) }
@@ -196,7 +196,7 @@ final class RelayLoop {
         }
     }
 
-    /// The master is dead: the worker of the next one takes over, as at a reload.
+    /// The master is dead: a worker of the next master takes over, as in a reload.
     private func serveOn(_ line: Int32) {
         log.error("the master is dead: this relay serves on until another one takes over")
         hub.epoll.remove(channel.fileDescriptor)
@@ -219,8 +219,9 @@ final class RelayLoop {
         hub.epoll.add(descriptor, .read, ticket: Ticket.successor)
     }
 
-    /// The successor died with the sockets, before the master knew that it had them, and they are in its wreck; or they
-    /// are here, and there is no master. The next worker gets them once this one is gone.
+    /// Ends this process so that the next worker can adopt the sockets. Either the successor died with the sockets
+    /// before the master knew that it had them, and they are with its descriptor holder; or they are here, and there is
+    /// no master.
     private func giveWay() -> Never {
         log.warning("the successor died: this relay makes room for the next")
         exit(1)
@@ -235,7 +236,7 @@ final class RelayLoop {
         switch predecessor?.hear() {
         case .serving, nil: break
         case .alone:
-            // Without a master there is no second try: the next worker gets what is here as a wreck.
+            // Without a master there is no second try: the next worker adopts this process's descriptors.
             if orphanedUntil != nil { giveWay() }
             endHandover()
         case .handedOver:
@@ -252,7 +253,7 @@ final class RelayLoop {
         mayAccept = true
     }
 
-    /// Without a successor: clients are told to come back, and have a moment to take the close frame.
+    /// Without a successor clients are told to reconnect, and get a moment to read the close frame.
     private func beginEnd() {
         guard endsAt == nil else { return }
         endsAt = monotonicMilliseconds() + Int64(hub.settings.drainSeconds) * 1000 + (commands.isIdle ? 5000 : 11_000)
@@ -269,7 +270,7 @@ final class RelayLoop {
 
     private var untilNextHalfSecond: Int32 {
         let left = 500 - hub.milliseconds % 500
-        // Without the feed there may be a reconnection due earlier.
+        // Without a feed, a reconnection may be due earlier.
         return Int32(feed.descriptor < 0 || endsAt != nil ? min(left, 100) : left)
     }
 
@@ -297,7 +298,7 @@ final class RelayLoop {
         giveMemoryBack()
     }
 
-    /// Opening many sockets takes more than they keep: the system gets that back once nobody else comes.
+    /// Opening many sockets allocates more than they keep: the rest is released once nobody else connects.
     private func giveMemoryBack() {
         let now = hub.counters.accepted
         if now == accepted.before, now - accepted.tidied >= Self.herd {

@@ -1,4 +1,4 @@
-/// RFC 4648 4, the twenty bytes of a handshake at a time: not worth Foundation's 5 MiB a process.
+/// RFC 4648, 4, for the twenty bytes of a handshake: Foundation would cost 5 MiB per process.
 enum Base64 {
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 

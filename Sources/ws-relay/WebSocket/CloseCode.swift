@@ -1,9 +1,9 @@
-/// Every code that this relay closes a socket with. A client decides by it alone whether to come back.
+/// All close codes of this relay. A client decides by the code alone whether to reconnect.
 enum CloseCode: UInt16, Sendable, CaseIterable {
-    /// The client said goodbye. Do not reconnect.
+    /// The client closed the connection. Do not reconnect.
     case normal = 1000
-    /// The relay goes away for good, failed, could not load the client's rooms in time, or had no sign of life from it.
-    /// Reconnect after the delay in the reason, else after a random 1–10 s, and `resume`.
+    /// The relay ends for good, failed, could not load the client's rooms in time, or had no sign of life from it.
+    /// Reconnect after the delay in the reason, otherwise after a random 1–10 s, and `resume`.
     case goingAway = 1001
     /// The frames break RFC 6455. Do not reconnect: the client's library is broken.
     case protocolError = 1002
@@ -19,10 +19,10 @@ enum CloseCode: UInt16, Sendable, CaseIterable {
     case tokenExpired = 4001
     /// The client did not read for too long. Reconnect at once and `resume` from the Seq in the reason.
     case slowConsumer = 4008
-    /// A newer connection of the same user took this one's place. Do not reconnect.
+    /// A newer connection of the same user replaced this one. Do not reconnect.
     case replaced = 4009
 
-    /// Which codes a client may send: those of RFC 6455 7.4.1 and the IANA registry, and the two private ranges.
+    /// The codes that a client may send: those of RFC 6455 7.4.1 and the IANA registry, and the two private ranges.
     static func mayBeReceived(_ code: UInt16) -> Bool {
         switch code {
         case 1000...1003, 1007...1014, 3000...4999: true

@@ -1,10 +1,10 @@
-/// What clients offer in `Sec-WebSocket-Extensions` (RFC 7692 7.1), and what is accepted of it.
+/// The offers of clients in `Sec-WebSocket-Extensions` (RFC 7692 7.1), and the accepted one.
 enum DeflateOffer {
-    /// Both ends forget after each message, whatever was offered: a server may ask for that.
+    /// Neither end keeps its context after a message, whatever was offered: a server may require that.
     static let answer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
-    /// The answer to the first offer that can be accepted; nil: none can. An offer that names the server's window gets it
-    /// named back (7.1.2.1): without that it counts as declined.
+    /// The answer to the first acceptable offer; nil when there is none. When an offer names the server's window, the
+    /// answer repeats it (7.1.2.1): otherwise the offer would count as declined.
     static func answer(to offers: [String]) -> String? {
         guard let offer = offers.first(where: isAcceptable) else { return nil }
         let namesWindow = offer.split(separator: ";").contains { part in
@@ -13,8 +13,8 @@ enum DeflateOffer {
         return answer + (namesWindow ? "; server_max_window_bits=15" : "")
     }
 
-    /// Whether one of the offers can be accepted. One that wants a smaller window than ours cannot, nor one with a
-    /// parameter that is unknown, wrong or there twice: it is declined, and the socket goes on without.
+    /// Whether an offer is acceptable. One with a smaller window than ours is not, nor one with an unknown, invalid or
+    /// repeated parameter: it is declined, and the socket is not compressed.
     static func isAcceptable(_ offers: [String]) -> Bool { offers.contains(where: isAcceptable) }
 
     private static func isAcceptable(_ offer: String) -> Bool {

@@ -1,4 +1,4 @@
-/// The header of a frame to a client: unfragmented and unmasked, as a server's frames are.
+/// The header of a frame to a client: unfragmented and unmasked, as a server must send it.
 enum FrameHeader {
     /// The longest header that a server writes: two bytes and a 64-bit length.
     static let maxLength = 10
@@ -26,7 +26,7 @@ enum FrameHeader {
         }
     }
 
-    /// A whole frame, for the few that are made for one socket.
+    /// A whole frame, for the few that go to one socket only.
     static func frame(_ opcode: Opcode, _ payload: some Collection<UInt8>, isCompressed: Bool = false) -> [UInt8] {
         let header = length(payload: payload.count)
         return [UInt8](unsafeUninitializedCapacity: header + payload.count) { buffer, count in
@@ -38,7 +38,7 @@ enum FrameHeader {
         }
     }
 
-    /// A close frame; the reason is cut, at a character, to what a control frame holds (123 bytes).
+    /// A close frame; the reason is cut, at a character boundary, to the limit of a control frame (123 bytes).
     static func close(_ code: CloseCode, _ reason: String) -> [UInt8] {
         var kept = reason
         while kept.utf8.count > 123 { kept.removeLast() }

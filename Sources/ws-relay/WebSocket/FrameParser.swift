@@ -1,11 +1,11 @@
-/// RFC 6455 from the server's side: takes chunks cut anywhere, gives whole messages and control frames.
+/// RFC 6455 on the server's side: takes chunks cut anywhere, returns whole messages and control frames.
 ///
-/// A frame that lies whole in the chunk is unmasked there and handed out without a copy. Only what is half-read is
-/// kept, so a parser that `isIdle` can be thrown away, and an idle connection needs none. Nothing of a message is
-/// kept beyond `maxMessage`: a longer one is refused at its header.
+/// A frame that is complete in the chunk is unmasked in place and returned without a copy. Only half-read input is
+/// kept, so a parser that `isIdle` can be discarded, and an idle connection needs none. A message longer than
+/// `maxMessage` is refused at its header, so no more than that is kept.
 struct FrameParser: Sendable {
     enum Payload {
-        /// Lies in the chunk that was given; valid until the chunk's memory is used again.
+        /// Inside the given chunk; valid until the chunk's memory is reused.
         case inPlace(UnsafeRawBufferPointer)
         case assembled([UInt8])
 
@@ -18,17 +18,17 @@ struct FrameParser: Sendable {
     }
 
     enum Event {
-        /// A compressed one is handed out as it is: its text is checked by whoever inflates it.
+        /// A compressed message is returned as it is: the code that inflates it checks its text.
         case message(isText: Bool, isCompressed: Bool, Payload)
         case ping(Payload)
         case pong(Payload)
-        /// The client's goodbye; nil when it gave no code.
+        /// The client's close; nil without a code.
         case close(UInt16?)
-        /// The connection must be closed with this code; the parser is of no use after it.
+        /// The connection must be closed with this code; the parser cannot be used afterwards.
         case violation(CloseCode)
     }
 
-    /// What has been read of the frame whose payload is not complete.
+    /// The frame whose payload is incomplete.
     struct Frame: Equatable, Sendable {
         var opcode: Opcode
         var isFinal: Bool
@@ -39,11 +39,11 @@ struct FrameParser: Sendable {
     }
 
     let maxMessage: Int
-    /// permessage-deflate was agreed: RSV1 of a message's first frame says that it is compressed.
+    /// permessage-deflate was negotiated: RSV1 of a message's first frame marks it as compressed.
     let inflates: Bool
     var head = PartialHeader()
     var frame: Frame?
-    /// The kind of a message that has begun and waits for continuations.
+    /// The kind of a message that has begun and needs continuations.
     var messageKind: Opcode?
     var isCompressed = false
     var message: [UInt8] = []
@@ -55,10 +55,10 @@ struct FrameParser: Sendable {
         self.inflates = inflates
     }
 
-    /// Between two messages: there is nothing to keep.
+    /// Between two messages: nothing must be kept.
     var isIdle: Bool { head.count == 0 && frame == nil && messageKind == nil }
 
-    /// The next event of the chunk, whose front is consumed; nil when all of it is.
+    /// The next event in the chunk, whose front is consumed; nil when the whole chunk is.
     mutating func next(_ chunk: inout UnsafeMutableRawBufferPointer) -> Event? {
         while true {
             if frame == nil {
@@ -79,7 +79,7 @@ struct FrameParser: Sendable {
         }
     }
 
-    /// What the first two bytes of a header say, checked as soon as they are here.
+    /// Checks a header's first two bytes as soon as they arrive.
     private func check(_ first: UInt8, _ second: UInt8) -> CloseCode? {
         guard let opcode = Opcode(rawValue: first & 0x0F), second & 0x80 != 0 else { return .protocolError }
         let mayBeCompressed = inflates && (opcode == .text || opcode == .binary)

@@ -1,4 +1,4 @@
-/// Every answer of this relay that is not a socket, in the error envelope of the REST API.
+/// All HTTP answers of this relay but the upgrade, in the error envelope of the REST API.
 enum HTTPRefusal: Error, Equatable, Sendable {
     case malformed(String)
     case unauthorized
@@ -7,7 +7,7 @@ enum HTTPRefusal: Error, Equatable, Sendable {
     case methodNotAllowed
     case headTimedOut
     case upgradeRequired
-    /// Too many connections of this user or in a short time; seconds until the next try makes sense.
+    /// Too many connections, of this user or in a short time; seconds until a retry makes sense.
     case tooMany(retryAfter: Int)
     /// The relay is full, starting or ending.
     case unavailable(retryAfter: Int)
@@ -35,7 +35,7 @@ enum HTTPRefusal: Error, Equatable, Sendable {
 
     var status: Int { Int(parts.status.prefix(3)) ?? 500 }
 
-    /// `requestID` has been checked, or made, by the caller.
+    /// The caller has checked or made `requestID`.
     func answer(requestID: String) -> [UInt8] {
         let (status, code, message, headers) = parts
         let body = """

@@ -1,8 +1,8 @@
-/// Gathers a request's head from chunks, bounded; nothing is read past its end.
+/// Collects a request's head from chunks, with a limit; reads nothing past its end.
 struct HeadReader: Sendable {
     enum Result: Equatable {
         case needsMore
-        /// The head with its empty line, and what the client sent behind it without waiting.
+        /// The head with its empty line, and the bytes that the client sent after it without waiting.
         case head([UInt8], rest: [UInt8])
         case tooLarge
     }

@@ -1,7 +1,7 @@
-/// The XOR that RFC 6455 5.3 puts on every byte from a client.
+/// The XOR mask that RFC 6455, 5.3 applies to every byte from a client.
 enum Masking {
-    /// Unmasks in place. `key` is the four mask bytes as they lie in memory; `offset` says how many bytes of this
-    /// frame came before these, since a frame may arrive in pieces.
+    /// Unmasks in place. `key` is the four mask bytes in memory order; `offset` is the number of bytes of this frame
+    /// before these, because a frame may arrive in pieces.
     static func unmask(_ bytes: UnsafeMutableRawBufferPointer, key: UInt32, offset: Int) {
         guard let base = bytes.baseAddress else { return }
         let turned = rotate(key, by: offset)
@@ -21,7 +21,7 @@ enum Masking {
         }
     }
 
-    /// The key as it applies to a piece that begins `offset` bytes into the frame.
+    /// The key for a piece that begins `offset` bytes into the frame.
     private static func rotate(_ key: UInt32, by offset: Int) -> UInt32 {
         let bits = UInt32(offset & 3) * 8
         guard bits > 0 else { return key }

@@ -1,14 +1,14 @@
 import ChatCore
 
-/// Which pages may open a socket. What protects is the token, which a foreign page does not have (cookies count for
-/// nothing here); a list narrows it further.
+/// The pages that may open a socket. The token is the protection: a foreign page does not have it, and cookies are
+/// ignored here. A list restricts it further.
 struct OriginRule: Sendable {
     /// `WS_ORIGINS`, such as `https://chat.example.org`. Empty, or with `*`: every page.
     let allowed: [String]
 
     init(_ allowed: [String]) { self.allowed = allowed.map { asciiLowercased($0) } }
 
-    /// A client without `Origin` is no browser. A page of the relay's own host is always welcome.
+    /// A client without `Origin` is not a browser. A page of the relay's own host is always allowed.
     func admits(origin: String?, host: String?) -> Bool {
         guard !allowed.isEmpty, !allowed.contains("*"), let origin = origin.map({ asciiLowercased($0) }) else {
             return true

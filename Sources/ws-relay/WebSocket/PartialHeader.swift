@@ -1,4 +1,4 @@
-/// The first bytes of a frame, as many as have arrived: two, then the longer length, then the mask.
+/// The first bytes of a frame that have arrived: two, then the extended length, then the mask.
 struct PartialHeader: Sendable {
     private(set) var bytes = InlineArray<14, UInt8>(repeating: 0)
     private(set) var count = 0
@@ -10,7 +10,7 @@ struct PartialHeader: Sendable {
         for byte in some.prefix(14) { append(byte) }
     }
 
-    /// Takes bytes from the chunk's front; true when the header is whole or has been found wrong.
+    /// Takes bytes from the chunk's front; true when the header is complete or invalid.
     mutating func take(
         from chunk: inout UnsafeMutableRawBufferPointer, check: (UInt8, UInt8) -> CloseCode?
     ) -> Bool {
@@ -58,7 +58,7 @@ struct PartialHeader: Sendable {
         }
     }
 
-    /// What a whole header without `violation` says.
+    /// The fields of a complete header without a `violation`.
     var frame: FrameParser.Frame {
         let at = 2 + lengthBytes
         var mask: UInt32 = 0

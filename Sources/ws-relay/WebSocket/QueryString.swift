@@ -1,4 +1,4 @@
-/// `a=b&c=d`, percent-decoded. Bad escapes and what is not UTF-8 are refused, not guessed at.
+/// `a=b&c=d`, percent-decoded. Invalid escapes and invalid UTF-8 are refused.
 enum QueryString {
     /// The value of the first `name`; nil when it is absent.
     static func value(of name: String, in query: String) throws(RequestHead.Malformed) -> String? {

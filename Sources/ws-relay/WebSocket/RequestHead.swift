@@ -1,6 +1,7 @@
-/// The head of an HTTP/1.1 request, read strictly: what two servers could read differently is refused (RFC 9112).
+/// The head of an HTTP/1.1 request, parsed strictly: a head that two servers could read differently is refused (RFC
+/// 9112).
 struct RequestHead: Equatable, Sendable {
-    /// What a browser sends with a large cookie jar fits; nginx's own default is the same.
+    /// Enough for a browser with a large cookie jar; the same as nginx's default.
     static let maxBytes = 8 * 1024
     static let maxHeaders = 64
 
@@ -20,14 +21,14 @@ struct RequestHead: Equatable, Sendable {
         (a.method, a.path, a.query) == (b.method, b.path, b.query) && a.headers.elementsEqual(b.headers, by: ==)
     }
 
-    /// The one value of a header that may come once; nil when absent.
+    /// The value of a header that may occur once; nil when absent.
     func only(_ name: String) throws(Malformed) -> String? {
         let values = headers.filter { $0.name == name }
         guard values.count <= 1 else { throw Malformed("\(name) is given twice") }
         return values.first?.value
     }
 
-    /// The members of a comma-separated header, over all of its lines.
+    /// The members of a comma-separated header, over all its lines.
     func list(_ name: String) -> [String] {
         headers.filter { $0.name == name }
             .flatMap { $0.value.split(separator: ",") }
@@ -57,7 +58,7 @@ struct RequestHead: Equatable, Sendable {
         guard lines.count <= maxHeaders else { throw Malformed("too many headers") }
         var found: [(String, String)] = []
         for line in lines {
-            // A folded line begins with a blank, so its name is no token: refused with every other oddity.
+            // A folded line begins with a blank, so its name is not a token: it is refused like every other oddity.
             guard let colon = line.firstIndex(of: UInt8(ascii: ":")), colon > line.startIndex,
                 line[..<colon].allSatisfy(isTokenByte)
             else { throw Malformed("bad header name") }
@@ -71,7 +72,7 @@ struct RequestHead: Equatable, Sendable {
         return found
     }
 
-    /// The lines without their CRLF; nil when a CR or LF stands alone, or the end is not an empty line.
+    /// The lines without CRLF; nil when a CR or LF stands alone, or when the last line is not empty.
     private static func lines(_ bytes: [UInt8]) -> [ArraySlice<UInt8>]? {
         var found: [ArraySlice<UInt8>] = []
         var start = 0

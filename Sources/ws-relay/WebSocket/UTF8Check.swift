@@ -1,9 +1,9 @@
-/// UTF-8 checked as it arrives, cut anywhere: the first wrong byte is found with it, not at the message's end.
-/// Four bytes of state, so that a text cut in mid-character can move to another process.
+/// Validates UTF-8 as it arrives, cut anywhere: a wrong byte is found at once, not at the message's end. Its state has
+/// four bytes, so a text cut within a character can move to another process.
 struct UTF8Check: Equatable, Sendable {
-    /// Continuation bytes that the character begun still needs.
+    /// Continuation bytes that the current character still needs.
     private(set) var missing: UInt8 = 0
-    /// Bounds of the next continuation byte: they keep out overlong forms, surrogates and what is past U+10FFFF.
+    /// The range of the next continuation byte: it excludes overlong forms, surrogates and values above U+10FFFF.
     private(set) var low: UInt8 = 0x80
     private(set) var high: UInt8 = 0xBF
 
@@ -16,7 +16,7 @@ struct UTF8Check: Equatable, Sendable {
     /// Whether the text may end here.
     var isComplete: Bool { missing == 0 }
 
-    /// False at the first byte that no UTF-8 text can have here; the check is of no use after that.
+    /// False at the first byte that is not valid here; the check cannot be used afterwards.
     mutating func accept(_ bytes: UnsafeRawBufferPointer) -> Bool {
         var at = 0
         while at < bytes.count {

@@ -1,6 +1,6 @@
 import Crypto
 
-/// What a client asks for at `/ws/v1/chat`, once its head is read: a socket with a token, or a refusal.
+/// A client's request at `/ws/v1/chat`, once its head is complete: a socket with a token, or a refusal.
 struct Upgrade: Equatable, Sendable {
     enum Subprotocol: String, Sendable {
         case msgpack = "chat.msgpack"
@@ -13,21 +13,21 @@ struct Upgrade: Equatable, Sendable {
 
     let key: String
     let subprotocol: Subprotocol
-    /// The client's address as a proxy names it.
+    /// The client's address according to a proxy.
     let forwardedFor: String?
-    /// permessage-deflate is agreed.
+    /// permessage-deflate was negotiated.
     var isDeflated: Bool { deflateAnswer != nil }
     private let deflateAnswer: String?
-    /// What is confirmed of the subprotocols that the client offered; a browser gives up when nothing is. The offer that
-    /// carries the token is, where it is the only one we know: its own sender reads it.
+    /// The confirmed subprotocol. A browser closes the connection when none of its offers is confirmed, so the offer
+    /// that contains the token is confirmed when it is the only one we know: only its own sender reads it.
     private let confirmed: String?
     enum Credential: Equatable, Sendable {
         case token(String)
-        /// Of `POST /ws-ticket`, good once.
+        /// From `POST /ws-ticket`, valid once.
         case ticket(String)
     }
 
-    /// A secret: never logged, and dropped once it is verified.
+    /// A secret: never logged, and dropped after its verification.
     let credential: Credential
 
     init(_ head: RequestHead, origins: OriginRule, deflates: Bool) throws(HTTPRefusal) {
@@ -72,7 +72,7 @@ struct Upgrade: Equatable, Sendable {
         return .ticket(ticket)
     }
 
-    /// The header, else the subprotocol, else the query: the one that is least likely to be logged on its way.
+    /// Reads the header, else the subprotocol, else the query: the least likely to be logged comes first.
     private static func token(_ head: RequestHead) throws -> String? {
         if let value = try head.only("authorization") {
             guard value.lowercased().hasPrefix("bearer ") else { return nil }
@@ -95,7 +95,7 @@ struct Upgrade: Equatable, Sendable {
         }
     }
 
-    /// The 101 that makes the connection a WebSocket.
+    /// The 101 response, which turns the connection into a WebSocket.
     var answer: [UInt8] {
         let digest = Insecure.SHA1.hash(data: Array((key + Self.acceptSuffix).utf8))
         let chosen = confirmed.map { "Sec-WebSocket-Protocol: \($0)\r\n" } ?? ""

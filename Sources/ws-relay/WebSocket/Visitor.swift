@@ -1,4 +1,4 @@
-/// What the head of a new connection turns out to want.
+/// The purpose of a new connection, according to its head.
 enum Visitor: Equatable, Sendable {
     case socket(Upgrade)
     case health
