@@ -95,11 +95,20 @@ def test_who_does_not_listen_is_closed_with_1008(ann, relay):
 
 def test_who_does_not_read_is_closed_with_the_place_to_resume_from(ann, bob, relay):
     room = ann.group(bob)
-    with RawSocket(relay, bob.token) as raw:
+
+    def post(number):
+        ann.rest("POST", f"/rooms/{room}/messages", {"Content": "x" * 15000, "Sign": f"{room} {number}"}, 201)
+
+    with ann.socket() as witness, RawSocket(relay, bob.token) as raw:
+        # A fresh socket reads the room's log at its own pace, and is never slow: the first frame shows that this is over.
+        post(1)
+        assert raw.answer()["Seq"] == 1
         # A megabyte is kept for a slow client, and the kernel keeps some more.
-        for number in range(110):
-            ann.rest("POST", f"/rooms/{room}/messages", {"Content": "x" * 15000, "Sign": f"{room} {number}"}, 201)
-        last, reason = 0, ""
+        for number in range(2, 111):
+            post(number)
+        # The answer comes when a message is stored, the frame later: what is not sent yet cannot be too much.
+        witness.wait(lambda frame: frame.get("Seq") == 110)
+        last, reason = 1, ""
         while not reason:
             opcode, payload = raw.next()
             if opcode == CLOSE:
