@@ -12,17 +12,18 @@ let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 
-/// What all three programs are made of.
+/// The parts that all three programs share.
 let program: [Target.Dependency] = ["ChatCore", "ChatProcess", "ChatAdapters", "ChatCommands", argumentParser, log]
 
 let package = Package(
     name: "chat",
-    // Exact versions: what was tested is what is built, until somebody raises one here. `deploy/package/versions` says
-    // which are old, and fails when one is not exact.
+    // Exact versions: the tested versions are built until somebody raises one here. `deploy/package/versions` lists
+    // outdated ones, and fails when one is not exact.
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
-        // Without its trait JSON, which alone brings Foundation and ICU: 44 MB a program when it is linked statically.
+        // Without its trait JSON, which alone brings Foundation and ICU: 44 MB per program when it is linked
+        // statically.
         .package(url: "https://github.com/apple/swift-configuration.git", exact: "1.4.0", traits: []),
         .package(url: "https://github.com/apple/swift-crypto.git", exact: "4.5.2"),
         .package(url: "https://github.com/apple/swift-system.git", exact: "1.8.1"),
@@ -53,11 +54,11 @@ let package = Package(
             name: "ChatCore",
             dependencies: [log, crypto, .product(name: "Configuration", package: "swift-configuration"), system],
             path: "Sources/Common", exclude: ["Adapters", "C", "Commands", "Process"], swiftSettings: settings),
-        // The master-and-workers shape that the three programs share.
+        // The master and workers, shared by the three programs.
         .target(
             name: "ChatProcess", dependencies: ["CLinux", log], path: "Sources/Common/Process",
             swiftSettings: settings),
-        // The commands that they share: serve, status, scale.
+        // The commands shared by the three programs: serve, status, scale.
         .target(
             name: "ChatCommands", dependencies: ["ChatCore", "ChatProcess", "ChatAdapters", argumentParser, log],
             path: "Sources/Common/Commands", swiftSettings: settings),

@@ -1,8 +1,8 @@
 // swift-tools-version: 6.0
 import PackageDescription
 
-// The load client of `make bench`. No dependencies, so that it builds in seconds and costs next to nothing beside what
-// it measures.
+// The load client of `make bench`. It has no dependencies, so that it builds in seconds and costs little CPU beside the
+// measured programs.
 let package = Package(
     name: "benchmarks",
     targets: [

@@ -1,4 +1,4 @@
-"""What a figure means nothing without."""
+"""The facts without which a figure means nothing."""
 
 import os
 import re
@@ -19,7 +19,7 @@ def load():
 
 
 def pauses(client, seconds=5):
-    """What the machine takes away of each CPU while nothing is asked of it, as text."""
+    """The share of each CPU that is lost to pauses of the idle machine, as text."""
     watches = [subprocess.Popen(["taskset", "-c", str(cpu), client, "pauses", f"seconds={seconds}"],
                                 stdout=subprocess.PIPE, text=True) for cpu in sorted(os.sched_getaffinity(0))]
     found = []

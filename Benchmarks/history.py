@@ -145,7 +145,7 @@ def measure(stack):
             raise RuntimeError(f"php-fpm answers something else: {json.dumps(ours)[:400]} and {json.dumps(theirs)[:400]}")
         found = {"fcgi-api": [], "php-fpm": []}
         for turn in range(ROUNDS + 1):
-            # The first round warms up. Asked for again each time: php-fpm's workers connect with their first request.
+            # The first round warms up. Repeated each time: php-fpm's workers connect with their first request.
             processes = stack.processes()
             workers = [row for row in processes if row[:2] == ("fcgi-api", "worker")]
             postgres = [row for row in processes if row[0] == "postgres"]

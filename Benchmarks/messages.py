@@ -12,9 +12,9 @@ ROOMS, MEMBERS, BYTES = 10, 10, 100
 SECONDS = number("BENCH_SECONDS", 10)
 ROUNDS = number("BENCH_ROUNDS", 3)
 RATES = [int(rate) for rate in os.environ.get("BENCH_RATES", "100,1000,5000").split(",") if rate]
-# Where the search for the highest rate ends by itself.
+# The upper limit of the search for the highest rate.
 HIGHEST = number("BENCH_HIGHEST", 25_000)
-# Messages a second of a quiet room, and of the loud one on its queue.
+# Messages per second of a quiet room, and of the loud one on its queue.
 QUIET, LOUD = 50, number("BENCH_LOUD", 5000)
 NAMES = ("postgres", "redis", "rabbitmq", "nginx", "fcgi-api", "ws-relay", "queue-worker", "client")
 VIOLATIONS = ("gaps", "doubles", "strangers", "uneven")
@@ -76,7 +76,7 @@ def measure(stack):
 
 
 def measure_neighbours(stack):
-    """What a loud room costs a quiet one: on its queue, and on another, where only the machine is shared."""
+    """The effect of a loud room on a quiet one: on the same queue, and on another, where they share only the machine."""
     def client(room, tokens, rate, seconds):
         plan = "".join(f"{room} {token}\n" for token in tokens) + "\n"
         return run_client("messages", stack.processes(), plan, port=stack.url.port, run=uuid.uuid4().hex[:8], rate=rate,

@@ -109,7 +109,7 @@ class Result:
     def __init__(self, values, seconds, cpu, machine):
         self.values = values
         self.cpu = {**cpu, "client": int(values["client_us"]) / 1e6}
-        # Cores that everybody else on this machine used meanwhile.
+        # Cores that other programs on this machine used meanwhile.
         self.others = max(0.0, machine - sum(self.cpu.values())) / seconds
 
     def __getitem__(self, name):

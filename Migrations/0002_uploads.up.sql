@@ -1,4 +1,4 @@
--- What the object store calls each file's upload, so that one goes on when Redis has forgotten how far it was.
+-- The object store's id of each file's upload, so that an upload can continue when Redis has lost its state.
 
 CREATE TABLE uploads (
     message_id   uuid PRIMARY KEY REFERENCES messages (id) ON DELETE CASCADE,

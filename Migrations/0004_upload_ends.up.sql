@@ -1,4 +1,4 @@
--- What a sweeper and a quota need to know of uploads.
+-- Data for the sweeper and for quotas.
 
 -- A file outlives its message's row until the store has deleted it, so that nothing is left there.
 ALTER TABLE uploads DROP CONSTRAINT uploads_message_id_fkey;
@@ -14,20 +14,20 @@ ALTER TABLE uploads
 UPDATE uploads u SET owner = m.sender_id, size = coalesce(m.file_size, 0) FROM messages m WHERE m.id = u.message_id;
 
 UPDATE uploads SET looked_at = now() WHERE completed_at IS NOT NULL;
--- What is found out by looking into it (Width, Height, Orientation, BlurHash, Duration); NULL: nothing.
+-- Details found by inspecting the file (Width, Height, Orientation, BlurHash, Duration); NULL: none.
 ALTER TABLE messages ADD COLUMN file_media jsonb;
 
--- What is to be looked at, first come first.
+-- Files to inspect, in the order of their completion.
 CREATE INDEX uploads_to_look_at ON uploads (completed_at) WHERE completed_at IS NOT NULL AND looked_at IS NULL;
 -- The sum of one user's files.
 CREATE INDEX uploads_of_owner ON uploads (owner) INCLUDE (size);
--- What the sweeper looks for: few rows of many.
+-- Rows for the sweeper: few of many.
 CREATE INDEX uploads_released ON uploads (released_at) WHERE released_at IS NOT NULL;
 CREATE INDEX messages_uploading ON messages (created_at) WHERE status = 2;
--- Who shows a file besides its own message.
+-- Messages that show a file besides its own message.
 CREATE INDEX messages_forwarded ON messages (forwarded_from) WHERE forwarded_from IS NOT NULL;
 
--- Whoever deletes a message, and however, its file is looked at once more: here, since no program can forget it.
+-- However a message is deleted, its file must be checked again: a trigger, because then no program can forget it.
 CREATE FUNCTION release_upload() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE uploads SET released_at = now() WHERE message_id = coalesce(OLD.forwarded_from, OLD.id);

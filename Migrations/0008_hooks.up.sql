@@ -1,5 +1,5 @@
--- What the host application has not been told yet: put in by the transaction that makes it happen, and taken out when it
--- is delivered. No reference to the room: the end of a room is to be told, too.
+-- Undelivered events for the host application: inserted by the transaction that causes them, deleted on delivery. There
+-- is no reference to the room, because the deletion of a room is also an event.
 CREATE TABLE hook_events (
     room_id    uuid NOT NULL,
     seq        bigint NOT NULL,                      -- 0: the room's creation

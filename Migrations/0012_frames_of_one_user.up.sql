@@ -1,5 +1,5 @@
--- Whose a change of a message is: what happened to a file before it was complete is its sender's alone, for good. The
--- message cannot say that later: deleted, it looks the same whether the room ever saw it.
+-- Marks changes that only the sender may see: those of a file before it was complete. The message itself cannot tell
+-- later: once deleted, it looks the same whether or not the room ever saw it.
 
 ALTER TABLE room_events ADD COLUMN only_sender boolean NOT NULL DEFAULT false;
 

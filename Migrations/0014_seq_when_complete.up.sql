@@ -3,7 +3,7 @@
 -- the message's id): so the column and its unique index stay as they are, and no program of the version before meets a
 -- NULL there. What asks for messages asks for `seq > 0`.
 
--- What an upload that its sender gave up, or that was refused, leaves for a day: so that its late chunks are told so.
+-- The records of uploads that were aborted or refused stay for a day, so that late chunks get the right answer.
 CREATE INDEX messages_ended ON messages (deleted_at) WHERE seq < 0 AND status = 4;
 -- One's pending files, newest first.
 CREATE INDEX messages_pending ON messages (sender_id, id) WHERE status = 2;
@@ -29,7 +29,7 @@ WHERE m.content_type <> 1 AND m.forwarded_from IS NULL
 CREATE INDEX ON file_messages (room_id);
 ANALYZE file_messages;
 
--- Who has seen the old place and not the new one has the file to read again.
+-- A member who has seen the old position but not the new one has the file to read again.
 UPDATE members p SET seen_count = p.seen_count - n.total, seen_sent_count = p.seen_sent_count - n.own
 FROM (
     SELECT q.room_id, q.user_id, count(*) AS total, count(*) FILTER (WHERE f.sender_id = q.user_id) AS own
@@ -39,7 +39,7 @@ FROM (
 ) n
 WHERE p.room_id = n.room_id AND p.user_id = n.user_id;
 
--- What never became complete is nobody's message yet.
+-- A file that never became complete is not a message of the room yet.
 UPDATE members p SET sent_count = p.sent_count - n.total
 FROM (SELECT room_id, sender_id, count(*) AS total FROM file_messages WHERE new_seq IS NULL GROUP BY room_id, sender_id) n
 WHERE p.room_id = n.room_id AND p.user_id = n.sender_id;

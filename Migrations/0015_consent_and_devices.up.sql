@@ -1,7 +1,7 @@
--- Whom a user lets put them into a room: 1 everybody, 2 who shares a room with them, 3 nobody.
+-- The users who may add this user to a room: 1 everybody, 2 users who share a room with them, 3 nobody.
 ALTER TABLE accounts ADD COLUMN added_by smallint NOT NULL DEFAULT 1;
 
--- Who has blocked somebody: a relay asks it for each user who connects, since no presence crosses a block.
+-- By the blocked user: a relay reads it for each user who connects, because a block hides presence.
 CREATE INDEX blocks_of_blocked ON blocks (blocked);
 
 -- Devices by user. One token may stand with several users: whoever learns somebody's token cannot take their pushes away.

@@ -50,9 +50,10 @@ END $$;
 CREATE FUNCTION chat_lexemes(content text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN to_tsvector(chat_language(), chat_spaced(chat_plain(content)));
 
--- What to look for, from a text that somebody typed. All its words must be there; parts of one word (of an address, of a
--- Chinese phrase) must follow each other; the last may be the beginning of a longer one. A word counts with its first 200
--- letters, and one of more than 2,047 bytes is none: PostgreSQL's own limit. NULL or empty when nothing of it is a word.
+-- The query for a text that a user typed. All its words must occur; the parts of one word (of an address, of a Chinese
+-- phrase) must follow each other; the last word may be the beginning of a longer one. Only the first 200 letters of a
+-- word count, and a word of more than 2,047 bytes is ignored: PostgreSQL's own limit. NULL or empty when the text
+-- contains no word.
 CREATE FUNCTION chat_lookup(query text) RETURNS tsquery LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT to_tsquery(chat_language(), string_agg(phrase, ' & ' ORDER BY place)) FROM (
         SELECT g.place, string_agg('''' || left(w.word, 200) || '''' ||
@@ -73,7 +74,7 @@ CREATE FUNCTION chat_lookup(query text) RETURNS tsquery LANGUAGE sql IMMUTABLE P
     ) p
 $$;
 
--- What stands in front of each word of a room's segment in the index: 48 random bits of the room, and the segment.
+-- The prefix of each word of a room's segment in the index: 48 random bits of the room, and the segment.
 CREATE FUNCTION chat_room_key(room uuid, segment bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN encode(substr(uuid_send(room), 11, 6), 'base64') || CASE segment WHEN 0 THEN '' ELSE to_hex(segment) END || ':';
 

@@ -1,2 +1,2 @@
--- What a tus client said of its upload: it is to be told it again, as it wrote it.
+-- The metadata that a tus client sent with its upload; it is returned unchanged.
 ALTER TABLE uploads ADD COLUMN metadata text;

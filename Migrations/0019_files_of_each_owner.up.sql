@@ -1,3 +1,3 @@
--- What is to be looked at, of each owner the oldest first: whoever sends many files waits for them, and nobody else does.
+-- Files to inspect, oldest first for each owner: an owner of many files delays only their own.
 CREATE INDEX uploads_to_look_at_of_owner ON uploads (owner, completed_at)
     WHERE completed_at IS NOT NULL AND looked_at IS NULL;

@@ -1,7 +1,8 @@
-// The floor: one epoll loop in C that writes what Redis publishes to every socket of the room, and does nothing else
-// (no users, no order, no slow clients, no handshake check). What ws-relay costs above it is what its promises cost.
+// The lower bound: one epoll loop in C that writes what Redis publishes to every socket of the room, and nothing else
+// (no users, no order, no slow clients, no handshake check). The difference to ws-relay is the cost of its promises.
 //
-//   bare PORT REDIS_SOCKET ROOMS [joined]    ROOMS: a file with one channel a line; a client says /NUMBER of its line
+//   bare PORT REDIS_SOCKET ROOMS [joined]    ROOMS: a file with one channel per line; a client asks for /NUMBER of its
+// line
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -57,7 +58,7 @@ static size_t one(uint8_t *b, size_t n) {
         at = nl + 1 + length[i] + 2; if (at > end) return 0;
     }
     if (length[0] == 7) {
-        // The payload is a FrameChunk: its body is sent as it is, behind a header, which is as many bytes as the client gets.
+        // The payload is a FrameChunk: it is sent unchanged after a header, so it has the size of a client's frame.
         uint8_t frame[65536]; int h = 2, p = length[2];
         frame[0] = 0x82; if (p < 126) frame[1] = p; else { frame[1] = 126; frame[2] = p >> 8; frame[3] = p; h = 4; }
         memcpy(frame + h, part[2], p);

@@ -1,13 +1,13 @@
-// Opens N WebSockets and counts the frames that come: the other side of a fan-out measurement.
+// Opens N WebSockets and counts the arriving frames: the client side of a fan-out measurement.
 //
 //   clients HOST PORT TARGETS [SUBPROTOCOL [SKIP]]
 //
-// TARGETS: a file with one request target a line, a socket each; behind a blank, in hex, what this socket says after its
-// upgrade, as one binary frame. SKIP: frames of the server before its first message (1: a welcome).
+// TARGETS: a file with one request target per line, one socket each; after a blank, in hex, the socket's first binary
+// frame after the upgrade. SKIP: frames of the server before its first message (1: a welcome).
 //
-// Prints "open N" when every socket has got that far, then, once a second while something happens,
-// "frames TOTAL bytes TOTAL lost TOTAL", and of the lost ones how many by close code (1006: without a close frame).
-// Pings are answered, as every client must. SIGINT ends it.
+// Prints "open N" when every socket is that far, then once a second while frames arrive "frames TOTAL bytes TOTAL lost
+// TOTAL", with the lost ones by close code (1006: without a close frame). It answers pings, as every client must.
+// SIGINT ends it.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,14 +30,14 @@ static int skip = 1;
 
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
 
-// Who is silent for WS_IDLE_SECONDS is closed. What does not go out now belongs to a socket that is gone.
+// A client that is silent for WS_IDLE_SECONDS is closed. A pong that cannot be sent now belongs to a closed socket.
 static void pong(struct client *c, int size) {
     uint8_t frame[6 + 125] = { 0x8A, 0x80 | size };
     memcpy(frame + 6, c->head + 2, size);
     send(c->fd, frame, 6 + size, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-// Counts frames in a stream cut anywhere: payloads are skipped, headers gathered, and pings and closes whole.
+// Counts frames in a stream cut anywhere: skips payloads, collects headers, and reads pings and closes whole.
 static void frame_bytes(struct client *c, const uint8_t *at, size_t n) {
     bytes += n;
     while (n) {

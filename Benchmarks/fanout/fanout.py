@@ -41,7 +41,7 @@ class Clients:
         command = ["taskset", "-c", servers.CLIENT_CORE, f"{work}/clients", "127.0.0.1", str(server.port), f"{work}/targets",
                    server.subprotocol, str(server.skip)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        # Those who come early hear of those who come later: lines with frames may stand before it.
+        # Early clients get presence frames of later ones: lines with frames may precede it.
         self.opened = next((line.strip() for line in self.process.stdout if line.startswith("open")), "")
         if not self.opened:
             raise RuntimeError("the clients were refused")

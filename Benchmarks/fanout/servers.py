@@ -242,7 +242,7 @@ class UWebSockets(Server):
         self.run(sys.executable, HERE / "uws.py", self.port)
 
     def publish(self, rooms, payload):
-        # One request for all: Python's share of the work is not what is compared.
+        # One request for all, so that Python's own CPU time is not measured.
         body = b"".join(b"%d %s\n" % (room, payload) for room in rooms)
         with socket.create_connection(("127.0.0.1", self.port)) as line:
             line.sendall(b"POST /pub HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)

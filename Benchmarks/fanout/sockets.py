@@ -18,9 +18,9 @@ import servers
 import wire
 from fanout import Clients, build
 
-# Seconds, as WS_HEARTBEAT is when nobody sets it.
+# Seconds: the default of WS_HEARTBEAT.
 HEARTBEAT = 30
-# Seconds after which sockets that have been opened are all that there is.
+# Seconds without a new socket after which all are open.
 SETTLED = 3
 
 
@@ -88,7 +88,7 @@ def hand_over(relay):
 
 def crash_under_load(server, clients, arguments):
     """1,000 frames a second over all rooms for some seconds; the worker dies in the middle of them."""
-    # What the clients heard so far was who came.
+    # The frames so far were presence.
     before, begun, frames = clients.counted[0], time.monotonic(), 5000
     for number in range(frames):
         server.publish([number % len(server.rooms)], b"x" * 200, logs=True)

@@ -1,4 +1,4 @@
-"""What the chat's own programs say to each other, for a publisher that stands in for queue-worker."""
+"""The format between the chat's own programs, for a publisher that replaces queue-worker."""
 
 import base64
 import hashlib

@@ -1,6 +1,6 @@
 <?php
-// The same answer as GET /rooms/{id}/messages of fcgi-api, as a careful PHP programmer writes it: a persistent
-// connection, prepared statements, the token's signature checked, one array and one json_encode.
+// The same answer as GET /rooms/{id}/messages of fcgi-api, written as a careful PHP programmer would: a persistent
+// connection, prepared statements, a checked token signature, one array and one json_encode.
 
 function refuse(int $status, string $code): never
 {
@@ -32,7 +32,7 @@ function user(string $header): string
     return $claims['sub'];
 }
 
-// Prepared once a connection, which outlives the request.
+// Prepared once per connection, which outlives the request.
 function ask($db, string $name, string $sql, array $values)
 {
     $result = @pg_execute($db, $name, $values);
@@ -65,7 +65,7 @@ $user = user($_SERVER['HTTP_AUTHORIZATION'] ?? '');
 $limit = min(100, max(1, (int) ($_GET['limit'] ?? 50)));
 $db = pg_pconnect($_SERVER['DATABASE']);
 
-// Membership and the two who have read furthest in one statement: one round trip fewer than two.
+// Membership and the two furthest readers in one statement saves a round trip.
 $member = pg_fetch_row(ask($db, 'member', <<<'SQL'
     SELECT p.role, (SELECT json_agg(s) FROM (
         SELECT user_id, last_seen_seq FROM members WHERE room_id = p.room_id AND left_at IS NULL AND last_seen_seq > 0

@@ -102,7 +102,7 @@ class User:
         return Socket(self, **options)
 
 
-# What sockets saw that the protocol does not allow, for the fixture that ends each test: frames are read by threads.
+# Protocol violations that sockets saw, for the fixture that ends each test: threads read the frames.
 holes = []
 
 

@@ -14,7 +14,7 @@ from client import User
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-# What takes its time and has a shorter test beside it.
+# Slow tests that have a shorter version beside them.
 thorough = pytest.mark.skipif(not os.environ.get("THOROUGH"), reason="THOROUGH=1 runs it: it takes its time")
 
 
@@ -75,7 +75,7 @@ def program(name):
 
 
 def run_program(name, *words):
-    """What the program says, with the settings of the stack under test."""
+    """Runs a program with the settings of the stack under test and returns its output."""
     return subprocess.run([program(name), *words, "-c", os.environ["TEST_ENV_FILE"]], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True).stdout
 

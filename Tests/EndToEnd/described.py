@@ -7,7 +7,7 @@ import yaml
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DOCUMENTS = {name: yaml.safe_load((DOCS / name).read_text()) for name in ("asyncapi.yaml", "openapi.yaml")}
-# What was wrong, for the fixture that ends each test: frames are read by threads.
+# Deviations from the description, for the fixture that ends each test: threads read the frames.
 problems = []
 
 

@@ -1,4 +1,4 @@
-"""What openapi.yaml cannot say, for the requests that are made from it."""
+"""Rules that openapi.yaml cannot express, for the requests that are generated from it."""
 
 import unicodedata
 import uuid
@@ -59,8 +59,8 @@ def is_sign(text):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """What a request that ought to be taken needs beyond its description: a Sign names one request, so each has its own; and
-    not all phases ask the hook for emojis above."""
+    """Adjusts a valid request beyond its description: a Sign names one request, so each needs its own; and some
+    phases skip the hook for emojis above."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     if is_sign((case.headers or {}).get("Idempotency-Key")):

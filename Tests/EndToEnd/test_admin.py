@@ -1,4 +1,4 @@
-"""What the host application may do with its own key, and nobody without it."""
+"""The host application's own endpoints, which need its key."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What users are told while a server is away, and that all of it catches up by itself."""
+"""Answers to users while a server is unavailable, and the automatic recovery afterwards."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Who may put whom into a room, see whom come and go, and how much of everything one user may have."""
+"""Consent to being added to a room, visibility of presence, and limits per user."""
 
 import subprocess
 import time
@@ -35,7 +35,7 @@ def test_who_may_add_me(rule, ann, bob, make_user):
         frame = {"Type": "message", "ReceiverID": bob.id, "Content": "x", "Sign": str(uuid.uuid4())}
         assert socket.ask(frame)["Error"].startswith("forbidden: ")
     assert bob.data("GET", "/rooms") == []
-    # What bob does himself asks nobody.
+    # bob's own actions need no consent.
     invitation = ann.data("POST", f"/rooms/{room}/invitations", {}, 201)["Token"]
     bob.data("POST", "/rooms/join", {"Token": invitation})
     second = {"Type": "GROUP", "Name": "y", "Members": [bob.id]}
@@ -59,7 +59,7 @@ def test_the_blocked_cannot_add_and_see_nothing(ann, bob, make_user):
             assert carl.data("GET", f"/users/{bob.id}/presence")["Online"]
             assert ann.data("GET", f"/users/{bob.id}/presence") == {"UserID": bob.id, "Online": False, "LastSeenAt": None}
             assert not bob.data("GET", f"/users/{ann.id}/presence")["Online"]
-            # What comes behind it in the same room has passed ann's relay by then.
+            # A later frame of the same room shows that the earlier ones have passed ann's relay.
             carl.data("POST", f"/rooms/{room}/messages", {"Content": "behind"}, 201)
             blocked.new_message("behind")
             assert not blocked.count(lambda frame: frame["Type"] == "presence" and frame["Data"]["UserID"] == bob.id)

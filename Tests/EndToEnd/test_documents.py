@@ -46,7 +46,7 @@ def test_every_route_is_described(openapi):
     described = {plain(method, path) for path, item in openapi["paths"].items() for method in item
                  if method != "parameters"}
     documents = {"GET /openapi.yaml", "GET /asyncapi.yaml", "GET /docs"}
-    # What tus is asked before a token; links to stored files are opaque.
+    # The OPTIONS of tus need no token; links to stored files are opaque.
     own = {route for route in routes if "/files/stored" not in route}
     assert own | documents | {"OPTIONS /files/tus"} == described
 

@@ -186,7 +186,7 @@ def test_errors_of_nginx_are_in_the_envelope(here, name, prefix):
         (400, "GET", "/api/v1/rooms", [f"X-A: {long}"], None), (405, "TRACE", "/api/v1/rooms", [], None),
     ]:
         got, told, body = here.ask(method, prefix + path, headers, name=name)
-        # What fails before a location is known is answered by the server{} around it.
+        # An error before a location is known is answered by the surrounding server{}.
         assert got == status, (path[:40], got, body)
         if code is None:
             continue

@@ -25,7 +25,7 @@ COMBINATIONS = 150
 ID = "0190aaaa-0000-7000-8000-000000000001"
 ENDS = [2**15, 2**16, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**18, 10**19]
 NUMBERS = [0, 1, -1, *ENDS, *(-end for end in ENDS), -(2**63) - 1, 0.5, -0.5, 1e15, 1e18, 9.3e18, -9.3e18, 1e300]
-# What JSON has no number for stands here as it is written.
+# Raw JSON for values that Python cannot express.
 RAW = ["1e308", "1e309", "-1e309", "1E400", "-0", "-0.0", "1e-400", "9" * 400, "0." + "9" * 400, "01", "+1", "NaN", "Infinity",
        '"\\ud83d"', '"\\u0000"', "[" * 40 + "]" * 40, '{"a":1,"a":2}']
 TIMES = ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z",
@@ -99,7 +99,7 @@ def requests_of_sockets():
 
 
 class World:
-    """What names in paths and bodies stand for. What an operation takes away, the next one makes again."""
+    """Values for the names in paths and bodies. An object that one operation deletes is made again for the next."""
 
     def __init__(self, base_url, secret, admin_key):
         self.base_url, self.secret, self.key = base_url, secret, admin_key
@@ -132,7 +132,7 @@ class World:
             elif place == "query":
                 query.append(f"{name}={quote(plain(value)[:500], safe='')}")
             elif place == "header":
-                # What a header cannot carry is not sent.
+                # A header cannot carry every character: the others are left out.
                 headers[name] = "".join(letter for letter in plain(value) if letter.isprintable()).strip().encode()[:4000].strip()
             else:
                 body[name] = value

@@ -20,13 +20,13 @@ STEPS = int(os.environ.get("FIGHT_STEPS", "500"))
 SEEDS = [int(seed) for seed in os.environ.get("FIGHT_SEEDS", "1").split(",")]
 # Steps of one client between two kills of a worker.
 KILL_EVERY = 100
-# What the rules may answer to a wild request, and what an outage may.
+# The allowed answers to a wild request, and to one during an outage.
 EXPECTED = {202, 403, 404, 409, 410, 503}
 REFUSALS = {"not_a_member", "message_not_found", "muted", "banned", "busy", "unavailable"}
 
 
 class Copy:
-    """What one client believes of the room."""
+    """One client's copy of the room."""
 
     def __init__(self, room):
         self.room, self.messages, self.last, self.trouble = room, {}, 0, []

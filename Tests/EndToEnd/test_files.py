@@ -20,7 +20,7 @@ import requests
 from client import message_frame
 
 MIB = 1 << 20
-# What a picture and a film begin with: a file that says to be one has to.
+# The first bytes of a picture and of a video: a file that claims to be one needs them.
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
 
@@ -49,7 +49,7 @@ def post(user, message, content, index=1, total=1, expect=200, name="blob", kind
 
 
 def bytes_of(user, message):
-    """What whoever follows the link gets."""
+    """Follows a file's link and returns the answer."""
     answer = user.rest("GET", f"/files/{message}", expect=302, allow_redirects=False)
     return requests.get(answer.headers["Location"], timeout=30)
 
@@ -135,7 +135,7 @@ def test_who_may_not_post_any_more_completes_nothing(ann, bob, room):
     ann.data("PATCH", f"/rooms/{room}/members/{bob.id}", {"MutedUntil": "2100-01-01T00:00:00Z"})
     assert post(bob, first, b"text", expect=403, kind="text/plain")["Code"] == "muted"
     ann.data("PATCH", f"/rooms/{room}/members/{bob.id}", {"MutedUntil": None})
-    # What was stored is complete as soon as it may be.
+    # A stored file is completed as soon as it is allowed.
     assert post(bob, first, b"text", kind="text/plain")["Message"]["Status"] == "sent"
     ann.data("PATCH", f"/rooms/{room}/members/{bob.id}", {"Banned": True})
     post(bob, second, b"text", expect=404, kind="text/plain")
@@ -362,7 +362,7 @@ def test_a_form_that_was_cut_off_by_its_server_is_sent_again_with_another_file(a
     sent = form(ann, room, b"just text", "b.txt", "text/plain", data={"Sign": sign}).json()["Data"]
     assert (sent["Content"], sent["ContentType"]) == ("b.txt", "file") and sent["ID"] != left.json()["Data"]["ID"]
     assert ann.data("GET", "/uploads") == []
-    # What is complete stays as it is.
+    # A complete file stays as it is.
     again = form(ann, room, b"just text", "c.txt", "text/plain", data={"Sign": sign})
     assert (again.status_code, again.json()["Error"]["Code"]) == (422, "idempotency_mismatch")
     assert [one["ID"] for one in ann.history(room)] == [sent["ID"]]

@@ -1,4 +1,4 @@
-"""What the host application is told, and asked, over HTTP: signed, again until it is taken, and never lost."""
+"""Events and questions for the host application over HTTP: signed, repeated until accepted, never lost."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""What one client does to the relay, nobody else notices; and each limit says its own close code."""
+"""A hostile client affects nobody else, and each limit of the relay has its own close code."""
 
 import json
 import threading

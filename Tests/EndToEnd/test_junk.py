@@ -1,4 +1,4 @@
-"""What is not a request gets an error, and costs nobody else anything."""
+"""Malformed requests get an error and affect nobody else."""
 
 import random
 import socket as network

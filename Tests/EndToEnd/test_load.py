@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 SECONDS = float(os.environ.get("LOAD_SECONDS", "15"))
 SENDERS = 20
 ROOMS = 3
-# What may be reloaded while sockets are open, and whose workers may die at any time.
+# Programs that may be reloaded while sockets are open, and programs whose workers may be killed at any time.
 RELOADED = os.environ.get("LOAD_RELOAD", "fcgi-api queue-worker ws-relay").split()
 KILLED = os.environ.get("LOAD_KILL", "fcgi-api queue-worker").split()
 

@@ -1,4 +1,4 @@
-"""What an operator tells a running master: status and scale."""
+"""Commands of an operator to a running master: status and scale."""
 
 import time
 

@@ -90,7 +90,7 @@ def test_the_scripts_are_shell(built, tmp_path):
     deb("-e", built[0], tmp_path)
     for name in SCRIPTS:
         assert subprocess.run(["dash", "-n", tmp_path / name]).returncode == 0
-        # What debhelper adds comes for its sake; in between nothing is left to fill in.
+        # debhelper inserts its own parts; no placeholder may remain.
         assert "#DEBHELPER#" not in (tmp_path / name).read_text()
 
 
@@ -219,7 +219,7 @@ def test_compose_files_are_valid_and_every_service_has_a_health_check(path):
     import yaml
     for name, service in yaml.safe_load(done.stdout)["services"].items():
         assert "healthcheck" in service, name
-        # What runs once says so: it must end well before others start.
+        # A service that runs once must say so: it has to succeed before others start.
         assert not service["healthcheck"].get("disable") or service["restart"] == "on-failure", name
     without = subprocess.run(["docker-compose", "-f", path, "config"], cwd=CHECKOUT, capture_output=True, text=True,
                              env={name: value for name, value in env.items() if name != "JWT_SECRET"})

@@ -18,7 +18,7 @@ SECRET = "the host application and the chat know it"
 
 
 def php(code, **values):
-    """What the code prints, as JSON."""
+    """Runs PHP code and returns its output, parsed as JSON."""
     text = f"<?php require '{PACKAGE}/autoload.php'; use Chat\\{{ChatException, Client, Tokens, Webhook}};\n{code}"
     done = subprocess.run(["php", "-d", "error_reporting=-1", "-d", "display_errors=stderr"], input=text, text=True,
                           capture_output=True, env={**os.environ, **values}, timeout=60)

@@ -1,4 +1,4 @@
-"""What files are and what is in them: type by content, thumbnails, locations that must not travel on, and viruses."""
+"""Inspection of files: type by content, thumbnails, removal of locations, and viruses."""
 
 import os
 import shutil

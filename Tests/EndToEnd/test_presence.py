@@ -1,4 +1,4 @@
-"""Who hides their presence is seen nowhere, also while relays change; who is blocked is not seen typing."""
+"""A hidden presence stays hidden, also while relays change; a blocked user is not seen typing."""
 
 import time
 

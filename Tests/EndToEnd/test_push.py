@@ -1,4 +1,4 @@
-"""Who gets a push and who is spared, against a Google of our own that checks signature, protocol and body."""
+"""The receivers of pushes, with a fake FCM server that checks signature, protocol and body."""
 
 import base64
 import os

@@ -77,7 +77,7 @@ async def failed_over(settings, pids):
 
 
 def move_address(address, old, new):
-    """Who connects from now on meets `new`; whoever was connected is thrown out."""
+    """New connections lead to `new`; existing ones are closed."""
     os.rename(address, old)
     os.rename(new, address)
     for kind in ("pubsub", "normal"):

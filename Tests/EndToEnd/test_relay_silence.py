@@ -1,5 +1,5 @@
-"""Who answers no ping is taken for dead. The clients of the benchmark answer: measured with silent ones, a relay of 20,000
-sockets seemed to lose them all in a crash, when it closed them for their silence.
+"""A client that answers no ping counts as dead. The clients of the benchmark must answer: with silent ones, a relay of
+20,000 sockets seemed to lose them all in a crash, but had closed them for their silence.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""What people do with rooms, as a client sees it: links, pins, mentions, edits, search, and who hears what."""
+"""Rooms as a client sees them: links, pins, mentions, edits, search, and the receivers of each frame."""
 
 import threading
 import time

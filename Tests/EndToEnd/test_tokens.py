@@ -1,4 +1,4 @@
-"""Who has no valid token gets 401, over REST and before a socket opens."""
+"""A request without a valid token gets 401, over REST and before a socket opens."""
 
 import base64
 import json

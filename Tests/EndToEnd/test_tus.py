@@ -184,7 +184,7 @@ def test_one_request_at_a_time(ann, bob, room, settings):
         thread.start()
     for thread in threads:
         thread.join()
-    # Who came while it was written, and who came later than that.
+    # The answers to requests during the write, and to those after it.
     assert sorted(set(answers) - {423}) in ([204], [204, 409]) and answers.count(204) == 1, answers
     redis = ["redis-cli", "-s", settings["REDIS_URL"].removeprefix("unix://").split("?")[0]]
     subprocess.run([*redis, "SET", f"upload:{message}:writer", "another", "PX", "60000"], check=True, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-// What a client sends after its handshake: however it is cut, the parser says the same, and nothing crashes it.
+// Input of a client after its handshake: however it is cut, the parser gives the same result and never crashes.
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {

@@ -17,7 +17,7 @@ class Machine:
         self.log = open(self.root.parent / "console", "w")
         words = ["systemd-nspawn", "-q", "-D", root, "--register=no", "--keep-unit", "--private-network", "--boot",
                  "--console=pipe", "--kill-signal=SIGRTMIN+3", "--hostname=chat-test"]
-        # What programs need that are linked dynamically, while one works on these tests.
+        # Libraries for dynamically linked programs, during work on these tests.
         if bind := os.environ.get("INSTALL_BIND"):
             words.append(f"--bind-ro={bind}")
         self.words = words
@@ -43,13 +43,13 @@ class Machine:
         return subprocess.run(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
 
     def run(self, script, fails=False, **options):
-        """What it printed; a script that ends otherwise than it should is an assertion."""
+        """Runs a script and returns its output; an unexpected exit status fails the test."""
         done = self.enter(script, **options)
         assert (done.returncode != 0) == fails, f"{script}: {done.returncode}\n{done.stdout}"
         return done.stdout
 
     def document(self, page, heading, place=0, folder="/", env=None):
-        """What a page's commands printed, run as they stand there; any that fails is an assertion."""
+        """Runs the commands of a documentation page unchanged and returns their output; a failing one fails the test."""
         env = {"DEBIAN_FRONTEND": "noninteractive", **(env or {})}
         script = f"cd {folder} && exec bash -euo pipefail -s"
         # dpkg must not ask about a file that both sides changed: there is nobody to answer.

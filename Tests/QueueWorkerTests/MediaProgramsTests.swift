@@ -5,7 +5,7 @@ import Testing
 
 @testable import queue_worker
 
-/// What becomes of a program that takes too much, with one of ours in ffprobe's place.
+/// The end of a program that uses too much, with a script in place of ffprobe.
 @Suite struct MediaProgramsTests {
     private let folder = "/tmp/chat-media-test-\(UUID128.v7(at: systemClock()))"
 
@@ -71,7 +71,7 @@ import Testing
         #expect(output("echo -n $PATH$SECRET") == "/usr/bin:/bin")
         #expect(output("echo x > \(work)/a && cat \(work)/a") == "x\n")
         #expect(output("touch /usr/b || echo -n no") == "no")
-        // What it writes beside its folder is gone with it.
+        // Files written outside of its folder disappear with it.
         _ = output("touch \(folder)/b")
         #expect(access("\(folder)/b", F_OK) != 0)
         #expect(output("cat /etc/passwd /proc/1/environ || echo -n no") == "no")

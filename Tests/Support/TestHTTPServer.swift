@@ -4,7 +4,7 @@ import Synchronization
 /// A server on loopback that answers each connection with the next of its answers and keeps what it was asked. Behind the
 /// last one nobody is answered any more, and nobody is cut off.
 public final class TestHTTPServer {
-    /// What the server's thread works with, and the test looks at.
+    /// The state shared by the server's thread and the test.
     private final class Conversation: Sendable {
         let listener: Int32
         let answers: [String]

@@ -48,7 +48,7 @@ import Testing
         clients.forEach { _ = $0.take() }
         let new = try Self.crash(old, members: [5: [1], 6: [1]], lastSeq: 3)
         #expect(new.hub.connections.count == 2 && new.hub.serial > old.hub.serial)
-        // What comes live has to wait for what was missed.
+        // Live frames must wait for the missed ones.
         new.publish(.numbered(4))
         #expect(clients.allSatisfy { $0.take().isEmpty })
         new.answerFrames(Self.log(1...3))

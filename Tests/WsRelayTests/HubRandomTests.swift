@@ -80,7 +80,7 @@ private final class RandomWorld {
     private var players: [Player] = []
     private var logs: [UInt64: [RoomFrame]] = [:]
     private var members: [UInt64: Set<UInt64>] = [:]
-    /// Who has ever been in a room may still have frames of it.
+    /// Former members may still have frames of a room.
     private var formerMembers: [UInt64: Set<UInt64>] = [:]
     private var late: [Lookup] = []
     private let deflates: Bool
@@ -242,7 +242,7 @@ private final class RandomWorld {
             frames.append(frame)
         }
         note("publish \(frames.count) in room \(room)")
-        // What is lost is found by the next, or by the fetch.
+        // A lost frame is found by the next one, or by the fetch.
         guard chance(90) else { return }
         relay.hub.handle(
             .message(channel: "room:\(id(room))", payload: FrameChunk(room: id(room), frames: frames).encode()))
@@ -346,7 +346,7 @@ private final class RandomWorld {
     private static func text(_ value: WireValue) -> String { value.string ?? "" }
 }
 
-/// What must be true between two ticks.
+/// The invariants between two ticks.
 private struct TableCheck {
     private(set) var fault: String?
     private let hub: Hub

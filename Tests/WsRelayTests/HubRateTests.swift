@@ -34,7 +34,7 @@ import Testing
         #expect(
             client.take()[0]["Error"]?.string?.hasPrefix("rate_limited: too many messages; try again in 3 s") == true)
         #expect(relay.commands.commands.isEmpty)
-        // What is not counted passes, and so do others.
+        // Uncounted requests pass, and so do other users.
         client.ask(("Type", .string("seen")), ("RoomID", .string(id(1).description)))
         relay.run()
         #expect(relay.commands.commands.count == 1)

@@ -205,7 +205,7 @@ import Testing
         }
         #expect(seqs == Array(1...200))
         #expect(relay.hub.counters.slowClosed == 1)
-        // What it takes in the end is an unbroken piece, then the close that says from where to go on.
+        // The client gets an unbroken sequence, then the close that says where to continue.
         while true {
             let before = slow.raw.count + slow.frames.count
             slow.read()

@@ -9,7 +9,7 @@ import Testing
         SharedFrame(whole: Array(repeating: byte, count: count), isEphemeral: ephemeral)
     }
 
-    /// What a socket that takes `atMost` bytes a write gets.
+    /// The bytes received by a socket that takes `atMost` bytes per write.
     private static func drain(_ outbox: inout Outbox, atMost: Int = .max) -> [UInt8] {
         var all: [UInt8] = []
         while !outbox.isEmpty {

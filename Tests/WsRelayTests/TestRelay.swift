@@ -287,7 +287,7 @@ final class TestClient {
         return (raw[at] & 0x0F, Array(raw[start..<start + length]), start + length)
     }
 
-    /// What came since the last call.
+    /// Returns the frames since the last call.
     func take() -> [WireValue] {
         read()
         defer { frames = [] }

@@ -187,7 +187,7 @@ export class Chat {
         else if (key.startsWith('send:')) waited.push({ ...value, busy: false, tried: 0 });
         else if (key.startsWith('file:')) this.uploads.set(value.Sign, new Upload(this, value));
       }
-      // What is said while the store is read was said later.
+      // Items added while the store was read are newer.
       this.queue.unshift(...waited);
       this._emit('rooms');
     });
@@ -633,7 +633,7 @@ export class Chat {
           jumps = room.jumps;
           const query = { limit: this.#options.history, before: room.from === Infinity ? null : room.from };
           page = await this.request('GET', `/rooms/${id}/messages`, { query, whole: true });
-          // What passed by without being fetched may have changed what the page says.
+          // Frames that were not fetched may have changed the messages on this page.
           if (jumps !== room.jumps) { page = undefined; continue; }
           room.from = Math.min(room.from, page.Next == null ? 0 : page.Data.at(-1).Seq);
           for (const message of [...page.Data, ...room.aside.values()]) room.merge(message);
@@ -704,7 +704,7 @@ export class Chat {
     return this.request('POST', '/rooms', { body: { ...draft, Sign: sign }, sign }).then(info => this.#catchUp(this.#room(info.ID)) ?? info);
   }
 
-  // -- What I say
+  // -- Sending
 
   /** Shown at once, kept until the server has it, stored once. Resolves to the message. `to`: a room's id, or {user}. */
   send(to, Content, more = {}) {
@@ -732,7 +732,7 @@ export class Chat {
     room.typedAt = now;
     this.#send({ Type: 'typing', RoomID: id });
   }
-  /** What of this room waits for the server, oldest first: `frame`, `At`, and `error` where it was refused. */
+  /** The unsent messages of this room, oldest first: `frame`, `At`, and `error` when the server refused it. */
   pending(id) { return this.queue.filter(item => item.frame.Type === 'message' && laneOf(item) === id && !this.uploads.has(item.Sign)); }
   retry(Sign) {
     const item = this.queue.find(one => one.Sign === Sign);

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Once, when the primary's folder is made: standbys may connect.
+# Runs once, when the primary's data folder is created: allows standbys to connect.
 set -euo pipefail
 echo "host replication chat all scram-sha-256" >> "$PGDATA/pg_hba.conf"
 cat >> "$PGDATA/postgresql.conf" <<'END'

@@ -1,5 +1,6 @@
 #!/bin/bash
-# A standby of the primary `postgres1`: copies it when the folder is empty, then runs. Given as the container's command.
+# A standby of the primary `postgres1`: copies it when the data folder is empty, then runs. This is the container's
+# command.
 set -euo pipefail
 export PGPASSWORD=$POSTGRES_PASSWORD
 if [ ! -s "$PGDATA/PG_VERSION" ]; then

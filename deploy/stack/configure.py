@@ -12,7 +12,7 @@ from instance import CHECKOUT, PASSED_ON, Refusal, link, write_private
 
 HERE = Path(__file__).resolve().parent
 
-# name, stop signal, seconds until KILL, started by supervisord itself. The programs wait for the migrations.
+# Name, stop signal, seconds until KILL, whether supervisord starts it by itself. The programs wait for the migrations.
 SERVERS = (
     ("postgres", "INT", 10, True),
     ("redis", "TERM", 5, True),
@@ -32,7 +32,7 @@ def configure(instance, ports):
         "AMQP_PASSWORD": instance.secrets()["AMQP_PASSWORD"],
         "DURABLE": "off" if os.environ.get("CHAT_DURABLE") == "off" else "on",
         "USER": pwd.getpwuid(os.getuid()).pw_name,
-        # Of one nginx worker: all that it may open, less its logs, listeners and files.
+        # For each nginx worker: all files that it may open, minus its logs, listeners and files.
         "FILES": open_files(), "CONNECTIONS": open_files() - 100,
         "PROGRAMS": "\n".join(program_sections(instance)),
     }
@@ -130,7 +130,7 @@ def nginx_folder(instance, values):
         (folder / "chat" / source.name).write_text(for_instance(source.read_text(), instance, values))
     server = fill((CHECKOUT / "nginx" / "chat.conf.template").read_text(), values)
     if os.getuid() == 0:
-        # The sockets are their owner's alone, so nginx's workers have to be root when the programs are.
+        # Only their owner may use the sockets, so nginx's workers must be root when the programs are.
         server = "user root;\n" + server
     (folder / "chat.conf").write_text(server)
 
@@ -186,7 +186,7 @@ def write_settings(instance, ports):
         "WS_LISTEN": f"unix:{instance.runtime}/ws-relay.sock",
         "PUBLIC_URL": f"http://127.0.0.1:{ports['HTTP']}",
         "LOG_LEVEL": "info",
-        # As many as its own descriptors and nginx's allow.
+        # As many as the descriptors of the relay and of nginx allow.
         "WS_MAX_CONNECTIONS": max(1000, min(open_files() - 500, 60_000)),
     }
     for name, value in os.environ.items():
@@ -196,7 +196,7 @@ def write_settings(instance, ports):
 
 
 def environment(instance, ports):
-    """What supervisord and all below it see: nothing of the caller's shell that could lead them elsewhere."""
+    """The environment of supervisord and its children: without the caller's variables, which could lead to other servers."""
     kept = ("USER", "LOGNAME", "TZ", "LD_LIBRARY_PATH", "LLVM_PROFILE_FILE", "TSAN_OPTIONS", "ASAN_OPTIONS")
     path = os.environ.get("PATH", "/usr/bin:/bin")
     return {
@@ -204,7 +204,7 @@ def environment(instance, ports):
         "PATH": f"{path}:/usr/sbin:/sbin",
         "HOME": str(instance.runtime),
         "LANG": "C.UTF-8",
-        # Marks every process of this stack, so that leftovers are known for certain (processes.py).
+        # Marks every process of this stack, so that leftovers are recognised with certainty (processes.py).
         "CHAT_STACK": str(instance.runtime),
         "CHAT_DIR": str(instance.folder),
         "CHAT_PYTHON": "/usr/bin/python3",

@@ -18,21 +18,22 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
-# Each server's port, counted from CHAT_PORT. None of them matters to a client, so a taken one is replaced by a free one.
+# Each server's port, as an offset from CHAT_PORT. Clients do not depend on them, so a port in use is replaced by a free
+# one.
 PORT_OFFSETS = {
     "AMQP": 1, "ERLANG": 2, "EPMD": 3, "S3": 4,
     "WEED_MASTER": 5, "WEED_VOLUME": 6, "WEED_FILER": 7,
     "WEED_MASTER_GRPC": 8, "WEED_VOLUME_GRPC": 9, "WEED_FILER_GRPC": 10, "WEED_S3_GRPC": 11,
 }
 
-# Settings that a caller may pass on to the programs: `make run LOG_LEVEL=debug`. Addresses are never taken from outside:
-# a DATABASE_URL left in somebody's shell must not point a private stack at a real database.
+# Settings that a caller may pass on to the programs: `make run LOG_LEVEL=debug`. Addresses are never taken from
+# outside: a DATABASE_URL left in a shell must not point a private stack at a real database.
 PASSED_ON = ("LOG_", "FCGI_", "WS_", "WORKER_", "ROOM_", "UPLOAD_", "RATE_", "PUSH_", "FCM_", "JWT_", "PRESENCE_",
              "MESSAGE_", "CORS_", "METRICS_", "STORAGE", "DOWNLOADS", "CLAMD_", "S3_MAX_UPLOAD_SIZE", "RABBITMQ_TOTAL_QUEUE", "RABBITMQ_HASH_KEY", "RABBITMQ_MAX_LENGTH", "RABBITMQ_QUEUE_TYPE")
 
 
 class Refusal(Exception):
-    """What went wrong and what to do about it, in one sentence for the person at the terminal."""
+    """An error with its remedy, in one sentence for the person at the terminal."""
 
 
 def say(text):
@@ -75,13 +76,13 @@ class Instance:
         try:
             self.runtime.mkdir(mode=0o700)
         except FileExistsError:
-            # /tmp is everybody's: a folder that somebody else put there first is not used.
+            # Everybody can write to /tmp: a folder that somebody else created first is not used.
             found = os.lstat(self.runtime)
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
                 raise Refusal(f"{self.runtime} belongs to another user: ask its owner to remove it.")
         self.runtime.chmod(0o700)
         if os.getuid() == 0:
-            # PostgreSQL refuses to be root and runs as `postgres`, which must get through to its own folder.
+            # PostgreSQL refuses to run as root and runs as `postgres`, which must reach its own folder.
             os.chown(self.runtime, 0, pwd.getpwnam("postgres").pw_gid)
             self.runtime.chmod(0o710)
 

@@ -80,10 +80,10 @@ def let_stop(instance):
 # -- run: in the foreground
 
 def run(instance):
-    # Unmarked yet: what is marked, the earlier run takes down with everything that is its own.
+    # Not marked yet: the earlier run, which ends now, stops every process with its own mark.
     let_stop(instance)
     if os.environ.get("CHAT_STACK") != str(instance.runtime):
-        # Marked like everything below it, so that a later start recognises a keeper that lost its lock file.
+        # Marked like its child processes, so that a later start recognises a supervisor that lost its lock file.
         marked = {**os.environ, "CHAT_STACK": str(instance.runtime)}
         os.execve(sys.executable, [sys.executable, *sys.argv], marked)
     instance.make_folders()
@@ -113,7 +113,7 @@ def run(instance):
 
 
 def raise_stopped(number, frame):
-    # A closed terminal sends several at once: the second must not interrupt the stopping.
+    # A closed terminal sends several signals at once: the second must not interrupt the stop.
     ignore_stop_signals()
     raise Stopped
 
@@ -134,7 +134,7 @@ def start(instance):
     instance.write_state(state="starting", pid=os.getpid(), url=f"http://127.0.0.1:{ports['HTTP']}", ports=ports)
     env = environment(instance, ports)
     say(f"starting PostgreSQL, Redis, RabbitMQ, SeaweedFS and nginx in {instance.folder}")
-    # A session of its own: Ctrl-C reaches the keeper alone, which then stops all in order.
+    # A session of its own: Ctrl-C reaches only this supervisor, which then stops everything in order.
     with open(instance.log / "supervisord.out", "w") as out:
         supervisord = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "supervisord", "-c", str(instance.supervisor_conf)],

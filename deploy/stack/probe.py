@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from instance import Refusal
 
-# Two users of nobody, always the same, so that every start adds to one small room instead of making new ones.
+# Two fixed test users, so that every start adds to one small room instead of making new ones.
 SENDER = uuid.uuid5(uuid.NAMESPACE_URL, "chat:probe:sender")
 RECEIVER = uuid.uuid5(uuid.NAMESPACE_URL, "chat:probe:receiver")
 
@@ -36,7 +36,7 @@ def send_message(instance, url):
 
 def issue_token(instance, user, seconds):
     """By the program itself, with nothing of the caller's environment: the secret is the file's."""
-    # Those of the stack that runs, which `make up CHAT_BIN=…` may have started.
+    # The programs of the running stack, which `make up CHAT_BIN=…` may have started.
     words = [f"{instance.runtime}/bin/fcgi-api", "token", "issue", "--user", str(user), "--ttl", str(seconds),
              "-c", str(instance.env_file)]
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}

@@ -54,7 +54,7 @@ def ours(instance):
 
 
 def read(pid):
-    # The command stands in parentheses and may hold any character: the fields start after the last one.
+    # The command is in parentheses and may contain any character: the fields start after the last parenthesis.
     before, _, after = open(f"/proc/{pid}/stat").read().rpartition(")")
     fields, name = after.split(), before.partition("(")[2]
     if fields[0] in "ZX":
@@ -85,7 +85,8 @@ def rows(instance):
         if pid in name_of:
             yield name_of[pid], "master", pid
             continue
-        # The other half of a relay worker: it only keeps the worker's files open, should the worker be killed.
+        # The descriptor holder of a relay worker: it only keeps the worker's descriptors open in case the worker is
+        # killed.
         if process.name == "keeper":
             continue
         ancestor = process

@@ -32,7 +32,7 @@ def supervisor(instance):
 
 
 def processes(instance):
-    """What it keeps: dictionaries with name, statename, pid. Nothing while it does not run."""
+    """The supervised processes: dictionaries with name, statename, pid. Empty while supervisord does not run."""
     try:
         return supervisor(instance).getAllProcessInfo()
     except (OSError, http.client.HTTPException, xmlrpc.client.Error):

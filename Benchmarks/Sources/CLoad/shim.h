@@ -1,5 +1,5 @@
 #pragma once
-// What Linux has and Swift's Glibc module does not import.
+// Linux functions that Swift's Glibc module does not import.
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -8,7 +8,7 @@
 
 extern void *memmem(const void *, size_t, const void *, size_t);
 
-// Sleeps end when they are due, not up to 50 microseconds later.
+// Sleeps end on time, not up to 50 microseconds later.
 static inline int load_exact_sleeps(void) { return prctl(PR_SET_TIMERSLACK, 1UL); }
 
 static inline int load_wait(int fd, struct epoll_event *events, int count, int64_t nanoseconds) {

@@ -1,6 +1,6 @@
 import Glibc
 
-/// One user's WebSocket: opens, sends, cuts what arrives into frames.
+/// One user's WebSocket: opens, sends, and splits the input into frames.
 final class ChatSocket {
     let number: Int
     let room: [UInt8]
@@ -15,7 +15,7 @@ final class ChatSocket {
 
     private let poller: Poller
     private var unsent: [UInt8] = []
-    /// The beginning of a frame whose end has not arrived yet.
+    /// The beginning of an incomplete frame.
     private var rest: [UInt8] = []
     private var mask: UInt32
 
@@ -69,7 +69,7 @@ final class ChatSocket {
 
     // MARK: Receiving
 
-    /// Reads once and hands each binary frame over.
+    /// Reads once and passes each binary frame to `handle`.
     func readable(_ memory: UnsafeMutableRawBufferPointer, _ handle: (UnsafeRawBufferPointer) -> Void) {
         let kept = rest.count
         if kept > 0 { memory.copyBytes(from: rest) }
@@ -119,7 +119,7 @@ final class ChatSocket {
     }
 
     private func pong(_ payload: UnsafeRawBufferPointer) {
-        // Masked with zeros: what it says is known to both.
+        // Masked with zeros: the payload is not secret.
         write([0x8a, 0x80 | UInt8(payload.count), 0, 0, 0, 0] + Array(payload))
     }
 }

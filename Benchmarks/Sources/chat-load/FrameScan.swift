@@ -1,24 +1,24 @@
 import CLoad
 import Glibc
 
-/// Looks into a server's frame for the few things that count, without decoding it.
+/// Reads the few fields of a server's frame that matter, without decoding it.
 struct FrameScan {
     enum Kind: Equatable { case newMessage, response, other }
 
     let kind: Kind
-    /// Of a room's order; nil where the frame has none.
+    /// The Seq of a frame in a room's order; nil for other frames.
     var seq: Int64?
-    /// The last place where a room's id stands, in front of the Seq.
+    /// The last position of a room id, before the Seq.
     private var roomAt = 0
     private let payload: UnsafeRawBufferPointer
 
     private static let seqKey: [UInt8] = [0xa3] + Array("Seq".utf8)
     private static let roomKey: [UInt8] = [0xa6] + Array("RoomID".utf8) + [0xd9, 36]
 
-    /// A frame begins with `Type` and, if it is one of a room's order, ends with `RoomID` and `Seq`.
+    /// A frame begins with `Type`; one in a room's order ends with `RoomID` and `Seq`.
     init(_ payload: UnsafeRawBufferPointer) {
         self.payload = payload
-        // Map header, "Type" as a string of four: the value's header stands at 6.
+        // Map header, "Type" as a string of four bytes: the value's header is at offset 6.
         guard payload.count > 18, payload[1] == 0xa4, payload[2] == UInt8(ascii: "T") else {
             kind = .other
             return

@@ -9,7 +9,7 @@ struct Histogram {
         count += 1
     }
 
-    /// The smallest latency that `share` of all do not exceed.
+    /// The smallest latency that a `share` of all values does not exceed.
     func quantile(_ share: Double) -> Int64 {
         let wanted = max(1, Int((Double(count) * share).rounded(.up)))
         var seen = 0

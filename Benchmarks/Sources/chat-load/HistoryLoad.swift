@@ -1,7 +1,7 @@
 import CLoad
 import Glibc
 
-/// The same GET over and over on kept connections, each waiting for its answer: as many requests as the server takes.
+/// Repeats the same GET on kept connections, each waiting for its answer: as many requests as the server can handle.
 final class HistoryLoad {
     struct Order {
         var port: UInt16
@@ -13,7 +13,7 @@ final class HistoryLoad {
 
     private struct Connection {
         var descriptor: Int32
-        /// Bytes of the answer that are still to come; nil before its head is known.
+        /// Bytes of the answer that are missing; nil before its head is known.
         var left: Int?
         var askedAt: Int64 = 0
         /// nginx ends a connection after a thousand requests, and says so.

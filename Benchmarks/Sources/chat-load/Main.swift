@@ -1,9 +1,9 @@
 import CLoad
 import Glibc
 
-/// `chat-load messages|history name=value …`: says `ready` when its connections stand, begins when a line comes on
-/// standard input, and prints what it counted, a name and a value a line, the last of which is `end`. `chat-load pauses`
-/// begins at once.
+/// `chat-load messages|history name=value …`: prints `ready` when its connections are open, starts when it reads a line
+/// from standard input, and prints its counters, one name and value per line; the last line is `end`. `chat-load
+/// pauses` starts at once.
 @main
 struct ChatLoad {
     static func main() {
@@ -28,7 +28,7 @@ struct ChatLoad {
         }
     }
 
-    /// From standard input, up to an empty line.
+    /// Reads standard input up to an empty line.
     private static func plan() -> [(room: String, token: String)] {
         var lines: [(room: String, token: String)] = []
         while let line = readLine(), !line.isEmpty {

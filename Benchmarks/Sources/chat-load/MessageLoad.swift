@@ -1,17 +1,17 @@
 import Glibc
 
-/// Messages at a fixed rate, whatever comes back: message `i` is due at `start + i / rate`, and every latency counts from
-/// there. The senders take turns over all rooms.
+/// Sends messages at a fixed rate, whatever comes back: message `i` is due at `start + i / rate`, and its latency
+/// counts from there. The senders take turns over all rooms.
 final class MessageLoad {
     struct Order {
         var port: UInt16
-        /// A line a socket: room and token.
+        /// One line per socket: room and token.
         var plan: [(room: String, token: String)]
         var run: String
         var rate: Int
         var seconds: Int
         var bytes = 100
-        /// Seconds that the last answers are waited for.
+        /// Seconds to wait for the last answers.
         var patience = 15
     }
 
@@ -38,7 +38,7 @@ final class MessageLoad {
     private let interval: Double
     private var start: Int64 = 0
     private var next = 0
-    /// How many members' sockets still lack each message.
+    /// The number of members' sockets that still lack each message.
     private var missing: [UInt8]
     private var acknowledged = 0
     private var completed = 0
@@ -59,7 +59,7 @@ final class MessageLoad {
 
     func run() {
         open()
-        // The caller reads the processes' clocks now, and again when it sees the first result.
+        // The caller reads the processes' CPU times now, and again with the first result.
         print("ready")
         fflush(nil)
         guard readLine() != nil else { return }
@@ -81,7 +81,7 @@ final class MessageLoad {
             if byRoom[line.room] == nil { rooms.append(line.room) }
             byRoom[line.room, default: []].append(number)
         }
-        // One of each room, then the next of each room.
+        // One socket of each room, then the next one of each room.
         let most = byRoom.values.map(\.count).max() ?? 0
         for place in 0..<most {
             for room in rooms where place < byRoom[room]!.count { senders.append(byRoom[room]![place]) }
@@ -97,8 +97,8 @@ final class MessageLoad {
         settle()
     }
 
-    /// Until each socket's frames go out at once: those of a fresh one that asked for nothing yet wait for its `resume`,
-    /// `WS_RESUME_GRACE_MS` (250) at most.
+    /// Waits until no socket holds frames: a fresh socket without a request waits for its `resume`, for at most
+    /// `WS_RESUME_GRACE_MS` (250).
     private func settle() {
         let end = monotonic() + 400_000_000
         while monotonic() < end { turn(nanoseconds: 50_000_000) }
@@ -170,7 +170,7 @@ final class MessageLoad {
         completions.add(nanoseconds: latency)
     }
 
-    /// Promise 2: each room's frames in order, without gaps and without doubles.
+    /// Promise 2: each room's frames arrive in order, without gaps and without duplicates.
     private func check(_ seq: Int64, _ frame: FrameScan, _ socket: ChatSocket) {
         if !frame.isOf(room: socket.room) { problems.strangers += 1 }
         if socket.firstSeq == nil {
@@ -193,7 +193,7 @@ final class MessageLoad {
 
     // MARK: After
 
-    /// Rooms whose members did not see the same first and last Seq, or not every message.
+    /// Rooms whose members saw different first or last Seqs, or not every message.
     private var uneven: Int {
         var ends: [[UInt8]: (Int64?, Int64)] = [:]
         return sockets.count { socket in

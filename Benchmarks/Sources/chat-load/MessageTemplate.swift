@@ -1,7 +1,7 @@
-/// The client frame of one socket, masked and ready but for its number: MessagePack as a client of the protocol's first
-/// example writes it.
+/// The client frame of one socket, masked and complete but for its number: MessagePack in the form of the protocol's
+/// first example.
 struct MessageTemplate {
-    /// What every message of this run has in its text, in front of its number.
+    /// The text in every message of this run, before its number.
     let marker: [UInt8]
     private var payload: [UInt8] = []
     private var numberAt = 0
@@ -9,7 +9,7 @@ struct MessageTemplate {
 
     /// - Parameters:
     ///   - run: eight characters that no other run has.
-    ///   - bytes: of the text.
+    ///   - bytes: the length of the text.
     init(room: String, run: String, bytes: Int) {
         marker = Array("#\(run):".utf8)
         payload.append(0x80 | 8)
@@ -44,7 +44,7 @@ struct MessageTemplate {
         payload += count < 32 ? [0xa0 | UInt8(count)] : [0xd9, UInt8(count)]
     }
 
-    /// Writes message `number` as a masked frame; gives its length.
+    /// Writes message `number` as a masked frame; returns its length.
     mutating func write(number: Int, mask: UInt32, to out: UnsafeMutableRawPointer) -> Int {
         putHex(number, at: numberAt)
         putHex(number, at: signAt)

@@ -1,7 +1,7 @@
 import Glibc
 
-/// Does nothing but look at the clock, and counts for how long it could not: what the machine itself takes away, which no
-/// latency that is measured here can be better than.
+/// Reads the clock in a loop and counts the time for which it could not: the machine's own pauses, which limit every
+/// latency measured here.
 func watchPauses(seconds: Int) {
     let shortest: Int64 = 1_000_000
     let start = monotonic()

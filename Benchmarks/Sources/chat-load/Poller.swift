@@ -19,7 +19,7 @@ func fail(_ text: String) -> Never {
     exit(1)
 }
 
-/// One epoll; every descriptor carries its number.
+/// One epoll instance; every descriptor has a number.
 final class Poller {
     private let descriptor = epoll_create1(0)
     private let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: 256)

@@ -3,7 +3,7 @@ import ChatCore
 import TestSupport
 import Testing
 
-/// What a writer remembers of its rooms, beside a second writer who knows nothing of the first.
+/// A writer's cache of its rooms, beside a second writer that does not know the first.
 @Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
 struct KnownRoomsTests {
     private let database: TestDatabase

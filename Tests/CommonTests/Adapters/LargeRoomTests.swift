@@ -193,7 +193,7 @@ struct LargeRoomTests {
     }
 }
 
-/// What EXPLAIN said.
+/// The output of EXPLAIN.
 private struct Plan {
     let text: String
     /// Blocks of tables and indexes that were looked at.

@@ -117,7 +117,7 @@ struct RabbitMQTests {
         #expect(try sender.submit(command(2), timeout: 2000) == .queued)
         #expect(try queues.state(of: first).map(\.ready) == [1])
         #expect(try queues.state(of: second).map(\.ready) == [1])
-        // What was left behind is moved, and the old queue is gone.
+        // The left message is moved, and the old queue is deleted.
         #expect(try queues.remove(first, movingTo: second) == 1)
         #expect(try queues.state(of: second).map(\.ready) == [2])
     }

@@ -101,7 +101,7 @@ struct RoomStoreTests {
         try run([scene.command(room, scene.owner, .send(picture, receiver: nil), id: late)])
         try run([scene.command(room, scene.member, .seen(seq: nil))])
         #expect(try unread() == 0)
-        // What was deleted before the last seen Seq changes nothing; a file stands where it became complete.
+        // A deletion before the last seen Seq changes nothing; a file counts from its completion.
         try run([scene.command(room, scene.owner, .delete(message: file))])
         #expect(try unread() == 0)
         try run([scene.command(room, scene.owner, .completeFile(message: late, file: complete))])

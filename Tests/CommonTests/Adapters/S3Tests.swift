@@ -59,7 +59,7 @@ import Testing
     }
 }
 
-/// What goes over the wire to a store, and what becomes of its answers.
+/// Requests to a store, and the handling of its answers.
 @Suite struct S3RequestTests {
     private func store(_ server: TestHTTPServer) throws -> S3ObjectStore { S3ObjectStore(try s3Settings(server.url)) }
 
@@ -126,7 +126,7 @@ import Testing
     }
 }
 
-/// TLS: whom a store has to prove to be. `openssl s_server` is the store.
+/// TLS: the identity that a store must prove. `openssl s_server` is the store.
 @Suite struct TLSTests {
     private static let name = "store.localhost"
     private let folder: String

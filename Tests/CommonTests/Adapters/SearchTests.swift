@@ -4,7 +4,7 @@ import Testing
 
 @testable import ChatAdapters
 
-/// What is found, in which order, page by page; and what one search may cost.
+/// Search results, their order and pages; and the cost of one search.
 @Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
 struct SearchTests {
     private let database: TestDatabase
@@ -90,7 +90,7 @@ struct SearchTests {
             }
         }
         try add(rows)
-        // What is not mine, or not any more, is not found.
+        // Rooms of others, and rooms that the user has left, are not searched.
         try add([Row(room: room(77), seq: 1, at: 1_790_000_000_000, content: "rare common w1")], joined: "now()")
         for (query, only) in [
             ("rare", nil), ("w7", nil), ("common rare", nil), ("w39 w3", nil), ("nothing", nil), ("w2", UInt64(11)),
@@ -245,7 +245,7 @@ struct SearchTests {
         let name = try #require(
             try database.migrations().status().map(\.name).first { $0.contains("search_by_room_index") })
         _ = try connection.query("DELETE FROM schema_migrations WHERE name = \(name)")
-        // What a try leaves that was cut off.
+        // The remains of an interrupted run.
         _ = try connection.query(
             "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'messages_room_words'::regclass")
         #expect(try database.migrations().up() == [name])

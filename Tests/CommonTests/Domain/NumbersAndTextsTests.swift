@@ -3,7 +3,7 @@ import Testing
 
 @testable import ChatAdapters
 
-/// What strangers can write at the ends of numbers and around characters.
+/// Extreme numbers and unusual characters in untrusted input.
 @Suite struct NumbersAndTextsTests {
     @Test func timesFarAwayStayOnTheirSide() {
         let ends: [Int64] = [.min, .min + 1, -(1 << 62), -(1 << 53), 0, 1 << 53, 1 << 62, .max - 1, .max]

@@ -24,7 +24,7 @@ import Testing
             (.image, "application/x-dosexec", nil, "a.png", nil), (.image, "video/mp4", "image/png", "a.png", nil),
             (.video, "image/png", "video/mp4", "a.mp4", nil), (.audio, "video/mp4", "audio/mp4", "a.m4a", "audio/mp4"),
             (.video, "video/quicktime", "video/mp4", "a.mp4", "video/mp4"),
-            // What runs is known as such, whatever else was said.
+            // Active content is recognised as such, whatever was claimed.
             (.file, "text/html", "application/pdf", "a.pdf", "text/html"),
             (.file, "application/pdf", "text/html", "a.html", "text/html"),
             (.image, "text/html", "image/svg+xml", "a.svg", "image/svg+xml"),

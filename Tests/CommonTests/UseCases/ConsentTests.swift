@@ -1,7 +1,7 @@
 import ChatCore
 import Testing
 
-/// Who may put whom into a room, what a rejoining ends, and how many rooms one is in.
+/// Consent to being added to rooms, the effects of rejoining, and the limit of rooms.
 @Suite struct ConsentTests {
     @Test func aMuteOutlastsLeaving() {
         var scene = Scene()

@@ -40,7 +40,7 @@ import Testing
         #expect(scene.batch.messages[other]?.content == "***")
         #expect(scene.send(room, scene.owner, id: third).refusal == .unavailable)
         #expect(scene.frames(room).count == 1)
-        // What is stored already is answered as it was, whatever the host says now.
+        // A stored command is answered as before, whatever the host says now.
         let again = scene.id()
         scene.batch.verdicts[again] = .reject(reason: "no")
         #expect(scene.send(room, scene.owner, sign: "s", id: again).refusal == nil)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import ChatAdapters
 
-/// Who may do what, asked of the rules themselves: `docs/permissions.md` is what they answer.
+/// Permissions, tested on the rules themselves; `docs/permissions.md` is generated from the answers.
 @Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
 struct PermissionTests {
     @Test func theDocumentSaysWhatTheRulesDo() throws {
@@ -21,7 +21,7 @@ struct PermissionTests {
 
     private func document() throws -> String {
         var text = """
-            # Who may do what
+            # Permissions
 
             Made by `Tests/CommonTests/UseCases/PermissionTests.swift` from the rules, and compared with them by every
             `make test`. ✓ is allowed; a word is the code of the refusal. Nobody in the table but MUTED is muted.

@@ -146,7 +146,7 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentT
             md5: { "etag \(version)" }, mediaType: MediaType("video/webm"))
     }
 
-    /// What the room is told; nil: parts are missing.
+    /// Returns the file of the announcement; nil: parts are missing.
     private func send(_ chunk: Chunk, forget: Bool = true) throws(Refusal) -> FileInfo? {
         let upload = upload()
         let result = try upload.store(chunk, of: message) { file throws(Refusal) in

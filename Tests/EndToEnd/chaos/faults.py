@@ -1,4 +1,4 @@
-"""What is done to the servers and programs, when, and how it is undone. The same seed does the same."""
+"""The faults of servers and programs, their times, and their repair. The same seed gives the same faults."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What the clients saw, and whether it fits together. Knows no network: a test feeds it lies and sees them found."""
+"""Records what the clients saw and checks that it is consistent. No I/O: a test feeds it errors that it must find."""
 
 import time
 from collections import defaultdict
@@ -111,7 +111,7 @@ class Ledger:
                 found["acknowledged and missing"].append(send.sign)
             elif (stored[0]["ID"], stored[0]["Seq"]) != (send.id, send.seq):
                 found["answered wrongly"].append(send.sign)
-            # Who waits for each answer before writing on finds their own messages in the order of writing.
+            # A sender that waits for each answer must find its own messages in the order of sending.
             before = previous.get(send.sender)
             if before and before.acknowledged < send.started and before.seq > send.seq:
                 found["sends out of order"].append(f"{before.sign} {send.sign}")

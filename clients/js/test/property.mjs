@@ -8,7 +8,7 @@ const seeds = Number(process.argv[2] ?? 1000), first = Number(process.argv[3] ??
 let broken = 0;
 process.on('uncaughtException', error => { console.error(error); process.exit(1); });
 
-/** What a page's reload leaves: the values, not the objects. */
+/** The state that survives a reload of the page: the values, not the objects. */
 class Disk {
   kept = new Map();
   async all() { return [...this.kept].map(([key, value]) => [key, JSON.parse(value)]); }

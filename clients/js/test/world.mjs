@@ -142,7 +142,7 @@ export class World {
     for (const socket of [...this.sockets]) socket.cut();
   }
 
-  // -- What a client is given
+  // -- The client's side
   options(user, store) {
     const world = this, life = { over: false };
     const clock = {

@@ -161,7 +161,7 @@ final class Client
                 if ($attempt >= $this->attempts || !in_array($failure->status, self::AGAIN, true)) {
                     throw $failure;
                 }
-                // What the service asks for, else a pause that grows; the random part keeps many workers apart.
+                // Waits as long as the service asks, else with a growing pause; the random part spreads many workers.
                 $wait = $failure->retryAfterMs ?? 200 * 2 ** $attempt;
                 usleep((int) (min($wait, 30_000) * 1000 * (1 + mt_rand() / mt_getrandmax() / 4)));
             }
