@@ -5,6 +5,7 @@ import signal
 import time
 
 import requests
+from waiting import eventually
 
 
 def signal_all(pids, server, number):
@@ -13,14 +14,6 @@ def signal_all(pids, server, number):
             os.kill(pid, number)
         except ProcessLookupError:
             pass
-
-
-def until(holds, seconds=60):
-    end = time.monotonic() + seconds
-    while not (value := holds()):
-        assert time.monotonic() < end, "it did not come back"
-        time.sleep(0.2)
-    return value
 
 
 def test_without_the_queue_sends_are_refused_at_once_and_reads_go_on(base_url, ann, bob, pids):
@@ -35,10 +28,10 @@ def test_without_the_queue_sends_are_refused_at_once_and_reads_go_on(base_url, a
     assert [message["Content"] for message in ann.history(room) if message["MessageType"] == "direct"] == ["before"]
     ready = requests.get(f"{base_url}/api/v1/readyz", timeout=30)
     assert ready.status_code == 503 and "rabbitmq: unreachable" in ready.text and "postgresql: ok" in ready.text
-    stored = until(lambda: (answer := ann.rest("POST", f"/rooms/{room}/messages", body)).status_code == 201 and answer)
+    stored = eventually(lambda: (answer := ann.rest("POST", f"/rooms/{room}/messages", body)).status_code == 201 and answer)
     contents = [message["Content"] for message in bob.history(room) if message["MessageType"] == "direct"]
     assert contents == ["before", "during"] and stored.json()["Data"]["Content"] == "during"
-    until(lambda: requests.get(f"{base_url}/api/v1/readyz", timeout=30).status_code == 200)
+    eventually(lambda: requests.get(f"{base_url}/api/v1/readyz", timeout=30).status_code == 200)
 
 
 def test_without_the_database_sends_are_queued_and_stored_later(ann, bob, pids):

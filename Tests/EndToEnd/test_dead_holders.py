@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from test_files import begin, bytes_of, post
 from test_uploads_under_fire import end
+from waiting import eventually
 
 
 @pytest.fixture
@@ -27,14 +27,6 @@ def frozen_store(pids):
             os.kill(pid, number)
     yield lambda: send(signal.SIGSTOP), lambda: send(signal.SIGCONT)
     send(signal.SIGCONT)
-
-
-def until(happens):
-    limit = time.monotonic() + 60
-    while not (result := happens()):
-        assert time.monotonic() < limit, "it did not happen"
-        time.sleep(0.05)
-    return result
 
 
 def kill(pids, program, pool):
@@ -56,7 +48,7 @@ def test_an_upload_outlives_the_holder_of_its_lock(ann, bob, room, settings, pid
     refused = threading.Thread(target=lambda: post(ann, message, b"content", expect=503))
     refused.start()
     # It is in the middle of CreateMultipartUpload.
-    until(lambda: redis("EXISTS", lock))
+    eventually(lambda: redis("EXISTS", lock))
     assert 0 < redis("PTTL", lock) <= 10_000
     kill(pids, "fcgi-api", "uploads")
     refused.join()
@@ -77,9 +69,9 @@ def test_another_sweeps_when_the_one_who_swept_is_killed(ann, room, psql, pids, 
     database = psql()
     leads = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND database = " \
             "(SELECT oid FROM pg_database WHERE datname = current_database())"
-    leader = until(lambda: database.ask(leads))
+    leader = eventually(lambda: database.ask(leads))
     kill(pids, "queue-worker", "files")
-    until(lambda: database.ask(leads) not in ([], leader))
+    eventually(lambda: database.ask(leads) not in ([], leader))
     thaw()
-    until(lambda: ann.data("GET", f"/messages/{message}")["Status"] == "deleted")
+    eventually(lambda: ann.data("GET", f"/messages/{message}")["Status"] == "deleted")
     assert post(ann, message, b"rest", 2, 2, expect=410)["Code"] == "gone"

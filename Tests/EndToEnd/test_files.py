@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from client import message_frame
+from waiting import eventually
 
 MIB = 1 << 20
 # The first bytes of a picture and of a video: a file that claims to be one needs them.
@@ -617,19 +618,13 @@ def test_what_is_given_up_or_deleted_leaves_nothing(ann, bob, room, settings, re
         ann.rest("DELETE", f"/messages/{message}", expect=200)
     reconfigure("queue-worker", UPLOAD_EXPIRE_SECONDS=1, UPLOAD_SWEEP_SECONDS=1)
 
-    def until(true):
-        end = time.monotonic() + 30
-        while not true():
-            assert time.monotonic() < end
-            time.sleep(0.3)
-
     for message in (never, begun):
-        until(lambda: ann.data("GET", f"/messages/{message}")["Status"] == "deleted")
+        eventually(lambda: ann.data("GET", f"/messages/{message}")["Status"] == "deleted")
         assert post(ann, message, b"rest", 2, 2, expect=410)["Code"] == "gone"
-    until(lambda: requests.get(link, timeout=30).status_code == 404)
+    eventually(lambda: requests.get(link, timeout=30).status_code == 404)
     assert bytes_of(bob, forwarded).content == b"content"
     bob.rest("DELETE", f"/messages/{forwarded}", expect=200)
-    until(lambda: shown not in listing(settings, "files"))
+    eventually(lambda: shown not in listing(settings, "files"))
     assert begun not in listing(settings, "files")
 
 

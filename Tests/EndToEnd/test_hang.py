@@ -4,8 +4,9 @@ import platform
 from pathlib import Path
 
 import pytest
-from test_other_relay import at, free_port, other_relay, wait_until_gone
+from test_other_relay import at, free_port, other_relay
 from test_relay_handover import workers_of
+from waiting import wait_until_gone
 
 # "Jump to where you are", in two machines' words.
 LOOP = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}.get(platform.machine())

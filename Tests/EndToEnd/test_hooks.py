@@ -12,6 +12,7 @@ from signal import SIGHUP
 
 import pytest
 from conftest import run_program
+from waiting import eventually
 
 SECRET = "the host application and the chat know it"
 
@@ -111,11 +112,8 @@ def program(*words):
     return run_program("queue-worker", *words)
 
 
-def wait_until(holds, seconds=60):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, program("status")
-        time.sleep(0.1)
+def wait_until(holds):
+    eventually(holds, why=lambda: program("status"))
 
 
 def test_the_host_hears_of_everything_in_order(host, ann, bob):

@@ -9,12 +9,12 @@ import subprocess
 import threading
 import time
 from collections import namedtuple
-from pathlib import Path
 
 import pytest
 from client import Socket, message_frame
 from conftest import program
 from test_relay_handover import workers_of
+from waiting import wait_until_gone
 
 MOVES = 6
 
@@ -93,21 +93,6 @@ def test_a_client_that_comes_back_to_another_relay_goes_on_where_it_was(ann, bob
         stop.set()
         writer.join()
     assert got == list(range(1, len(got) + 1))
-
-
-def wait_until_gone(pids, seconds=10):
-    end = time.monotonic() + seconds
-    while any(is_running(pid) for pid in pids):
-        assert time.monotonic() < end, "the worker of the dead master still serves"
-        time.sleep(0.02)
-
-
-def is_running(pid):
-    """Not so: one that nobody has reaped yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("dead", ["master", "both"])

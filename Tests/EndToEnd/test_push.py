@@ -4,7 +4,6 @@ import base64
 import os
 import socket
 import struct
-import time
 import uuid
 from pathlib import Path
 from signal import SIGHUP
@@ -13,6 +12,7 @@ import msgpack
 import pytest
 from conftest import run_program
 from fcm import Google, error
+from waiting import eventually
 
 DELAY = 2
 
@@ -47,11 +47,8 @@ def status():
     return run_program("queue-worker", "status")
 
 
-def wait_until(holds, seconds=30):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, status()
-        time.sleep(0.1)
+def wait_until(holds):
+    eventually(holds, why=status)
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ import pytest
 import test_outages
 from client import Socket, User, message_frame
 from test_load import Ledger, Member, odd
-from test_other_relay import at, free_port, other_relay, wait_until_gone
+from test_other_relay import at, free_port, other_relay
 from test_relay_handover import workers_of
+from waiting import wait_until_gone, wait_until_idle
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -159,6 +160,8 @@ def test_a_relay_killed_under_a_fresh_socket_closes_nothing(ann, bob, tmp_path):
         for number in range(1, 6):
             with Socket(at(bob, relay.url)) as fresh:
                 workers = workers_of(relay.master.pid)
+                # The client may have its `welcome` before the relay's write has returned.
+                wait_until_idle(workers)
                 for pid in workers:
                     os.kill(pid, signal.SIGKILL)
                 ann.rest("POST", f"/rooms/{room}/messages", {"Content": f"{number}"}, 201)

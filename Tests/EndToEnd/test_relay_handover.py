@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from client import message_frame
 from raw_socket import PING, PONG, RawSocket, frame
 from test_outages import check, scenario
 

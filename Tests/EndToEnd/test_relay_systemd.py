@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from client import Socket, message_frame
 from conftest import program
-from test_other_relay import at, seqs, wait_until_gone
+from test_other_relay import at, seqs
+from waiting import wait_until_gone
 
 
 class Service:

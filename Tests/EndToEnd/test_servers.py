@@ -8,13 +8,13 @@ import shutil
 import ssl
 import subprocess
 import threading
-import time
 import uuid
 from urllib.parse import quote
 
 import pytest
 from conftest import program
 from test_other_relay import free_port
+from waiting import eventually
 
 
 def run(name, *words, **environment):
@@ -167,20 +167,13 @@ def redis(tmp_path):
         port = free_port()
         running.append(subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "::1", "--save", "",
                                          "--dir", str(tmp_path), *words], stdout=subprocess.DEVNULL))
-        until(lambda: subprocess.run(["redis-cli", "-p", str(port), "PING"], stdout=subprocess.PIPE).stdout)
+        eventually(lambda: subprocess.run(["redis-cli", "-p", str(port), "PING"], stdout=subprocess.PIPE).stdout)
         return port
 
     yield start
     for process in running:
         process.terminate()
         process.wait()
-
-
-def until(check, seconds=20):
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def test_a_user_of_redis_and_a_password_with_signs(redis):
@@ -205,7 +198,7 @@ def test_the_primary_is_found_among_hosts_and_by_sentinel(redis, tmp_path):
     (tmp_path / "sentinel.conf").write_text(f"port {port}\nsentinel monitor chat 127.0.0.1 {primary} 1\n")
     sentinel = subprocess.Popen(["redis-server", str(tmp_path / "sentinel.conf"), "--sentinel"], stdout=subprocess.DEVNULL)
     try:
-        until(lambda: subprocess.run(["redis-cli", "-p", str(port), "PING"], stdout=subprocess.PIPE).stdout)
+        eventually(lambda: subprocess.run(["redis-cli", "-p", str(port), "PING"], stdout=subprocess.PIPE).stdout)
         said = ask_redis(REDIS_URL=f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{port}/chat/1")
         assert is_answer("redis", said), said.stdout
         said = ask_redis(REDIS_URL=f"redis+sentinel://127.0.0.1:{port}/unknown")
