@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tarfile
 import time
 
 import pytest
@@ -29,50 +30,88 @@ def node(*words, **values):
     return subprocess.run(["node", *map(str, words)], capture_output=True, text=True, timeout=900, env={**os.environ, **values})
 
 
-def test_it_is_small():
-    text = (PACKAGE / "chat.js").read_text()
-    bare = "\n".join(line for line in text.splitlines() if not re.match(r"\s*(//|/\*\*.*\*/$)", line))
-    size = len(gzip.compress(bare.encode(), 9))
-    print(f"chat.js: {len(gzip.compress(text.encode(), 9))} bytes in gzip, {size} without its comments")
+@pytest.fixture(scope="session")
+def published(tmp_path_factory):
+    """The package as it would be published, unpacked: by npm, or by its own list of files where npm is missing."""
+    copy = tmp_path_factory.mktemp("js") / "clients/js"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("dist"))
+    shutil.copy(CHECKOUT / "LICENSE", copy.parents[1])
+    if npm := shutil.which("npm"):
+        done = subprocess.run([npm, "pack", "--offline", "--pack-destination", copy.parent], cwd=copy, capture_output=True, text=True,
+                              env={**os.environ, "HOME": str(copy.parent)})
+        assert done.returncode == 0, done.stderr
+        (archive,) = copy.parent.glob("*.tgz")
+        with tarfile.open(archive) as tar:
+            tar.extractall(copy.parent)
+        return copy.parent / "package"
+    done = subprocess.run(["node", "build.mjs"], cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in (*json.loads((copy / "package.json").read_text())["files"], "package.json"):
+        (copy.parent / "package" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(copy / name, copy.parent / "package" / name)
+    return copy.parent / "package"
+
+
+def test_it_is_small(published):
+    size = len(gzip.compress((published / "dist/chat.js").read_bytes(), 9))
+    print(f"dist/chat.js: {size} bytes in gzip")
     assert size < 12 * 1024
 
 
-def test_every_file_of_the_package_is_there():
+def test_what_is_published_is_whole(published):
     package = json.loads((PACKAGE / "package.json").read_text())
     assert not package.get("dependencies") and not package.get("devDependencies")
-    for name in package["files"]:
-        assert (PACKAGE / name).is_file(), name
-    # The types name what the module has, and nothing else.
-    code, types = (PACKAGE / "chat.js").read_text(), (PACKAGE / "chat.d.ts").read_text()
+    names = {str(path.relative_to(published)) for path in published.rglob("*") if path.is_file()}
+    assert names == {*package["files"], "package.json"}
+    places = [package["main"], package["types"], *package["bin"].values()]
+    places += [place for one in package["exports"].values() for place in (one.values() if isinstance(one, dict) else [one])]
+    assert {place.removeprefix("./") for place in places} <= names
+    # By its name, as one who has installed it says it.
+    modules = published.parent / "host/node_modules"
+    modules.mkdir(parents=True)
+    shutil.copytree(published, modules / "chat-client")
+    script = "import * as all from 'chat-client'; console.log(JSON.stringify(Object.keys(all).sort()))"
+    done = subprocess.run(["node", "--input-type=module", "-e", script], cwd=modules.parent, capture_output=True, text=True)
+    assert json.loads(done.stdout or "null") == ["Chat", "ChatError", "IndexedDBStore", "MemoryStore"], done.stderr
+
+
+def test_the_types_and_the_documents_name_what_the_module_has():
+    code, types, readme = ((PACKAGE / name).read_text() for name in ("chat.js", "chat.d.ts", "README.md"))
     of_class = code[code.index("export class Chat {"):]
     described = types[types.index("export class Chat {"):]
     methods = set(re.findall(r"^  (?:async )?([a-z]\w*)\(.*\{", of_class, re.M)) - {"constructor"}
     assert methods == set(re.findall(r"(?:^ |;) (\w+)(?:<[^(]*>)?\(", described, re.M)) - {"constructor"}
+    events = types[types.index("export interface Events {"):types.index("export class Chat {")]
+    while re.search(r":[^;{]*\{[^{}]*\}", events):
+        events = re.sub(r":[^;{]*\{[^{}]*\}", ":", events)
+    events = set(re.findall(r"[{;\n]\s*(\w+):", events))
+    assert events == set(re.findall(r"_emit\('(\w+)'", code))
+    options = types[types.index("export interface Options {"):types.index("export interface Events {")]
+    options = set(re.findall(r"(\w+)\?:", options))
+    for name in methods | events | options - {"uuid", "random", "clock"}:
+        assert re.search(rf"\b{name}\b", readme), f"README.md does not say {name}"
+    counters = re.search(r"stats = \{(.*?)\}", code)[1]
+    said = re.search(r"^\| counters \|(.*)$", readme, re.M)[1]
+    assert all(re.search(rf"\b{name}\b", said) for name in re.findall(r"(\w+):", counters))
+    # And the other way: a method that the documents call is there.
+    for name in re.findall(r"\bchat\.(\w+)\(", readme):
+        assert name in methods, name
 
 
-def test_npm_packs_it(tmp_path):
-    if not shutil.which("npm"):
-        pytest.skip("npm is missing: Debian has it in a package of its own")
-    done = subprocess.run(["npm", "pack", "--offline", "--json", "--pack-destination", tmp_path], cwd=PACKAGE,
-                          capture_output=True, text=True, env={**os.environ, "HOME": str(tmp_path)})
-    assert done.returncode == 0, done.stderr
-    names = {file["path"] for file in json.loads(done.stdout)[0]["files"]}
-    assert names == {*json.loads((PACKAGE / "package.json").read_text())["files"], "package.json"}
-
-
-def play(seeds):
-    done = node(PACKAGE / "test/property.mjs", seeds)
+def play(seeds, published):
+    # What is published, not its source.
+    done = node(PACKAGE / "test/property.mjs", seeds, CHAT_MODULE=(published / "dist/chat.js").as_uri())
     print(done.stdout)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout
 
 
-def test_the_copy_is_the_servers_in_the_end():
-    play(200)
+def test_the_copy_is_the_servers_in_the_end(published):
+    play(200, published)
 
 
 @thorough
-def test_the_copy_is_the_servers_in_the_end_a_thousand_times():
-    play(1000)
+def test_the_copy_is_the_servers_in_the_end_a_thousand_times(published):
+    play(1000, published)
 
 
 def hit(pids, name, kind, number):
@@ -141,3 +180,48 @@ def test_the_example_client_through_kills(base_url, ann, bob, pids):
     finally:
         for client in clients:
             client.kill()
+
+
+def chat(*words, stdin="", program=None, **values):
+    return subprocess.run([program or PACKAGE / "cli.mjs", *map(str, words)], input=stdin, capture_output=True, text=True, timeout=120,
+                          env={**os.environ, **values})
+
+
+def test_the_command_line(base_url, ann, bob, published, tmp_path):
+    room, program = ann.group(bob), published / "dist/cli.mjs"
+    home = {"XDG_CONFIG_HOME": str(tmp_path), "program": program}
+    assert chat("rooms", **home).returncode == 2
+    refused = chat("login", base_url, stdin="no token\n", **home)
+    assert refused.returncode == 1 and "unauthorized" in refused.stderr and not list(tmp_path.rglob("*.json"))
+    done = chat("login", base_url, stdin=ann.token + "\n", **home)
+    assert done.returncode == 0, done.stderr
+    (kept,) = tmp_path.rglob("*.json")
+    assert kept.stat().st_mode & 0o777 == 0o600 and ann.token not in done.stdout + done.stderr
+    bobs = {"CHAT_URL": base_url, "CHAT_TOKEN": bob.token, "program": program}
+    tail = subprocess.Popen([program, "tail", room, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "CHAT_URL": base_url, "CHAT_TOKEN": bob.token})
+    try:
+        assert chat("send", room, "first", "words", **home).returncode == 0
+        heard = json.loads(tail.stdout.readline())
+        assert (heard["Content"], heard["SenderID"]) == ("first words", ann.id)
+        assert chat("send", room, stdin="two\nlines\n", **bobs).returncode == 0
+        assert json.loads(tail.stdout.readline())["Content"] == "two\nlines"
+        # From a pipe, in more than one chunk.
+        sent = subprocess.run([program, "file", room, "--name", "long.txt"], input=b"A" * (6 << 20), capture_output=True, timeout=120,
+                              env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path)})
+        assert sent.returncode == 0, sent.stderr
+        heard = json.loads(tail.stdout.readline())
+        assert heard["ID"] == sent.stdout.decode().strip() and (heard["File"]["Name"], heard["File"]["Size"]) == ("long.txt", 6 << 20)
+    finally:
+        tail.kill()
+        tail.communicate()
+    rooms = chat("rooms", **home)
+    assert room in rooms.stdout and "long.txt" in rooms.stdout, rooms
+    unknown = chat("tail", "0197a000-0000-7000-8000-000000000000", **home)
+    assert unknown.returncode == 1 and unknown.stderr.startswith("chat: "), unknown
+    # A text of somebody else does not turn the line around that it stands in.
+    assert chat("send", room, stdin="a \u202etxet", **bobs).returncode == 0
+    shown = chat("rooms", **home).stdout
+    assert "txet" in shown and "\u202e" not in shown
+    assert chat("nonsense", **home).returncode == 2
+    assert chat("logout", **home).returncode == 0 and not kept.exists()

@@ -27,14 +27,14 @@ export class MemoryStore implements Store { all(): Promise<[string, unknown][]>;
 export class IndexedDBStore extends MemoryStore { constructor(name?: string) }
 
 export interface Room {
-  readonly ID: UUID; readonly info: RoomInfo | null; readonly epoch?: number; readonly seq: number | null;
+  readonly ID: UUID; readonly info: RoomInfo | null; /** changes when history was lost: the copy is dropped then */ readonly epoch: number; readonly seq: number | null;
   readonly members: Map<UUID, Member>; readonly typing: Map<UUID, unknown>; readonly seenSeq: number;
   readonly complete: boolean; readonly unread: number; readonly lastMessage: Message | null;
   list(): Message[];
 }
 export interface Upload {
   readonly Sign: string; readonly RoomID: UUID; readonly MessageID: UUID | null; readonly name: string; readonly size: number; readonly total: number;
-  /** by chunk, from 1: bytes that are stored */ readonly loaded: number[]; /** 0 to 1 */ readonly progress: number;
+  /** by chunk, from 1: bytes that are stored */ readonly loaded: number[]; /** numbers of the chunks that are under way */ readonly sending: Set<number>; /** 0 to 1 */ readonly progress: number;
   readonly state: 'waiting' | 'running' | 'paused' | 'failed' | 'done' | 'cancelled'; readonly error: ChatError | null; readonly done: Promise<Message>;
   pause(): void; resume(): void; cancel(): Promise<void>;
 }

@@ -51,7 +51,7 @@ export class IndexedDBStore {
 
 /** A room's copy. `seq`: every frame up to it is in here. `from`: every message from this Seq on is in here. */
 class Room {
-  info = null; epoch; seq = null; from = 0; messages = new Map(); members = new Map(); hasMembers = false; drafts = new Map();
+  info = null; epoch = 1; seq = null; from = 0; messages = new Map(); members = new Map(); hasMembers = false; drafts = new Map();
   typing = new Map(); seenSeq = 0;
   infoSeq = -1; early = new Map(); answered = new Set(); generation = 0; catching = false; again = false; resuming = false;
   marks = new Map(); jumps = 0; loading = false; aside = new Map(); caught = 0; dirty = false;
@@ -109,7 +109,9 @@ class Room {
   restore({ messages, members, marks, ...rest }) {
     Object.assign(this, rest);
     this.marks = new Map(marks);
-    this.from ??= Infinity; // A store of JSON.
+    // A store of JSON has no Infinity, and one of an older release no epoch.
+    this.from ??= Infinity;
+    this.epoch ??= 1;
     for (const message of messages) this.messages.set(message.ID, message);
     for (const member of members) this.members.set(member.UserID, member);
   }
@@ -117,7 +119,7 @@ class Room {
 
 /** A file on its way. It goes on after a reload where the store keeps blobs. */
 class Upload {
-  state = 'waiting'; loaded = []; error = null; running = new Set();
+  state = 'waiting'; loaded = []; error = null; running = new Set(); sending = new Set();
   constructor(chat, record) {
     Object.assign(this, record);
     this.chat = chat;
@@ -329,12 +331,12 @@ export class Chat {
     const asked = [];
     for (let at = 0; at < points.length; at += 1000) {
       asked.push(this.ask({ Type: 'resume', Rooms: points.slice(at, at + 1000).map(room =>
-        ({ RoomID: room.ID, Seq: room.seq, ...(room.epoch !== undefined && { Epoch: room.epoch }) })) }).catch(() => {}));
+        ({ RoomID: room.ID, Seq: room.seq, ...(room.info?.Epoch !== undefined && { Epoch: room.epoch }) })) }).catch(() => {}));
     }
     const attempt = this.#attempt, current = () => attempt === this.#attempt;
     this.#listRooms(current).then(async () => {
-      // A server of the release before knows no Epoch, and does not answer a resume.
-      if ([...this.rooms.values()].some(room => room.info?.Epoch !== undefined)) await Promise.all(asked);
+      // A server of the release before does not answer a resume.
+      await Promise.race([Promise.all(asked), this.#pause(5000)]);
       if (current()) { this.synced = true; this._emit('synced'); }
     }, () => current() && this.#socket?.close());
     this.#after('calm', 5000, () => { this.#fails = 0; for (const room of points) room.resuming = false; });
@@ -390,7 +392,7 @@ export class Chat {
     this.stats.resyncs++;
     const room = this.#room(id);
     // A Seq below mine says nothing without another epoch: REST may have told me more than the relay knows yet.
-    if (Epoch !== undefined && room.epoch !== undefined && Epoch !== room.epoch) { room.forget(); room.epoch = Epoch; }
+    if (Epoch !== undefined && Epoch !== room.epoch) { room.forget(); room.epoch = Epoch; }
     this.#catchUp(room);
   }
   #room(id) {
@@ -513,12 +515,12 @@ export class Chat {
         // A page that was read before I was put out of the room.
         if (this.#gone.has(info.ID)) this.#catchUp(room);
         else if (room.seq == null && !room.catching && room.from === Infinity && !room.hasMembers) {
-          Object.assign(room, { epoch: info.Epoch, seq: info.LastSeq, caught: info.LastSeq });
+          Object.assign(room, { epoch: epochOf(info), seq: info.LastSeq, caught: info.LastSeq });
           room.jumps++;
           this.#inform(room, info);
           this.#drain(room);
         } else if (room.seq == null || room.dirty) this.#catchUp(room);
-        else if (before.has(info.ID) && (info.Epoch !== room.epoch || info.LastSeq < (before.get(info.ID) ?? 0))) this.#catchUp(room);
+        else if (before.has(info.ID) && (epochOf(info) !== room.epoch || info.LastSeq < (before.get(info.ID) ?? 0))) this.#catchUp(room);
         else this.#inform(room, info);
       }
       cursor = page.Next;
@@ -578,9 +580,9 @@ export class Chat {
     const { generation, seq } = room, path = `/rooms/${room.ID}`, stale = () => room.generation !== generation;
     const info = await this.request('GET', path);
     if (stale()) return false;
-    if ((room.epoch !== undefined && info.Epoch !== room.epoch) || info.LastSeq < (seq ?? 0)) {
+    if ((seq != null && epochOf(info) !== room.epoch) || info.LastSeq < (seq ?? 0)) {
       room.forget();
-      room.epoch = info.Epoch;
+      room.epoch = epochOf(info);
       return false;
     }
     const opened = room.from !== Infinity, changed = [], { hasMembers } = room;
@@ -609,7 +611,7 @@ export class Chat {
     if (hasMembers) room.members = new Map(members.map(member => [member.UserID, member]));
     const mine = members?.find(member => member.UserID === this.me);
     if (mine) room.seenSeq = Math.max(room.seenSeq, mine.LastSeenSeq);
-    room.epoch = info.Epoch;
+    room.epoch = epochOf(info);
     room.seq = room.caught = Math.max(room.seq ?? 0, info.LastSeq);
     this.#inform(room, info);
     return true;
@@ -898,12 +900,14 @@ export class Chat {
     const form = new FormData(), controller = new AbortController(), part = upload.part(index);
     form.set('ChunkIndex', index); form.set('TotalChunk', upload.total); form.set('File', part, upload.name);
     upload.running.add(controller);
+    upload.sending.add(index);
+    this._emit('upload', upload);
     try {
       const answer = await this.request('POST', path, { body: form, tries: 10, signal: controller.signal });
       upload.loaded[index] = part.size;
       this._emit('upload', upload);
       return answer;
-    } finally { upload.running.delete(controller); }
+    } finally { upload.running.delete(controller); upload.sending.delete(index); }
   }
   /** The address of a message's file. A browser needs the cookie of POST /session, or fetchFile. */
   fileURL(message, thumbnail = false) { return `${this.#options.url}${this.#options.prefix}/files/${message.ID}${thumbnail ? '/thumbnail' : ''}`; }
@@ -914,6 +918,8 @@ export class Chat {
   }
 }
 
+/** A server that does not know epochs is in its first. */
+const epochOf = info => info.Epoch ?? 1;
 const older = (one, other) => (one.ChangeSeq ?? 0) < (other?.ChangeSeq ?? 0);
 const laneOf = item => item.lane ?? item.frame.RoomID ?? item.frame.ReceiverID;
 

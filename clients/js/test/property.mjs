@@ -1,8 +1,9 @@
 // Whatever the network and the server do, in the end the client's copy is the server's, and each message is stored once.
 // node property.mjs [seeds] [first seed]
 import assert from 'node:assert/strict';
-import { Chat } from '../chat.js';
 import { World } from './world.mjs';
+
+const { Chat } = await import(process.env.CHAT_MODULE ?? '../chat.js');
 
 const seeds = Number(process.argv[2] ?? 1000), first = Number(process.argv[3] ?? 1), total = {}, started = Date.now();
 let broken = 0;
