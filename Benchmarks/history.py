@@ -1,4 +1,4 @@
-"""50 messages of history: fcgi-api beside php-fpm, the same answer through the same kind of nginx location, by turns."""
+"""50 messages of history: fcgi-api beside php-fpm, with the same answer through the same kind of nginx location, alternating."""
 
 import json
 import os
@@ -18,7 +18,7 @@ GOAL = 0.6
 
 
 class PHP:
-    """A private php-fpm on a unix socket, and an nginx in front of it made of the same include files as the stack's."""
+    """A private php-fpm on a unix socket, and an nginx in front of it with the same include files as the stack's."""
 
     def __init__(self, stack):
         self.stack = stack
@@ -123,7 +123,7 @@ def wait_for(path, seconds=10):
 
 
 def fill(stack):
-    """A room with 60 messages of 100 to 200 bytes, and a member who has read a part of them."""
+    """A room with 60 messages of 100 to 200 bytes, and a member who has read some of them."""
     ann, bob = new_user(), new_user()
     room, tokens = stack.group([ann, bob])
     words = "Tomorrow at nine we look at the figures of the last week, bring yours and a pencil; "

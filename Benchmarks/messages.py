@@ -46,7 +46,7 @@ class Load:
 
 
 def holds(result, rate, seconds):
-    """Everything arrived, and what was on its way did not grow from the second quarter to the last."""
+    """Whether everything arrived and the number of outstanding messages did not grow from the second quarter to the last."""
     due = rate * seconds
     return (result["completed"] == due and result.stored == due and not result["refused"] and not result["closed"]
             and result["backlog_late"] <= 1.5 * result["backlog_early"] + rate * 0.1)
@@ -108,7 +108,7 @@ def measure_neighbours(stack):
 
 
 def queue_of(room, total):
-    """As the chat draws it: FNV-1a, 64 bits."""
+    """The chat's hash: FNV-1a, 64 bits."""
     value = 0xCBF29CE484222325
     for byte in room.encode():
         value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
@@ -134,7 +134,7 @@ def cost_row(name, results):
 
 
 def climb(load, start):
-    """Upwards by a fifth until a rate does not hold, tried twice."""
+    """Raises the rate by a fifth until it fails twice."""
     best, kept, rate = start, None, start
     while rate * 1.2 <= HIGHEST:
         rate = round(rate * 1.2 / 100) * 100

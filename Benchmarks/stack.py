@@ -1,4 +1,4 @@
-"""The stack that is measured, its users, its processes' clocks, and the load client."""
+"""The measured stack, its users, the CPU times of its processes, and the load client."""
 
 import base64
 import hashlib
@@ -50,7 +50,7 @@ class Stack:
         return json.loads(raw)
 
     def group(self, members, name="Benchmark"):
-        """A room of its first member's; gives its id and everybody's token."""
+        """Creates a room owned by the first member; returns its id and everybody's token."""
         tokens = [self.token(member) for member in members]
         body = {"Type": "GROUP", "Name": name, "Members": members[1:]}
         return self.call("POST", "/rooms", tokens[0], body, 201)["Data"]["ID"], tokens
@@ -73,7 +73,7 @@ def new_user():
 
 
 def cpu_of(pid, with_children=False):
-    """Seconds of user and system time; 0 for a process that is gone."""
+    """Seconds of user and system time; 0 for a process that has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -83,7 +83,7 @@ def cpu_of(pid, with_children=False):
 
 
 class Clocks:
-    """CPU seconds by process name, and of the machine, from one moment to another."""
+    """CPU seconds by process name, and of the machine, between two moments."""
 
     def __init__(self, processes):
         self.processes = processes

@@ -1,5 +1,5 @@
-"""Files of 16 MiB, one chunk each: what a MiB costs in every program, beside a PUT to an nginx of its own (WebDAV), which
-only writes it to a disk."""
+"""Files of 16 MiB in one chunk each: the CPU time per MiB in every program, beside a PUT to a separate nginx (WebDAV), which only
+writes it to disk."""
 
 import http.client
 import os
@@ -28,7 +28,7 @@ http {{
 
 
 class WebDAV:
-    """nginx, taking files."""
+    """An nginx that accepts files."""
 
     def __init__(self, folder, port):
         self.port = port
@@ -67,7 +67,7 @@ def send(port, method, path, content, headers, expect):
 
 
 def form(content):
-    """As a client's program sends a chunk."""
+    """Sends a chunk as a client program does."""
     edge = uuid.uuid4().hex
     fields = "".join(f'--{edge}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n1\r\n'
                      for name in ("ChunkIndex", "TotalChunk"))
@@ -76,7 +76,7 @@ def form(content):
 
 
 def costs(processes, work):
-    """CPU milliseconds a MiB, by program."""
+    """CPU milliseconds per MiB, by program."""
     clocks = Clocks(processes)
     work()
     return {name: seconds * 1000 * MIB / (FILES * BYTES) for name, seconds in clocks.stop()[1].items()}

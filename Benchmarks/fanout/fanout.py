@@ -34,7 +34,7 @@ def build(work):
 
 
 class Clients:
-    """The C program that holds the other ends and counts."""
+    """The C program that opens the client sockets and counts frames."""
 
     def __init__(self, work, server):
         (Path(work) / "targets").write_text("".join(target + "\n" for target in server.targets()))
@@ -49,14 +49,14 @@ class Clients:
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
-        """A line a second while something happens: frames, bytes, sockets lost and how many of them by which close code."""
+        """Reads one line per second while frames arrive: frames, bytes, lost sockets, and the lost ones by close code."""
         for line in self.process.stdout:
             words = line.split()
             self.lost_by = " ".join(words[6:])
             self.counted = int(words[1]), int(words[3]), int(words[5])
 
     def wait_for(self, enough, quiet=5):
-        """Until there is enough, or nothing has come for some seconds; whether there is."""
+        """Waits until there is enough, or nothing has arrived for some seconds; returns whether there is."""
         last, since = None, time.monotonic()
         while not enough(*self.counted):
             if self.counted != last:

@@ -1,4 +1,4 @@
-"""The servers that are compared, each behind the same three words: start it, say where clients go, publish."""
+"""The compared servers, with one interface: start, the targets of clients, publish."""
 
 import os
 import shutil
@@ -25,8 +25,8 @@ def cpu(pid):
 
 
 def own_memory(pid):
-    """Without what processes share, without the kernel's own, and without pages of the program's file that are as in the file:
-    the first process of a program would have the whole of it on its account."""
+    """Counts memory without shared pages, kernel memory and unchanged pages of the program's file: the first process of a program would
+    be charged for all of it."""
     return sum(int(line.split()[1]) * 1024 for line in open(f"/proc/{pid}/smaps_rollup") if line.startswith("Private_Dirty"))
 
 
@@ -41,7 +41,7 @@ def free_port():
 
 
 class Server:
-    """`rooms` are UUIDs, `room_of(index)` tells a client's."""
+    """`rooms` are UUIDs, `room_of(index)` returns a client's room."""
     subprotocol, skip = "", 0
     missing = None
 
@@ -76,7 +76,7 @@ class Server:
         return [f"/{self.room_of(index)}" for index in range(self.sockets)]
 
     def delivered(self, frames, size):
-        """Messages, of what the clients counted."""
+        """The number of messages, from the clients' counters."""
         return frames
 
     def stop(self):
@@ -88,7 +88,7 @@ class Server:
 
 
 class Relay(Server):
-    """ws-relay with everything it promises, fed by Redis as queue-worker feeds it."""
+    """ws-relay with all its promises, fed through Redis in the format of queue-worker."""
     name, skip = "ws-relay", 1
 
     def start(self):
@@ -101,14 +101,14 @@ class Relay(Server):
 
     @property
     def pids(self):
-        """The worker; its keeper, which only waits, belongs to its memory."""
+        """The worker's memory, with its descriptor holder, which only waits."""
         return children(self.process.pid)
 
     def targets(self):
         return [f"/ws/v1/chat?token={token(self.values['JWT_SECRET'], user)}" for user in self.users]
 
     def publish(self, rooms, payload, logs=False):
-        """`logs`: into the rooms' logs too, for a relay that has to catch up."""
+        """`logs`: writes to the rooms' logs too, for a relay that must catch up."""
         commands = []
         for room in rooms:
             self.seqs[room] += 1
@@ -220,7 +220,7 @@ class Nats(Server):
         self.run(self.binary(), "-c", self.work / "nats.conf", env={**os.environ, "GOMAXPROCS": "1"})
 
     def delivered(self, frames, size):
-        """It joins messages inside a frame; each has a line before it and an end behind it."""
+        """It joins messages within a frame, each with a line before it and an end after it."""
         return size // (200 + len(b"MSG 1 1 200\r\n\r\n"))
 
     def targets(self):

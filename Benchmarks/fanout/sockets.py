@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Many idle sockets: memory of each, CPU of relays that do nothing; on one relay also the pause of a hand-over, and what a
-kill -9 of the worker costs.
+"""Many idle sockets: memory per socket, CPU of idle relays; with one relay also the pause of a hand-over and the effect of a kill -9
+of the worker.
 
 sockets.py -c chat.env --bin FOLDER [--sockets 10000] [--relays 1]
 """
@@ -70,7 +70,7 @@ def own_memory(relay):
 
 
 def show_idle(relays):
-    """Once nobody's coming is told any more, from one heartbeat to the next: each socket is pinged once."""
+    """Measures once no presence is sent any more, from one heartbeat to the next: each socket gets one ping."""
     time.sleep(HEARTBEAT)
     spent = -sum(servers.cpu(pid) for relay in relays for pid in relay.pids)
     time.sleep(HEARTBEAT)
@@ -79,7 +79,7 @@ def show_idle(relays):
 
 
 def hand_over(relay):
-    """To successors: of a relay that lives, and of one that is killed."""
+    """Hands over to successors: of a running relay, and of a killed one."""
     for number, what in ((signal.SIGHUP, "all sockets are taken over"), (signal.SIGKILL, "a killed relay's sockets")):
         os.kill(relay.process.pid if number == signal.SIGHUP else worker(relay.process.pid), number)
         print(re.sub(r"^\S+ \w+ ", "", log_line(relay.work, what)))
@@ -87,7 +87,7 @@ def hand_over(relay):
 
 
 def crash_under_load(server, clients, arguments):
-    """1,000 frames a second over all rooms for some seconds; the worker dies in the middle of them."""
+    """Sends 1,000 frames a second over all rooms for some seconds; the worker dies in the middle."""
     # The frames so far were presence.
     before, begun, frames = clients.counted[0], time.monotonic(), 5000
     for number in range(frames):

@@ -1,4 +1,4 @@
-"""uWebSockets as it is: /NUMBER subscribes to that room; POST /pub publishes a line `NUMBER text` each."""
+"""A plain uWebSockets server: /NUMBER subscribes to that room; POST /pub publishes each line `NUMBER text`."""
 
 import sys
 

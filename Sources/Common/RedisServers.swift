@@ -43,7 +43,8 @@ public struct RedisServers: Sendable {
         if url.scheme == "redis+sentinel" || url.scheme == "rediss+sentinel" {
             let parts = path.split(separator: UInt8(ascii: "/"), maxSplits: 1, omittingEmptySubsequences: false)
             guard let name = parts.first, !name.isEmpty else {
-                throw ServerURL.Problem("behind the Sentinels stands no name of a master: redis+sentinel://host/master")
+                throw ServerURL.Problem(
+                    "the name of the master is missing after the Sentinels: redis+sentinel://host/master")
             }
             way = .sentinels(url.hosts, master: String(decoding: name, as: UTF8.self))
             path = parts.count == 2 ? parts[1] : []
@@ -61,7 +62,7 @@ public struct RedisServers: Sendable {
         guard path.utf8.count < 108 else { throw ServerURL.Problem("the path of a unix socket has at most 107 bytes") }
         guard parts.count == 2 else { return (.socket(path: path), 0) }
         guard parts[1].starts(with: "db=".utf8) else {
-            throw ServerURL.Problem("only db=N is known behind the ? of a unix socket")
+            throw ServerURL.Problem("only db=N is allowed after the ? of a unix socket")
         }
         return (.socket(path: path), try database(String(parts[1].dropFirst(3)) ?? "?"))
     }
@@ -69,7 +70,7 @@ public struct RedisServers: Sendable {
     private static func database(_ text: String) throws(ServerURL.Problem) -> Int {
         if text.isEmpty { return 0 }
         guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text) else {
-            throw ServerURL.Problem("the database, behind the last slash, is not a number")
+            throw ServerURL.Problem("the database after the last slash is not a number")
         }
         return number
     }

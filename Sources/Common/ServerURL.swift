@@ -46,13 +46,13 @@ public struct ServerURL: Sendable {
         if let mark = rest.firstIndex(of: UInt8(ascii: "?")) {
             for pair in rest[(mark + 1)...].split(separator: UInt8(ascii: "&")) {
                 let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-                let name = try Self.decode(parts[0], "what stands behind the ?")
+                let name = try Self.decode(parts[0], "the part after the ?")
                 query.append((name, parts.count == 2 ? try Self.decode(parts[1], name) : ""))
             }
             rest = rest[..<mark]
         }
         if let slash = rest.firstIndex(of: UInt8(ascii: "/")) {
-            path = try Self.decode(rest[(slash + 1)...], "what stands behind the host")
+            path = try Self.decode(rest[(slash + 1)...], "the part after the host")
             rest = rest[..<slash]
         }
         for part in rest.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
@@ -67,7 +67,7 @@ public struct ServerURL: Sendable {
     /// Refuses unknown names in the query.
     public func expectOnly(_ names: Set<String>) throws(Problem) {
         for (name, _) in query where !names.contains(name) {
-            throw Problem("\(name) is not known behind the ?, only \(names.sorted().joined(separator: ", "))")
+            throw Problem("\(name) is not allowed after the ?, only \(names.sorted().joined(separator: ", "))")
         }
     }
 
@@ -79,17 +79,17 @@ public struct ServerURL: Sendable {
             name = part[(part.startIndex + 1)..<end]
             let behind = part[(end + 1)...]
             guard behind.isEmpty || behind.first == UInt8(ascii: ":") else {
-                throw Problem("a port is set off from the ] by a colon")
+                throw Problem("a port follows the ] after a colon")
             }
             if !behind.isEmpty { port = behind.dropFirst() }
         } else if let colon = part.lastIndex(of: UInt8(ascii: ":")) {
             name = part[..<colon]
             port = part[(colon + 1)...]
-            guard !name.contains(UInt8(ascii: ":")) else { throw Problem("an IPv6 address stands in brackets: [::1]") }
+            guard !name.contains(UInt8(ascii: ":")) else { throw Problem("an IPv6 address needs brackets: [::1]") }
         }
         let text = name.isEmpty ? "127.0.0.1" : try decode(name, "the host")
         guard text.utf8.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "[") && $0 != UInt8(ascii: "]") }) else {
-            throw Problem("the host's name has a sign that no host has")
+            throw Problem("the host name contains an invalid character")
         }
         guard let port else { return Host(text, usual) }
         // Digits only: `Int` would accept a sign too.

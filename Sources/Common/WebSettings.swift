@@ -18,7 +18,7 @@ public struct WebSettings: Sendable {
         }
         origins = values.list("CORS_ORIGINS")
         for origin in origins where !(origin == "*" && origins.count == 1) && !WebSettings.isOrigin(origin) {
-            values.problem("CORS_ORIGINS: \(origin) is no origin such as https://app.example, and not * alone")
+            values.problem("CORS_ORIGINS: \(origin) is not an origin such as https://app.example, and not * alone")
         }
         trustsForwardedProto = values.choice("TRUST_FORWARDED_PROTO", ["no", "yes"], default: "no") == "yes"
         metricsToken = values.optional("METRICS_TOKEN")

@@ -34,7 +34,8 @@ extension Consumer {
         let key = "command-\(command.id)"
         let deaths = attempts.deaths(of: key)
         guard deaths.crashed == 0, deaths.silent < Self.mostSilentDeaths else {
-            let reason = deaths.crashed > 0 ? "it crashed three workers" : "\(deaths.silent) workers ended over it"
+            let reason =
+                deaths.crashed > 0 ? "it crashed three workers" : "\(deaths.silent) workers ended while handling it"
             try putAside(command.joinedAlone, queue, reason: reason, stack: earlier.text + deaths.text)
             try tell([run.refused(command)], connection)
             return attempts.forget(key)

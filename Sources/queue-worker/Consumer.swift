@@ -115,7 +115,7 @@ final class Consumer {
     private func changeOver(_ connection: RabbitMQConnection) {
         connection.endAbruptly()
         forgetConnection()
-        log.notice("other queues are carried out from now on")
+        log.notice("the queues of the next generation are consumed from now on")
     }
 
     /// Reconnects to the preferred broker once it is back; other workers take over the queues meanwhile.
@@ -257,7 +257,8 @@ final class Consumer {
         let letter = DeadLetter(id: .v7(at: now), queue: queue, at: now, reason: reason, stack: stack, body: body)
         try dead.put(letter)
         log.error(
-            "a message is put aside", metadata: ["letter": "\(letter.id)", "queue": "\(queue)", "reason": "\(reason)"])
+            "a message was moved to the dead letter queue",
+            metadata: ["letter": "\(letter.id)", "queue": "\(queue)", "reason": "\(reason)"])
         channel.scoreboard.add(to: Counter.dead)
     }
 

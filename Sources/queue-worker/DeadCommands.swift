@@ -15,7 +15,7 @@ struct Dead: ParsableCommand {
     }
 
     struct List: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "One line each, oldest first.")
+        static let configuration = CommandConfiguration(abstract: "List them, one line each, oldest first.")
         @OptionGroup var settings: SettingsOption
 
         func run() throws {
@@ -31,7 +31,7 @@ struct Dead: ParsableCommand {
 
     struct Show: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "One of them, with the stacks of the workers it ended.")
+            abstract: "Show one, with the crash stacks of the workers that it ended.")
         @Argument(help: "Its id, from list.") var id: String
         @OptionGroup var settings: SettingsOption
 
@@ -47,7 +47,7 @@ struct Dead: ParsableCommand {
     }
 
     struct Retry: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Put it, or all, back into the queue.")
+        static let configuration = CommandConfiguration(abstract: "Return one, or all, to the queue.")
         @Argument(help: "Its id, or: all.") var id: String
         @OptionGroup var settings: SettingsOption
 
@@ -55,7 +55,7 @@ struct Dead: ParsableCommand {
     }
 
     struct Drop: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Forget it, or all, for good.")
+        static let configuration = CommandConfiguration(abstract: "Delete one, or all, for good.")
         @Argument(help: "Its id, or: all.") var id: String
         @OptionGroup var settings: SettingsOption
 

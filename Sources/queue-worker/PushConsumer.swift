@@ -46,7 +46,7 @@ final class PushConsumer {
                     connection.endAbruptly()
                     self.connection = nil
                 }
-                outage.ended("what pushes need", log)
+                outage.ended("a server that pushes need", log)
                 backoff.reset()
             } catch is PushOffline.Stopped {
                 break
@@ -77,7 +77,7 @@ final class PushConsumer {
         connection?.distrust()
         connection = nil
         held = []
-        outage.began("what pushes need", "\(error)", log)
+        outage.began("a server that pushes need", "\(error)", log)
         _ = wait(backoff.next())
     }
 

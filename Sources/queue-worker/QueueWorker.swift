@@ -14,7 +14,7 @@ struct QueueWorker: ParsableCommand, MasterProgram {
 
     static let configuration = CommandConfiguration(
         commandName: program,
-        abstract: "Carries out the commands of every room, in order: the rooms' only writer.",
+        abstract: "Executes the commands of every room in order, as the rooms' only writer.",
         version: chatVersion,
         subcommands: [
             ServeCommand<QueueWorker>.self, Work.self, StatusCommand<QueueWorker>.self, ScaleCommand<QueueWorker>.self,

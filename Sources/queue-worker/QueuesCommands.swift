@@ -15,7 +15,8 @@ struct Queues: ParsableCommand {
 
     struct State: ParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "status", abstract: "Each generation and each queue: what waits, who consumes.")
+            commandName: "status", abstract: "Show each generation and each queue, with waiting messages and consumers."
+        )
         @OptionGroup var settings: SettingsOption
 
         func run() throws {
@@ -31,14 +32,14 @@ struct Queues: ParsableCommand {
 
     struct Resize: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Use another number of queues from now on, without stopping and without reordering.",
+            abstract: "Change the number of queues without stopping and without reordering.",
             discussion: """
-                The queues of now are carried out to their end before the new ones are begun with. \
-                Write the number into RABBITMQ_TOTAL_QUEUE as well; changing it and reloading does the same.
+                The current queues are finished before the new ones are consumed. \
+                Set RABBITMQ_TOTAL_QUEUE to the same number; changing it and reloading has the same effect.
                 """)
         @Argument(help: "From 1 to 1000.") var total: Int
         @OptionGroup var settings: SettingsOption
-        @Option(help: "Seconds to wait until it is done; it goes on by itself.") var wait = 60
+        @Option(help: "Seconds to wait for the end; after that the change continues by itself.") var wait = 60
 
         func validate() throws {
             guard (1...1000).contains(total) else { throw ValidationError("give a number from 1 to 1000") }
@@ -70,7 +71,7 @@ struct Queues: ParsableCommand {
                 }
                 usleep(100_000)
             }
-            print("under way: the queues of before are not carried out to their end yet, see queues status")
+            print("in progress: the previous queues are not finished yet, see queues status")
         }
     }
 }

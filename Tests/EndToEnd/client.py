@@ -1,4 +1,4 @@
-"""A small client of the chat, written from the protocol alone: nothing of the server's code is shared."""
+"""A small client of the chat, written from the protocol only: it shares no code with the server."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ def encode(part):
 
 
 def make_token(secret, user, ttl=3600, alg="HS256", **claims):
-    """A JWT by hand, so that wrong ones can be made as easily as right ones."""
+    """Makes a JWT without a library, so that invalid ones are as easy to make."""
     header = {"alg": alg, "typ": "JWT"}
     body = {"sub": str(user), "exp": int(time.time()) + ttl, **claims}
     text = f"{encode(json.dumps(header).encode())}.{encode(json.dumps(body).encode())}"
@@ -34,14 +34,14 @@ def make_token(secret, user, ttl=3600, alg="HS256", **claims):
 
 
 def message_frame(**fields):
-    """The frame of the first client example, with other values where told."""
+    """The frame of the first client example, with some values replaced."""
     return {"Type": "message", "RoomID": "", "ReceiverID": "", "Content": "Hello World", "ContentType": "text",
             "MessageType": "direct", "Sign": str(uuid.uuid4()), "ParentMessageID": "", **fields}
 
 
 async def call(base_url, method, path, token, body=None, seconds=40, **headers):
-    """HTTP by hand, for loops of many clients: requests would block the loop, and one connection a call keeps failures
-    apart. Status 0: no answer, and the text says why."""
+    """Minimal HTTP for many clients in one event loop: requests would block the loop, and one connection per call separates
+    failures. Status 0: no answer, and the text is the reason."""
     host, port = base_url.removeprefix("http://").split(":")
     payload = b"" if body is None else json.dumps(body).encode()
     head = {"Host": host, "Connection": "close", "Authorization": f"Bearer {token}", "Content-Type": "application/json",
@@ -66,7 +66,7 @@ async def call(base_url, method, path, token, body=None, seconds=40, **headers):
 
 
 class User:
-    """Somebody with a token."""
+    """A user with a token."""
 
     def __init__(self, base_url, secret):
         self.id = str(uuid.uuid4())
@@ -89,7 +89,7 @@ class User:
         return self.data("POST", "/rooms", body, 201)["ID"]
 
     def history(self, room):
-        """All of a room, oldest first."""
+        """The whole history of a room, oldest first."""
         found, after = [], 0
         while True:
             page = self.rest("GET", f"/rooms/{room}/messages?after={after}&limit=100", expect=200).json()
@@ -107,14 +107,14 @@ holes = []
 
 
 class RoomOrder:
-    """One socket's copy of its rooms' orders: every Seq of the time in which it hears of a room, once and in order."""
+    """One socket's copy of its rooms' orders: every Seq while it follows a room, once and in order."""
 
     def __init__(self, user, problems=holes):
         self.user, self.problems = user, problems
         self.last, self.answered = {}, {}
 
     def resumed(self, frame):
-        """The client asks for what it missed: the next frame of each of these rooms is the one behind what it has."""
+        """The client resumes: the next frame of each of these rooms must be the one after its position."""
         for point in frame.get("Rooms") or []:
             if isinstance(point, dict) and isinstance(point.get("Seq"), int) and point["Seq"] >= 0:
                 # Frames that came before the question may come once more, in their order.
@@ -150,13 +150,13 @@ class RoomOrder:
             del self.last[room]
 
     def ends(self, update):
-        """Whoever comes back hears of the room from there on."""
+        """A returning member receives the room's frames from there on."""
         mine = (update.get("Member") or {}).get("UserID") == self.user
         return update["Change"] == "deleted" or mine and update["Change"] in ("left", "removed", "banned")
 
 
 class Socket:
-    """A WebSocket whose frames are all kept, in the order in which they came."""
+    """A WebSocket that records all its frames in order."""
 
     def __init__(self, user, token=None, headers=None, query=""):
         self.user, self.frames, self.closed = user, [], None
@@ -186,7 +186,7 @@ class Socket:
             self._news.notify_all()
 
     def wait(self, matches, seconds=WAIT):
-        """The first frame that matches, also one that came before."""
+        """The first frame that matches, including frames received earlier."""
         end = time.monotonic() + seconds
         with self._news:
             while True:
@@ -214,7 +214,7 @@ class Socket:
         self.send_raw(msgpack.packb(frame))
 
     def ask(self, frame):
-        """Sends, and gives the response to it."""
+        """Sends a frame and returns its response."""
         self.send(frame)
         return self.wait(lambda answer: answer["Type"] == "response" and answer.get("Sign") == frame["Sign"])
 

@@ -1,7 +1,7 @@
-"""The cases of the Autobahn test suite, sections 1 to 7, 9 and 10, with what RFC 6455 and RFC 3629 expect of a server.
+"""The cases of the Autobahn test suite, sections 1 to 7, 9 and 10, with the server behaviour that RFC 6455 and RFC 3629 require.
 
-The relay is no echo server, so what Autobahn sends as an arbitrary message is here one that has an answer of its own: a
-`ping` of the chat with a Sign, filled up to the case's size. A text that is no request shows by its refusal that it arrived.
+The relay is not an echo server. So an arbitrary message of Autobahn is here one that has an answer: a `ping` of the chat with a
+Sign, filled up to the case's size. For text that is not a request, the refusal shows that it arrived.
 """
 
 import itertools
@@ -38,7 +38,7 @@ def case(number, what, sends, expects, rule, **options):
 
 
 def message(size, sign="s"):
-    """A request with an answer, of exactly this size; what is too small for one is no request."""
+    """A request with an answer, of exactly this size; a size that is too small gives something that is not a request."""
     empty = json.dumps({"Type": "ping", "Sign": sign, "Fill": ""}).encode()
     return empty[:-2] + b"*" * (size - len(empty)) + b'"}' if size >= len(empty) else b"*" * size
 

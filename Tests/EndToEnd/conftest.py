@@ -1,4 +1,4 @@
-"""Where the stack under test is: BASE_URL and TEST_ENV_FILE, as `make test` sets them."""
+"""The stack under test: BASE_URL and TEST_ENV_FILE, as set by `make test`."""
 
 import os
 import signal
@@ -81,7 +81,7 @@ def run_program(name, *words):
 
 
 def stack_pids():
-    """A question to the kernel: [(name, master or worker, PID)] of the stack under test."""
+    """[(name, master or worker, PID)] of the stack under test, from the kernel."""
     answer = subprocess.run([CHECKOUT / "deploy/stack/stack", "pids"], stdout=subprocess.PIPE, text=True, check=True)
     return [(name, kind, int(pid)) for name, kind, pid in map(str.split, answer.stdout.splitlines())]
 
@@ -93,11 +93,11 @@ def pids():
 
 @pytest.fixture
 def psql(settings):
-    """Opens sessions with the database, for what no client can do: holding a lock, say."""
+    """Opens database sessions for actions that no client can do, such as holding a lock."""
     program = sorted(Path("/usr/lib/postgresql").glob("*/bin/psql"))[-1]
 
     class Session:
-        """One connection, kept open until its input ends."""
+        """One connection, open until its input ends."""
 
         def __init__(self):
             self.process = subprocess.Popen([program, "-XqAt", settings["DATABASE_URL"]], stdin=subprocess.PIPE,
@@ -126,7 +126,7 @@ def psql(settings):
 
 @pytest.fixture
 def reconfigure(pids):
-    """A function that gives programs other settings and reloads them (HUP); afterwards they have their own ones again."""
+    """A function that gives programs other settings and reloads them (HUP); afterwards the original settings return."""
     path = Path(os.environ["TEST_ENV_FILE"])
     before, touched = path.read_text(), set()
 

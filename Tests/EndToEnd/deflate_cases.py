@@ -1,4 +1,4 @@
-"""The Autobahn sections 12 and 13: permessage-deflate (RFC 7692). Both ends forget after each message."""
+"""The Autobahn sections 12 and 13: permessage-deflate (RFC 7692), without context takeover at both ends."""
 
 import zlib
 
@@ -24,7 +24,7 @@ def case(number, what, sends, expects, rule, **options):
 
 
 def compressed(opcode, payload, size=None, **how):
-    """One message; in fragments of `size` only the first carries the mark."""
+    """One message; of its fragments of `size` bytes only the first has the mark."""
     small = deflate(payload, **how)
     if size is None:
         return frame(opcode, small, rsv=4)

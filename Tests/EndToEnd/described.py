@@ -1,4 +1,4 @@
-"""Whether each frame that the tests get is one that docs/asyncapi.yaml describes."""
+"""Checks that each frame in the tests is described by docs/asyncapi.yaml."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ problems = []
 
 
 def resolved(value, home="asyncapi.yaml"):
-    """The schema without references; none of ours refers to itself."""
+    """The schema without references; ours are not recursive."""
     if isinstance(value, list):
         return [resolved(one, home) for one in value]
     if not isinstance(value, dict):

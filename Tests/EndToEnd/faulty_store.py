@@ -1,8 +1,8 @@
-"""A proxy in front of an S3 store that fails as stores and networks do: 500, 503, slow, cut at every place.
+"""A proxy in front of an S3 store that fails as stores and networks do: 500, 503, slow, cut at any point.
 
     python faulty_store.py UPSTREAM_HOST:PORT SEED
 
-It prints its own port. A line on standard input is the share of requests that fail from then on, such as 0.2.
+It prints its own port. A line on standard input sets the share of requests that fail from then on, such as 0.2.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ ANSWER = (b"HTTP/1.1 %d Fault\r\nContent-Type: application/xml\r\nContent-Length
 
 
 class Cut(Exception):
-    """The connection ends here."""
+    """The connection must end here."""
 
 
 class Proxy:

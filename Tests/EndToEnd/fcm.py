@@ -1,4 +1,4 @@
-"""Google, played: OAuth2 and FCM HTTP v1 over TLS and HTTP/2, that checks all it gets and answers what a test wants."""
+"""A fake Google: OAuth2 and FCM HTTP v1 over TLS and HTTP/2. It checks every request and answers as a test wants."""
 
 import asyncio
 import base64
@@ -38,13 +38,13 @@ MESSAGE = {
 
 
 def error(status, name, code=None, **more):
-    """An answer as the documentation of ErrorCode shows it."""
+    """An answer in the form that the documentation of ErrorCode shows."""
     details = [{"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": code}] if code else []
     return status, {"error": {"code": status, "message": name, "status": name, "details": details}}, more
 
 
 class Google:
-    """`answers`: device → answers in turn, then success. What was sent is in `pushes`, what was wrong in `trouble`."""
+    """`answers`: device → successive answers, then success. `pushes` records the pushes, `trouble` the errors."""
 
     def __init__(self, folder, port):
         self.folder, self.port = folder, port
@@ -133,7 +133,7 @@ class Google:
         return answer
 
     def sent_to(self, device, count=1, seconds=30):
-        """Waits for so many tries."""
+        """Waits for this many tries."""
         with self.changed:
             there = lambda: [push for push in self.pushes if push["token"] == device]
             assert self.changed.wait_for(lambda: len(there()) >= count, seconds), f"{there()} {self.trouble}"

@@ -1,5 +1,5 @@
-"""A site as an operator has it: an nginx whose workers are an unprivileged user, with the shipped include files, before
-programs of its own in a RUN_DIR that this user may only enter.
+"""An operator's site: an nginx whose workers run as an unprivileged user, with the shipped include files, before programs of its
+own in a RUN_DIR that this user may only enter.
 """
 
 import grp
@@ -38,7 +38,7 @@ def wait_for(happens, seconds=20, what="it did not happen"):
 
 
 class Site:
-    """Its folder, and what it was started with."""
+    """Its folder and start parameters."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -57,7 +57,7 @@ class Site:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def exchange(self, raw, name="main", seconds=20):
-        """Bytes out, an answer's bytes in: no client is in the way. nginx would wait for what is missing of a body."""
+        """Sends bytes and returns the answer's bytes, without a client library: nginx waits for the rest of an incomplete body."""
         with socket.create_connection(("127.0.0.1", self.ports[name]), timeout=seconds) as connection:
             connection.sendall(raw)
             answer = b""
@@ -66,7 +66,7 @@ class Site:
         return answer
 
     def ask(self, method, path, headers=(), body=b"", name="main"):
-        """The address goes out as it is written here. Status, headers in lower case, body."""
+        """Sends the address exactly as written here. Returns status, headers in lower case, body."""
         lines = [f"{method} {path} HTTP/1.1", "Host: site.example", "Connection: close", *headers]
         connection = self.exchange("\r\n".join(lines).encode() + b"\r\n\r\n" + body, name)
         head, _, text = connection.partition(b"\r\n\r\n")
@@ -93,7 +93,7 @@ def chunks(text):
 
 
 def includes(site, origins=""):
-    """The shipped files, with the paths of this site in them and nothing else changed."""
+    """The shipped files with this site's paths; nothing else is changed."""
     shutil.copytree(CHECKOUT / "nginx/include", site.folder / "chat")
     store = read_settings()["S3_ENDPOINT"].removeprefix("http://")
     for name, theirs, ours in [
@@ -137,7 +137,7 @@ def is_up(port, path):
 
 @contextmanager
 def site(http, ports, settings=None, origins="", programs=("fcgi-api", "ws-relay"), ready="/api/v1/healthz"):
-    """`http`: the inside of http{}, with {folder} and the {ports} by their names. Ends what it started by its PID."""
+    """`http`: the content of http{}, with {folder} and the {ports} by their names. Ends the processes that it started, by PID."""
     folder = Path(tempfile.mkdtemp(prefix="chat-site-"))
     folder.chmod(0o755)
     here = Site(folder)

@@ -1,5 +1,5 @@
-"""A WebSocket client that keeps no rule by itself: bytes out, frames in. Straight to the relay's own socket, so that nothing
-joins or cuts what is sent.
+"""A WebSocket client without any rules: bytes out, frames in. It uses the relay's own socket, so that nothing joins or cuts the
+bytes.
 """
 
 import base64
@@ -14,7 +14,7 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
 def frame(opcode, payload=b"", fin=True, rsv=0, mask=b"\x37\xfa\x21\x3d", length=None):
-    """`length` forces one of the longer forms (126, 127), `mask=None` leaves the mask out."""
+    """`length` forces one of the longer forms (126, 127); `mask=None` omits the mask."""
     size = len(payload)
     form = length or (size if size < 126 else 126 if size <= 0xFFFF else 127)
     head = bytes([(0x80 if fin else 0) | rsv << 4 | opcode, (0x80 if mask else 0) | form])
@@ -53,7 +53,7 @@ class RawSocket:
         self.head = head.decode()
 
     def send(self, data, step=None):
-        """In pieces of `step` bytes, each a write of its own."""
+        """Sends pieces of `step` bytes, each with its own write."""
         for start in range(0, len(data), step or len(data) or 1):
             self.socket.sendall(data[start:start + (step or len(data))])
 
@@ -70,7 +70,7 @@ class RawSocket:
         return taken
 
     def next(self):
-        """The next frame that is no ping of the server's heartbeat: (opcode, payload)."""
+        """The next frame that is not a heartbeat ping of the server: (opcode, payload)."""
         while True:
             first, second = self.take(2)
             size = second
@@ -89,7 +89,7 @@ class RawSocket:
         return json.loads(payload)
 
     def close_code(self):
-        """Of the server's close frame, everything before it passed over; None when it just hangs up."""
+        """The code of the server's close frame, skipping all earlier frames; None when the connection just ends."""
         try:
             while True:
                 opcode, payload = self.next()
@@ -99,7 +99,7 @@ class RawSocket:
             return None
 
     def has_ended(self, seconds=WAIT):
-        """Whether the server ends the connection, once it has said so."""
+        """Whether the server ends the connection after its close frame."""
         end = time.monotonic() + seconds
         self.socket.settimeout(seconds)
         try:

@@ -1,4 +1,4 @@
-"""Tickets and revocations: who was let in is let in once, and who is taken back is out within a second."""
+"""Tickets and revocations: a ticket admits once, and a revoked token is rejected within a second."""
 
 import os
 import subprocess
@@ -57,7 +57,7 @@ def closes_within(socket, seconds, since):
 
 
 def is_out_within(user, seconds, since):
-    """Of REST: each of its workers asks for itself, so the sockets may know it earlier."""
+    """Checks REST: each of its workers reads revocations by itself, so the sockets may know earlier."""
     while (status := user.rest("GET", "/rooms").status_code) == 200 and time.monotonic() - since < seconds + 1:
         time.sleep(0.05)
     return status == 401

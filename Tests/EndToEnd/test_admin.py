@@ -14,7 +14,7 @@ KEY = "the-key-of-the-host-application-long-enough"
 
 @pytest.fixture(scope="module")
 def admin(base_url, pids):
-    """The running API learns of the key by its settings and a reload."""
+    """The running API gets the key by its settings and a reload."""
     def ask(method, path, body=None, expect=200, key=KEY):
         answer = requests.request(method, f"{base_url}/api/v1/admin{path}", json=body, timeout=60,
                                   headers={"Authorization": f"Bearer {key}"})

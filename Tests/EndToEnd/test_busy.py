@@ -1,4 +1,4 @@
-"""A queue that is full refuses at once, over both doors, and says when to try again; what was taken is stored."""
+"""A full queue refuses at once, over REST and sockets, with the time to wait; accepted messages are stored."""
 
 import time
 

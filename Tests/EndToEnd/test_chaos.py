@@ -1,4 +1,4 @@
-"""A short run of what `make chaos` does for longer, and proof that its ledger would notice."""
+"""A short version of `make chaos`, and proof that its ledger detects errors."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ def message(sign, seq, id=None):
 
 
 def honest():
-    """Two messages of one person, acknowledged, and a member who got both."""
+    """Two acknowledged messages of one user, and a member who received both."""
     ledger = Ledger()
     for number in (1, 2):
         send = ledger.sends[f"sign {number}"] = Send(f"sign {number}", "ann", "room", "socket", number)

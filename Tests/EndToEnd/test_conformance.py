@@ -1,4 +1,4 @@
-"""RFC 6455 and RFC 7692, case by case; the table of results is in the folder of the stack's logs."""
+"""RFC 6455 and RFC 7692, case by case; the table of results is written to the stack's log folder."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def relay(settings):
 
 @pytest.fixture(scope="module")
 def table(settings):
-    """Case, what it is about, the rule, the result."""
+    """Case, subject, rule, result."""
     rows = []
     yield rows
     text = "\n".join(f"{number:8} {'passed' if good else 'FAILED':7} {rule:16} {what[:90]}" for number, what, rule, good in rows)

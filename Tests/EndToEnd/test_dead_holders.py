@@ -1,4 +1,4 @@
-"""Whoever holds a lock and is killed (-9) in the middle: an upload's, and that of the one who sweeps."""
+"""A process is killed (-9) while it holds a lock: an upload's, and the sweeper's."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def room(ann, bob):
 
 @pytest.fixture
 def frozen_store(pids):
-    """A function that stops the store in its tracks, and one that lets it go on."""
+    """Two functions: one suspends the store, the other resumes it."""
     store = [pid for name, _, pid in pids() if name == "seaweedfs"]
 
     def send(number):

@@ -1,4 +1,4 @@
-"""openapi.yaml, asyncapi.yaml and their page: they describe what is there, all of it, and it behaves as they say."""
+"""openapi.yaml, asyncapi.yaml and their page describe everything that exists, and the service behaves as described."""
 
 import os
 import re
@@ -35,7 +35,7 @@ def test_the_page_is_that_of_the_descriptions():
 
 
 def test_every_route_is_described(openapi):
-    """Each `router.on("GET", "/rooms/{id}"` of the endpoints, whatever the parameters are called."""
+    """Each `router.on("GET", "/rooms/{id}"` of the endpoints, whatever the names of parameters."""
     def plain(method, path):
         return f"{method.upper()} {re.sub('{[^}]*}', '{}', path)}"
     routes = set()

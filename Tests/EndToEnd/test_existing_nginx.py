@@ -1,4 +1,4 @@
-"""The include files as an operator uses them, in an nginx that was there before and has other applications."""
+"""The include files as an operator uses them: in an existing nginx with other applications."""
 
 import os
 import re
@@ -66,7 +66,7 @@ def talk(socket, user, room, text):
 
 
 def at(link, user):
-    """Where a browser would go."""
+    """The address to which a browser would go."""
     return requests.compat.urljoin(user.base_url, link)
 
 
@@ -144,7 +144,7 @@ SECRET = b"TOP SECRET of the room"
 
 
 def attacks():
-    """Requests that nginx itself refuses, at addresses that would name an internal location if any part of them did."""
+    """Requests that nginx itself refuses, with addresses that would select an internal location if any part of them did."""
     for target in ["/.chat-files/files/{id}", "/files/{id}", "/php/x.php", "/.chat-store/x", "/.chat-error", "/@chat_files"]:
         for cut in ["%3F", "%23", "%3f%3f", "%00", "%0a", "%20", "%2e%2e", "//", "/%2e%2e/", "%2F", "%3F/.."]:
             for end in ["/api/v1/rooms", "/ws/v1/chat", "/api/v1/files/x/upload", "//api/v1/rooms"]:
@@ -177,7 +177,7 @@ def test_no_address_leads_into_an_internal_location(here, name, prefix):
 
 @pytest.mark.parametrize("name,prefix", [("main", ""), ("prefixed", "/talk")])
 def test_errors_of_nginx_are_in_the_envelope(here, name, prefix):
-    """As JSON; as a page where a browser asks."""
+    """The error as JSON, and as a page for a browser."""
     long = "x" * 40_000
     for status, method, path, headers, code in [
         (413, "POST", "/api/v1/rooms", ["Content-Length: 70000"], "too_large"),

@@ -1,7 +1,7 @@
-"""Numbers and texts at the ends of what can be written, in every field and parameter that the descriptions have, over REST
-and the WebSocket: no process dies of one, and none is answered as a fault of ours.
+"""Extreme numbers and texts in every field and parameter of the descriptions, over REST and the WebSocket: no process crashes, and
+none is answered as an internal error.
 
-FUZZ_SECONDS=1800 goes on with combinations of them for so long; FUZZ_SEED=n begins elsewhere."""
+FUZZ_SECONDS=1800 continues with combinations for that time; FUZZ_SEED=n sets another seed."""
 
 import json
 import os
@@ -45,14 +45,14 @@ FAULTS = {500, 501, 502, 503, 504}
 
 
 class Raw:
-    """A part of a body, as it is written."""
+    """A part of a body, inserted unchanged."""
 
     def __init__(self, text):
         self.text = text
 
 
 def written(value):
-    """JSON in which parts stand raw."""
+    """JSON with raw parts."""
     if isinstance(value, Raw):
         return value.text
     if isinstance(value, dict):
@@ -61,7 +61,7 @@ def written(value):
 
 
 def properties(schema):
-    """Of a schema and of all that it is made of."""
+    """The fields of a schema and of all its parts."""
     found = dict(schema.get("properties", {}))
     for kind in ("anyOf", "oneOf", "allOf"):
         for one in schema.get(kind, []):
@@ -90,7 +90,7 @@ def operations():
 
 
 def requests_of_sockets():
-    """By Type, what a frame has, from its description."""
+    """The fields of each frame Type, from its description."""
     found = {}
     for name, message in DOCUMENTS["asyncapi.yaml"]["components"]["messages"].items():
         if name.endswith("_request"):
@@ -121,7 +121,7 @@ class World:
         return known.get(name, operation.example.get(name) if place == "body" else None)
 
     def ask(self, operation, changes):
-        """- changes: {(in, name): value}; what is not in it is as it should be."""
+        """- changes: {(in, name): value}; all other parts are valid."""
         values = {place: self.good(operation, *place) for place in operation.places}
         values = {place: value for place, value in values.items() if value is not None} | changes
         path, query, headers, body = operation.path, [], {}, {}
@@ -150,7 +150,7 @@ class World:
 
 
 def plain(value):
-    """As text in an address, a header or a form."""
+    """The text in an address, a header or a form."""
     if isinstance(value, Raw):
         return value.text
     if isinstance(value, str):
@@ -159,7 +159,7 @@ def plain(value):
 
 
 class Watch:
-    """No worker has died since it began."""
+    """Whether no worker has died since the start."""
 
     def __init__(self, pids):
         self.pids = pids
@@ -199,7 +199,7 @@ EXTREMES = VALUES + [Raw(text) for text in RAW]
 
 @pytest.mark.timeout(900)
 def test_every_field_of_rest(world, pids):
-    """Of each place a few extremes, drawn by the seed; the whole list in queries, where numbers and cursors stand."""
+    """A few extremes at each place, drawn by the seed; the whole list for queries, which contain numbers and cursors."""
     watch = Watch(pids)
     for operation in operations():
         dice = random.Random(f"{SEED} {operation.name}")
@@ -249,7 +249,7 @@ SOCKET_VALUES = [value for value in VALUES if not has_large(value)] + [float("na
 
 
 class Relay:
-    """Frames to it, one after another; whatever it says to one, it is there behind it."""
+    """Sends frames to it, one after another; after any answer it must still be alive."""
 
     def __init__(self, path, token, subprotocol):
         self.path, self.token, self.subprotocol, self.socket = path, token, subprotocol, None

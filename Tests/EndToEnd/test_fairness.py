@@ -1,5 +1,5 @@
-"""A loud room does not make another one on its queue wait for more than the batch in hand. Counted, not timed: what a member
-of both hears of the loud room before the quiet one's message."""
+"""A loud room delays another one on its queue by at most the current batch. It is counted, not timed: the frames of the loud room
+that a member of both receives before the quiet one's message."""
 
 import re
 import time
@@ -14,7 +14,7 @@ BATCH = 32
 
 
 def queue_of(room, total):
-    """As the chat draws it: FNV-1a, 64 bits."""
+    """The chat's hash: FNV-1a, 64 bits."""
     value = 0xCBF29CE484222325
     for byte in room.encode():
         value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF

@@ -1,8 +1,8 @@
-"""Two clients fight over one room: they send, edit, delete, react, pin, leave, come back by a link, remove, ban, mute and
-promote each other at random, while queue workers are killed. Each keeps a copy of the room, built from its frames, and
-from `changed_since` for the time that it was not a member. In the end both copies are what the database has.
+"""Two clients change one room against each other: they send, edit, delete, react, pin, leave, return by a link, remove, ban, mute
+and promote each other at random, while queue workers are killed. Each keeps a copy of the room, built from its frames, and from
+`changed_since` for the time when it was not a member. At the end both copies must equal the database.
 
-FIGHT_STEPS=10000 is the whole fight; FIGHT_SEEDS=1,2,3 several of them.
+FIGHT_STEPS=10000 is the long run; FIGHT_SEEDS=1,2,3 runs several.
 """
 
 import os
@@ -75,13 +75,13 @@ class Fighter:
         return answer
 
     def ask_socket(self, frame):
-        """As patient as over REST: a worker may just have been killed, on a machine that does other things too."""
+        """Retries like the REST client: a worker may just have been killed, on a busy machine."""
         self.socket.send(frame)
         return self.socket.wait(
             lambda answer: answer["Type"] == "response" and answer.get("Sign") == frame["Sign"], seconds=60)
 
     def read_frames(self):
-        """Frames that came since the last look; after an absence also what the room did meanwhile."""
+        """Frames since the last call; after an absence also the room's changes meanwhile."""
         frames, self.seen = self.socket.frames[self.seen:], len(self.socket.frames)
         me = self.user.id
         for frame in frames:
@@ -107,7 +107,7 @@ class Fighter:
         self.missed_since = None
 
     def message(self):
-        """Any message that this client knows of."""
+        """Any message that this client knows."""
         return self.chance.choice(sorted(self.copy.messages)) if self.copy.messages else str(uuid.uuid4())
 
     def step(self, other):
@@ -157,12 +157,12 @@ class Fighter:
         assert answer.status_code < 300 or answer.status_code in EXPECTED, f"{path}: {answer.text[:300]}"
 
     def base(self):
-        """Half of the edits are made on the condition that nobody edited since."""
+        """Half of the edits are conditional: nobody may have edited since."""
         return {"BaseSeq": self.copy.last} if self.chance.random() < 0.5 else {}
 
 
 def kill_workers(pids, fighters, chance, trouble):
-    """A worker dies each time that the clients have made so many steps."""
+    """Kills a worker each time the clients have made this many steps."""
     next_kill, kills = KILL_EVERY, 0
     while any(fighter.thread.is_alive() for fighter in fighters):
         if sum(fighter.done for fighter in fighters) >= next_kill:
@@ -193,7 +193,7 @@ def fight(fighters, steps, trouble):
 
 
 def make_peace(host, room, fighters):
-    """Everyone is a member again, and both have heard of everything."""
+    """Everyone is a member again, and both have received everything."""
     for fighter in fighters:
         host.rest("PATCH", f"/rooms/{room}/members/{fighter.user.id}", {"Banned": False})
         host.rest("POST", f"/rooms/{room}/members", {"UserID": fighter.user.id}, 201)

@@ -1,4 +1,4 @@
-"""Files in a folder instead of S3, and downloads that go through nginx because clients cannot reach the store."""
+"""Files in a folder instead of S3, and downloads through nginx when clients cannot reach the store."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Files: in chunks as the client's program sends them, whole from a plain form, and what is refused."""
+"""Files: in chunks from a client program, whole from a plain form, and refused ones."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ def room(ann, bob):
 
 
 def begin(user, room, name="photo.bin", kind="file"):
-    """The FILE message, over REST."""
+    """Sends the FILE message over REST."""
     sent = user.data("POST", f"/rooms/{room}/messages", {"Content": name, "ContentType": kind}, 201)
     assert sent["Status"] == "uploading" and sent["Seq"] is None and sent["ChangeSeq"] is None
     return sent["ID"]
@@ -40,7 +40,7 @@ def begin(user, room, name="photo.bin", kind="file"):
 
 def post(user, message, content, index=1, total=1, expect=200, name="blob", kind="application/octet-stream", headers=None,
          fields=None):
-    """One chunk, the file first and the numbers behind it, as a browser's FormData has them."""
+    """Sends one chunk with the file first and the numbers after it, like a browser's FormData."""
     fields = {"ChunkIndex": index, "TotalChunk": total} if fields is None else fields
     parts = [("File", (name, content, kind))] + [(key, (None, str(value))) for key, value in fields.items()]
     answer = requests.post(f"{user.base_url}/api/v1/files/{message}/upload", files=parts, timeout=60,
@@ -374,7 +374,7 @@ def test_a_form_that_was_cut_off_by_its_server_is_sent_again_with_another_file(a
 ])
 @pytest.mark.parametrize("head", [b"", b"\xef\xbb\xbf", b" " * 1080 + b"M.K." + bytes(100)], ids=["plain", "mark", "music"])
 def test_a_playlist_is_never_inline(ann, bob, room, name, kind, head):
-    """Players fetch whatever addresses stand in it."""
+    """Players fetch any address in a playlist."""
     text = b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1/secret\n"
     content = text + head[len(text):] if len(head) > len(text) else head + text
     refused = form(ann, room, content, name, kind)
@@ -605,7 +605,7 @@ def test_a_quota_counts_all_files_of_a_user(ann, bob, make_user, room, reconfigu
 
 
 def test_what_is_given_up_or_deleted_leaves_nothing(ann, bob, room, settings, reconfigure):
-    """The sweeper: uploads that never end, and files of deleted messages that nobody shows any more."""
+    """The sweeper: uploads that never end, and files of deleted messages that no message shows any more."""
     other = bob.group(ann)
     never, begun, whole, shown = begin(ann, room), begin(ann, room), begin(ann, room), begin(ann, room)
     post(ann, begun, b"rest", 2, 2)
@@ -629,7 +629,7 @@ def test_what_is_given_up_or_deleted_leaves_nothing(ann, bob, room, settings, re
 
 
 def listing(settings, kind):
-    """The ids of files in the store, as its own file browser tells them."""
+    """The ids of files in the store, from its own file browser."""
     folder = Path(os.environ["TEST_ENV_FILE"]).parent
     port = json.loads((folder / "state.json").read_text())["ports"]["WEED_FILER"]
     url = f"http://127.0.0.1:{port}/buckets/{settings['S3_BUCKET_NAME']}/{kind}/?limit=10000"

@@ -1,5 +1,5 @@
-"""docs/openapi.yaml is the contract: a client that a generator makes of it reaches every operation, with typed bodies and
-answers, and sends files byte by byte."""
+"""docs/openapi.yaml is the contract: a generated client reaches every operation with typed bodies and answers, and sends files
+unchanged."""
 
 import base64
 import importlib
@@ -28,7 +28,7 @@ def snake(name):
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
-    """The package of the client; what the generator says of it."""
+    """The generated package, and the generator's output."""
     folder = tmp_path_factory.mktemp("generated")
     # The generator knows bytes by their commonest name alone.
     config = folder / "config.yaml"
@@ -43,7 +43,7 @@ def generated(tmp_path_factory):
 
 
 class Caller:
-    """The client with somebody's token."""
+    """The client with a user's token."""
 
     def __init__(self, base_url, token):
         client = importlib.import_module("chat_client").AuthenticatedClient
@@ -62,7 +62,7 @@ class Caller:
 
     @staticmethod
     def body(module, fields):
-        """Of the class that the operation wants; of several the one that takes these fields."""
+        """An instance of the operation's class; of several classes the one that accepts these fields."""
         wanted = typing.get_type_hints(module._get_kwargs)["body"]
         classes = [one for one in typing.get_args(wanted) or (wanted,) if inspect.isclass(one) and hasattr(one, "from_dict")]
         file = importlib.import_module("chat_client.types").File

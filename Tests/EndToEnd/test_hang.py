@@ -1,4 +1,4 @@
-"""A worker whose loop never comes back is found by its silence, says where it stands, and is replaced."""
+"""A worker whose loop hangs is detected by its silence, logs its stack, and is replaced."""
 
 import platform
 from pathlib import Path
@@ -13,7 +13,7 @@ LOOP = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}.get(platform.mach
 
 
 def make_loop(pid):
-    """The main thread comes back from its next wait into a loop that never ends: nothing else of the process is touched."""
+    """Sends the main thread from its next wait into an endless loop; nothing else in the process changes."""
     place = int(Path(f"/proc/{pid}/task/{pid}/syscall").read_text().split()[-1], 16)
     with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
         memory.seek(place)
@@ -33,4 +33,4 @@ def test_a_relay_that_hangs_is_replaced(tmp_path, ann, bob):
         socket.wait(lambda frame: frame["Type"] == "new_message" and frame["Data"]["Content"] == "still here", 20)
         assert worker not in workers_of(relay.master.pid)
     said = (tmp_path / "log").read_text()
-    assert "hangs: no sign of life for" in said and "it hangs; this is where" in said, said
+    assert "hangs: no sign of life for" in said and "it hangs; its stack follows" in said, said

@@ -18,7 +18,7 @@ SECRET = "the host application and the chat know it"
 
 
 class Host:
-    """A host application: takes events as it is told to, and judges messages by their words."""
+    """A host application: accepts events as told, and decides about messages by their words."""
 
     def __init__(self):
         self.events, self.answers, self.trouble, self.delay = [], [], [], 0
@@ -83,7 +83,7 @@ class Host:
 
 @pytest.fixture(scope="module")
 def host(pids):
-    """The running queue-worker learns of it by its settings and a reload, which starts its pool of hooks."""
+    """The running queue-worker gets it by its settings and a reload, which starts its pool of hooks."""
     host = Host()
     file = Path(os.environ["TEST_ENV_FILE"])
     before = file.read_text()

@@ -21,7 +21,7 @@ def knock(path, data=b""):
 
 
 def test_slow_heads_and_silent_ones_are_ended(relay):
-    """All at once: one says nothing, one half a head, one a byte a second. Ten seconds are theirs."""
+    """All at once: a silent socket, one with half a head, one with a byte per second. They get ten seconds."""
     silent, half, dripping = knock(relay), knock(relay, b"GET /ws/v1/chat HTTP/1.1\r\nHo"), knock(relay, b"G")
     for letter in b"ET /ws/v1/chat"[:13]:
         try:
@@ -51,7 +51,7 @@ FLOODS = {
 
 
 def flood(raw, data, stop):
-    """As fast as it goes, reading nothing, until it is thrown out."""
+    """Sends as fast as possible and reads nothing, until the relay closes it."""
     try:
         while not stop.is_set():
             raw.socket.sendall(data)
@@ -142,7 +142,7 @@ def test_other_protocols_get_an_answer_and_the_door(relay, data):
 
 
 def test_resets_in_the_middle_of_a_full_tick_give_nobody_anothers_socket(relay, settings, ann, make_user):
-    """20 sockets ask for 14 rooms of 1,000 frames each and are reset as these come: their slots must be freed once."""
+    """20 sockets resume 14 rooms with 1,000 frames each and are reset while these arrive: their slots must be freed once."""
     rooms = [ann.group(name=f"Room {number}") for number in range(14)]
     socket = ann.socket()
     for room in rooms:

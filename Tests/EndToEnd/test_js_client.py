@@ -1,4 +1,4 @@
-"""clients/js: against a simulated network, and against the stack while its programs are restarted and killed."""
+"""clients/js: with a simulated network, and with the stack while its programs are restarted and killed."""
 
 import gzip
 import json

@@ -1,5 +1,5 @@
-"""Twenty people write at once while programs are reloaded, replaced and killed. The ledger has to agree in the end:
-no socket closed, every acknowledged message in the history and at every member exactly once, in the order of Seq.
+"""Twenty users write at once while programs are reloaded, replaced and killed. At the end the ledger must be consistent: no
+socket closed, every acknowledged message in the history and at every member exactly once, in the order of Seq.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class Ledger:
 
 
 class Member:
-    """One person with one socket, who sends over both doors and keeps every frame."""
+    """One user with one socket, who sends over REST and the socket and records every frame."""
 
     def __init__(self, user, ledger):
         self.user, self.ledger = user, ledger
@@ -83,7 +83,7 @@ class Member:
         self.ledger.trouble.append(f"POST was answered 503 twenty times: {text}")
 
     async def send_file(self, room, text):
-        """A message that waits for its file, while the others go on; then its only chunk."""
+        """A message whose file is missing while the others continue; then its only chunk."""
         sign, token = str(uuid.uuid4()), {"Authorization": f"Bearer {self.user.token}"}
         for _ in range(20):
             draft = {"Content": text, "ContentType": "file", "Sign": sign}
@@ -122,8 +122,8 @@ class Member:
 
 
 async def disturb(pids, ledger, end):
-    """First half: reloads and replacements in turn, which nobody may notice. Second half: also kills, after which REST
-    may say: try again."""
+    """First half: reloads and replacements in turn, which no client may notice. Second half: also kills, after which REST may ask
+    for a retry."""
     chance = random.Random(7)
     reloads = itertools.cycle([(name, number) for number in (signal.SIGHUP, signal.SIGUSR2) for name in RELOADED])
     kills = itertools.cycle(KILLED)
@@ -208,5 +208,5 @@ def test_nothing_is_lost_doubled_or_disordered(base_url, secret, pids):
 
 
 def odd(seqs):
-    """The places where the next number is not the next."""
+    """The positions at which the next number is not the next."""
     return [(a, b) for a, b in zip(seqs, seqs[1:]) if b != a + 1][:10]

@@ -1,4 +1,4 @@
-"""A message's way: over the socket and over REST, to the receiver and into the history."""
+"""The steps of a message: over the socket and over REST, to the receiver and into the history."""
 
 import threading
 import time

@@ -33,7 +33,7 @@ def test_a_pool_grows_and_shrinks(program, pool):
 
 @pytest.mark.parametrize("words, said", [
     (["scale", "nothing", "+1"], "there is no pool nothing, only rooms, messages, search, uploads, account"),
-    (["scale", "messages", "many"], "many is no count: write +1, -1 or a number"),
+    (["scale", "messages", "many"], "many is not a count: write +1, -1 or a number"),
     (["scale", "+1"], "fcgi-api scale POOL +1"),
 ])
 def test_words_that_mean_nothing_change_nothing(words, said):

@@ -1,4 +1,4 @@
-"""Pages of other origins (CORS): exact headers of the programs and of nginx's own errors, and one run in Chromium."""
+"""Pages of other origins (CORS): the exact headers of the programs and of nginx's own errors, and one run in Chromium."""
 
 import http.server
 import json

@@ -1,4 +1,4 @@
-"""Two relays: a client that comes back to the other one goes on exactly where it was."""
+"""Two relays: a client that reconnects to the other one continues exactly where it was."""
 
 import contextlib
 import copy
@@ -29,7 +29,7 @@ def free_port():
 
 @contextlib.contextmanager
 def other_relay(folder, port, **own):
-    """Of the same settings, but for where it listens and `own`."""
+    """A relay with the same settings but another listen address and `own`."""
     own.update(RUN_DIR=str(folder), WS_LISTEN=f"127.0.0.1:{port}")
     with open(folder / "log", "a") as log:
         master = subprocess.Popen([program("ws-relay"), "serve", "-c", os.environ["TEST_ENV_FILE"]],
@@ -97,7 +97,7 @@ def test_a_client_that_comes_back_to_another_relay_goes_on_where_it_was(ann, bob
 
 @pytest.mark.parametrize("dead", ["master", "both"])
 def test_a_master_that_was_killed_is_replaced_under_its_sockets(ann, bob, tmp_path, dead):
-    """On a port, which the next master cannot bind as long as a worker of the dead one listens there."""
+    """On a port, which the next master cannot bind while a worker of the dead one listens there."""
     room, port = ann.group(bob), free_port()
     with other_relay(tmp_path, port) as first, Socket(at(bob, first.url)) as relayed:
         assert relayed.ask(message_frame(RoomID=room))["Success"]

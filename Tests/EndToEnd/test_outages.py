@@ -1,5 +1,5 @@
-"""A server is killed (-9) while people write, one after the other. No socket of theirs closes, whatever was acknowledged is
-in the history and at every member, in order and once; who was told to try again does so with the same Sign.
+"""Each server is killed (-9) in turn while users write. None of their sockets closes; every acknowledged message is in the history
+and at every member, in order and once; a client that is told to retry does so with the same Sign.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ SERVERS = os.environ.get("OUTAGE_SERVERS", "postgres redis rabbitmq").split()
 
 
 class Patient(Member):
-    """Sends again, with the same Sign, what was refused because something was away."""
+    """Sends refused messages again, with the same Sign, after a server was unavailable."""
 
     async def send_over_socket(self, room, text):
         frame = message_frame(RoomID=room, Content=text)
@@ -55,7 +55,7 @@ class Patient(Member):
 
 
 async def scenario(base_url, secret, name, disturb):
-    """`disturb(ledger)` does its worst while people write to one room."""
+    """`disturb(ledger)` causes faults while users write to one room."""
     ledger = Ledger()
     members = [Patient(User(base_url, secret), ledger) for _ in range(SENDERS)]
     for member in members:
@@ -79,7 +79,7 @@ async def scenario(base_url, secret, name, disturb):
 
 
 def patient_history(user, room):
-    """The last kill may have been a moment ago: who is told to try again does so."""
+    """The last kill may be a moment ago: a client that is told to retry does so."""
     end = time.monotonic() + 60
     while user.rest("GET", f"/rooms/{room}/messages?limit=1").status_code == 503:
         assert time.monotonic() < end, "the history cannot be read again"

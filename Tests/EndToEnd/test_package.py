@@ -1,5 +1,5 @@
-"""The package without a second build: its structure, from the programs under test; and setup, against the stack under test.
-The package's life on a machine with systemd is `make test-install`."""
+"""The package without a second build: its structure, from the programs under test; and setup, with the stack under test. `make
+test-install` tests the package on a machine with systemd."""
 
 import os
 import re
@@ -150,7 +150,7 @@ def setup(*words, called="fcgi-api", file=None, **environment):
 
 @pytest.fixture
 def copied(tmp_path, settings):
-    """The stack's settings in a file of our own."""
+    """The stack's settings in a separate file."""
     path = tmp_path / "chat.env"
     path.write_text("# a comment\n" + "".join(f"{name}={value}\n" for name, value in settings.items()))
     path.chmod(0o640)
@@ -163,7 +163,7 @@ def test_setup_of_what_is_set_up_changes_nothing_and_sends_a_message(copied):
     assert dry.returncode == 0 and "nothing had to be changed" in dry.stdout, dry.stdout + dry.stderr
     done = setup("--no-services", file=copied)
     assert done.returncode == 0, done.stderr
-    assert "a message went through" in done.stdout and "nothing had to be changed" in done.stdout
+    assert "a test message was delivered" in done.stdout and "nothing had to be changed" in done.stdout
     assert copied.read_text() == before
 
 

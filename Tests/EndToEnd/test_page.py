@@ -1,4 +1,4 @@
-"""The page at / of `make run`: what is served, and with which headers. No browser is needed for this."""
+"""The page at / of `make run`: its files and their headers, without a browser."""
 
 import re
 

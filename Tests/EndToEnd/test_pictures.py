@@ -25,7 +25,7 @@ def room(ann, bob):
 
 @pytest.fixture
 def photo(tmp_path):
-    """600 x 400, lying on its side, and saying where it was taken."""
+    """600 x 400, rotated, and with a location."""
     path = tmp_path / "photo.jpg"
     subprocess.run(["vips", "gaussnoise", f"{path}.v", "600", "400", "--mean", "128"], check=True)
     subprocess.run(["vips", "cast", f"{path}.v", f"{path}", "uchar"], check=True)
@@ -160,7 +160,7 @@ def test_an_operators_list_of_types(ann, room, photo, reconfigure):
 
 @pytest.fixture
 def clamd(tmp_path):
-    """ClamAV's daemon with one signature of our own: those of its makers cannot be fetched here."""
+    """ClamAV's daemon with one signature of our own: the official ones cannot be downloaded here."""
     if not (program := shutil.which("clamd", path=f"{os.environ['PATH']}:/usr/sbin")):
         pytest.skip("clamd is not installed")
     folder = tmp_path / "signatures"

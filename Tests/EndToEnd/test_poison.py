@@ -1,4 +1,4 @@
-"""A command that crashes every worker that touches it is put aside, with reason and stack; its room goes on."""
+"""A command that crashes every worker goes to the dead letter queue, with reason and stack; its room continues."""
 
 import os
 import signal

@@ -53,7 +53,7 @@ def test_the_two_of_a_blocked_pair_do_not_see_each_other_typing(ann, bob):
     group = ann.group(bob)
 
     def seen(sender, receiver, room):
-        """Typing comes in no order with other frames, but before a later one of its own kind in the group."""
+        """Typing has no order with other frames, but precedes a later frame of the same kind in the group."""
         before = receiver.count(lambda frame: frame["Type"] == "typing" and frame["RoomID"] == room)
         marker = receiver.count(lambda frame: frame["Type"] == "typing" and frame["RoomID"] == group)
         end, asked = time.monotonic() + 20, 0
@@ -69,7 +69,7 @@ def test_the_two_of_a_blocked_pair_do_not_see_each_other_typing(ann, bob):
 
     with ann.socket() as mine, bob.socket() as theirs:
         def until(are_seen):
-            """The relays hear of a block a moment after it is stored."""
+            """The relays learn of a block a moment after it is stored."""
             end = time.monotonic() + 20
             while [seen(mine, theirs, pair), seen(theirs, mine, pair)] != [are_seen, are_seen]:
                 assert time.monotonic() < end, f"after 20 s typing is not as it should be: {are_seen}"

@@ -19,7 +19,7 @@ DELAY = 2
 
 @pytest.fixture(scope="module")
 def google(tmp_path_factory, pids):
-    """The running queue-worker is told of it by its settings and a reload, which starts its pool of push workers."""
+    """The running queue-worker gets it by its settings and a reload, which starts its pool of push workers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -53,7 +53,7 @@ def wait_until(holds):
 
 @pytest.fixture
 def device():
-    """Registers a device of a user, and gives its token."""
+    """Registers a device of a user and returns its token."""
     def register(user):
         token = f"device-{uuid.uuid4()}"
         user.rest("PUT", f"/devices/{token}", expect=204)
@@ -106,7 +106,7 @@ def test_whose_socket_lives_is_spared(google, ann, bob, make_user, device):
 
 
 class DeadSocket:
-    """A connection whose client has vanished: the network takes what comes, nobody answers."""
+    """A connection whose client has disappeared: the network accepts the bytes, but nobody answers."""
 
     def __init__(self, user):
         host, port = user.base_url.removeprefix("http://").split(":")

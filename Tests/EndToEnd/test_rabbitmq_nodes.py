@@ -1,5 +1,5 @@
-"""Three RabbitMQ nodes, all in RABBITMQ_URL: one is killed (-9) while callers wait for their answers and stays away. Sends go
-on without it, and nothing is lost or doubled.
+"""Three RabbitMQ nodes, all in RABBITMQ_URL: one is killed (-9) while callers wait for their answers, and stays down. Sends continue
+without it, and nothing is lost or duplicated.
 """
 
 import os
@@ -66,7 +66,7 @@ class Nodes:
                                                     stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def wait(self, seconds=120):
-        """Until all of them see all of them."""
+        """Waits until every node sees all nodes."""
         end = time.monotonic() + seconds
         for number in range(NODES):
             while self.ask(number, "length(rabbit_nodes:all_running()).") != str(NODES):

@@ -1,4 +1,4 @@
-"""Each limit of what a user may do refuses with the time to wait, over both doors, and lets in again after it."""
+"""Each rate limit of a user refuses with the time to wait, over REST and sockets, and allows requests again after it."""
 
 import time
 
@@ -12,7 +12,7 @@ KINDS = ("SENDS", "ROOMS", "INVITATIONS", "SEARCHES", "CONNECTIONS")
 
 @thorough
 def test_each_limit_says_when_to_come_again_and_means_it(reconfigure, make_user):
-    """One test, since each change of settings is a reload."""
+    """One test, because each change of settings is a reload."""
     reconfigure("fcgi-api", "ws-relay", **{f"RATE_{kind}": MOST for kind in KINDS})
     over_rest(make_user(), make_user())
     over_a_socket(make_user())
@@ -40,7 +40,7 @@ def over_rest(ann, bob):
 
 
 def in_small_steps(deed):
-    """A relay counts once a second, and lets through what that brings: so nearly all at once, then little by little."""
+    """A relay counts once a second and may exceed the limit by that: nearly all at once, then a few at a time."""
     for number in range(5 * MOST):
         if number >= MOST - 10 and number % 5 == 0:
             time.sleep(1.2)

@@ -1,5 +1,5 @@
-"""Redis misbehaves while people write: it forgets everything, falls silent, throws its subscribers out because they read too
-slowly; a replica takes its address. No socket closes, and none misses or doubles a frame.
+"""Redis fails while users write: it loses everything, falls silent, disconnects its subscribers because they read too slowly; a
+replica takes its address. No socket closes, and none misses a frame or gets one twice.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ async def silent(settings, pids):
 
 
 async def overrun(settings, pids):
-    """A limit of one byte: the first frame that waits costs a subscriber its connection."""
+    """A limit of one byte: the first waiting frame closes a subscriber's connection."""
     for _ in range(2):
         await asyncio.sleep(SECONDS / 4)
         redis(settings, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 1 1 1")
@@ -52,8 +52,8 @@ async def overrun(settings, pids):
 
 
 async def failed_over(settings, pids):
-    """To a replica that had stopped following a moment ago: what was written since is lost. Then back, to what was the
-    primary: it knows nothing of the time between."""
+    """Switches to a replica that stopped following a moment ago: later writes are lost. Then back to the former primary, which does not
+    know the time between."""
     address = settings["REDIS_URL"].removeprefix("unix://")
     folder, port = tempfile.mkdtemp(prefix="chat-replica-"), str(free_port())
     redis(settings, "CONFIG", "SET", "port", port)

@@ -1,5 +1,5 @@
-"""The relay's workers are killed (-9) while people write. Sockets that stand between two frames stay open and miss nothing;
-those in the middle of one are told to come back. When its master is killed alone, nobody notices.
+"""The relay's workers are killed (-9) while users write. Sockets between two frames stay open and miss nothing; those in the middle of
+one are told to reconnect. When only the master is killed, no client notices.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ IDLE = 30
 
 
 class Watcher(Member):
-    """Comes back by itself when it is sent away, and resumes where it was."""
+    """Reconnects when it is closed, and resumes at its position."""
 
     def __init__(self, user, ledger):
         super().__init__(user, ledger)
@@ -67,8 +67,8 @@ async def kill_relays(pids, ledger, kinds, kills=KILLS):
 
 
 async def write(member, room, end):
-    """Over the socket itself: the relay dies with requests in hand, and each gets its answer nevertheless, unless its own
-    socket was sent away: then it is sent again with the same Sign."""
+    """Over the socket itself: the relay dies with requests in progress, and each gets its answer, unless its own socket is closed: then
+    it is sent again with the same Sign."""
     number = 0
     while time.monotonic() < end:
         number += 1
@@ -154,7 +154,7 @@ def test_a_killed_relay_closes_no_socket_between_two_frames(base_url, secret, pi
 
 
 def test_a_relay_killed_under_a_fresh_socket_closes_nothing(ann, bob, tmp_path):
-    """Its frames are held at that moment, until it may have said where it was."""
+    """Its frames are held at that moment, until its resume may have arrived."""
     room = ann.group(bob)
     with other_relay(tmp_path, free_port()) as relay:
         for number in range(1, 6):

@@ -1,5 +1,5 @@
-"""HUP and USR2 to the relay, again and again, while people write; successors are killed at any moment of it; a client stands in
-the middle of a frame, another in the middle of its handshake. Nobody's socket closes, no frame is lost, doubled or out of order.
+"""HUP and USR2 to the relay, repeatedly, while users write; successors are killed at any moment; one client is in the middle of a
+frame, another in the middle of its handshake. No socket closes; no frame is lost, duplicated or out of order.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ SECONDS = float(os.environ.get("HANDOVER_SECONDS", "8"))
 
 
 def workers_of(master):
-    """Without their keepers."""
+    """The workers, without their descriptor holders."""
     found = []
     for child in Path(f"/proc/{master}/task/{master}/children").read_text().split():
         try:
@@ -34,7 +34,7 @@ def relay_master(pids):
 
 
 def reload(master, number=signal.SIGHUP, seconds=15):
-    """Until another worker serves alone."""
+    """Waits until another worker serves alone."""
     before = set(workers_of(master))
     os.kill(master, number)
     end = time.monotonic() + seconds
@@ -47,7 +47,7 @@ def reload(master, number=signal.SIGHUP, seconds=15):
 
 
 async def reload_and_kill_successors(master, ledger):
-    """Every other successor dies (-9), from the first moment of its life to after it has taken over."""
+    """Every second successor dies (-9), at any time from its start until after it has taken over."""
     chance = random.Random(3)
     end = time.monotonic() + SECONDS * 0.8
     for number in itertools.cycle((signal.SIGHUP, signal.SIGUSR2)):
@@ -113,7 +113,7 @@ def test_a_client_in_the_middle_of_its_handshake_goes_on(ann, relay, pids):
 
 
 def test_a_reader_that_lags_goes_on_in_the_middle(ann, bob, relay, pids):
-    """Bytes wait in the relay for a client that does not read: they move too, from the middle of a frame on."""
+    """Bytes wait in the relay for a client that does not read: they are handed over too, from the middle of a frame on."""
     master, room = relay_master(pids), ann.group(bob)
     with RawSocket(relay, bob.token) as lagging:
         for number in range(40):

@@ -1,5 +1,5 @@
-"""The relay under what systemd does: a socket unit's listener (sd_listen_fds(3)), readiness (sd_notify(3)), and a main process
-or the whole cgroup that is killed and started again.
+"""The relay under systemd's behaviour: a socket unit's listener (sd_listen_fds(3)), readiness (sd_notify(3)), and a main process or
+the whole cgroup that is killed and restarted.
 """
 
 import os
@@ -50,11 +50,11 @@ class Service:
 
     @property
     def cgroup(self):
-        """Workers and their keepers are all the main process's own children."""
+        """Workers and their descriptor holders are children of the main process."""
         return [int(pid) for pid in Path(f"/proc/{self.main.pid}/task/{self.main.pid}/children").read_text().split()]
 
     def kill(self, others):
-        """(-9) The main process, and the others if that is asked for. Returns the others."""
+        """Kills (-9) the main process, and the others on request. Returns the others."""
         found = self.cgroup
         for pid in [self.main.pid] + (found if others else []):
             os.kill(pid, signal.SIGKILL)
@@ -91,7 +91,7 @@ def test_a_killed_main_process_closes_no_socket(ann, bob, service):
 
 
 def test_nobody_is_refused_when_everything_was_killed(ann, bob, service):
-    """The sockets are gone with the last process that had them; who comes back waits in the queue of systemd's listener."""
+    """The sockets end with the last process that had them; a reconnecting client waits in the queue of systemd's listener."""
     room = ann.group(bob)
     with Socket(at(bob, service.url)) as relayed:
         assert relayed.ask(message_frame(RoomID=room))["Success"]

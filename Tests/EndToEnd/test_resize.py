@@ -1,5 +1,5 @@
-"""The number of queues, or what is drawn among them, changes while people write: nothing is lost, doubled or told in another
-order. The first change is an operator's command; the others are settings that the programs read one after the other."""
+"""The number of queues, or their hash key, changes while users write: nothing is lost, duplicated or reordered. The first change is an
+operator's command; the others are settings that the programs read at different times."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ SECONDS = 8
 
 
 def play(run, change):
-    """`change(end)` goes on beside the people who write; what it gives, and the ledger's verdict."""
+    """`change(end)` runs beside the writing users; returns its result and the ledger's findings."""
     said = []
 
     class Changes(Faults):
@@ -47,7 +47,7 @@ def test_resizing_under_load_keeps_every_order(base_url, secret, pids):
 
 
 def test_changed_settings_reach_the_programs_one_by_one(base_url, secret, pids, reconfigure):
-    """And the sender is the key then. Once all agree workers of every program are killed: the same holds."""
+    """The sender becomes the key. Once all programs agree, workers of every program are killed: the same holds."""
     chance = random.Random(5)
 
     async def change(end):

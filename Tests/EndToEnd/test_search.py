@@ -1,4 +1,4 @@
-"""Search as a client sees it, and what one person's searches cost others."""
+"""Search as a client sees it, and the effect of one user's searches on others."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ MANY = 290_000 if os.environ.get("THOROUGH") else 20_000
 
 
 def filled(ann, sql, count):
-    """A room of Ann's with so many messages that all hold the same word, as no client could send them in a test's time."""
+    """A room of Ann's with many messages that contain the same word: more than a client could send during a test."""
     room = ann.group()
     sql.ask(f"INSERT INTO messages (id, room_id, seq, change_seq, sender_id, content, content_type, message_type, status, "
             f"created_at) SELECT gen_random_uuid(), '{room}', i, i, '{ann.id}', 'flood number ' || i, 1, 1, 1, now() "

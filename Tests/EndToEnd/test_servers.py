@@ -1,5 +1,5 @@
-"""Ways to the servers: TLS with a certificate authority of one's own, several hosts, users, odd passwords, Sentinel; and what
-`serve --check` and the errors say. TLS ends in a small proxy before the stack's own servers.
+"""Connections to the servers: TLS with a private certificate authority, several hosts, users, odd passwords, Sentinel; and the texts
+of `serve --check` and of errors. TLS ends in a small proxy before the stack's own servers.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ def ask_rabbitmq(**environment):
 
 
 def ask_redis(**environment):
-    """A message that nobody has sent: Redis is asked all the same."""
+    """A message id that does not exist: Redis is asked all the same."""
     return run("fcgi-api", "trace", str(uuid.uuid4()), **environment)
 
 
@@ -52,8 +52,8 @@ def authority(tmp_path_factory):
 
 
 class Proxies:
-    """TLS outside, what `connect` gives inside. One thread moves all bytes: a TLS connection of Python's may not be read and
-    written by two at once."""
+    """A proxy with TLS outside and the connection of `connect` inside. One thread moves all bytes, because Python's TLS connections
+    must not be read and written by two threads at once."""
 
     def __init__(self):
         self.loop, self.servers = asyncio.new_event_loop(), []
@@ -160,7 +160,7 @@ def test_of_several_hosts_one_that_is_there_is_taken(settings, proxy, server):
 
 @pytest.fixture
 def redis(tmp_path):
-    """Redis servers of the test's own: (port, words) -> process."""
+    """Redis servers of this test: (port, words) -> process."""
     running = []
 
     def start(*words):
@@ -238,7 +238,7 @@ def test_a_check_names_a_misspelt_setting_and_its_line(tmp_path):
     said = subprocess.run(check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     line = len(copy.read_text().splitlines())
     assert said.returncode != 0
-    assert f"{copy}, line {line}: FCGI_MESAGES_WORKERS is no setting; did you mean FCGI_MESSAGES_WORKERS?" in said.stdout
+    assert f"{copy}, line {line}: FCGI_MESAGES_WORKERS is not a setting; did you mean FCGI_MESSAGES_WORKERS?" in said.stdout
     assert "note:" in said.stdout and "SOMETHING_ELSE_OF_ANOTHER" in said.stdout
 
 

@@ -1,4 +1,4 @@
-"""`make run` as people treat it: killed, started again at once, ended with Ctrl-C."""
+"""`make run` in everyday use: killed, restarted at once, ended with Ctrl-C."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from conftest import CHECKOUT
 
 @pytest.fixture
 def stack(tmp_path):
-    """A stack of its own beside the one under test, in a path with a space."""
+    """A separate stack beside the one under test, in a path with a space."""
     # Without what make hands down to what it starts.
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "CHAT_"))}
     bin_folder = CHECKOUT / os.environ.get("CHAT_BIN", ".build/release")

@@ -1,4 +1,4 @@
-"""A room is invisible to those who are not in it: not there, and theirs, look the same."""
+"""A room is invisible to everybody outside of it: a missing room and another's room give the same answer."""
 
 import uuid
 

@@ -1,5 +1,5 @@
-"""How long the rooms of a queue-worker's worker stand still when it ends, in each way that it may: printed, and nothing
-is lost by it. Every queue has a room, and somebody writes to each of them all the time."""
+"""The pause of a queue-worker worker's rooms when it ends in each possible way: it is printed, and nothing is lost. Every queue has a
+room, and a user writes to each of them all the time."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ STANDBY = 2.5  # seconds after which each worker stands by for the other's queue
 
 
 class Writer:
-    """Sends to one room after the other and takes the time of each answer."""
+    """Sends to the rooms in turn and measures the time of each answer."""
 
     def __init__(self, user, rooms):
         self.user, self.rooms, self.stop = user, rooms, threading.Event()
@@ -57,7 +57,7 @@ class Writer:
         return [self.answered[sign] - sent for sign, sent in list(self.sent.items()) if sign in self.answered and sent >= since]
 
     def wait_for_all(self, seconds=60):
-        """Until everything that was sent up to now is answered."""
+        """Waits until every message sent so far is answered."""
         due, end = set(self.sent), time.monotonic() + seconds
         while due - set(self.answered):
             assert time.monotonic() < end, f"{len(due - set(self.answered))} of {len(due)} have no answer"

@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 
 
 def tampered(token):
-    """The same signature under somebody else's name."""
+    """The same signature with another user's claims."""
     header, _, signature = token.split(".")
     body = {"sub": "01890000-0000-7000-8000-000000000000", "exp": 4102444800}
     return ".".join((header, base64.urlsafe_b64encode(json.dumps(body).encode()).rstrip(b"=").decode(), signature))

@@ -1,4 +1,4 @@
-"""The way of one message, told afterwards, by its own id, its request's, and its trace's."""
+"""The steps of one message, found by its own id, its request's id, and its trace id."""
 
 import time
 
@@ -10,7 +10,7 @@ def trace(id):
 
 
 def trace_with(id, text, seconds=10):
-    """The relay writes its part a moment after the frame."""
+    """The relay writes its step a moment after the frame."""
     end = time.monotonic() + seconds
     while text not in (told := trace(id)):
         assert time.monotonic() < end, told
@@ -45,4 +45,4 @@ def test_a_refusal_is_traced_with_its_code(ann, bob, make_user):
 
 
 def test_what_the_trail_does_not_know_is_said(ann):
-    assert "the trail knows no" in trace(ann.id)
+    assert "the trail has no step of" in trace(ann.id)

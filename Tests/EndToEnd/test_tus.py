@@ -1,4 +1,4 @@
-"""Uploads by the tus protocol: with a standard client that knows nothing of us (tuspy), and its corners by hand."""
+"""Uploads by the tus protocol: with a standard client (tuspy), and edge cases by hand."""
 
 import base64
 import hashlib

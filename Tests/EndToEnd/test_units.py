@@ -1,4 +1,4 @@
-"""The shipped systemd units: how much each may reach, and that nginx's user can pass through to the sockets."""
+"""The shipped systemd units: their sandbox, and nginx's access to the sockets."""
 
 import configparser
 import re
@@ -13,7 +13,7 @@ SERVICES = ["chat-fcgi-api", "chat-queue-worker", "chat-ws-relay"]
 
 
 class Unit(configparser.ConfigParser):
-    """Of a name that stands several times, the last."""
+    """The last value of a name that occurs several times."""
 
     def __init__(self, path):
         super().__init__(strict=False, interpolation=None, comment_prefixes=("#",))

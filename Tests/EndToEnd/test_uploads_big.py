@@ -1,6 +1,6 @@
-"""One large file through one worker: its memory stays flat, and a reload (HUP) in the middle harms nothing.
+"""One large file through one worker: its memory use stays flat, and a reload (HUP) during the upload does no harm.
 
-UPLOAD_MIB=96 of it; `make test-uploads` sends 1024.
+UPLOAD_MIB=96 is its size; `make test-uploads` sends 1024.
 """
 
 import hashlib

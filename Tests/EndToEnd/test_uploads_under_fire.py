@@ -1,6 +1,6 @@
-"""Files of 2 to 12 chunks, each sent by 4 clients at once in a random order with repeats, while workers are killed, Redis is
-killed or emptied, programs are reloaded, and the store fails as faulty_store.py lets it. The bytes are the same, the room
-hears of it once, and after the sweeper nothing is left in the store that is not a file.
+"""Files of 2 to 12 chunks, each sent by 4 clients at once in a random order with repeats, while workers are killed, Redis is killed or
+emptied, programs are reloaded, and the store fails through faulty_store.py. The bytes stay the same, the room is told once, and
+after the sweeper only files remain in the store.
 
 UPLOAD_ROUNDS=4 files; `make test-uploads` sends 200. UPLOAD_SEED repeats a run.
 """
@@ -29,7 +29,7 @@ PATIENCE = 180
 
 
 class Store:
-    """The proxy's process, and a look into the store behind it."""
+    """The proxy's process, with access to the store behind it."""
 
     def __init__(self, endpoint, bucket):
         ports = json.loads((Path(os.environ["TEST_ENV_FILE"]).parent / "state.json").read_text())["ports"]
@@ -66,7 +66,7 @@ def store(settings, reconfigure):
 
 
 class Upload:
-    """One file and the four that send it."""
+    """One file and its four senders."""
 
     def __init__(self, user, room, chance):
         self.user, self.room, self.trouble, self.completed = user, room, [], False
@@ -133,7 +133,7 @@ class Upload:
 
 
 def patiently(attempt):
-    """Tries as a client does that is told 503 or loses its connection."""
+    """Retries like a client that gets 503 or loses its connection."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
@@ -146,7 +146,7 @@ def patiently(attempt):
 
 
 class Chaos:
-    """Does one thing of harm after the other, until it is told to stop."""
+    """Causes one fault after the other until it is told to stop."""
 
     def __init__(self, pids, settings, chance):
         self.pids, self.chance, self.counts = pids, chance, {}
@@ -193,7 +193,7 @@ def end(pid, number):
 
 
 def digest(user, message, size):
-    """Of what whoever follows the link gets."""
+    """The checksum of the file behind the link."""
     link = user.rest("GET", f"/files/{message}", expect=302, allow_redirects=False).headers["Location"]
     sha, got = hashlib.sha256(), 0
     with requests.get(link, stream=True, timeout=60) as answer:

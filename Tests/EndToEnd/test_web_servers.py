@@ -28,7 +28,7 @@ def here():
 
 
 def documented(name, here, port):
-    """The configuration as the page shows it, with this site's sockets and port."""
+    """The configuration from the page, with this site's sockets and port."""
     page = (CHECKOUT / "docs/web-servers.md").read_text()
     text = re.search(rf"```{name}\n(.*?)```", page, re.S)[1]
     assert "/run/chat/" in text

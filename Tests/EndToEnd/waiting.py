@@ -1,11 +1,11 @@
-"""Waiting for a condition: a test never sleeps and hopes."""
+"""Waiting for a condition: a test never relies on a fixed sleep."""
 
 import time
 from pathlib import Path
 
 
 def eventually(holds, seconds=60, why=lambda: "it did not happen", pause=0.05):
-    """What `holds` returns, as soon as that is true. `why()` is the text of the failure."""
+    """Returns the result of `holds` as soon as it is true. `why()` is the text of the failure."""
     end = time.monotonic() + seconds
     while not (value := holds()):
         assert time.monotonic() < end, why()
@@ -14,7 +14,7 @@ def eventually(holds, seconds=60, why=lambda: "it did not happen", pause=0.05):
 
 
 def state_of(pid):
-    """One letter of proc(5): R runs, S waits, Z is dead and not reaped; X when there is no such process."""
+    """One letter of proc(5): R runs, S sleeps, Z is dead and not reaped; X when there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -26,5 +26,5 @@ def wait_until_gone(pids, seconds=10):
 
 
 def wait_until_idle(pids):
-    """Until each process waits for events: none is in the middle of a write then."""
+    """Waits until each process waits for events: none is in the middle of a write then."""
     eventually(lambda: all(state_of(pid) == "S" for pid in pids))

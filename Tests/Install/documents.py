@@ -1,4 +1,4 @@
-"""The commands of docs/install.md, docs/upgrade.md and docs/operate.md, by heading, so that the tests run what people read."""
+"""The commands of docs/install.md, docs/upgrade.md and docs/operate.md, by heading: the tests run exactly what people read."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ def blocks(page):
 
 
 def commands(page, heading, place=0):
-    """The script of the place-th block under a heading; it counts as run."""
+    """The script of the place-th block under a heading; marks it as run."""
     ran.add((page, heading, place))
     return [script for found, script in blocks(page) if found == heading][place]
 

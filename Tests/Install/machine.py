@@ -1,4 +1,4 @@
-"""A Debian that systemd-nspawn booted from INSTALL_ROOT, with no network but its own loopback."""
+"""A Debian booted by systemd-nspawn from INSTALL_ROOT, with its own loopback as the only network."""
 
 import ctypes
 import os
@@ -29,7 +29,7 @@ class Machine:
 
     @property
     def leader(self):
-        """The machine's init, as the host numbers it; None while there is none."""
+        """The PID of the machine's init on the host; None while there is none."""
         try:
             found = Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children").read_text().split()
             return next((int(pid) for pid in found if Path(f"/proc/{pid}/comm").read_text() == "systemd\n"), None)
@@ -68,7 +68,7 @@ class Machine:
         return state
 
     def join_network(self):
-        """This thread, and those that it starts, connect to the machine's loopback from now on."""
+        """This thread, and threads that it starts, connect to the machine's loopback from now on."""
         with open(f"/proc/{self.leader}/ns/net") as namespace:
             assert ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
 
@@ -79,7 +79,7 @@ class Machine:
         return self.boot()
 
     def wait(self, script, seconds=60):
-        """Until the script succeeds."""
+        """Waits until the script succeeds."""
         end = time.monotonic() + seconds
         while (done := self.enter(script)).returncode:
             assert time.monotonic() < end, f"{script}: {done.stdout}"

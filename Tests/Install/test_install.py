@@ -1,4 +1,4 @@
-"""The packages on a Debian with systemd: one machine, one test after the other, as a server's life goes."""
+"""The packages on a Debian with systemd: one machine, its tests in the order of a server's life."""
 
 import os
 import re
@@ -53,7 +53,7 @@ def pids(machine):
 
 
 def programs(machine):
-    """How many processes of ours run, by the file that they run."""
+    """The number of our processes, by the file that they run."""
     out = machine.run("for p in /proc/[0-9]*; do readlink $p/exe; done; true")
     return [line for line in out.splitlines() if re.match(r"/usr/bin/(fcgi-api|ws-relay|queue-worker)", line)]
 
@@ -99,7 +99,7 @@ def test_setup_leads_to_the_first_message(machine):
     machine.document("install", "Let nginx know")
     out = machine.document("install", "Set up", env={"DOMAIN": "127.0.0.1"})
     print(out)
-    assert "a message went through" in out
+    assert "a test message was delivered" in out
     assert machine.run("stat -c '%a %U:%G' /etc/chat/.env") == "640 root:chat\n"
     # nginx's workers are www-data, who gets through to the sockets.
     assert "www-data" in machine.run("ps -o user= -C nginx")
@@ -148,7 +148,7 @@ def test_a_failed_setup_names_the_mend(machine):
 
 
 class Senders:
-    """Twenty people, a socket each, who write without a pause; a ledger of what was acknowledged."""
+    """Twenty users with a socket each who write without a pause; a ledger of acknowledged messages."""
 
     def __init__(self, secret):
         self.users = [User(SITE, secret) for _ in range(SENDERS)]
@@ -193,7 +193,7 @@ class Senders:
 
 @pytest.mark.parametrize("kind", ["new", "old"])
 def test_another_version_closes_no_socket(machine, kind):
-    """`new` is the upgrade, `old` the way back."""
+    """`new` is the upgrade, `old` the downgrade."""
     before, senders = pids(machine), Senders(settings(machine)["JWT_SECRET"])
     machine.run("echo '# mine' >> /etc/chat/.env; echo '# mine' >> /etc/nginx/chat/upstreams.conf")
     kept = machine.run("cat /etc/chat/.env")
@@ -247,7 +247,7 @@ def test_removal_ends_every_process_and_keeps_the_settings(machine):
 def test_it_comes_back_with_the_settings_that_were_kept(machine):
     machine.document("install", "Install", folder=folder("new"))
     out = machine.run("chat-setup --check-url http://127.0.0.1 < /dev/null", timeout=180)
-    assert "a message went through" in out, out
+    assert "a test message was delivered" in out, out
 
 
 def test_a_purge_leaves_no_process_and_an_nginx_that_starts(machine):

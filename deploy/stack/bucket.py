@@ -1,4 +1,4 @@
-"""Makes the bucket with a signed PUT. A 200 from SeaweedFS's health page comes before writes work; this does not."""
+"""Creates the bucket with a signed PUT. SeaweedFS's health page returns 200 before writes work; this request does not."""
 
 import datetime
 import hashlib

@@ -1,4 +1,4 @@
-"""Writes every configuration file of an instance, from templates and from nginx/, before it starts."""
+"""Writes all configuration files of an instance before its start, from templates and from nginx/."""
 
 import os
 import pwd
@@ -25,7 +25,7 @@ PROGRAM_STOP_SECONDS = 15
 
 
 def configure(instance, ports):
-    """Everything below the runtime folder may be lost at any time (a cleaned /tmp): it is written anew each start."""
+    """Everything below the runtime folder may be lost at any time (a cleaned /tmp): each start writes it again."""
     instance.make_folders()
     values = {
         "RUNTIME": instance.runtime, "HTTP_PORT": ports["HTTP"], "S3_PORT": ports["S3"], "AMQP_PORT": ports["AMQP"],

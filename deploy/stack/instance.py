@@ -1,7 +1,7 @@
-"""Where one stack lives: its folders, ports, secrets and settings. Everything else asks here.
+"""The location of one stack: its folders, ports, secrets and settings. All other code gets them from here.
 
-An instance is a folder (CHAT_DIR, `.run` unless told) of this checkout. Two instances share nothing: `make test` has its
-own next to a running `make run`.
+An instance is a folder (CHAT_DIR, `.run` by default) of this checkout. Two instances share nothing: `make test` has its own beside
+a running `make run`.
 """
 
 import glob
@@ -143,7 +143,7 @@ def link(path, target):
 
 
 def write_private(path, text):
-    """Whole or not at all, and readable by its owner alone: a kill in between leaves the old file."""
+    """Written atomically, and readable only by its owner: a kill in between leaves the old file."""
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
@@ -164,12 +164,12 @@ def port_is_free(port):
 
 
 def foreign_socket(port):
-    """SeaweedFS keeps a socket named by port in /tmp whatever it is told; one of another user's cannot be replaced."""
+    """SeaweedFS always creates a socket named by port in /tmp; another user's socket cannot be replaced."""
     return any(os.lstat(path).st_uid != os.getuid() for path in glob.glob(f"/tmp/seaweedfs-*-{port}.sock"))
 
 
 def free_base():
-    """A run of free ports below the range that the kernel hands out by itself, drawn so that two test runs differ."""
+    """A run of free ports below the kernel's ephemeral range, drawn at random so that two test runs differ."""
     for _ in range(200):
         base = random.randrange(10000, 32000, 20)
         if all(port_is_free(base + offset) for offset in (0, *PORT_OFFSETS.values())):

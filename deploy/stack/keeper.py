@@ -1,8 +1,8 @@
-"""Starts one private stack, stays with it, and takes all of it down at the end.
+"""The supervisor of one private stack: starts it, stays with it, and stops all of it at the end.
 
-The keeper holds the lock of the instance for as long as anything runs. supervisord, below it, restarts what dies. If the
-keeper is killed, supervisord and everything below get their parent-death signal; what still survives is swept by the
-next start, which knows it by its environment (processes.py).
+It holds the lock of the instance while anything runs. supervisord, below it, restarts dead programs. If this process is killed,
+supervisord and everything below get their parent-death signal. The next start ends processes that still survive; it recognises
+them by their environment (processes.py).
 """
 
 import fcntl
@@ -40,7 +40,7 @@ class Stopped(Exception):
 # -- the lock
 
 def take_lock(instance):
-    """The open lock file, or None while another keeper lives."""
+    """The open lock file, or None while another supervisor holds it."""
     file = open(instance.lock_file, "a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,7 +71,7 @@ def wait_unlocked(instance, seconds):
 
 
 def let_stop(instance):
-    """Waits for an earlier run that is on its way out."""
+    """Waits for an earlier run that is ending."""
     if is_locked(instance) and instance.state().get("state") == "stopping":
         say("an earlier run is still stopping, waiting for it")
         wait_unlocked(instance, STOP_SECONDS)
@@ -157,7 +157,7 @@ def check_disk(instance):
 
 
 def bring_up(instance, supervisord, env):
-    """Servers, database, schema, bucket, programs, and one message that really went through."""
+    """Starts servers, database, schema, bucket and programs, and delivers one test message."""
     socket = f"{instance.runtime}/postgres"
     bin_dir = postgres_programs()
     wait_for(instance, supervisord, "postgres", lambda: succeeds(
@@ -200,7 +200,7 @@ def wait_for(instance, supervisord, name, attempt):
 
 
 def keeps_ending(instance, asked=[0.0], seen={}):
-    """The name of a program that supervisord found dead in ten looks, a second apart."""
+    """The name of a program that supervisord found dead in ten checks, a second apart."""
     if time.monotonic() - asked[0] < 1:
         return None
     asked[0] = time.monotonic()
@@ -255,7 +255,7 @@ def stop(instance, supervisord):
 
 
 def make_demo(instance):
-    """Two people and a room for the page at /, good for a day. Only here: no other nginx serves such a file."""
+    """Two users and a room for the page at /, valid for a day. Only here: no other nginx serves such a file."""
     users = [{"Name": name, "ID": str(uuid.uuid4())} for name in ("Ann", "Bob")]
     for user in users:
         user["Token"] = issue_token(instance, user["ID"], 86400)
@@ -335,7 +335,7 @@ def wait_ready(instance, keeper, log):
 
 
 def what_fails(instance, url):
-    """None, or why a message cannot be sent just now: supervisord may be starting something again."""
+    """None, or the reason why a message cannot be sent just now: supervisord may be restarting something."""
     try:
         is_ready(url)
         send_message(instance, url)
@@ -362,7 +362,7 @@ def down(instance):
 
 
 def running(instance):
-    """Exit status 0 and one line if the stack is up or coming up, so that nothing is built for it."""
+    """Exit status 0 and one line if the stack is up or starting, so that nothing is built for it."""
     if not is_locked(instance) or instance.state().get("state") == "stopping":
         return 1
     if sys.argv[2:] == ["tell"]:
@@ -371,7 +371,7 @@ def running(instance):
 
 
 def settings(instance):
-    """chat.env before the first start, for `make token`."""
+    """Writes chat.env before the first start, for `make token`."""
     if not instance.env_file.exists():
         base = int(os.environ.get("CHAT_PORT") or 8000)
         instance.make_folders()

@@ -1,4 +1,4 @@
-"""Can a message really be sent? Asked through nginx, as a client would."""
+"""Tests whether a message can be sent, through nginx, as a client."""
 
 import http.client
 import json
@@ -35,7 +35,7 @@ def send_message(instance, url):
 
 
 def issue_token(instance, user, seconds):
-    """By the program itself, with nothing of the caller's environment: the secret is the file's."""
+    """Runs the program itself, without the caller's environment: the secret must be the one in the file."""
     # The programs of the running stack, which `make up CHAT_BIN=…` may have started.
     words = [f"{instance.runtime}/bin/fcgi-api", "token", "issue", "--user", str(user), "--ttl", str(seconds),
              "-c", str(instance.env_file)]
@@ -66,7 +66,7 @@ def call(url, method, path, token=None, body=None):
 
 
 def opens_websocket(url, token):
-    """A handshake by hand: the standard library has no WebSocket, and the start must not depend on a test package."""
+    """A handshake without a library: the standard library has no WebSocket, and the start must not depend on a test package."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
         connection.sendall((f"GET /ws/v1/chat HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\n"

@@ -1,7 +1,7 @@
-"""Which processes belong to this stack, said by the kernel and not by a PID file that may be old.
+"""Finds the processes of this stack in the kernel, not by a PID file, which may be stale.
 
-A process is ours if it was started with CHAT_STACK=<our runtime folder>. nginx, PostgreSQL and Redis write their titles
-over their environment; those are ours if they run such a program in a folder of ours.
+A process belongs to the stack if it was started with CHAT_STACK=<our runtime folder>. nginx, PostgreSQL and Redis overwrite their
+environment with a title; they belong to the stack if they run such a program in a folder of ours.
 """
 
 import os
@@ -73,12 +73,12 @@ def is_ours(process, marker, homes):
 
 
 def masters(instance):
-    """Name to PID of what supervisord runs now."""
+    """Name to PID of the running processes of supervisord."""
     return {found["name"]: found["pid"] for found in supervisor.processes(instance) if found["pid"]}
 
 
 def rows(instance):
-    """(name, master or worker, pid): a worker descends from a master, or outlived one that was killed."""
+    """(name, master or worker, pid): a worker descends from a master, or has outlived a killed one."""
     processes, by_name = ours(instance), masters(instance)
     name_of = {pid: name for name, pid in by_name.items()}
     for pid, process in processes.items():
@@ -98,7 +98,7 @@ def rows(instance):
 
 
 def sweep(instance, grace=10):
-    """Ends all that is left of an earlier run. Keepers first, or they would sweep the new stack in turn."""
+    """Ends all remaining processes of an earlier run. Supervisors first: they would otherwise stop the new stack."""
     left = ours(instance)
     if not left:
         return 0
@@ -132,7 +132,7 @@ def send(processes, number):
 
 
 def evict(instance, program, name):
-    """Before a server starts again: what a killed master of the same server left running. KILL waits until it is gone."""
+    """Before a server starts again: ends the remaining processes of its killed master. KILL waits until they are gone."""
     number = signal.Signals[f"SIG{name}"]
     leftovers = [process for process in ours(instance).values() if process.program == program]
     send(leftovers, number)

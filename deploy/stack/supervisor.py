@@ -1,4 +1,4 @@
-"""supervisord's own interface, over its unix socket: supervisorctl would be a Python start for each question."""
+"""supervisord's own interface, over its unix socket: supervisorctl would start Python for each call."""
 
 import http.client
 import socket
@@ -26,7 +26,7 @@ class _Transport(xmlrpc.client.Transport):
 
 
 def supervisor(instance):
-    """Raises OSError where there is none."""
+    """Raises OSError when supervisord does not run."""
     path = str(instance.runtime / "supervisor.sock")
     return xmlrpc.client.ServerProxy("http://localhost", _Transport(path)).supervisor
 

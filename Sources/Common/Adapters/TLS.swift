@@ -30,7 +30,7 @@ enum TLSRules {
         if X509_VERIFY_PARAM_set1_ip_asc(rules, host) != 1 {
             X509_VERIFY_PARAM_set_hostflags(rules, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
             guard X509_VERIFY_PARAM_set1_host(rules, host, 0) == 1 else {
-                throw TLSError(description: "\(host) is no name of a host")
+                throw TLSError(description: "\(host) is not a host name")
             }
         }
         ERR_clear_error()

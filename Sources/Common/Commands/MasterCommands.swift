@@ -26,7 +26,7 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
     }
 
     @OptionGroup var settings: SettingsOption
-    @Flag(help: "Only check the settings, and say what is wrong with them.") var check = false
+    @Flag(help: "Only check the settings and report their errors.") var check = false
 
     public init() {}
 
@@ -49,7 +49,7 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
 
 public struct StatusCommand<Program: MasterProgram>: ParsableCommand {
     public static var configuration: CommandConfiguration {
-        CommandConfiguration(commandName: "status", abstract: "Show the pools and what each worker does now.")
+        CommandConfiguration(commandName: "status", abstract: "Show the pools and the current activity of each worker.")
     }
 
     @OptionGroup var settings: SettingsOption

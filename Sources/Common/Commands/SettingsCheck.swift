@@ -42,14 +42,14 @@ struct SettingsCheck {
         var groups = [gid_t](repeating: 0, count: 1024)
         let count = max(0, Int(getgroups(Int32(groups.count), &groups)))
         guard geteuid() != 0, getegid() != wanted, !groups.prefix(count).contains(wanted) else { return nil }
-        return "SOCKET_GROUP=\(group): this user is no member of it: usermod -aG \(group) USER"
+        return "SOCKET_GROUP=\(group): this user is not a member: usermod -aG \(group) USER"
     }
 
     private func misspelt() -> [String] {
         guard let file, let text = Self.read(file) else { return [] }
         var problems: [String] = []
         for unknown in Settings.unknownNames(in: text) {
-            let place = "\(file), line \(unknown.line): \(unknown.name) is no setting"
+            let place = "\(file), line \(unknown.line): \(unknown.name) is not a setting"
             if let nearest = unknown.nearest {
                 problems.append("\(place); did you mean \(nearest)?")
             } else {

@@ -5,7 +5,7 @@ public import Logging
 
 /// The option that every command of every program has: the location of the settings.
 public struct SettingsOption: ParsableArguments {
-    @Option(name: [.customShort("c"), .customLong("config")], help: "A .env file; what the environment sets wins.")
+    @Option(name: [.customShort("c"), .customLong("config")], help: "A .env file; environment variables override it.")
     public var file: String?
 
     public init() {}

@@ -60,7 +60,7 @@ public struct TypeRules: Sendable {
     }
 
     private func wrong(_ type: MediaType, _ kind: ContentType) -> Refusal {
-        Refusal(.unsupportedMediaType, "\(type) is not taken for ContentType \(kind.name)", field: "File")
+        Refusal(.unsupportedMediaType, "\(type) is not allowed for ContentType \(kind.name)", field: "File")
     }
 
     private func isAllowed(_ type: MediaType, _ kind: ContentType) -> Bool {

@@ -93,7 +93,7 @@ final class ControlSocket {
         while true {
             let got = recv(descriptor, &bytes, bytes.count, 0)
             if got == 0 { return String(decoding: text, as: UTF8.self) }
-            guard got > 0 else { throw SystemError("hear the answer of \(program)") }
+            guard got > 0 else { throw SystemError("read the answer of \(program)") }
             text += bytes.prefix(got)
         }
     }

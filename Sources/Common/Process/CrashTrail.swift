@@ -19,7 +19,7 @@ public enum CrashTrail {
     /// log goes, and the process ends. Only the main thread takes signals, and a hanging worker hangs there.
     static func installForHang() {
         backtrace(crashFrames, crashFrameLimit)
-        crashLines[Int(hangSignal)] = strdup("\(mark)\(hangSignal) (it hangs; this is where)\n")
+        crashLines[Int(hangSignal)] = strdup("\(mark)\(hangSignal) (it hangs; its stack follows)\n")
         var action = sigaction()
         action.__sigaction_handler.sa_handler = { number in
             let count = backtrace(crashFrames, crashFrameLimit)

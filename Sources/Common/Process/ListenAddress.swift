@@ -46,12 +46,12 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]),
             port > 0
         else {
-            throw OperatorError("\"\(text)\" is no listen address: write unix:/path or host:port")
+            throw OperatorError("\"\(text)\" is not a listen address: write unix:/path or host:port")
         }
         var host = String(text[..<colon])
         if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
         guard !host.contains("[") && !host.contains("]") else {
-            throw OperatorError("\"\(text)\" is no listen address: write unix:/path or host:port")
+            throw OperatorError("\"\(text)\" is not a listen address: write unix:/path or host:port")
         }
         return .tcp(host: host.isEmpty || host == "*" ? "0.0.0.0" : host, port: port)
     }

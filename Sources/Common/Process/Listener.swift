@@ -53,7 +53,7 @@ func bindUnix(_ path: String, mode: UInt32, group: String? = nil) throws -> Desc
     var status = stat()
     if lstat(path, &status) == 0, status.st_mode & S_IFMT != S_IFSOCK {
         throw OperatorError(
-            "\(path) is there already and is no socket: remove it, or choose another path")
+            "\(path) already exists and is not a socket: remove it, or choose another path")
     }
     let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
     let temporary = try ListenAddress.checked(path: "\(folder)/.\(getpid())")

@@ -32,7 +32,7 @@ extension Master {
 
     private func knock(_ path: String) -> Channel? {
         let socket = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        guard let ours = try? Descriptor(high: socket, "knock at \(path)"),
+        guard let ours = try? Descriptor(high: socket, "connect to \(path)"),
             withUnixAddress(path, { connect(ours.number, $0, $1) }) == 0
         else {
             unlink(path)

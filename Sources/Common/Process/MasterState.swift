@@ -61,11 +61,11 @@ struct MasterState {
         case .scale(let pool, let scale): self.scale(pool, scale, &out)
         case .reload(let specs): reload(specs, now, &out)
         case .reloadRefused(let reason):
-            out.append(.log(.error, "reload refused, everything goes on as it was: \(reason)"))
+            out.append(.log(.error, "reload refused, nothing changes: \(reason)"))
             out.append(.notify("READY=1"))
         case .binaryChecked(let problem): binaryChecked(problem, &out)
         case .execFailed(let reason):
-            out.append(.log(.error, "upgrade failed, the running program goes on: \(reason)"))
+            out.append(.log(.error, "upgrade failed, the running program continues: \(reason)"))
         }
     }
 

@@ -48,7 +48,7 @@ extension MasterState {
             let why =
                 worker.phase == .starting
                 ? "not ready after \(spec.startLimit)"
-                : "still there \(spec.stopLimit) after it was asked to stop"
+                : "still running \(spec.stopLimit) after it was asked to stop"
             out.append(.log(.warning, "worker \(worker.label) (pid \(worker.pid)) killed: \(why)"))
             out.append(.kill(worker: worker.id))
         }

@@ -11,7 +11,7 @@ extension MasterState {
             out += workers.map { .kill(worker: $0.id) }
         case .upgrade where !stopping && upgrade == .none:
             upgrade = .checking
-            out += [.log(.notice, "upgrade: asking the binary on disk"), .checkBinary]
+            out += [.log(.notice, "upgrade: checking the binary on disk"), .checkBinary]
         case .more: scale(signalPool ?? pools.first?.spec.name ?? "", .by(1), &out)
         case .fewer: scale(signalPool ?? pools.first?.spec.name ?? "", .by(-1), &out)
         case .hangup, .terminate, .upgrade: break
@@ -21,7 +21,7 @@ extension MasterState {
     mutating func stop(_ now: Nanoseconds, _ out: inout [MasterAction]) {
         stopping = true
         out += [
-            .log(.notice, "stopping: \(workers.count) workers finish what is in hand"),
+            .log(.notice, "stopping: \(workers.count) workers finish their current work"),
             .notify("STOPPING=1"),
         ]
         out.append(.closeListeners)
@@ -43,6 +43,6 @@ extension MasterState {
     mutating func binaryChecked(_ problem: String?, _ out: inout [MasterAction]) {
         upgrade = problem == nil ? .waiting : .none
         guard let problem else { return }
-        out.append(.log(.error, "upgrade refused, the running program goes on: \(problem)"))
+        out.append(.log(.error, "upgrade refused, the running program continues: \(problem)"))
     }
 }

@@ -46,7 +46,8 @@ extension MasterState {
         _ index: Int, _ slot: Int, _ worker: Worker, _ now: Nanoseconds, _ out: inout [MasterAction]
     ) {
         if let old = pools[index].slots[slot].wreck, old.attempts >= Slot.salvageAttempts {
-            out.append(.log(.error, "the open files of a dead worker are given up: its successors died over them"))
+            out.append(
+                .log(.error, "the open files of a dead worker are closed: its successors crashed while adopting them"))
             pools[index].slots[slot].releaseWreck(&out)
         }
         if pools[index].spec.handover, worker.phase == .ready, pools[index].slots[slot].wreck == nil {
@@ -144,7 +145,7 @@ extension MasterState {
             return update(worker.id) { $0.askedWhere = now }
         }
         guard now - asked >= 1_000_000_000 else { return }
-        out.append(.log(.error, "\(who) killed: it hangs and does not say where"))
+        out.append(.log(.error, "\(who) killed: it hangs and did not report its stack"))
         out.append(.kill(worker: worker.id))
     }
 }

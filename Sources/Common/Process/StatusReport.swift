@@ -8,7 +8,7 @@ extension Master {
         case "status": return status()
         case "reload":
             handle(.signal(.hangup))
-            return "reload begun, the log tells how it ends\n"
+            return "reload started, the log shows its result\n"
         case "stop":
             handle(.signal(.terminate))
             return "stopping\n"
@@ -23,7 +23,7 @@ extension Master {
             return "error: there is no pool \(pool), only \(names.joined(separator: ", "))\n"
         }
         guard let number = Int(amount) else {
-            return "error: \(amount) is no count: write +1, -1 or a number\n"
+            return "error: \(amount) is not a count: write +1, -1 or a number\n"
         }
         let relative = amount.hasPrefix("+") || amount.hasPrefix("-")
         handle(.scale(pool: pool, relative ? .by(number) : .to(number)))

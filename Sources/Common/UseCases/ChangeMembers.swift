@@ -2,8 +2,8 @@ extension RoomBatch {
     mutating func addMembers(_ users: [UUID128], _ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         let room = try room(command.room)
-        guard room.type != .privateRoom else { throw Refusal(.forbidden, "a PRIVATE room has two members for ever") }
-        guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN invite") }
+        guard room.type != .privateRoom else { throw Refusal(.forbidden, "a PRIVATE room always has two members") }
+        guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN may invite") }
         let new = users.filter { members[MemberKey(room.id, $0)]?.isActive != true }
         guard !new.isEmpty else { return answered(view(of: room, for: command.actor), command, inFrame: false) }
         try refuseUnwilling(new, command)
@@ -52,12 +52,12 @@ extension RoomBatch {
         let actor = try member(command)
         let room = try room(command.room)
         guard room.type != .privateRoom else {
-            throw Refusal(.forbidden, "nobody leaves a PRIVATE room: block instead")
+            throw Refusal(.forbidden, "nobody can leave a PRIVATE room: block the other user instead")
         }
         let target = try other(user, command)
         if user == command.actor {
             guard target.role != .owner || room.memberCount == 1 else {
-                throw Refusal(.conflict, "hand the room over before you leave: you are its OWNER")
+                throw Refusal(.conflict, "transfer the room before you leave: you are its OWNER")
             }
         } else {
             try above(actor, target)
@@ -76,9 +76,9 @@ extension RoomBatch {
         let actor = try member(command)
         let room = try room(command.room)
         guard room.type != .privateRoom else { throw Refusal(.forbidden, "a PRIVATE room has no roles") }
-        guard actor.role == .owner else { throw Refusal(.forbidden, "only the OWNER gives roles") }
+        guard actor.role == .owner else { throw Refusal(.forbidden, "only the OWNER may change roles") }
         let target = try other(user, command)
-        guard user != command.actor else { throw Refusal(.conflict, "hand the room over to change your own role") }
+        guard user != command.actor else { throw Refusal(.conflict, "transfer the room to change your own role") }
         guard target.role != role else { return standing(.role, member: user, command) }
         change(member: MemberKey(room.id, user)) { $0.role = role }
         if role == .owner {
@@ -114,9 +114,9 @@ extension RoomBatch {
         let actor = try member(command)
         let room = try room(command.room)
         guard room.type != .privateRoom else {
-            throw Refusal(.forbidden, "nobody is banned from a PRIVATE room: block")
+            throw Refusal(.forbidden, "nobody can be banned from a PRIVATE room: block the other user instead")
         }
-        guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN ban") }
+        guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN may ban") }
         let key = MemberKey(room.id, user)
         let wasActive = members[key]?.isActive == true
         if let target = members[key], wasActive { try above(actor, target) }

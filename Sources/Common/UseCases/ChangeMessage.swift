@@ -12,7 +12,7 @@ extension RoomBatch {
         guard message.contentType == .text else { throw Refusal(.forbidden, "only a text can be edited") }
         // A forwarded message names its author: an edit would put other words into their mouth.
         guard message.forwardedFrom == nil, message.messageType != .forwarded else {
-            throw Refusal(.forbidden, "what was forwarded cannot be edited: its words are another's")
+            throw Refusal(.forbidden, "a forwarded message cannot be edited: another user wrote it")
         }
         guard now - message.createdAt <= Int64(limits.editSeconds) * 1000 else {
             throw Refusal(.forbidden, "the time for editing is over")

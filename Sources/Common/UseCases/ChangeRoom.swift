@@ -3,7 +3,7 @@ extension RoomBatch {
         let actor = try member(command)
         let room = try room(command.room)
         guard room.type != .privateRoom else { throw Refusal(.forbidden, "a PRIVATE room has nothing to change") }
-        guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN change a room") }
+        guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN may change a room") }
         if let limit = patch.memberLimit {
             let most = limits.limit(of: room.type)
             guard limit <= most else { throw .invalid("MemberLimit", "is above \(most)") }
@@ -21,8 +21,8 @@ extension RoomBatch {
     mutating func deleteRoom(_ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         let room = try room(command.room)
-        guard room.type != .privateRoom else { throw Refusal(.forbidden, "a pair has its PRIVATE room for ever") }
-        guard actor.role == .owner else { throw Refusal(.forbidden, "only the OWNER deletes a room") }
+        guard room.type != .privateRoom else { throw Refusal(.forbidden, "a PRIVATE room cannot be deleted") }
+        guard actor.role == .owner else { throw Refusal(.forbidden, "only the OWNER may delete a room") }
         let now = now
         change(room: room.id) { $0.deletedAt = now }
         let everyone = members.values.filter { $0.roomID == room.id && $0.isActive }.map(\.userID)

@@ -53,9 +53,9 @@ public final class DeliverHooks {
             "event": "\(hook.key.text)", "attempt": "\(hook.attempts)", "error": "\(error)",
         ]
         if isOver {
-            log.error("a webhook is given up: see queue-worker hooks", metadata: details)
+            log.error("a webhook was given up: see queue-worker hooks", metadata: details)
         } else {
-            log.notice("a webhook was not taken", metadata: details)
+            log.notice("a webhook was not accepted", metadata: details)
         }
         try outbox.failed(hook.key, error, again: isOver ? nil : Self.pause(after: hook.attempts))
     }

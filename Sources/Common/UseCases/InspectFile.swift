@@ -65,7 +65,8 @@ public struct InspectFile {
             throw .unavailable("the scanner of files")
         }
         guard let found else { return }
-        log.warning("an infected file was put aside", metadata: ["message": "\(message.id)", "found": "\(found)"])
+        log.warning(
+            "an infected file was moved to quarantine", metadata: ["message": "\(message.id)", "found": "\(found)"])
         try stores.objects { store throws(StoreError) in
             try store.put(
                 "quarantine/\(message.id)", contentType: MediaType.unknown.description, from: file.part())

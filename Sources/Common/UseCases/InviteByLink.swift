@@ -54,9 +54,9 @@ extension RoomBatch {
     private func mayInvite(_ command: Command) throws(Refusal) {
         let actor = try member(command)
         guard try room(command.room).type != .privateRoom else {
-            throw Refusal(.forbidden, "a PRIVATE room has two members for ever")
+            throw Refusal(.forbidden, "a PRIVATE room always has two members")
         }
-        guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN invite") }
+        guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN may invite") }
     }
 
     private func body(of invitation: Invitation) -> FrameBody { FrameBody { invitation.write(to: &$0) } }

@@ -8,7 +8,7 @@ extension RoomBatch {
             throw Refusal(.gone, "the message was deleted, or its file is not complete")
         }
         guard actor.role >= .admin || room.type == .privateRoom else {
-            throw Refusal(.forbidden, "only OWNER and ADMIN pin messages")
+            throw Refusal(.forbidden, "only OWNER and ADMIN may pin messages")
         }
         try refuseBlockedPair(actor)
         guard (message.pinnedAt != nil) != pinned else {

@@ -236,7 +236,7 @@ public struct RoomBatch: Sendable {
     /// Refuses when one of these users has reached the limit of rooms. `actor` gets a sentence about their own number.
     func refuseTooManyRooms(_ users: [UUID128], by actor: UUID128) throws(Refusal) {
         for user in users where roomCounts[user, default: 0] >= limits.roomsPerUser {
-            let most = "in \(limits.roomsPerUser) rooms, and nobody is in more"
+            let most = "in \(limits.roomsPerUser) rooms, which is the limit"
             guard user != actor else { throw Refusal(.conflict, "you are \(most): leave one first") }
             throw Refusal(.conflict, "\(user) is \(most)", field: "Members")
         }

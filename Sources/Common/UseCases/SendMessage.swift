@@ -80,7 +80,7 @@ extension RoomBatch {
         switch try room(command.room).type {
         case .group: return
         case .channel:
-            guard sender.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN post to a CHANNEL") }
+            guard sender.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN may post to a CHANNEL") }
         case .privateRoom: try refuseBlockedPair(sender)
         }
     }

@@ -38,7 +38,7 @@ extension UploadFile {
                     seconds: seconds)
             }
             guard let link else {
-                throw Refusal(.conflict, "this store takes no parts from clients: send them to /files/{id}/upload")
+                throw Refusal(.conflict, "this store accepts no parts from clients: send them to /files/{id}/upload")
             }
             return link
         }

@@ -84,12 +84,13 @@ extension MessageDraft {
         messageType =
             try fields.name("MessageType", MessageType.init(name:), "is not direct, replied or forwarded")
             ?? .direct
-        guard messageType != .system else { throw .invalid("MessageType", "system is the room's own") }
+        guard messageType != .system else { throw .invalid("MessageType", "system is reserved for the room") }
         parent = try fields.uuid("ParentMessageID")
         guard (parent != nil) == (messageType != .direct) else {
             throw .invalid(
                 "ParentMessageID",
-                parent == nil ? "is missing: a \(messageType.name) message has one" : "goes with replied or forwarded")
+                parent == nil
+                    ? "is missing: a \(messageType.name) message has one" : "is only allowed with replied or forwarded")
         }
         // A forwarded message takes the content of the original.
         content = messageType == .forwarded && fields.isAbsent("Content") ? "" : try fields.content(of: contentType)

@@ -42,7 +42,7 @@ extension Command {
     /// Reads a whole AMQP body. `reply` is the origin given by its properties.
     public static func decodeAll(_ body: [UInt8], reply: CommandOrigin = .nobody) throws(WireError) -> [Command] {
         guard case .array(let items) = try MessagePackReader.decode(body) else {
-            throw WireError("the body is no array of commands", at: 0)
+            throw WireError("the body is not an array of commands", at: 0)
         }
         var commands: [Command] = []
         for item in items {

@@ -59,7 +59,7 @@ public struct JSONReader {
             skipSpace()
             guard current == UInt8(ascii: "\"") else { throw error("a key is expected") }
             let key = try text()
-            guard !entries.contains(where: { areSameBytes($0.key, key) }) else { throw error("a key is there twice") }
+            guard !entries.contains(where: { areSameBytes($0.key, key) }) else { throw error("a key occurs twice") }
             guard entries.count < 64 else { throw error("an object has more than 64 keys") }
             skipSpace()
             guard current == UInt8(ascii: ":") else { throw error("a colon is expected") }

@@ -150,7 +150,7 @@ public struct MessagePackReader {
         for _ in 0..<count {
             guard case .string(let key) = try value(depth: depth + 1) else { throw error("a map key is not a string") }
             guard !entries.contains(where: { areSameBytes($0.key, key) }) else {
-                throw error("a map key is there twice")
+                throw error("a map key occurs twice")
             }
             // The search through earlier keys is quadratic, so an untrusted map may have only a few.
             guard entries.count < 64 else { throw error("a map has more than 64 keys") }

@@ -20,7 +20,7 @@ public struct RequestFields: Sendable {
     /// refused where they have no meaning of their own.
     public func given(_ key: String) throws(Refusal) -> Bool {
         guard has(key) else { return false }
-        guard !isAbsent(key) else { throw .invalid(key, "is missing: leave the field out to leave it as it is") }
+        guard !isAbsent(key) else { throw .invalid(key, "is empty: leave the field out to keep its value") }
         return true
     }
 
@@ -59,7 +59,7 @@ public struct RequestFields: Sendable {
         var all: [UUID128] = []
         for element in values {
             guard let text = element.string, let uuid = UUID128(text) else {
-                throw .invalid(key, "holds what is no UUID")
+                throw .invalid(key, "contains something that is not a UUID")
             }
             if !all.contains(uuid) { all.append(uuid) }
         }

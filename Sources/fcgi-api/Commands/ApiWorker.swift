@@ -109,7 +109,7 @@ final class ApiWorker {
             (
                 "queue-worker",
                 { [commands] in
-                    guard try commands.hasWorkers() else { throw NotReady(reason: "none takes commands") }
+                    guard try commands.hasWorkers() else { throw NotReady(reason: "no worker consumes commands") }
                 }
             ),
             (
@@ -118,7 +118,7 @@ final class ApiWorker {
                     let words = ["PUBSUB", "CHANNELS", "relay:*"].map { RedisWord(word: $0) }
                     // A Redis user without permission gets no answer here; the check is skipped then.
                     guard case .array(let relays) = try redis.pipeline([words])[0] else { return }
-                    if relays.isEmpty { throw NotReady(reason: "none listens to Redis") }
+                    if relays.isEmpty { throw NotReady(reason: "no relay is subscribed to Redis") }
                 }
             ),
         ]

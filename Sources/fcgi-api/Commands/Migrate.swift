@@ -7,7 +7,7 @@ import Logging
 
 struct Migrate: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Bring the database's tables to this version, or back.",
+        abstract: "Bring the database's tables to this version, or revert them.",
         subcommands: [Up.self, Down.self, State.self, Seed.self])
 
     static func migrations(_ settings: Settings) -> PostgresMigrations {
@@ -21,7 +21,7 @@ struct Migrate: ParsableCommand {
     }
 
     struct Up: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Apply what is missing.")
+        static let configuration = CommandConfiguration(abstract: "Apply all missing migrations.")
         @OptionGroup var settings: SettingsOption
 
         func run() throws {
@@ -29,24 +29,25 @@ struct Migrate: ParsableCommand {
             var done = try Migrate.migrations(settings).up().map { "applied \($0)" }
             let language = settings.database.searchLanguage
             if try PostgresSearchLanguage(Migrate.connection(settings)).use(language) {
-                done.append("search is in \(language) now")
+                done.append("search now uses the language \(language)")
             }
             print(done.isEmpty ? "nothing to do" : done.joined(separator: "\n"))
         }
     }
 
     struct Down: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Take the newest one back. Its data are lost.")
+        static let configuration = CommandConfiguration(abstract: "Revert the newest migration. Its data is lost.")
         @OptionGroup var settings: SettingsOption
 
         func run() throws {
             let done = try Migrate.migrations(try settings.read()).down()
-            print(done.map { "took back \($0)" } ?? "nothing to do")
+            print(done.map { "reverted \($0)" } ?? "nothing to do")
         }
     }
 
     struct State: ParsableCommand {
-        static let configuration = CommandConfiguration(commandName: "status", abstract: "Say which are applied.")
+        static let configuration = CommandConfiguration(
+            commandName: "status", abstract: "List the migrations and whether they are applied.")
         @OptionGroup var settings: SettingsOption
 
         func run() throws {
@@ -59,7 +60,8 @@ struct Migrate: ParsableCommand {
     /// Changes go through the command queue, so queue-worker must be running.
     struct Seed: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a few rooms and messages to look at. queue-worker must run; doing it again changes nothing."
+            abstract:
+                "Create a few sample rooms and messages. queue-worker must be running; a second run changes nothing."
         )
         @OptionGroup var settings: SettingsOption
 

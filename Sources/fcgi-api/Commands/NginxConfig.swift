@@ -9,7 +9,7 @@ import Glibc
 struct NginxConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "nginx-config",
-        abstract: "Print nginx's files for these settings, and what is missing in nginx.conf.",
+        abstract: "Print nginx's files for these settings, and check nginx.conf.",
         discussion: """
             Prints each file whose values these settings decide, or FILE alone. Copy them to the folder `chat` beside \
             nginx.conf, with the other shipped files.
@@ -21,7 +21,7 @@ struct NginxConfigCommand: ParsableCommand {
     @Option(help: "The folder of the shipped files.") var includes: String?
     @Option(help: "Serve below this path, such as /chat; locations.conf then goes into the server{} as well.")
     var prefix = ""
-    @Option(help: "Look into this nginx.conf, and warn of what does not fit.") var nginxConf: String?
+    @Option(help: "Check this nginx.conf and warn about limits that are too low.") var nginxConf: String?
 
     func run() throws {
         let settings = try self.settings.read()

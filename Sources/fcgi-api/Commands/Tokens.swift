@@ -7,7 +7,7 @@ import ChatProcess
 struct TokenCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "token",
-        abstract: "Make JWTs with JWT_SECRET, for tests and for a host without its own; revoke anybody's.",
+        abstract: "Issue JWTs with JWT_SECRET, for tests and for hosts that issue none; revoke tokens of any issuer.",
         subcommands: [Issue.self, Init.self, Revoke.self])
 
     struct Issue: ParsableCommand {
@@ -18,11 +18,11 @@ struct TokenCommand: ParsableCommand {
         var user: String
         @Option(parsing: .unconditional, help: "Seconds until it expires; negative: expired already, for tests.")
         var ttl: Int64 = 86_400
-        @Option(help: "The user's name, for people who read tokens.")
+        @Option(help: "The text of the token's `name` claim.")
         var name: String?
 
         func run() throws {
-            guard let id = UUID128(user) else { throw ValidationError("\(user) is no UUID") }
+            guard let id = UUID128(user) else { throw ValidationError("\(user) is not a UUID") }
             print(try JWTTokens(try settings.read().tokens).issue(user: id, lifetime: ttl, name: name))
         }
     }
@@ -46,7 +46,7 @@ struct TokenCommand: ParsableCommand {
 extension TokenCommand {
     struct Revoke: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Take tokens back: a user's, or one.",
+            abstract: "Revoke one token, or all tokens of a user.",
             discussion: "REST refuses them and open sockets close with 4001 within a second, also when Redis is away.")
 
         @OptionGroup var settings: SettingsOption
@@ -54,7 +54,7 @@ extension TokenCommand {
         var user: String?
         @Option(help: "The token's jti.")
         var jti: String?
-        @Option(help: "Days to remember it: no token may live longer.")
+        @Option(help: "Days to keep the revocation: no token may live longer.")
         var days = 366
 
         func run() throws {
@@ -71,7 +71,7 @@ extension TokenCommand {
             guard (1...36_500).contains(days) else { throw ValidationError("--days takes 1 to 36500") }
             switch (user, jti) {
             case (let text?, nil):
-                guard let id = UUID128(text) else { throw ValidationError("\(text) is no UUID") }
+                guard let id = UUID128(text) else { throw ValidationError("\(text) is not a UUID") }
                 return .user(id, before: systemClock())
             case (nil, let id?) where !id.isEmpty: return .token(id)
             default: throw ValidationError("give --user or --jti")

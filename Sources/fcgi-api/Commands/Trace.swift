@@ -6,8 +6,9 @@ import ChatProcess
 
 struct TraceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "trace", abstract: "Show the way of a message, with times: accepted, stored, delivered, pushed.",
-        discussion: "The trail has the newest TRACE_LENGTH steps. Ids: a message's, a request's, or a trace id.")
+        commandName: "trace",
+        abstract: "Show the steps of a message with their times: accepted, stored, delivered, pushed.",
+        discussion: "The trail holds the newest TRACE_LENGTH steps. Ids: a message's, a request's, or a trace id.")
 
     @OptionGroup var settings: SettingsOption
     @Argument(help: "A message id, an X-Request-ID, or the trace id of a traceparent.")
@@ -18,7 +19,8 @@ struct TraceCommand: ParsableCommand {
         let journey = try Journey(of: id, in: RedisTrail(try RedisConnection(url: settings.redisURL)))
         guard let journey else {
             throw OperatorError(
-                "the trail knows no \(id): it may be too long ago, or TRACE_LENGTH is 0 (\(settings.traceLength) now)")
+                "the trail has no step of \(id): it may be too long ago, or TRACE_LENGTH is 0 (\(settings.traceLength) now)"
+            )
         }
         print(journey.lines.joined(separator: "\n"))
     }

@@ -19,10 +19,10 @@ struct BlockEndpoints {
         _ call: Call, _ store: (_ user: UUID128, _ me: UUID128) throws(StoreError) -> Bool?
     ) throws(Refusal) -> Response {
         let (user, me) = (try call.uuid("id"), try doors.user(call))
-        guard let room = privateRoomID(user, me) else { throw Refusal(.conflict, "nobody blocks themselves") }
+        guard let room = privateRoomID(user, me) else { throw Refusal(.conflict, "you cannot block yourself") }
         try doors.limit(.changes, call)
         let areBlocked = try doors.stored { () throws(StoreError) in try store(user, me) }
-        guard let areBlocked else { throw Refusal(.conflict, "you have blocked as many users as one may") }
+        guard let areBlocked else { throw Refusal(.conflict, "you have reached the limit of blocked users") }
         do throws(BusError) {
             for one in [user, me] { try events.tell(one, .blocked(room: room, areBlocked)) }
         } catch {

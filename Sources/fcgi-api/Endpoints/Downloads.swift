@@ -74,7 +74,7 @@ struct DownloadEndpoints {
     private func seen(_ call: Call) throws(Refusal) -> (Message, FileInfo) {
         let (message, file) = try complete(call)
         guard let user = call.user, try isUnseen(message, file, user) else { return (message, file) }
-        let busy = Refusal.busy("the picture is being looked into")
+        let busy = Refusal.busy("the picture is still being inspected")
         do throws(Refusal) {
             // Only one request of each user waits, so that no user can block all workers.
             try desk.upload.stores.alone(user) { () throws(Refusal) in
@@ -118,7 +118,7 @@ struct DownloadEndpoints {
         _ = try desk.doors.userOrCookie(call)
         let message = try desk.doors.newest(try call.uuid("id"), call)
         guard message.status == .sent || message.status == .seen, let file = message.file else {
-            throw Refusal(.messageNotFound, "the message has no file that is complete")
+            throw Refusal(.messageNotFound, "the message has no complete file")
         }
         return (message, file)
     }
@@ -163,7 +163,7 @@ struct DownloadEndpoints {
         let key = "\(call.text("folder"))/\(try call.uuid("id"))"
         guard ["files", "thumbnails"].contains(call.text("folder")),
             let target = links.target(of: key, { call.request.query[$0] }), MediaType(target.contentType) != nil
-        else { throw Refusal(.forbidden, "the link is not good, or not any more") }
+        else { throw Refusal(.forbidden, "the link is invalid or has expired") }
         var response = Response(status: 200, type: target.contentType)
         response.headers += [
             ("Content-Disposition", target.disposition), ("Cache-Control", "private, max-age=\(Self.linkSeconds)"),

@@ -23,7 +23,7 @@ struct InvitationEndpoints {
         let found = try doors.read(call) { reader, user throws(StoreError) in
             try reader.invitations(to: room, for: user)
         }
-        guard let found else { throw Refusal(.forbidden, "only OWNER and ADMIN see a room's invitations") }
+        guard let found else { throw Refusal(.forbidden, "only OWNER and ADMIN may see a room's invitations") }
         return .list(found, next: nil) { $1.write(to: &$0) }
     }
 

@@ -22,7 +22,7 @@ struct MemberEndpoints {
         var after: UUID128?
         if let text = try call.request.query.cursor("cursor") {
             after = UUID128(text)
-            guard after != nil else { throw .invalid("cursor", "is not one that a list has given as Next") }
+            guard after != nil else { throw .invalid("cursor", "is not a Next value of a list") }
         }
         let wantsBanned = call.request.query["banned"] == "true"
         let found = try doors.read(call) { reader, user throws(StoreError) in
@@ -31,7 +31,7 @@ struct MemberEndpoints {
                 : try reader.members(of: room, for: user, after: after, limit: limit + 1)
         }
         guard let found else {
-            throw wantsBanned ? Refusal(.forbidden, "only OWNER and ADMIN see who is banned") : .notAMember
+            throw wantsBanned ? Refusal(.forbidden, "only OWNER and ADMIN may see who is banned") : .notAMember
         }
         let page = Array(found.prefix(limit))
         let next = found.count > limit ? page.last.map { call.request.query.next("cursor", "\($0.userID)") } : nil
@@ -60,7 +60,7 @@ struct MemberEndpoints {
         let (room, user) = (try call.uuid("id"), try call.uuid("user"))
         let given = ["Role", "MutedUntil", "Banned"].filter(fields.has)
         guard given.count == 1 else {
-            throw .invalid("Role", "or MutedUntil or Banned is needed, and one of them alone")
+            throw .invalid("Role", "or MutedUntil or Banned is needed, and only one of them")
         }
         switch given[0] {
         case "Role":

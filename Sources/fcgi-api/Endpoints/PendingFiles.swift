@@ -14,7 +14,7 @@ struct PendingFileEndpoints {
         var before: UUID128?
         if let text = try call.request.query.cursor("cursor") {
             before = UUID128(text)
-            guard before != nil else { throw .invalid("cursor", "is not one that a list has given as Next") }
+            guard before != nil else { throw .invalid("cursor", "is not a Next value of a list") }
         }
         let found = try doors.read(call) { reader, user throws(StoreError) in
             try reader.uploads(of: user, before: before, limit: limit + 1)

@@ -27,7 +27,7 @@ struct RoomEndpoints {
                 .response(status: 201)
         }
         guard draft.members.count == 1, let room = privateRoomID(user, draft.members[0]) else {
-            throw .invalid("Members", "of a PRIVATE room is the one other user")
+            throw .invalid("Members", "of a PRIVATE room must be exactly the other user")
         }
         return try doors.room(after: doors.submit(call, room: room, .createRoom(draft)), room, call, 201)
     }
@@ -40,7 +40,7 @@ struct RoomEndpoints {
         var cursor: RoomCursor?
         if let text = try query.cursor("cursor") {
             cursor = RoomCursor(text: text)
-            guard cursor != nil else { throw .invalid("cursor", "is not one that a list has given as Next") }
+            guard cursor != nil else { throw .invalid("cursor", "is not a Next value of a list") }
         }
         // One more than requested shows whether there is a next page.
         let found = try doors.read(call) { reader, user throws(StoreError) in

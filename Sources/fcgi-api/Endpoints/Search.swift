@@ -21,7 +21,7 @@ struct SearchEndpoints {
         var after: SearchCursor?
         if let text = try query.cursor("cursor") {
             after = SearchCursor(text: text)
-            guard after != nil else { throw .invalid("cursor", "is not one that a search has given as Next") }
+            guard after != nil else { throw .invalid("cursor", "is not a Next value of a search") }
         }
         try doors.limit(.searches, call)
         let found = try doors.read(call) { reader, user throws(StoreError) in

@@ -160,7 +160,7 @@ struct TusEndpoints {
             throw Refusal(.conflict, "the upload is at byte \(known), not \(start)", field: "Upload-Offset")
         }
         guard Int64(call.request.contentLength) <= length - start else {
-            throw Refusal(.tooLarge, "the body is longer than what is missing", field: "Upload-Length")
+            throw Refusal(.tooLarge, "the body is longer than the missing part of the upload", field: "Upload-Length")
         }
         guard known < length else { return progress(known, message) }
         let tail = try TemporaryFile(in: desk.folder)

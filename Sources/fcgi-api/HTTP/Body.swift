@@ -4,7 +4,7 @@ import ChatCore
 extension Refusal {
     /// Answered with 411.
     static let lengthRequired = Refusal(
-        .malformed, "the request needs a Content-Length: a body of this size is not taken in chunks")
+        .malformed, "the request needs a Content-Length: a body of this size is not accepted in chunks")
 }
 
 extension Request {
@@ -41,7 +41,7 @@ extension Request {
     /// stored.
     func body(limit: Int) throws(Refusal) -> [UInt8] {
         guard contentLength <= limit else {
-            throw Refusal(.tooLarge, "the body has \(contentLength) bytes, at most \(limit) are taken")
+            throw Refusal(.tooLarge, "the body has \(contentLength) bytes, at most \(limit) are allowed")
         }
         var filled = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: contentLength) { buffer, count in
@@ -85,7 +85,7 @@ extension Request {
         switch Deflate.gunzip(try body(limit: limit), most: limit) {
         case .message(let bytes): return bytes
         case .tooBig: throw Refusal(.tooLarge, "the body has more than \(limit) bytes when it is unpacked")
-        case .damaged: throw Refusal(.malformed, "the body is no gzip stream, or a damaged one")
+        case .damaged: throw Refusal(.malformed, "the body is not a valid gzip stream")
         }
     }
 
@@ -106,7 +106,7 @@ extension Request {
 }
 
 extension Refusal {
-    private static let encodings = "Content-Encoding: taken here: "
+    private static let encodings = "Content-Encoding: accepted here: "
 
     static func unknownEncoding(_ taken: String) -> Refusal {
         Refusal(.unsupportedMediaType, encodings + taken, field: "Content-Encoding")

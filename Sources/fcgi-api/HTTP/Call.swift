@@ -26,7 +26,7 @@ final class Call {
     /// A UUID from a `{…}` of the path. Other text names nothing, so it gives 404.
     func uuid(_ name: String) throws(Refusal) -> UUID128 {
         guard let id = values[name].flatMap({ UUID128($0) }) else {
-            throw Refusal(.notFound, "the address holds what is no UUID", field: name)
+            throw Refusal(.notFound, "the address contains something that is not a UUID", field: name)
         }
         return id
     }

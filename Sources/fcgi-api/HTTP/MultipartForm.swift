@@ -91,7 +91,7 @@ struct MultipartForm {
     private mutating func passOver(_ count: Int) throws(Refusal) {
         around += count
         guard around <= Self.maxAround else {
-            throw Refusal(.malformed, "the form has no boundary where it begins, or too much stands around it")
+            throw Refusal(.malformed, "the form does not begin with its boundary, or has too many bytes around it")
         }
     }
 
@@ -134,7 +134,7 @@ struct MultipartForm {
             held = []
             isClosed = true
             place = .end
-        default: throw Refusal(.malformed, "a boundary of the form is followed by something else")
+        default: throw Refusal(.malformed, "a boundary of the form is followed by unexpected bytes")
         }
     }
 
@@ -200,7 +200,7 @@ struct PartHead: Equatable {
             guard let colon = line.firstIndex(of: ":"), colon > line.startIndex,
                 !line.unicodeScalars.contains(where: { $0.value < 0x20 && $0 != "\t" || $0.value == 0x7f }),
                 line.first != " ", line.first != "\t"
-            else { throw Refusal(.malformed, "a part has a line that is no header") }
+            else { throw Refusal(.malformed, "a part has a line that is not a header") }
             let name = line[..<colon].lowercased()
             guard values.updateValue(trimmed(line[line.index(after: colon)...]), forKey: name) == nil else {
                 throw Refusal(.malformed, "a part has a header twice")

@@ -89,7 +89,7 @@ struct Request {
         // Caddy writes -1 for a chunked body.
         guard let text, !text.isEmpty, !text.utf8.elementsEqual("-1".utf8) else { return 0 }
         guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let length = Int(text), length <= longestBody else {
-            throw Refusal(.malformed, "the Content-Length is no number of bytes")
+            throw Refusal(.malformed, "the Content-Length is not a number of bytes")
         }
         return length
     }

@@ -119,7 +119,8 @@ struct FormReading {
             throw Refusal(.malformed, "the form has more than \(maxFiles) files", field: name)
         }
         guard files.isEmpty || wanted.isEmpty else {
-            throw Refusal(.malformed, "the request's checksum is of one file: give each its own", field: name)
+            throw Refusal(
+                .malformed, "a checksum of the request covers a single file: give each file its own", field: name)
         }
         hadFile = true
         file = (

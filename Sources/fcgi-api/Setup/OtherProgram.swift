@@ -7,7 +7,7 @@ struct OtherProgram {
         /// Its output with errors, without spaces at the end.
         var text: String
         /// Its last line, for a sentence.
-        var lastLine: String { text.split(separator: "\n").last.map(String.init) ?? "it said nothing" }
+        var lastLine: String { text.split(separator: "\n").last.map(String.init) ?? "it printed nothing" }
     }
 
     /// - Parameter input: its standard input. Secrets go here, never into `words`, which every user of the machine can

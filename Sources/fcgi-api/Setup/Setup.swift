@@ -11,19 +11,19 @@ struct Setup: ParsableCommand {
         commandName: "setup",
         abstract: "Connect an installed service to its servers, start it and send a message through it.",
         discussion: """
-            Asks for what no option says when a person is at the terminal. Secrets are taken from the environment \
-            (DATABASE_URL, RABBITMQ_URL, REDIS_URL, S3_ACCESS_KEY, S3_SECRET_KEY), because everybody on a machine sees \
-            the words of a command. Everything is looked at first and only what is missing is done: a second run \
-            changes nothing. Whatever cannot be done is said in one sentence.
+            Asks at a terminal for every value that no option gives. Secrets come from the environment \
+            (DATABASE_URL, RABBITMQ_URL, REDIS_URL, S3_ACCESS_KEY, S3_SECRET_KEY), because every user of a machine can \
+            see a command line. Each step checks first and does only what is missing, so a second run changes nothing. \
+            A step that fails is reported in one sentence.
             """)
 
     @Option(name: [.customShort("c"), .customLong("config")], help: "The settings file that is written.")
     var file = "/etc/chat/.env"
-    @Option(help: "PostgreSQL, as libpq takes it; with a password rather in the environment's DATABASE_URL.")
+    @Option(help: "PostgreSQL's connection string; put one with a password into the variable DATABASE_URL instead.")
     var databaseUrl: String?
     @Flag(help: "Make the role chat and its database in this machine's PostgreSQL, by its user postgres.")
     var createDatabase = false
-    @Option(help: "RabbitMQ; with a password rather in the environment's RABBITMQ_URL.")
+    @Option(help: "RabbitMQ's URL; put one with a password into the variable RABBITMQ_URL instead.")
     var rabbitmqUrl: String?
     @Flag(help: "Make the user and the vhost chat in this machine's RabbitMQ, with a new password, by rabbitmqctl.")
     var createBrokerUser = false
@@ -36,17 +36,18 @@ struct Setup: ParsableCommand {
     @Option(help: "The S3 bucket; it is made when it is missing.")
     var s3Bucket: String?
     @Option(
-        help: "The name under which clients reach nginx, such as chat.example.org, with a port where it is another.")
+        help:
+            "The name under which clients reach nginx, such as chat.example.org, with a port if it is not the default.")
     var domain: String?
     @Option(help: "The path before /api/v1, such as /talk; none: the site's root.")
     var prefix: String?
-    @Flag(help: "Clients come by http, not https.")
+    @Flag(help: "Clients use http, not https.")
     var plainHttp = false
-    @Option(help: "Where this machine reaches nginx for the message at the end; default: as clients do.")
+    @Option(help: "The URL at which this machine reaches nginx for the final test message; default: the clients' URL.")
     var checkUrl: String?
-    @Flag(help: "Leave the systemd units alone.")
+    @Flag(help: "Do not change the systemd units.")
     var noServices = false
-    @Flag(help: "Say what would be done, and do nothing.")
+    @Flag(help: "Show the planned steps without doing them.")
     var dryRun = false
 
     func run() throws {
@@ -62,7 +63,7 @@ struct Setup: ParsableCommand {
         try write(settings, work)
         let checks = SetupChecks(file: file, work: work)
         if dryRun, !settings.changed.isEmpty || settings["DATABASE_URL"] == nil {
-            print("the rest is looked at when these settings are in place")
+            print("the remaining steps are checked once these settings are in place")
         } else {
             try checks.servers()
             try checks.migrate()

@@ -97,9 +97,9 @@ struct SetupCheck: ParsableCommand {
 
     private func say(_ server: String, fix: String, _ check: () throws -> Void) throws {
         do { try check() } catch {
-            throw OperatorError("\(server) cannot be used: \(error); start it, or put \(fix) right")
+            throw OperatorError("\(server) cannot be used: \(error); start it, or correct \(fix)")
         }
-        print("\(server) is there")
+        print("\(server) is reachable")
     }
 }
 
@@ -129,7 +129,7 @@ private struct MessageThrough {
         let sent = try answer(
             api, "POST", "/rooms/\(id)/messages", token, "{\"Content\":\"fcgi-api setup\",\"Sign\":\"fcgi-api setup\"}")
         guard sent.status == 201 else { throw refused("POST /rooms/\(id)/messages", sent) }
-        print("a message went through at \(url)")
+        print("a test message was delivered at \(url)")
     }
 
     private var notOurs: OperatorError {

@@ -34,7 +34,9 @@ final class FileLooker {
             } catch {
                 // A server comes back, so the file is retried. A file that is itself at fault would fail forever.
                 guard error.retryAfter == nil else { throw error }
-                log.warning("a file stays as it is", metadata: ["message": "\(message.id)", "error": "\(error.text)"])
+                log.warning(
+                    "a file could not be inspected and stays unchanged",
+                    metadata: ["message": "\(message.id)", "error": "\(error.text)"])
             }
             try jobs.done(message.id)
             count += 1

@@ -71,7 +71,7 @@ final class FilesWorker {
             channel.scoreboard.add(count, to: Counter.filesLookedAt)
             return count
         } catch {
-            outage.began("what files need", "\(error)", log)
+            outage.began("a server that files need", "\(error)", log)
             return 0
         }
     }
@@ -87,9 +87,9 @@ final class FilesWorker {
                 guard !swept.isNothing else { return }
                 log.info("swept uploads", metadata: ["swept": "\(swept)"])
             }
-            outage.ended("what files need", log)
+            outage.ended("a server that files need", log)
         } catch {
-            outage.began("what files need", "\(error)", log)
+            outage.began("a server that files need", "\(error)", log)
         }
     }
 }

@@ -19,11 +19,14 @@ enum MediaJail: Equatable {
             return .bubblewrap
         }
         guard setting == "auto" else {
-            log.error("bubblewrap does not work here: MEDIA_JAIL=bwrap, so no file is looked into")
+            log.error("bubblewrap does not work here: MEDIA_JAIL=bwrap, so no file is inspected")
             return .broken
         }
         log.notice(
-            "bubblewrap is not installed or may not make namespaces: programs that look into files have limits of memory and time and an empty environment, but the network is open to them"
+            """
+            bubblewrap is not installed or may not make namespaces: programs that inspect files run with limits of \
+            memory and time and an empty environment, but they can use the network
+            """
         )
         return .none
     }

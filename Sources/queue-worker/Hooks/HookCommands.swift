@@ -6,7 +6,7 @@ import ChatCore
 /// Commands for operators: webhooks that were given up.
 struct Hooks: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Webhooks that the host application has not taken, after all tries.",
+        abstract: "Webhooks that the host application has not accepted after all tries.",
         subcommands: [List.self, Retry.self, Drop.self])
 
     private static func outbox(_ settings: SettingsOption) throws -> PostgresHookOutbox {
@@ -16,9 +16,9 @@ struct Hooks: ParsableCommand {
     }
 
     struct List: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show the oldest of them, and what was wrong.")
+        static let configuration = CommandConfiguration(abstract: "Show the oldest of them with their last errors.")
         @OptionGroup var settings: SettingsOption
-        @Option(help: "How many at most.") var limit = 100
+        @Option(help: "The most to show.") var limit = 100
 
         func run() throws {
             for hook in try Hooks.outbox(settings).dead(limit) {
@@ -35,9 +35,9 @@ struct Hooks: ParsableCommand {
     }
 
     struct Drop: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Forget all of them.")
+        static let configuration = CommandConfiguration(abstract: "Delete all of them.")
         @OptionGroup var settings: SettingsOption
 
-        func run() throws { print("\(try Hooks.outbox(settings).dropDead()) are forgotten") }
+        func run() throws { print("\(try Hooks.outbox(settings).dropDead()) are deleted") }
     }
 }

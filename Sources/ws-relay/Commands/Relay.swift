@@ -21,10 +21,12 @@ struct Relay {
         let files = raiseDescriptorLimit()
         if files < settings.relay.maxConnections + 100 {
             log.warning(
-                "WS_MAX_CONNECTIONS is more than this process may open files",
+                "WS_MAX_CONNECTIONS exceeds this process's limit of open files",
                 metadata: ["connections": "\(settings.relay.maxConnections)", "files": "\(files)"])
         }
-        if channel.keepsake == nil { log.warning("no keeper could be started: a crash will close all sockets") }
+        if channel.keepsake == nil {
+            log.warning("no descriptor holder could be started: a crash will close all sockets")
+        }
         let arrival = EventCounter()
         let answers = BoundedInbox<Found>(
             limit: Self.waitingAnswers, weightLimit: Self.waitingBytes, onArrival: { arrival.wake() })
@@ -52,7 +54,7 @@ struct Relay {
         // Load the revocations before the first socket. Without a store no socket can be opened.
         do { _ = hub.tokens.learn(try makeStores().revocations.revocations(since: nil)) } catch {
             log.warning(
-                "PostgreSQL cannot be asked yet; trying again while it is needed", metadata: ["error": "\(error)"])
+                "PostgreSQL cannot be reached yet; trying again when it is needed", metadata: ["error": "\(error)"])
         }
         loop = RelayLoop(
             hub: hub, feed: feed, answers: answers, arrival: arrival, commands: commands, ephemerals: ephemerals,

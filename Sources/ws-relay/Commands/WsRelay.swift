@@ -13,7 +13,7 @@ struct WsRelay: ParsableCommand, MasterProgram {
 
     static let configuration = CommandConfiguration(
         commandName: program,
-        abstract: "Holds the clients' WebSockets: hands their commands on and delivers every room's frames in order.",
+        abstract: "Holds the clients' WebSockets, forwards their commands and delivers every room's frames in order.",
         version: chatVersion,
         subcommands: [
             ServeCommand<WsRelay>.self, Work.self, StatusCommand<WsRelay>.self, ScaleCommand<WsRelay>.self,

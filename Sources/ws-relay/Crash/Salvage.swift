@@ -107,7 +107,7 @@ struct Salvage {
                     break
                 } catch {
                     guard monotonicMilliseconds() - begun < Self.patience else { throw error }
-                    log.warning("PostgreSQL must say who is where", metadata: ["error": "\(error)"])
+                    log.warning("the memberships must be read from PostgreSQL first", metadata: ["error": "\(error)"])
                     usleep(200_000)
                 }
             }

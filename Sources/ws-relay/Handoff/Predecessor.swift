@@ -53,7 +53,7 @@ final class Predecessor {
             switch packet.tag {
             case .hello:
                 guard packet.bytes == HandoffChannel.version else {
-                    log.error("the successor speaks another version: this relay goes on; stop and start to change over")
+                    log.error("the successor has another version: this relay continues; stop and start it to upgrade")
                     try channel.send(.init(tag: .refused))
                     return .serving
                 }
@@ -68,7 +68,7 @@ final class Predecessor {
         } catch .tookTooLong {
             return .serving
         } catch {
-            log.warning("the successor is gone: this relay goes on", metadata: ["error": "\(error)"])
+            log.warning("the successor is gone: this relay continues", metadata: ["error": "\(error)"])
             return .alone
         }
     }

@@ -223,7 +223,7 @@ final class RelayLoop {
     /// before the master knew that it had them, and they are with its descriptor holder; or they are here, and there is
     /// no master.
     private func giveWay() -> Never {
-        log.warning("the successor died: this relay makes room for the next")
+        log.warning("the successor died: this relay ends so that the next worker can take over")
         exit(1)
     }
 

@@ -29,7 +29,7 @@ enum HTTPRefusal: Error, Equatable, Sendable {
         case .tooMany(let wait):
             ("429 Too Many Requests", "rate_limited", "too many connections", ["Retry-After: \(wait)"])
         case .unavailable(let wait):
-            ("503 Service Unavailable", "unavailable", "the relay takes no sockets now", ["Retry-After: \(wait)"])
+            ("503 Service Unavailable", "unavailable", "the relay accepts no sockets now", ["Retry-After: \(wait)"])
         }
     }
 

@@ -41,7 +41,7 @@ struct RequestHead: Equatable, Sendable {
         guard let lines = Self.lines(bytes), let first = lines.first else { throw Malformed("a line ends wrongly") }
         let parts = first.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
         guard parts.count == 3, parts[2].elementsEqual("HTTP/1.1".utf8) else {
-            throw Malformed("this is no HTTP/1.1 request")
+            throw Malformed("this is not an HTTP/1.1 request")
         }
         guard !parts[0].isEmpty, parts[0].allSatisfy(Self.isTokenByte) else { throw Malformed("bad method") }
         guard parts[1].first == UInt8(ascii: "/"), parts[1].allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {

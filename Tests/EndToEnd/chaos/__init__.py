@@ -1,1 +1,1 @@
-"""Faults on every server while independent clients write, and a ledger of their own that has to agree in the end."""
+"""Faults of every server while independent clients write; at the end their ledger must be consistent."""

@@ -1,4 +1,4 @@
-"""`make chaos`: MINUTES of faults drawn from SEED, a table, a picture, and an exit status."""
+"""`make chaos`: MINUTES of faults drawn from SEED; writes a table and a picture, and returns an exit status."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ def make_network():
 
 
 def reload():
-    """All programs read their settings again; the new workers are there a few seconds later."""
+    """Makes all programs read their settings again; the new workers run a few seconds later."""
     for name, kind, pid in stack_pids():
         if kind == "master" and name in PROGRAMS:
             os.kill(pid, signal.SIGHUP)

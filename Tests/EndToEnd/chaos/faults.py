@@ -27,7 +27,7 @@ class Fault:
 
 @dataclass
 class Faults:
-    """Draws faults and carries them out. `ask` gives (name, master or worker, PID) of what runs."""
+    """Draws faults and runs them. `ask` returns (name, master or worker, PID) of each process."""
     ask: callable
     seed: int
     freeze_seconds: float
@@ -43,7 +43,7 @@ class Faults:
         return server + program + queues + [(name, "cut off") for name in (self.network.links if self.network else ())]
 
     async def run(self, end):
-        """Every fault once in a drawn order, then all over; about every third comes with a second one."""
+        """Every fault once in a random order, then all again; about every third comes with a second one."""
         chance, left = random.Random(self.seed), []
         while time.monotonic() < end:
             left = left or chance.sample(self.catalogue(), len(self.catalogue()))
@@ -80,7 +80,7 @@ class Faults:
 
 
 def send(pids, number):
-    """How many were still there."""
+    """The number of processes that were still there."""
     reached = 0
     for pid in pids:
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Send:
-    """One message that somebody wants sent, under one Sign, however often it takes."""
+    """One message under one Sign, however many tries it takes."""
     sign: str
     sender: str
     room: str
@@ -20,7 +20,7 @@ class Send:
 
 
 class Stream:
-    """One client's copy of one room's order, over all of its sockets: each frame has to be the next one."""
+    """One client's copy of one room's order, over all its sockets: each frame must be the next one."""
 
     def __init__(self):
         self.last = 0
@@ -29,7 +29,7 @@ class Stream:
         self.resyncs = 0
 
     def frame(self, seq, of_this_socket):
-        """`of_this_socket`: the Seqs that the present socket has had."""
+        """`of_this_socket`: the Seqs that the current socket has received."""
         if seq == self.last + 1:
             self.last = seq
         elif seq > self.last:
@@ -44,13 +44,13 @@ class Stream:
         of_this_socket.add(seq)
 
     def answer_to_retry(self, seq, of_this_socket):
-        """The room's frame itself, when it is next; or the first answer told again, whose frame comes in its own turn."""
+        """The room's frame itself, when it is next; or a repeated first answer, whose frame arrives in order."""
         if seq == self.last + 1:
             self.frame(seq, of_this_socket)
             self.repeats.add(seq)
 
     def resync(self, seq):
-        """The relay says: fetch up to here over REST, frames go on after it."""
+        """The relay sent resync: fetch up to here over REST, frames continue after it."""
         self.resyncs += 1
         self.last = max(self.last, seq)
 
@@ -75,8 +75,8 @@ class Ledger:
             self.trouble.append(f"{send.sign} was answered {send.id} at {send.seq}, then {id} at {seq}")
 
     def verdict(self, histories, last_seqs, members):
-        """`histories`: room → messages as REST tells them; `last_seqs`: room → newest Seq; `members`: room → users.
-        The names of what must be 0, with what was found."""
+        """`histories`: room → messages from REST; `last_seqs`: room → newest Seq; `members`: room → users.
+        Returns the names of all counts that must be 0, with the findings."""
         found = {name: [] for name in (
             "acknowledged and missing", "stored twice", "answered wrongly", "Seq twice", "Seq gaps at a client",
             "doubled at a socket", "out of order", "sends out of order", "not delivered to the end", "other trouble")}

@@ -1,9 +1,9 @@
 """Links that can be cut: each server is reached through a network namespace of its own.
 
     programs ── veth ──▶ namespace: forward ── unix socket ──▶ server
-                 cut here: packets vanish, nobody is told
+                 cut here: packets vanish without notice
 
-PostgreSQL and Redis listen on unix sockets anyway; RabbitMQ gets one by a second forward outside. Needs root.
+PostgreSQL and Redis already listen on unix sockets; RabbitMQ gets one through a second forward outside. Needs root.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ PORT = 7000
 
 
 class Network:
-    """`links`: server → the name of its link outside. The settings file is put back by `close`."""
+    """`links`: server → the name of its link outside. `close` restores the settings file."""
 
     def __init__(self, settings_file, folder, reload):
         self.file, self.before = Path(settings_file), Path(settings_file).read_text()
@@ -59,7 +59,7 @@ class Network:
         self.processes.append(process)
 
     async def cut(self, name, seconds):
-        """The inner end, which nobody here sees go: the outer one would tell the programs at once."""
+        """Cuts the inner end: cutting the outer one would notify the programs at once."""
         outside, space = self.links[name]
         ip("-n", space, "link", "set", "inside", "down")
         await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Clients that behave as a good one does: they connect again, resume where they were, and send again with the same Sign."""
+"""Well-behaved clients: they reconnect, resume at their position, and send again with the same Sign."""
 
 import asyncio
 import hashlib
@@ -19,7 +19,7 @@ RETRIED = ("busy", "unavailable", "rate_limited")
 
 
 class Person:
-    """One user with one socket that is opened again whenever it closes."""
+    """One user with one socket, which is reopened whenever it closes."""
 
     def __init__(self, base_url, secret, ledger, chance):
         self.user, self.ledger, self.chance = User(base_url, secret), ledger, chance
@@ -123,7 +123,7 @@ class Person:
 
 
 class Uploader:
-    """Somebody who puts files into a room of their own, and reads while everything else goes on."""
+    """A user who uploads files to a room of their own, and reads them while everything else continues."""
 
     def __init__(self, base_url, secret, ledger):
         self.user, self.ledger = User(base_url, secret), ledger
@@ -153,6 +153,6 @@ class Uploader:
         return answer.status_code, answer.json() if answer.status_code == 201 else answer.text[:200]
 
     def missing_files(self):
-        """Acknowledged files that do not come back byte for byte."""
+        """Acknowledged files that differ from the sent bytes, or are missing."""
         return [id for id, digest in self.ledger.files.items()
                 if hashlib.sha256(self.user.rest("GET", f"/files/{id}").content).hexdigest() != digest]

@@ -1,4 +1,4 @@
-"""The run as a table for people and as a picture."""
+"""The run as a table and as a picture."""
 
 from collections import Counter, defaultdict
 from html import escape
@@ -38,7 +38,7 @@ def longest_pause(times, begin, end):
 
 
 def picture(ledger, faults, start, end):
-    """An SVG: three curves of events a second, and the faults as bars below the time at which they happened."""
+    """An SVG: three curves of events per second, and the faults as bars below."""
     width, height, row = 1200, 260, 14
     span = max(end - start, 1)
     series = {

@@ -1,4 +1,4 @@
-"""One run: people come in, faults begin, faults end, everything has to catch up, the ledger is compared."""
+"""One run: clients connect, faults begin and end, everything must catch up, the ledger is checked."""
 
 import asyncio
 import random
@@ -66,12 +66,12 @@ class Run:
         return status == 200 and all(person.connected.is_set() for person in self.people)
 
     async def stores_files(self, album):
-        """Readiness does not ask for the object store: a chat without files is still one."""
+        """Readiness does not depend on the object store: a chat without files still works."""
         status, _ = await self.uploader.upload(album, b"the last one")
         return status == 201 and not await asyncio.to_thread(self.uploader.missing_files)
 
     async def tell_unanswered(self):
-        """Whoever has no answer asks once more, with the same Sign; now nothing stands in the way."""
+        """A client without an answer asks once more, with the same Sign; nothing should prevent it now."""
         async def ask(person):
             for send in [send for send in self.ledger.sends.values() if send.sender == person.user.id]:
                 tries = 0

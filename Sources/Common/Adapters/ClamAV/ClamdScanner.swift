@@ -96,7 +96,7 @@ public final class ClamdScanner: ContentScanner {
             // clamd explains why it closes the connection (such as a file over its limit) before it does: read the
             // answer anyway.
             guard count > 0 else {
-                throw StoreError("clamd hung up: \((try? receive(socket)) ?? "")", isTransient: true)
+                throw StoreError("clamd closed the connection: \((try? receive(socket)) ?? "")", isTransient: true)
             }
             rest = rest.dropFirst(count)
         }

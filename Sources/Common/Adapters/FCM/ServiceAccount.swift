@@ -35,7 +35,7 @@ final class ServiceAccount {
                 await keys.add(rsa: key, digestAlgorithm: .sha256)
                 return keys
             }
-        } catch { throw wrong("has a private_key that is no RSA key") }
+        } catch { throw wrong("has a private_key that is not an RSA key") }
     }
 
     /// Drops a token that FCM refused; the next push requests a new one.
@@ -65,7 +65,7 @@ final class ServiceAccount {
         do {
             return try waitFor { [keys] in try await keys.sign(claims) }
         } catch {
-            throw HTTPTransfer.Failure(description: "the service account's key does not sign")
+            throw HTTPTransfer.Failure(description: "the service account's key cannot sign")
         }
     }
 

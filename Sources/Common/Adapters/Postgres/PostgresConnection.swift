@@ -98,7 +98,7 @@ public final class PostgresConnection {
         // libpq quotes the text, including its password.
         let said = message.map { firstLine(String(cString: $0)) } ?? ""
         let safe = String(decoding: said.utf8.prefix { $0 != UInt8(ascii: "\"") }, as: UTF8.self)
-        return "no connection string of libpq's: \(safe)"
+        return "not a valid libpq connection string: \(safe)"
     }
 
     public var isConnected: Bool { connection != nil }
@@ -205,7 +205,7 @@ public final class PostgresConnection {
             PQfinish(opened)
             throw PostgresError(
                 state: "25006",
-                message: "\(host) is a standby, where nothing can be written: DATABASE_URL must lead to the primary "
+                message: "\(host) is a read-only standby: DATABASE_URL must lead to the primary "
                     + "(for instance by target_session_attrs=read-write)", constraint: nil)
         }
         PQsetNoticeProcessor(opened, { _, _ in }, nil)

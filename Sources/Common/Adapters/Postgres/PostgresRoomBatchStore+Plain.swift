@@ -5,13 +5,13 @@ extension PostgresRoomBatchStore {
     func storePlain(_ batch: RoomBatch) throws(StoreError) {
         // The statement does not check a room in which nothing is stored, so a refusal for it may come from stale data.
         guard batch.changedRooms.count == batch.rooms.count else {
-            throw Self.conflict("a refusal needs a fresh look")
+            throw Self.conflict("a refusal needs newly loaded data")
         }
         do throws(PostgresError) {
             _ = try connection.query(plain(batch))
         } catch {
             throw error.state == Self.divisionByZero
-                ? Self.conflict("another writer was in a room") : StoreError(error)
+                ? Self.conflict("another writer has changed a room") : StoreError(error)
         }
     }
 

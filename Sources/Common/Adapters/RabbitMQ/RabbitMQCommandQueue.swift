@@ -84,7 +84,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
                 // The broker may have been down, or the connection died while idle: one new connection tells. Sending
                 // the command again is safe, its id stays the same.
                 guard attempts < Self.tries, monotonicMilliseconds() < deadline else {
-                    log.warning("a command could not be handed over", metadata: ["error": "\(error)"])
+                    log.warning("a command could not be published", metadata: ["error": "\(error)"])
                     throw .unavailable("the message queue")
                 }
                 continue

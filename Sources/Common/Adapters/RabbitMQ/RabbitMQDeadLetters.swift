@@ -82,7 +82,7 @@ extension RabbitMQConnection {
                 return
             case .returned: throw RabbitMQError(ended: "there is no queue \(queue)")
             case .cancelled, .delivery: continue
-            case .timeout: throw RabbitMQError(ended: "\(queue) did not take a message in time")
+            case .timeout: throw RabbitMQError(ended: "\(queue) did not confirm a message in time")
             }
         }
     }
