@@ -1,5 +1,5 @@
--- Tokens that were taken back before their time was over. It is asked for news twice a second by every process that
--- checks tokens, and nothing else: so Redis may be lost and nobody gets back in.
+-- Revoked tokens that have not expired. Every process that checks tokens reads new rows twice a second, and nothing
+-- else: so a loss of Redis lets nobody back in.
 
 CREATE TABLE revocations (
     user_id       uuid,                          -- all of this user's tokens …

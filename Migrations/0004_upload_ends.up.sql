@@ -1,6 +1,6 @@
 -- Data for the sweeper and for quotas.
 
--- A file outlives its message's row until the store has deleted it, so that nothing is left there.
+-- A file's row outlives the message's row until the store has deleted the file, so that nothing remains there.
 ALTER TABLE uploads DROP CONSTRAINT uploads_message_id_fkey;
 
 ALTER TABLE uploads

@@ -1,8 +1,8 @@
 -- Full text search. A room's id is in the index, so that a word that is common elsewhere costs nothing here.
 CREATE EXTENSION IF NOT EXISTS btree_gin;
 
--- The language stands in these three functions alone: `fcgi-api migrate up` replaces them when SEARCH_LANGUAGE says so,
--- and makes the index again. IMMUTABLE, because an index is made of the first.
+-- Only these three functions contain the language: `fcgi-api migrate up` replaces them when SEARCH_LANGUAGE changes,
+-- and rebuilds the index. IMMUTABLE, because an index uses the first.
 CREATE FUNCTION chat_words(content text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN to_tsvector('simple'::regconfig, content);
 CREATE FUNCTION chat_query(query text) RETURNS tsquery LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -12,5 +12,5 @@ CREATE FUNCTION chat_marked(content text, query text) RETURNS text LANGUAGE sql 
     RETURN ts_headline('simple'::regconfig, content, to_tsquery('simple'::regconfig, query),
         'HighlightAll=true, StartSel=' || chr(2) || ', StopSel=' || chr(3));
 
--- Of what was deleted the content is empty, and so is its part of the index.
+-- Deleted messages have no content, and so no index entries.
 CREATE INDEX messages_words ON messages USING gin (room_id, chat_words(content)) WHERE message_type <> 4;

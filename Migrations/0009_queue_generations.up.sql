@@ -1,5 +1,5 @@
--- Which command queues there are. Another number of queues, or another key, is another generation with queues of its own;
--- an earlier one is carried out to its end before the next one is begun with, so that no room has two orders.
+-- The command queues. Another number of queues, or another hash key, is another generation with its own queues;
+-- an earlier generation is finished before the next one is consumed, so that no room has two orders.
 
 CREATE TABLE queue_generations (
     generation integer PRIMARY KEY,              -- from 1; senders use the newest
@@ -12,7 +12,7 @@ CREATE TABLE queue_generations (
     removed_at timestamptz                       -- its queues are deleted
 );
 
--- End marks that were met: everything before them in that queue is stored.
+-- Reached end marks: everything before them in that queue is stored.
 CREATE TABLE queue_ends (
     generation integer NOT NULL REFERENCES queue_generations (generation) ON DELETE CASCADE,
     queue      integer NOT NULL,

@@ -1,4 +1,4 @@
--- Rooms whose news a user does not want on their devices. Outside of the room's order: nobody else sees it.
+-- Rooms for which a user wants no pushes. Outside of the room's order: nobody else sees it.
 
 CREATE TABLE push_mutes (
     user_id uuid NOT NULL,

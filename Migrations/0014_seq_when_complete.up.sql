@@ -44,7 +44,7 @@ UPDATE members p SET sent_count = p.sent_count - n.total
 FROM (SELECT room_id, sender_id, count(*) AS total FROM file_messages WHERE new_seq IS NULL GROUP BY room_id, sender_id) n
 WHERE p.room_id = n.room_id AND p.user_id = n.sender_id;
 
--- One Seq more for each of these rooms: by it a worker that knows the room from before sees that it is another now.
+-- One more Seq for each of these rooms: it tells a worker with a cached copy that the room has changed.
 UPDATE rooms r SET last_seq = r.last_seq + 1, message_count = r.message_count - n.pending,
     last_message_seq = greatest(r.last_message_seq, n.newest)
 FROM (
@@ -74,4 +74,4 @@ UNION ALL
 SELECT r.id, r.last_seq, gen_random_uuid(), r.owner_id, 7, 5, pg_temp.skipped(r.id, r.last_seq), now() FROM rooms r
 WHERE r.id IN (SELECT room_id FROM file_messages);
 
--- `only_sender` is written by nobody now. The version before this one names it in its statements, so it stays until the next.
+-- `only_sender` is unused now. The previous version names it in its statements, so it stays until the next one.

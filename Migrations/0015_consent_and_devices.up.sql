@@ -4,7 +4,7 @@ ALTER TABLE accounts ADD COLUMN added_by smallint NOT NULL DEFAULT 1;
 -- By the blocked user: a relay reads it for each user who connects, because a block hides presence.
 CREATE INDEX blocks_of_blocked ON blocks (blocked);
 
--- Devices by user. One token may stand with several users: whoever learns somebody's token cannot take their pushes away.
+-- Devices by user. Several users may have one token: a user who learns another's token cannot take away their pushes.
 CREATE TABLE user_devices (
     user_id    uuid NOT NULL,
     token      text NOT NULL,
@@ -12,12 +12,12 @@ CREATE TABLE user_devices (
     PRIMARY KEY (user_id, token)
 );
 
--- Users of a device are counted, and one that FCM no longer knows is forgotten for all of them.
+-- To count the users of a device, and to delete a device that FCM no longer knows for all of them.
 CREATE INDEX user_devices_of_token ON user_devices (token);
 
 INSERT INTO user_devices (user_id, token, updated_at) SELECT user_id, token, updated_at FROM devices;
 
--- Programs of the release before write to `devices` until they are replaced.
+-- Programs of the previous release write to `devices` until they are replaced.
 CREATE FUNCTION chat_device_of_old_program() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP IN ('UPDATE', 'DELETE') THEN

@@ -124,7 +124,7 @@ DECLARE
     number integer;
     segment bigint;
 BEGIN
-    -- One search of a user at a time: what one person asks for must not take every worker.
+    -- One search per user at a time: one user must not occupy every worker.
     IF NOT pg_try_advisory_xact_lock(7224, hashtext(me::text)) THEN
         RAISE 'a search of this user is running' USING ERRCODE = 'lock_not_available';
     END IF;

@@ -49,7 +49,7 @@ import Testing
         #expect(plain.user == "user" && plain.password == "p@ss" && plain.database == 3 && !plain.isTLS)
         guard case .hosts(let hosts) = plain.way else { throw Missing() }
         #expect(hosts == [ServerURL.Host("::1", 7)])
-        // As they have always been read.
+        // The old meaning stays.
         for text in ["redis://:word@h", "redis://word@h"] {
             let old = try RedisServers(text)
             #expect(old.user == nil && old.password == "word")

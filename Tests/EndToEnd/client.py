@@ -117,7 +117,7 @@ class RoomOrder:
         """The client resumes: the next frame of each of these rooms must be the one after its position."""
         for point in frame.get("Rooms") or []:
             if isinstance(point, dict) and isinstance(point.get("Seq"), int) and point["Seq"] >= 0:
-                # Frames that came before the question may come once more, in their order.
+                # Frames that arrived before the resume may arrive once more, in order.
                 if point.get("RoomID") in self.last:
                     del self.last[point["RoomID"]]
                 else:

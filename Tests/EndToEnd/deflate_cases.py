@@ -60,7 +60,7 @@ case("12.6.9", "the mark on a ping", frame(PING, b"x", rsv=4), [("close", {1002}
 case("12.6.10", "the mark on a continuation", frame(TEXT, b"x", fin=False, rsv=4) + frame(CONTINUATION, b"y", rsv=4),
      [("close", {1002})], "6.1")
 case("12.6.11", "another reserved bit", frame(TEXT, deflate(message(300)), rsv=6), [("close", {1002})], "6")
-# Everything that holds without it holds with it.
+# Every case without compression must also hold with it.
 for plain in PLAIN:
     if plain.number.split(".")[0] in ("1", "2", "5", "7"):
         CASES.append(Case("12.7." + plain.number, plain.what, plain.sends, plain.expects, plain.rule, subprotocol=plain.subprotocol))

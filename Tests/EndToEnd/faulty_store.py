@@ -60,7 +60,7 @@ class Proxy:
             return True
         upstream, out = await asyncio.open_connection(self.host, self.port)
         try:
-            # A fresh connection each time, so its end is the answer's end.
+            # A new connection each time: its end is the end of the answer.
             out.write(head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
             await copy(reader, out, length // 2 if fault == "cut in the body" else length)
             if fault == "cut in the body":

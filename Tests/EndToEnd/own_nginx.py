@@ -19,7 +19,7 @@ from pathlib import Path
 from conftest import CHECKOUT, program, read_settings
 
 PATH = os.environ["PATH"] + ":/usr/sbin"
-# As the tests' user is: root gives the sockets to this group, anybody else is it.
+# The tests' user: root gives the sockets to this group, any other user is a member.
 USER = "www-data" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 GROUP = "www-data" if os.geteuid() == 0 else grp.getgrgid(os.getegid()).gr_name
 
@@ -141,7 +141,7 @@ def site(http, ports, settings=None, origins="", programs=("fcgi-api", "ws-relay
     folder = Path(tempfile.mkdtemp(prefix="chat-site-"))
     folder.chmod(0o755)
     here = Site(folder)
-    # As tmpfiles.d and StateDirectory make them.
+    # The modes that tmpfiles.d and StateDirectory set.
     here.run.mkdir(mode=0o711)
     here.run.chmod(0o711)
     here.files.mkdir(mode=0o711)
@@ -166,7 +166,7 @@ http {{
 {text}
 }}
 """)
-        # As a daemon: nginx takes no new binary while its first parent lives.
+        # As a daemon: nginx accepts no new binary while its first parent is alive.
         subprocess.run([shutil.which("nginx", path=PATH), "-p", folder, "-c", folder / "nginx.conf", "-e",
                         folder / "error.log"], check=True)
         wait_for(lambda: is_up(here.ports[ports[0]], ready), 60, f"the site in {folder} does not answer")

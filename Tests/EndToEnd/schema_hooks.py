@@ -12,7 +12,7 @@ MEMBERS = 50
 
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Cn", "Zs", "Zl", "Zp"}
-# Blank although they count as letters, signs or marks.
+# Blank, although they count as letters, symbols or marks.
 BLANK = set("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\u034f") | set(map(chr, [*range(0x180b, 0x1810), *range(0xfe00, 0xfe10),
                                                                          *range(0xe0100, 0xe01f0)]))
 
@@ -23,7 +23,7 @@ def shows_something(text):
 
 @schemathesis.hook
 def map_path_parameters(context, path_parameters):
-    # Which texts are one emoji no pattern can say.
+    # No pattern can tell which texts are one emoji.
     if path_parameters and "emoji" in path_parameters:
         path_parameters["emoji"] = "👍"
     return path_parameters
@@ -36,14 +36,14 @@ def filter_case(context, case):
         return False
     name = case.operation.definition.raw.get("operationId")
     if isinstance(case.body, dict):
-        # Nor can it say which texts show nothing.
+        # Nor can one tell which texts show nothing.
         texts = [case.body.get(field) for field in ("Content", "Name")]
         if any(isinstance(text, str) and text and not shows_something(text) for text in texts):
             return False
-        # Names of fields that no form's header can carry.
+        # Names of fields that a form's header cannot contain.
         if name in FORMS and not FORMS[name].issuperset(case.body):
             return False
-        # The same user twice is one.
+        # The same user twice counts once.
         members = case.body.get("Members")
         if isinstance(members, list) and len({str(member).lower() for member in members}) < len(members):
             return False

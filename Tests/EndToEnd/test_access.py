@@ -51,7 +51,7 @@ def test_a_socket_opened_by_ticket_ends_with_the_token(ann, secret):
 
 def closes_within(socket, seconds, since):
     code = socket.wait_closed(10)
-    # The promise is a second from the end of the command; a slow machine gets another.
+    # The promise is one second from the end of the command; a slow machine gets another.
     assert time.monotonic() - since < seconds + 1
     return code
 

@@ -11,7 +11,7 @@ FULL = 100  # the fewest that the setting allows
 
 @thorough
 def test_a_full_queue_is_busy_and_nothing_is_lost(ann, bob, psql, reconfigure):
-    # Queues of other names: those that exist keep their length.
+    # Queues with other names: existing ones keep their length.
     for program in PROGRAMS:
         reconfigure(program, RABBITMQ_PREFIX="small", RABBITMQ_MAX_LENGTH=FULL, WORKER_PREFETCH=1)
     room, holder = ann.group(bob), psql()
@@ -19,7 +19,7 @@ def test_a_full_queue_is_busy_and_nothing_is_lost(ann, bob, psql, reconfigure):
         holder.ask(f"BEGIN; SELECT 1 FROM rooms WHERE id = '{room}' FOR UPDATE")
         for number in range(2 * FULL):
             socket.send(message_frame(RoomID=room, Content=str(number), Sign=str(number)))
-            # Each in a message of its own.
+            # Each command in a message of its own.
             socket.send({"Type": "ping"})
             end = time.monotonic() + 20
             while socket.count(lambda frame: frame["Type"] == "pong") <= number:

@@ -130,7 +130,7 @@ def test_rooms_that_messages_make_count_as_rooms(ann, reconfigure):
             answers.append(write(str(uuid.uuid4())))
             time.sleep(0.2)
         assert answers[-1]["Error"].startswith("rate_limited: too many new rooms") and answers[-1]["RetryAfter"] > 0
-        # In one that is there messages are messages.
+        # In an existing room the message counts only as a message.
         assert write(first)["Success"]
 
 

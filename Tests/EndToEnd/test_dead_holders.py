@@ -47,14 +47,14 @@ def test_an_upload_outlives_the_holder_of_its_lock(ann, bob, room, settings, pid
     freeze()
     refused = threading.Thread(target=lambda: post(ann, message, b"content", expect=503))
     refused.start()
-    # It is in the middle of CreateMultipartUpload.
+    # It is now in CreateMultipartUpload.
     eventually(lambda: redis("EXISTS", lock))
     assert 0 < redis("PTTL", lock) <= 10_000
     kill(pids, "fcgi-api", "uploads")
     refused.join()
     assert redis("EXISTS", lock)
     thaw()
-    # The rest of its ten seconds is not what is tested.
+    # The rest of the ten seconds is not tested.
     redis("PEXPIRE", lock, "500")
     data = post(ann, message, b"content")
     assert data["Completed"] and bytes_of(bob, message).content == b"content"

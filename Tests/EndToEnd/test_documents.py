@@ -13,7 +13,7 @@ import yaml
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 EXAMPLES = os.environ.get("SCHEMA_EXAMPLES", "8")
-# They would take away what the others are tried on.
+# They would delete the objects that the other operations need.
 DESTRUCTIVE = "deleteRoom|removeMember|deleteMessage|abortUpload|abortFile|endSession"
 
 

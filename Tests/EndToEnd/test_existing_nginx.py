@@ -244,7 +244,7 @@ def test_no_log_shows_what_opens_anything(here, talk_user):
         told = here.log(name)
         for secret in (token, ticket, signature):
             assert secret not in told, (name, [line for line in told.splitlines() if secret in line][:3])
-    # The site's own log is not the chat's.
+    # The site's own log must not contain chat requests.
     assert "/talk/" not in here.log("access.log")[len(before):]
 
 

@@ -19,7 +19,7 @@ from raw_socket import BINARY, CLOSE, TEXT, RawSocket, frame
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-# Requests of the short run, besides each extreme in each place of few.
+# Requests of the short run, in addition to the few places that get every extreme.
 COMBINATIONS = 150
 
 ID = "0190aaaa-0000-7000-8000-000000000001"
@@ -33,14 +33,14 @@ TIMES = ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00+23:59", "1969-12-31T23:59:
          "99999-01-01T00:00:00Z", "-2030-01-01T00:00:00Z", "2030-01-01T00:00:00." + "9" * 5000 + "Z"]
 CURSORS = [f"{number}_{ID}" for number in (*ENDS, *(-end for end in ENDS), 0, -(2**63) - 1, 253402300800000)] + [
     f"_{ID}", f"1_{ID}_1", f"1\u0301_{ID}", f"0x1_{ID}", f"+1_{ID}", f"1e3_{ID}", "_", "1_", f"{2**63 - 1}_{2**63 - 1}"]
-# Marks join what stands before them to one character; these are no longer the characters that a program looks for.
+# Combining marks form one character with the one before them; a search by characters then misses it.
 TEXTS = ["", " ", "\t", "\r\n", "a\r\nb", "\x00", "\x02", "\x03", "\x7f", "\ufeff", "\u200b", "\ud7ff", "\U0010ffff", "'",
          "'\u0301", "\\", "\\\u0301", '"', "%", "%\u0301", "/", "/\u0301", "//\u0301", "..", "./", "&\u0301", "=\u0301", "\u037e",
          "\u212a", "\u1fef", ":\u0301", "a:*", "&|!()<->", "( '", "e\u0301", "\u00e9", "\U0001f44d", "\u2764\ufe0f\u2764\ufe0f", "\u0661", "\uff11", "true", "null", "a" * 300,
          "a" * 70_000, "\u0301" * 2000, "\u202e", *map(str, ENDS), *(f"-{end}" for end in ENDS), "1e309", "NaN", "0x10"]
 SHAPES = [None, True, False, [], {}, [None], [1], [[]], [{}], {"": ""}, ["a"] * 2000, [ID] * 1001, [2**63]]
 VALUES = [*NUMBERS, *TIMES, *CURSORS, *TEXTS, *SHAPES]
-# Such answers say that something of ours failed: nginx says 503 of a worker that died.
+# These answers mean an internal failure: nginx answers 503 for a dead worker.
 FAULTS = {500, 501, 502, 503, 504}
 
 
@@ -126,7 +126,7 @@ class World:
         values = {place: value for place, value in values.items() if value is not None} | changes
         path, query, headers, body = operation.path, [], {}, {}
         for (place, name), value in values.items():
-            # Longer than nginx takes an address to be, it is nginx's to answer.
+            # nginx itself answers addresses above its limit.
             if place == "path":
                 path = path.replace("{" + name + "}", quote(plain(value)[:500], safe="") or "%20")
             elif place == "query":
@@ -177,7 +177,7 @@ class Watch:
 @pytest.fixture
 def world(base_url, secret, reconfigure):
     key = uuid.uuid4().hex
-    # Whatever they try, they are not to be told that they try too often.
+    # No request here may be refused by a rate limit.
     rates = {f"RATE_{kind}": 0 for kind in ("SENDS", "ROOMS", "INVITATIONS", "SEARCHES", "CHANGES")}
     reconfigure("fcgi-api", ADMIN_API_KEY=key, **rates)
     return World(base_url, secret, key)
@@ -186,7 +186,7 @@ def world(base_url, secret, reconfigure):
 def judge(world, operation, changes, what):
     answer = world.ask(operation, changes)
     if answer.status_code == 503:
-        # A loaded machine may say so once.
+        # A loaded machine may answer so once.
         time.sleep(1)
         answer = world.ask(operation, changes)
     assert answer.status_code not in FAULTS, f"{answer.status_code} {answer.text[:300]} of {what}"
@@ -298,7 +298,7 @@ def test_every_field_of_sockets(world, pids, settings):
         kind, fields = dice.choice(list(kinds.items()))
         changes = {name: dice.choice(SOCKET_VALUES) for name in dice.sample(fields, min(2, len(fields)))}
         relay.ask(msgpack.packb(good_frame(world, kind, fields) | changes), f"{kind} with {changes!r:.200}")
-    # And what the queue made of all that: a message still gets through.
+    # The queue survived all that: a message is still delivered.
     with world.ann.socket() as socket:
         answer = socket.ask({"Type": "message", "RoomID": world.room, "Content": "after all", "Sign": str(uuid.uuid4())})
         assert answer["Success"], answer

@@ -22,7 +22,7 @@ def queue_of(room, total):
 
 
 def test_a_quiet_room_passes_a_loud_one(ann, bob, psql, reconfigure):
-    # All of it fits into what the worker holds at once.
+    # All of it fits into the worker's prefetch.
     reconfigure("queue-worker", WORKER_BATCH=BATCH, WORKER_PREFETCH=2 * LOUD)
     total = int(re.findall(r": (\d+) queues by room", run_program("queue-worker", "queues", "status"))[-1])
     loud = ann.group(bob, name="loud")
@@ -30,13 +30,13 @@ def test_a_quiet_room_passes_a_loud_one(ann, bob, psql, reconfigure):
                  if queue_of(room, total) == queue_of(loud, total))
     holder = psql()
     with ann.socket() as shouting, bob.socket() as listening:
-        # The worker gets no further than its first batch, and everything else gathers behind it.
+        # The worker stops at its first batch, and everything else waits behind it.
         holder.ask(f"BEGIN; SELECT 1 FROM rooms WHERE id = '{loud}' FOR UPDATE")
         for number in range(LOUD):
             shouting.send_raw(msgpack.packb(message_frame(RoomID=loud, Content=str(number), Sign=str(uuid.uuid4()))))
         shouting.send({"Type": "ping"})
         shouting.wait(lambda frame: frame["Type"] == "pong")
-        # 202: the broker has it, behind all of those, and it waits.
+        # 202: the broker has it, behind all of those.
         ann.rest("POST", f"/rooms/{quiet}/messages", {"Content": "a quiet word"}, expect=202)
         waiting = [line for line in run_program("queue-worker", "queues", "status").splitlines()
                    if " waiting " in line and " 0 waiting " not in line]

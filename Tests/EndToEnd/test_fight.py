@@ -59,10 +59,10 @@ class Fighter:
         self.user, self.room, self.link = user, room, link
         self.chance = random.Random(f"{seed} {link['name']}")
         self.copy, self.seen = Copy(room), 0
-        # Since which Seq messages were missed and could not be asked for yet; None: nothing is missing.
+        # The Seq since which messages are missing; None: nothing is missing.
         self.missed_since = None
         self.done, self.codes = 0, {}
-        # Messages of mine that wait for their files.
+        # This client's messages that wait for their files.
         self.pending = [str(uuid.uuid4())]
         self.http = requests.Session()
         self.http.headers["Authorization"] = f"Bearer {user.token}"
@@ -227,7 +227,7 @@ def test_both_copies_are_what_the_database_has(make_user, pids, seed):
 
     stored = {message["ID"]: message for message in host.history(room)}
     for fighter in fighters:
-        # Whether somebody has seen it is a matter of the moment; everything else is told.
+        # The seen state depends on the moment; frames report everything else.
         assert fighter.copy.trouble == []
         assert plain(fighter.copy.messages) == plain(stored)
         assert fighter.socket.closed is None

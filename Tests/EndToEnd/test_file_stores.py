@@ -39,7 +39,7 @@ def test_a_folder_does_what_a_store_does(ann, bob, make_user, room, folder, reco
     got = bytes_of(bob, html)
     assert got.headers["Content-Disposition"].startswith("attachment")
     assert got.headers["Content-Type"] == "application/octet-stream"
-    # There is no way around the links.
+    # Files cannot be reached without a link.
     for path in (f"/.chat-files/files/{message}", f"/api/v1/.chat-files/files/{message}", f"/api/v1/files/stored/files/{message}"):
         assert requests.get(ann.base_url + path, timeout=30).status_code in (403, 404)
     unfinished = begin(ann, room)

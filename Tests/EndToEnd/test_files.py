@@ -92,7 +92,7 @@ def test_a_file_takes_its_place_when_it_is_complete(ann, bob, room):
         answer = mine.ask(frame)
         message, pending = answer["Data"]["ID"], answer["Data"]
         assert "Seq" not in answer and pending["Seq"] is None and pending["Status"] == "uploading"
-        # The same Sign again, over either door: the pending message.
+        # The same Sign again, over REST or the socket: the pending message.
         retry = ann.rest("POST", f"/rooms/{room}/messages", {"Content": "a.txt", "ContentType": "file"}, 201,
                          headers={"Idempotency-Key": frame["Sign"]}).json()["Data"]
         assert retry == pending
@@ -267,7 +267,7 @@ def test_what_a_chunk_may_be(ann, room, settings):
     assert ann.data("GET", f"/files/{message}/upload")["Received"] == []
     post(ann, message, b"rest", 2, 2)
     assert post(ann, message, b"rest", 3, 3, expect=409)["Code"] == "conflict"
-    # Together too large, each alone not.
+    # Too large together, but not each alone.
     assert post(ann, message, bytes(limit - 3), 1, 2, expect=413)["Code"] == "too_large"
     post(ann, message, bytes(limit - 4), 1, 2)
     assert ann.data("GET", f"/messages/{message}")["File"]["Size"] == limit
@@ -295,7 +295,7 @@ def test_a_body_that_is_cut_off_stores_nothing(ann, room):
     for end in random.sample(range(len(whole) - 4), 20):
         answer = requests.post(url, data=whole[:end], headers=headers, timeout=30)
         assert answer.status_code in (400, 422), (end, answer.text)
-    # Promised and never sent.
+    # Announced and never sent.
     address = urlsplit(ann.base_url)
     with network.create_connection((address.hostname, address.port)) as raw:
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -352,7 +352,7 @@ def test_a_refused_form_leaves_nothing_behind(ann, bob, room, name, kind, conten
     assert refused.status_code == 415 and refused.json()["Error"]["Code"] == "unsupported_media_type", refused.text
     assert ann.data("GET", "/uploads") == [] and ann.history(room) == []
     assert ann.data("GET", f"/rooms/{room}")["LastSeq"] == before
-    # The Sign is free: for the right file, under its own name.
+    # The Sign is free again, for another file under its own name.
     sent = form(ann, room, b"just text", "b.txt", "text/plain", data={"Sign": sign}).json()["Data"]
     assert (sent["Content"], sent["File"]["ContentType"], sent["Seq"]) == ("b.txt", "text/plain", before + 1)
 
@@ -531,7 +531,7 @@ def test_a_page_without_javascript_has_its_token_in_a_cookie(ann, bob, room):
     assert message["SenderID"] == ann.id and message["File"]["Name"] == "a.pdf"
     link = browser.get(f"{ann.base_url}/api/v1/files/{message['ID']}", timeout=30, allow_redirects=False)
     assert link.status_code == 302
-    # The cookie opens nothing else.
+    # The cookie works nowhere else.
     assert browser.get(f"{ann.base_url}/api/v1/rooms", timeout=30).status_code == 401
     ended = ann.rest("DELETE", "/session", expect=204)
     assert "Max-Age=0" in ended.headers["Set-Cookie"]
@@ -556,7 +556,7 @@ def test_parts_straight_to_the_store(ann, bob, room):
         assert put(link, content).status_code == 200
     refused = ann.rest("POST", f"/files/{message}/complete", expect=409).json()["Error"]
     assert refused["Message"].endswith(": 2")
-    # The middle one through a worker.
+    # The middle chunk goes through a worker.
     data = post(ann, message, chunks[2], 2, 3, kind="video/webm")
     with bob.socket() as theirs:
         if not data["Completed"]:
@@ -596,7 +596,7 @@ def test_a_quota_counts_all_files_of_a_user(ann, bob, make_user, room, reconfigu
     assert form(ann, room, b"x").json()["Error"]["Code"] == "quota_exceeded"
     assert form(bob, room, b"x" * 1000).status_code == 201
     ann.rest("DELETE", f"/messages/{second}")
-    # All at once: as many as fit, and not one more.
+    # All at once: as many as fit the quota, and not one more.
     eve = make_user()
     own = eve.group()
     with ThreadPoolExecutor(8) as pool:

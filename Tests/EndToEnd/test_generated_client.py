@@ -30,7 +30,7 @@ def snake(name):
 def generated(tmp_path_factory):
     """The generated package, and the generator's output."""
     folder = tmp_path_factory.mktemp("generated")
-    # The generator knows bytes by their commonest name alone.
+    # The generator only knows the most common media type for bytes.
     config = folder / "config.yaml"
     config.write_text("content_type_overrides: {application/offset+octet-stream: application/octet-stream}\n")
     program = Path(sys.executable).parent / "openapi-python-client"
@@ -73,7 +73,7 @@ class Caller:
                               **{snake(name): value for name, value in fields.items() if name != "File"})
             return made
         problems = []
-        # The first way reads times; the second one is what a program writes.
+        # The first way parses times; the second one is how a program would write it.
         ways = [lambda one: one.from_dict(fields), lambda one: one(**{snake(name): value for name, value in fields.items()})]
         for one, way in ((one, way) for one in classes for way in ways):
             try:

@@ -8,7 +8,7 @@ from test_other_relay import at, free_port, other_relay
 from test_relay_handover import workers_of
 from waiting import wait_until_gone
 
-# "Jump to where you are", in two machines' words.
+# An endless loop in two instruction sets.
 LOOP = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}.get(platform.machine())
 
 
@@ -28,7 +28,7 @@ def test_a_relay_that_hangs_is_replaced(tmp_path, ann, bob):
         (worker,) = workers_of(relay.master.pid)
         make_loop(worker)
         wait_until_gone([worker], 40)
-        # It stood between two frames: the next worker has it.
+        # The socket was between two frames: the next worker has it.
         ann.data("POST", f"/rooms/{room}/messages", {"Content": "still here"}, 201)
         socket.wait(lambda frame: frame["Type"] == "new_message" and frame["Data"]["Content"] == "still here", 20)
         assert worker not in workers_of(relay.master.pid)

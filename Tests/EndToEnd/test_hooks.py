@@ -104,7 +104,7 @@ def reload(pids):
     for name, kind, pid in pids():
         if (name, kind) == ("queue-worker", "master"):
             os.kill(pid, SIGHUP)
-    # Until the old workers are gone, which had the old settings.
+    # Wait for the end of the old workers, which have the old settings.
     wait_until(lambda: not before & {pid for name, kind, pid in pids() if name == "queue-worker"})
 
 
@@ -158,7 +158,7 @@ def test_a_slow_host_is_not_waited_for(host, ann):
     room = ann.group()
     host.delay = 2
     try:
-        # The setting of this test says: refuse what could not be checked.
+        # This test's setting refuses messages that could not be checked.
         refused = ann.rest("POST", f"/rooms/{room}/messages", {"Content": "hello?"}, 503)
         assert refused.json()["Error"]["Code"] == "unavailable" and refused.headers["Retry-After"]
     finally:

@@ -103,7 +103,7 @@ def test_who_does_not_read_is_closed_with_the_place_to_resume_from(ann, bob, rel
         # A fresh socket reads the room's log at its own pace, and is never slow: the first frame shows that this is over.
         post(1)
         assert raw.answer()["Seq"] == 1
-        # A megabyte is kept for a slow client, and the kernel keeps some more.
+        # The relay keeps a megabyte for a slow client, and the kernel some more.
         for number in range(2, 111):
             post(number)
         # The answer comes when a message is stored, the frame later: what is not sent yet cannot be too much.
@@ -159,7 +159,7 @@ def test_resets_in_the_middle_of_a_full_tick_give_nobody_anothers_socket(relay, 
             raw.send(frame(TEXT, json.dumps({"Type": "resume", "Rooms": points}).encode()))
         for raw in raws:
             raw.socket.recv(1)
-            # A unix socket that is closed with bytes unread is reset.
+            # Closing a unix socket with unread bytes resets it.
             raw.socket.close()
         strangers = [make_user() for _ in range(20)]
         sockets = [stranger.socket() for stranger in strangers]

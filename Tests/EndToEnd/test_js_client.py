@@ -22,7 +22,7 @@ def node_is_here():
     version = node and subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
     if not node or int(re.match(r"v(\d+)", version).group(1)) < 20:
         reason = f"Node 20 or newer is missing ({version or 'none'}): the tests of clients/js need it"
-        # The test machines have it: there its absence is a fault.
+        # The CI machines have it: a missing one is an error there.
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 

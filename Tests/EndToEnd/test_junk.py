@@ -91,7 +91,7 @@ def test_a_junk_body_gets_the_error_envelope(ann, bob, kind):
     body, status = BODIES[kind]
     answer = requests.post(f"{ann.base_url}/api/v1/rooms/{room}/messages", body, timeout=10, headers={
         "Authorization": f"Bearer {ann.token}", "Content-Type": "application/json", "X-Request-ID": "mine-1"})
-    # 400 or 422 is the server's reading of a border case; anything else is wrong.
+    # The server may answer a borderline case with 400 or 422; anything else is wrong.
     assert answer.status_code in (400, 422), answer.text
     envelope = answer.json()
     assert envelope["Success"] is False and envelope["Error"]["Code"] and envelope["Error"]["Message"]

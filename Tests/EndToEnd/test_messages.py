@@ -15,7 +15,7 @@ def test_the_first_clients_frame_works_unchanged(ann, bob):
         answer = mine.ask(frame)
         assert answer["Success"] is True and answer["Error"] == "", answer
         assert answer["Data"]["Content"] == "Hello World"
-        # Both are given: the room wins, no PRIVATE room is made.
+        # Both are given: the room wins, and no PRIVATE room is created.
         assert answer["Data"]["RoomID"] == room
 
         arrived = theirs.new_message("Hello World")
@@ -139,6 +139,6 @@ def test_ping_and_a_text_with_every_kind_of_character(ann, bob):
         answer = mine.ask(message_frame(ReceiverID=bob.id, Content=text.replace("\u0000", "")))
         assert answer["Success"] is True
         assert theirs.new_message(text.replace("\u0000", ""))
-        # PostgreSQL cannot store U+0000: a refusal, not a crash and not a cut text.
+        # PostgreSQL cannot store U+0000: it must be a refusal, not a crash or a truncated text.
         refused = mine.ask(message_frame(ReceiverID=bob.id, Content=text))
         assert refused["Success"] is False or refused["Data"]["Content"] == text

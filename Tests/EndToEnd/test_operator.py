@@ -23,7 +23,7 @@ def wait_for(program, pool, workers):
 @pytest.mark.parametrize("program, pool", POOLS)
 def test_a_pool_grows_and_shrinks(program, pool):
     before = ready(program, pool)
-    # The word for a pool may be left out where there is one that is meant.
+    # The pool may be omitted when the program has a main pool.
     words = ["scale"] if program != "fcgi-api" else ["scale", pool]
     assert run_program(program, *words, "+1") == f"pool {pool}: {before + 1} workers wanted\n"
     wait_for(program, pool, before + 1)

@@ -59,7 +59,7 @@ def test_everything_is_in_its_place(built):
     wanted |= {"/usr/lib/tmpfiles.d/chat-server.conf", "/usr/lib/sysusers.d/chat-server.conf", "/usr/share/chat/env.example",
                "/etc/default/chat-server", "/etc/chat/"}
     assert wanted - set(found) == set()
-    # The settings are made at the installation, and are no file of the package: nothing ever writes over them.
+    # The installation creates the settings; they are not a file of the package, so nothing overwrites them.
     assert "/etc/chat/.env" not in found
     assert {owner for _, owner in found.values()} == {"root/root"}
     for path, (mode, _) in found.items():
@@ -95,7 +95,7 @@ def test_the_scripts_are_shell(built, tmp_path):
 
 
 def test_lintian_has_nothing_to_say(built):
-    # Only these programs name the folder of the Swift libraries.
+    # Only these test programs contain the folder of the Swift libraries.
     words = ["lintian", "--fail-on", "error,warning", "--suppress-tags", "custom-library-search-path", built[0]]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

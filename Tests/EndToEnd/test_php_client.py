@@ -65,7 +65,7 @@ def test_tokens_are_taken_and_rooms_are_used(base_url, secret, ann, bob, tmp_pat
     told = [text for text in contents if text.startswith("number") or text == "once"]
     assert told == ["once", "number 5", "number 4", "number 3", "number 2", "number 1"]
     assert {message["Content"] for message in bob.history(room)} >= set(told)
-    # The ticket opens a socket, once.
+    # The ticket opens a socket only once.
     socket = ann.socket(headers={}, query=f"?ticket={ticket['Ticket']}")
     socket.close()
 

@@ -68,7 +68,7 @@ def test_a_picture_gets_a_thumbnail_and_loses_its_location(ann, bob, make_user, 
     assert "341x512" in small and "GPS" not in small and "Ann" not in small
     path = file["ThumbnailURL"].split("/api/v1")[1]
     make_user().rest("GET", path, expect=404)
-    # Where it is forwarded to, it is seen by others.
+    # Other users see it in the room to which it is forwarded.
     eve = make_user()
     other = bob.group(eve)
     body = {"Content": "x", "ContentType": "image", "MessageType": "forwarded", "ParentMessageID": message}
@@ -95,7 +95,7 @@ def test_every_place_goes_before_others_get_the_picture(ann, bob, room, photo, t
     path = tmp_path / "placed.jpg"
     path.write_bytes(photo)
     subprocess.run(["exiftool", "-q", "-overwrite_original", *PLACES, path], check=True)
-    # Cut off behind its head, it cannot be shown here; other programs show what is there.
+    # Truncated after its head it cannot be displayed here, but other programs display the rest.
     content = path.read_bytes()[:-3000] if cut else path.read_bytes()
     assert "Berlin" in facts(tmp_path, content) and "GPS" in facts(tmp_path, content)
     message = form(ann, room, content, "photo.jpg", "image/jpeg").json()["Data"]["ID"]
@@ -113,7 +113,7 @@ def test_a_picture_with_too_many_pixels_delays_nobody(ann, bob, room, photo, tmp
     subprocess.run(["vips", "pngsave", f"{tmp_path}/huge.v", f"{huge}", "--compression", "9", "--bitdepth", "1"], check=True)
     sent = [form(ann, room, huge.read_bytes(), "huge.png", "image/png").json()["Data"]["ID"] for _ in range(5)]
     mine = form(bob, room, photo, "photo.jpg", "image/jpeg").json()["Data"]["ID"]
-    # One of each user in turn: at most two of theirs come first.
+    # Users take turns: at most two files of the other user come first.
     assert "ThumbnailURL" in described(bob, mine)
     waiting = [one for one in sent if "Width" not in ann.data("GET", f"/messages/{one}")["File"]]
     assert len(waiting) >= 2, "files are looked into in the order in which they came"
@@ -143,7 +143,7 @@ def test_bytes_that_say_something_else(ann, bob, room):
         message = begin(ann, room, name, kind)
         assert post(ann, message, content, kind=claimed, expect=415)["Code"] == "unsupported_media_type"
         assert ann.data("GET", f"/files/{message}/upload")["Received"] == []
-    # A page that calls itself a document is a page, and only ever saved.
+    # A page that claims to be a document is still a page: it is only offered for download.
     message = form(ann, room, HTML, "report.pdf", "application/pdf").json()["Data"]
     assert message["File"]["ContentType"] == "text/html"
     got = bytes_of(bob, message["ID"])

@@ -14,7 +14,7 @@ def test_a_command_that_crashes_three_workers_is_put_aside(ann, bob, psql, pids)
     holder, looker = psql(), psql()
     holder.ask(f"BEGIN; SELECT 1 FROM rooms WHERE id = '{room}' FOR UPDATE")
 
-    # Its worker waits for the room; then it gets a signal that a crash of its own would give it.
+    # Its worker waits for the room; then it gets the signal of a crash.
     answers = []
     sending = threading.Thread(target=lambda: answers.append(
         ann.rest("POST", f"/rooms/{room}/messages", {"Content": "poison", "Sign": "poison"})))
@@ -23,7 +23,7 @@ def test_a_command_that_crashes_three_workers_is_put_aside(ann, bob, psql, pids)
     while not (letters := [line for line in run_program("queue-worker", "dead", "list").splitlines()
                            if "crashed three" in line and line not in earlier]):
         assert time.monotonic() < end, f"not put aside after {crashes} crashes"
-        # The sessions of dead workers go on waiting for a while.
+        # The sessions of dead workers keep waiting for a while.
         waiting = set(looker.ask("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
                                  "application_name = 'queue-worker'"))
         if waiting - known:
@@ -37,14 +37,14 @@ def test_a_command_that_crashes_three_workers_is_put_aside(ann, bob, psql, pids)
         time.sleep(0.2)
     sending.join()
     assert answers[0].status_code in (202, 500)
-    # The signals of one round may meet a worker and the one that has just taken over from it.
+    # The signals of one round may hit a worker and its direct successor.
     assert len(letters) == 1 and 2 <= crashes <= 3
     letter = letters[0].split()[0]
     report = run_program("queue-worker", "dead", "show", letter)
     assert "send in room " + room in report and "died by signal 6" in report and "poison" not in report
     assert report.count("queue-worker(") > 3, "there is no stack"
 
-    # The room goes on, and the letter can be tried again: its command is what it was.
+    # The room continues, and the letter can be retried: its command is unchanged.
     holder.ask("ROLLBACK")
     ann.rest("POST", f"/rooms/{room}/messages", {"Content": "after"}, expect=201)
     assert [message["Content"] for message in ann.history(room) if message["MessageType"] == "direct"] == ["after"]

@@ -28,7 +28,7 @@ def test_who_hides_is_seen_nowhere(ann, bob, reconfigure):
             assert len(told(socket, bob)) == before, told(socket, bob)
 
         is_hidden()
-        # The relay's successor, which has taken over both sockets, has not forgotten it.
+        # The relay's successor, which took over both sockets, still knows it.
         reconfigure("ws-relay")
         shown.close()
         time.sleep(PRESENCE_SECONDS)
@@ -37,7 +37,7 @@ def test_who_hides_is_seen_nowhere(ann, bob, reconfigure):
             ann.data("POST", f"/rooms/{room}/messages", {"Content": "are you there?"}, 201)
             again.new_message("are you there?")
             is_hidden()
-            # Oneself sees it, and who shows it again is there.
+            # The user sees their own presence, and becomes visible again.
             assert bob.data("GET", f"/users/{bob.id}/presence")["Online"] is True
             bob.data("PATCH", "/account", {"HidePresence": False})
             end = time.monotonic() + 20
@@ -59,7 +59,7 @@ def test_the_two_of_a_blocked_pair_do_not_see_each_other_typing(ann, bob):
         end, asked = time.monotonic() + 20, 0
         while receiver.count(lambda frame: frame["Type"] == "typing" and frame["RoomID"] == group) == marker:
             assert time.monotonic() < end, "typing in the group did not come"
-            # One a second of a user and room is told; more are dropped.
+            # One frame a second per user and room is sent; further ones are dropped.
             if time.monotonic() - asked > 1.2:
                 asked = time.monotonic()
                 for where in (room, group):

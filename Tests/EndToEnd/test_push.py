@@ -146,7 +146,7 @@ def test_a_socket_that_answers_nothing_does_not_count_but_its_ack_does(google, a
 def test_what_comes_together_is_one_push_and_seen_takes_it_away(google, ann, bob, device):
     room = ann.group(bob)
     token = device(bob)
-    # While the first waits for its time the others come.
+    # The others arrive while the first one waits.
     for number in range(5):
         last = say(ann, room, f"number {number}")
     wait_until(lambda: google.sent_to(token)[-1]["data"]["Seq"] == str(last["Seq"]))
@@ -170,7 +170,7 @@ def test_a_message_that_is_deleted_takes_its_push_back(google, ann, bob, make_us
     back = google.sent_to(token, 2)[-1]
     assert back["data"] == {"Type": "deleted", "RoomID": room, "MessageID": message["ID"], "Seq": str(message["Seq"])}
     assert "notification" not in back and back["apns"]["payload"]["aps"] == {"content-available": 1}
-    # Whoever has seen it has nothing left to take back; nor has whoever was not told of it.
+    # Nothing is taken back from users who have seen it or were not pushed to.
     late = say(ann, room, "gone before its time")
     ann.rest("DELETE", f"/messages/{late['ID']}", expect=200)
     last = say(ann, room, "the last")

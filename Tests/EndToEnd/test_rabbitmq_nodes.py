@@ -57,7 +57,7 @@ class Nodes:
             "RABBITMQ_NODENAME": f"n{number}@localhost", "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_CONFIG_FILE": f"{home}/rabbitmq.conf", "RABBITMQ_ENABLED_PLUGINS_FILE": f"{home}/enabled_plugins",
             "RABBITMQ_MNESIA_BASE": f"{home}/mnesia", "RABBITMQ_LOGS": "-", "RABBITMQ_PID_FILE": f"{home}/pid",
-            # Erlang takes it for "no shell of your own": the PID is the node's.
+            # Tells Erlang not to start a shell: the PID is then the node's.
             "RUNNING_UNDER_SYSTEMD": "true",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none "
                                                    "-kernel inet_dist_use_interface {127,0,0,1}"}

@@ -32,7 +32,7 @@ def over_rest(ann, bob):
         error = refused.json()["Error"]
         assert (refused.status_code, error["Code"]) == (429, "rate_limited"), refused.text
         assert error["Message"].startswith(f"too many {name}; try again in ")
-        # Nobody else is meant, and nothing else that this user does.
+        # Other users and this user's other actions are not affected.
         bob.rest("POST", f"/rooms/{room}/messages", {"Content": "mine"}, expect=201)
         ann.rest("GET", f"/rooms/{room}/messages", expect=200)
         time.sleep(int(refused.headers["Retry-After"]))

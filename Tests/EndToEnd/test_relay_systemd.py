@@ -105,7 +105,7 @@ def test_nobody_is_refused_when_everything_was_killed(ann, bob, service):
 
     client = threading.Thread(target=come_back)
     client.start()
-    # The connection stands before there is anybody to serve it.
+    # The connection is open before any process serves it.
     while not select.select([service.listener], [], [], 0.1)[0]:
         assert client.is_alive()
     service.start()

@@ -56,7 +56,7 @@ def test_changed_settings_reach_the_programs_one_by_one(base_url, secret, pids, 
             await asyncio.to_thread(reconfigure, program, RABBITMQ_TOTAL_QUEUE=4, RABBITMQ_HASH_KEY="user")
         kills = 0
         until = max(end, time.monotonic() + SECONDS / 2)
-        # On a slow machine the reloads alone take the time.
+        # On a slow machine the reloads alone take this long.
         while time.monotonic() < until or kills < 3:
             await asyncio.sleep(chance.uniform(0.5, 1))
             found = await asyncio.to_thread(workers, pids, [("queue-worker", "fcgi-api")[kills % 2]])

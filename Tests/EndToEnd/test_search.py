@@ -4,7 +4,7 @@ import os
 import threading
 import time
 
-# As many as five minutes of sending at the default rates bring.
+# As many as five minutes of sending at the default rate limits.
 MANY = 290_000 if os.environ.get("THOROUGH") else 20_000
 
 

@@ -11,7 +11,7 @@ from conftest import CHECKOUT
 @pytest.fixture
 def stack(tmp_path):
     """A separate stack beside the one under test, in a path with a space."""
-    # Without what make hands down to what it starts.
+    # Without the variables that make passes to its children.
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "CHAT_"))}
     bin_folder = CHECKOUT / os.environ.get("CHAT_BIN", ".build/release")
     env |= {"CHAT_DIR": str(tmp_path / "of its own"), "CHAT_PORT": "free", "CHAT_BIN": str(bin_folder)}
@@ -40,7 +40,7 @@ def test_killed_and_started_again_at_once(stack):
     again = run()
     for name in ("postgres", "redis", "rabbitmq", "nginx", "seaweedfs", "fcgi-api", "ws-relay", "queue-worker"):
         assert f"{name} master " in pids()
-    # As a terminal does it: to everybody in the foreground.
+    # Like a terminal: to the whole foreground group.
     os.killpg(again.pid, signal.SIGINT)
     again.wait(60)
     assert pids() == ""

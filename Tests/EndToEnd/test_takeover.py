@@ -92,7 +92,7 @@ def reload(pids, how):
     pytest.param("all reloaded (HUP)", reload, signal.SIGHUP, marks=thorough)])
 def test_queues_are_taken_over(ann, pids, way, act, how):
     rooms = [ann.group() for _ in range(ROOMS)]
-    # Each of the new workers has its own queues again, whoever had taken over which.
+    # Each of the new workers has its own queues again.
     wait_for_the_end(pids, reload(pids, signal.SIGHUP))
     with Writer(ann, rooms) as writer:
         time.sleep(STANDBY)

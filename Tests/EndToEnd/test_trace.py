@@ -32,7 +32,7 @@ def test_a_message_is_traced_by_each_of_its_ids(ann, bob):
     assert "follow me" not in told
     gone_out = answer.headers["traceparent"]
     assert gone_out == f"00-{message['ID'].replace('-', '')}-{gone_out.split('-')[2]}-01" and gone_out in told
-    # The id that came with the request finds it too.
+    # The request's id finds it too.
     assert answer.headers["X-Request-ID"] == "ab" * 16
     assert message["ID"] in trace("ab" * 16)
 

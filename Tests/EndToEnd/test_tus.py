@@ -101,7 +101,7 @@ def test_creation_and_its_refusals(ann, bob, make_user, room, settings):
     stranger = tus(make_user(), "POST", Upload_Length=1, Upload_Metadata=metadata(room=room))
     assert stranger.status_code == 404
     assert requests.post(f"{ann.base_url}/api/v1/files/tus", headers=VERSION, timeout=30).status_code == 401
-    # The same Sign is the same upload.
+    # The same Sign gives the same upload.
     assert create(ann, room, 10, sign="tus-1") == create(ann, room, 10, sign="tus-1")
 
 
@@ -128,7 +128,7 @@ def test_what_the_protocol_demands_of_every_answer(ann, room):
     assert patch(ann, path, 0, b"x", Content_Encoding="gzip").status_code == 415
     encoded = tus(ann, "POST", Upload_Length=3, Upload_Metadata=metadata(room=room), Content_Encoding="br")
     assert encoded.status_code == 415
-    # Clients that know no PATCH and no DELETE.
+    # Clients without PATCH and DELETE.
     done = tus(ann, "POST", path, X_HTTP_Method_Override="PATCH", Upload_Offset=0, data=b"01234",
                Content_Type="application/offset+octet-stream")
     assert (done.status_code, done.headers["Upload-Offset"]) == (204, "5")

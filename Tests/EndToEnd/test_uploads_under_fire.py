@@ -71,7 +71,7 @@ class Upload:
     def __init__(self, user, room, chance):
         self.user, self.room, self.trouble, self.completed = user, room, [], False
         count = chance.randint(2, 12)
-        # It begins as a film does.
+        # It begins like a video.
         self.chunks = [b"\0\0\0\x18ftypmp42" + chance.randbytes(5 * MIB) for _ in range(count - 1)] + [
             chance.randbytes(chance.randint(1, 5 * MIB))]
         order = list(range(count)) + [chance.randrange(count) for _ in range(count // 3)]
@@ -119,7 +119,7 @@ class Upload:
         for thread in threads:
             thread.join()
         assert not self.trouble, self.trouble
-        # All chunks were taken. Whoever completes may have been killed just then: asking completes it.
+        # All chunks were accepted. The completing worker may have been killed just then: a status request completes it.
         patiently(lambda: self.state()["Completed"])
 
     def state(self):

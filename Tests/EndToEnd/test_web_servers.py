@@ -97,7 +97,7 @@ def test_another_web_server_in_front(here, secret, server, program):
         room = requests.post(f"{base}/rooms", json={"Type": "GROUP", "Name": "x"}, headers=headers, timeout=20)
         assert room.status_code == 201, room.text
         room = room.json()["Data"]["ID"]
-        # In chunks, without a length: read when it is small, refused plainly when it is not.
+        # A chunked body without a length: read when it is small, refused with a clear error otherwise.
         body = json.dumps({"Content": "in chunks"}).encode()
         sent = requests.post(f"{base}/rooms/{room}/messages", data=iter([body[:5], body[5:]]), timeout=20,
                              headers={**headers, "Content-Type": "application/json"})

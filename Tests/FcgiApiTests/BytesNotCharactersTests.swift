@@ -3,7 +3,7 @@ import Testing
 
 @testable import fcgi_api
 
-/// Where a combining mark, or a sign that equals one of ASCII, would change what is decided.
+/// Cases where a combining mark, or a look-alike of an ASCII character, would change a decision.
 @Suite struct BytesNotCharactersTests {
     @Test(arguments: [
         "//\u{301}evil.example", "//evil.example", "/\u{5c}evil.example", "https://chat.example\u{301}.evil.example/",

@@ -122,7 +122,7 @@ import Testing
         #expect(page.json["Data"]?.array?.count == 2)
         let next = page.json["Next"]?.string ?? ""
         #expect(next.hasPrefix("cursor=99_") && next.hasSuffix("&limit=2"))
-        // As the query of an address, and behind the parameter's name, encoded or not.
+        // As the query of an address, and as the parameter's value, encoded or not.
         let encoded = next.replacing("&", with: "%26").replacing("=", with: "%3D")
         for query in [next, "cursor=\(next)", "limit=2&cursor=\(encoded)", "\(next)&limit=2", "cursor=\(next)&limit=2"]
         {
@@ -190,7 +190,7 @@ import Testing
         ] {
             #expect(api.ask("GET", "/search?q=te&cursor=\(wrong)").status == 422)
         }
-        // An accent is no character of its own, but it is a scalar: the limit is one of bytes on the way.
+        // An accent is a scalar but not a character: the limit counts bytes.
         #expect(api.ask("GET", "/search?q=te" + String(repeating: "%CC%81", count: 255)).status == 422)
         #expect(SearchHit.marks(in: "a \u{2}b\u{3} 👍 \u{2}c\u{2}d\u{3}\u{3}") == [2..<3, 6..<8])
         // "Mu¨ller, Straße" is compared as "muller, strasse".

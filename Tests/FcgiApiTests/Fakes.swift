@@ -14,7 +14,7 @@ final class PlainTokens: TokenVerifier {
     }
 }
 
-/// Remembers what was submitted and answers as told.
+/// Records submitted commands and answers as configured.
 final class RecordingQueue: CommandQueue {
     var commands: [Command] = []
     var answer: Result<CommandAnswer, Refusal> = .success(
@@ -139,7 +139,7 @@ final class NumberedTickets: TicketStore {
     func redeem(_ ticket: String) throws(BusError) -> Identity? { Int(ticket).map { issued[$0] } }
 }
 
-/// Lets so many pass.
+/// Allows this many.
 final class Allowance: RateLimiter {
     var left = Int.max
 
@@ -150,7 +150,7 @@ final class Allowance: RateLimiter {
     }
 }
 
-/// The API with all of these behind it, asked as nginx asks.
+/// The API with all of these fakes, called as nginx calls it.
 final class TestApi {
     let queue = RecordingQueue()
     let store = OneRoom()
@@ -209,7 +209,7 @@ func request(_ values: [String: String], body: [UInt8] = []) throws(Refusal) -> 
     return try Request(
         parameter: { values[$0] },
         read: { buffer in
-            // Small steps, as a network gives them.
+            // Small pieces, as from a network.
             let part = rest.prefix(min(buffer.count, 7))
             buffer.copyBytes(from: part)
             rest = rest.dropFirst(part.count)

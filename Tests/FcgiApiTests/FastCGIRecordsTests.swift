@@ -9,7 +9,7 @@ struct FastCGIRecordsTests {
         var content: [UInt8]
     }
 
-    /// Reads records as the specification has them, independently of how they are written.
+    /// Reads records by the specification, independently of the writer.
     static func read(_ bytes: [UInt8]) -> [Record] {
         var (records, at) = ([Record](), 0)
         while at + 8 <= bytes.count {
@@ -30,7 +30,7 @@ struct FastCGIRecordsTests {
         let records = Self.read(FastCGIRecords.answer(to: 0x0102, response))
         #expect(records.allSatisfy { $0.request == 0x0102 })
         #expect(records.filter { $0.type == 6 }.flatMap(\.content) == Array(response.head().utf8) + body)
-        // The stream's end, then the request's with status 0 and FCGI_REQUEST_COMPLETE.
+        // The end of the stream, then of the request with status 0 and FCGI_REQUEST_COMPLETE.
         #expect(records.suffix(2).map(\.type) == [6, 3])
         #expect(records.suffix(2).map(\.content) == [[], [UInt8](repeating: 0, count: 8)])
     }

@@ -13,7 +13,7 @@ import Testing
         var isWhole = false
     }
 
-    /// Each piece alone, from a buffer that is used again: nothing may be kept of it.
+    /// Each piece from a reused buffer: the parser must not keep it.
     private func read(_ pieces: [ArraySlice<UInt8>], type: String = type) throws(Refusal) -> [Part] {
         var form = try MultipartForm(contentType: type)
         var parts: [Part] = []
@@ -34,7 +34,7 @@ import Testing
         try read([Array(text.utf8)[...]], type: type)
     }
 
-    /// Content with all that looks like a boundary and is none.
+    /// Content with many near misses of a boundary.
     private static let content = "\r\n--cu\r\r\n--cu\n--cut\r\n-\r\r\r\n\r\n--CUT\r\n--cu"
     private static let whole = Array(
         (head + content + "\r\n--cut\r\nContent-Disposition: form-data; name=ChunkIndex\r\n\r\n12\r\n--cut\r\n"

@@ -1,4 +1,4 @@
-// The head of a request, from whoever connects.
+// The head of an untrusted request.
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {

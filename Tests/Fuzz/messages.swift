@@ -1,4 +1,4 @@
-// MessagePack and JSON of strangers: what is read can be written, and reads the same again.
+// Untrusted MessagePack and JSON: a value that was read can be written, and reads the same again.
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {

@@ -38,7 +38,7 @@ class Machine:
 
     def enter(self, script, **options):
         words = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-p", "-n", "-C", "sh", "-c", f"cd / && {script}"]
-        # Nothing of this machine's environment.
+        # None of this machine's environment variables.
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root", **options.pop("env", {})}
         return subprocess.run(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
 
@@ -52,7 +52,7 @@ class Machine:
         """Runs the commands of a documentation page unchanged and returns their output; a failing one fails the test."""
         env = {"DEBIAN_FRONTEND": "noninteractive", **(env or {})}
         script = f"cd {folder} && exec bash -euo pipefail -s"
-        # dpkg must not ask about a file that both sides changed: there is nobody to answer.
+        # dpkg must not ask about a file that both sides changed: nobody could answer.
         self.run("echo 'Dpkg::Options:: \"--force-confold\";' > /etc/apt/apt.conf.d/99test")
         return self.run(script, input=commands(page, heading, place), env=env, timeout=400)
 
@@ -74,7 +74,7 @@ class Machine:
 
     def reboot(self):
         self.enter("systemctl reboot")
-        # With --keep-unit nspawn leaves the starting again to whoever started it, and says so by 133.
+        # With --keep-unit nspawn leaves the restart to its caller and exits with 133.
         assert self.nspawn.wait(180) == 133
         return self.boot()
 

@@ -81,7 +81,7 @@ def test_the_package_installs_and_starts_nothing(machine):
     assert len(settings(machine)["JWT_SECRET"]) == 64
     for name in ["fcgi-api", "ws-relay", "queue-worker", "chat-setup"]:
         assert machine.run(f"test -s /usr/share/man/man8/{name}.8.gz && {name} --version").count(".") >= 2
-    # Before it knows a database nothing can start, and it says so in a sentence.
+    # Without a database nothing can start; setup says so in one sentence.
     assert "no database is named" in machine.run("chat-setup < /dev/null", fails=True)
 
 
@@ -101,12 +101,12 @@ def test_setup_leads_to_the_first_message(machine):
     print(out)
     assert "a test message was delivered" in out
     assert machine.run("stat -c '%a %U:%G' /etc/chat/.env") == "640 root:chat\n"
-    # nginx's workers are www-data, who gets through to the sockets.
+    # nginx's workers run as www-data, which can reach the sockets.
     assert "www-data" in machine.run("ps -o user= -C nginx")
     again = machine.document("install", "Set up", env={"DOMAIN": "127.0.0.1"})
     assert "nothing had to be changed" in again, again
     assert "nothing had to be changed" in machine.document("install", "Set up", 1)
-    # No secret was a word of a command, or is in the journal.
+    # No secret was on a command line or is in the journal.
     secret = settings(machine)["RABBITMQ_URL"].split(":")[2].split("@")[0]
     assert secret not in machine.run("journalctl --no-pager") and secret not in out + again
 
@@ -203,7 +203,7 @@ def test_another_version_closes_no_socket(machine, kind):
         machine.document("upgrade", "To a newer version", 1)
     else:
         machine.document("upgrade", "Back", env={"OLD_PACKAGE": package("old")})
-    # Every process runs the file of the new package: of one that was replaced the kernel says "deleted".
+    # Every process runs the new package's file: the kernel marks a replaced one as "deleted".
     machine.wait("! ls -l /proc/[0-9]*/exe 2> /dev/null | grep -E '/usr/bin/(fcgi-api|ws-relay|queue-worker) .deleted'", 90)
     senders.wait_for(100)
     print(f"{senders.finish()} messages acknowledged over the change to {kind}")

@@ -2,7 +2,7 @@ import Glibc
 
 @testable import ChatProcess
 
-/// Drives a `MasterState` with a clock of its own and remembers what it asked for.
+/// Drives a `MasterState` with its own clock and records the actions.
 struct MasterScenario {
     var state: MasterState
     var now: Nanoseconds = 1_000_000_000

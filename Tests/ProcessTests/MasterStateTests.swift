@@ -168,7 +168,7 @@ import Testing
         #expect(master.log.contains("hangs: no sign of life for 6 s"))
         tick(after: 7)
         #expect(master.killed == [worker.id])
-        // One that goes on meanwhile is left alone, and asked anew the next time.
+        // A worker that continues meanwhile is left alone, and asked again the next time.
         tick(after: 8, silent: false)
         tick(after: 20)
         #expect(master.killed.isEmpty && master.actions.contains(.askWhere(worker: worker.id)))

@@ -37,7 +37,7 @@ import Testing
         master.pass(.seconds(60))
         #expect(master.spawned.isEmpty)
         #expect(master.ready == old)
-        // The next reload is not held back by the failed one.
+        // The failed reload does not delay the next one.
         master.send(.reload([pool()]))
         #expect(master.spawned.map(\.generation) == [3, 3])
     }
@@ -127,7 +127,7 @@ import Testing
         #expect(master.ready == old)
     }
 
-    /// It may have taken its slot's sockets over already and not have said so: a stop would close them all.
+    /// It may already hold its slot's sockets without having reported it: a stop would close them all.
     @Test func theOtherSuccessorsOfARefusedGenerationFinish() {
         var master = MasterScenario(pool(handover: true))
         master.allReady()
@@ -142,7 +142,7 @@ import Testing
         #expect(master.spawned.isEmpty && master.ready.map(\.id) == [old[0].id, other.id])
     }
 
-    /// The same moment, and the next reload comes in it.
+    /// The same moment, with the next reload in it.
     @Test func aReloadDuringAHandoverComesBehindIt() {
         var master = MasterScenario(pool("relays", 1, handover: true))
         master.allReady()
@@ -189,7 +189,7 @@ import Testing
         #expect(master.spawned.map(\.generation) == [3])
     }
 
-    /// It has no sockets: nothing is lost when it goes at once, and it may be waiting for a server that is not there.
+    /// It has no sockets, so it may end at once; and it may be waiting for an unavailable server.
     @Test func aReloadReplacesAFirstStart() {
         var master = MasterScenario(pool("relays", 1, handover: true))
         let first = master.state.workers[0]
@@ -231,7 +231,7 @@ import Testing
         #expect(!master.actions.contains(.release(worker: dead.id)))
         master.allReady()
         #expect(master.actions.contains(.release(worker: dead.id)))
-        // The one that took over leaves a wreck of its own.
+        // The successor leaves descriptors of its own.
         let second = master.ready[0]
         master.pass(.seconds(60))
         master.end(second, .killed(SIGKILL))
@@ -253,7 +253,8 @@ import Testing
         #expect(Self.salvaged(master) == [nil])
     }
 
-    /// It may have taken the sockets over and not said so: then the old one ends, and the next one gets its wreck.
+    /// It may already hold the sockets without having reported it: then the old one ends, and the next one adopts its
+    /// descriptors.
     @Test func aSuccessorThatDiedMayHaveHadThem() {
         var master = Self.relays()
         let old = master.ready[0]
@@ -265,12 +266,12 @@ import Testing
         master.end(old, .exited(1))
         #expect(Self.salvaged(master) == [dead.id])
         #expect(master.actions.contains(.release(worker: old.id)))
-        // The old one still has them: it stays, and the wreck goes.
+        // The old one still has them: it stays, and the kept descriptors are released.
         other.pass(.seconds(4))
         #expect(other.actions.contains(.release(worker: dead.id)) && other.ready == [old])
     }
 
-    /// It may have taken them over and not have said so.
+    /// It may already hold them without having reported it.
     @Test func aReloadWaitsForIt() {
         var master = Self.relays()
         let dead = master.ready[0]
@@ -281,7 +282,7 @@ import Testing
         master.send(.ready(worker: successor.id))
         #expect(master.actions.contains(.release(worker: dead.id)))
         #expect(master.spawned.map(\.generation) == [2])
-        // It dies instead: the next one is of the new generation, and gets the same wreck.
+        // It dies instead: the next one is of the new generation and adopts the same descriptors.
         var other = Self.relays()
         other.end(other.ready[0], .killed(SIGKILL))
         other.send(.reload([pool("relays", 1, handover: true)]))
@@ -367,12 +368,12 @@ import Testing
         master.send(.reload([pool("relays", 1, handover: true)]))
         master.send(.binaryChecked(nil))
         #expect(master.stopped.isEmpty && !master.actions.contains(.exec))
-        // The new image replaces what serves then.
+        // The new image replaces the running workers.
         master.send(.ready(worker: second.id))
         #expect(master.stopped == [old.id] && master.spawned.isEmpty && master.actions.contains(.exec))
     }
 
-    /// It may be waiting for a server that is away; the new binary's workers will wait as well.
+    /// It may be waiting for an unavailable server; the new binary's workers will wait as well.
     @Test func execDoesNotWaitForAFirstStart() {
         var master = MasterScenario(pool())
         master.send(.signal(.upgrade))
@@ -411,7 +412,7 @@ import Testing
         }
         let read = try Inheritance(parsing: old.text)
         #expect(read.text == old.text)
-        // As an image wrote it that knew no keepers.
+        // The format of an image without descriptor holders.
         let older = try Inheritance(parsing: old.text.replacing("\t74\t75", with: "\t74"))
         #expect(older.workers.map(\.keeper) == [-1, -1])
 

@@ -23,7 +23,7 @@ import Testing
     }
 
     @Test func anAttemptThatNobodyEndedIsASilentDeath() {
-        // Each stands for a process that was killed in between.
+        // Each stands for a killed process.
         for _ in 0..<2 { attempts().begin("a") }
         #expect(attempts().deaths(of: "a").silent == 2)
         #expect(attempts().deaths(of: "b") == .init())
@@ -51,7 +51,7 @@ import Testing
     @Test func aCrashLeavesItsSignalAndItsStack() async {
         let shared = "/tmp/attempts-of-a-crash-\(getpid())"
         mkdir(shared, 0o700)
-        // The process that crashes is a child of this one: they agree on a folder by this one's PID.
+        // The crashing process is a child of this one: the folder's name contains this PID.
         await #expect(processExitsWith: .signal(SIGABRT)) {
             CrashTrail.install()
             Attempts(runDirectory: "/tmp/attempts-of-a-crash-\(getppid())").begin("a")

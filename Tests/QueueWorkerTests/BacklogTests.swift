@@ -61,7 +61,7 @@ import Testing
         backlog.append([], tag: 2, bytes: 5)
         backlog.append(commands(1, in: quiet), tag: 3, bytes: 5)
         #expect(backlog.next(atMost: 4).count == 4)
-        // The quiet room's message is done, but an earlier one is not: an acknowledgement would take that along.
+        // The quiet room's message is done, but an earlier one is not: an acknowledgement would include it.
         #expect(backlog.finish() == nil)
         #expect(backlog.next(atMost: 100).count == 7)
         #expect(backlog.finish() == 3)

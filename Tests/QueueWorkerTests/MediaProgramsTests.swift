@@ -45,7 +45,7 @@ import Testing
         #expect(duration("head -c 1000 /dev/zero > \(folder)/big && echo 1.5") { $0.file = 100 } == nil)
     }
 
-    /// It reads what strangers sent: our connections are not its own.
+    /// It reads untrusted input: it must not inherit our connections.
     @Test func oneGetsNothingThatWeHaveOpen() {
         let open = dup(0)
         defer { close(open) }
@@ -53,7 +53,7 @@ import Testing
         #expect(duration("[ -e /proc/$$/fd/\(open) ] && echo 1.5") == nil)
     }
 
-    /// Skipped, with a word, where bubblewrap is not there or may make no namespaces.
+    /// Skipped, with a reason, when bubblewrap is missing or may not make namespaces.
     @Test func inItsJailThereIsNothingButItsFolder() throws {
         let jail = MediaJail.make("auto", log: Logger(label: "test"))
         guard jail == .bubblewrap else {

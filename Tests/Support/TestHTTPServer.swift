@@ -75,10 +75,10 @@ public final class TestHTTPServer {
         pthread_detach(thread)
     }
 
-    /// Wakes the thread, should it still wait for somebody.
+    /// Wakes the thread in case it still waits.
     deinit { shutdown(conversation.listener, Int32(SHUT_RDWR)) }
 
-    /// Of each request that came.
+    /// The heads of all requests.
     public var heads: [String] { conversation.heads.withLock { $0 } }
 
     /// An answer without a body.

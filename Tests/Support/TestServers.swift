@@ -1,7 +1,7 @@
 public import ChatAdapters
 public import ChatCore
 
-/// The private servers that `make test` starts. Without them, tests that need them are skipped, with this reason.
+/// The private servers that `make test` starts. Without them, tests that need them are skipped with this reason.
 public enum TestServers {
     public static let reason = "needs the private servers: run them with make test"
 

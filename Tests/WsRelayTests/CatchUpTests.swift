@@ -34,7 +34,7 @@ import Testing
         return Answering(history: store, logs: store, revocations: store, tickets: Tickets(), log: log).answer(lookups)
     }
 
-    /// A herd that reconnects costs one query, not one each.
+    /// Many simultaneous reconnections cost one query, not one each.
     @Test func membershipsOfManyAreOneQuestion() {
         let found = answer((1...500).map { .memberships(of: id($0), epoch: $0) })
         #expect(store.questions.map(\.count) == [500])

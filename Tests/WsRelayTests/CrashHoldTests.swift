@@ -3,11 +3,12 @@ import Testing
 
 @testable import ws_relay
 
-/// A relay dies within the moment in which a fresh socket's frames are held.
+/// A relay dies while a fresh socket's frames are held.
 @Suite struct CrashHoldTests {
     private static let grace = ["WS_RESUME_GRACE_MS": "250"]
 
-    /// User 5 has been there for a while and user 6 has just come; both are in room 1 at 1, of which only one has heard.
+    /// User 5 has been connected for a while and user 6 has just connected; both are in room 1 at Seq 1, which only one
+    /// has received.
     private static func oldAndFresh() throws -> (TestRelay, old: TestClient, fresh: TestClient) {
         let relay = try TestRelay(grace)
         let old = relay.join(user: 5)
@@ -32,7 +33,7 @@ import Testing
 
     private static func crash(_ old: TestRelay, lastSeq: UInt64) throws -> TestRelay {
         let new = try CrashTests.crash(old, members: [5: [1], 6: [1]], lastSeq: lastSeq, grace)
-        // The take-over read the real clock.
+        // The take-over has read the real clock.
         new.hub.holds = new.hub.holds.map { .init(ticket: $0.ticket, until: new.milliseconds + 250) }
         return new
     }
@@ -57,11 +58,11 @@ import Testing
         fresh.resume(from: 1)
         new.run()
         Self.answer(new, through: 2)
-        // The answer to the resume has none.
+        // The answer to the resume has no Seq.
         #expect(fresh.takeSeqs() == [2, -1])
     }
 
-    /// One socket of the flush is written, the other is held: for it nothing is ahead.
+    /// One socket of the flush is written, the other is held: it has no frame ahead.
     @Test func theFlushThatWasUnderWayIsNotItsOwn() throws {
         let (relay, old, fresh) = try Self.oldAndFresh()
         relay.hub.handle(
@@ -75,7 +76,7 @@ import Testing
         #expect(old.takeSeqs() == [] && fresh.takeSeqs() == [1, 2])
     }
 
-    /// User 6 joined room 1 after the crash, and gets nothing of before.
+    /// User 6 joined room 1 after the crash, and gets nothing from before.
     @Test func whoCameSinceGetsNothingOfBefore() throws {
         let relay = try TestRelay(Self.grace)
         let old = relay.join(user: 5)
@@ -92,7 +93,7 @@ import Testing
         #expect(fresh.takeSeqs() == [2, 3] && old.takeSeqs() == [2, 3])
     }
 
-    /// User 6 left room 1 after the crash, and has a right to everything up to that.
+    /// User 6 left room 1 after the crash, and must get everything up to then.
     @Test func whoLeftSinceGetsEverythingUpToThat() throws {
         let (relay, old, fresh) = try Self.oldAndFresh()
         let new = try CrashTests.crash(relay, members: [5: [1], 6: [2]], lastSeq: 3, Self.grace)

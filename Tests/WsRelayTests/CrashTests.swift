@@ -6,7 +6,7 @@ import Testing
 
 @testable import ws_relay
 
-/// A relay that is gone from one moment to the next: its successor has the tables as they were, and the sockets.
+/// A relay dies suddenly: its successor has the tables as they were, and the sockets.
 @Suite struct CrashTests {
     final class Rooms: RoomHistory {
         var members: [Membership] = []
@@ -18,7 +18,7 @@ import Testing
         func frames(of room: UUID128, after seq: UInt64, limit: Int) throws(StoreError) -> [RoomFrame] { [] }
     }
 
-    /// Another hub in its place. Nothing of the old one but its memory and its descriptors is looked at.
+    /// Replaces the hub. Only the memory and the descriptors of the old one are used.
     static func crash(
         _ old: TestRelay, members: [UInt64: [UInt64]], lastSeq: UInt64, _ values: [String: String] = [:]
     ) throws -> TestRelay {
@@ -30,7 +30,7 @@ import Testing
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let salvage = Salvage(old.hub.memory, files: { $0.map { fcntl($0, F_DUPFD, 0) } }, log: log)
         try salvage.takeOver(new.hub, rooms)
-        // The real clock was read; the tests' own goes on.
+        // The real clock was read; continue with the test's clock.
         new.hub.beginTick(milliseconds: old.milliseconds, unixMilliseconds: old.milliseconds)
         new.hub.handle(.restored)
         new.run()
@@ -69,7 +69,7 @@ import Testing
         #expect(client.takeSeqs() == [1])
     }
 
-    /// The crash comes in the middle of a flush: one socket is written, the other is not.
+    /// The crash happens during a flush: one socket is written, the other is not.
     @Test func nobodyGetsAFrameTwice() throws {
         let old = try TestRelay()
         let clients = [old.join(user: 5), old.join(user: 6)]
@@ -82,7 +82,7 @@ import Testing
         new.answerFrames(Self.log(1...2))
         new.publish(.numbered(3))
         #expect(clients.map { $0.takeSeqs() } == [[1, 3], [1, 2, 3]])
-        // And once more: the mark of the first crash must not count in the second.
+        // A second crash: the mark of the first one must not count.
         let third = try Self.crash(new, members: [5: [1], 6: [1]], lastSeq: 4)
         third.answerFrames(Self.log(1...4))
         #expect(clients.map { $0.takeSeqs() } == [[4], [4]])
@@ -119,7 +119,7 @@ import Testing
         #expect(unsure.takeTypes() == ["welcome"])
     }
 
-    /// User 7 came and user 6 went between the crash and today.
+    /// User 7 joined and user 6 left between the crash and today.
     @Test func membersOfThenGetTheFramesOfThen() throws {
         let old = try TestRelay()
         let clients = [old.join(user: 5), old.join(user: 6), old.join(user: 7, rooms: [2: 0])]
@@ -143,7 +143,7 @@ import Testing
         #expect(resync.map { $0["RoomID"]?.string } == [id(9).description])
     }
 
-    /// The first was answered, the second is on its way: only that one is sent again, by its own id.
+    /// The first was answered, the second was not: only that one is sent again, with its own id.
     @Test func commandsWithoutAnAnswerAreSentAgain() throws {
         let old = try TestRelay()
         let (client, gone) = (old.join(user: 5), old.join(user: 6))
@@ -180,7 +180,7 @@ import Testing
         }
         #expect(journal.all().map(\.socket) == open.map { UInt64($0.number) })
         #expect(journal.all().allSatisfy { $0.command == command(Int($0.socket)) })
-        // Nobody removes anything: the oldest go.
+        // Nothing is removed: the oldest are dropped.
         for number in 0..<5000 { _ = journal.append(command(number), of: 1) }
         let left = journal.all()
         #expect(left.count < 5000 && left.last?.command == command(4999))

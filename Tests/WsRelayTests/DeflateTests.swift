@@ -53,7 +53,7 @@ import Testing
         #expect(DeflateOffer.isAcceptable(["foo", offer, "permessage-deflate"]))
     }
 
-    /// A long frame goes out compressed, once for all; a request that is compressed is read, also in parts.
+    /// A long frame is sent compressed, once for all receivers; a compressed request is read, also in fragments.
     @Test func theRelaySpeaksIt() throws {
         let relay = try TestRelay(["WS_DEFLATE": "on"])
         let client = relay.connect()
@@ -73,7 +73,7 @@ import Testing
         _ = client.take()
         relay.publish(.numbered(1, padding: 2000))
         let got = client.take()
-        // The welcome is long enough, too.
+        // The welcome is long enough to be compressed.
         #expect(client.compressed == 2 && got.first?["Seq"]?.int == 1)
         let ping = TestClient.pack([
             ("Type", .string("ping")), ("Sign", .string("s")), ("X", .string("aaaaaaaaaaaaaa")),

@@ -5,9 +5,9 @@ import Testing
 
 @testable import ws_relay
 
-/// A successor that dies, or talks nonsense, at each step: the predecessor goes on as if nothing had been.
+/// A successor that dies or sends garbage at each step: the predecessor continues as before.
 @Suite struct FailingSuccessorTests {
-    /// Says the marker as soon as it is published, and one frame that came behind it.
+    /// Delivers the marker as soon as it is published, and one frame after it.
     private final class Feed: ReadableFeed, DrainedOutlet, MarkerOutlet {
         private var events: [FeedEvent] = []
         let isIdle = true
@@ -67,7 +67,7 @@ import Testing
             return found
         }
 
-        /// Still the one that serves: nothing lost, nothing twice.
+        /// It still serves: nothing lost, nothing twice.
         func expectServing(_ place: SourceLocation = #_sourceLocation) {
             relay.hub.beginTick(milliseconds: relay.milliseconds, unixMilliseconds: relay.milliseconds)
             relay.run()

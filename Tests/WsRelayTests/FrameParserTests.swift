@@ -153,7 +153,7 @@ import Testing
         }
     }
 
-    /// A right frame with one bit changed: gets deeper than noise does.
+    /// A valid frame with one changed bit reaches deeper code than random bytes.
     private static func mutated(_ random: inout SplitMix) -> [UInt8] {
         let opcode = ([0, 1, 2, 8, 9, 10] as [UInt8]).randomElement(using: &random)!
         var frame = ClientFrame.bytes(

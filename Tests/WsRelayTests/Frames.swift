@@ -1,6 +1,6 @@
 @testable import ws_relay
 
-/// Frames as a client writes them, right and wrong.
+/// Valid and invalid client frames.
 enum ClientFrame {
     static func bytes(
         _ opcode: UInt8, _ payload: [UInt8], final: Bool = true, mask: [UInt8]? = [0x37, 0xFA, 0x21, 0x3D],
@@ -41,7 +41,7 @@ enum Seen: Equatable {
 }
 
 extension FrameParser {
-    /// Feeds one chunk from memory of its own; stops at a violation, as the relay does.
+    /// Feeds one chunk from its own memory; stops at a violation, as the relay does.
     mutating func feed(_ chunk: some Collection<UInt8>) -> [Seen] {
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: max(chunk.count, 1), alignment: 1)
         defer { copy.deallocate() }

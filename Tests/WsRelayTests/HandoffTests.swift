@@ -67,7 +67,7 @@ import Testing
         #expect(new.ephemerals.presences.map(\.rooms) == [[]])
     }
 
-    /// A frame, a fragmented message and a request's head, each cut at every place.
+    /// A frame, a fragmented message and a request's head, each cut at every position.
     @Test func halfReadBytesGoOnInTheMiddle() throws {
         let message = Self.pingFrame("whole")
         let payload = TestClient.pack([("Type", .string("ping")), ("Sign", .string("parts"))])
@@ -165,11 +165,11 @@ import Testing
         new.answerFrames { room in
             room == id(1) ? (1...11).map { .numbered($0) } : (1...3).map { .numbered($0, room: 2) }
         }
-        // The answer to the resume, which the successor gives, has none.
+        // The successor's answer to the resume has no Seq.
         #expect(client.takeSeqs().sorted() == [-1, 1, 2, 3, 9, 10, 11])
     }
 
-    /// The first went ahead and is gone since; its slot has another by now, which did not go ahead.
+    /// The first was sent ahead and has closed since; its slot has another socket now, which was not sent ahead.
     @Test func whoComesAndGoesBetweenIsNotMixedUp() throws {
         let old = try TestRelay()
         let leaving = old.join(user: 5)
@@ -207,7 +207,7 @@ import Testing
         let old = try TestRelay()
         let client = old.join(user: 5)
         let (bytes, descriptors) = old.hub.export()
-        // The last four bytes say that no client waits for a resume: a predecessor of the version before ends without them.
+        // The last four bytes mean that no client waits for a resume: an older predecessor omits them.
         for length in stride(from: 0, to: bytes.count, by: 3) where length != bytes.count - 4 {
             let new = try TestRelay()
             #expect(throws: StateUnreadable.self) {

@@ -3,7 +3,7 @@ import Testing
 
 @testable import ws_relay
 
-/// Between `welcome` and the client's `resume` nothing newer may come.
+/// Nothing newer may arrive between `welcome` and the client's `resume`.
 @Suite struct HubHoldTests {
     private let relay: TestRelay
     private let client: TestClient
@@ -68,7 +68,7 @@ import Testing
         #expect(relay.hub.rooms[id(1)]?.resumes.map(\.last) == [7])
     }
 
-    /// The frame of leaving, too: otherwise the client would never know that it is out.
+    /// Including the frame of leaving: otherwise the client would never learn of it.
     @Test(arguments: [false, true]) func whoLeavesMeanwhileGetsEverythingUpToThat(resumes: Bool) {
         if resumes {
             client.resume(from: 7)
@@ -101,7 +101,7 @@ import Testing
         answerFrames(through: 8, signed: 8)
         let frames = client.take()
         #expect(frames.compactMap { $0["Seq"]?.int } == [7, 8])
-        // Behind it comes the answer to the resume.
+        // The answer to the resume follows it.
         let own = frames.first { $0["Seq"]?.int == 8 }
         #expect(own?["Type"]?.string == "response" && own?["Sign"]?.string == "mine")
     }

@@ -23,7 +23,7 @@ import Testing
         let next = Self.knock(relay, user: 5, from: "10.0.0.1")
         #expect(next.head.contains(" 101 "))
         #expect(Self.knock(relay, user: 6, from: "10.0.0.1").head.contains(" 429 "))
-        // Whoever is let go hangs up.
+        // A deallocated client closes its socket.
         withExtendedLifetime((first, next)) {}
     }
 
@@ -63,7 +63,7 @@ import Testing
         }
         #expect(closed == [2, 4, 6, 8, 10, 12, 14, 16, 18, 20])
         #expect(clients.allSatisfy { $0.closed?.code == 1001 && $0.closed?.reason.contains("reconnect in") == true })
-        // Nobody new.
+        // No new sockets.
         #expect(Self.knock(relay, user: 30, from: "x").head.contains(" 503 "))
     }
 }

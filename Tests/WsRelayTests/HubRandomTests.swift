@@ -5,7 +5,7 @@ import Testing
 
 @testable import ws_relay
 
-/// The relay's tables under everything at once, with real sockets: after each tick every slot is free or owned exactly
+/// Random operations on the relay's tables, with real sockets: after each tick every slot is free or owned exactly
 /// once, every user's list is whole, and epoll watches just the open descriptors. `RANDOM_SECONDS=1800` goes on with
 /// fresh seeds (`make test-relay`); `RANDOM_SEED=7` runs one alone.
 @Suite struct HubRandomTests {
@@ -59,7 +59,7 @@ private struct SeededRandom: RandomNumberGenerator {
     }
 }
 
-/// Users, their clients, and the rooms that they are in, all played at random.
+/// Users, their clients and their rooms, all acting at random.
 private final class RandomWorld {
     private static let users: ClosedRange<UInt64> = 1...9
     private static let rooms: ClosedRange<UInt64> = 1...7
@@ -163,7 +163,7 @@ private final class RandomWorld {
         for player in players where chance(40) { player.client.read() }
     }
 
-    /// With bytes unread the server's write fails, without any its read ends.
+    /// With unread bytes the server's write fails, without them its read ends.
     private func hangUp() {
         guard !players.isEmpty else { return }
         for _ in 0..<pick([1, 1, 1, 4, 20]) where !players.isEmpty {
@@ -322,7 +322,7 @@ private final class RandomWorld {
 
     // MARK: What clients hear
 
-    /// A frame of a room reaches nobody who was never in it.
+    /// A room's frame never reaches a user who was never a member.
     func heardWrongly() -> String? {
         for player in players {
             defer { player.client.frames = [] }

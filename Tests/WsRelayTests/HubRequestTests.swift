@@ -148,7 +148,7 @@ import Testing
         revoke(.token("id-\(id(6))"))
         second.read()
         #expect(second.closed?.code == 4001)
-        // Nor do they come back.
+        // Nor do they return.
         let again = relay.greet(user: 5)
         again.read()
         #expect(again.head.contains(" 401 "))

@@ -29,13 +29,13 @@ import Testing
         #expect(frames.last?["Sign"]?.string == "again" && frames.last?["Success"]?.bool == true)
         let seqs = frames.last?["Data"]?["Rooms"]?.array?.compactMap { $0["Seq"]?.int } ?? []
         #expect(seqs.sorted() == [2, 3])
-        // Nothing to tell is an answer, too.
+        // An empty resume is answered too.
         client.ask(("Type", .string("resume")), ("Rooms", .array([])))
         relay.run()
         #expect(client.take().map { $0["Data"]?["Rooms"]?.array?.count } == [0])
     }
 
-    /// One socket has one look-up out, all have a bounded number, and the rest get theirs in turn.
+    /// One look-up per socket, a bounded number in total; the rest wait for their turn.
     @Test func lookUpsTakeTurns() throws {
         let relay = try TestRelay()
         let rooms = Dictionary(uniqueKeysWithValues: (1...50).map { (UInt64($0), UInt64(9)) })
@@ -99,7 +99,7 @@ import Testing
         let frames = client.take()
         let refused = frames.filter { $0["Error"]?.string?.hasPrefix("rate_limited:") == true }
         #expect(refused.count == 2 && refused.allSatisfy { $0["RetryAfter"]?.int == 1000 })
-        // However large: when nothing else was asked lately.
+        // Any size is allowed when nothing else was requested lately.
         relay.pass(seconds: 10)
         resume(client, rooms: 100...900, sign: "r")
         relay.run()
@@ -153,7 +153,7 @@ import Testing
         relay.answerFrames { _ in [] }
         type(client, relay)
         #expect(relay.ephemerals.frames.filter { $0.kind == .typing }.isEmpty)
-        // A role or a mute that changes is read again.
+        // A changed role or mute is read again.
         let body = FrameBody(room: id(1), seq: 1) { writer in
             writer.value(
                 .map([

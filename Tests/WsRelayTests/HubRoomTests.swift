@@ -54,7 +54,7 @@ import Testing
         #expect(client.takeSeqs() == [1, 2])
     }
 
-    /// PostgreSQL tells the frame first, and knows the user but not the socket; the channel repeats it later.
+    /// PostgreSQL returns the frame first, with the user but without the socket; the channel repeats it later.
     @Test func theAskerGetsItsResponseAlsoWhenTheFrameWasHealedBefore() throws {
         let relay = try TestRelay()
         let (asker, otherDevice) = (relay.join(user: 5), relay.greet(user: 5))
@@ -89,7 +89,7 @@ import Testing
                     [1, 2].map { Membership(user: user, room: id($0), lastSeq: $0 == 1 ? 4 : 9) }))
         }
         relay.run()
-        // The room that came meanwhile has to be fetched over REST; 3 and 4 are stored and were never published.
+        // The room that was joined meanwhile must be fetched over REST; 3 and 4 are stored and were never published.
         let frames = client.take()
         #expect(frames.map { $0["Type"]?.string } == ["new_message", "new_message", "resync"])
         relay.pass(seconds: 2)
@@ -124,7 +124,7 @@ import Testing
         #expect(client.takeSeqs() == [9])
     }
 
-    /// The list of memberships was read before the user was removed, and arrives after the room's frame of it.
+    /// The list of memberships was read before the user was removed, and arrives after the frame of the removal.
     @Test func anOldListBringsNobodyBack() throws {
         let relay = try TestRelay()
         let other = relay.join(user: 6)
@@ -184,13 +184,13 @@ import Testing
         relay.publish(.numbered(11))
         #expect(client.take().isEmpty)
         #expect(other.takeSeqs() == [11])
-        // The answer was read before 11; the rest is asked for.
+        // The answer was read before 11; the rest is fetched.
         relay.answerFrames { _ in (1...10).map { .numbered($0) } }
         #expect(client.takeSeqs() == [8, 9, 10])
         relay.publish(.numbered(12))
         relay.answerFrames { _ in (1...12).map { .numbered($0) } }
         relay.publish(.numbered(13))
-        // The answer to the resume has none.
+        // The answer to the resume has no Seq.
         #expect(client.takeSeqs() == [11, 12, -1, 13])
         #expect(other.takeSeqs() == [12, 13])
         #expect(relay.hub.rooms[id(1)]?.resumes.isEmpty == true)

@@ -108,7 +108,7 @@ import Testing
         #expect(table.open(2) != nil)
         #expect(table.open(3) == nil)
         table.bury(first)
-        // Whatever still holds it in this tick finds its grave, not a stranger.
+        // Code that still uses the slot in this tick finds it buried, not reused.
         #expect(table.open(3) == nil && table.count == 1 && table[first].flags == .closing)
         table.reap { _, _ in }
         #expect(table.open(3) == first && table.count == 2)

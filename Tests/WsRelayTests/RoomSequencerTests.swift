@@ -8,7 +8,7 @@ import Testing
 
     private static func frames(_ seqs: some Sequence<UInt64>) -> [Frame] { seqs.map(Frame.init) }
 
-    /// Receives and gives what a member would get.
+    /// Receives a frame and returns the frames that a member would get.
     private static func receive(_ seq: UInt64, _ sequencer: inout Sequencer) -> [UInt64] {
         var got: [UInt64] = []
         if sequencer.receive(Frame(seq: seq)) == .deliver { got.append(seq) }
@@ -87,7 +87,7 @@ import Testing
         #expect(room.due == 1)
     }
 
-    /// Frames lost, repeated and shuffled, fetches that fail or come short: every member gets 1, 2, 3 … n.
+    /// Frames lost, repeated and shuffled, fetches that fail or are incomplete: every member gets 1, 2, 3 … n.
     @Test(arguments: 0..<200)
     func endsCompleteWhateverHappens(seed: Int) {
         var random = SplitMix(seed: UInt64(seed))

@@ -66,7 +66,7 @@ struct NoSettings: SettingsSource {
 
 func id(_ number: UInt64) -> UUID128 { UUID128(high: 0x0190_0000_0000_7000, low: 0x8000_0000_0000_0000 | number) }
 
-/// A hub with real sockets and everything else played by the test; its clock moves when told.
+/// A hub with real sockets; the test plays everything else and moves the clock.
 final class TestRelay {
     let feed = FakeFeed()
     let commands = FakeCommands()
@@ -86,7 +86,7 @@ final class TestRelay {
         hub.beginTick(milliseconds: milliseconds, unixMilliseconds: milliseconds)
     }
 
-    /// Until nothing happens any more.
+    /// Runs until nothing happens any more.
     func run() {
         for _ in 0..<100 {
             var some = false
@@ -117,7 +117,7 @@ final class TestRelay {
         return TestClient(ends[1])
     }
 
-    /// Only the request; nothing is confirmed or found.
+    /// Only the request; no confirmation, no look-up result.
     func greet(user: UInt64, ends: Int64 = 1_000_000, subprotocol: String? = nil, early: [UInt8] = []) -> TestClient {
         let client = connect()
         client.upgrade(token: "\(id(user))%20\(ends)", subprotocol: subprotocol, early: early)
@@ -125,7 +125,7 @@ final class TestRelay {
         return client
     }
 
-    /// The whole way to `welcome`, with these rooms.
+    /// All steps up to `welcome`, with these rooms.
     func join(
         user: UInt64, rooms: [UInt64: UInt64] = [1: 0], ends: Int64 = 1_000_000, subprotocol: String? = nil
     ) -> TestClient {
@@ -189,7 +189,7 @@ extension RoomFrame {
     }
 }
 
-/// The other end of a socket: speaks WebSocket, and remembers what it heard.
+/// The client end of a socket: speaks WebSocket and records the frames.
 final class TestClient {
     let descriptor: Int32
     var raw: [UInt8] = []

@@ -3,7 +3,7 @@ import Testing
 @testable import ws_relay
 
 @Suite struct UTF8CheckTests {
-    /// The standard library's decoder is the judge.
+    /// Compared with the standard library's decoder.
     @Test func agreesWithTheStandardLibrary() {
         var random = SplitMix(seed: 8)
         for _ in 0..<50_000 {

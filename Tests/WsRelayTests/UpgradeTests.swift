@@ -55,7 +55,7 @@ import Testing
         #expect(answer("chat.msgpack").contains("Sec-WebSocket-Protocol: chat.msgpack\r\n"))
         #expect(answer("soap, chat.json, chat.msgpack").contains("Sec-WebSocket-Protocol: chat.json\r\n"))
         #expect(!answer("soap").contains("Sec-WebSocket-Protocol"))
-        // A browser that offers the token alone gets it confirmed, or it would give up.
+        // A browser that offers only the token needs its confirmation, or it closes the connection.
         #expect(answer("bearer.a.b.c").contains("Sec-WebSocket-Protocol: bearer.a.b.c\r\n"))
         #expect(!answer("bearer.a.b.c, chat.json").contains("a.b.c"))
     }

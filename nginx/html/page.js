@@ -1,4 +1,4 @@
-// Two people of `make run` side by side: each pane is a client of its own.
+// Two users of `make run` side by side: each pane is a separate client.
 import { Chat, MemoryStore } from './chat.js';
 
 const WORDS = {

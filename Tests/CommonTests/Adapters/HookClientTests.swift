@@ -6,7 +6,7 @@ import Testing
 
 @testable import ChatAdapters
 
-/// Requests to the host application, and where they do not go.
+/// Requests to the host application, and forbidden targets.
 @Suite struct HookClientTests {
     private struct Hooks: SettingsSource {
         let isPrivate: String
@@ -24,7 +24,7 @@ import Testing
 
     private let hook = PendingHook(key: HookKey(room: .zero, seq: 1), name: "message.created", body: [], attempts: 0)
 
-    /// Both loopback addresses, as numbers, in other spellings, inside of IPv6, and by a name.
+    /// Both loopback addresses: as numbers, in other spellings, inside IPv6, and by name.
     @Test(arguments: [
         "127.0.0.1", "localhost", "2130706433", "0x7f.1", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]",
         "[64:ff9b::7f00:1]",
@@ -44,7 +44,7 @@ import Testing
         #expect(request()?.contains("X-Chat-Signature: t=") == true)
     }
 
-    /// Neither to another path nor to another machine: the host is what the operator has named.
+    /// Neither to another path nor to another machine: only the operator names the host.
     @Test func aRedirectIsAnAnswerAndNotFollowed() throws {
         let (listener, other) = (try #require(Listener()), try #require(Listener()))
         let request = listener.answerBeside(
@@ -88,7 +88,7 @@ private final class Listener: Sendable {
 
     deinit { for one in sockets { close(one) } }
 
-    /// On a thread of its own; the result waits for it, and gives the request's head.
+    /// Answers on another thread; the returned function waits for it and returns the request's head.
     func answerBeside(_ text: String) -> () -> String? {
         DispatchQueue.global().async {
             let head = self.answer(with: text, waiting: 20_000)
@@ -101,7 +101,7 @@ private final class Listener: Sendable {
         }
     }
 
-    /// The head of the request that comes within so many milliseconds; nil: nobody has connected.
+    /// The head of a request that arrives within this many milliseconds; nil when nobody connected.
     func answer(with text: String, waiting milliseconds: Int32 = 0) -> String? {
         var polls = sockets.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         guard poll(&polls, nfds_t(polls.count), milliseconds) > 0,

@@ -32,7 +32,7 @@ struct KnownRoomsTests {
 
     private func backend() throws -> Int64 { try connection.query("SELECT pg_backend_pid()::bigint").first!.int8(0) }
 
-    /// Loads and acts on its own, so that a test can come in between.
+    /// Loads and executes separately, so that a test can act in between.
     private func act(_ commands: [Command]) throws -> RoomBatch {
         var batch = try store.load(for: commands, now: 2_000_000)
         for command in commands { _ = batch.carryOut(command) }
@@ -50,7 +50,7 @@ struct KnownRoomsTests {
         let error = #expect(throws: StoreError.self) { try store.store(batch) }
         #expect(error?.isConflict == true)
         #expect(try store.carryOut([third], now: 2_000_000).seqs == [3])
-        // A conflict is no reason to connect again: whoever sends a Sign twice would cost that each time.
+        // A conflict must not cause a reconnection: every repeated Sign would cost one.
         #expect(try backend() == before)
         let history = PostgresRoomHistory(database.connection())
         #expect(try history.frames(of: room, after: 0, limit: 9).map(\.seq) == [1, 2, 3])
@@ -88,7 +88,7 @@ struct KnownRoomsTests {
         let first = try store.carryOut([text(elsewhere, scene.owner), once], now: 2_000_000)
         let again = try store.carryOut([text(elsewhere, scene.owner, sign: "s"), once], now: 3_000_000)
         #expect(again.batch.isUnchanged)
-        // In another room it is another request.
+        // The same Sign in another room is another request.
         #expect(again.outcomes[0].refusal == .idempotencyMismatch)
         #expect(again.outcomes[1].answer == first.outcomes[1].answer)
         let seq = try PostgresRoomHistory(database.connection()).lastSeqs(of: [room, elsewhere])
@@ -102,7 +102,7 @@ struct KnownRoomsTests {
         #expect(try store.carryOut([text(room, scene.owner)], now: 2_000_000).outcomes[0].refusal == .notAMember)
     }
 
-    /// Unread counts are made of what a plain batch stores too.
+    /// Plain batches store the numbers for unread counts too.
     @Test mutating func itStoresWhatALoadedBatchStores() throws {
         let room = try create()
         let (owner, member, stranger) = (scene.owner, scene.member, scene.stranger)
@@ -120,7 +120,7 @@ struct KnownRoomsTests {
         let reader = PostgresRoomReader(database.connection())
         let view = try #require(try reader.room(room, for: member))
         #expect(view.room.messageCount == 12)
-        // Unseen are 8 (their own), 9, two of the stranger's and one of the owner's.
+        // Not seen: 8 (their own), 9, two of the stranger's and one of the owner's.
         #expect(view.unread == 4)
         #expect(view.lastMessage?.seq == view.room.lastMessageSeq)
     }

@@ -14,7 +14,7 @@ struct LargeRoomTests {
     /// Blocks of 8 KiB that a page of 50 messages may touch: 50 rows and the ways to them.
     private static let mostBlocks = 400
 
-    /// Of ten rooms: 31 messages of each, its index from root to leaf, its matches, and what is shown of them.
+    /// For ten rooms: 31 messages of each, the path through its index, its matches, and the shown messages.
     private static let mostBlocksOfTenRooms = 2000
 
     private let connection: PostgresConnection
@@ -52,7 +52,7 @@ struct LargeRoomTests {
         try fillRooms()
         let list = PostgresRoomReader.list(user, nil, 100)
         let plan = try explain(list)
-        // Each of the rooms is looked at once, and each of the page's once more with its newest message.
+        // Each room is read once, and each room of the page once more with its newest message.
         #expect(plan.blocks <= Int(Self.rooms) * 8, "\(plan.text)")
         #expect(!plan.text.contains("Seq Scan on m"), "\(plan.text)")
         let found = try reader.rooms(of: user, before: nil, limit: Int(Self.rooms) + 1)
@@ -74,7 +74,7 @@ struct LargeRoomTests {
         ] {
             let statement = PostgresRoomReader.hits(try #require(SearchWords(text)), room, user, nil, 50)
             let plan = try explain(statement)
-            // Two segments at most are read for a page: their matches, and what the index says of each.
+            // At most two segments are read for a page: their matches and their index entries.
             #expect(plan.blocks <= Self.mostBlocks + 2 * 4096, "\(name): \(plan.text)")
             report.add(name, plan, milliseconds: try median { _ = try connection.query(statement) })
         }
@@ -87,7 +87,7 @@ struct LargeRoomTests {
                 + "\(Report.rounded(without / 10)) without it (batches of 10,000 rows, five of each).")
     }
 
-    /// Another user's ten rooms of 100 messages with the same words: what the large room holds is nothing to them.
+    /// Another user's ten rooms of 100 messages with the same words: the large room must not affect them.
     private func addSearchesOfTenRooms(to report: inout Report) throws {
         let other = UUID128(high: 0x0190_0000_0000_7000, low: 0x9000_0000_0000_0002)
         try connection.script(
@@ -112,7 +112,7 @@ struct LargeRoomTests {
             ("search of ten rooms of 100: a word that only the large room has", "\(Self.messages - 1)", 0),
         ] {
             let statement = PostgresRoomReader.hits(try #require(SearchWords(text)), nil, other, nil, 50)
-            // Once before: a new connection reads the catalogue.
+            // One warm-up run: a new connection reads the catalogue.
             #expect(try connection.query(statement).count == found, "\(name)")
             let plan = try explain(statement)
             #expect(plan.blocks <= Self.mostBlocksOfTenRooms, "\(name): \(plan.text)")
@@ -120,7 +120,7 @@ struct LargeRoomTests {
         }
     }
 
-    /// Ten thousand messages in one statement, taken back afterwards.
+    /// Ten thousand messages in one statement, rolled back afterwards.
     private func insertMore() throws {
         try connection.script(
             """
@@ -202,7 +202,7 @@ private struct Plan {
     init(lines: [String]) {
         let planning = lines.firstIndex { $0.hasPrefix("Planning") } ?? lines.count
         text = lines[..<planning].joined(separator: "\n")
-        // The first line of buffers is that of the whole.
+        // The first line of buffers is the total.
         let buffers = lines.first { $0.contains("Buffers: shared") } ?? ""
         blocks = buffers.split(whereSeparator: { $0 == " " }).compactMap { word in
             word.hasPrefix("hit=") || word.hasPrefix("read=") ? Int(word.split(separator: "=")[1]) : nil

@@ -7,17 +7,17 @@ import Testing
 
 @Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
 struct ObjectStoreTests {
-    /// The same promises, whatever keeps the files.
+    /// The same guarantees for every kind of store.
     enum Kind: CaseIterable {
         case s3, disk
-        /// The bucket's name is part of the host's; and of another region than the default one.
+        /// The bucket's name is part of the host name; the region is not the default one.
         case s3VirtualHost
 
         func open() -> any ObjectStore {
             var settings = TestServers.settings!
             if self == .disk { settings.storage.folder = "/tmp/chat-test-store-\(getpid())" }
             if self == .s3VirtualHost {
-                // libcurl, as curl itself, takes every name under localhost for this machine.
+                // libcurl resolves every name under localhost to this machine.
                 settings.storage.endpoint.replace("127.0.0.1", with: "localhost")
                 settings.storage.pathStyle = false
                 settings.storage.region = "eu-west-3"
@@ -28,7 +28,7 @@ struct ObjectStoreTests {
 
     private let key = "test/\(UUID128.v7(at: systemClock()))"
 
-    /// A file without a name that holds `bytes`.
+    /// An unnamed file with `bytes`.
     private func file(_ bytes: [UInt8]) -> Int32 {
         var path = Array("/tmp/chat-test-XXXXXX".utf8CString)
         let descriptor = mkstemp(&path)
@@ -63,7 +63,7 @@ struct ObjectStoreTests {
         parts.sort { $0.number < $1.number }
         #expect(try store.parts(of: key, upload: upload) == parts)
         try store.completeUpload(of: key, upload: upload, parts: parts)
-        // Again, it is missing, or the store remembers that it has done so.
+        // The second time it is missing, or the store remembers the first call.
         do throws(StoreError) {
             try store.completeUpload(of: key, upload: upload, parts: parts)
         } catch {

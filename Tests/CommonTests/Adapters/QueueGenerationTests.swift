@@ -24,7 +24,7 @@ struct QueueGenerationTests {
         try generations.begin(layout(1, 2), setting: "a")
         try generations.begin(layout(2, 3), setting: "a")
         try generations.close(1)
-        // The same mark twice is one.
+        // A repeated mark counts once.
         for _ in 0..<2 { try generations.end(queue: 0, of: 1) }
         #expect(try generations.all().map(\.isDrained) == [false, false])
         try generations.end(queue: 1, of: 1)

@@ -51,7 +51,7 @@ struct RabbitMQTests {
         try publisher.declareCommandQueue(queue, quorum: false, maxLength: 2)
         try publisher.selectConfirms()
         for _ in 0..<10 { try publisher.publish([1], to: queue, mandatory: true, persistent: true) }
-        // Yes and no may come in any order among each other.
+        // Confirms and refusals may come in any order.
         var open = Set(UInt64(1)...10)
         var refused = 0
         while !open.isEmpty, case .confirm(let tag, let multiple, let accepted) = try publisher.next(timeout: 5000) {
@@ -110,7 +110,7 @@ struct RabbitMQTests {
         let sender = RabbitMQCommandQueue(
             settings, name: "test", newestLayout: { newest }, log: Logger(label: "test"))
         #expect(try sender.submit(command(1), timeout: 50) == .queued)
-        // It is told by the broker giving its message back.
+        // The broker returns its message.
         try queues.bind(second, on: broker)
         newest = second
         try queues.unbind(first, on: broker)

@@ -29,7 +29,7 @@ struct RateLimiterTests {
         #expect(one.take(.sends, ann) == nil)
         #expect(other.take(.sends, ann) == nil)
         #expect(one.take(.sends, ann) == nil)
-        // Three a minute: the next place is free after about 20 s.
+        // Three a minute: the next is allowed after about 20 s.
         let wait = try #require(other.take(.sends, ann))
         #expect(wait > 1000 && wait <= 20_000)
         #expect(one.take(.sends, bob) == nil)
@@ -44,7 +44,7 @@ struct RateLimiterTests {
         let wait = try #require(limiter.charge([(.searches, ann, 90_000)], always: true)[0])
         #expect(wait > 30_000 && wait <= 60_000)
         #expect(limiter.take(.searches, ann) != nil)
-        // However much is charged, two windows later it is over.
+        // However much is charged, it is over after two windows.
         _ = limiter.charge([(.searches, ann, 9_000_000)], always: true)
         #expect(try #require(limiter.take(.searches, ann)) <= 60_001)
     }

@@ -23,7 +23,7 @@ struct RedisFrameBusTests {
         #expect(try bus.frames(of: room, after: 0, limit: 10)?.map(\.seq) == [1, 2, 3, 4])
         #expect(try bus.frames(of: room, after: 2, limit: 10) == [frame(3), frame(4)])
         #expect(try bus.frames(of: room, after: 4, limit: 10) == [])
-        // Told again, partly: nothing changes.
+        // A partial repeat changes nothing.
         try bus.publish(notice([2, 3, 4, 5]))
         #expect(try bus.frames(of: room, after: 4, limit: 10)?.map(\.seq) == [5])
         try bus.publish(notice([7]))

@@ -36,7 +36,7 @@ struct RoomStoreTests {
         scene.command(room, user, .send(MessageDraft(content: text), receiver: nil), sign: sign)
     }
 
-    /// One batch or many: the store ends the same, and so does what the rooms were told.
+    /// One batch or many: the store and the frames end the same.
     @Test mutating func oneBatchOrManyAreTheSame() throws {
         let (one, other) = (try create(), try create())
         func script(_ room: UUID128) -> [Command] {
@@ -225,7 +225,7 @@ struct RoomStoreTests {
         #expect(try reader.uploads(of: scene.owner, before: first[0].id, limit: 9).count == 1)
         #expect(try reader.uploads(of: scene.member, before: nil, limit: 9).isEmpty)
         #expect(try history.frames(of: room, after: 0, limit: 9).map(\.seq) == [1])
-        // Given up and sent again with the same Sign, in one batch; then one of them is completed.
+        // Abandoned and sent again with the same Sign, in one batch; then one of them is completed.
         let again = scene.id()
         try run([
             scene.command(room, scene.owner, .abandonFile(message: file)),
@@ -276,12 +276,12 @@ struct RoomStoreTests {
         #expect(try reader.invitations(to: room, for: scene.member) == nil)
         let invitation = try #require(try reader.invitation(token: "secret"))
         #expect(try reader.invitations(to: room, for: scene.owner) == [invitation])
-        // Again: the same answers, the same frames, nothing twice.
+        // Repeated: the same answers, the same frames, nothing twice.
         let (again, repeated) = try run([pin, made])
         #expect(again.isUnchanged)
         #expect(repeated.map(\.answer) == answers.suffix(2).map(\.answer))
         #expect(again.frames[room]?.map(\.seq) == batch.frames[room]?.suffix(2).map(\.seq))
-        // One use: the second to come is refused, and the first one's coming is told again with its SYSTEM message.
+        // One use: the second user is refused, and the first one's join is repeated with its SYSTEM message.
         let join = scene.command(room, scene.stranger, .join(invitation: invitation.id))
         let (joined, joins) = try run([join, scene.command(room, scene.id(), .join(invitation: invitation.id))])
         #expect(joins.map(\.refusal) == [nil, .gone])
@@ -289,7 +289,7 @@ struct RoomStoreTests {
         #expect(joinedAgain.frames[room]?.map(\.seq) == joined.frames[room]?.map(\.seq))
         #expect(joinedAgain.userEvents.map(\.user) == [scene.stranger])
         #expect(try reader.invitations(to: room, for: scene.owner) == [])
-        // An edit on the condition of a Seq; then a deletion takes the edits and the pin along.
+        // An edit conditional on a Seq; then a deletion also removes the edits and the pin.
         let stale = scene.command(room, scene.owner, .edit(message: message, content: "three", base: 1))
         let fresh = scene.command(room, scene.owner, .edit(message: message, content: "three", base: 2))
         #expect(try run([stale, fresh]).1.map(\.refusal) == [.conflict, nil])
@@ -329,7 +329,7 @@ struct RoomStoreTests {
         for harmless in ["'", "\\", "a & | !", "👍", "<->:*"] { _ = try found(harmless, room) }
         let words = try #require(SearchWords("bread"))
         #expect(try reader.search(words, in: room, for: scene.stranger, after: nil, limit: 1) == nil)
-        // Another language knows that the plural is the same word.
+        // The other language treats the plural as the same word.
         try run([text(other, scene.owner, "many loaves of rye breads are eaten")])
         #expect(try found("eat", other).count == 1)
         #expect(try found("eating", other).isEmpty)

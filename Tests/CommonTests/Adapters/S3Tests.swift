@@ -5,7 +5,7 @@ import Testing
 
 @testable import ChatAdapters
 
-/// Signatures that others have published.
+/// Published signatures.
 @Suite struct SignatureTests {
     private static let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
     private static let token = "6e86291e8372ff2a2260956d9b8aae1d763fbf315fa00fa31553b73ebf194267"
@@ -154,7 +154,7 @@ import Testing
             return String(cString: text).filter { $0 != "\n" }
         }
         let process = try #require(pid_t(next()))
-        // Not TERM: the threads of the tests block it, and so does what they start.
+        // Not TERM: the threads of the tests block it, and their child processes inherit that.
         defer { kill(process, SIGKILL) }
         var said = next()
         while !said.isEmpty, !said.hasPrefix("ACCEPT") { said = next() }
@@ -176,7 +176,7 @@ import Testing
     }
 }
 
-/// Of a store that needs none of the servers of `make test`.
+/// For a store that needs none of the servers of `make test`.
 private func s3Settings(_ endpoint: String) throws -> StorageSettings {
     struct Values: SettingsSource {
         let endpoint: String

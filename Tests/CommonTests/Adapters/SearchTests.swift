@@ -60,7 +60,7 @@ struct SearchTests {
         return try #require(try reader.search(words, in: room, for: me, after: nil, limit: limit))
     }
 
-    /// Every hit by pages of `limit`, with the cursor as clients carry it.
+    /// Every hit, read in pages of `limit` with the cursor's text form.
     private func paged(_ text: String, in room: UUID128?, limit: Int) throws -> [SearchCursor] {
         let words = try #require(SearchWords(text))
         var all: [SearchCursor] = []
@@ -72,7 +72,7 @@ struct SearchTests {
         }
     }
 
-    /// Rooms of all sizes, of which some times go back (a file is as old as its upload's begin) and many are the same.
+    /// Rooms of all sizes; some times go backwards (a file is as old as the start of its upload) and many are equal.
     @Test func pagesAreWhatReadingEverythingFinds() throws {
         var random = Xorshift(state: 88)
         var rows: [Row] = []
@@ -100,14 +100,14 @@ struct SearchTests {
             let expected = everything(rows.filter { only == nil || $0.room == only }, query)
             if query != "nothing" { #expect(!expected.isEmpty, "\(query)") }
             for limit in [3, 50] {
-                // Pages of three only where they are not thousands.
+                // Pages of three only when there are few.
                 guard limit == 50 || expected.count < 200 else { continue }
                 #expect(try paged(query, in: only, limit: limit) == expected, "\(query), pages of \(limit)")
             }
         }
     }
 
-    /// The same by looking at all of them.
+    /// The same result by reading all messages.
     private func everything(_ rows: [Row], _ query: String) -> [SearchCursor] {
         let phrase = query.split(separator: "-").map(String.init)
         let words = query.split(separator: " ").map(String.init)
@@ -149,7 +149,7 @@ struct SearchTests {
             ("a <everything> b &amp; it's", ["everything", "amp", "it's"], []),
             ("so\u{ad}ft hy\u{200b}phen", ["soft", "hyphen"], []),
         ]
-        // Before the index's first Seq and behind it.
+        // Before the index's first Seq and after it.
         for (number, first) in [(1, Int64(1)), (2, 100)] {
             try add(
                 texts.enumerated().map { index, text in
@@ -180,7 +180,7 @@ struct SearchTests {
         }
     }
 
-    /// No message may be one that the index refuses: its writer would try for ever.
+    /// The index must accept every message: its writer would retry forever.
     @Test func everyTextCanBeStored() throws {
         let han = String(String.UnicodeScalarView((0..<5_461).map { Unicode.Scalar(0x4e00 + $0)! }))
         let texts = [
@@ -196,7 +196,7 @@ struct SearchTests {
         #expect(try found(String(repeating: "y", count: 210)).count == 1)
         #expect(try found(String(repeating: "y", count: 150)).count == 1)
         #expect(try found("一丁").count == 1)
-        // Also what nobody finds is a search that ends.
+        // A search without hits ends too.
         for letter in ["x", "㍿", "\u{fdfa}", "é", "\u{301}", "ﬃ"] {
             _ = try found(String(repeating: letter, count: 256))
         }
@@ -230,7 +230,7 @@ struct SearchTests {
         #expect(try found("eating").isEmpty)
         let language = PostgresSearchLanguage(database.connection())
         #expect(try language.use("english"))
-        // On the connection that was open before, and for what it stores.
+        // On the connection that was open before, also for rows that it stores.
         #expect(try found("eating").count == 60)
         try add([Row(room: room(2), seq: 50, at: 1_790_000_000_000, content: "they were eating")])
         #expect(try found("eats", in: room(2)).count == 1)

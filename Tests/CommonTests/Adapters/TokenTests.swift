@@ -20,7 +20,7 @@ import Testing
         return try JWTTokens(Settings(Values(values: all)).tokens, clock: { now })
     }
 
-    /// A token made by hand: header and claims as given, signed with HMAC-SHA256.
+    /// A token made without the library: header and claims as given, signed with HMAC-SHA256.
     private func forged(_ header: String, _ claims: String, key: String = secret) -> String {
         let signed = base64URL(Array(header.utf8)) + "." + base64URL(Array(claims.utf8))
         let code = HMAC<SHA256>.authenticationCode(for: Array(signed.utf8), using: SymmetricKey(data: Array(key.utf8)))
@@ -95,7 +95,7 @@ import Testing
         let good = forged(#"{"alg":"HS256","typ":"JWT"}"#, claims)
         let verifier = try tokens()
         #expect(try verifier.verify(good).user == user)
-        // 32 bytes are 43 characters, of which the last has two bits that mean nothing.
+        // 32 bytes are 43 characters, of which the last has two unused bits.
         let last = String(good.last!)
         let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
         let place = alphabet.firstIndex(of: Character(last))!
@@ -173,7 +173,7 @@ import Testing
         #expect(try both.verify(byElliptic).user == user)
         #expect(try both.verify(byEdwards).user == user)
         #expect(throws: Refusal.self) { try tokens().verify(byElliptic) }
-        // A name that no key has is not another key's; without a name the only one that fits is meant.
+        // An unknown `kid` matches no key; without a `kid` the only fitting key is used.
         let unknown = try token(#"{"alg":"ES256","kid":"x"}"#) {
             Array(try elliptic.signature(for: $0).rawRepresentation)
         }
@@ -186,7 +186,7 @@ import Testing
         #expect(try both.verify(unnamed).user == user)
         let mixed = try token(#"{"alg":"EdDSA","kid":"e"}"#) { Array(try edwards.signature(for: $0)) }
         #expect(throws: Refusal.self) { try both.verify(mixed) }
-        // The public key as an HMAC secret: the oldest trick.
+        // The public key as an HMAC secret: a classic attack.
         let confused = token(#"{"alg":"HS256","kid":"e"}"#) { bytes in
             Array(HMAC<SHA256>.authenticationCode(for: bytes, using: SymmetricKey(data: point)))
         }

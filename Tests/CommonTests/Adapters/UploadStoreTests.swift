@@ -29,7 +29,7 @@ struct UploadStoreTests {
         #expect(state == UploadState(upload: "a", total: 3, parts: [part(1), part(2, "x,y"), part(3)]))
         #expect(state?.isWhole == true && state?.size == 60)
         #expect(try find() == state)
-        // A listing that came late adds what is missing and takes nothing away; an older holder changes nothing.
+        // A late listing adds missing parts and removes nothing; an older lock holder changes nothing.
         #expect(try put(UploadState(upload: "a", total: 3, parts: [part(2, "old")]), 6) == state)
         #expect(try put(UploadState(upload: "b", total: 1), 4) == nil)
         #expect(try put(UploadState(upload: "b", total: 1), 7) == UploadState(upload: "b", total: 1))
@@ -77,7 +77,7 @@ struct UploadStoreTests {
         try progress.unlock(.state, of: message, token: "c")
     }
 
-    /// A message's row, without the way through the queue.
+    /// A message's row, without the queue.
     private func insertMessage(_ connection: PostgresConnection) throws {
         let (room, user) = (UUID128.v7(at: systemClock()), UUID128.v7(at: systemClock()))
         _ = try connection.pipeline([
@@ -113,7 +113,7 @@ struct UploadStoreTests {
         #expect(try find() == nil)
     }
 
-    /// The use case on the real three: all of it, with Redis forgetting in between.
+    /// The whole use case with the real servers, with a loss of Redis' data in between.
     @Test func aFileThroughTheRealStores() throws {
         let connection = try TestDatabase().connection()
         try insertMessage(connection)
@@ -143,7 +143,7 @@ struct UploadStoreTests {
         #expect(try send(2) == nil)
         try TestServers.redis().command(["DEL", RedisKey.upload(message.id)].map { RedisWord(word: $0) })
         #expect(try send(1) == FileInfo(name: "a.zip", size: (5 << 20) + 77, contentType: "application/zip"))
-        // The room was not told: again, now without Redis; the object is there.
+        // The room was not told: a second try, now without Redis' data; the object exists.
         try TestServers.redis().command(["DEL", RedisKey.upload(message.id)].map { RedisWord(word: $0) })
         #expect(try send(1)?.size == (5 << 20) + 77)
         upload.forget(message.id)

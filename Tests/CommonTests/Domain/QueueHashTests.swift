@@ -12,7 +12,7 @@ import Testing
         #expect(fnv1a64(text.utf8) == hash)
     }
 
-    /// Fixed for ever: another drawing would give a room a second order.
+    /// Fixed forever: another hash would give a room a second order.
     @Test(arguments: [
         ("00000000-0000-0000-0000-000000000000", 10, 9), ("00000000-0000-0000-0000-000000000000", 100, 89),
         ("018f6c2e-7b3a-7c4d-9e5f-0a1b2c3d4e5f", 10, 8), ("018f6c2e-7b3a-7c4d-9e5f-0a1b2c3d4e5f", 100, 28),

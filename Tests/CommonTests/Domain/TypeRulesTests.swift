@@ -5,20 +5,20 @@ import Testing
 @Suite struct TypeRulesTests {
     @Test(
         arguments: [
-            // Nobody looked, or there are no bytes: the claim, else the name.
+            // Not inspected, or no bytes: the claim, otherwise the name.
             (.image, nil, "image/png", "a.bin", "image/png"), (.video, nil, "image/png", "a.mp4", "video/mp4"),
             (.file, "application/x-empty", nil, "a.txt", "text/plain"),
-            // A picture, a film and a sound are that by their bytes.
+            // Pictures, video and audio must be that by their bytes.
             (.image, "application/octet-stream", nil, "a.gif", nil), (.image, "text/plain", "image/png", "a", nil),
             (.video, "text/plain", "video/mp4", "a.mp4", nil), (.audio, "application/octet-stream", nil, "a.mp3", nil),
             (.audio, "audio/mpeg", nil, "a.mp3", "audio/mpeg"), (.image, "image/x-icon", nil, "a", "image/x-icon"),
             (.image, "text/plain", "image/svg+xml", "a.svg", "image/svg+xml"),
-            // Any other file is what was said, but for these.
+            // Any other file has the claimed type, with these exceptions.
             (.file, "application/octet-stream", "image/png", "a.png", "application/octet-stream"),
             (.file, "text/plain", "text/csv", "a", "text/csv"),
             (.file, "image/x-tga", "image/x-tga", "a", "image/x-tga"),
             (.image, nil, nil, "a", "application/octet-stream"), (.file, nil, nil, "a.zip", "application/zip"),
-            // Bytes that say it firmly.
+            // Certain results from bytes.
             (.image, "image/jpeg", "image/png", "a.png", "image/jpeg"),
             (.image, "text/html", "image/png", "a.png", nil),
             (.image, "application/x-dosexec", nil, "a.png", nil), (.image, "video/mp4", "image/png", "a.png", nil),
@@ -61,7 +61,7 @@ import Testing
         #expect(typer.type(of: Array("<!doctype html><html><body>x".utf8))?.description == "text/html")
         #expect(typer.type(of: Array("<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>".utf8))?.isActive == true)
         #expect(typer.type(of: [1, 2, 3, 200, 0, 9])?.description == "application/octet-stream")
-        // A jump, as old DOS programs begin, says nothing; the letters of a newer one do.
+        // The jump at the start of old DOS programs is no evidence; the letters of newer ones are.
         let jump = [0xe9, 0x10, 0x00, 0xcd, 0x21] + [UInt8](repeating: 0xb4, count: 500)
         #expect(typer.type(of: jump) == .unknown)
         #expect(typer.type(of: [])?.description == "application/x-empty")

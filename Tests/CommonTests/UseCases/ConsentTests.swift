@@ -34,7 +34,7 @@ import Testing
         #expect(scene.act(scene.id(), scene.owner, .createRoom(draft)).refusal == .blocked)
         #expect(scene.act(room, scene.owner, .setRole(user: scene.member, role: .admin)).refusal == nil)
         #expect(scene.act(room, scene.member, .addMembers([scene.stranger])).refusal == nil)
-        // Whoever blocks may still add whom they have blocked.
+        // A user may still add somebody whom they have blocked.
         var other = Scene()
         let theirs = other.room()
         other.batch.blocks.insert(.init(blocker: other.owner, blocked: other.stranger))
@@ -52,7 +52,7 @@ import Testing
         let message = Command.Action.send(MessageDraft(content: "x"), receiver: scene.stranger)
         #expect(scene.act(pair, scene.owner, message).refusal == .forbidden)
         #expect(scene.batch.rooms[pair] == nil)
-        // The host application's word is enough, and so is one's own.
+        // The host application needs no consent, nor does the user.
         var command = scene.command(room, scene.owner, .addMembers([scene.stranger]))
         command.isHost = true
         #expect(scene.batch.carryOut(command).refusal == nil)

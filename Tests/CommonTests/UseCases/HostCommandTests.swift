@@ -30,13 +30,13 @@ import Testing
         #expect(scene.batch.messages[mine]?.content == "" && scene.batch.messages[mine]?.deletedAt != nil)
         #expect(scene.batch.messages[theirs]?.content == "answer")
         #expect(scene.batch.messages[theirs]?.reactions.map(\.users) == [[scene.member]])
-        // The room goes on in other hands.
+        // The room gets another owner.
         #expect(scene.batch.rooms[room]?.ownerID == scene.member)
         #expect(scene.batch.members[.init(room, scene.member)]?.role == .owner)
         #expect(scene.send(room, scene.owner).refusal == .notAMember)
         #expect(scene.frames(room).map(\.seq) == Array(1...UInt64(scene.frames(room).count)))
         #expect(scene.batch.wiped == [room])
-        // The last one takes the room along.
+        // Erasing the last member deletes the room.
         #expect(scene.act(room, .zero, .erase(user: scene.member)).refusal == nil)
         #expect(scene.batch.rooms[room]?.deletedAt != nil)
         #expect(scene.act(room, .zero, .erase(user: scene.member)).refusal == nil)
@@ -101,7 +101,7 @@ struct HostStoreTests {
             [last, scene.command(room, scene.owner, .react(message: kept, reaction: "👍", remove: false))], now: 3000)
         try run([scene.command(room, scene.member, .edit(message: kept, content: "kept still"))], now: 3001)
 
-        // Half of the old ones are gone for good, and no count is wrong.
+        // Half of the old messages are removed for good, and all counts are right.
         let purge = try run([scene.command(room, .zero, .purge(before: 2000))])[0]
         #expect(purge["Messages"] == .int(Int64(RoomBatch.hostPart)) && purge["More"] == .bool(true))
         #expect(try reader.room(room, for: scene.member)?.unread == 20)
@@ -172,7 +172,7 @@ struct HostStoreTests {
         }
     }
 
-    /// Each room has two parts; one room's queue is away.
+    /// Each room has two parts; one room's queue is unavailable.
     private final class Parts: CommandQueue {
         var purged: [UUID128] = []
         var away: UUID128?

@@ -43,7 +43,7 @@ struct PermissionTests {
     }
 }
 
-/// A room with one of each kind of user, and a message of each of them.
+/// A room with one user of each kind, and a message by each of them.
 private struct Cast {
     enum Actor: String, CaseIterable {
         case owner = "OWNER"
@@ -65,11 +65,11 @@ private struct Cast {
     let room: UUID128
     var users: [Actor: UUID128] = [:]
     var messages: [Actor: UUID128] = [:]
-    /// Those whom others act upon.
+    /// The targets of other users' actions.
     let someMember: UUID128
     let someAdmin: UUID128
     let someBanned: UUID128
-    /// One of somebody who is none of the actors; in a PRIVATE room the other's.
+    /// A message by a user who is none of the actors; in a PRIVATE room by the other member.
     var othersMessage = UUID128.zero
     var invitation = UUID128.zero
 
@@ -124,7 +124,7 @@ private struct Cast {
     }
 }
 
-/// Something that a user may try; nil where the room has nothing to try it on.
+/// An action that a user may try; nil when the room has no target for it.
 private struct Deed {
     let name: String
     let action: (Cast, Cast.Actor) -> Command.Action?
@@ -170,7 +170,7 @@ private struct Deed {
     }
 }
 
-/// Reading, which the store decides: nil is what the asking user may not see.
+/// Reads, which the store checks: nil when the user may not see the result.
 private struct Look {
     let name: String
     let read: (PostgresRoomReader, Cast, UUID128) throws -> Any?

@@ -1,7 +1,7 @@
 import ChatCore
 import Testing
 
-/// The rules, on a batch without a store: what it "loads" is what it has.
+/// The rules, on a batch without a store: it contains all data.
 struct Scene {
     static let limits = settings.rooms
     static let accounts = settings.account
@@ -89,10 +89,10 @@ struct Scene {
         #expect(retry.answer == first.answer)
         #expect(!retry.isInFrame)
         #expect(scene.frames(room).count == 1)
-        // Another message is not it.
+        // A different message is a mismatch.
         #expect(scene.send(room, scene.owner, "another text", sign: "a").refusal == .idempotencyMismatch)
         #expect(scene.send(scene.room(), scene.owner, sign: "a").refusal == .idempotencyMismatch)
-        // The sign belongs to its sender alone.
+        // A Sign belongs to one sender.
         #expect(scene.send(room, scene.member, sign: "a").refusal == nil)
         #expect(scene.frames(room).count == 2)
     }
@@ -141,7 +141,7 @@ struct Scene {
         #expect(scene.act(room, scene.owner, .createRoom(again)).refusal == .blocked)
         #expect(
             scene.act(room, scene.owner, .react(message: scene.id(), reaction: "👍", remove: false)).refusal == .blocked)
-        // Groups go on that were there before.
+        // Existing groups still work.
         #expect(scene.send(group, scene.owner).refusal == nil)
     }
 
@@ -166,7 +166,7 @@ struct Scene {
 
     private static let file = FileInfo(name: "a.png", size: 3, contentType: "image/png")
 
-    /// A file's message that its chunks are still to come for.
+    /// A file's message without its chunks.
     private func pending(_ scene: inout Scene, _ room: UUID128, sign: String? = nil) -> UUID128 {
         let id = scene.id()
         let draft = MessageDraft(content: "a.png", contentType: .image)
@@ -197,7 +197,7 @@ struct Scene {
         #expect(scene.unread(room, scene.member) == 2)
         #expect(scene.act(room, scene.member, .seen(seq: 1)).refusal == nil)
         #expect(scene.unread(room, scene.member) == 1)
-        // Whoever completed it may have ended before the room was told: the same frame, and nothing new.
+        // Its worker may have died before the room was told: the same frame again, and no new one.
         let again = scene.act(room, scene.owner, .completeFile(message: id, file: Self.file))
         #expect(again.answer == completed.answer)
         #expect(scene.frames(room).last?.seq == 2)
@@ -235,7 +235,7 @@ struct Scene {
         #expect(scene.frames(room).isEmpty)
         #expect(scene.batch.wiped.isEmpty)
         #expect(scene.batch.rooms[room]?.lastSeq == 0)
-        // The Sign of what its sender deleted stands for it; that of what was given up is free.
+        // A deleted message keeps its Sign; the Sign of an abandoned upload is free.
         #expect(pending(&scene, room, sign: "a") == scene.batch.messagesBySign[.init(scene.owner, "a")]?.id)
         let draft = MessageDraft(content: "b.png", contentType: .image)
         _ = scene.batch.carryOut(scene.command(room, scene.owner, .send(draft, receiver: nil), sign: "d"))
@@ -372,7 +372,7 @@ struct Scene {
         _ = scene.send(room, scene.owner, id: id)
         #expect(scene.act(room, scene.owner, .edit(message: id, content: "b", base: 1)).refusal == nil)
         #expect(scene.act(room, scene.owner, .edit(message: id, content: "c", base: 1)).refusal == .conflict)
-        // A reaction is no edit.
+        // A reaction is not an edit.
         _ = scene.act(room, scene.member, .react(message: id, reaction: "👍", remove: false))
         #expect(scene.act(room, scene.owner, .edit(message: id, content: "c", base: 2)).refusal == nil)
     }
@@ -458,7 +458,7 @@ struct Scene {
         #expect(invite(scene.member, InvitationDraft(token: "a")).1.refusal == .forbidden)
         let (twice, made) = invite(scene.owner, InvitationDraft(token: "b", expiresAt: 1_000_001, maxUses: 2))
         #expect(made.refusal == nil)
-        // The token is in the answer and in no frame.
+        // Only the answer contains the token.
         #expect(String(decoding: made.answer.bytes, as: UTF8.self).contains("Token"))
         #expect(!String(decoding: try #require(scene.frames(room).last).body.bytes, as: UTF8.self).contains("Token"))
         #expect(scene.act(room, scene.stranger, .join(invitation: twice)).refusal == nil)

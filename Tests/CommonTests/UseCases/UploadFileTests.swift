@@ -6,7 +6,7 @@ private let ann = UUID128(high: 1, low: 1)
 private let room = UUID128(high: 2, low: 2)
 private let big: Int64 = 5 << 20
 
-/// The object store, the records and the shared state, in memory; each can be told to fail.
+/// In-memory versions of the object store, the records and the shared state; each can be made to fail.
 private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentTyper {
     var uploads: [String: [Int: StoredPart]] = [:]
     var objects: [String: Int64] = [:]
@@ -166,7 +166,7 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentT
         #expect(file == FileInfo(name: "film.mp4", size: 2 * big + 7, contentType: "video/webm"))
         #expect(memory.rows[message.id]?.isCompleted == true)
         #expect(memory.states.isEmpty && memory.locks.isEmpty)
-        // A chunk that was on its way.
+        // A late chunk.
         guard case .alreadyCompleted = try upload().store(chunk(2, of: 3), of: message, finish: { $0 }) else {
             Issue.record("a repeat is not a repeat")
             return
@@ -182,7 +182,7 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentT
             }
         }
         #expect(memory.joins == 1)
-        // Redis knows all parts; then it does not.
+        // Redis has all parts; then it loses them.
         #expect(try send(chunk(2, of: 2, 5), forget: false)?.size == big + 5)
         memory.states = [:]
         guard case .completed(let file)? = try upload().resume(message, finish: { $0 }) else {
@@ -217,7 +217,7 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentT
     @Test func tooLargeTogether() throws {
         _ = try send(chunk(1, of: 2, 15 << 20))
         #expect { try send(chunk(2, of: 2, (5 << 20) + 1)) } throws: { ($0 as? Refusal)?.code == .tooLarge }
-        // Two at once that did not see each other.
+        // Two concurrent chunks that did not see each other.
         memory.states[message.id]!.parts[2] = StoredPart(number: 2, etag: "x", size: 6 << 20)
         memory.uploads["upload 1"]![2] = StoredPart(number: 2, etag: "x", size: 6 << 20)
         #expect { try upload().resume(message) { $0 } } throws: { ($0 as? Refusal)?.code == .tooLarge }
@@ -261,7 +261,7 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentT
         memory.beforeBegin = {
             guard isFirst else { return }
             isFirst = false
-            // Its lock ran out while the store was slow, and another has begun.
+            // Its lock expired while the store was slow, and another upload has begun.
             memory.locks = [:]
             _ = try? self.send(self.chunk(1, of: 2))
         }

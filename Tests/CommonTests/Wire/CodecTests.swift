@@ -121,12 +121,12 @@ import Testing
         }
     }
 
-    /// As the version before this one wrote a file that was not complete.
+    /// The previous version's format of an incomplete file.
     @Test func aFrameForOneUserIsSkippedByEverybody() throws {
         let body = FrameBody(room: room, seq: 7) { $0.string("secret") }
         let frame = RoomFrame(seq: 7, kind: .newMessage, body: body)
         var bytes = FrameChunk(room: room, frames: [frame]).encode()
-        // version, room, count, seq, kind, origin twice, no sign, no asker; then who alone may see it.
+        // version, room, count, seq, kind, origin twice, no sign, no asker; then the users who alone may see it.
         let place = 1 + 16 + 4 + 8 + 1 + 8 + 8 + 1 + 2
         bytes.replaceSubrange(place..<place + 2, with: [1, 0] + Array(repeating: 5, count: 16))
         #expect(try FrameChunk.decode(bytes).frames == [.skipped(7, in: room)])

@@ -40,7 +40,7 @@ class Person:
         url = self.user.base_url.replace("http", "ws", 1) + "/ws/v1/chat"
         headers = {"Authorization": f"Bearer {self.user.token}"}
         async with connect(url, additional_headers=headers, open_timeout=15, ping_interval=None) as socket:
-            # Before anything else is read: nothing newer can come in between.
+            # Before anything else is read, so that nothing newer can arrive in between.
             if self.rooms:
                 points = [{"RoomID": room, "Seq": self.stream(room).last} for room in self.rooms]
                 await socket.send(msgpack.packb({"Type": "resume", "Rooms": points}))
@@ -77,7 +77,7 @@ class Person:
             send = Send(str(uuid.uuid4()), self.user.id, self.chance.choice(self.rooms),
                         "REST" if self.chance.random() < 0.25 else "socket", time.monotonic())
             self.ledger.sends[send.sign] = send
-            # Some give up after one try: whether it was stored is found out in the end.
+            # Some give up after one try: the end of the run shows whether it was stored.
             patient = self.chance.random() < 0.9
             while not await self.attempt(send) and patient and time.monotonic() < end:
                 await asyncio.sleep(self.chance.uniform(0.2, 0.6))

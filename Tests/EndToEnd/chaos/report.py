@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from html import escape
 
-# Seconds after a fault's end that still count as its.
+# Seconds after a fault's end that still count for it.
 AFTER = 15
 PEN = {"sends": "#8a8f98", "acknowledged": "#1f77b4", "deliveries / 10": "#2ca02c"}
 

@@ -12,7 +12,7 @@ from .people import Person, Uploader
 
 PEOPLE = 12
 ROOMS = 3
-# Everything is back and told to everybody so long after the last fault; RabbitMQ alone takes ten seconds to start.
+# Everything must have recovered this long after the last fault; RabbitMQ alone takes ten seconds to start.
 SETTLE_SECONDS = 120
 
 
@@ -29,7 +29,7 @@ class Run:
         lives = [asyncio.create_task(person.stay_connected()) for person in self.people]
         await asyncio.gather(*[person.connected.wait() for person in self.people])
         rooms = await asyncio.to_thread(self.make_rooms)
-        # Files too take their places in an order that all of them follow.
+        # Files too take their Seqs in one order for all.
         album = await asyncio.to_thread(self.uploader.user.group, *[person.user for person in self.people])
         rooms.append(album)
         self.start = time.monotonic()
@@ -49,7 +49,7 @@ class Run:
         owner, *others = self.people
         rooms = []
         for number in range(ROOMS):
-            # Frames may come before the answer does: a room is known by its first one only when it is known at all.
+            # Frames may arrive before the answer that names the room.
             room = owner.user.group(*[person.user for person in others], name=f"Chaos {number}")
             rooms.append(room)
         for person in self.people:
