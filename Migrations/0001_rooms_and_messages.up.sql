@@ -70,7 +70,7 @@ CREATE TABLE messages (
 CREATE UNIQUE INDEX messages_in_order ON messages (room_id, seq);
 -- `changed_since`: only what changed after it was sent, so that a plain send does not pay for it.
 CREATE INDEX messages_changed ON messages (room_id, change_seq) WHERE change_seq > seq;
--- The same (sender, Sign) is stored once, for ever.
+-- The same (sender, Sign) is stored once, forever.
 CREATE UNIQUE INDEX messages_once ON messages (sender_id, sign) WHERE sign IS NOT NULL;
 
 -- Every change of a room's order that is not a new message: so that each Seq can be told again, exactly, when

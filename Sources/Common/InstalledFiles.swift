@@ -20,7 +20,7 @@ struct InstalledFiles {
         self.isFolder = isFolder
     }
 
-    /// Those of the running program.
+    /// The files of the running program.
     static func ofThisProcess() -> InstalledFiles {
         InstalledFiles(program: pathOfThisProgram()) { folder in
             var found = stat()

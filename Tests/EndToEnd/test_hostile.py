@@ -14,7 +14,7 @@ def relay(settings):
     return f"{settings['RUN_DIR']}/ws-relay.sock"
 
 
-def knock(path, data=b""):
+def opened(path, data=b""):
     raw = RawSocket(path, None, greet=False)
     raw.send(data)
     return raw
@@ -22,7 +22,7 @@ def knock(path, data=b""):
 
 def test_slow_heads_and_silent_ones_are_ended(relay):
     """All at once: a silent socket, one with half a head, one with a byte per second. They get ten seconds."""
-    silent, half, dripping = knock(relay), knock(relay, b"GET /ws/v1/chat HTTP/1.1\r\nHo"), knock(relay, b"G")
+    silent, half, dripping = opened(relay), opened(relay, b"GET /ws/v1/chat HTTP/1.1\r\nHo"), opened(relay, b"G")
     for letter in b"ET /ws/v1/chat"[:13]:
         try:
             dripping.send(bytes([letter]))
@@ -36,7 +36,7 @@ def test_slow_heads_and_silent_ones_are_ended(relay):
 
 
 def test_a_head_without_end_is_refused(relay):
-    raw = knock(relay, b"GET /ws/v1/chat HTTP/1.1\r\n" + b"X-A: " + b"a" * 9000)
+    raw = opened(relay, b"GET /ws/v1/chat HTTP/1.1\r\n" + b"X-A: " + b"a" * 9000)
     raw.read_head()
     assert " 400 " in raw.head and raw.has_ended()
 
@@ -77,7 +77,7 @@ def test_a_flood_delays_nobody_else(ann, bob, relay, kind):
     for raw, thread in zip(raws, threads):
         thread.join(10)
         raw.close()
-    # Every request was answered while the floods went on; how fast is for the eye.
+    # Every request was answered during the floods; the times are only printed.
     print(f"\n{kind}: median {sorted(quiet)[5] * 1000:.1f} ms alone, {sorted(loud)[10] * 1000:.1f} ms beside three floods")
 
 
@@ -136,7 +136,7 @@ def test_the_oldest_of_too_many_sockets_is_replaced(ann):
 @pytest.mark.parametrize("data", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n\r\n",
                                   b"\0" * 9000], ids=["http2", "a page", "nothing", "zeros"])
 def test_other_protocols_get_an_answer_and_the_door(relay, data):
-    raw = knock(relay, data)
+    raw = opened(relay, data)
     raw.read_head()
     assert raw.head.startswith("HTTP/1.1 4") and raw.has_ended()
 

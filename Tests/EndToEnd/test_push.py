@@ -233,7 +233,7 @@ def test_what_may_pass_is_tried_again_after_the_time_that_was_told(google, ann, 
 
 def test_a_token_that_is_refused_is_renewed(google, ann, bob, device):
     room, token = ann.group(bob), device(bob)
-    google.tokens += 1  # the one that the worker holds is worth nothing from now on
+    google.tokens += 1  # the worker's token is invalid from now on
     before = google.tokens
     say(ann, room, "again")
     assert google.sent_to(token)[0]["status"] == 200

@@ -166,4 +166,4 @@ def test_a_blocked_user_neither_opens_nor_uses_the_private_room(ann, bob, opened
     bob.rest("DELETE", f"/users/{ann.id}/block", expect=204)
     room = ann.data("POST", "/rooms", body, 201)["ID"]
     ann.data("POST", f"/rooms/{room}/messages", {"Content": "again"}, 201)
-    ann.rest("DELETE", f"/rooms/{room}", expect=403)  # the pair's for ever
+    ann.rest("DELETE", f"/rooms/{room}", expect=403)  # a PRIVATE room cannot be deleted

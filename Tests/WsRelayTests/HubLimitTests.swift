@@ -4,7 +4,7 @@ import Testing
 @testable import ws_relay
 
 @Suite struct HubLimitTests {
-    private static func knock(_ relay: TestRelay, user: UInt64, from address: String) -> TestClient {
+    private static func greet(_ relay: TestRelay, user: UInt64, from address: String) -> TestClient {
         let client = relay.connect()
         client.write(Array(TestClient.head("?token=\(id(user))%201000000", ["X-Real-IP: \(address)"]).utf8))
         relay.run()
@@ -14,26 +14,26 @@ import Testing
 
     @Test func anAddressHasSoManySockets() throws {
         let relay = try TestRelay(["WS_MAX_CONNECTIONS_PER_ADDRESS": "2"])
-        let first = [1, 2].map { Self.knock(relay, user: $0, from: "10.0.0.1") }
+        let first = [1, 2].map { Self.greet(relay, user: $0, from: "10.0.0.1") }
         #expect(first.allSatisfy { $0.head.contains(" 101 ") })
-        let refused = Self.knock(relay, user: 3, from: "10.0.0.1")
+        let refused = Self.greet(relay, user: 3, from: "10.0.0.1")
         #expect(refused.head.contains(" 429 ") && refused.head.contains("Retry-After: "))
-        #expect(Self.knock(relay, user: 4, from: "10.0.0.2").head.contains(" 101 "))
+        #expect(Self.greet(relay, user: 4, from: "10.0.0.2").head.contains(" 101 "))
         relay.hub.destroy(0)
-        let next = Self.knock(relay, user: 5, from: "10.0.0.1")
+        let next = Self.greet(relay, user: 5, from: "10.0.0.1")
         #expect(next.head.contains(" 101 "))
-        #expect(Self.knock(relay, user: 6, from: "10.0.0.1").head.contains(" 429 "))
+        #expect(Self.greet(relay, user: 6, from: "10.0.0.1").head.contains(" 429 "))
         // A deallocated client closes its socket.
         withExtendedLifetime((first, next)) {}
     }
 
     @Test func handshakesHaveARate() throws {
         let relay = try TestRelay(["WS_HANDSHAKE_RATE": "2"])
-        let clients = (1...9).map { Self.knock(relay, user: $0, from: "x") }
+        let clients = (1...9).map { Self.greet(relay, user: $0, from: "x") }
         #expect(clients.filter { $0.head.contains(" 101 ") }.count == 8)
         #expect(clients[8].head.contains(" 503 ") && clients[8].head.contains("Retry-After: "))
         relay.pass(seconds: 1)
-        #expect(Self.knock(relay, user: 20, from: "x").head.contains(" 101 "))
+        #expect(Self.greet(relay, user: 20, from: "x").head.contains(" 101 "))
     }
 
     @Test func aFloodOfPingsIsNotAnsweredForEver() throws {
@@ -64,6 +64,6 @@ import Testing
         #expect(closed == [2, 4, 6, 8, 10, 12, 14, 16, 18, 20])
         #expect(clients.allSatisfy { $0.closed?.code == 1001 && $0.closed?.reason.contains("reconnect in") == true })
         // No new sockets.
-        #expect(Self.knock(relay, user: 30, from: "x").head.contains(" 503 "))
+        #expect(Self.greet(relay, user: 30, from: "x").head.contains(" 503 "))
     }
 }

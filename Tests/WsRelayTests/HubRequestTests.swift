@@ -156,7 +156,7 @@ import Testing
 
     @Test func aTicketStandsForItsTokenOnce() throws {
         let relay = try TestRelay()
-        func knock(_ found: Identity?) -> TestClient {
+        func upgrade(_ found: Identity?) -> TestClient {
             let client = relay.connect()
             client.write(Array(TestClient.head("?ticket=t1").utf8))
             relay.run()
@@ -168,13 +168,13 @@ import Testing
             return client
         }
         let good = Identity(user: id(5), expiresAt: 2000, issuedAt: 500)
-        #expect(knock(nil).head.contains(" 401 "))
-        #expect(knock(Identity(user: id(5), expiresAt: 999)).head.contains(" 401 "))
-        let client = knock(good)
+        #expect(upgrade(nil).head.contains(" 401 "))
+        #expect(upgrade(Identity(user: id(5), expiresAt: 999)).head.contains(" 401 "))
+        let client = upgrade(good)
         relay.finishJoining(user: 5, rooms: [:])
         #expect(client.takeTypes() == ["welcome"])
         relay.hub.handle(.revocations([Revocation(.user(id(5), before: 501), at: 1)]))
-        #expect(knock(good).head.contains(" 401 "))
+        #expect(upgrade(good).head.contains(" 401 "))
         #expect(relay.hub.waitingLookups == 0)
     }
 }

@@ -17,7 +17,7 @@ SERVERS = (
     ("postgres", "INT", 10, True),
     ("redis", "TERM", 5, True),
     ("rabbitmq", "TERM", 8, True),
-    ("seaweedfs", "TERM", 2, True),  # takes ten seconds to say goodbye and has nothing to lose by a KILL
+    ("seaweedfs", "TERM", 2, True),  # takes ten seconds to end by itself, and a KILL loses nothing
     ("nginx", "TERM", 3, True),
 )
 PROGRAMS = ("fcgi-api", "ws-relay", "queue-worker")

@@ -18,7 +18,7 @@ public protocol ObjectStore: AnyObject {
     func parts(of key: String, upload: String) throws(StoreError) -> [StoredPart]
     /// Uploads that are neither complete nor aborted; not all of them when there are very many.
     func pendingUploads() throws(StoreError) -> [PendingUpload]
-    /// Bytes of a stored object; nil when it is not there.
+    /// The size of a stored object in bytes; nil when it does not exist.
     func size(of key: String) throws(StoreError) -> Int64?
     /// Stores a whole object at once and replaces an existing one.
     func put(_ key: String, contentType: String, from part: FilePart) throws(StoreError)

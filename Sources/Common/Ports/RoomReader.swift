@@ -35,7 +35,7 @@ public protocol RoomReader: AnyObject {
     /// The pinned messages, newest pin first; nil when the user is not a member.
     func pins(of room: UUID128, for user: UUID128) throws(StoreError) -> [Message]?
     /// Messages that contain the words, newest first; nil when the user is not a member of `room`. Throws an error with
-    /// ``StoreError/trouble`` while another search of the user runs, and when it takes too long.
+    /// ``StoreError/trouble`` while another search of the user is running, and when it takes too long.
     ///
     /// - Parameter room: nil: all rooms of the user.
     func search(

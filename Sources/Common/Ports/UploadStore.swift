@@ -43,30 +43,30 @@ public struct UploadRecord: Sendable, Equatable {
     }
 }
 
-/// How far each upload is, shared by all workers. It may be forgotten at any moment: the record and the object store
-/// know it all again. What it gives is never from before a restart of the server that holds it: a restart may have cost
-/// its last second, and a part missing there would be waited for for ever.
+/// The progress of uploads, shared by all workers. It may be lost at any moment: the record and the object store restore
+/// it. It never returns state from before a restart of its server: the last second may be lost then, and a missing part
+/// would be waited for forever.
 public protocol UploadProgress: AnyObject {
     func find(_ message: UUID128) throws(BusError) -> UploadState?
-    /// Adds what the object store told of an upload to what is known of it, or begins it anew.
-    /// - Parameter fence: an older one than the state's is refused: then nil, and the state stays.
+    /// Adds the object store's listing to the known state of an upload, or replaces another upload's state.
+    /// - Parameter fence: one that is older than the state's is refused: returns nil, and the state stays.
     func put(_ state: UploadState, of message: UUID128, fence: Int64) throws(BusError) -> UploadState?
-    /// Guarantee: of two that add the last two parts at the same moment, at least one is told of both.
+    /// Guarantee: when two calls add the last two parts at once, at least one of them sees both.
     /// - Returns: nil when this upload is not known (any more).
     func add(_ part: StoredPart, to message: UUID128, upload: String) throws(BusError) -> UploadState?
     /// - Parameter upload: a newer one of the same message stays.
     func remove(_ message: UUID128, upload: String) throws(BusError)
-    /// For the token's owner alone until it unlocks or `milliseconds` have passed. It saves work; what is done under it
-    /// has to be right without it too.
-    /// - Returns: a fence, larger than that of every earlier holder; nil: it is another's.
+    /// Locks for the token's owner until it unlocks or `milliseconds` have passed. The lock only saves work: all actions
+    /// under it must be correct without it too.
+    /// - Returns: a fence, larger than that of every earlier holder; nil: another owner holds the lock.
     func lock(_ lock: UploadLock, of message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Int64?
     func unlock(_ lock: UploadLock, of message: UUID128, token: String) throws(BusError)
 }
 
 public enum UploadLock: String, Sendable {
-    /// Of beginning it, reading its state back and completing it.
+    /// For beginning an upload, restoring its state and completing it.
     case state = "lock"
-    /// Of writing what comes in one piece after the other.
+    /// For writing successive pieces (tus).
     case writer
 }
 

@@ -54,8 +54,8 @@ func makeNonBlocking(_ descriptor: Int32) {
     _ = chat_fcntl_set(descriptor, F_SETFL, chat_fcntl_get(descriptor, F_GETFL) | O_NONBLOCK)
 }
 
-/// The monotonic clock in nanoseconds. It is the same for every process of one boot, so times can stand in the
-/// shared scoreboard and survive an `execve`.
+/// The monotonic clock in nanoseconds. All processes of one boot share it, so times in the scoreboard are valid for all
+/// of them and survive an `execve`.
 public typealias Nanoseconds = Int64
 
 public func monotonicNow() -> Nanoseconds {

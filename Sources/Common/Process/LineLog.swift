@@ -2,7 +2,7 @@ import CLinux
 @preconcurrency import Glibc
 public import Logging
 
-/// One line a message on stderr: `time level program[pid] message key=value …`.
+/// One line per message on stderr: `time level program[pid] message key=value …`.
 ///
 /// A line is one `write`, so lines of several processes do not mix. Values whose name marks them as secret are never
 /// printed.
@@ -120,7 +120,7 @@ private struct Line {
         }
     }
 
-    /// One write a line, so that lines of several processes do not mix.
+    /// One write per line, so that lines of several processes do not mix.
     mutating func end() {
         bytes.append(UInt8(ascii: "\n"))
         var rest = bytes[...]

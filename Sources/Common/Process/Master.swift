@@ -10,7 +10,7 @@ import Logging
 ///     let master = Master(
 ///         program: "queue-worker", runFolder: settings.runDir, pools: pools(of: settings),
 ///         workerArguments: ["worker", "-c", file], checkArguments: ["serve", "--check", "-c", file],
-///         counters: ["commands_total", "queue_depth"],          // names ending in _total are sums, others are of now
+///         counters: ["commands_total", "queue_depth"],          // names ending in _total are sums, others current values
 ///         reload: { try pools(of: Settings(reading: file)) })   // throws: the running configuration stays
 ///     exit(master.run())
 ///
@@ -20,9 +20,9 @@ import Logging
 ///     …open everything…
 ///     channel.ready()
 ///     loop { poll [channel.fileDescriptor, …]
-///            while let message = channel.next() { .quit: finish what is in hand and return }
+///            while let message = channel.next() { .quit: finish the current work and return }
 ///            channel.scoreboard.beginRequest("GET", path) … .endRequest(status: 200, bytes: 512)
-///            channel.scoreboard.add(to: 0)                      // counter by its place in `counters`
+///            channel.scoreboard.add(to: 0)                      // counter by its position in `counters`
 ///            channel.scoreboard.heartbeat() }                   // about once a second
 ///
 /// Other commands: `try askMaster("status", in: RunFolder(runDir, program: name))` (also `scale POOL +1`, `reload`,

@@ -47,7 +47,7 @@ enum ExitStatus: Equatable, CustomStringConvertible {
 
 /// The scoreboard's data about a worker at a tick.
 struct Observation: Equatable {
-    /// When the request in hand began; nil: idle.
+    /// When the current request began; nil: idle.
     var busySince: Nanoseconds?
     /// The last sign of life of a worker stopped by a signal (SIGSTOP); nil: it is running.
     var frozenSince: Nanoseconds?

@@ -40,7 +40,7 @@ public final class UploadFile {
 
     // MARK: Doors
 
-    /// - Parameter message: as its sender sees it.
+    /// - Parameter message: in the form that its sender sees.
     public func store<Answer>(
         _ chunk: Chunk, of message: Message, finish: Finish<Answer>
     ) throws(Refusal) -> Result<Answer> {

@@ -27,7 +27,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case banned
     /// The host application rejected the message; the sentence is its reason.
     case rejected
-    // The state of things.
+    // Conflicts with the current state.
     case conflict
     /// The Sign or Idempotency-Key was used before, for a different request.
     case idempotencyMismatch = "idempotency_mismatch"
@@ -37,7 +37,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case locked
     /// The search exceeded its time limit: rarer words, or a single room, make it faster.
     case searchTooSlow = "search_too_slow"
-    // Load and outages: try again after the given time.
+    // Load and outages: retry after the given time.
     case rateLimited = "rate_limited"
     case busy
     case unavailable

@@ -147,7 +147,7 @@ extension Hub {
 
     // MARK: Letting go
 
-    /// The successor has everything. Our copies are closed in `goOnLettingGo`, which the clients do not notice.
+    /// The successor has everything. `goOnLettingGo` closes our copies, which clients do not notice.
     func letGo() {
         reap()
         for slot in 0..<UInt32(connections.used) where isHandedOver(slot) {
@@ -165,10 +165,10 @@ extension Hub {
         isEnding = true
     }
 
-    /// A few in each tick: the successor needs the processor more.
+    /// Closes a few in each tick: the successor needs the CPU more.
     func goOnLettingGo() {
         for descriptor in lettingGo.suffix(256) {
-            // The successor's copy keeps the file alive, and epoll would go on watching it.
+            // The successor's copy keeps the file open, and epoll would keep watching it.
             epoll.remove(descriptor)
             Glibc.close(descriptor)
         }

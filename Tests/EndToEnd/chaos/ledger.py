@@ -11,7 +11,7 @@ class Send:
     sign: str
     sender: str
     room: str
-    door: str
+    route: str
     started: float
     attempts: int = 0
     acknowledged: float | None = None
@@ -60,13 +60,13 @@ class Ledger:
     sends: dict = field(default_factory=dict)  # Sign → Send
     streams: dict = field(default_factory=lambda: defaultdict(Stream))  # (user, room) → Stream
     files: dict = field(default_factory=dict)  # message id → SHA-256 of what was acknowledged
-    answers: list = field(default_factory=list)  # (time, door, outcome, seconds)
+    answers: list = field(default_factory=list)  # (time, route, outcome, seconds)
     deliveries: list = field(default_factory=list)  # times
     reconnects: int = 0
     trouble: list = field(default_factory=list)  # answers that no outage explains
 
     def answered(self, send, outcome, since):
-        self.answers.append((time.monotonic(), send.door, outcome, time.monotonic() - since))
+        self.answers.append((time.monotonic(), send.route, outcome, time.monotonic() - since))
 
     def acknowledge(self, send, id, seq):
         if send.acknowledged is None:

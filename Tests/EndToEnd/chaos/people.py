@@ -87,7 +87,7 @@ class Person:
         """True once it is acknowledged."""
         send.attempts += 1
         since = time.monotonic()
-        outcome = await (self.over_rest(send) if send.door == "REST" else self.over_socket(send))
+        outcome = await (self.over_rest(send) if send.route == "REST" else self.over_socket(send))
         self.ledger.answered(send, outcome, since)
         return send.acknowledged is not None
 

@@ -11,7 +11,7 @@ enum DiskFile {
         var changedAt: Int64
     }
 
-    /// Nil when it is not there.
+    /// Nil when the file does not exist.
     static func facts(_ path: String) -> Facts? {
         var status = stat()
         return stat(path, &status) == 0 ? facts(status) : nil
@@ -25,7 +25,7 @@ enum DiskFile {
             changedAt: Int64(changed.tv_sec) * 1000 + Int64(changed.tv_nsec) / 1_000_000)
     }
 
-    /// - Throws: `isMissing` when it is not there.
+    /// - Throws: `isMissing` when the file does not exist.
     static func open(_ path: String) throws(StoreError) -> (part: FilePart, etag: String) {
         let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw failure("open a file") }

@@ -55,8 +55,8 @@ public final class PostgresConnection {
     private var prepared: [String: String] = [:]
 
     /// - Parameters:
-    ///   - statementTimeout: milliseconds after which the server ends a statement; the client waits two seconds more, then
-    ///     gives the connection up.
+    ///   - statementTimeout: milliseconds after which the server ends a statement; the client waits two seconds more and then
+    ///     closes the connection.
     ///   - isPrepared: false behind a pooler in transaction mode: no session state is used then, neither prepared
     ///     statements nor session settings.
     public init(
