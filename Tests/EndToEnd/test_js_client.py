@@ -99,7 +99,7 @@ def test_the_types_and_the_documents_name_what_the_module_has():
 
 
 def play(seeds, published):
-    # What is published, not its source.
+    # The published module, not its source.
     done = node(PACKAGE / "test/property.mjs", seeds, CHAT_MODULE=(published / "dist/chat.js").as_uri())
     print(done.stdout)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout

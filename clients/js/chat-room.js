@@ -8,10 +8,10 @@ const WORDS = {
 };
 const STYLE = `
 :host { display: flex; flex-direction: column; height: 24rem; border: 1px solid color-mix(in srgb, CanvasText 25%, Canvas); border-radius: .5rem; overflow: hidden; font: 1rem/1.4 system-ui, sans-serif; color-scheme: light dark; background: Canvas; color: CanvasText }
-ol { flex: 1; overflow-y: auto; margin: 0; padding: .5rem; list-style: none; display: flex; flex-direction: column; gap: .3rem }
-li { align-self: flex-start; max-width: 85%; padding: .35rem .7rem; border-radius: .7rem; overflow-wrap: anywhere; white-space: pre-wrap; background: color-mix(in srgb, CanvasText 10%, Canvas) }
-li.mine { align-self: flex-end; background: color-mix(in srgb, #1769aa 25%, Canvas) }
-li.waits { font-style: italic }
+.log { flex: 1; overflow-y: auto; margin: 0; padding: .5rem; display: flex; flex-direction: column; gap: .3rem }
+article { align-self: flex-start; max-width: 85%; padding: .35rem .7rem; border-radius: .7rem; overflow-wrap: anywhere; white-space: pre-wrap; background: color-mix(in srgb, CanvasText 10%, Canvas) }
+article.mine { align-self: flex-end; background: color-mix(in srgb, #1769aa 25%, Canvas) }
+article.waits { font-style: italic }
 form { display: flex; gap: .4rem; padding: .5rem }
 input { flex: 1; min-width: 0 } input, button { font: inherit; padding: .35rem .6rem }
 p { margin: 0; padding: .2rem .7rem; font-size: .85rem }`;
@@ -43,9 +43,8 @@ export class ChatRoom extends HTMLElement {
     sheet.replaceSync(STYLE);
     root.adoptedStyleSheets = [sheet];
     const make = (name, more) => Object.assign(document.createElement(name), more);
-    const state = make('p'), list = make('ol'), form = make('form'), input = make('input', { name: 'text', autocomplete: 'off', maxLength: 4000 });
+    const state = make('p'), list = make('div', { className: 'log' }), form = make('form'), input = make('input', { name: 'text', autocomplete: 'off', maxLength: 4000 });
     state.setAttribute('role', 'status');
-    list.setAttribute('aria-live', 'polite');
     list.setAttribute('role', 'log');
     list.tabIndex = 0;
     list.setAttribute('aria-label', words.say);
@@ -53,24 +52,28 @@ export class ChatRoom extends HTMLElement {
     form.append(input, make('button', { textContent: words.send }));
     root.replaceChildren(state, list, form);
     const chat = this.#chat = new Chat({ url: this.getAttribute('url') ?? '', name: `chat-room-${id}`, token: fresh => (this.token ? this.token(fresh) : this.#fetchToken()) });
+    const rows = new Map(), more = make('button', { textContent: words.older, type: 'button', onclick: () => chat.loadOlder(id).catch(() => {}) });
     const say = () => { state.textContent = words.states[chat.state]; };
     const draw = () => {
       const room = chat.rooms.get(id);
       if (!room) return;
-      const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60, rows = [];
-      if (!room.complete) {
-        const row = make('li'), button = make('button', { textContent: words.older, type: 'button', onclick: () => chat.loadOlder(id) });
-        row.append(button);
-        rows.push(row);
-      }
+      const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60, wanted = room.complete ? [] : [more];
+      // A row that says the same stays the same element: a screen reader hears what is new, and nothing twice.
+      const row = (key, textContent, className) => {
+        if (!rows.has(key)) rows.set(key, make('article', { dir: 'auto' }));
+        const element = rows.get(key);
+        if (element.textContent !== textContent) element.textContent = textContent;
+        element.className = className;
+        wanted.push(element);
+      };
       for (const message of room.list()) {
-        const text = message.File?.Name ?? message.Content;
-        if (message.Status !== 'deleted') rows.push(make('li', { textContent: text, className: message.SenderID === chat.me ? 'mine' : '', dir: 'auto' }));
+        if (message.Status !== 'deleted') row(message.ID, message.File?.Name ?? message.Content, message.SenderID === chat.me ? 'mine' : '');
       }
-      for (const { frame, error } of chat.pending(id)) {
-        rows.push(make('li', { textContent: `${frame.Content} (${error ? words.refused : words.waits})`, className: 'mine waits', dir: 'auto' }));
-      }
-      list.replaceChildren(...rows);
+      for (const { frame, error, Sign } of chat.pending(id)) row(Sign, `${frame.Content} (${error ? words.refused : words.waits})`, 'mine waits');
+      const shown = new Set(wanted);
+      for (const child of [...list.children]) if (!shown.has(child)) child.remove();
+      wanted.forEach((child, at) => { if (list.children[at] !== child) list.insertBefore(child, list.children[at] ?? null); });
+      for (const [key, element] of rows) if (!shown.has(element)) rows.delete(key);
       if (atEnd) list.scrollTop = list.scrollHeight;
       if (!document.hidden) chat.seen(id);
     };

@@ -442,6 +442,9 @@ export class Chat {
     if (kind === 'new_message') {
       room.merge(Data);
       this.#sent(Data);
+      // It is written.
+      this.#options.clock.clear(room.typing.get(Data.SenderID));
+      room.typing.delete(Data.SenderID);
       if (info && fresh) {
         info.LastMessage = Data;
         if (Data.SenderID !== this.me && info.Unread != null) info.Unread++;
@@ -710,7 +713,9 @@ export class Chat {
 
   /** Shown at once, kept until the server has it, stored once. Resolves to the message. `to`: a room's id, or {user}. */
   send(to, Content, more = {}) {
-    const where = typeof to === 'string' ? { RoomID: to } : { ReceiverID: to.user };
+    const where = typeof to === 'string' ? { RoomID: to } : { ReceiverID: to.user }, room = this.rooms.get(to);
+    // My next typing is news again, after the second in which a relay takes one.
+    if (room) room.typedAt = this.#options.clock.now() - 2000;
     return this.#enqueue({ Type: 'message', ...where, Content, ContentType: 'text', MessageType: more.ParentMessageID ? 'replied' : 'direct', ...more });
   }
   edit(message, Content) { return this.#enqueue({ Type: 'edit', MessageID: message.ID, Content }, message.RoomID); }

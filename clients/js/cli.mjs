@@ -19,7 +19,7 @@ Exit status: 0 done, 1 refused or failed, 2 a wrong command line.`;
 
 const folder = join(process.env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'chat-client'), kept = join(folder, 'login.json');
 const say = text => process.stdout.write(`${text}\n`);
-/** What others wrote must not drive the terminal. */
+/** Texts of strangers must not control the terminal. */
 const plain = text => String(text ?? '').replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '\ufffd').replace(/[\n\t]/g, ' ');
 class Usage extends Error {}
 

@@ -9,6 +9,7 @@ import fcntl
 import glob
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import time
 import urllib.request
 import uuid
 
+import faults
 import processes
 import supervisor
 from bucket import create_bucket
@@ -255,21 +257,31 @@ def stop(instance, supervisord):
 
 
 def make_demo(instance):
-    """Two users and a room for the page at /, valid for a day. Only here: no other nginx serves such a file."""
+    """Two people and their rooms for the page at /, good for a day. Only here: no other nginx serves such a file."""
     users = [{"Name": name, "ID": str(uuid.uuid4())} for name in ("Ann", "Bob")]
     for user in users:
         user["Token"] = issue_token(instance, user["ID"], 86400)
-    body = {"Type": "GROUP", "Name": "Hello", "Members": [users[1]["ID"]]}
+    secret = secrets.token_urlsafe(32)
+    try:
+        rooms = [make_room(instance, users, name) for name in ("Hello", "Plans")]
+        html = instance.runtime / "nginx" / "html"
+        (html / "demo.json").write_text(json.dumps({"Users": users, "RoomID": rooms[0], "Rooms": rooms, "Secret": secret}))
+        plain = (html / "plain.html").read_text()
+        for number, user in enumerate(users):
+            plain = plain.replace(f"@TOKEN{number}@", user["Token"])
+        (html / "plain.html").write_text(plain.replace("@ROOM@", rooms[0]))
+        faults.serve(instance, secret)
+    except (OSError, KeyError, ValueError) as error:
+        say(f"the page at / has nobody to show: {error}")
+
+
+def make_room(instance, users, name):
+    body = {"Type": "GROUP", "Name": name, "Members": [users[1]["ID"]]}
     asked = urllib.request.Request(
         f"{instance.state()['url']}/api/v1/rooms", json.dumps(body).encode(),
         {"Authorization": f"Bearer {users[0]['Token']}", "Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(asked, timeout=10) as answer:
-            room = json.load(answer)["Data"]["ID"]
-        file = instance.runtime / "nginx" / "html" / "demo.json"
-        file.write_text(json.dumps({"Users": users, "RoomID": room}))
-    except (OSError, KeyError, ValueError) as error:
-        say(f"the page at / has nobody to show: {error}")
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        return json.load(answer)["Data"]["ID"]
 
 
 def greet(instance):
