@@ -1,4 +1,4 @@
-// Writes dist/, which is published: the same modules without the comments and the indentation of their sources.
+// Writes dist/, the published modules: the sources without comments and indentation.
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync, chmodSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 
@@ -8,7 +8,7 @@ mkdirSync(new URL('dist/', here));
 copyFileSync(new URL('../../LICENSE', here), new URL('dist/LICENSE', here));
 for (const name of sources) {
   const lines = readFileSync(new URL(name, here), 'utf8').split('\n');
-  // Comments stand on lines of their own in these sources, and no text of theirs begins a line like one.
+  // In these sources comments have their own lines, and no string has a line that begins like a comment.
   const bare = lines.filter(line => !/^\s*(\/\/|\/\*\*.*\*\/$)/.test(line)).map(line => line.trimStart()).join('\n') + '\n';
   const target = new URL(`dist/${name}`, here);
   writeFileSync(target, bare);

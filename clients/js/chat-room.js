@@ -19,9 +19,9 @@ p { margin: 0; padding: .2rem .7rem; font-size: .85rem }`;
 export class ChatRoom extends HTMLElement {
   static observedAttributes = ['room', 'ticket', 'url'];
   #chat = null; #parts = {};
-  /** The client itself, for what the element does not show. */
+  /** The client itself, for features that the element does not have. */
   get chat() { return this.#chat; }
-  /** Takes the place of `ticket` where the host page has a token already: a function of the page. */
+  /** Replaces `ticket` when the host page has a token already: a function of the page that returns it. */
   token = null;
 
   connectedCallback() { this.#start(); }
@@ -38,7 +38,7 @@ export class ChatRoom extends HTMLElement {
     const id = this.getAttribute('room');
     if (!id || !(this.token || this.getAttribute('ticket'))) return;
     const root = this.shadowRoot ?? this.attachShadow({ mode: 'open' }), words = WORDS[this.closest('[lang]')?.lang.slice(0, 2)] ?? WORDS.en;
-    // A sheet that is made by script: a page's Content-Security-Policy needs no unsafe-inline for it.
+    // A style sheet created by script: the page's Content-Security-Policy needs no unsafe-inline.
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLE);
     root.adoptedStyleSheets = [sheet];
@@ -58,7 +58,7 @@ export class ChatRoom extends HTMLElement {
       const room = chat.rooms.get(id);
       if (!room) return;
       const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60, wanted = room.complete ? [] : [more];
-      // A row that says the same stays the same element: a screen reader hears what is new, and nothing twice.
+      // An unchanged row keeps its element: a screen reader announces new rows only, and none twice.
       const row = (key, textContent, className) => {
         if (!rows.has(key)) rows.set(key, make('article', { dir: 'auto' }));
         const element = rows.get(key);

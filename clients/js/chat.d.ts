@@ -34,7 +34,7 @@ export interface Room {
 }
 export interface Upload {
   readonly Sign: string; readonly RoomID: UUID; readonly MessageID: UUID | null; readonly name: string; readonly size: number; readonly total: number;
-  /** by chunk, from 1: bytes that are stored */ readonly loaded: number[]; /** numbers of the chunks that are under way */ readonly sending: Set<number>; /** 0 to 1 */ readonly progress: number;
+  /** by chunk, from 1: bytes that are stored */ readonly loaded: number[]; /** numbers of the chunks in progress */ readonly sending: Set<number>; /** 0 to 1 */ readonly progress: number;
   readonly state: 'waiting' | 'running' | 'paused' | 'failed' | 'done' | 'cancelled'; readonly error: ChatError | null; readonly done: Promise<Message>;
   pause(): void; resume(): void; cancel(): Promise<void>;
 }
@@ -42,7 +42,7 @@ export interface Item { readonly Sign: string; readonly frame: Record<string, un
 
 export interface Options {
   /** the service's origin; in a browser the page's own by default */ url?: string; prefix?: string; path?: string;
-  /** a JWT, or what fetches one; `fresh`: the last one was refused or ends soon */ token?: string | ((fresh: boolean) => string | Promise<string>);
+  /** a JWT, or a function that fetches one; `fresh`: the last one was refused or expires soon */ token?: string | ((fresh: boolean) => string | Promise<string>);
   /** fetches a ticket for one socket; by default POST /ws-ticket */ ticket?: () => Promise<string>;
   store?: Store; /** of the IndexedDB */ name?: string; WebSocket?: unknown; fetch?: typeof fetch;
   /** messages a page, 50 */ history?: number; /** newest messages kept of each room, 200 */ keep?: number;

@@ -1,9 +1,9 @@
 // The chat's client: one module without dependencies, for browsers and for Node 20 or newer. README.md has the interface.
 
 const MIB = 1 << 20;
-/** Refusals that say "not now". Every other one is final. */
+/** Temporary refusals. Every other one is final. */
 const LATER = new Set(['rate_limited', 'busy', 'unavailable', 'locked', 'internal']);
-/** After these the same client would be closed again. */
+/** Close codes after which the same client would be closed again. */
 const STAY_AWAY = new Set([1002, 1003, 1007, 4009]);
 const CHANGES = { message: 'new_message', edit: 'message_updated', delete: 'message_updated', react: 'message_updated' };
 
@@ -14,7 +14,7 @@ export class ChatError extends Error {
   }
 }
 
-/** Forgets with the process. */
+/** In memory: lost with the process. */
 export class MemoryStore {
   #all = new Map();
   async all() { return [...this.#all].map(([key, value]) => [key, structuredClone(value)]); }
@@ -23,7 +23,7 @@ export class MemoryStore {
   async clear() { this.#all.clear(); }
 }
 
-/** Survives a page's reload: one object store of IndexedDB. */
+/** One object store of IndexedDB: survives a reload of the page. */
 export class IndexedDBStore {
   #name; #open;
   constructor(name = 'chat') { this.#name = name; }
@@ -49,7 +49,7 @@ export class IndexedDBStore {
   async clear() { await this.#run('readwrite', store => void store.clear()); }
 }
 
-/** A room's copy. `seq`: every frame up to it is in here. `from`: every message from this Seq on is in here. */
+/** A room's copy. `seq`: it contains every frame up to this Seq. `from`: it contains every message from this Seq on. */
 class Room {
   info = null; epoch = 1; seq = null; from = 0; messages = new Map(); members = new Map(); hasMembers = false; drafts = new Map();
   typing = new Map(); seenSeq = 0;
@@ -57,11 +57,11 @@ class Room {
   marks = new Map(); jumps = 0; loading = false; aside = new Map(); caught = 0; dirty = false;
   constructor(id) { this.ID = id; }
 
-  /** Oldest first, then my files that are under way. */
+  /** Oldest first, then the user's own uploads in progress. */
   list() {
     return [...[...this.messages.values()].sort((a, b) => a.Seq - b.Seq), ...this.drafts.values()];
   }
-  /** Nothing older is left to load. */
+  /** True when no older messages are left to load. */
   get complete() { return this.from <= 0; }
   get unread() { return this.info?.Unread ?? 0; }
   get lastMessage() {
@@ -70,7 +70,7 @@ class Room {
     return last;
   }
 
-  /** Whichever came first, the newest state of a message stays. */
+  /** Keeps the newest state of a message, in whatever order states arrive. */
   merge(message) {
     if (message.Seq == null) {
       if (message.Status === 'deleted') this.drafts.delete(message.ID);
@@ -79,11 +79,11 @@ class Room {
     }
     this.drafts.delete(message.ID);
     const had = this.messages.get(message.ID);
-    // A page that is on its way may hold an older state of it.
+    // A page still being loaded may contain an older state of it.
     if (!had && message.Seq < this.from) { if (this.loading && !older(message, this.aside.get(message.ID))) this.aside.set(message.ID, message); }
     else if (!older(message, had)) this.messages.set(message.ID, this.seenNow(message, had));
   }
-  /** `Status` follows from the others' marks, which take no part in ChangeSeq. */
+  /** `Status` is computed from the other members' seen marks, which do not change ChangeSeq. */
   seenNow(message, had) {
     if (message.Status !== 'sent') return message;
     if (had?.Status === 'seen') return { ...message, Status: 'seen' };
@@ -95,7 +95,7 @@ class Room {
     this.marks.set(user, seq);
     for (const [id, message] of this.messages) if (message.Seq <= seq) this.messages.set(id, this.seenNow(message));
   }
-  /** The history that this copy was made of is gone. */
+  /** The server has lost the history of this copy. */
   forget() {
     this.messages.clear(); this.members.clear(); this.early.clear(); this.answered.clear(); this.marks.clear();
     this.seq = null; this.infoSeq = -1; this.seenSeq = this.caught = 0; this.generation++; this.jumps++;
@@ -109,7 +109,7 @@ class Room {
   restore({ messages, members, marks, ...rest }) {
     Object.assign(this, rest);
     this.marks = new Map(marks);
-    // A store of JSON has no Infinity, and one of an older release no epoch.
+    // JSON has no Infinity, and the store of an older release has no epoch.
     this.from ??= Infinity;
     this.epoch ??= 1;
     for (const message of messages) this.messages.set(message.ID, message);
@@ -117,7 +117,7 @@ class Room {
   }
 }
 
-/** A file on its way. It goes on after a reload where the store keeps blobs. */
+/** An upload. It continues after a reload if the store keeps blobs. */
 class Upload {
   state = 'waiting'; loaded = []; error = null; running = new Set(); sending = new Set();
   constructor(chat, record) {
@@ -172,14 +172,14 @@ export class Chat {
   }
   _emit(type, value) {
     for (const listener of [...(this.#listeners.get(type) ?? [])]) {
-      // A fault of a listener is not one of the stream: the next frame must still be counted.
+      // An error in a listener must not stop the stream: the next frame must still be counted.
       try { listener(value); } catch (error) { queueMicrotask(() => { throw error; }); }
     }
   }
 
   // -- The store
 
-  /** Shows what the store has, also without a network. connect() does it by itself. */
+  /** Loads the store's contents, also without a network. connect() calls it. */
   open() {
     return this.#opened ??= this.store.all().catch(() => []).then(entries => {
       const waited = [];
@@ -212,7 +212,7 @@ export class Chat {
     this.#saving.clear();
     return this.#saved;
   }
-  /** Forgets everything: what is kept of one user is not shown to the next. */
+  /** Deletes all local data, so that the next user does not see it. */
   async clear() {
     this.rooms.clear(); this.queue = []; this.uploads.clear(); this.me = null;
     await this.#saved;
@@ -254,7 +254,7 @@ export class Chat {
     const attempt = ++this.#attempt, { url, path, ticket, WebSocket } = this.#options;
     this.#stop('connect');
     this.#become('connecting');
-    // A ticket or a handshake that hangs is given up like one that fails.
+    // A ticket or a handshake that hangs is abandoned like one that fails.
     this.#after('open', 15000, () => attempt === this.#attempt && this.#lost(1006, ''));
     try {
       const pass = ticket ? await ticket() : (await this.request('POST', '/ws-ticket', { tries: 1 })).Ticket;
@@ -288,7 +288,7 @@ export class Chat {
     this.#waiting.clear();
   }
   #lost(code, reason, wait) {
-    // It would be closed again for the same message.
+    // The server would close the connection again because of the same message.
     if (code === 1009) for (const item of this.queue) if (item.busy) item.error = new ChatError('too_large', 'the frame is too large');
     this.#lose();
     this._emit('closed', { code, reason });
@@ -297,7 +297,7 @@ export class Chat {
     if (code === 4001) this.#token = undefined;
     const { random } = this.#options;
     const named = wait ?? (code === 1001 ? 1000 * Number(/\d+/.exec(reason)?.[0] ?? 1 + 9 * random()) : 0);
-    // The first time at once but spread, then twice as long each time: a relay that comes back is not met by all at once.
+    // The first retry is short but random, each later one twice as long: clients must not all reconnect to a restarted relay at once.
     let pause = Math.min(30000, 500 * 2 ** this.#fails++) * (0.2 + 0.8 * random());
     if (code === 1008) pause = 60000 + 5000 * random();
     else if (named) pause = named + 500 * random();
@@ -308,7 +308,7 @@ export class Chat {
   #send(frame) {
     try { this.#socket.send(JSON.stringify(frame)); return true; } catch { return false; }
   }
-  /** A request of the socket and its answer, for what is not worth keeping when the connection ends. */
+  /** A request over the socket and its answer; not kept when the connection ends. */
   ask(frame) {
     return new Promise((done, fail) => {
       const Sign = this.#options.uuid();
@@ -325,7 +325,7 @@ export class Chat {
     this.#limits = data.Limits ?? {};
     this.stats.connects++;
     this.#become('open');
-    // The first request, at once: until it comes the relay holds the rooms' frames back, for a moment only.
+    // Sent first and immediately: the relay holds back the rooms' frames until it arrives, for a short time only.
     const points = [...this.rooms.values()].filter(room => room.seq != null);
     for (const room of points) room.resuming = true;
     const asked = [];
@@ -335,7 +335,7 @@ export class Chat {
     }
     const attempt = this.#attempt, current = () => attempt === this.#attempt;
     this.#listRooms(current).then(async () => {
-      // A server of the release before does not answer a resume.
+      // A server of the previous release does not answer a resume.
       await Promise.race([Promise.all(asked), this.#pause(5000)]);
       if (current()) { this.synced = true; this._emit('synced'); }
     }, () => current() && this.#socket?.close());
@@ -346,7 +346,7 @@ export class Chat {
     for (const upload of this.uploads.values()) { if (upload.state === 'failed') upload.state = 'waiting'; this._upload(upload); }
   }
   #keepCleared() { this.#saved = this.#saved.then(() => this.store.clear()).catch(() => {}); }
-  /** A page does not see the relay's pings: it asks when it has heard nothing for that long, and gives up without an answer. */
+  /** A page does not see the relay's pings: after that long without a frame it sends a request, and closes if there is no answer. */
   #beat(period) {
     this.#after('heartbeat', period, () => {
       const asked = this.#options.clock.now();
@@ -355,7 +355,7 @@ export class Chat {
       this.#after('heartbeat', 10000, () => this.#heard < asked ? this.#lost(1006, '') : this.#beat(period));
     });
   }
-  /** A fresh token before the old one ends: the socket stays. */
+  /** Renews the token before it expires; the socket stays open. */
   #renew() {
     const { token, clock } = this.#options;
     if (typeof token !== 'function' || !this.#token) return;
@@ -391,7 +391,7 @@ export class Chat {
   #resync(id, { Epoch }) {
     this.stats.resyncs++;
     const room = this.#room(id);
-    // A Seq below mine says nothing without another epoch: REST may have told me more than the relay knows yet.
+    // A lower Seq in the same epoch means nothing: REST may have returned newer state than the relay has yet.
     if (Epoch !== undefined && Epoch !== room.epoch) { room.forget(); room.epoch = Epoch; }
     this.#catchUp(room);
   }
@@ -400,7 +400,7 @@ export class Chat {
     if (!room) { this.rooms.set(id, room = new Room(id)); room.from = Infinity; }
     return room;
   }
-  /** One frame of a room's order: applied in its turn, kept when it is early, dropped when it was here. */
+  /** One frame in a room's order: applied in turn, kept if early, dropped if already applied. */
   #stream(id, frame, kind) {
     const room = this.#room(id), { Seq } = frame;
     const first = room.seq == null && kind === 'room_updated' && this.#base(frame.Data);
@@ -421,7 +421,7 @@ export class Chat {
       this.#catchUp(room);
     }
   }
-  /** The room is made, or I came into it, by this very frame: its copy begins here. */
+  /** This frame created the room or added this user to it: the copy begins here. */
   #base({ Change, Member }) { return Change === 'created' || (Change === 'joined' && Member?.UserID === this.me); }
   #drain(room) {
     for (let next; (next = room.early.get(room.seq + 1));) {
@@ -442,7 +442,7 @@ export class Chat {
     if (kind === 'new_message') {
       room.merge(Data);
       this.#sent(Data);
-      // It is written.
+      // The message is stored.
       this.#options.clock.clear(room.typing.get(Data.SenderID));
       room.typing.delete(Data.SenderID);
       if (info && fresh) {
@@ -468,7 +468,7 @@ export class Chat {
     }
     this._emit('seen', { room, UserID, Seq });
   }
-  /** Messages of others behind my mark: counted where all of them are here, else asked for. */
+  /** Messages of others after the own seen mark: counted locally if the copy has all of them, otherwise requested. */
   #count(room) {
     if (room.infoSeq > room.seq || (room.from > room.seenSeq + 1 && (room.lastMessage?.Seq ?? 0) > room.seenSeq)) return void this.#refresh(room);
     let count = 0;
@@ -491,7 +491,7 @@ export class Chat {
       if (message && data.Seq >= (message.ChangeSeq ?? 0)) room.messages.set(MessageID, { ...message, PinnedAt: data.PinnedAt ?? null, ChangeSeq: data.Seq });
     }
     if (PurgedThrough) for (const [id, { Seq }] of room.messages) if (Seq <= PurgedThrough) room.messages.delete(id);
-    // Numbers of members, and what purging leaves, are the server's to count.
+    // Only the server can count the members, and the messages left after a purge.
     if (member || PurgedThrough || !room.info) this.#refresh(room);
     if (Change === 'owner' && room.hasMembers) this.#catchUp(room);
   }
@@ -515,7 +515,7 @@ export class Chat {
       for (const info of page.Data) {
         seen.add(info.ID);
         const room = this.#room(info.ID);
-        // A page that was read before I was put out of the room.
+        // The page was read before this user was removed from the room.
         if (this.#gone.has(info.ID)) this.#catchUp(room);
         else if (room.seq == null && !room.catching && room.from === Infinity && !room.hasMembers) {
           Object.assign(room, { epoch: epochOf(info), seq: info.LastSeq, caught: info.LastSeq });
@@ -528,7 +528,7 @@ export class Chat {
       }
       cursor = page.Next;
     }
-    // Rooms that I was put out of while away. Each is asked for: one may have come while the list was read.
+    // Rooms from which this user was removed while offline. Each is requested: one may have been added while the list was read.
     for (const id of before.keys()) if (!seen.has(id) && this.rooms.has(id)) this.#catchUp(this.rooms.get(id));
     this._emit('rooms');
   }
@@ -546,7 +546,7 @@ export class Chat {
       for (let tries = 0; tries < 20 && this.rooms.get(room.ID) === room; tries++) {
         const { generation } = room, info = await this.request('GET', `/rooms/${room.ID}`, { tries: 6 });
         if (generation !== room.generation) return;
-        // An answer that the stream has passed meanwhile is asked for again.
+        // The stream is already ahead of this answer: request it again.
         if (info.LastSeq >= room.infoSeq) return this.#inform(room, info);
       }
     }).catch(() => {});
@@ -557,7 +557,7 @@ export class Chat {
     return load;
   }
 
-  /** Brings a room to what the server has: by REST, while its frames wait. */
+  /** Brings a room up to date by REST, while its frames wait. */
   #catchUp(room) {
     if (room.catching) { room.generation++; room.again = true; return; }
     room.catching = true;
@@ -603,7 +603,7 @@ export class Chat {
     if (stale() || opened !== (room.from !== Infinity)) return false;
     if (!opened) room.jumps++;
     if (newest) {
-      // Too much passed by: the copy begins anew, at its newest page.
+      // Too much was missed: the copy starts again with the newest page.
       room.messages.clear();
       room.jumps++;
       room.from = newest.Next == null ? 0 : newest.Data.at(-1).Seq;
@@ -649,7 +649,7 @@ export class Chat {
       return !room.complete;
     });
   }
-  /** Everybody of the room, kept true by its frames from then on. */
+  /** Loads all members of the room; its frames keep the list up to date from then on. */
   loadMembers(id) {
     const room = this.#room(id);
     if (room.hasMembers) return Promise.resolve([...room.members.values()]);
@@ -660,7 +660,7 @@ export class Chat {
     });
   }
 
-  /** REST with the waits that the server names. Resolves to `Data`, or with `whole` to the answer. */
+  /** A REST request, repeated after the waits that the server names. Resolves to `Data`, or with `whole` to the answer. */
   async request(method, path, { body, query, sign, tries = 4, whole = false, signal } = {}) {
     const { url, prefix, clock, random, fetch, requestWait } = this.#options;
     const words = query ? `?${new URLSearchParams(Object.entries(query).filter(([, value]) => value != null))}` : '';
@@ -691,7 +691,7 @@ export class Chat {
       }
       const { status, code } = failure;
       if (status === 401 && !fresh && typeof this.#options.token === 'function') { fresh = true; continue; }
-      // Only what may be said twice is said twice.
+      // Only requests that are safe to repeat are repeated.
       const again = code !== 'aborted' && (status === 429 || status >= 500 || (status === 0 && (method !== 'POST' || sign || isForm)));
       if (!again || attempt >= tries) throw failure;
       await this.#pause(failure.retryAfter ?? Math.min(8000, 300 * 2 ** attempt) * (0.2 + 0.8 * random()));
@@ -711,17 +711,17 @@ export class Chat {
 
   // -- Sending
 
-  /** Shown at once, kept until the server has it, stored once. Resolves to the message. `to`: a room's id, or {user}. */
+  /** Sends a message: shown at once, kept until the server has it, stored once. Resolves to the message. `to`: a room's id, or {user}. */
   send(to, Content, more = {}) {
     const where = typeof to === 'string' ? { RoomID: to } : { ReceiverID: to.user }, room = this.rooms.get(to);
-    // My next typing is news again, after the second in which a relay takes one.
+    // After a message the next typing may be sent again, after the second within which a relay accepts only one.
     if (room) room.typedAt = this.#options.clock.now() - 2000;
     return this.#enqueue({ Type: 'message', ...where, Content, ContentType: 'text', MessageType: more.ParentMessageID ? 'replied' : 'direct', ...more });
   }
   edit(message, Content) { return this.#enqueue({ Type: 'edit', MessageID: message.ID, Content }, message.RoomID); }
   delete(message) { return this.#enqueue({ Type: 'delete', MessageID: message.ID }, message.RoomID); }
   react(message, Reaction, Remove = false) { return this.#enqueue({ Type: 'react', MessageID: message.ID, Reaction, Remove }, message.RoomID); }
-  /** I have read as far as here. Of several that wait only the farthest is sent. */
+  /** Marks everything up to here as seen. Of several waiting marks only the farthest is sent. */
   seen(id, Seq = this.rooms.get(id)?.lastMessage?.Seq) {
     if (!Seq || Seq <= (this.rooms.get(id)?.seenSeq ?? 0)) return Promise.resolve(null);
     for (const item of this.queue.filter(one => one.frame.Type === 'seen' && one.frame.RoomID === id)) {
@@ -732,7 +732,7 @@ export class Chat {
     }
     return this.#enqueue({ Type: 'seen', RoomID: id, Seq });
   }
-  /** At most one in three seconds, and never kept. */
+  /** Sent at most once in three seconds, and never kept. */
   typing(id) {
     const now = this.#options.clock.now(), room = this.rooms.get(id);
     if (!room || this.state !== 'open' || now - (room.typedAt ?? -3000) < 3000) return;
@@ -755,7 +755,7 @@ export class Chat {
     item.promise = new Promise((done, fail) => Object.assign(item, { done, fail }));
     item.promise.catch(() => {});
     this.queue.push(item);
-    // Into the store before it goes out: what a reload finds is at worst sent twice, and stored once by its Sign.
+    // Stored before it is sent: after a reload it is at worst sent twice, and the server stores it once by its Sign.
     this.#keepItem(item).then(() => { item.kept = true; this.#pump(lane); });
     this._emit('queue', lane);
     return item.promise;
@@ -769,7 +769,7 @@ export class Chat {
     this.#keep(`send:${item.Sign}`);
   }
   #settleTimer(item) { this.#options.clock.clear(item.timer); item.busy = false; }
-  /** One at a time of a room: what is refused for a moment is not overtaken by what was said after it. */
+  /** Sends one item at a time per room: later items must not overtake one that was refused temporarily. */
   #pump(lane) {
     const item = this.queue.find(one => laneOf(one) === lane && !one.error);
     if (!item || item.busy || this.state !== 'open' || item.kept === false) return;
@@ -782,7 +782,7 @@ export class Chat {
     const call = this.#waiting.get(frame.Sign), item = this.queue.find(one => one.Sign === frame.Sign);
     const [, code = 'internal', message = ''] = /^(\w+): ?([^]*)$/.exec(frame.Error ?? '') ?? [];
     if (call && !(code === 'not_a_member' && !frame.Success)) {
-      // A resume is refused for each room that is not mine, and then answered.
+      // A resume is refused for each room that this user is not in, and then answered.
       this.#waiting.delete(frame.Sign);
       if (frame.Success) { this.#resumed(frame.Data); call.done(frame.Data); } else call.fail(new ChatError(code, message));
       return;
@@ -809,7 +809,7 @@ export class Chat {
     if (RoomID && Seq && !room) this.#room(RoomID);
     const at = this.rooms.get(RoomID);
     if (at && Seq && (at.seq == null || at.catching || Seq > at.seq)) {
-      // It stands for the frame of its Seq. A retry's answer may tell an old one, or one that the resume has yet to bring.
+      // The answer counts as the frame with its Seq. The answer to a retry may have an old Seq, or one that the resume has not brought yet.
       const own = kind === 'new_message' ? Data.Seq : kind === 'message_updated' ? Data.ChangeSeq : Seq;
       if (own === Seq) at.early.set(Seq, { frame, kind, answer: true });
       if (at.seq == null) this.#catchUp(at); else if (!at.catching) this.#drain(at);
@@ -822,7 +822,7 @@ export class Chat {
   #resumed(data) {
     for (const { RoomID } of data?.Rooms ?? []) { const room = this.rooms.get(RoomID); if (room) room.resuming = false; }
   }
-  /** My own message came by the stream: also that says that it is stored. */
+  /** The own message arrived in the stream: this also means that it is stored. */
   #sent(message) {
     if (message.SenderID !== this.me || !message.Sign) return;
     const item = this.queue.find(one => one.Sign === message.Sign);
@@ -840,7 +840,7 @@ export class Chat {
 
   // -- Files
 
-  /** A file, in chunks and in parallel; `done` of what it gives resolves to the message. */
+  /** Uploads a file in parallel chunks; `done` of the returned upload resolves to the message. */
   sendFile(room, file, { name = file.name || 'file', type, ...more } = {}) {
     const Sign = this.#options.uuid(), kind = /^(image|video|audio)\//.exec(file.type)?.[1] ?? 'file';
     const upload = new Upload(this, { Sign, RoomID: room, name, file, chunkSize: this.#options.chunkSize, MessageID: null, At: this.#options.clock.now() });
@@ -886,7 +886,7 @@ export class Chat {
         upload.loaded[index] = here ? upload.part(index).size : 0;
         if (!here) left.push(index);
       }
-      // The last answer that was lost: saying its chunk again tells how it ended.
+      // If the last answer was lost, sending its chunk again returns the result.
       if (!left.length) left.push(upload.total);
       const run = async () => {
         for (let index; upload.state === 'running' && (index = left.shift());) finished(await this.#chunk(upload, path, index));
@@ -923,12 +923,12 @@ export class Chat {
   }
 }
 
-/** A server that does not know epochs is in its first. */
+/** A server without epochs is in the first one. */
 const epochOf = info => info.Epoch ?? 1;
 const older = (one, other) => (one.ChangeSeq ?? 0) < (other?.ChangeSeq ?? 0);
 const laneOf = item => item.lane ?? item.frame.RoomID ?? item.frame.ReceiverID;
 
-/** randomUUID is there on https and localhost alone. */
+/** randomUUID exists only on https and localhost. */
 function uuid() {
   if (crypto.randomUUID) return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));

@@ -1,5 +1,5 @@
 #!/usr/bin/env -S node --experimental-websocket --no-warnings
-// `chat`: the client on a command line, by the same module as a page.
+// `chat`: the command-line client. It uses the same module as a page.
 import { createWriteStream, mkdirSync, mkdtempSync, openAsBlob, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -19,7 +19,7 @@ Exit status: 0 done, 1 refused or failed, 2 a wrong command line.`;
 
 const folder = join(process.env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'chat-client'), kept = join(folder, 'login.json');
 const say = text => process.stdout.write(`${text}\n`);
-/** Texts of strangers must not control the terminal. */
+/** Removes control characters: texts of other users must not control the terminal. */
 const plain = text => String(text ?? '').replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '\ufffd').replace(/[\n\t]/g, ' ');
 class Usage extends Error {}
 
@@ -106,7 +106,7 @@ const commands = {
     if (!id) throw new Usage('chat file ROOM [PATH]');
     const chat = client(), place = path === '-' ? mkdtempSync(join(tmpdir(), 'chat-')) : null;
     try {
-      // A pipe has no end that is known before: it is kept first, and then sent in chunks that can be said again.
+      // The length of a pipe is not known in advance: it is buffered first, then sent in chunks that can be repeated.
       const source = place ? join(place, 'input') : path;
       if (place) await pipeline(process.stdin, createWriteStream(source, { mode: 0o600 }));
       const file = await openAsBlob(source, { type: type ?? '' });
@@ -137,6 +137,6 @@ try {
   process.stderr.write(`chat: ${plain(error.code && error.name === 'ChatError' ? `${error.code}: ${error.message}` : error.message)}\n${error instanceof Usage ? `\n${HELP}\n` : ''}`);
   process.exitCode = error instanceof Usage ? 2 : 1;
 }
-// A socket or a timer that is left must not keep the program.
+// A remaining socket or timer must not keep the program running.
 await new Promise(done => process.stdout.write('', done));
 process.exit();

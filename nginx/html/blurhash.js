@@ -1,10 +1,10 @@
-// A picture's BlurHash (https://blurha.sh) on a canvas, to be seen until the picture is there.
+// A picture's BlurHash (https://blurha.sh) on a canvas, shown until the picture is loaded.
 const DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~';
 const number = text => [...text].reduce((sum, digit) => sum * 83 + DIGITS.indexOf(digit), 0);
 const linear = byte => (byte / 255 <= 0.04045 ? byte / 255 / 12.92 : ((byte / 255 + 0.055) / 1.055) ** 2.4);
 const display = value => { const part = Math.min(1, Math.max(0, value)); return Math.round(255 * (part <= 0.0031308 ? part * 12.92 : 1.055 * part ** (1 / 2.4) - 0.055)); };
 
-/** RGBA bytes of a picture of that size; null for what is no BlurHash. */
+/** RGBA bytes of a picture of that size; null if the text is no BlurHash. */
 export function decode(hash, width, height) {
   if (typeof hash !== 'string' || hash.length < 6 || [...hash].some(digit => !DIGITS.includes(digit))) return null;
   const size = number(hash[0]), across = (size % 9) + 1, down = Math.floor(size / 9) + 1, most = (number(hash[1]) + 1) / 166;

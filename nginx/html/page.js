@@ -1,4 +1,4 @@
-// Two people of `make run` side by side: each pane is a client of its own, with a store of its own. See clients/js.
+// Two people of `make run` side by side: each pane is a separate client with its own store. See clients/js.
 import { Chat, IndexedDBStore } from './chat.js';
 import { draw as drawHash } from './blurhash.js';
 import { fill, language, words } from './words.js';
@@ -79,7 +79,7 @@ function pane({ Name, ID, Token }, others, first) {
     arrange(list, wanted);
   }
   const put = (place, text) => { if (place.textContent !== text) place.textContent = text; };
-  /** Moves what is not in its place and nothing else: a moved element loses the keyboard's focus. */
+  /** Moves only misplaced elements: a moved element loses the keyboard's focus. */
   function arrange(place, wanted) {
     const keep = new Set(wanted);
     for (const child of [...place.children]) if (!keep.has(child)) child.remove();
@@ -143,7 +143,7 @@ function pane({ Name, ID, Token }, others, first) {
     if (error) item.append(make('div', { className: 'buttons' }, button(words.retry, () => chat.retry(Sign), 'retry'), button(words.remove, () => chat.discard(Sign), 'remove')));
     return item;
   }
-  /** A row is made again only when what it shows is another: a screen reader hears what is new, and the focus stays. */
+  /** A row is rebuilt only when its contents change: a screen reader announces new rows only, and the focus stays. */
   function keyed(id, sign, create) {
     const had = rows.get(id);
     if (had?.sign === sign) return had.element;
@@ -170,7 +170,7 @@ function pane({ Name, ID, Token }, others, first) {
     if (atEnd) log.scrollTop = log.scrollHeight;
     else if (oldest && log.children[1] !== oldest) log.scrollTop += log.scrollHeight - before;
   }
-  /** Endless history: the top of the list asks for the page before it. */
+  /** Endless history: scrolling to the top loads the previous page. */
   function more() {
     const room = chat.rooms.get(current);
     if (older || !room || room.complete || chat.state === 'closed') return older;
@@ -194,7 +194,7 @@ function pane({ Name, ID, Token }, others, first) {
     found.scrollIntoView({ block: 'center' });
   }
 
-  // -- Saying
+  // -- Sending
   function begin(reply, edit) {
     [parent, change] = [reply, edit];
     about.textContent = reply ? fill(words.replying, { text: summary(reply) }) : edit ? fill(words.editing, { text: summary(edit) }) : '';
@@ -221,7 +221,7 @@ function pane({ Name, ID, Token }, others, first) {
     if (info) enter(info.ID);
   };
 
-  // -- Search, with marks: places are counted in Unicode scalars
+  // -- Search, with marks: offsets are in Unicode scalars
   find.onsubmit = async event => {
     event.preventDefault();
     const page = await chat.search(query.value).catch(show);
@@ -258,7 +258,7 @@ function pane({ Name, ID, Token }, others, first) {
       put(go, waits ? words.go : words.pause);
       bars.forEach((bar, at) => {
         if (upload.loaded[at + 1]) bar.value = 1;
-        // Under way: a bar without a value moves by itself.
+        // In progress: a bar without a value is animated.
         else if (upload.sending.has(at + 1)) bar.removeAttribute('value');
         else bar.value = 0;
       });
@@ -291,7 +291,7 @@ function pane({ Name, ID, Token }, others, first) {
   return { Name, id: ID, chat, element, get room() { return current; } };
 }
 
-// -- Faults: what was done to the server, and how long it took until both had an answer again
+// -- Faults: those caused on the server, and the time until both clients got an answer again
 const SVG = 'http://www.w3.org/2000/svg', MINUTE = 60000, happened = document.getElementById('happened');
 function drawTotal() {
   const sum = name => panes.reduce((total, one) => total + one.chat.stats[name], 0), text = fill(words.total, { missed: sum('missed'), doubled: sum('doubled') });
@@ -304,10 +304,10 @@ async function strike(fault, secret) {
   try {
     const answer = await fetch(`/faults/${fault}`, { method: 'POST', headers: { 'X-Chat-Fault': secret } });
     if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).Error ?? `HTTP ${answer.status}`);
-    // It has just happened. Finding the process took its time before.
+    // The fault happens now; the time spent on finding the process is not counted.
     const start = Date.now();
     moments.push({ at: start, kind: 'fault', label });
-    // The question goes through the relay, the queue and the database. One that was lost with its connection is asked again.
+    // The request goes through the relay, the queue and the database. It is repeated if it was lost with its connection.
     const ask = async ({ chat, room }) => {
       for (;;) {
         try { return await chat.ask({ Type: 'seen', RoomID: room, Seq: 1 }); } catch (error) { if (error.code !== 'closed' && error.code !== 'busy' && error.code !== 'unavailable') return null; }
@@ -346,7 +346,7 @@ function drawMinute() {
   const count = shown.filter(one => one.kind === 'frame').length;
   const picture = make('svg', { viewBox: `0 0 ${width} ${bottom + 10}`, role: 'img', 'aria-label': `${words.drawn}: ${count}` }, ...parts);
   document.getElementById('drawn').replaceChildren(picture);
-  // Older than the picture: of each the last turn alone is still drawn.
+  // Older than the chart: only the last change of each is still drawn.
   while (moments.length > 4000) moments.splice(moments.findIndex(one => one.kind === 'frame'), 1);
 }
 function trial(secret) {
@@ -372,7 +372,7 @@ function trial(secret) {
 const answer = await fetch('/demo.json').catch(() => null);
 if (answer?.ok) {
   const { Users, RoomID, Secret } = await answer.json();
-  // Stores of an earlier `make run` belong to nobody any more.
+  // Stores of an earlier `make run` are of no use any more.
   const current = new Set(Users.map(user => `demo-${user.ID}`));
   for (const { name } of await indexedDB.databases?.().catch(() => []) ?? []) if (name.startsWith('demo-') && !current.has(name)) indexedDB.deleteDatabase(name);
   for (const user of Users) panes.push(pane(user, Users.filter(one => one !== user).map(one => one.ID), RoomID));

@@ -57,7 +57,7 @@ async function play(seed) {
     else { world.note('offline'); for (const socket of [...world.sockets]) if (socket.user === user) socket.cut(); }
   }
   world.calm = true;
-  // Something new in every room, as it will come: a lost last frame is found by the next one.
+  // A new message in every room: a lost last frame is detected by the next one.
   await world.run(100);
   for (const room of world.rooms.values()) world.do('eve', { Type: 'message', RoomID: room.ID, Content: 'last', Sign: `last ${room.ID}` });
   await world.run(60);
@@ -69,7 +69,7 @@ async function play(seed) {
     for (const room of mine) {
       const copy = chat.rooms.get(room.ID), where = `${user} in ${room.ID}`;
       assert.equal(copy.seq, room.seq, `${where}: seq`);
-      // The mark of somebody who left is told to nobody who was away: such a message may be shown as seen, or not.
+      // The seen mark of a member who left is not sent to members who were offline: such a message may be shown as seen or not.
       const plain = list => list.map(message => ({ ...message, Status: room.wasLeft && message.Status === 'seen' ? 'sent' : message.Status }));
       assert.deepEqual(plain(copy.list()), copy.from === Infinity ? [] : plain(room.messages.filter(message => message.Seq >= copy.from).map(message => world.today(room, message))), `${where}: messages`);
       const { Unread, LastSeq, MemberCount, LastMessage } = world.view(room, user);

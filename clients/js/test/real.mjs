@@ -1,5 +1,5 @@
-// Two people of a real server write while everything is restarted around them: URL, ANN, BOB (tokens), ROOM, COUNT; `node --experimental-websocket real.mjs`.
-// Prints `half` at half of the way, and at the end what the server has beside what they have.
+// Two users of a real server send messages while every program is restarted: URL, ANN, BOB (tokens), ROOM, COUNT; `node --experimental-websocket real.mjs`.
+// Prints `half` half-way, and at the end the server's state and the clients' states.
 import { Chat, MemoryStore } from '../chat.js';
 
 const { URL: url, ANN, BOB, ROOM, COUNT = '300', PAUSE = '25' } = process.env, rest = wait => new Promise(done => setTimeout(done, wait));
@@ -25,7 +25,7 @@ for (let number = 0; number < Number(COUNT); number++) {
   if (number % 30 === 11 && mine?.Seq) chat.react(mine, '👍').catch(() => {});
   if (number === Number(COUNT) >> 1) {
     console.log('half');
-    // The page is loaded again, with whatever was not said yet.
+    // A reload of the page, with the messages not sent yet.
     await chats[1].flush();
     const left = chats[1];
     count(left);
@@ -49,7 +49,7 @@ for (let after = 0; after !== null;) {
 const info = await chats[0].request('GET', `/rooms/${ROOM}`);
 await until('caught up', () => chats.every(chat => chat.rooms.get(ROOM).seq >= info.LastSeq));
 for (const chat of chats) while (await chat.loadOlder(ROOM));
-// The order of an object's fields says nothing.
+// The order of an object's fields does not matter.
 const plain = value => JSON.stringify(value, (_, part) => part && typeof part === 'object' && !Array.isArray(part) ? Object.fromEntries(Object.entries(part).sort()) : part);
 const differ = chat => { const own = chat.rooms.get(ROOM).list(); return server.map((message, at) => [plain(message), plain(own[at])]).find(([one, other]) => one !== other) ?? own.length - server.length; };
 const texts = server.filter(message => message.ContentType === 'text').map(message => message.Content), same = list => JSON.stringify(list);

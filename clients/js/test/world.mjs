@@ -15,7 +15,7 @@ export class World {
   chance(part) { return !this.calm && this.random() < part; }
   note(fault) { this.faults[fault] = (this.faults[fault] ?? 0) + 1; }
 
-  // -- Time: a heap of what is due.
+  // -- Time: a heap of pending events.
   at(wait, run) {
     const event = { time: this.time + Math.max(0, wait), number: this.#number++, run }, heap = this.#events;
     let place = heap.push(event) - 1;
@@ -57,7 +57,7 @@ export class World {
     this.rooms.set(id, room);
     return room;
   }
-  /** Seen is what somebody else's mark makes of a message when it is read; frames say what was true when it was sent. */
+  /** `Status` is computed from the others' seen marks when a message is read; a frame has the value at the time of sending. */
   today(room, message) {
     const seen = message.Status === 'sent' && [...room.marks].some(([user, seq]) => user !== message.SenderID && seq >= message.Seq);
     return seen ? { ...message, Status: 'seen' } : message;
@@ -68,7 +68,7 @@ export class World {
       LastMessage: room.messages.at(-1) ?? null, Role: 'MEMBER', MutedUntil: null,
       Unread: room.messages.filter(message => message.Seq > seen && message.SenderID !== user).length };
   }
-  /** One step of a room's order; everybody's relay hears of it a little later. */
+  /** One step in a room's order; each member's relay receives it a little later. */
   #step(room, Type, Data, sender = null, Sign = null) {
     const frame = JSON.stringify({ Type, Success: true, Error: '', Data, RoomID: room.ID, Seq: room.seq });
     room.events.push({ seq: room.seq, Type, message: Data.ID, frame, sender, Sign });
@@ -130,7 +130,7 @@ export class World {
     room.events.at(-1).leaver = user;
   }
   backup(room) { room.backup = JSON.stringify([room.seq, room.messages, room.events, [...room.members], [...room.marks]]); }
-  /** The newest history is gone, as after a restored backup. */
+  /** Loses the newest history, like a restored backup. */
   restore(room) {
     if (!room.backup) return;
     this.note('history lost');
@@ -194,7 +194,7 @@ export class World {
 }
 const less = (a, b) => a.time < b.time || (a.time === b.time && a.number < b.number);
 
-/** One connection. What is said in one direction stays in order; a cut loses what is under way; a hang loses it silently. */
+/** One connection. Each direction stays in order; a cut loses the data in transit; a hang loses it silently. */
 class Socket {
   #down = 0; #up = 0; #isCut = false; #hangs = false; #resumed = false; #held = [];
   constructor(world, user, life, address) {
@@ -231,7 +231,7 @@ class Socket {
   /** The sender's own socket gets its frame as the answer. */
   tell(room, event) {
     if (!this.#resumed) return void this.#held.push([room, event]);
-    // Nothing follows on the frame that puts somebody out, so nothing could show that it is missing.
+    // No frame follows the one that removes a member, so its loss could not be detected.
     if (event.leaver !== this.user && this.world.chance(0.003)) { this.world.note('frame lost'); return; }
     for (let times = this.world.chance(0.01) ? 2 : 1; times; times--) {
       const mine = event.Sign && this.asked?.has(event.Sign);
@@ -256,7 +256,7 @@ class Socket {
     const events = world.rooms.get(request.RoomID)?.seq, found = world.do(user, request);
     if (found.error) return refuse(`${found.error}: no`);
     const first = found.room.events.at(-1)?.Sign === Sign && found.room.events.at(-1).seq === found.seq && found.seq !== events;
-    // A first answer comes with the room's order, by tell(); a retry's at once, with its old place.
+    // The first answer comes in the room's order, by tell(); that of a retry comes at once, with its old Seq.
     if (!first) this.#say({ Type: 'response', Success: true, Error: '', Data: found.data, Sign, RoomID: found.room.ID, ...(found.seq && { Seq: found.seq }) });
   }
   #resume({ Rooms, Sign }) {
@@ -276,7 +276,7 @@ class Socket {
         answer.push({ RoomID, Seq: room.relayed, Epoch: room.epoch, Resync: true });
         continue;
       }
-      // A changed message is told as it is today.
+      // A changed message is sent in its current state.
       for (const event of room.events.slice(Seq, room.relayed)) {
         const today = event.message && room.messages.find(message => message.ID === event.message);
         this.#text(today ? JSON.stringify({ ...JSON.parse(event.frame), Data: today }) : event.frame);
