@@ -16,16 +16,27 @@ FOLDER = CHECKOUT / "deploy/package"
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Two builds of the package, in two folders."""
+    """Two builds of the package, at the same time, in two folders and in two environments."""
     folder = tmp_path_factory.mktemp("packages")
-    # These programs need the Swift libraries, which are in no Debian package; the real ones have them linked in.
-    env = {**os.environ, "CHAT_DEB_LEVEL": "0", "CHAT_DEB_OPTIONS": "noautodbgsym", "CHAT_SHLIBDEPS": "--ignore-missing-info"}
+    # Each tool on the way would read the debug information of a test build, several times.
+    programs = folder / "programs"
+    programs.mkdir()
+    for name in ["fcgi-api", "ws-relay", "queue-worker"]:
+        subprocess.run(["strip", "-o", programs / name, program(name)], check=True)
+    # These programs need the Swift libraries, which are in no Debian package; the real ones have them linked in. And xz
+    # takes longer than all the rest: a package is as reproducible with gzip.
+    env = {**os.environ, "CHAT_DEB_COMPRESSOR": "gzip", "CHAT_DEB_LEVEL": "1", "CHAT_DEB_OPTIONS": "noautodbgsym",
+           "CHAT_SHLIBDEPS": "--ignore-missing-info"}
+    builds = []
+    for name, other in [("one", {"TZ": "UTC"}), ("two", {"TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8", "USER": "somebody"})]:
+        own = env | other | {"CHAT_DEB_FOLDER": str(folder / name), "CHAT_DEB_WORK": str(folder / f"{name}.work")}
+        builds.append(subprocess.Popen([FOLDER / "deb", programs], env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                       text=True))
     found = []
-    for name in ["one", "two"]:
-        env |= {"CHAT_DEB_FOLDER": str(folder / name), "CHAT_DEB_WORK": str(folder / f"{name}.work")}
-        done = subprocess.run([FOLDER / "deb", program("fcgi-api").parent], env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        [package] = done.stdout.split()
+    for build in builds:
+        out, trouble = build.communicate()
+        assert build.returncode == 0, trouble
+        [package] = out.split()
         found.append(Path(package))
     return found
 
