@@ -19,7 +19,7 @@ up: ## the same in the background; returns when a message can be sent
 down: ## stop what runs
 	@exec $(STACK) down
 
-token: ## print a JWT: USER_ID=<uuid> TTL=<seconds>
+token: ## print a JWT: USER_ID=<id> TTL=<seconds>
 	@exec $(STACK) token
 
 pids: ## every process of the stack: name, master or worker, PID

@@ -170,12 +170,22 @@ public struct TokenSettings: Sendable {
     public var issuer: String?
     /// Seconds of clock difference to the token issuer that are tolerated.
     public var leewaySeconds: Int
+    /// The namespace of users whose ids are no UUIDs; must never change.
+    public var userNamespace: UUID128
 
     init(_ values: inout SettingsReader) {
         jwksFile = values.optional("JWT_JWKS_FILE")
         audience = values.optional("JWT_AUDIENCE")
         issuer = values.optional("JWT_ISSUER")
         leewaySeconds = values.number("JWT_LEEWAY_SECONDS", default: 5, in: 0...300)
+        userNamespace = HostUser.standardNamespace
+        if let text = values.optional("USER_NAMESPACE") {
+            if let namespace = UUID128(text) {
+                userNamespace = namespace
+            } else {
+                values.problem("USER_NAMESPACE=\(text) is not a UUID")
+            }
+        }
         secret = values.text("JWT_SECRET", default: "")
         // RFC 7518, 3.2: the key must be at least as long as the hash.
         if secret.utf8.count < 32, !(secret.isEmpty && jwksFile != nil) {

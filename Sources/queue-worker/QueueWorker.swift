@@ -57,6 +57,7 @@ struct Work: ParsableCommand {
         let settings = try self.settings.read()
         let log = self.settings.startLog(settings, QueueWorker.program)
         ServiceAddress.publicURL = settings.web.publicURL
+        HostUser.namespace = settings.tokens.userNamespace
         switch channel.pool {
         case FilesWorker.pool: try FilesWorker(settings, channel, log).serve()
         case HookWorker.pool:

@@ -302,7 +302,7 @@ private final class RandomWorld {
                     FrameRun(frames: frames, through: through, newest: max(after, last(room))), purpose))
         case .room(let message, let latent):
             relay.hub.handle(.room(chance(50) ? nil : id(1), ofMessage: message, latent))
-        case .ticket, .revocations: break
+        case .ticket, .revocations, .learn: break
         }
     }
 

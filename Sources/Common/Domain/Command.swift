@@ -15,11 +15,14 @@ public struct Command: Sendable, Equatable {
     public var acceptedAt: Int64
     /// Sent by the host application as the actor: consent to be added is not needed.
     public var isHost: Bool
+    /// The host's own text of users whom it names.
+    public var names: [UUID128: String]
     public var action: Action
 
     public init(
         id: UUID128, room: UUID128, actor: UUID128, sign: String? = nil, origin: CommandOrigin = .nobody,
-        requestID: String? = nil, acceptedAt: Int64, isHost: Bool = false, action: Action
+        requestID: String? = nil, acceptedAt: Int64, isHost: Bool = false, names: [UUID128: String] = [:],
+        action: Action
     ) {
         self.id = id
         self.room = room
@@ -29,6 +32,7 @@ public struct Command: Sendable, Equatable {
         self.requestID = requestID
         self.acceptedAt = acceptedAt
         self.isHost = isHost
+        self.names = names
         self.action = action
     }
 

@@ -107,11 +107,13 @@ public struct Member: Sendable, Equatable {
     public var joinedSeq: Int64
     /// When they left or were removed; nil for a current member.
     public var leftAt: Int64?
+    /// nil: nothing is known of the user.
+    public var profile: Profile?
 
     public init(
         roomID: UUID128, userID: UUID128, role: Role, lastSeenSeq: Int64 = 0, seenCount: Int64 = 0,
         seenSentCount: Int64 = 0, sentCount: Int64 = 0, mutedUntil: Int64? = nil, bannedAt: Int64? = nil,
-        joinedAt: Int64, joinedSeq: Int64 = 0, leftAt: Int64? = nil
+        joinedAt: Int64, joinedSeq: Int64 = 0, leftAt: Int64? = nil, profile: Profile? = nil
     ) {
         self.roomID = roomID
         self.userID = userID
@@ -125,6 +127,7 @@ public struct Member: Sendable, Equatable {
         self.joinedAt = joinedAt
         self.joinedSeq = joinedSeq
         self.leftAt = leftAt
+        self.profile = profile
     }
 
     public var isActive: Bool { leftAt == nil && bannedAt == nil }

@@ -23,6 +23,7 @@ extension RoomBatch {
             if let frames = done[command.id], let first = frames.first {
                 return repeated(frames, answer: answerAgain(first, command), command)
             }
+            names.merge(command.names) { first, _ in first }
             switch command.action {
             case .send(let draft, let receiver): return try sendMessage(draft, receiver: receiver, command)
             case .seen(let seq): return try markSeen(upTo: seq, command)

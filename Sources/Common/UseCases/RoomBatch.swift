@@ -121,6 +121,10 @@ public struct RoomBatch: Sendable {
     public var blocks: Set<Block> = []
     /// Pairs where the user's settings forbid that this actor adds them.
     public var refusedAdds: Set<AddKey> = []
+    /// Of those who may come into another room, where something is known.
+    public var profiles: [UUID128: Profile] = [:]
+    /// The host's own text of users whom commands name.
+    var names: [UUID128: String] = [:]
     /// The number of rooms of users who may enter another one.
     public var roomCounts: [UUID128: Int] = [:]
     /// Pinned messages of the rooms in which a command pins one.
@@ -153,6 +157,8 @@ public struct RoomBatch: Sendable {
     public private(set) var wiped: Set<UUID128> = []
     /// The Seq up to which a room was purged.
     public private(set) var purged: [UUID128: Int64] = [:]
+    /// Users whom a command was the first to name by text.
+    public private(set) var newNames: [UUID128: String] = [:]
 
     // MARK: As told
 
@@ -258,11 +264,24 @@ public struct RoomBatch: Sendable {
     /// A new member, or a user who is banned without ever having joined.
     mutating func put(member: Member) {
         let key = MemberKey(member.roomID, member.userID)
+        var member = member
+        member.profile = member.profile ?? members[key]?.profile ?? profile(of: member.userID)
         if member.isActive, members[key]?.isActive != true { roomCounts[member.userID, default: 0] += 1 }
         members[key] = member
         changedMembers.insert(key)
         baselines[key] = member
         joinedHere.insert(key)
+    }
+
+    /// The stored profile, or the text by which the command names the user.
+    private mutating func profile(of user: UUID128) -> Profile? {
+        if let profile = profiles[user], profile.externalID != nil || names[user] == nil { return profile }
+        guard let name = names[user] else { return nil }
+        newNames[user] = name
+        var profile = profiles[user] ?? Profile()
+        profile.externalID = name
+        profiles[user] = profile
+        return profile
     }
 
     mutating func change(member key: MemberKey, _ body: (inout Member) -> Void) {

@@ -1,6 +1,6 @@
 /// The requests of a client on a socket; REST builds the same values from its bodies.
 public enum ChatRequest: Sendable, Equatable {
-    case message(room: UUID128?, receiver: UUID128?, draft: MessageDraft)
+    case message(room: UUID128?, receiver: HostUser?, draft: MessageDraft)
     case seen(room: UUID128, seq: Int64?)
     case typing(room: UUID128)
     case edit(message: UUID128, content: String, base: Int64?)
@@ -35,6 +35,7 @@ public enum RequestLimit {
     /// Bytes of a reaction: the longest emoji sequences in use have 35.
     public static let reaction = 64
     public static let roomName = 128
+    public static let userName = 128
     public static let roomDescription = 1024
     public static let avatar = 1024
     /// Rooms in one `resume`.
@@ -51,7 +52,7 @@ extension ChatRequest {
         switch type {
         case "message":
             let room = try fields.uuid("RoomID")
-            let receiver = try fields.uuid("ReceiverID")
+            let receiver = try fields.user("ReceiverID")
             guard room != nil || receiver != nil else { throw .invalid("RoomID", "or ReceiverID is missing") }
             return .message(room: room, receiver: receiver, draft: try MessageDraft(fields))
         case "seen": return .seen(room: try fields.required("RoomID"), seq: try fields.seq("Seq"))

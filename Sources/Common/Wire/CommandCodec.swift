@@ -7,7 +7,7 @@ extension Command {
     /// Encodes one command for ``joined(_:)``. The reply address is not part of it: it travels in the AMQP properties.
     public func encode() -> [UInt8] {
         var writer = MessagePackWriter(reserving: 256)
-        writer.beginArray(isHost ? 12 : 11)
+        writer.beginArray(names.isEmpty ? isHost ? 12 : 11 : 13)
         writer.int(Self.version)
         writer.id(id)
         writer.id(room)
@@ -24,8 +24,15 @@ extension Command {
         writer.int(acceptedAt)
         writer.int(action.number)
         action.write(to: &writer)
-        // Older programs ignore this field.
-        if isHost { writer.bool(true) }
+        // Older programs ignore these fields.
+        if isHost || !names.isEmpty { writer.bool(isHost) }
+        if !names.isEmpty {
+            writer.beginArray(names.count * 2)
+            for (user, name) in names {
+                writer.id(user)
+                writer.string(name)
+            }
+        }
         return writer.bytes
     }
 
@@ -65,6 +72,7 @@ extension Command {
             id: id, room: room, actor: actor, sign: sign, origin: origin, requestID: try fields.optionalText(),
             acceptedAt: try fields.int(), action: try Action(number: try fields.int(), &fields))
         isHost = fields.isAtEnd ? false : try fields.flag()
+        names = fields.isAtEnd ? [:] : try fields.names()
     }
 }
 
@@ -319,6 +327,14 @@ private struct CommandFields {
         let media = try next()
         if !media.isNull { file.media = FileMedia(media) }
         return file
+    }
+
+    /// Pairs of an id and a text, one behind the other.
+    mutating func names() throws(WireError) -> [UUID128: String] {
+        var pairs = CommandFields(try next())
+        var names: [UUID128: String] = [:]
+        while !pairs.isAtEnd { names[try pairs.id()] = try pairs.text() }
+        return names
     }
 
     mutating func ids() throws(WireError) -> [UUID128] {

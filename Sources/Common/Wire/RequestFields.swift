@@ -52,18 +52,35 @@ public struct RequestFields: Sendable {
         return uuid
     }
 
-    public func uuids(_ key: String, limit: Int) throws(Refusal) -> [UUID128] {
+    /// A user in either form: a UUID, or the host's own text.
+    public func user(_ key: String) throws(Refusal) -> HostUser? {
+        guard let text = try text(key) else { return nil }
+        return try Self.user(text, key)
+    }
+
+    public func requiredUser(_ key: String) throws(Refusal) -> HostUser {
+        guard let user = try user(key) else { throw .invalid(key, "is missing") }
+        return user
+    }
+
+    public func users(_ key: String, limit: Int) throws(Refusal) -> [HostUser] {
         guard !isAbsent(key) else { return [] }
         guard let values = value[key]?.array else { throw .invalid(key, "is not a list") }
         guard values.count <= limit else { throw .invalid(key, "has more than \(limit) entries") }
-        var all: [UUID128] = []
+        var all: [HostUser] = []
+        var known: Set<UUID128> = []
         for element in values {
-            guard let text = element.string, let uuid = UUID128(text) else {
-                throw .invalid(key, "contains something that is not a UUID")
-            }
-            if !all.contains(uuid) { all.append(uuid) }
+            guard let text = element.string else { throw .invalid(key, "contains something that is not text") }
+            let user = try Self.user(text, key)
+            if known.insert(user.id).inserted { all.append(user) }
         }
         return all
+    }
+
+    public static func user(_ text: String, _ field: String) throws(Refusal) -> HostUser {
+        do throws(HostUser.Problem) { return try HostUser(text) } catch {
+            throw .invalid(field, "names no user: it \(error.text)")
+        }
     }
 
     /// A list of maps.
@@ -162,6 +179,6 @@ public struct RequestFields: Sendable {
 }
 
 /// C0, DEL and C1: people do not write them, and they break terminals and logs.
-private func isControl(_ scalar: Unicode.Scalar) -> Bool {
+func isControl(_ scalar: Unicode.Scalar) -> Bool {
     scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
 }

@@ -127,9 +127,11 @@ public struct RoomView: Sendable, Equatable {
 extension Member {
     @_specialize(where W == JSONWriter)
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(6)
+        writer.beginMap(7)
         writer.key("UserID")
         writer.uuid(userID)
+        writer.key("ExternalID")
+        writer.optional(profile?.externalID) { $0.string($1) }
         writer.key("Role")
         writer.string(role.name)
         writer.key("LastSeenSeq")

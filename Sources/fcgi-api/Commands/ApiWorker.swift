@@ -37,7 +37,8 @@ final class ApiWorker {
         redis = try RedisConnection(url: settings.redisURL)
         doors = Doors(
             tokens: RevocableTokens(try JWTTokens(settings.tokens), store: PostgresRevocations(primary)),
-            readers: readers, accounts: PostgresAccountStore(primary, limits: settings.account),
+            readers: readers, directory: UserDirectory(store: PostgresUsers(primary), log: log),
+            accounts: PostgresAccountStore(primary, limits: settings.account),
             presences: RedisPresence(redis), commands: commands,
             rates: RedisRateLimiter(redis, limits: settings.rates, log: log),
             answerTimeout: settings.fcgi.answerTimeout,

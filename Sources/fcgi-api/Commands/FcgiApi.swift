@@ -75,6 +75,7 @@ struct WorkerCommand: ParsableCommand {
         CrashTrail.write(to: STDERR_FILENO)
         let read = try settings.read()
         ServiceAddress.publicURL = read.web.publicURL
+        HostUser.namespace = read.tokens.userNamespace
         try ApiWorker(channel, read, settings.startLog(read, FcgiApi.program)).run()
     }
 }

@@ -27,6 +27,7 @@ struct Migrate: ParsableCommand {
         func run() throws {
             let settings = try self.settings.read()
             var done = try Migrate.migrations(settings).up().map { "applied \($0)" }
+            try PostgresInstallation(Migrate.connection(settings)).keep(userNamespace: settings.tokens.userNamespace)
             let language = settings.database.searchLanguage
             if try PostgresSearchLanguage(Migrate.connection(settings)).use(language) {
                 done.append("search now uses the language \(language)")

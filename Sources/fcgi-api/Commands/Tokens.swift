@@ -14,7 +14,7 @@ struct TokenCommand: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Print one token.")
 
         @OptionGroup var settings: SettingsOption
-        @Option(help: "The user's UUID.")
+        @Option(help: "The user's id: a UUID, or any text of 1 to 128 bytes.")
         var user: String
         @Option(parsing: .unconditional, help: "Seconds until it expires; negative: expired already, for tests.")
         var ttl: Int64 = 86_400
@@ -22,8 +22,8 @@ struct TokenCommand: ParsableCommand {
         var name: String?
 
         func run() throws {
-            guard let id = UUID128(user) else { throw ValidationError("\(user) is not a UUID") }
-            print(try JWTTokens(try settings.read().tokens).issue(user: id, lifetime: ttl, name: name))
+            do { _ = try HostUser(user) } catch { throw ValidationError("--user names no user: it \(error.text)") }
+            print(try JWTTokens(try settings.read().tokens).issue(subject: user, lifetime: ttl, name: name))
         }
     }
 
@@ -50,7 +50,7 @@ extension TokenCommand {
             discussion: "REST refuses them and open sockets close with 4001 within a second, also when Redis is away.")
 
         @OptionGroup var settings: SettingsOption
-        @Option(help: "The user's UUID: all tokens issued until now.")
+        @Option(help: "The user's id, in either form: all tokens issued until now.")
         var user: String?
         @Option(help: "The token's jti.")
         var jti: String?
@@ -58,8 +58,10 @@ extension TokenCommand {
         var days = 366
 
         func run() throws {
+            let settings = try self.settings.read()
+            HostUser.namespace = settings.tokens.userNamespace
             let subject = try self.subject()
-            let database = try settings.read().database
+            let database = settings.database
             let connection = PostgresConnection(database, applicationName: FcgiApi.program)
             do throws(StoreError) { try PostgresRevocations(connection).revoke(subject, days: days) } catch {
                 throw OperatorError("nothing was revoked: \(error)")
@@ -71,8 +73,9 @@ extension TokenCommand {
             guard (1...36_500).contains(days) else { throw ValidationError("--days takes 1 to 36500") }
             switch (user, jti) {
             case (let text?, nil):
-                guard let id = UUID128(text) else { throw ValidationError("\(text) is not a UUID") }
-                return .user(id, before: systemClock())
+                do { return .user(try HostUser(text).id, before: systemClock()) } catch {
+                    throw ValidationError("--user names no user: it \(error.text)")
+                }
             case (nil, let id?) where !id.isEmpty: return .token(id)
             default: throw ValidationError("give --user or --jti")
             }

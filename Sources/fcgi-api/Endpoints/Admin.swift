@@ -28,11 +28,11 @@ struct AdminEndpoints {
         on("POST", "/rooms") { call throws(Refusal) in try createRoom(call) }
         on("DELETE", "/rooms/{id}") { call throws(Refusal) in try asOwner(call, .deleteRoom).response() }
         on("POST", "/rooms/{id}/members") { call throws(Refusal) in
-            let users = try MemberEndpoints.users(try call.request.fields(limit: doors.maxBody))
+            let users = try MemberEndpoints.users(call, try call.request.fields(limit: doors.maxBody))
             return try asOwner(call, .addMembers(users)).response(status: 201)
         }
         on("DELETE", "/rooms/{id}/members/{user}") { call throws(Refusal) in
-            try asOwner(call, .removeMember(try call.uuid("user"))).response()
+            try asOwner(call, .removeMember(try call.userID("user"))).response()
         }
         on("POST", "/rooms/{id}/messages") { call throws(Refusal) in try announce(call) }
         on("POST", "/rooms/{id}/purge") { call throws(Refusal) in try purge(call) }
@@ -52,7 +52,7 @@ struct AdminEndpoints {
     /// Reads `OwnerID` and the fields of a user's request.
     private func createRoom(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: doors.maxBody)
-        call.user = try fields.required("OwnerID")
+        call.user = call.note(try fields.requiredUser("OwnerID"))
         return try RoomEndpoints(doors: doors).create(call, fields)
     }
 
@@ -82,7 +82,7 @@ struct AdminEndpoints {
 
     /// Erases a user in every room, then their data outside of rooms.
     private func erase(_ call: Call) throws(Refusal) -> Response {
-        let user = try call.uuid("id")
+        let user = try call.userID("id")
         let rooms = try doors.stored { () throws(StoreError) in try host.roomsEver(of: user) }
         let result = try work(call, on: rooms, .erase(user: user))
         if !result.isMore { try doors.stored { () throws(StoreError) in try host.forget(user) } }

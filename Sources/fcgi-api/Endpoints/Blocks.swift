@@ -18,7 +18,7 @@ struct BlockEndpoints {
     private func change(
         _ call: Call, _ store: (_ user: UUID128, _ me: UUID128) throws(StoreError) -> Bool?
     ) throws(Refusal) -> Response {
-        let (user, me) = (try call.uuid("id"), try doors.user(call))
+        let (user, me) = (try call.userID("id"), try doors.user(call))
         guard let room = privateRoomID(user, me) else { throw Refusal(.conflict, "you cannot block yourself") }
         try doors.limit(.changes, call)
         let areBlocked = try doors.stored { () throws(StoreError) in try store(user, me) }

@@ -7,6 +7,7 @@ import Logging
 final class Doors {
     private let tokens: any TokenVerifier
     private let readers: Readers
+    private let directory: UserDirectory?
     let accounts: any AccountStore
     private let presences: any PresenceReader
     private let commands: any CommandQueue
@@ -20,13 +21,15 @@ final class Doors {
     let log: Logger
 
     init(
-        tokens: any TokenVerifier, readers: Readers, accounts: any AccountStore, presences: any PresenceReader,
-        commands: any CommandQueue, rates: any RateLimiter, answerTimeout: Int = 5000, maxBody: Int = 65_536,
+        tokens: any TokenVerifier, readers: Readers, directory: UserDirectory? = nil, accounts: any AccountStore,
+        presences: any PresenceReader, commands: any CommandQueue, rates: any RateLimiter, answerTimeout: Int = 5000,
+        maxBody: Int = 65_536,
         clock: @escaping Clock = systemClock,
         scoreboard: ScoreboardRow? = nil, log: Logger = Logger(label: "fcgi-api")
     ) {
         self.tokens = tokens
         self.readers = readers
+        self.directory = directory
         self.accounts = accounts
         self.presences = presences
         self.commands = commands
@@ -80,6 +83,7 @@ final class Doors {
     private func take(_ token: String, _ call: Call) throws(Refusal) -> Identity {
         let identity = try tokens.verify(token)
         call.user = identity.user
+        directory?.learn(identity, at: clock())
         return identity
     }
 
@@ -152,7 +156,7 @@ final class Doors {
         let now = clock()
         let command = Command(
             id: id ?? .v7(at: now), room: room, actor: user, sign: sign, requestID: call.requestID, acceptedAt: now,
-            isHost: call.isHost, action: action)
+            isHost: call.isHost, names: call.names, action: action)
         call.command = command.id
         // Also before the answer: a command that timed out may still be executed.
         readers.remember(writeOf: user)

@@ -10,7 +10,7 @@ struct MemberEndpoints {
         router.on("POST", "/rooms/{id}/members") { call throws(Refusal) in try invite(call) }
         router.on("PATCH", "/rooms/{id}/members/{user}") { call throws(Refusal) in try change(call) }
         router.on("DELETE", "/rooms/{id}/members/{user}") { call throws(Refusal) in
-            let user = try call.uuid("user")
+            let user = try call.userID("user")
             return try doors.submit(call, room: try call.uuid("id"), .removeMember(user)).response()
         }
         router.on("GET", "/users/{id}/presence") { call throws(Refusal) in try presence(call) }
@@ -39,16 +39,16 @@ struct MemberEndpoints {
     }
 
     /// `Members`, or `UserID` for one.
-    static func users(_ fields: RequestFields) throws(Refusal) -> [UUID128] {
-        var users = try fields.uuids("Members", limit: 1000)
-        if let user = try fields.uuid("UserID"), !users.contains(user) { users.append(user) }
+    static func users(_ call: Call, _ fields: RequestFields) throws(Refusal) -> [UUID128] {
+        var users = try call.userIDs(fields, "Members")
+        if let user = try fields.user("UserID").map(call.note), !users.contains(user) { users.append(user) }
         guard !users.isEmpty else { throw .invalid("Members", "is missing") }
         return users
     }
 
     private func invite(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: doors.maxBody)
-        let users = try Self.users(fields)
+        let users = try Self.users(call, fields)
         let sign = try call.sign(fields)
         let room = try call.uuid("id")
         return try doors.room(after: doors.submit(call, room: room, sign: sign, .addMembers(users)), room, call, 201)
@@ -57,7 +57,7 @@ struct MemberEndpoints {
     /// One change per request: `Role`, `MutedUntil` (null ends it) or `Banned`.
     private func change(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: doors.maxBody)
-        let (room, user) = (try call.uuid("id"), try call.uuid("user"))
+        let (room, user) = (try call.uuid("id"), try call.userID("user"))
         let given = ["Role", "MutedUntil", "Banned"].filter(fields.has)
         guard given.count == 1 else {
             throw .invalid("Role", "or MutedUntil or Banned is needed, and only one of them")
@@ -88,7 +88,7 @@ struct MemberEndpoints {
 
     /// Only for users who share a room with the asking user.
     private func presence(_ call: Call) throws(Refusal) -> Response {
-        let user = try call.uuid("id")
+        let user = try call.userID("id")
         let visibility = try doors.read(call) { reader, me throws(StoreError) in
             try reader.presenceVisibility(of: user, for: me)
         }

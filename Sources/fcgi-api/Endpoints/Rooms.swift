@@ -18,7 +18,7 @@ struct RoomEndpoints {
 
     func create(_ call: Call, _ fields: RequestFields) throws(Refusal) -> Response {
         let user = try doors.user(call)
-        let draft = try RoomDraft(fields)
+        let draft = try RoomDraft(fields, members: try call.userIDs(fields, "Members"))
         let sign = try call.sign(fields)
         // The id of a PRIVATE room follows from its two members.
         guard draft.type == .privateRoom else {
@@ -87,13 +87,13 @@ struct RoomEndpoints {
 }
 
 extension RoomDraft {
-    init(_ fields: RequestFields) throws(Refusal) {
+    init(_ fields: RequestFields, members: [UUID128]) throws(Refusal) {
         let type = try fields.name("Type", RoomType.init(name:), "is not PRIVATE, GROUP or CHANNEL")
         guard let type else { throw .invalid("Type", "is missing: PRIVATE, GROUP or CHANNEL") }
         let patch = try RoomPatch(fields)
         self.init(
             type: type, name: patch.name ?? "", description: patch.description ?? "", avatar: patch.avatar ?? "",
-            members: try fields.uuids("Members", limit: 1000), memberLimit: patch.memberLimit)
+            members: members, memberLimit: patch.memberLimit)
         guard type == .privateRoom || !name.isEmpty else {
             throw .invalid("Name", "is missing: a \(type.name) has one")
         }

@@ -9,6 +9,8 @@ final class Call {
     var user: UUID128?
     /// The host application asks on behalf of `user`: no rate limit applies.
     var isHost = false
+    /// The host's own text of users whom the request names.
+    private(set) var names: [UUID128: String] = [:]
     /// The command that the request became.
     var command: UUID128?
 
@@ -29,6 +31,20 @@ final class Call {
             throw Refusal(.notFound, "the address contains something that is not a UUID", field: name)
         }
         return id
+    }
+
+    /// A `{…}` of the path that is a user in either form.
+    func userID(_ name: String) throws(Refusal) -> UUID128 { note(try RequestFields.user(text(name), name)) }
+
+    /// Users of a list in either form, each once.
+    func userIDs(_ fields: RequestFields, _ key: String, limit: Int = 1000) throws(Refusal) -> [UUID128] {
+        try fields.users(key, limit: limit).map(note)
+    }
+
+    /// Remembers how the host names a user, for the command that the request becomes.
+    func note(_ user: HostUser) -> UUID128 {
+        if let name = user.externalID { names[user.id] = name }
+        return user.id
     }
 
     func text(_ name: String) -> String { values[name] ?? "" }

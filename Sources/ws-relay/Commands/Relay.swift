@@ -40,9 +40,9 @@ struct Relay {
         let ephemerals = Ephemerals(
             redisURL: settings.redisURL, relayID: relayID, trailLength: settings.traceLength, limits: settings.rates,
             answers: answers, log: log)
-        let makeStores: @Sendable () -> (history: any RoomHistory, revocations: any RevocationStore) = {
+        let makeStores: @Sendable () -> RelayStores = {
             let connection = PostgresConnection(database, applicationName: "ws-relay")
-            return (PostgresRoomHistory(connection), PostgresRevocations(connection))
+            return (PostgresRoomHistory(connection), PostgresRevocations(connection), PostgresUsers(connection))
         }
         let hub = Hub(
             settings: settings.relay, relayID: relayID,

@@ -48,6 +48,7 @@ struct Work: ParsableCommand {
         CrashTrail.write(to: STDERR_FILENO)
         let settings = try self.settings.read()
         _ = self.settings.startLog(settings, WsRelay.program)
+        HostUser.namespace = settings.tokens.userNamespace
         try Relay(settings, channel).run()
     }
 }

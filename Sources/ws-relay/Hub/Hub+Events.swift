@@ -117,6 +117,7 @@ extension Hub {
         case .ticket(_, let ticket): couldNotRedeem(connection: ticket)
         // The next request follows in half a second anyway.
         case .revocations: break
+        case .learn: break
         }
     }
 }

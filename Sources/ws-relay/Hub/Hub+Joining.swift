@@ -96,6 +96,8 @@ extension Hub {
 
     /// Keeps the token's end and the fields that a revocation names.
     func note(_ identity: Identity, _ slot: UInt32) {
+        // Without an answer, and once a connection: should it be lost, the next one says it again.
+        if let claims = UserClaims(identity) { _ = lookups.ask(.learn(claims)) }
         connections[slot].expires = UInt32(clamping: identity.expiresAt)
         connections[slot].issued = identity.issuedAt ?? 0
         connections[slot].tokenID = identity.tokenID.map { fnv1a64($0.utf8) } ?? 0

@@ -72,12 +72,12 @@ extension Hub {
         case .auth(let token): try authenticate(token, sign, slot)
         case .message(let room?, _, let draft): try submit(.send(draft, receiver: nil), room, sign, slot)
         case .message(nil, let receiver, let draft):
-            guard let receiver, let room = privateRoomID(users[connections[slot].user].id, receiver) else {
+            guard let receiver, let room = privateRoomID(users[connections[slot].user].id, receiver.id) else {
                 throw .invalid("ReceiverID", "is yourself")
             }
             // Nobody can leave a PRIVATE room: when its sender is not a member, this message creates it.
             if rooms[room]?.members.contains(connections[slot].user) != true { try count(.rooms, slot) }
-            try submit(.send(draft, receiver: receiver), room, sign, slot)
+            try submit(.send(draft, receiver: receiver.id), room, sign, slot, naming: receiver)
         case .seen(let room, let seq): try submit(.seen(seq: seq), room, sign, slot)
         case .edit(let message, let content, let base):
             try submit(.edit(message: message, content: content, base: base), ofMessage: message, sign, slot)
@@ -90,14 +90,15 @@ extension Hub {
     // MARK: Commands
 
     private func submit(
-        _ action: Command.Action, _ room: UUID128, _ sign: String?, _ slot: UInt32, isCounted: Bool = false
+        _ action: Command.Action, _ room: UUID128, _ sign: String?, _ slot: UInt32, isCounted: Bool = false,
+        naming user: HostUser? = nil
     ) throws(Refusal) {
         if !isCounted { try count(action, slot) }
         let socket = connections[slot].serial
         let command = Command(
             id: newID(), room: room, actor: users[connections[slot].user].id, sign: sign,
             origin: .socket(SocketAddress(relay: relayID, socket: socket)), acceptedAt: unixMilliseconds,
-            action: action)
+            names: user.flatMap { user in user.externalID.map { [user.id: $0] } } ?? [:], action: action)
         guard commands.put(command, from: socket) else { throw .busy("too many commands wait") }
         unanswered.insert(sign, of: socket, command: command.encode())
     }

@@ -74,6 +74,8 @@ enum Lookup: Sendable, Equatable {
     case ticket(String, connection: UInt64)
     /// Revocations since a Unix millisecond.
     case revocations(since: Int64?)
+    /// Claims of a token, to be stored. No answer.
+    case learn(UserClaims)
 }
 
 /// A command that waits for its room.

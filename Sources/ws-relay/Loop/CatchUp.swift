@@ -4,6 +4,9 @@ import ChatProcess
 import Glibc
 import Logging
 
+/// The stores of one thread.
+typealias RelayStores = (history: any RoomHistory, revocations: any RevocationStore, users: any UserStore)
+
 /// Answers the relay's queries on two threads: one for access (tickets, memberships, revocations), one for history
 /// (rooms' frames, rooms of messages), so that many history queries do not delay access. Each takes all waiting queries
 /// at once: memberships of many users become one SQL query, logs of many rooms one pipeline.
@@ -23,15 +26,15 @@ final class CatchUp: LookupOutlet {
     ///   - makeStores: called on the thread that will use them.
     init(
         redisURL: String, answers: BoundedInbox<Found>, log: Logger,
-        makeStores: @escaping @Sendable () -> (history: any RoomHistory, revocations: any RevocationStore)
+        makeStores: @escaping @Sendable () -> RelayStores
     ) {
         for (name, inbox, most) in [("catch-up", inbox, Self.batch), ("history", history, Self.atOnce)] {
             _ = startThread(name) {
-                let (history, revocations) = makeStores()
+                let stores = makeStores()
                 let redis = try? RedisConnection(url: redisURL)
                 let answering = Answering(
-                    history: history, logs: RoomLogs(redis), revocations: revocations,
-                    tickets: redis.map { RedisTickets($0) }, log: log)
+                    history: stores.history, logs: RoomLogs(redis), revocations: stores.revocations,
+                    users: stores.users, tickets: redis.map { RedisTickets($0) }, log: log)
                 while let lookups = inbox.take(atMost: most) {
                     for found in answering.answer(lookups) { answers.putWaiting(found, weight: found.bytes) }
                 }
@@ -46,7 +49,7 @@ final class CatchUp: LookupOutlet {
 
     func ask(_ lookup: Lookup) -> Bool {
         switch lookup {
-        case .ticket, .memberships, .revocations: inbox.put(lookup)
+        case .ticket, .memberships, .revocations, .learn: inbox.put(lookup)
         case .frames, .room: history.put(lookup)
         }
     }
@@ -65,6 +68,7 @@ final class Answering {
     private let history: any RoomHistory
     private let logs: any RoomLogReader
     private let revocations: any RevocationStore
+    private let users: (any UserStore)?
     private let tickets: (any TicketStore)?
     private let log: Logger
     private var outage = Outage()
@@ -73,20 +77,28 @@ final class Answering {
 
     init(
         history: any RoomHistory, logs: any RoomLogReader, revocations: any RevocationStore,
-        tickets: (any TicketStore)?, log: Logger
+        users: (any UserStore)? = nil, tickets: (any TicketStore)?, log: Logger
     ) {
         self.history = history
         self.logs = logs
         self.revocations = revocations
+        self.users = users
         self.tickets = tickets
         self.log = log
     }
 
     func answer(_ lookups: [Lookup]) -> [Found] {
+        learn(lookups)
         let found = tokens(lookups) + memberships(lookups) + frames(lookups) + rooms(lookups)
         let isWell = !found.contains { if case .failed = $0 { true } else { false } }
         if isWell { outage.ended("PostgreSQL", log) }
         return found
+    }
+
+    private func learn(_ lookups: [Lookup]) {
+        let claims = lookups.compactMap { if case .learn(let claims) = $0 { claims } else { nil } }
+        guard !claims.isEmpty, let users else { return }
+        do throws(StoreError) { _ = try users.learn(claims) } catch { outage.began("PostgreSQL", "\(error)", log) }
     }
 
     private func memberships(_ lookups: [Lookup]) -> [Found] {

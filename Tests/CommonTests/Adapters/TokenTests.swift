@@ -52,6 +52,24 @@ import Testing
         #expect(late.code == .tokenExpired)
     }
 
+    @Test(arguments: [
+        (#""4711""#, "4711" as String?), ("4711", "4711"), ("-7", "-7"), (#""Zo\u00eb""#, "Zoë"),
+        (#""01900000-0000-7000-8000-0000000000AA""#, nil),
+    ])
+    func theSubIsAnyText(_ sub: String, _ externalID: String?) throws {
+        let identity = try tokens().verify(forged(#"{"alg":"HS256"}"#, #"{"sub":\#(sub),"exp":1000000060}"#))
+        #expect(identity.externalID == externalID)
+        if let externalID { #expect(identity.user == (try HostUser(externalID).id)) }
+    }
+
+    @Test(arguments: ["4711.5", "18446744073709551616", "true", "null", "[]", #""""#, #""a\nb""#])
+    func whatIsNoUserIsNoSub(_ sub: String) throws {
+        let refusal = try #require(throws: Refusal.self) {
+            try tokens().verify(forged(#"{"alg":"HS256"}"#, #"{"sub":\#(sub),"exp":1000000060}"#))
+        }
+        #expect(refusal.code == .unauthorized && refusal.message.contains("sub"))
+    }
+
     @Test(arguments: [0, 1]) func aTokenThatWasVerifiedStillExpires(remembered: Int) throws {
         let now = Atomic<Int64>(1_000_000_000_000)
         let settings = try Settings(Values(values: ["DATABASE_URL": "x", "JWT_SECRET": Self.secret])).tokens
@@ -72,7 +90,7 @@ import Testing
             (#"{"alg":"HS256"}"#, claims, "another key of thirty-two bytes!!"),
             (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)"}"#, Self.secret),
             (#"{"alg":"HS256"}"#, #"{"exp":1000000060}"#, Self.secret),
-            (#"{"alg":"HS256"}"#, #"{"sub":"me","exp":1000000060}"#, Self.secret),
+            (#"{"alg":"HS256"}"#, #"{"sub":"","exp":1000000060}"#, Self.secret),
             (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":"soon"}"#, Self.secret),
             (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":1e300}"#, Self.secret),
             (#"{"alg":"HS256"}"#, #"{"sub":"\#(user)","exp":1000000060,"nbf":1000000030}"#, Self.secret),

@@ -21,7 +21,8 @@ import Testing
         #expect(
             request
                 == .message(
-                    room: UUID128(Self.room), receiver: UUID128(Self.user), draft: MessageDraft(content: "Hello World"))
+                    room: UUID128(Self.room), receiver: HostUser(UUID128(Self.user)!),
+                    draft: MessageDraft(content: "Hello World"))
         )
     }
 

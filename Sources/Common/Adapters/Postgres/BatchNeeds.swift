@@ -20,6 +20,8 @@ struct BatchNeeds {
     var pairOthers: [UUID128] = []
     /// Users who may enter another room, and pairs of (actor, added user).
     var newcomers: [UUID128] = []
+    /// Users who may become members.
+    var profiles: [UUID128] = []
     var adders: [UUID128] = []
     var added: [UUID128] = []
     var seenCommands: [UUID128] = []
@@ -46,6 +48,7 @@ struct BatchNeeds {
             if case .send = command.action {} else { commands.append(command.id) }
             add(command)
         }
+        profiles += newcomers
     }
 
     private mutating func member(_ room: UUID128, _ user: UUID128) {
@@ -128,6 +131,8 @@ struct BatchNeeds {
             }
         case .removeMember(let user), .setRole(let user, _), .mute(let user, _), .ban(let user, _):
             member(command.room, user)
+            // A ban is kept also of somebody who was never in.
+            if case .ban = command.action { profiles.append(user) }
         case .updateRoom: break
         }
     }

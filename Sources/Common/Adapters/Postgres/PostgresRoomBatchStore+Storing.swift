@@ -15,6 +15,9 @@ extension PostgresRoomBatchStore {
     private func storeAll(_ batch: RoomBatch) throws(StoreError) {
         var statements: [SQL] = []
         let rooms = batch.newRooms.map { batch.rooms[$0]! }
+        if !batch.newNames.isEmpty {
+            statements.append(PostgresUsers.insert(batch.newNames.map { ($0.key, $0.value) }))
+        }
         if !rooms.isEmpty { statements.append(insert(rooms)) }
         let changed = batch.changedRooms.subtracting(batch.newRooms).sorted().map { batch.rooms[$0]! }
         if !changed.isEmpty { statements.append(update(changed)) }

@@ -64,6 +64,9 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         if !needs.newcomers.isEmpty {
             parts.append((roomCounts(needs), { $1.roomCounts[$0.uuid(0)] = Int($0.int8(1)) }))
         }
+        if !needs.profiles.isEmpty {
+            parts.append((profiles(needs), { $1.profiles[$0.uuid(0)] = Profile($0, at: 1) }))
+        }
         if !needs.seenCommands.isEmpty {
             parts.append((seenCounts(needs), { $1.seenCounts[$0.uuid(0)] = .init(all: $0.int8(1), own: $0.int8(2)) }))
         }
@@ -232,6 +235,12 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
                 LIMIT \(Int64(limits.roomsPerUser))
             ) p
         ) c
+        """
+    }
+
+    private func profiles(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT n.id, \(unsafeSQL: Profile.column("n.id")) FROM unnest(\(Array(Set(needs.profiles)))) n (id)
         """
     }
 

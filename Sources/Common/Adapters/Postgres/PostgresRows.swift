@@ -127,9 +127,9 @@ extension Member {
 
     static let columns = """
         p.room_id, p.user_id, p.role, p.last_seen_seq, p.seen_count, p.seen_sent_count, p.sent_count, p.muted_until, \
-        p.banned_at, p.joined_at, p.joined_seq, p.left_at
+        p.banned_at, p.joined_at, p.joined_seq, p.left_at, \(Profile.column("p.user_id"))
         """
-    static let columnCount = 12
+    static let columnCount = 13
 
     init(_ row: PGRow, at first: Int = 0) {
         self.init(
@@ -137,7 +137,25 @@ extension Member {
             lastSeenSeq: row.int8(first + 3), seenCount: row.int8(first + 4), seenSentCount: row.int8(first + 5),
             sentCount: row.int8(first + 6), mutedUntil: row.optionalTime(first + 7),
             bannedAt: row.optionalTime(first + 8), joinedAt: row.time(first + 9), joinedSeq: row.int8(first + 10),
-            leftAt: row.optionalTime(first + 11))
+            leftAt: row.optionalTime(first + 11), profile: Profile(row, at: first + 12))
+    }
+}
+
+extension Profile {
+    /// By the user's key, so that no query need name the table: one look-up of an index a row.
+    static func column(_ user: String) -> String {
+        """
+        (SELECT jsonb_build_array(u.external_id, u.name, u.avatar, u.version) FROM users u WHERE u.id = \(user))
+        """
+    }
+
+    init?(_ row: PGRow, at column: Int) {
+        guard let values = row.jsonb(column).flatMap({ try? JSONReader.decode($0) })?.array, values.count == 4 else {
+            return nil
+        }
+        self.init(
+            externalID: values[0].string, name: values[1].string ?? "", avatar: values[2].string ?? "",
+            version: values[3].int ?? 0)
     }
 }
 

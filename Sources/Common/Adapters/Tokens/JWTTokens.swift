@@ -61,8 +61,9 @@ public final class JWTTokens: TokenVerifier {
         guard let parts = CompactToken(token), let keys = keys.collection(for: parts) else { throw Self.unusable }
         do { _ = try waitFor { try await keys.verify(token, as: SignedClaims.self) } } catch { throw Self.unusable }
         let claims = try TokenClaims(parts.claims)
-        guard let user = UUID128(claims.subject) else {
-            throw Refusal(.unauthorized, "the token's sub is not a UUID")
+        let user: HostUser
+        do throws(HostUser.Problem) { user = try HostUser(claims.subject) } catch {
+            throw Refusal(.unauthorized, "the token's sub \(error.text)")
         }
         guard now < claims.expiresAt + leeway else { throw Self.expired }
         if let notBefore = claims.notBefore, notBefore > now + leeway {
@@ -78,8 +79,8 @@ public final class JWTTokens: TokenVerifier {
             throw Refusal(.unauthorized, "the token is from another issuer")
         }
         return Identity(
-            user: user, expiresAt: claims.expiresAt, issuedAt: claims.issuedAt, tokenID: claims.tokenID,
-            name: claims.name)
+            user: user.id, expiresAt: claims.expiresAt, issuedAt: claims.issuedAt, tokenID: claims.tokenID,
+            name: claims.name, externalID: user.externalID, avatar: claims.picture)
     }
 
     private static let unusable = Refusal(.unauthorized, "the token is missing, malformed or not signed by a known key")
@@ -89,13 +90,18 @@ public final class JWTTokens: TokenVerifier {
     ///
     /// - Parameter lifetime: seconds; a negative one makes an expired token, for tests.
     public func issue(user: UUID128, lifetime: Int64, name: String? = nil) throws(SettingsError) -> String {
+        try issue(subject: user.description, lifetime: lifetime, name: name)
+    }
+
+    /// - Parameter subject: the host's id of the user, as it is.
+    public func issue(subject: String, lifetime: Int64, name: String? = nil) throws(SettingsError) -> String {
         guard let secretKeys = keys.secret else {
             throw SettingsError(problems: ["JWT_SECRET is not set: there is nothing to sign with"])
         }
         let now = clock()
         let claims = ChatClaims(
             // Not rounded: a revocation must separate earlier from later tokens of the same second.
-            sub: user.description, exp: Double(now / 1000 + lifetime), nbf: nil, iat: Double(now) / 1000,
+            sub: subject, exp: Double(now / 1000 + lifetime), nbf: nil, iat: Double(now) / 1000,
             jti: UUID128.v7(at: clock()).description, name: name,
             aud: settings.audience.map { ChatClaims.Audience(values: [$0]) }, iss: settings.issuer)
         do {
@@ -152,6 +158,7 @@ struct TokenClaims {
     let issuedAt: Int64?
     let tokenID: String?
     let name: String?
+    let picture: String?
     let audiences: [String]
     let issuer: String?
 
@@ -170,14 +177,20 @@ struct TokenClaims {
             guard let number = value.number, let time = whole(number * scale) else { throw wrong(name) }
             return time
         }
-        guard let subject = try text("sub") else { throw wrong("sub") }
+        // Many libraries write a whole number as one; a larger one than 64 bits hold has lost digits on its way.
+        switch claims["sub"] {
+        case .string(let text)?: subject = text
+        case .int(let number)?: subject = "\(number)"
+        default: throw wrong("sub")
+        }
         guard let expiresAt = try time("exp") else { throw wrong("exp") }
-        self.subject = subject
         self.expiresAt = expiresAt
         notBefore = try time("nbf")
         issuedAt = try time("iat", scale: 1000)
         tokenID = try text("jti")
         name = try text("name")
+        // Not looked at by releases before: of another type it is passed over.
+        picture = claims["picture"]?.string
         issuer = try text("iss")
         switch claims["aud"] {
         case nil, .null?: audiences = []

@@ -1,0 +1,56 @@
+public import ChatCore
+
+public final class PostgresUsers: UserStore {
+    private let connection: PostgresConnection
+
+    public init(_ connection: PostgresConnection) { self.connection = connection }
+
+    public func learn(_ claims: [UserClaims]) throws(StoreError) -> [UUID128] {
+        // One of each user, in the order of ids, so that two programs cannot wait for each other.
+        let all = Dictionary(claims.map { ($0.user, $0) }) { $0.at > $1.at ? $0 : $1 }.values.sorted {
+            $0.user < $1.user
+        }
+        guard !all.isEmpty else { return [] }
+        // Known rows are compared first: an upsert that changes nothing would still lock its rows.
+        return try write(
+            """
+            INSERT INTO users AS u (id, external_id, name, avatar, claimed_name, claimed_avatar, claimed_at)
+            SELECT n.id, n.external_id, coalesce(n.name, ''), coalesce(n.avatar, ''), n.name, n.avatar, n.at
+            FROM unnest(\(all.map(\.user)), \(.texts(all.map(\.externalID))), \(.texts(all.map(\.name))),
+                \(.texts(all.map(\.avatar))), \(.times(all.map(\.at)))) n (id, external_id, name, avatar, at)
+            LEFT JOIN users k ON k.id = n.id
+            WHERE k.id IS NULL OR k.external_id IS NULL AND n.external_id IS NOT NULL
+                OR n.at >= k.claimed_at AND (n.name IS NOT NULL AND n.name IS DISTINCT FROM k.claimed_name
+                    OR n.avatar IS NOT NULL AND n.avatar IS DISTINCT FROM k.claimed_avatar)
+            ORDER BY n.id
+            ON CONFLICT (id) DO UPDATE SET external_id = coalesce(u.external_id, EXCLUDED.external_id),
+                name = CASE WHEN EXCLUDED.claimed_at >= u.claimed_at AND EXCLUDED.claimed_name <> ''
+                    AND EXCLUDED.claimed_name IS DISTINCT FROM u.claimed_name
+                    THEN EXCLUDED.claimed_name ELSE u.name END,
+                avatar = CASE WHEN EXCLUDED.claimed_at >= u.claimed_at AND EXCLUDED.claimed_avatar <> ''
+                    AND EXCLUDED.claimed_avatar IS DISTINCT FROM u.claimed_avatar
+                    THEN EXCLUDED.claimed_avatar ELSE u.avatar END,
+                claimed_name = CASE WHEN EXCLUDED.claimed_at >= u.claimed_at
+                    THEN coalesce(EXCLUDED.claimed_name, u.claimed_name) ELSE u.claimed_name END,
+                claimed_avatar = CASE WHEN EXCLUDED.claimed_at >= u.claimed_at
+                    THEN coalesce(EXCLUDED.claimed_avatar, u.claimed_avatar) ELSE u.claimed_avatar END,
+                claimed_at = greatest(u.claimed_at, EXCLUDED.claimed_at),
+                version = u.version + 1, updated_at = now()
+            RETURNING u.id
+            """
+        ).map { $0.uuid(0) }
+    }
+
+    /// Names of users whom a command brings, of those who are not known yet.
+    static func insert(_ names: [(user: UUID128, externalID: String)]) -> SQL {
+        let names = names.sorted { $0.user < $1.user }
+        return """
+            INSERT INTO users (id, external_id)
+            SELECT * FROM unnest(\(names.map(\.user)), \(.texts(names.map(\.externalID)))) ON CONFLICT DO NOTHING
+            """
+    }
+
+    private func write(_ sql: SQL) throws(StoreError) -> PGRows {
+        do { return try connection.repeatable([sql])[0] } catch { throw StoreError(error) }
+    }
+}

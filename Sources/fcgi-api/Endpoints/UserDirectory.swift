@@ -1,0 +1,42 @@
+import ChatCore
+import Logging
+
+/// Keeps what tokens say of their bearers: each once a worker, so that most requests ask the database nothing.
+final class UserDirectory {
+    /// Claims that are remembered; past it all are forgotten, and kept again.
+    private static let limit = 10_000
+    /// Milliseconds for which a store that failed is not asked: no request waits for it twice.
+    private static let pause: Int64 = 5000
+
+    private let store: any UserStore
+    private let log: Logger
+    private var known: Set<UserClaims> = []
+    private var lostAt: Int64?
+
+    init(store: any UserStore, log: Logger) {
+        self.store = store
+        self.log = log
+    }
+
+    /// A failure is no request's: the next one tries again.
+    ///
+    /// - Parameter now: Unix milliseconds.
+    func learn(_ identity: Identity, at now: Int64) {
+        guard var claims = UserClaims(identity) else { return }
+        // Each token has a time of its own; what it says is known once it was kept.
+        let at = claims.at
+        claims.at = 0
+        guard !known.contains(claims), lostAt.map({ now - $0 > Self.pause || now < $0 }) ?? true else { return }
+        var dated = claims
+        dated.at = at
+        do throws(StoreError) {
+            _ = try store.learn([dated])
+            lostAt = nil
+            if known.count >= Self.limit { known.removeAll(keepingCapacity: true) }
+            known.insert(claims)
+        } catch {
+            lostAt = now
+            log.warning("what a token says of its user was not kept", metadata: ["error": "\(error)"])
+        }
+    }
+}
