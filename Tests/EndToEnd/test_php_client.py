@@ -5,13 +5,12 @@ import hmac
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from conftest import CHECKOUT, read_settings
+from php_site import php_site
 
 PACKAGE = CHECKOUT / "clients/php"
 SECRET = "the host application and the chat know it"
@@ -112,8 +111,6 @@ def test_short_secrets_and_odd_users_are_refused():
 @pytest.fixture
 def site(tmp_path, base_url):
     """A PHP application under php-fpm and nginx: one page for tickets, one for hooks."""
-    fpm = next(iter(sorted(Path("/usr/sbin").glob("php-fpm*"))), None)
-    assert fpm, "php-fpm is missing: apt-get install php-fpm"
     (tmp_path / "app.php").write_text(f"""<?php
         require '{PACKAGE}/autoload.php';
         use Chat\\{{Client, Tokens, Webhook}};
@@ -127,56 +124,8 @@ def site(tmp_path, base_url):
             if (str_contains($message['Content'], 'spam')) {{ $verdicts[] = Webhook::reject($message['ID'], 'no spam'); }}
         }}
         Webhook::answer($verdicts);""")
-    (tmp_path / "fpm.conf").write_text(f"""
-[global]
-error_log = {tmp_path}/fpm.log
-[app]
-listen = {tmp_path}/fpm.sock
-listen.mode = 0666
-pm = static
-pm.max_children = 2
-""")
-    (tmp_path / "nginx.conf").write_text(f"""
-daemon off; pid {tmp_path}/nginx.pid; error_log {tmp_path}/nginx.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {tmp_path}/body; proxy_temp_path {tmp_path}/proxy; fastcgi_temp_path {tmp_path}/fastcgi;
-    uwsgi_temp_path {tmp_path}/uwsgi; scgi_temp_path {tmp_path}/scgi;
-    server {{
-        listen unix:{tmp_path}/site.sock;
-        location / {{
-            include /etc/nginx/fastcgi_params;
-            fastcgi_param SCRIPT_FILENAME {tmp_path}/app.php;
-            fastcgi_param CHAT_SECRET {read_settings()["JWT_SECRET"]};
-            fastcgi_pass unix:{tmp_path}/fpm.sock;
-        }}
-    }}
-}}
-""")
-    tmp_path.chmod(0o711)
-    for parent in tmp_path.parents:
-        if parent.stat().st_mode & 0o001 == 0:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    as_root = ["-R"] if os.geteuid() == 0 else []
-    user = tmp_path / "fpm.conf"
-    if as_root:
-        user.write_text(user.read_text() + "user = root\ngroup = root\n")
-    programs = [subprocess.Popen([fpm, "-F", *as_root, "-y", user]),
-                subprocess.Popen(["/usr/sbin/nginx", "-p", tmp_path, "-c", tmp_path / "nginx.conf", "-e", "stderr"])]
-    try:
-        for name in ("fpm.sock", "site.sock"):
-            end = time.monotonic() + 20
-            while not (tmp_path / name).exists():
-                assert time.monotonic() < end and all(one.poll() is None for one in programs)
-                time.sleep(0.05)
-        os.chmod(tmp_path / "site.sock", 0o666)
-        yield tmp_path / "site.sock"
-    finally:
-        for one in programs:
-            one.send_signal(signal.SIGTERM)
-        for one in programs:
-            one.wait(20)
+    with php_site(tmp_path, tmp_path / "app.php", CHAT_SECRET=read_settings()["JWT_SECRET"]) as socket:
+        yield socket
 
 
 def ask(site, path, *words, body=None):
