@@ -102,7 +102,9 @@ function pane({ Name, ID, Token }, others, first) {
     item.dataset.id = message.ID;
     item.append(make('span', { className: 'hidden', textContent: nameOf(message.SenderID) }));
     if (message.ParentMessageID) item.append(make('blockquote', { textContent: all.has(message.ParentMessageID) ? summary(all.get(message.ParentMessageID)) : '…', dir: 'auto' }));
-    item.append(make('p', { dir: 'auto', className: gone ? 'gone' : '', textContent: gone ? words.deleted : message.File ? `${message.File.Name} (${size(message.File.Size)})` : message.Content }));
+    // A name and a size in two directions do not mix.
+    if (message.File && !gone) item.append(make('p', {}, make('bdi', { textContent: message.File.Name }), ' (', make('bdi', { textContent: size(message.File.Size) }), ')'));
+    else item.append(make('p', { dir: 'auto', className: gone ? 'gone' : '', textContent: gone ? words.deleted : message.Content }));
     if (!gone && /^image\//.test(message.File?.ContentType ?? '')) item.append(picture(message));
     const notes = [time(message.CreatedAt), message.EditedAt && !gone && words.edited, mine && message.Status === 'seen' && words.seen, ...message.Reactions.map(one => `${one.Reaction} ${one.Count}`)].filter(Boolean);
     const foot = make('footer', { textContent: notes.join(' · ') });
@@ -274,7 +276,8 @@ function pane({ Name, ID, Token }, others, first) {
     drawMessages();
     drawFiles();
     put(typing, [...(chat.rooms.get(current)?.typing.keys() ?? [])].map(user => fill(words.types, { name: nameOf(user) })).join(' '));
-    if (document.hasFocus() && element.contains(document.activeElement)) chat.seen(current);
+    // Read is what stands in view.
+    if (!document.hidden && log.scrollHeight - log.scrollTop - log.clientHeight < 80) chat.seen(current);
     drawTotal();
   }
   let due = false;
@@ -286,7 +289,6 @@ function pane({ Name, ID, Token }, others, first) {
     more();
     for (const user of others) chat.request('GET', `/users/${user}/presence`).then(found => { chat.presence.set(user, found); soon(); }, () => {});
   });
-  element.onfocusin = () => chat.seen(current);
   chat.connect();
   return { Name, id: ID, chat, element, get room() { return current; } };
 }
@@ -332,7 +334,7 @@ function drawMinute() {
   const line = (kind, x1, y1, x2, y2, thick = 1) => make('line', { class: kind, x1, y1, x2, y2, 'stroke-width': thick });
   const shown = moments.filter(one => now - one.at < MINUTE), parts = [];
   panes.forEach(({ Name }, at) => {
-    const y = 30 + 40 * at, turns = moments.filter(one => one.who === Name && one.kind !== 'frame');
+    const y = 54 + 40 * at, turns = moments.filter(one => one.who === Name && one.kind !== 'frame');
     parts.push(make('text', { x: 0, y: y + 4 }, Name));
     turns.forEach((turn, index) => {
       const from = Math.max(left, place(turn.at)), to = place(turns[index + 1]?.at ?? now);
@@ -340,8 +342,9 @@ function drawMinute() {
     });
     for (const one of shown) if (one.who === Name && one.kind === 'frame') parts.push(line('frame', place(one.at), y - 10, place(one.at), y + 10));
   });
-  const bottom = 30 + 40 * panes.length;
-  for (const one of shown) if (one.kind === 'fault') parts.push(line('fault', place(one.at), 12, place(one.at), bottom - 16, 2), make('text', { x: Math.min(width - 4, place(one.at)), y: 10, 'text-anchor': place(one.at) > width * 0.7 ? 'end' : 'start' }, one.label));
+  const bottom = 54 + 40 * panes.length;
+  // Three lines of names: faults that follow each other closely stay readable.
+  shown.filter(one => one.kind === 'fault').forEach((one, at) => parts.push(line('fault', place(one.at), 4 + 13 * (at % 3), place(one.at), bottom - 16, 2), make('text', { x: place(one.at) + (place(one.at) > width * 0.7 ? -4 : 4), y: 11 + 13 * (at % 3), 'text-anchor': place(one.at) > width * 0.7 ? 'end' : 'start' }, one.label)));
   for (let seconds = 60; seconds >= 0; seconds -= 15) parts.push(make('text', { x: place(now - seconds * 1000), y: bottom + 4, 'text-anchor': seconds ? 'start' : 'end' }, seconds ? `−${seconds} s` : '0 s'));
   const count = shown.filter(one => one.kind === 'frame').length;
   const picture = make('svg', { viewBox: `0 0 ${width} ${bottom + 10}`, role: 'img', 'aria-label': `${words.drawn}: ${count}` }, ...parts);
