@@ -360,9 +360,9 @@ function trial(secret) {
     press.onclick = async () => { press.disabled = true; await strike(fault, secret); press.disabled = false; if (document.activeElement === document.body) press.focus(); };
     place.append(press);
   }
-  let timer = null, said = 0;
+  let timer = null, turn = 0, said = 0;
   writes.onclick = () => {
-    if (timer) { clearInterval(timer); timer = null; } else timer = setInterval(() => { const { chat, room } = panes[said % 2]; if (chat.queue.length < 20) chat.send(room, `${++said}`).catch(() => {}); else said++; }, 250);
+    if (timer) { clearInterval(timer); timer = null; } else timer = setInterval(() => { const { chat, room } = panes[turn++ % 2]; if (chat.queue.length < 20) chat.send(room, `${++said}`).catch(() => {}); }, 250);
     writes.textContent = timer ? words.stop : words.write;
     writes.setAttribute('aria-pressed', Boolean(timer));
   };
