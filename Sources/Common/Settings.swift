@@ -28,8 +28,7 @@ public struct Settings: Sendable {
     public var web: WebSettings
     /// Steps of messages kept for `fcgi-api trace`; 0: none.
     public var traceLength: Int
-    /// trace, debug, info, notice, warning, error or critical.
-    public var logLevel: String
+    public var log: LogSettings
     /// The folder of openapi.yaml and similar files.
     public var documents: String
 
@@ -42,8 +41,7 @@ public struct Settings: Sendable {
         hangSeconds = values.number("WORKER_HANG_SECONDS", default: 30, in: 0...86_400)
         web = WebSettings(&values)
         documents = values.optional("DOCS_DIR") ?? files.folder(shared: "docs", checkout: "docs")
-        logLevel = values.choice(
-            "LOG_LEVEL", ["trace", "debug", "info", "notice", "warning", "error", "critical"], default: "info")
+        log = LogSettings(&values)
         redisURL = values.text("REDIS_URL", default: "redis://127.0.0.1:6379/0")
         do { _ = try RedisServers(redisURL) } catch { values.problem("REDIS_URL: \(error)") }
         traceLength = values.number("TRACE_LENGTH", default: 2000, in: 0...10_000_000)
@@ -77,6 +75,22 @@ public struct Settings: Sendable {
         }
         push = PushSettings(&values)
         if !values.problems.isEmpty { throw SettingsError(problems: values.problems) }
+    }
+}
+
+public struct LogSettings: Sendable {
+    /// trace, debug, info, notice, warning, error or critical.
+    public var level: String
+    /// text or json.
+    public var format: String
+    /// auto, on or off: whether lines begin with a priority for journald.
+    public var priorities: String
+
+    init(_ values: inout SettingsReader) {
+        level = values.choice(
+            "LOG_LEVEL", ["trace", "debug", "info", "notice", "warning", "error", "critical"], default: "info")
+        format = values.choice("LOG_FORMAT", ["text", "json"], default: "text")
+        priorities = values.choice("LOG_PRIORITY", ["auto", "on", "off"], default: "auto")
     }
 }
 

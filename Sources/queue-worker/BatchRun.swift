@@ -28,9 +28,11 @@ struct BatchRun {
             } catch {
                 store.abandon()
                 guard !error.isTransient else { throw error }
-                log.error(
-                    "a command cannot be stored",
-                    metadata: ["command": "\(command.id)", "room": "\(command.room)", "error": "\(error)"])
+                var details: Logger.Metadata = [
+                    "command": "\(command.id)", "room": "\(command.room)", "error": "\(error)",
+                ]
+                if let request = command.requestID { details["request"] = "\(request)" }
+                log.error("a command cannot be stored", metadata: details)
                 all.append(refused(command))
             }
         }

@@ -55,7 +55,7 @@ struct Work: ParsableCommand {
         let channel = try WorkerChannel.fromEnvironment()
         CrashTrail.install()
         let settings = try self.settings.read()
-        let log = self.settings.startLog(settings, QueueWorker.program)
+        let log = self.settings.startLog(settings, QueueWorker.program, worker: channel.label)
         ServiceAddress.publicURL = settings.web.publicURL
         HostUser.namespace = settings.tokens.userNamespace
         switch channel.pool {

@@ -42,7 +42,13 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
         let master = Master(
             program: Program.program, runFolder: settings.runDirectory, pools: pools,
             workerArguments: ["worker"] + option.arguments, checkArguments: ["serve", "--check"] + option.arguments,
-            counters: Program.counters, reload: { try Program.pools(option.read()) })
+            counters: Program.counters,
+            reload: {
+                let settings = try option.read()
+                let pools = try Program.pools(settings)
+                LineLog.change(to: settings.log.style)
+                return pools
+            })
         throw ExitCode(master.run())
     }
 }

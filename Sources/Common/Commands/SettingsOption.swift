@@ -16,9 +16,20 @@ public struct SettingsOption: ParsableArguments {
     /// Arguments that pass the option to a process started by this one.
     public var arguments: [String] { file.map { ["-c", $0] } ?? [] }
 
-    /// Directs all further log output to the program's line log.
-    public func startLog(_ settings: Settings, _ program: String) -> Logger {
-        LineLog.start(program: program, level: Logger.Level(rawValue: settings.logLevel) ?? .info)
+    /// Everything that is logged from now on is a line of the program's.
+    ///
+    /// - Parameter worker: `pool/slot`; nil in a master.
+    public func startLog(_ settings: Settings, _ program: String, worker: String? = nil) -> Logger {
+        LineLog.start(program: program, worker: worker, style: settings.log.style)
         return Logger(label: program)
+    }
+}
+
+extension LogSettings {
+    /// The settings know their words, the log knows what they mean.
+    var style: LogStyle {
+        LogStyle(
+            level: Logger.Level(rawValue: level) ?? .info, format: LogStyle.Format(rawValue: format) ?? .text,
+            priorities: LogStyle.Priorities(rawValue: priorities) ?? .auto)
     }
 }

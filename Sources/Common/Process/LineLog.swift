@@ -1,26 +1,39 @@
-import CLinux
 @preconcurrency import Glibc
 public import Logging
 
-/// One line per message on stderr: `time level program[pid] message key=value …`.
+/// One line a message on stderr, as text or as a JSON object (``LogStyle``):
+///
+///     time level program[pid] message key=value …
+///     {"time":…,"level":…,"program":…,"pid":…,"worker":…,"request":…,"message":…,"fields":{…}}
 ///
 /// A line is one `write`, so lines of several processes do not mix. Values whose name marks them as secret are never
 /// printed.
 public struct LineLog: LogHandler {
-    public var logLevel: Logger.Level
+    /// That of the process; one that is set stays with the logger that it was set on.
+    public var logLevel: Logger.Level {
+        get { ownLevel ?? LogState.shared.level }
+        set { ownLevel = newValue }
+    }
     public var metadata: Logger.Metadata = [:]
     public var metadataProvider: Logger.MetadataProvider?
     private let program: String
+    private var ownLevel: Logger.Level?
 
-    public init(program: String, level: Logger.Level) {
-        self.program = program
-        logLevel = level
+    init(program: String) { self.program = program }
+
+    /// Sends every logger of this process here. Once for each process.
+    ///
+    /// - Parameter worker: `pool/slot`; nil in a master.
+    public static func start(program: String, worker: String? = nil, style: LogStyle) {
+        LogState.shared.change { $0 = LogContext(style: style, worker: worker ?? "") }
+        LoggingSystem.bootstrap { _ in LineLog(program: program) }
     }
 
-    /// Sends every logger of this process here. Call it once in each process.
-    public static func start(program: String, level: Logger.Level) {
-        LoggingSystem.bootstrap { _ in LineLog(program: program, level: level) }
-    }
+    /// From the next line on, also of loggers that are there already.
+    public static func change(to style: LogStyle) { LogState.shared.change { $0.style = style } }
+
+    /// Lines from now on belong to this request; nil: to none.
+    public static func begin(request: String?) { LogState.shared.change { $0.request = request ?? "" } }
 
     public subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
@@ -28,21 +41,63 @@ public struct LineLog: LogHandler {
     }
 
     public func log(event: LogEvent) {
-        var line = Line()
+        let own = event.metadata ?? [:]
+        var line = line(
+            event.level, event.message.description, metadata.isEmpty ? own : metadata.merging(own) { _, new in new },
+            LogState.shared.now)
+        line.end()
+    }
+
+    func line(_ level: Logger.Level, _ message: String, _ values: Logger.Metadata, _ context: LogContext) -> LogLine {
+        var (line, values) = (LogLine(), values)
+        if values["request"] == nil, !context.request.isEmpty { values["request"] = .string(context.request) }
+        if context.style.hasPriorities { line.plain("<\(level.priority)>") }
+        switch context.style.format {
+        case .text: writeText(level, message, values, to: &line)
+        case .json: writeJSON(level, message, values, context, to: &line)
+        }
+        return line
+    }
+
+    private func writeText(_ level: Logger.Level, _ message: String, _ values: Logger.Metadata, to line: inout LogLine)
+    {
         line.timestamp()
-        line.plain(" \(event.level) \(program)[")
+        line.plain(" \(level) \(program)[")
         line.number(Int(getpid()))
         line.plain("] ")
-        line.text(event.message.description)
-        let own = event.metadata ?? [:]
-        let values = metadata.isEmpty ? own : metadata.merging(own) { _, new in new }
+        line.text(message)
         for (key, value) in values.sorted(by: { $0.key < $1.key }) {
             line.plain(" ")
             line.plain(key)
             line.plain("=")
             line.quoted(LineLog.isSecret(key) ? "***" : value.description)
         }
-        line.end()
+    }
+
+    private func writeJSON(
+        _ level: Logger.Level, _ message: String, _ values: Logger.Metadata, _ context: LogContext,
+        to line: inout LogLine
+    ) {
+        var values = values
+        line.plain("{\"time\":\"")
+        line.timestamp()
+        line.plain("\",\"level\":\"\(level)\",\"program\":\"\(program)\",\"pid\":")
+        line.number(Int(getpid()))
+        if !context.worker.isEmpty {
+            line.plain(",\"worker\":")
+            line.json(context.worker)
+        }
+        if let request = values.removeValue(forKey: "request") {
+            line.plain(",\"request\":")
+            line.json(request.description)
+        }
+        line.plain(",\"message\":")
+        line.json(message)
+        if !values.isEmpty {
+            line.plain(",\"fields\":")
+            line.fields(values)
+        }
+        line.plain("}")
     }
 
     private static let secretWords = ["password", "secret", "token", "authorization", "cookie"].map { Array($0.utf8) }
@@ -58,76 +113,6 @@ public struct LineLog: LogHandler {
                         word.indices.allSatisfy { name[start + $0] | 0x20 == word[$0] }
                     }
             }
-        }
-    }
-}
-
-/// The bytes of one line. Hand-written, because every request writes one.
-private struct Line {
-    private var bytes: [UInt8] = []
-
-    init() { bytes.reserveCapacity(256) }
-
-    mutating func plain(_ text: String) { bytes.append(contentsOf: text.utf8) }
-
-    /// Replaces newlines: a newline in a message would look like another message.
-    mutating func text(_ text: some StringProtocol) {
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\n"): plain("\\n")
-            case ..<0x20, 0x7f: plain("?")
-            default: bytes.append(byte)
-            }
-        }
-    }
-
-    mutating func quoted(_ text: String) {
-        let isPlain =
-            !text.isEmpty
-            && text.utf8.allSatisfy {
-                $0 > 0x20 && $0 != 0x7f && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=")
-            }
-        guard !isPlain else { return plain(text) }
-        plain("\"")
-        for (index, part) in text.split(separator: "\"", omittingEmptySubsequences: false).enumerated() {
-            if index > 0 { plain("\\\"") }
-            self.text(part)
-        }
-        plain("\"")
-    }
-
-    mutating func number(_ value: Int, width: Int = 1) {
-        let digits = String(value)
-        for _ in 0..<max(0, width - digits.utf8.count) { bytes.append(UInt8(ascii: "0")) }
-        plain(digits)
-    }
-
-    /// UTC with milliseconds, as RFC 3339 writes it.
-    mutating func timestamp() {
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        var parts = tm()
-        var seconds = now.tv_sec
-        gmtime_r(&seconds, &parts)
-        let fields: [(Int, Int, String)] = [
-            (1900 + Int(parts.tm_year), 4, "-"), (Int(parts.tm_mon) + 1, 2, "-"), (Int(parts.tm_mday), 2, "T"),
-            (Int(parts.tm_hour), 2, ":"), (Int(parts.tm_min), 2, ":"), (Int(parts.tm_sec), 2, "."),
-            (now.tv_nsec / 1_000_000, 3, "Z"),
-        ]
-        for (value, width, after) in fields {
-            number(value, width: width)
-            plain(after)
-        }
-    }
-
-    /// One write per line, so that lines of several processes do not mix.
-    mutating func end() {
-        bytes.append(UInt8(ascii: "\n"))
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let written = rest.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
-            if written < 0 { if errno == EINTR { continue } else { return } }
-            rest = rest.dropFirst(written)
         }
     }
 }

@@ -76,6 +76,6 @@ struct WorkerCommand: ParsableCommand {
         let read = try settings.read()
         ServiceAddress.publicURL = read.web.publicURL
         HostUser.namespace = read.tokens.userNamespace
-        try ApiWorker(channel, read, settings.startLog(read, FcgiApi.program)).run()
+        try ApiWorker(channel, read, settings.startLog(read, FcgiApi.program, worker: channel.label)).run()
     }
 }

@@ -28,6 +28,8 @@ final class Api {
         let start = monotonicNow()
         let call = Call(request, now: clock())
         scoreboard.beginRequest(request.method, request.path, at: start)
+        LineLog.begin(request: call.requestID)
+        defer { LineLog.begin(request: nil) }
         var response: Response
         do throws(Refusal) {
             if let answer = origins.preflight(request) {
@@ -53,8 +55,9 @@ final class Api {
 
     /// Answers a request that is too malformed to be read.
     func refuse(_ refusal: Refusal) -> Response {
-        log.info("refused", metadata: ["reason": "\(refusal.message)"])
-        var response = Response.refusal(refusal, requestID: UUID128.v7(at: clock()).description)
+        let id = UUID128.v7(at: clock()).description
+        log.info("refused", metadata: ["reason": "\(refusal.message)", "request": "\(id)"])
+        var response = Response.refusal(refusal, requestID: id)
         if refusal == .lengthRequired { response.status = 411 }
         response.headers += Protection.headers(beside: response)
         return response
@@ -66,7 +69,8 @@ final class Api {
         let level: Logger.Level = response.status >= 500 ? .error : isSlow ? .warning : .info
         guard level >= log.logLevel else { return }
         var values: Logger.Metadata = [
-            "status": "\(response.status)", "bytes": "\(response.body.count)", "ms": "\(milliseconds)",
+            "status": .stringConvertible(response.status), "bytes": .stringConvertible(response.body.count),
+            "ms": .stringConvertible(milliseconds),
             "request": "\(call.requestID)",
         ]
         if let user = call.user { values["user"] = "\(user)" }

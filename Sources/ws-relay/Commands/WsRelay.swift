@@ -47,7 +47,7 @@ struct Work: ParsableCommand {
         CrashTrail.install()
         CrashTrail.write(to: STDERR_FILENO)
         let settings = try self.settings.read()
-        _ = self.settings.startLog(settings, WsRelay.program)
+        _ = self.settings.startLog(settings, WsRelay.program, worker: channel.label)
         HostUser.namespace = settings.tokens.userNamespace
         try Relay(settings, channel).run()
     }
