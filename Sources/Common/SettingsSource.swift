@@ -5,6 +5,12 @@ import SystemPackage
 /// A source of settings: returns the text for a name.
 public protocol SettingsSource {
     func value(_ name: String) -> String?
+    /// Told what is in force after all: the value, or the default.
+    func decided(_ name: String, _ value: String)
+}
+
+extension SettingsSource {
+    public func decided(_ name: String, _ value: String) {}
 }
 
 /// All problems of the settings, one sentence each.
@@ -59,11 +65,17 @@ struct SettingsReader {
 
     /// An empty value counts as absent, because `.env.example` files contain empty values.
     func optional(_ name: String) -> String? {
-        guard let value = source.value(name), !value.isEmpty else { return nil }
+        let value = source.value(name).flatMap { $0.isEmpty ? nil : $0 }
+        source.decided(name, value ?? "")
         return value
     }
 
-    func text(_ name: String, default fallback: String) -> String { optional(name) ?? fallback }
+    func text(_ name: String, default fallback: String) -> String { decided(name, optional(name) ?? fallback) }
+
+    private func decided<Value: CustomStringConvertible>(_ name: String, _ value: Value) -> Value {
+        source.decided(name, value.description)
+        return value
+    }
 
     /// An empty URL means none. Only the form is checked, not whether the server answers.
     mutating func expectHTTP(_ name: String, _ url: String) {
@@ -81,7 +93,7 @@ struct SettingsReader {
     }
 
     mutating func number(_ name: String, default fallback: Int, in range: ClosedRange<Int>) -> Int {
-        guard let text = optional(name) else { return fallback }
+        guard let text = optional(name) else { return decided(name, fallback) }
         guard let number = Int(text), range.contains(number) else {
             problems.append("\(name)=\(text) is not a whole number from \(range.lowerBound) to \(range.upperBound)")
             return fallback
@@ -91,7 +103,10 @@ struct SettingsReader {
 
     /// Permission bits as `chmod` takes them.
     mutating func octal(_ name: String, default fallback: Int) -> Int {
-        guard let text = optional(name) else { return fallback }
+        guard let text = optional(name) else {
+            source.decided(name, "0" + String(fallback, radix: 8))
+            return fallback
+        }
         guard let number = Int(text, radix: 8), (0...0o777).contains(number) else {
             problems.append("\(name)=\(text) is not a file mode such as 0660")
             return fallback
@@ -100,7 +115,7 @@ struct SettingsReader {
     }
 
     mutating func choice(_ name: String, _ choices: [String], default fallback: String) -> String {
-        guard let text = optional(name) else { return fallback }
+        guard let text = optional(name) else { return decided(name, fallback) }
         guard choices.contains(text) else {
             problems.append("\(name)=\(text) is not one of: \(choices.joined(separator: ", "))")
             return fallback

@@ -24,6 +24,9 @@ struct Backlog {
     /// Bytes of the unfinished bodies.
     private(set) var bytes = 0
 
+    /// Commands that are in no batch yet.
+    private(set) var waiting = 0
+
     /// Nothing is left to execute or to acknowledge.
     var isEmpty: Bool { deliveries.isEmpty }
 
@@ -32,6 +35,7 @@ struct Backlog {
         let number = firstNumber + deliveries.count
         deliveries.append(Delivery(tag: tag, bytes: bytes, left: commands.count))
         self.bytes += bytes
+        waiting += commands.count
         for command in commands {
             if rooms[command.room] == nil { turns.append(command.room) }
             rooms[command.room, default: []].append((command, number))
@@ -57,6 +61,7 @@ struct Backlog {
             batch.append(command)
             inHand.append(delivery)
         }
+        waiting -= min(share, rooms[room]!.count)
         rooms[room]!.removeFirst(min(share, rooms[room]!.count))
         if rooms[room]!.isEmpty { rooms[room] = nil }
     }

@@ -17,7 +17,9 @@ extension Consumer {
         var backoff = Backoff()
         while !notice.isEmpty {
             do throws(BusError) {
+                let begun = monotonicNow()
                 try connection.whileAway { () throws(BusError) in try bus.publish(notice) }
+                channel.scoreboard.histogram(Timing.publish).observe(monotonicNow() - begun)
                 return outage.ended("Redis", log)
             } catch {
                 outage.began("Redis", error.description, log)

@@ -145,6 +145,7 @@ final class Consumer {
         waiting = []
         backlog = Backlog()
         unacknowledged = nil
+        noteRest()
     }
 
     /// Receives everything that has arrived, up to the prefetch, so that rooms can take turns. It blocks only for the
@@ -191,13 +192,33 @@ final class Consumer {
 
     private func workInTurns(_ connection: RabbitMQConnection) throws(RabbitMQError) {
         let commands = backlog.next(atMost: settings.worker.batch)
-        channel.scoreboard.beginRequest("batch", "\(commands.count) commands")
+        let begun = monotonicNow()
+        channel.scoreboard.beginRequest("batch", "\(commands.count) commands", at: begun)
+        note(waitOf: commands)
         try carryOut(commands, connection)
         // Deliveries are taken in the channel's order, so everything up to this tag is done.
         if let tag = backlog.finish() {
             unacknowledged = (tag, unacknowledged?.since ?? monotonicMilliseconds())
         }
-        channel.scoreboard.endRequest(status: 200, bytes: commands.count)
+        let ended = monotonicNow()
+        channel.scoreboard.endRequest(status: 200, bytes: commands.count, at: ended)
+        channel.scoreboard.histogram(Timing.batch).observe(ended - begun)
+        noteRest()
+    }
+
+    /// Since when each command of a batch waits. The clocks of the machines that accepted them may differ from ours.
+    private func note(waitOf commands: [Command]) {
+        let now = run.clock()
+        let waits = channel.scoreboard.histogram(Timing.queueWait)
+        for command in commands { waits.observe((now - min(now, max(0, command.acceptedAt))) &* 1_000_000) }
+        channel.scoreboard.set(Counter.oldest, to: Int(commands.map(\.acceptedAt).min() ?? 0))
+        channel.scoreboard.set(Counter.backlog, to: commands.count + backlog.waiting)
+    }
+
+    /// Commands that are left keep the age of the batch before; the next batch knows better.
+    private func noteRest() {
+        channel.scoreboard.set(Counter.backlog, to: backlog.waiting)
+        if backlog.waiting == 0 { channel.scoreboard.set(Counter.oldest, to: 0) }
     }
 
     /// Milliseconds until finished messages must be acknowledged; nil when there are none.
@@ -271,9 +292,12 @@ final class Consumer {
         while true {
             do throws(StoreError) {
                 defer { if !isAlone { outage.ended("PostgreSQL", log) } }
-                return try connection.whileAway { () throws(StoreError) in
+                let begun = monotonicNow()
+                let stored = try connection.whileAway { () throws(StoreError) in
                     isAlone ? try run.carryOutOneByOne(commands) : [try run.carryOut(commands)]
                 }
+                channel.scoreboard.histogram(Timing.commit).observe(monotonicNow() - begun)
+                return stored
             } catch {
                 run.store.abandon()
                 guard error.isTransient else {

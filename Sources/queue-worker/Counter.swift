@@ -7,6 +7,7 @@ enum Counter {
         "commands_total", "refused_total", "messages_total", "batches_total", "dead_total",
         "uploads_abandoned_total", "files_deleted_total", "files_looked_at_total", "hooks_total", "hook_failures_total",
         "pushes_sent_total", "pushes_spared_total", "pushes_failed_total", "push_devices_forgotten_total",
+        "backlog_commands", "oldest_command_at",
     ]
     static let commands = 0
     static let refused = 1
@@ -19,9 +20,21 @@ enum Counter {
     static let hooks = 8
     static let hookFailures = 9
     static let pushes = 10
+    static let backlog = 14
+    /// Unix milliseconds at which the oldest command in hand was accepted; 0: none is in hand.
+    static let oldest = 15
 
     static func record(_ counts: PushOffline.Counts, in row: ScoreboardRow) {
         let values = [counts.sent, counts.spared, counts.failed, counts.devicesForgotten]
         for (place, value) in values.enumerated() { row.set(pushes + place, to: value) }
     }
+}
+
+/// The worker's histograms, by their place in the scoreboard.
+enum Timing {
+    static let names = ["queue_wait_seconds", "batch_seconds", "commit_seconds", "publish_seconds"]
+    static let queueWait = 0
+    static let batch = 1
+    static let commit = 2
+    static let publish = 3
 }

@@ -11,6 +11,7 @@ struct QueueWorker: ParsableCommand, MasterProgram {
     static let program = "queue-worker"
     static let mainPool: String? = "queues"
     static let counters = Counter.names
+    static let histograms = Timing.names
 
     static let configuration = CommandConfiguration(
         commandName: program,

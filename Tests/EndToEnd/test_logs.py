@@ -1,4 +1,4 @@
-"""What the programs write to their logs: as text and as JSON, under a service manager, by level."""
+"""The logs of the programs: as text and as JSON, under a service manager, by level."""
 
 import json
 import re

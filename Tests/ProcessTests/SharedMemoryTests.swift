@@ -38,6 +38,27 @@ private func folder() -> String {
         #expect(reader.ended(pool: 1).counter(1) == 0)
     }
 
+    @Test func histogramsOutliveTheirWorker() throws {
+        let path = folder() + "/board"
+        let names = ["seconds{kind=\"a\"}", "other_seconds"]
+        let board = try Scoreboard.create(at: path, pools: ["rooms"], counters: ["n"], histograms: names)
+        let reader = try Scoreboard.open(at: path)
+        #expect(reader.histograms == names)
+        #expect(reader.counters == ["n"])
+        let row = board.row(Scoreboard.workerRows - 1)
+        // At a bound, above it, above all, and what a clock that jumps may say.
+        for duration in [500_000, 500_001, 60_000_000_000, -5, Nanoseconds.max] { row.histogram(1).observe(duration) }
+        #expect(reader.row(row.index).histogram(1).numbers[..<2] == [2, 1])
+        #expect(reader.row(row.index).histogram(1).numbers[Histogram.bounds.count] == 2)
+        #expect(reader.row(row.index).histogram(0).numbers.allSatisfy { $0 == 0 })
+        let before = row.histogram(1).numbers
+        board.ended(pool: 0).absorb(row)
+        row.clear()
+        #expect(row.histogram(1).numbers.allSatisfy { $0 == 0 })
+        #expect(reader.ended(pool: 0).histogram(1).numbers == before)
+        #expect(row.counter(Scoreboard.mostCounters - 1) == 0)
+    }
+
     @Test func otherFilesAreRefused() {
         #expect(throws: (any Error).self) { try Scoreboard.open(at: "/etc/hostname") }
         #expect(throws: (any Error).self) { try Scoreboard.open(at: "/nonexistent") }

@@ -9,6 +9,8 @@ extension MasterProgram where Self: ParsableCommand {
         let called = CommandLine.arguments.first?.split(separator: "/").last ?? ""
         let names = configuration.subcommands.map { $0._commandName }
         if let name = names.first(where: { called == "chat-\($0)" }) { words.insert(name, at: 0) }
+        // As php-fpm takes them.
+        if words.first == "-t" || words.first == "-tt" { words.insert("serve", at: 0) }
         if let problem = unknownCommand(in: words[...], of: Self.self, named: [program]) {
             exit(withError: ValidationError(problem))
         }

@@ -10,6 +10,7 @@ public protocol MasterProgram {
     static var mainPool: String? { get }
     /// The program's own numbers in the scoreboard.
     static var counters: [String] { get }
+    static var histograms: [String] { get }
     /// Throws when the settings are invalid.
     static func pools(_ settings: Settings) throws -> [PoolSpec]
     /// Logs hints about these settings for the operator, once per start.
@@ -26,7 +27,10 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
     }
 
     @OptionGroup var settings: SettingsOption
-    @Flag(help: "Only check the settings and report their errors.") var check = false
+    @Flag(
+        name: [.customShort("t"), .customLong("check")],
+        help: "Only check the settings, and say what is wrong with them; twice (-tt): show all that is in force.")
+    var checks: Int
 
     public init() {}
 
@@ -34,15 +38,16 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
         let option = settings
         let settings = try option.read()
         let pools = try Program.pools(settings)
-        if check {
-            try SettingsCheck(settings, file: option.file).run()
+        if checks > 0 {
+            try SettingsCheck(settings, file: option.file, pools: pools).run()
+            if checks > 1 { print(try option.inForce(), terminator: "") }
             return print("the settings are good")
         }
         Program.announce(settings, option.startLog(settings, Program.program))
         let master = Master(
             program: Program.program, runFolder: settings.runDirectory, pools: pools,
             workerArguments: ["worker"] + option.arguments, checkArguments: ["serve", "--check"] + option.arguments,
-            counters: Program.counters,
+            counters: Program.counters, histograms: Program.histograms,
             reload: {
                 let settings = try option.read()
                 let pools = try Program.pools(settings)
@@ -50,21 +55,6 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
                 return pools
             })
         throw ExitCode(master.run())
-    }
-}
-
-public struct StatusCommand<Program: MasterProgram>: ParsableCommand {
-    public static var configuration: CommandConfiguration {
-        CommandConfiguration(commandName: "status", abstract: "Show the pools and the current activity of each worker.")
-    }
-
-    @OptionGroup var settings: SettingsOption
-
-    public init() {}
-
-    public func run() throws {
-        let folder = RunFolder(try settings.read().runDirectory, program: Program.program)
-        print(try askMaster("status", in: folder), terminator: "")
     }
 }
 

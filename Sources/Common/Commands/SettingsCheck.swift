@@ -7,8 +7,11 @@ import Glibc
 struct SettingsCheck {
     private let settings: Settings
     private let file: String?
+    private let pools: [PoolSpec]
 
-    init(_ settings: Settings, file: String?) { (self.settings, self.file) = (settings, file) }
+    init(_ settings: Settings, file: String?, pools: [PoolSpec]) {
+        (self.settings, self.file, self.pools) = (settings, file, pools)
+    }
 
     /// Throws ``SettingsError`` with all problems; doubtful values are reported on standard error.
     func run() throws {
@@ -23,13 +26,36 @@ struct SettingsCheck {
         if let problem = socketGroup() { problems.append(problem) }
         for (name, path) in [
             ("TLS_CA_FILE", settings.tls.authorities), ("TLS_CERT_FILE", settings.tls.certificate),
-            ("TLS_KEY_FILE", settings.tls.key),
+            ("TLS_KEY_FILE", settings.tls.key), ("JWT_JWKS_FILE", settings.tokens.jwksFile),
+            ("FCM_SERVICE_ACCOUNT_FILE", settings.push.accountFile), ("FCM_CA_FILE", settings.push.authorities),
         ] {
             guard let path, access(path, R_OK) != 0 else { continue }
             problems.append("\(name)=\(path) cannot be read: \(String(cString: strerror(errno)))")
         }
+        problems += sharedAddresses() + tooManyWorkers()
+        if let file, let text = Self.read(file) {
+            problems = SettingsError(problems: problems).placed(in: file, text).problems
+        }
         problems += misspelt()
         guard problems.isEmpty else { throw SettingsError(problems: problems) }
+    }
+
+    /// Two pools on one socket would take each other's requests.
+    private func sharedAddresses() -> [String] {
+        var names = settings.fcgi.pools.map { (name: "FCGI_\($0.name.uppercased())_LISTEN", address: $0.listen) }
+        names.append(("WS_LISTEN", settings.relay.listen))
+        return names.indices.dropFirst().compactMap { index in
+            guard let first = names[..<index].first(where: { $0.address == names[index].address }) else { return nil }
+            return "\(names[index].name)=\(names[index].address) is the address of \(first.name)"
+        }
+    }
+
+    /// Each worker has a row in shared memory.
+    private func tooManyWorkers() -> [String] {
+        let wanted = pools.reduce(0) { $0 + max($1.workers, $1.maxWorkers) }
+        guard wanted > Scoreboard.workerRows else { return [] }
+        let named = pools.map { "\($0.name) \(max($0.workers, $0.maxWorkers))" }.joined(separator: ", ")
+        return ["\(wanted) workers are too many for one master (\(named)): \(Scoreboard.workerRows) at most"]
     }
 
     /// Only root and members of a group may give a socket to it.
@@ -61,7 +87,7 @@ struct SettingsCheck {
         return problems
     }
 
-    private static func read(_ path: String) -> [UInt8]? {
+    static func read(_ path: String) -> [UInt8]? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }

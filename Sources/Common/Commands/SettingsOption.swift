@@ -11,7 +11,20 @@ public struct SettingsOption: ParsableArguments {
     public init() {}
 
     /// Throws ``SettingsError``, which names every bad value.
-    public func read() throws -> Settings { try Settings(EnvironmentSettings(file: file)) }
+    public func read() throws -> Settings {
+        let source = try EnvironmentSettings(file: file)
+        do { return try Settings(source) } catch {
+            guard let file, let text = SettingsCheck.read(file) else { throw error }
+            throw error.placed(in: file, text)
+        }
+    }
+
+    /// A line each: what is in force, and where it comes from.
+    func inForce() throws -> String {
+        try Settings.inForce(EnvironmentSettings(file: file)).map { setting in
+            "\(setting.name)=\(setting.value)" + (setting.origin == .default ? "" : "  # \(setting.origin)") + "\n"
+        }.joined()
+    }
 
     /// Arguments that pass the option to a process started by this one.
     public var arguments: [String] { file.map { ["-c", $0] } ?? [] }

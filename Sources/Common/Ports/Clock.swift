@@ -9,6 +9,13 @@ public let systemClock: Clock = {
     return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
 }
 
+/// For how long something took.
+public func monotonicNanoseconds() -> Int64 {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return Int64(now.tv_sec) * 1_000_000_000 + Int64(now.tv_nsec)
+}
+
 /// Milliseconds of a clock that never jumps; for time limits.
 public func monotonicMilliseconds() -> Int64 {
     var now = timespec()

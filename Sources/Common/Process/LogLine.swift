@@ -61,6 +61,7 @@ struct LogLine {
     mutating func json(_ value: Logger.Metadata.Value) {
         switch value {
         case .string(let text): json(text)
+        case .stringConvertible(let truth as Bool): plain(truth ? "true" : "false")
         case .stringConvertible(let number as Int): plain(String(number))
         case .stringConvertible(let number as Double) where number.isFinite: plain(String(number))
         case .stringConvertible(let other): json(other.description)

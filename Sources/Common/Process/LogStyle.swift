@@ -29,7 +29,7 @@ public struct LogStyle: Sendable, Equatable {
     }()
 }
 
-/// What stands in every line of this process: how it is written, by which worker, for which request.
+/// The part of a line that all lines of this process share: its form, the worker, the request in hand.
 struct LogContext: Sendable {
     var style = LogStyle()
     /// `pool/slot`; empty: the master.

@@ -34,6 +34,7 @@ public final class Master {
     let workerArguments: [String]
     let checkArguments: [String]
     let counterNames: [String]
+    let histogramNames: [String]
     let readSpecs: () throws -> [PoolSpec]
     let log: Logger
 
@@ -60,7 +61,7 @@ public final class Master {
 
     public init(
         program: String, runFolder: String, pools: [PoolSpec], workerArguments: [String] = ["worker"],
-        checkArguments: [String] = ["serve", "--check"], counters: [String] = [],
+        checkArguments: [String] = ["serve", "--check"], counters: [String] = [], histograms: [String] = [],
         reload: @escaping () throws -> [PoolSpec]
     ) {
         self.program = program
@@ -69,6 +70,7 @@ public final class Master {
         self.workerArguments = workerArguments
         self.checkArguments = checkArguments
         self.counterNames = counters
+        self.histogramNames = histograms
         self.readSpecs = reload
         self.log = Logger(label: program)
         self.state = MasterState(pools: pools, boards: Scoreboard.workerRows)

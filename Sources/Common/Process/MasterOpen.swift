@@ -25,7 +25,8 @@ extension Master {
     }
 
     private func newBoard() throws -> Scoreboard {
-        try Scoreboard.create(at: folder.scoreboard, pools: specs.map(\.name), counters: counterNames)
+        try Scoreboard.create(
+            at: folder.scoreboard, pools: specs.map(\.name), counters: counterNames, histograms: histogramNames)
     }
 
     private func givenName(_ pool: String, _ index: Int) -> String { "systemd:\(pool):\(index)" }
@@ -99,7 +100,7 @@ extension Master {
     /// writing to theirs, unread, until they end.
     private func adoptBoard(_ descriptor: Descriptor) throws {
         if let old = try? Scoreboard(mapping: descriptor, writable: true), old.isOfThisVersion,
-            old.counters == counterNames
+            old.counters == counterNames, old.histograms == histogramNames
         {
             board = old
             board.write(pools: specs.map(\.name))

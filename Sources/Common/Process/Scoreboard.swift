@@ -8,7 +8,7 @@ import Synchronization
 /// Each row has one writer, its worker, and every field is a 64-bit word: a reader may see a slightly old row or half
 /// of a change, never a torn number. The layout depends on machine and version; the header names the version.
 ///
-///     header (4096 bytes) | rows × 256 bytes | rows × 64 counters
+///     header (8192 bytes) | rows × 256 bytes | rows × 64 counters | rows × 16 histograms
 ///
 /// The last `pools` rows belong to no worker. They hold the totals of ended workers, one row per pool, so that a
 /// counter never decreases when a worker ends.
@@ -18,10 +18,12 @@ public final class Scoreboard {
     static let rows = workerRows + poolRows
     static let rowBytes = 256
     public static let mostCounters = 64
-    static let headerBytes = 4096
-    static let bytes = headerBytes + rows * (rowBytes + mostCounters * 8)
+    public static let mostHistograms = 16
+    static let headerBytes = 8192
+    static let histograms = headerBytes + rows * (rowBytes + mostCounters * 8)
+    static let bytes = histograms + rows * mostHistograms * Histogram.words * 8
     /// "chatsb" and the layout's version.
-    static let magic: Int64 = 0x6368_6174_7362_0001
+    static let magic: Int64 = 0x6368_6174_7362_0002
     static let nameBytes = 40
 
     let base: UnsafeMutableRawPointer
@@ -42,8 +44,10 @@ public final class Scoreboard {
 
     deinit { munmap(base, Scoreboard.bytes) }
 
-    /// Creates an empty scoreboard that replaces the file at `path`.
-    static func create(at path: String, pools: [String], counters: [String]) throws -> Scoreboard {
+    /// A new, empty one that takes the place of the file at `path`.
+    static func create(
+        at path: String, pools: [String], counters: [String], histograms: [String] = []
+    ) throws -> Scoreboard {
         let temporary = path + ".new"
         unlink(temporary)
         let number = Glibc.open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
@@ -52,7 +56,7 @@ public final class Scoreboard {
             throw SystemError("size the scoreboard \(path)")
         }
         let board = try Scoreboard(mapping: file, writable: true)
-        board.writeHeader(pools: pools, counters: counters)
+        board.writeHeader(pools: pools, counters: counters, histograms: histograms)
         guard rename(temporary, path) == 0 else { throw SystemError("put the scoreboard at \(path)") }
         return board
     }
@@ -86,6 +90,11 @@ public final class Scoreboard {
             ordering: .relaxed)
     }
 
+    func addWord(at offset: Int, _ value: Int64) {
+        base.advanced(by: offset).assumingMemoryBound(to: Atomic<Int64>.self).pointee.wrappingAdd(
+            value, ordering: .relaxed)
+    }
+
     func setWord(at offset: Int, to value: Int64) {
         base.advanced(by: offset).assumingMemoryBound(to: Atomic<Int64>.self).pointee.store(
             value, ordering: .relaxed)
@@ -98,11 +107,21 @@ extension Scoreboard {
     private static let pidOffset = 8
     private static let startedOffset = 16
     private static let countersOffset = 24
+    private static let histogramsOffset = 32
     private static let poolNames = 64
     private static let counterNames = poolNames + poolRows * nameBytes
+    private static let histogramNames = counterNames + mostCounters * nameBytes
+    /// A histogram's name has its label.
+    private static let histogramNameBytes = 128
 
-    private func writeHeader(pools: [String], counters: [String]) {
-        precondition(counters.count <= Scoreboard.mostCounters)
+    private func writeHeader(pools: [String], counters: [String], histograms: [String]) {
+        precondition(counters.count <= Scoreboard.mostCounters && histograms.count <= Scoreboard.mostHistograms)
+        setWord(at: Scoreboard.histogramsOffset, to: Int64(histograms.count))
+        for (index, name) in histograms.enumerated() {
+            write(
+                name, at: Scoreboard.histogramNames + index * Scoreboard.histogramNameBytes,
+                room: Scoreboard.histogramNameBytes)
+        }
         setWord(at: Scoreboard.countersOffset, to: Int64(counters.count))
         for (index, name) in counters.enumerated() {
             write(
@@ -139,6 +158,24 @@ extension Scoreboard {
     public var counters: [String] {
         let count = min(max(0, Int(word(at: Scoreboard.countersOffset))), Scoreboard.mostCounters)
         return (0..<count).map { text(at: Scoreboard.counterNames + $0 * Scoreboard.nameBytes) }
+    }
+
+    /// As `name`, or `name{label="value"}`.
+    public var histograms: [String] {
+        let count = min(max(0, Int(word(at: Scoreboard.histogramsOffset))), Scoreboard.mostHistograms)
+        return (0..<count).map { text(at: Scoreboard.histogramNames + $0 * Scoreboard.histogramNameBytes) }
+    }
+
+    /// A number of the program's, of all of its workers together; nil: it has none of this name.
+    public func sum(of name: String) -> Int? {
+        guard let index = counters.firstIndex(of: name) else { return nil }
+        return liveRows.reduce(0) { $0 + $1.counter(index) }
+    }
+
+    /// The smallest that is not zero, for times; nil: all are.
+    public func earliest(of name: String) -> Int? {
+        guard let index = counters.firstIndex(of: name) else { return nil }
+        return liveRows.map { $0.counter(index) }.filter { $0 != 0 }.min()
     }
 
     /// One length byte, then the text, cut to fit. A concurrent reader may see a mixture of two texts.

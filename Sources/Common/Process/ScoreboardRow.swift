@@ -63,6 +63,13 @@ public struct ScoreboardRow {
     public func add(_ value: Int = 1, to counter: Int) {
         set(counter, to: self.counter(counter) &+ value)
     }
+
+    /// By its place in the names that the program gave to `Master`.
+    public func histogram(_ histogram: Int) -> Histogram {
+        precondition(histogram >= 0 && histogram < Scoreboard.mostHistograms)
+        let place = index * Scoreboard.mostHistograms + histogram
+        return Histogram(board: board, offset: Scoreboard.histograms + place * Histogram.words * 8)
+    }
 }
 
 // MARK: - What a worker tells
@@ -150,6 +157,7 @@ extension ScoreboardRow {
     func clear() {
         for field in Field.allCases { self[field] = 0 }
         for counter in 0..<Scoreboard.mostCounters { set(counter, to: 0) }
+        for place in 0..<Scoreboard.mostHistograms { histogram(place).clear() }
         board.write("", at: offset + ScoreboardRow.textOffset, room: ScoreboardRow.textRoom)
     }
 
@@ -160,5 +168,6 @@ extension ScoreboardRow {
         for (index, name) in board.counters.enumerated() where name.hasSuffix("_total") {
             add(worker.counter(index), to: index)
         }
+        for index in board.histograms.indices { histogram(index).absorb(worker.histogram(index)) }
     }
 }

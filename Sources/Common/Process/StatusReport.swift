@@ -5,6 +5,7 @@ extension Master {
     func answer(_ line: String) -> String {
         let words = line.split(separator: " ").map(String.init)
         switch words.first {
+        case "status" where words.count == 2 && words[1] == "json": return statusJSON()
         case "status": return status()
         case "reload":
             handle(.signal(.hangup))
@@ -13,7 +14,7 @@ extension Master {
             handle(.signal(.terminate))
             return "stopping\n"
         case "scale" where words.count == 3: return scale(words[1], words[2])
-        default: return "error: the control socket knows status, scale POOL +1|-1|N, reload and stop\n"
+        default: return "error: the control socket knows status [json], scale POOL +1|-1|N, reload and stop\n"
         }
     }
 

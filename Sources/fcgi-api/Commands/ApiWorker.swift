@@ -34,6 +34,8 @@ final class ApiWorker {
             log: log)
         commands = RabbitMQCommandQueue(
             settings.rabbitMQ, name: name, newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
+        let confirms = channel.scoreboard.histogram(ApiTimings.confirm)
+        commands.onConfirm = { confirms.observe($0) }
         redis = try RedisConnection(url: settings.redisURL)
         doors = Doors(
             tokens: RevocableTokens(try JWTTokens(settings.tokens), store: PostgresRevocations(primary)),
@@ -99,7 +101,10 @@ final class ApiWorker {
         }
         health.add(to: &router)
         DocumentEndpoints(folder: settings.documents).add(to: &router)
-        MetricsEndpoint(runDirectory: settings.runDirectory, token: settings.web.metricsToken).add(to: &router)
+        MetricsEndpoint(
+            runDirectory: settings.runDirectory, token: settings.web.metricsToken,
+            waitingMessages: { [commands] in commands.waitingMessages() }
+        ).add(to: &router)
         return router
     }
 

@@ -9,6 +9,7 @@ struct FcgiApi: ParsableCommand, MasterProgram {
     static let program = "fcgi-api"
     static let mainPool: String? = nil
     static let counters = ApiCounter.names
+    static let histograms = ApiTimings.names
 
     static let configuration = CommandConfiguration(
         commandName: program,

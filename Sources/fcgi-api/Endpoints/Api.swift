@@ -49,6 +49,7 @@ final class Api {
         if let command = call.command { response.headers.append(("traceparent", "\(TraceParent(of: command))")) }
         let end = monotonicNow()
         scoreboard.endRequest(status: response.status, bytes: response.body.count, at: end)
+        scoreboard.histogram(ApiTimings.place(of: request.path)).observe(end - start)
         record(call, response, milliseconds: Double((end - start) / 1000) / 1000)
         return response
     }

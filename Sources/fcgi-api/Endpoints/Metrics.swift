@@ -7,6 +7,8 @@ struct MetricsEndpoint {
     let runDirectory: String
     /// Nil: only requests from this machine are allowed.
     let token: String?
+    /// In the broker's queues; nil when it does not say.
+    var waitingMessages: () -> Int? = { nil }
     private static let programs = ["fcgi-api", "ws-relay", "queue-worker"]
 
     func add(to router: inout Router) {
@@ -42,14 +44,16 @@ struct MetricsEndpoint {
     }
 
     func text() -> String {
-        var lines: [String: [String]] = [:]
+        var lines: [String: [String]] = ["build_info": ["chat_build_info{version=\"\(chatVersion)\"} 1\n"]]
+        if let waiting = waitingMessages() { lines["queue_messages"] = ["chat_queue_messages \(waiting)\n"] }
         for program in MetricsEndpoint.programs {
             let folder = RunFolder(runDirectory, program: program)
             guard let board = try? Scoreboard.open(at: folder.scoreboard) else { continue }
             for (index, pool) in board.pools.enumerated() { add(board, program, pool, index, &lines) }
         }
         return lines.sorted { $0.key < $1.key }.map { name, values in
-            "# TYPE \(name) \(name.hasSuffix("_total") ? "counter" : "gauge")\n" + values.joined()
+            "# HELP chat_\(name) \(MetricWords.help(name))\n# TYPE chat_\(name) \(MetricWords.kind(of: name))\n"
+                + values.joined()
         }.joined()
     }
 
@@ -59,7 +63,7 @@ struct MetricsEndpoint {
         let live = board.liveRows.filter { $0[.pool] == index }
         let labels = "program=\"\(program)\",pool=\"\(pool)\""
         func put(_ name: String, _ value: String, _ more: String = "") {
-            lines["chat_" + name, default: []].append("chat_\(name){\(labels)\(more)} \(value)\n")
+            lines[name, default: []].append("chat_\(name){\(labels)\(more)} \(value)\n")
         }
         // Includes the totals of ended workers: a total never decreases.
         func total(_ field: ScoreboardRow.Field) -> Int {
@@ -76,8 +80,43 @@ struct MetricsEndpoint {
         put("resident_bytes", "\(live.reduce(0) { $0 + $1[.residentBytes] })")
         put("cpu_seconds", "\(Double(live.reduce(0) { $0 + $1[.cpuNanoseconds] }) / 1e9)")
         for (counter, name) in board.counters.enumerated() {
+            // The relay counts its requests in both places: one name has one sample.
+            if name == "requests_total" { continue }
+            if name == "oldest_command_at" {
+                put("oldest_command_seconds", age(since: live.map { $0.counter(counter) }.filter { $0 != 0 }.min()))
+                continue
+            }
             let start = name.hasSuffix("_total") ? board.ended(pool: index).counter(counter) : 0
             put(name, "\(live.reduce(start) { $0 + $1.counter(counter) })")
         }
+        for (place, name) in board.histograms.enumerated() {
+            let numbers = live.reduce(board.ended(pool: index).histogram(place).numbers) {
+                zip($0, $1.histogram(place).numbers).map(+)
+            }
+            MetricsEndpoint.put(histogram: name, numbers, labels, &lines)
+        }
+    }
+
+    private func age(since accepted: Int?) -> String {
+        accepted.map { "\(Double(max(0, systemClock() - Int64($0))) / 1000)" } ?? "0"
+    }
+
+    /// Series that have noted nothing are left out: a pool without messages has no histogram of them.
+    private static func put(
+        histogram: String, _ numbers: [Int], _ labels: String, _ lines: inout [String: [String]]
+    ) {
+        let counts = numbers.dropLast()
+        guard counts.contains(where: { $0 != 0 }), let sum = numbers.last else { return }
+        let parts = pieces(of: histogram, at: UInt8(ascii: "{"), maxSplits: 1)
+        let labels = labels + (parts.count > 1 ? ",\(parts[1].dropLast())" : "")
+        var (text, below) = ("", 0)
+        for (place, count) in counts.enumerated() {
+            below += count
+            let bound = place < Histogram.bounds.count ? "\(Double(Histogram.bounds[place]) / 1e9)" : "+Inf"
+            text += "chat_\(parts[0])_bucket{\(labels),le=\"\(bound)\"} \(below)\n"
+        }
+        text += "chat_\(parts[0])_sum{\(labels)} \(Double(sum) / 1e9)\n"
+        text += "chat_\(parts[0])_count{\(labels)} \(below)\n"
+        lines[String(parts[0]), default: []].append(text)
     }
 }

@@ -34,8 +34,9 @@ struct Relay {
         let relayID = inherited?.relayID ?? salvage?.relayID ?? UInt64.random(in: 1...UInt64.max)
         let feed = try RedisFeed(url: settings.redisURL, log: log)
         let database = settings.database
+        let timings = RelayTimings(channel.scoreboard)
         let commands = CommandPublisher(
-            settings.rabbitMQ, name: "ws-relay", answers: answers,
+            settings.rabbitMQ, name: "ws-relay", answers: answers, confirms: timings.confirm,
             newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
         let ephemerals = Ephemerals(
             redisURL: settings.redisURL, relayID: relayID, trailLength: settings.traceLength, limits: settings.rates,
@@ -51,6 +52,7 @@ struct Relay {
             lookups: CatchUp(redisURL: settings.redisURL, answers: answers, log: log, makeStores: makeStores),
             ephemerals: ephemerals,
             memory: RelayMemory(capacity: settings.relay.maxConnections, file: channel.keepsake), log: log)
+        hub.timings = timings
         // Load the revocations before the first socket. Without a store no socket can be opened.
         do { _ = hub.tokens.learn(try makeStores().revocations.revocations(since: nil)) } catch {
             log.warning(

@@ -10,6 +10,7 @@ struct WsRelay: ParsableCommand, MasterProgram {
     static let program = "ws-relay"
     static let mainPool: String? = "sockets"
     static let counters = Hub.counterNames
+    static let histograms = RelayTimings.names
 
     static let configuration = CommandConfiguration(
         commandName: program,

@@ -107,6 +107,7 @@ final class Predecessor {
         // The sockets belong to the successor from here on.
         try channel.send(.init(tag: .released))
         let pause = monotonicMilliseconds() - begun
+        hub.timings?.handoverPause.observe(pause * 1_000_000)
         hub.letGo()
         log.notice(
             "all sockets are handed over",

@@ -29,7 +29,8 @@ extension Hub {
         let values = [
             connections.count, users.count, rooms.count, slow.count, counters.accepted, counters.refused,
             counters.requests, counters.deliveries, counters.writes, counters.bytesWritten, counters.slowClosed,
-            counters.fetches, counters.typingDropped, counters.resumesRefused,
+            counters.fetches, counters.typingDropped, counters.resumesRefused, counters.resumes, counters.reconnects,
+            counters.resyncs, slow.values.reduce(0) { $0 + $1.outbox.bytes },
         ]
         for (index, value) in values.enumerated() { row.set(index, to: value) }
         row[.requests] = counters.requests
@@ -41,6 +42,7 @@ extension Hub {
     static let counterNames = [
         "connections", "users", "rooms", "slow_connections", "accepted_total", "refused_total", "requests_total",
         "deliveries_total", "writes_total", "bytes_written_total", "slow_closed_total", "fetches_total",
-        "typing_dropped_total", "resumes_refused_total",
+        "typing_dropped_total", "resumes_refused_total", "resumes_total", "reconnects_total", "resyncs_total",
+        "outbox_bytes",
     ]
 }

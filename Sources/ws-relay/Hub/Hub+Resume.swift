@@ -7,6 +7,8 @@ extension Hub {
 
     func resume(_ points: [ResumePoint], sign: String?, _ slot: UInt32) {
         let user = connections[slot].user
+        counters.reconnects += 1
+        counters.resumes += points.count
         var held = takeHeld(slot)
         let number = nextEpoch()
         resumeRequests[number] = ResumeRequest(ticket: connections.ticket(slot), sign: sign)
@@ -206,6 +208,7 @@ extension Hub {
 
     private func resyncBody(_ room: TrackedRoom, at last: UInt64) -> FrameBody {
         let seq = Int64(last)
+        counters.resyncs += 1
         return FrameBody(room: room.id, seq: seq) { writer in
             writer.beginMap(2)
             writer.key("RoomID")

@@ -1,4 +1,5 @@
 import ChatCore
+import ChatProcess
 
 /// Rooms: the order of their frames, their members, their gaps.
 extension Hub {
@@ -118,7 +119,9 @@ extension Hub {
         if frame.seq > 0 { memory.advance(room.row, to: frame.seq) }
         let asker = asker(of: frame)
         if asker != noIndex, !isElsewhere(asker, connections[asker].flags, frame.seq, room) {
-            unanswered.remove(frame.sign, of: connections[asker].serial)
+            if let since = unanswered.remove(frame.sign, of: connections[asker].serial) {
+                timings?.delivery.observe(monotonicNow() - since)
+            }
         }
         // The sockets of a user who types, comes or goes do not get that frame.
         let skipped = frame.seq == 0 ? frame.asker.flatMap { users.index($0) } ?? noIndex : noIndex

@@ -1,5 +1,6 @@
 import ChatAdapters
 import ChatCore
+import ChatProcess
 import Glibc
 import Logging
 
@@ -68,6 +69,8 @@ final class Hub {
     let input = UnsafeMutableRawBufferPointer.allocate(byteCount: readSize, alignment: 64)
     let output = UnsafeMutableRawBufferPointer.allocate(byteCount: writeSize, alignment: 64)
     var counters = Counters()
+    /// nil: nobody asks how long things take.
+    var timings: RelayTimings?
     /// Commands that wait for the room of their message, and upgrades that wait for their ticket.
     var waitingLookups = 0
     /// The marker of a hand-over has arrived in the feed.
@@ -98,6 +101,10 @@ final class Hub {
         var fetches = 0
         var typingDropped = 0
         var resumesRefused = 0
+        /// Rooms that clients asked to be caught up in, sockets that asked, and rooms that need REST instead.
+        var resumes = 0
+        var reconnects = 0
+        var resyncs = 0
     }
 
     init(
@@ -142,7 +149,9 @@ final class Hub {
     /// users and slots become free. Code that iterates over sockets, users or rooms must not call it.
     func endTick() {
         commands.endTick()
+        let begun = writes.dirty.isEmpty ? 0 : monotonicNow()
         flush()
+        if begun != 0 { timings?.socketWrite.observe(monotonicNow() - begun) }
         reap()
         // After the flush, which shows which sockets accept their bytes.
         askResumes()

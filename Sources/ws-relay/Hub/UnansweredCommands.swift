@@ -1,4 +1,5 @@
 import ChatCore
+import ChatProcess
 
 /// The unanswered commands of each socket, by their Sign. A frame from the store names no socket, but still becomes the
 /// `response` of the one that asked. The commands also survive a crash.
@@ -6,23 +7,34 @@ final class UnansweredCommands {
     /// Commands per socket; later ones are not recorded, and lose only these two services.
     private static let most = 1000
 
+    private struct Waiting {
+        /// In the journal.
+        let place: UInt64?
+        let since: Nanoseconds
+    }
+
     private let journal: CommandJournal
-    /// Positions in the journal, by socket and Sign; "" means no Sign. A client may use a Sign twice.
-    private var waiting: [UInt64: [String: [UInt64?]]] = [:]
+    /// By socket and Sign; "" stands for no Sign. A client may use a Sign twice.
+    private var waiting: [UInt64: [String: [Waiting]]] = [:]
 
     init(_ journal: CommandJournal) { self.journal = journal }
 
     /// - Parameter command: the encoded command; nil: the broker already has it.
     func insert(_ sign: String?, of socket: UInt64, command: [UInt8]?) {
         guard waiting[socket]?.count ?? 0 < Self.most else { return }
-        waiting[socket, default: [:]][sign ?? "", default: []].append(command.map { journal.append($0, of: socket) })
+        let place = command.map { journal.append($0, of: socket) }
+        waiting[socket, default: [:]][sign ?? "", default: []].append(Waiting(place: place, since: monotonicNow()))
     }
 
-    func remove(_ sign: String?, of socket: UInt64) {
-        guard var places = waiting[socket]?[sign ?? ""] else { return }
-        if let place = places.removeFirst() { journal.remove(place) }
-        waiting[socket]?[sign ?? ""] = places.isEmpty ? nil : places
+    /// - Returns: since when it waited.
+    @discardableResult
+    func remove(_ sign: String?, of socket: UInt64) -> Nanoseconds? {
+        guard var commands = waiting[socket]?[sign ?? ""] else { return nil }
+        let first = commands.removeFirst()
+        if let place = first.place { journal.remove(place) }
+        waiting[socket]?[sign ?? ""] = commands.isEmpty ? nil : commands
         if waiting[socket]?.isEmpty == true { waiting[socket] = nil }
+        return first.since
     }
 
     func contains(_ sign: String, of socket: UInt64) -> Bool { waiting[socket]?[sign] != nil }
@@ -34,7 +46,7 @@ final class UnansweredCommands {
 
     func forget(_ socket: UInt64) {
         guard let signs = waiting.removeValue(forKey: socket) else { return }
-        for place in signs.values.joined() { if let place { journal.remove(place) } }
+        for command in signs.values.joined() { if let place = command.place { journal.remove(place) } }
     }
 
     /// A finished frame, from which the Sign must be read.

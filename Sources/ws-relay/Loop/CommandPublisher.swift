@@ -62,7 +62,7 @@ final class CommandPublisher: CommandOutlet {
 
     /// - Parameter newestLayout: called on the thread for each new connection; nil when the layout is unknown.
     init(
-        _ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>,
+        _ settings: RabbitMQSettings, name: String, answers: BoundedInbox<Found>, confirms: Histogram,
         newestLayout: @escaping @Sendable () -> QueueLayout?, log: Logger
     ) {
         self.answers = answers
@@ -75,7 +75,8 @@ final class CommandPublisher: CommandOutlet {
         self.outstanding = outstanding
         _ = startThread("commands") {
             Sending(
-                settings, name: name, layout: layout, newestLayout: newestLayout, answers: answers, inbox: inbox,
+                settings, name: name, layout: layout, newestLayout: newestLayout, answers: answers,
+                confirms: confirms, inbox: inbox,
                 outstanding: outstanding, arrival: arrival, log: log
             ).run()
         }
@@ -134,6 +135,7 @@ final class CommandPublisher: CommandOutlet {
         let layout: SharedLayout
         let newestLayout: @Sendable () -> QueueLayout?
         let answers: BoundedInbox<Found>
+        let confirms: Histogram
         let inbox: BoundedInbox<Batch>
         let outstanding: Outstanding
         let arrival: EventCounter
@@ -143,6 +145,8 @@ final class CommandPublisher: CommandOutlet {
         var unsent: [Int: [Batch]] = [:]
         /// At most one per queue.
         var unconfirmed: [(tag: UInt64, batch: Batch, sentAt: Int64)] = []
+        /// Of `unconfirmed`, by tag, the nanosecond of sending.
+        var sent: [UInt64: Nanoseconds] = [:]
         /// A broker has refused, or is silent: its queue may be full, or its leader dead without this broker knowing
         /// yet.
         var isDoubtful = false
@@ -156,7 +160,7 @@ final class CommandPublisher: CommandOutlet {
 
         init(
             _ settings: RabbitMQSettings, name: String, layout: SharedLayout,
-            newestLayout: @escaping @Sendable () -> QueueLayout?, answers: BoundedInbox<Found>,
+            newestLayout: @escaping @Sendable () -> QueueLayout?, answers: BoundedInbox<Found>, confirms: Histogram,
             inbox: BoundedInbox<Batch>, outstanding: Outstanding, arrival: EventCounter, log: Logger
         ) {
             self.settings = settings
@@ -164,6 +168,7 @@ final class CommandPublisher: CommandOutlet {
             self.layout = layout
             self.newestLayout = newestLayout
             self.answers = answers
+            self.confirms = confirms
             self.inbox = inbox
             self.outstanding = outstanding
             self.arrival = arrival
@@ -227,6 +232,7 @@ final class CommandPublisher: CommandOutlet {
             isDoubtful = false
             for (_, batch, _) in unconfirmed { unsent[batch.queue, default: []].insert(batch, at: 0) }
             unconfirmed = []
+            sent = [:]
         }
 
         private func connectIfDue() throws(RabbitMQError) {
@@ -257,6 +263,7 @@ final class CommandPublisher: CommandOutlet {
                 unsent[queue]!.removeFirst()
                 if unsent[queue]!.isEmpty { unsent[queue] = nil }
                 unconfirmed.append((tag, batch, monotonicMilliseconds()))
+                sent[tag] = monotonicNow()
             }
         }
 
@@ -275,6 +282,10 @@ final class CommandPublisher: CommandOutlet {
 
         private func confirm(_ tag: UInt64, _ multiple: Bool, _ accepted: Bool) {
             let isMeant: (UInt64) -> Bool = { $0 == tag || multiple && $0 < tag }
+            for tag in sent.keys.filter(isMeant) {
+                guard let since = sent.removeValue(forKey: tag), accepted else { continue }
+                confirms.observe(monotonicNow() - since)
+            }
             for var batch in unconfirmed.filter({ isMeant($0.tag) }).map(\.batch) {
                 if accepted { fullSince[batch.queue] = nil } else { refuse(&batch) }
             }

@@ -24,6 +24,12 @@ public final class RabbitMQCommandQueue: CommandQueue {
     private var doubtedAt: Int64 = .min
     /// The time since which each queue has been full, by name.
     private var fullSince: [String: Int64] = [:]
+    /// Told of each confirm, with the nanoseconds that it took.
+    public var onConfirm: ((Int64) -> Void)?
+    /// Monotonic milliseconds before which nobody asks for numbers again.
+    private var countsAgainAt: Int64 = .min
+    private static let countingPatience: Int64 = 1000
+    private static let countingPause: Int64 = 10_000
 
     /// - Parameter newestLayout: called for each new connection; nil when the layout is unknown.
     public init(
@@ -55,6 +61,26 @@ public final class RabbitMQCommandQueue: CommandQueue {
             // A passive declare of a missing queue closes the channel.
             connection = nil
             throw error
+        }
+    }
+
+    /// Messages with commands that no worker has taken, in all queues; nil when the broker does not say soon. One that is
+    /// away is left alone for a while: whoever only wants numbers must not wait for it each time.
+    public func waitingMessages() -> Int? {
+        let begun = monotonicMilliseconds()
+        guard begun >= countsAgainAt else { return nil }
+        do throws(RabbitMQError) {
+            let connection = try connected()
+            var sum = 0
+            for index in 0..<layout.total {
+                guard monotonicMilliseconds() - begun < Self.countingPatience else { return nil }
+                sum += try connection.look(at: settings.queueName(layout, index)).messages
+            }
+            return sum
+        } catch {
+            connection = nil
+            countsAgainAt = monotonicMilliseconds() + Self.countingPause
+            return nil
         }
     }
 
@@ -135,6 +161,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
         let tag = try connection.publish(
             command.joinedAlone, to: queue, exchange: settings.exchangeName, mandatory: true, persistent: true,
             replyTo: replyQueue, correlation: correlation)
+        let sentAt = monotonicNanoseconds()
         let doubtAt = monotonicMilliseconds() + Self.confirmPatience
         var confirmed = false
         while true {
@@ -152,6 +179,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
             case .confirm(let confirmedTag, let multiple, let accepted):
                 guard confirmedTag == tag || multiple && confirmedTag > tag else { continue }
                 guard accepted else { return .doubtful(queue: queue, isRefused: true) }
+                if !confirmed { onConfirm?(monotonicNanoseconds() - sentAt) }
                 confirmed = true
                 fullSince[queue] = nil
             // The queue was unbound: a newer generation exists, which a new connection looks up.

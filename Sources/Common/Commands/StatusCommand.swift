@@ -1,0 +1,86 @@
+public import ArgumentParser
+import ChatCore
+import ChatProcess
+import Glibc
+
+public struct StatusCommand<Program: MasterProgram>: ParsableCommand {
+    public static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "status", abstract: "Show the pools, what each worker does now, and what waits.")
+    }
+
+    @OptionGroup var settings: SettingsOption
+    @Flag(help: "One JSON object, in one line.") var json = false
+    @Flag(help: "Again and again, until it is interrupted.") var watch = false
+    @Option(help: "Seconds between two looks of --watch.") var interval: Double = 2
+
+    public init() {}
+
+    public func validate() throws {
+        guard interval >= 0.1, interval <= 3600 else { throw ValidationError("--interval is from 0.1 to 3600 seconds") }
+    }
+
+    public func run() throws {
+        let settings = try settings.read()
+        let isScreen = !json && watch && isatty(STDOUT_FILENO) == 1
+        repeat {
+            let text = try look(settings)
+            // The whole text at once, else a screen flickers.
+            say(isScreen ? "\u{1b}[H\u{1b}[2J" + text : text + (watch && !json ? "\n" : ""))
+            if watch { usleep(UInt32(interval * 1_000_000)) }
+        } while watch
+    }
+
+    private func look(_ settings: Settings) throws -> String {
+        let folder = RunFolder(settings.runDirectory, program: Program.program)
+        let text = try askMaster(json ? "status json" : "status", in: folder)
+        let service = ServiceNumbers(runDirectory: settings.runDirectory)
+        guard json else { return text + "\n" + service.text }
+        // The master's object, with one more member.
+        return "\(text.dropLast(2)),\"version\":\"\(chatVersion)\",\"service\":\(service.json)}\n"
+    }
+
+    private func say(_ text: String) {
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let written = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            if written < 0 { if errno == EINTR { continue } else { Glibc.exit(1) } }
+            rest = rest.dropFirst(written)
+        }
+    }
+}
+
+/// The service as a whole, as far as it runs on this machine: from the scoreboards of the programs that hold sockets and
+/// carry commands out. Nil: that program is not here.
+struct ServiceNumbers {
+    var sockets: Int?
+    /// Commands that a worker has taken and not finished, and the seconds since the oldest of them was accepted.
+    var commandsInHand: Int?
+    var oldestSeconds: Double?
+
+    init(runDirectory: String) {
+        func board(_ program: String) -> Scoreboard? {
+            let board = try? Scoreboard.open(at: RunFolder(runDirectory, program: program).scoreboard)
+            // A file that a dead master left says nothing of now.
+            return board.flatMap { kill(pid_t($0.masterPid), 0) == 0 || errno == EPERM ? $0 : nil }
+        }
+        sockets = board("ws-relay")?.sum(of: "connections")
+        if let board = board("queue-worker") {
+            commandsInHand = board.sum(of: "backlog_commands")
+            let since = board.earliest(of: "oldest_command_at")
+            oldestSeconds = since.map { Double(max(0, systemClock() - Int64($0))) / 1000 } ?? 0
+        }
+    }
+
+    var text: String {
+        func shown(_ value: (some CustomStringConvertible)?) -> String { value.map { "\($0)" } ?? "-" }
+        return "service: \(shown(sockets)) sockets, \(shown(commandsInHand)) commands in hand, "
+            + "the oldest for \(shown(oldestSeconds)) s\n"
+    }
+
+    var json: String {
+        func shown(_ value: (some CustomStringConvertible)?) -> String { value.map { "\($0)" } ?? "null" }
+        return "{\"sockets\":\(shown(sockets)),\"commands_in_hand\":\(shown(commandsInHand)),"
+            + "\"oldest_command_seconds\":\(shown(oldestSeconds))}"
+    }
+}

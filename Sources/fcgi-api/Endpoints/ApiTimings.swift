@@ -1,0 +1,23 @@
+import ChatProcess
+
+/// The program's histograms: how long requests took, by what they were about, and the broker's confirms.
+enum ApiTimings {
+    /// Bounded, whatever strangers ask for: an address that is none of ours is `other`.
+    private static let families = [
+        "account", "admin", "files", "members", "messages", "rooms", "search", "session", "uploads", "users", "other",
+    ]
+    private static let places = Dictionary(uniqueKeysWithValues: families.enumerated().map { ($1, $0) })
+    static let names = families.map { "request_duration_seconds{endpoint=\"\($0)\"}" } + ["confirm_seconds"]
+    static let confirm = names.count - 1
+
+    /// By the first word of an address; what is asked of a room's messages, files or members is of those.
+    static func place(of path: String) -> Int {
+        let words = pieces(of: path, at: UInt8(ascii: "/"), maxSplits: 3).map(String.init)
+        let first = words.first ?? ""
+        if first == "rooms", words.count > 2, ["messages", "files", "members"].contains(words[2]) {
+            return places[words[2]]!
+        }
+        if first == "devices" || first == "ws-ticket" { return places["account"]! }
+        return places[first] ?? families.count - 1
+    }
+}

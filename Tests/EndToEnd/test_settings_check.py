@@ -1,0 +1,75 @@
+"""`-t` and `-tt`: what is wrong with the settings, where it stands, and what is in force."""
+
+import os
+import subprocess
+
+import pytest
+from conftest import program
+
+
+@pytest.fixture
+def check(tmp_path, settings):
+    def run(*words, name="fcgi-api", environment=None, **changed):
+        path = tmp_path / "chat.env"
+        path.write_text("# ours\n" + "".join(f"{key}={value}\n" for key, value in {**settings, **changed}.items()))
+        done = subprocess.run([program(name), *words, "-c", path], capture_output=True, text=True,
+                              env={**os.environ, **(environment or {})})
+        lines = path.read_text().splitlines()
+        return done, lambda key: f"{path}, line {1 + next(i for i, line in enumerate(lines) if line.startswith(key + '='))}: "
+    return run
+
+
+@pytest.mark.parametrize("name", ["fcgi-api", "ws-relay", "queue-worker"])
+@pytest.mark.parametrize("words", [["-t"], ["serve", "-t"], ["serve", "--check"]])
+def test_good_settings_are_called_good(check, name, words):
+    done, _ = check(*words, name=name)
+    assert (done.returncode, done.stdout) == (0, "the settings are good\n"), done
+
+
+@pytest.mark.parametrize("key, value, said", [
+    ("FCGI_SEARCH_WORKERS", "many", "FCGI_SEARCH_WORKERS=many is not a whole number from 1 to 1024"),
+    ("LOG_FORMAT", "xml", "LOG_FORMAT=xml is not one of: text, json"),
+    ("REDIS_URL", "http://x", "REDIS_URL: "),
+    ("SOCKET_GROUP", "nobody-has-this", "SOCKET_GROUP=nobody-has-this: there is no such group"),
+    ("TLS_CA_FILE", "/none/ca.pem", "TLS_CA_FILE=/none/ca.pem cannot be read"),
+    ("FCGI_ROMS_WORKERS", "2", "FCGI_ROMS_WORKERS is not a setting; did you mean FCGI_ROOMS_WORKERS?"),
+    ("FCGI_SEARCH_MAX_WORKERS", "600", None),
+])
+def test_what_is_wrong_is_named_with_its_line(check, key, value, said):
+    done, line = check("-t", **{key: value})
+    assert done.returncode != 0 and "the settings are good" not in done.stdout
+    if said:
+        assert line(key) + said in done.stderr, done.stderr
+    else:
+        assert "workers are too many for one master" in done.stderr, done.stderr
+
+
+def test_two_pools_on_one_socket(check, tmp_path):
+    address = f"unix:{tmp_path}/one.sock"
+    done, line = check("-t", FCGI_ROOMS_LISTEN=address, FCGI_SEARCH_LISTEN=address)
+    assert done.returncode != 0
+    assert line("FCGI_SEARCH_LISTEN") + f"FCGI_SEARCH_LISTEN={address} is the address of FCGI_ROOMS_LISTEN" in done.stderr
+
+
+def test_a_value_of_the_environment_is_not_blamed_on_the_file(check):
+    done, _ = check("-t", LOG_LEVEL="info", environment={"LOG_LEVEL": "loud"})
+    assert done.returncode != 0 and "LOG_LEVEL=loud is not one of" in done.stderr and ", line" not in done.stderr
+
+
+def test_tt_shows_everything_in_force_and_no_secret(check, settings):
+    hidden = {"DATABASE_URL": "postgresql://chat:hidden-1@127.0.0.1/chat", "ADMIN_API_KEY": "hidden-2" * 5,
+              "REDIS_URL": "redis://:hidden-3@127.0.0.1:6379/0", "RABBITMQ_URL": "amqp://chat:hidden-4%40@127.0.0.1,b/",
+              "DATABASE_READ_URL": "host=127.0.0.1 password='hidden-5 x' dbname=chat", "METRICS_TOKEN": "hidden-6-hidden-6",
+              "DATABASE_DIRECT_URL": "postgresql://chat@127.0.0.1/chat?password=hidden-7"}
+    done, _ = check("-tt", environment={"LOG_LEVEL": "notice"}, LOG_LEVEL="info", ROOM_GROUP_LIMIT="77", **hidden)
+    assert done.returncode == 0, done.stderr
+    assert "hidden-" not in done.stdout + done.stderr and settings["JWT_SECRET"] not in done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "the settings are good"
+    shown = dict(line.split("=", 1) for line in lines[:-1])
+    assert shown["LOG_LEVEL"] == "notice  # environment" and shown["ROOM_GROUP_LIMIT"] == "77  # file"
+    assert shown["WORKER_BATCH"] == "256" and shown["JWT_SECRET"] == "***  # file"
+    assert shown["DATABASE_URL"] == "postgresql://chat:***@127.0.0.1/chat  # file"
+    example = [line.split("=", 1)[0].lstrip("# ") for line in
+               open(os.path.join(os.path.dirname(__file__), "../../.env.example")) if "=" in line and line[0].isupper()]
+    assert set(example) <= set(shown)
