@@ -1,6 +1,7 @@
 """Commands of an operator to a running master: status and scale."""
 
 import time
+import uuid
 
 import pytest
 from conftest import run_program
@@ -45,3 +46,42 @@ def test_words_that_mean_nothing_change_nothing(words, said):
 def test_every_program_checks_its_settings_without_starting():
     for program, _ in POOLS:
         assert run_program(program, "serve", "--check") == "the settings are good\n"
+
+
+def test_clients_are_told_that_history_was_lost(ann, bob):
+    room = ann.group(bob)
+    known = ann.data("GET", f"/rooms/{room}")["Epoch"]
+    with ann.socket() as mine:
+        def resume(epoch):
+            """What comes of a resume: the room's entry in its answer, and the resyncs of the room until then."""
+            seq = ann.data("GET", f"/rooms/{room}")["LastSeq"]
+            answer = mine.ask({"Type": "resume", "Rooms": [{"RoomID": room, "Seq": seq, "Epoch": epoch}], "Sign": str(uuid.uuid4())})
+            assert answer["Success"] is True, answer
+            told = [frame["Data"] for frame in list(mine.frames) if frame["Type"] == "resync" and frame["RoomID"] == room]
+            return answer["Data"]["Rooms"][0], told
+
+        entry, told = resume(known)
+        assert entry["Epoch"] == known and "Resync" not in entry and not told
+        entry, told = resume(known + 1)
+        assert entry["Epoch"] == known and entry["Resync"] is True and [each["Epoch"] for each in told] == [known]
+
+        assert "rooms with another epoch: " in run_program("fcgi-api", "epoch", "bump")
+        now = ann.data("GET", f"/rooms/{room}")["Epoch"]
+        assert now > known and [each["Epoch"] for each in ann.data("GET", "/rooms") if each["ID"] == room] == [now]
+        # A relay that runs learns it with the next one who comes into the room, and tells all.
+        with bob.socket() as theirs:
+            mine.wait(lambda frame: frame["Type"] == "resync" and frame["Data"]["Epoch"] == now)
+            answer = theirs.ask({"Type": "resume", "Rooms": [{"RoomID": room, "Seq": 0, "Epoch": known}], "Sign": str(uuid.uuid4())})
+            assert answer["Data"]["Rooms"][0]["Resync"] is True and answer["Data"]["Rooms"][0]["Epoch"] == now
+        entry, _ = resume(now)
+        assert entry["Epoch"] == now and "Resync" not in entry
+
+
+def test_an_epoch_that_is_none_is_refused(ann):
+    room = ann.group()
+    with ann.socket() as mine:
+        for epoch in (-1, "1", 1.5, 2 ** 63, True):
+            answer = mine.ask({"Type": "resume", "Rooms": [{"RoomID": room, "Seq": 0, "Epoch": epoch}], "Sign": str(uuid.uuid4())})
+            assert answer["Success"] is False and "Epoch" in answer["Error"], (epoch, answer)
+        mine.send({"Type": "ping"})
+        mine.wait(lambda frame: frame["Type"] == "pong")

@@ -1,10 +1,10 @@
-"""The commands of docs/install.md, docs/upgrade.md and docs/operate.md, by heading: the tests run exactly what people read."""
+"""The commands of docs/install.md, upgrade.md, operate.md and backup.md, by heading: the tests run exactly what people read."""
 
 import re
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("install", "upgrade", "operate")
+PAGES = ("install", "upgrade", "operate", "backup")
 ran = set()
 
 

@@ -231,6 +231,8 @@ def test_what_operate_md_says(machine, heading):
 
 
 def test_a_restart_and_a_restored_backup_serve_on(machine):
+    machine.document("backup", "Back up")
+    machine.document("backup", "Restore")
     machine.document("upgrade", "When a hand-over is refused")
     for unit in UNITS:
         machine.wait(f"systemctl is-active {unit}", 60)

@@ -35,6 +35,33 @@ import Testing
         #expect(client.take().map { $0["Data"]?["Rooms"]?.array?.count } == [0])
     }
 
+    @Test func anotherEpochIsFetchedOverREST() throws {
+        let relay = try TestRelay()
+        let client = relay.join(user: 5, rooms: [1: 3])
+        _ = client.take()
+        func answers(to epoch: Int64) -> [String?] {
+            let point = WireValue.map([
+                .init("RoomID", .string(id(1).description)), .init("Seq", .int(3)), .init("Epoch", .int(epoch)),
+            ])
+            client.ask(("Type", .string("resume")), ("Rooms", .array([point])))
+            relay.run()
+            return client.take().map { $0["Type"]?.string }
+        }
+        #expect(answers(to: 1) == ["response"])
+        #expect(answers(to: 2) == ["resync", "response"])
+        // History was lost: everybody is told.
+        relay.hub.askMemberships(of: relay.hub.users.index(id(5))!)
+        for case .memberships(let asked, let number) in relay.takeLookups() {
+            relay.hub.handle(
+                .memberships(
+                    of: asked, epoch: number, [Membership(user: asked, room: id(1), lastSeq: 3, epoch: 2)]))
+        }
+        relay.run()
+        let told = client.take()
+        #expect(told.map { $0["Type"]?.string } == ["resync"] && told[0]["Data"]?["Epoch"]?.int == 2)
+        #expect(answers(to: 2) == ["response"])
+    }
+
     /// One look-up per socket, a bounded number in total; the rest wait for their turn.
     @Test func lookUpsTakeTurns() throws {
         let relay = try TestRelay()

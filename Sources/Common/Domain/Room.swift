@@ -63,13 +63,16 @@ public struct Room: Sendable, Equatable {
     /// The creator's Idempotency-Key.
     public var createdSign: String?
     public var deletedAt: Int64?
+    /// Another one: a part of the history was lost, and Seqs have been given a second time.
+    public var epoch: Int64
 
     public init(
         id: UUID128, type: RoomType, name: String = "", description: String = "", avatar: String = "",
         ownerID: UUID128, memberCount: Int = 0, memberLimit: Int? = nil, lastSeq: Int64 = 0, messageCount: Int64 = 0,
         lastMessageSeq: Int64 = 0, lastActivityAt: Int64, createdAt: Int64,
-        createdBy: UUID128? = nil, createdSign: String? = nil, deletedAt: Int64? = nil
+        createdBy: UUID128? = nil, createdSign: String? = nil, deletedAt: Int64? = nil, epoch: Int64 = 1
     ) {
+        self.epoch = epoch
         self.id = id
         self.type = type
         self.name = name

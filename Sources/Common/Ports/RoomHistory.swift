@@ -21,12 +21,14 @@ public struct Membership: Sendable, Equatable {
     public var isBlocked: Bool
     /// The user is neither muted nor a plain member of a CHANNEL.
     public var mayPost: Bool
+    /// The room's own.
+    public var epoch: Int64
     /// False for a blocked pair without a PRIVATE room: `room` is then the id that the room would have.
     public var isRoom: Bool
 
     public init(
         user: UUID128, room: UUID128, lastSeq: UInt64, hidesPresence: Bool = false, isBlocked: Bool = false,
-        mayPost: Bool = true, isRoom: Bool = true
+        mayPost: Bool = true, isRoom: Bool = true, epoch: Int64 = 1
     ) {
         self.user = user
         self.room = room
@@ -34,6 +36,7 @@ public struct Membership: Sendable, Equatable {
         self.hidesPresence = hidesPresence
         self.isBlocked = isBlocked
         self.mayPost = mayPost
+        self.epoch = epoch
         self.isRoom = isRoom
     }
 }

@@ -17,10 +17,13 @@ public enum ChatRequest: Sendable, Equatable {
 public struct ResumePoint: Sendable, Equatable {
     public var room: UUID128
     public var seq: Int64
+    /// The room's, when the copy was made; nil: the client keeps none.
+    public var epoch: Int64?
 
-    public init(room: UUID128, seq: Int64) {
+    public init(room: UUID128, seq: Int64, epoch: Int64? = nil) {
         self.room = room
         self.seq = seq
+        self.epoch = epoch
     }
 }
 

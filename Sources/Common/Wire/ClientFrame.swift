@@ -45,6 +45,11 @@ public struct FrameBody: Sendable, Equatable {
         writer.key("Data")
         writer.null()
         var count: UInt8 = 3
+        if let field = refusal.field {
+            writer.key("Field")
+            writer.string(field)
+            count += 1
+        }
         if let wait = refusal.retryAfterMilliseconds {
             writer.key("RetryAfter")
             writer.int(Int64(wait))

@@ -115,8 +115,10 @@ public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
 extension Refusal {
     /// Reads the `Error` of an answer: code, colon, sentence.
     ///
-    /// - Parameter wait: its `RetryAfter`; older programs do not write this field.
-    public init(answer text: String, retryAfterMilliseconds wait: Int64? = nil) {
+    /// - Parameters:
+    ///   - field: its `Field`.
+    ///   - wait: its `RetryAfter`. Older programs do not write these two.
+    public init(answer text: String, field: String? = nil, retryAfterMilliseconds wait: Int64? = nil) {
         let parts = text.utf8.split(separator: UInt8(ascii: ":"), maxSplits: 1).map { Substring($0) }
         guard parts.count == 2, let code = ErrorCode(rawValue: String(parts[0])) else {
             self = Refusal(.internalError, "the answer could not be read")
@@ -124,7 +126,7 @@ extension Refusal {
         }
         let again = code == .busy || code == .unavailable || code == .rateLimited
         self = Refusal(
-            code, String(Substring(parts[1].utf8.drop { $0 == 0x20 })),
+            code, String(Substring(parts[1].utf8.drop { $0 == 0x20 })), field: field,
             retryAfterMilliseconds: wait.map { Int(clamping: max($0, 0)) } ?? (again ? 1000 : nil))
     }
 }

@@ -124,8 +124,9 @@ public struct MessagePackReader {
         case 0xcd: return .int(Int64(try integer(UInt16.self)))
         case 0xce: return .int(Int64(try integer(UInt32.self)))
         case 0xcf:
-            guard let value = Int64(exactly: try integer(UInt64.self)) else { throw error("integer above 2^63 - 1") }
-            return .int(value)
+            // As JSON's: a field that is too large is refused by its name, and the request keeps its Sign.
+            let value = try integer(UInt64.self)
+            return Int64(exactly: value).map { .int($0) } ?? .double(Double(value))
         case 0xd0: return .int(Int64(Int8(bitPattern: try integer(UInt8.self))))
         case 0xd1: return .int(Int64(Int16(bitPattern: try integer(UInt16.self))))
         case 0xd2: return .int(Int64(Int32(bitPattern: try integer(UInt32.self))))

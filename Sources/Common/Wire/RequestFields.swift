@@ -172,7 +172,10 @@ public struct RequestFields: Sendable {
         var points: [ResumePoint] = []
         for room in rooms {
             let fields = RequestFields(room)
-            points.append(ResumePoint(room: try fields.required("RoomID"), seq: try fields.seq("Seq") ?? 0))
+            points.append(
+                ResumePoint(
+                    room: try fields.required("RoomID"), seq: try fields.seq("Seq") ?? 0,
+                    epoch: try fields.seq("Epoch")))
         }
         return points
     }

@@ -85,7 +85,7 @@ public struct RoomView: Sendable, Equatable {
 
     @_specialize(where W == JSONWriter)
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(messages == nil ? 14 : 15)
+        writer.beginMap(messages == nil ? 15 : 16)
         if let messages {
             writer.key("Messages")
             writer.beginArray(messages.count)
@@ -110,6 +110,8 @@ public struct RoomView: Sendable, Equatable {
         writer.optional(room.memberLimit) { $0.int(Int64($1)) }
         writer.key("LastSeq")
         writer.int(room.lastSeq)
+        writer.key("Epoch")
+        writer.int(room.epoch)
         writer.key("LastMessage")
         writer.optional(lastMessage) { $1.write(to: &$0) }
         writer.key("Unread")

@@ -23,7 +23,8 @@ struct FcgiApi: ParsableCommand, MasterProgram {
         version: chatVersion,
         subcommands: [
             ServeCommand<FcgiApi>.self, WorkerCommand.self, Migrate.self, TokenCommand.self,
-            StatusCommand<FcgiApi>.self, ScaleCommand<FcgiApi>.self, TraceCommand.self, NginxConfigCommand.self,
+            StatusCommand<FcgiApi>.self, ScaleCommand<FcgiApi>.self, TraceCommand.self,
+            EpochCommand.self, NginxConfigCommand.self,
             Setup.self, SetupCheck.self,
         ])
 

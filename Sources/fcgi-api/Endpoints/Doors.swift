@@ -185,7 +185,9 @@ final class Doors {
 
     private func data(of frame: WireValue) throws(Refusal) -> WireValue {
         guard frame["Success"]?.bool != true else { return frame["Data"] ?? .null }
-        throw Refusal(answer: frame["Error"]?.string ?? "", retryAfterMilliseconds: frame["RetryAfter"]?.int)
+        throw Refusal(
+            answer: frame["Error"]?.string ?? "", field: frame["Field"]?.string,
+            retryAfterMilliseconds: frame["RetryAfter"]?.int)
     }
 }
 

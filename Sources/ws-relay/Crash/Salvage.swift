@@ -169,9 +169,11 @@ extension Hub {
                 room.expected = max(old.pending, membership.lastSeq)
                 room.aheadUntil = areAhead ? old.pending : 0
                 room.mustRewind = true
+                room.epoch = membership.epoch
                 add(user, to: room)
             } else {
                 let room = track(membership.room, last: membership.lastSeq)
+                room.epoch = membership.epoch
                 add(user, to: room)
                 tellResync(room, to: user)
             }

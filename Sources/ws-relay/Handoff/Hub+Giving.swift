@@ -46,7 +46,9 @@ extension Hub {
         writeUnanswered(of: open, to: &state)
         writeResumes(tickets, to: &state)
         writeDepartures(to: &state)
+        // At the very end: an older successor does not read these parts.
         writeResumeRequests(tickets, to: &state)
+        state.put(array: rooms.values.map { RoomEpoch(room: $0.id, epoch: $0.epoch) })
         let new = zip(open, tickets).filter { !shown.contains($1) }
         return (state.bytes, new.map { connections[$0.0].descriptor })
     }
@@ -112,7 +114,6 @@ extension Hub {
         }
     }
 
-    /// At the very end: an older successor does not read this part.
     private func writeResumeRequests(_ tickets: [UInt64], to state: inout StateWriter) {
         let handedOver = Set(tickets)
         let some = resumeRequests.filter { handedOver.contains($0.value.ticket) }
@@ -185,4 +186,9 @@ extension SlowState {
         parser?.write(to: &state)
         outbox.write(to: &state)
     }
+}
+
+struct RoomEpoch: BitwiseCopyable {
+    var room: UUID128
+    var epoch: Int64
 }

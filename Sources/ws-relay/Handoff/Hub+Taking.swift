@@ -45,7 +45,12 @@ extension Hub {
             let at: UInt32 = try state.take()
             departures[user] = (try state.takeArray(), at)
         }
-        if !state.isAtEnd { try adoptResumeRequests(from: &state, slotOf) }
+        // A predecessor of a version before ends here, or one part later.
+        let requests = state.isAtEnd ? [] : try readResumeRequests(from: &state)
+        if !state.isAtEnd {
+            for told in try state.takeArray(RoomEpoch.self) { rooms[told.room]?.epoch = told.epoch }
+        }
+        for request in requests { adopt(request, slotOf) }
         goOn(ready, heard)
         for room in behind { fetch(room) }
     }
@@ -133,11 +138,10 @@ extension Hub {
         slots[row.serial] = slot
     }
 
-    private func adoptResumeRequests(
-        from state: inout StateReader, _ slotOf: [UInt64: UInt32]
-    ) throws(StateUnreadable) {
+    private func readResumeRequests(from state: inout StateReader) throws(StateUnreadable) -> [HandedRequest] {
+        var requests: [HandedRequest] = []
         for _ in 0..<(try state.take(UInt32.self)) {
-            let slot = slotOf[try state.take(UInt64.self)]
+            let ticket = try state.take(UInt64.self)
             let hasSign = try state.take(Bool.self)
             let sign = try state.takeText()
             let open = try state.takeArray(UUID128.self)
@@ -149,19 +153,27 @@ extension Hub {
                 if !error.isEmpty { entry.error = Refusal(answer: error) }
                 entries.append(entry)
             }
-            guard let slot else { continue }
-            let (number, ticket) = (nextEpoch(), connections.ticket(slot))
-            var request = ResumeRequest(ticket: ticket, sign: hasSign ? sign : nil, entries: entries)
-            for id in open {
-                guard let room = rooms[id], let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) else {
-                    continue
-                }
-                room.resumes[place].requests.append(number)
-                request.open += 1
-            }
-            resumeRequests[number] = request
-            answerIfDone(number)
+            requests.append(HandedRequest(ticket: ticket, sign: hasSign ? sign : nil, open: open, entries: entries))
         }
+        return requests
+    }
+
+    private func adopt(_ handed: HandedRequest, _ slotOf: [UInt64: UInt32]) {
+        guard let slot = slotOf[handed.ticket] else { return }
+        let (number, ticket) = (nextEpoch(), connections.ticket(slot))
+        var request = ResumeRequest(ticket: ticket, sign: handed.sign, entries: handed.entries)
+        for place in request.entries.indices {
+            request.entries[place].epoch = rooms[request.entries[place].room]?.epoch ?? 1
+        }
+        for id in handed.open {
+            guard let room = rooms[id], let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) else {
+                continue
+            }
+            room.resumes[place].requests.append(number)
+            request.open += 1
+        }
+        resumeRequests[number] = request
+        answerIfDone(number)
     }
 
     private func adoptUnanswered(from state: inout StateReader) throws(StateUnreadable) {
@@ -185,6 +197,14 @@ extension Hub {
             }
         }
     }
+}
+
+/// A `resume` that is not answered yet, with the predecessor's ticket of its socket.
+private struct HandedRequest {
+    let ticket: UInt64
+    let sign: String?
+    let open: [UUID128]
+    let entries: [ResumeRequest.Entry]
 }
 
 /// The indexes of users here, by the predecessor's indexes.

@@ -70,6 +70,8 @@ extension Hub {
     /// no frame exists.
     private func joined(_ id: UUID128, _ seq: UInt64, _ created: FrameBody?, _ user: UInt32) {
         let room = rooms[id] ?? track(id, last: seq)
+        // Its epoch is read with the memberships.
+        if created == nil, room.members.isEmpty { reloads.insert(users[user].id) }
         let isNew = room.sequencer.last == seq && room.stage == .subscribing
         guard isNew || created != nil, room.changes.verdict(users[user].id, since: seq) != .left,
             add(user, to: room)

@@ -166,10 +166,15 @@ extension Hub {
     private func enter(_ membership: Membership, _ user: UInt32, isReload: Bool) -> Bool {
         guard let room = rooms[membership.room] else {
             let room = track(membership.room, last: membership.lastSeq)
+            room.epoch = membership.epoch
             add(user, to: room)
             wait(for: room, user)
             if isReload { tellResync(room, to: user) }
             return true
+        }
+        if membership.epoch > room.epoch {
+            room.epoch = membership.epoch
+            for member in room.members where users[member].stage == .ready { tellResync(room, to: member) }
         }
         if membership.lastSeq < room.sequencer.last {
             switch room.changes.verdict(users[user].id, since: membership.lastSeq) {

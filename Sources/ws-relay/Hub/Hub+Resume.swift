@@ -20,20 +20,26 @@ extension Hub {
                 continue
             }
             held.removeAll { $0.room == room.id }
-            resume(room, after: UInt64(max(0, point.seq)), number, slot)
+            resume(room, after: UInt64(max(0, point.seq)), epoch: point.epoch, number, slot)
         }
         deliver(held: held, to: slot)
         answerIfDone(number)
     }
 
-    private func resume(_ room: TrackedRoom, after last: UInt64, _ number: UInt64, _ slot: UInt32) {
+    private func resume(
+        _ room: TrackedRoom, after last: UInt64, epoch: Int64?, _ number: UInt64, _ slot: UInt32
+    ) {
         let ticket = connections.ticket(slot)
         if let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) {
             resumeRequests[number]?.open += 1
             return room.resumes[place].requests.append(number)
         }
-        var entry = ResumeRequest.Entry(room: room.id, seq: room.sequencer.last)
-        if last == room.sequencer.last {
+        var entry = ResumeRequest.Entry(room: room.id, seq: room.sequencer.last, epoch: room.epoch)
+        if let epoch, epoch != room.epoch {
+            sendResync(room, to: slot)
+            entry.needsREST = true
+            resumeRequests[number]?.entries.append(entry)
+        } else if last == room.sequencer.last {
             resumeRequests[number]?.entries.append(entry)
         } else if last > newest(of: room) || last < room.sequencer.last && room.sequencer.last - last > Self.resumeLimit
         {
@@ -103,7 +109,8 @@ extension Hub {
         let resume = room.resumes.remove(at: place)
         if let slot = connections.slot(ticket) { connections[slot].resumes -= 1 }
         let entry = ResumeRequest.Entry(
-            room: room.id, seq: needsREST ? room.sequencer.last : resume.last, needsREST: needsREST)
+            room: room.id, seq: needsREST ? room.sequencer.last : resume.last, epoch: room.epoch,
+            needsREST: needsREST)
         for number in resume.requests {
             resumeRequests[number]?.entries.append(entry)
             resumeRequests[number]?.open -= 1
@@ -210,22 +217,28 @@ extension Hub {
         let seq = Int64(last)
         counters.resyncs += 1
         return FrameBody(room: room.id, seq: seq) { writer in
-            writer.beginMap(2)
+            writer.beginMap(3)
             writer.key("RoomID")
             writer.uuid(room.id)
             writer.key("Seq")
             writer.int(seq)
+            writer.key("Epoch")
+            writer.int(room.epoch)
         }
     }
 }
 
 extension ResumeRequest.Entry {
     fileprivate func write(to writer: inout MessagePackWriter) {
-        writer.beginMap(2 + (needsREST ? 1 : 0) + (error == nil ? 0 : 1))
+        writer.beginMap((error == nil ? 3 : 2) + (needsREST ? 1 : 0) + (error == nil ? 0 : 1))
         writer.key("RoomID")
         writer.uuid(room)
         writer.key("Seq")
         writer.int(Int64(clamping: seq))
+        if error == nil {
+            writer.key("Epoch")
+            writer.int(epoch)
+        }
         if needsREST {
             writer.key("Resync")
             writer.bool(true)

@@ -117,6 +117,7 @@ struct ResumeRequest {
         var room: UUID128
         /// The Seq up to which the client has caught up.
         var seq: UInt64 = 0
+        var epoch: Int64 = 1
         var needsREST = false
         var error: Refusal?
     }

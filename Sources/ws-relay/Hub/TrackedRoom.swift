@@ -47,6 +47,8 @@ final class TrackedRoom {
     var fetch: UInt64 = 0
     /// The newest Seq according to PostgreSQL; when `last` stays below it, frames are missing.
     var expected: UInt64 = 0
+    /// As PostgreSQL said it last; a room begins with 1.
+    var epoch: Int64 = 1
 
     init(id: UUID128, last: UInt64) {
         self.id = id

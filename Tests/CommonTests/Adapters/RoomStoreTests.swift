@@ -196,6 +196,30 @@ struct RoomStoreTests {
         #expect(try history.roomOfMessage(file) == room)
     }
 
+    /// Also where one backup is restored twice: then the epochs of before are in the tables again.
+    @Test mutating func lostHistoryGivesEpochsThatNobodyHasSeen() throws {
+        let rooms = [try create(), try create(.channel)]
+        let epochs = PostgresEpochs(database.connection())
+        func all() throws -> [Int64] {
+            let views = try rooms.map { try #require(try reader.room($0, for: scene.member)).room.epoch }
+            let told = try history.memberships(of: [scene.member]).map(\.epoch)
+            #expect(Set(told) == Set(views) && told.count == rooms.count)
+            return views
+        }
+        #expect(try all() == [1, 1])
+        let began = try #require(
+            try database.connection().query("SELECT extract(epoch FROM now())::bigint").first?.int8(0))
+        #expect(try epochs.bump() == 2)
+        let once = try all()
+        #expect(once.allSatisfy { $0 >= began })
+        #expect(try epochs.bump() == 2)
+        #expect(zip(once, try all()).allSatisfy { $0 < $1 })
+        // The rooms' writer leaves them alone, and tells them.
+        let (batch, _) = try run([scene.command(rooms[0], scene.owner, .addMembers([scene.stranger]))])
+        #expect(batch.frames[rooms[0]]?.isEmpty == false)
+        #expect(zip(once, try all()).allSatisfy { $0 < $1 })
+    }
+
     @Test mutating func aPendingFileIsInNothingButItsSendersList() throws {
         let room = try create()
         let (file, other) = (scene.id(), scene.id())

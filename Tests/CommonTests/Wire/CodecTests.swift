@@ -32,11 +32,19 @@ import Testing
             [0xc1], [0xc7, 1, 2, 3], [0xd4, 1, 2], [0x81, 0x01, 0x02], [0x82, 0xa1, 0x61, 1, 0xa1, 0x61, 2],
             [0xa1, 0xff], [0xdd, 0xff, 0xff, 0xff, 0xff], [0xdf, 0xff, 0xff, 0xff, 0xff],
             [0xdb, 0x7f, 0xff, 0xff, 0xff],
-            [0xcf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], [0x01, 0x01],
+            [0xcf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], [0x01, 0x01],
             .init(repeating: 0x91, count: 10_000), .init(repeating: 0x81, count: 10_000),
         ] as [[UInt8]])
     func junk(bytes: [UInt8]) {
         #expect(throws: WireError.self) { try MessagePackReader.decode(bytes) }
+    }
+
+    /// As in JSON: no whole number here, but the field around it can be named.
+    @Test func whatNoInt64Holds() throws {
+        let value = try MessagePackReader.decode([0xcf, 0x80, 0, 0, 0, 0, 0, 0, 0])
+        #expect(value == .double(9_223_372_036_854_775_808) && value.int == nil)
+        #expect(try JSONReader.decode(Array("9223372036854775808".utf8)) == value)
+        #expect(try MessagePackReader.decode([0xcf] + .init(repeating: 0xff, count: 8)).int == nil)
     }
 
     @Test func randomBytesNeverTrap() {

@@ -36,14 +36,15 @@ public final class PostgresRoomHistory: RoomHistory {
                         OR b.blocker = o.user_id AND b.blocked = p.user_id
                     WHERE o.room_id = r.id AND o.user_id <> p.user_id),
                 (r.type <> \(.int2(RoomType.channel.rawValue)) OR p.role > \(.int2(Role.member.rawValue)))
-                    AND coalesce(p.muted_until <= now(), true)
+                    AND coalesce(p.muted_until <= now(), true),
+                r.epoch
             FROM members p JOIN rooms r ON r.id = p.room_id LEFT JOIN accounts a ON a.user_id = p.user_id
             WHERE p.user_id = ANY(\(users)) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
             """
         ).map {
             Membership(
                 user: $0.uuid(0), room: $0.uuid(1), lastSeq: UInt64($0.int8(2)), hidesPresence: $0.bool(3),
-                isBlocked: $0.bool(4), mayPost: $0.bool(5))
+                isBlocked: $0.bool(4), mayPost: $0.bool(5), epoch: $0.int8(6))
         }
         let known = Set(rooms.filter(\.isBlocked).map(\.room))
         return rooms + (try blockedPairs(of: users)).filter { !known.contains($0.room) }

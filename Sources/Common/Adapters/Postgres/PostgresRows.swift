@@ -101,9 +101,9 @@ extension Room {
     static let columns = """
         r.id, r.type, r.name, r.description, r.avatar, r.owner_id, r.member_count, r.member_limit, r.last_seq, \
         r.message_count, r.last_message_seq, r.last_activity_at, r.created_at, r.created_by, r.created_sign, \
-        r.deleted_at
+        r.deleted_at, r.epoch
         """
-    static let columnCount = 16
+    static let columnCount = 17
 
     init(_ row: PGRow, at first: Int = 0) {
         self.init(
@@ -113,7 +113,8 @@ extension Room {
             messageCount: row.int8(first + 9), lastMessageSeq: row.int8(first + 10),
             lastActivityAt: row.time(first + 11), createdAt: row.time(first + 12),
             createdBy: row.uuid(first + 13),
-            createdSign: row.optionalText(first + 14), deletedAt: row.optionalTime(first + 15))
+            createdSign: row.optionalText(first + 14), deletedAt: row.optionalTime(first + 15),
+            epoch: row.int8(first + 16))
     }
 }
 

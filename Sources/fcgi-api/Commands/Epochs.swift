@@ -1,0 +1,33 @@
+import ArgumentParser
+import ChatAdapters
+import ChatCommands
+import ChatCore
+import ChatProcess
+
+struct EpochCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "epoch", abstract: "Tell clients that history was lost.", subcommands: [Bump.self])
+
+    struct Bump: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Give every room another epoch: clients drop their copies.",
+            discussion: """
+                After a restore from a backup, before the programs are started: Seqs that clients have seen are given a second \
+                time from there on. Programs that run keep the epochs that they know.
+                """)
+
+        @OptionGroup var settings: SettingsOption
+
+        func run() throws {
+            let database = try settings.read().database
+            // It touches every room.
+            let connection = PostgresConnection(
+                database, applicationName: "fcgi-api epoch", statementTimeout: 3_600_000, way: .direct)
+            do throws(StoreError) {
+                print("rooms with another epoch: \(try PostgresEpochs(connection).bump())")
+            } catch {
+                throw OperatorError("no epoch was changed: \(error)")
+            }
+        }
+    }
+}
