@@ -57,7 +57,7 @@ struct BatchRun {
         var storedAt: Int64
 
         private var trail: TrailStep {
-            let entries = zip(outcomes, seqs).map { outcome, seq in
+            let entries = zip(outcomes, seqs).filter { !$0.0.command.isProbe }.map { outcome, seq in
                 let command = outcome.command
                 return TrailStep.Entry(
                     id: command.id, room: command.room, seq: seq, acceptedAt: command.acceptedAt,
@@ -89,7 +89,7 @@ struct BatchRun {
         /// Frames, events and answers for the relays.
         var notice: Notice {
             var notice = Notice(userEvents: batch.userEvents, wiped: batch.wiped)
-            notice.trail = trail
+            notice.trail = outcomes.allSatisfy(\.command.isProbe) ? nil : trail
             for (room, frames) in batch.frames.sorted(by: { $0.key < $1.key }) {
                 notice.frames.append(FrameChunk(room: room, frames: frames))
             }

@@ -51,7 +51,7 @@ extension Consumer {
     }
 
     private func count(_ stored: [BatchRun.Stored]) {
-        let outcomes = stored.flatMap(\.outcomes)
+        let outcomes = stored.flatMap(\.outcomes).filter { !$0.command.isProbe }
         channel.scoreboard.add(outcomes.count, to: Counter.commands)
         channel.scoreboard.add(outcomes.count { $0.refusal != nil }, to: Counter.refused)
         channel.scoreboard.add(stored.reduce(0) { $0 + $1.batch.newMessages.count }, to: Counter.messages)

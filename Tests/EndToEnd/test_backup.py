@@ -35,7 +35,7 @@ wanted = {{names[word] for word in sys.argv[2:] if word in names}}
 state = {{"stop": "STOPPED", "start": "RUNNING"}}[sys.argv[1]]
 instance, end = Instance(), time.monotonic() + 60
 for process in processes(instance):
-    if process["name"] in wanted:
+    if process["name"] in wanted and process["statename"] != state:
         name = process["group"] + ":" + process["name"]
         ask = supervisor(instance)
         ask.stopProcess(name, False) if state == "STOPPED" else ask.startProcess(name, False)
@@ -66,7 +66,9 @@ def page(settings, tmp_path):
         return answer.stdout
 
     run.root = tmp_path / "root"
-    return run
+    yield run
+    # Also after a restore that stopped halfway.
+    subprocess.run([sys.executable, tmp_path / "units.py", "start", "chat-ws-relay", "chat-fcgi-api", "chat-queue-worker"], check=True)
 
 
 class Copy:
@@ -101,9 +103,12 @@ def say(user, room, *texts):
             time.sleep(0.2)
 
 
-def test_clients_that_saw_more_than_the_backup_end_with_what_it_has(ann, bob, page):
+def test_clients_that_saw_more_than_the_backup_end_with_what_it_has(ann, bob, page, psql):
     room = ann.group(bob)
     say(ann, room, *[f"kept {number}" for number in range(5)])
+    # A room whose messages are in the index of words, which begins with Seq 32: a restore builds it again.
+    long = ann.group(name="Long")
+    say(ann, long, *[f"word{number} sentence" for number in range(40)])
     page("Back up")
     epoch = ann.data("GET", f"/rooms/{room}")["Epoch"]
     copies = [Copy(ann, room), Copy(bob, room)]
@@ -122,6 +127,8 @@ def test_clients_that_saw_more_than_the_backup_end_with_what_it_has(ann, bob, pa
         history = [[message["ID"], message["Seq"], message["Content"]] for message in ann.history(room)]
         assert [content for _, _, content in history] == [*[f"kept {n}" for n in range(5)], *[f"new {n}" for n in range(8)]]
         assert now["Epoch"] > epoch and now["LastSeq"] == 13
+        assert len(ann.data("GET", f"/rooms/{long}/search?q=word38")) == 1
+        assert psql().ask("SELECT indisvalid FROM pg_index WHERE indexrelid = 'messages_room_words'::regclass") == ["t"]
         for copy in copies:
             copy.until(lambda told: told == {"epoch": now["Epoch"], "seq": 13, "list": history})
     finally:

@@ -53,7 +53,7 @@ def test_clients_are_told_that_history_was_lost(ann, bob):
     known = ann.data("GET", f"/rooms/{room}")["Epoch"]
     with ann.socket() as mine:
         def resume(epoch):
-            """What comes of a resume: the room's entry in its answer, and the resyncs of the room until then."""
+            """The outcome of a resume: the room's entry in its answer, and the resyncs of the room until then."""
             seq = ann.data("GET", f"/rooms/{room}")["LastSeq"]
             answer = mine.ask({"Type": "resume", "Rooms": [{"RoomID": room, "Seq": seq, "Epoch": epoch}], "Sign": str(uuid.uuid4())})
             assert answer["Success"] is True, answer

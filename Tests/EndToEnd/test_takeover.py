@@ -1,5 +1,5 @@
-"""The pause of a queue-worker worker's rooms when it ends in each possible way: it is printed, and nothing is lost. Every queue has a
-room, and a user writes to each of them all the time."""
+"""A queue-worker worker ends in each possible way: the others continue its rooms, and nothing is lost. Every queue has a room, and
+a user writes to each of them all the time. The pause of the rooms is printed."""
 
 import os
 import signal
@@ -64,6 +64,14 @@ class Writer:
             time.sleep(0.02)
 
 
+def check_stored(user, rooms, writer):
+    for room in rooms:
+        signs = [message["Sign"] for message in user.history(room)]
+        assert len(signs) == len(set(signs))
+    stored = sum(len(user.history(room)) for room in rooms)
+    assert stored == len(writer.sent), "a message is lost or doubled"
+
+
 def end_one(pids, how):
     names = {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in workers(pids, ["queue-worker"])}
     os.kill(names["queues/0"], how)
@@ -77,6 +85,38 @@ def wait_for_the_end(pids, ended):
         time.sleep(0.1)
 
 
+def master_of_workers(pids):
+    return next(pid for name, kind, pid in pids() if (name, kind) == ("queue-worker", "master"))
+
+
+@pytest.mark.parametrize("way, how", [
+    ("killed (-9)", signal.SIGKILL), pytest.param("told to end", signal.SIGTERM, marks=thorough)])
+def test_the_others_take_its_queues_over(ann, pids, way, how):
+    """Not the worker that is started in its place: the master stands still, so there is none until all is answered."""
+    rooms = [ann.group() for _ in range(ROOMS)]
+    wait_for_the_end(pids, reload(pids, signal.SIGHUP))
+    master = master_of_workers(pids)
+    with Writer(ann, rooms) as writer:
+        time.sleep(STANDBY)
+        writer.wait_for_all()
+        os.kill(master, signal.SIGSTOP)
+        try:
+            wait_for_the_end(pids, end_one(pids, how))
+            left = workers(pids, ["queue-worker"])
+            since = time.monotonic()
+            # Everything up to here, and three rounds of what is said without it.
+            writer.wait_for_all()
+            for _ in range(3):
+                time.sleep(PACE)
+                writer.wait_for_all()
+            assert workers(pids, ["queue-worker"]) == left, "the master started another one"
+        finally:
+            os.kill(master, signal.SIGCONT)
+        longest = max(writer.waits(since))
+    print(f"\na worker {way}: {longest * 1000:.0f} ms without an answer at most")
+    check_stored(ann, rooms, writer)
+
+
 def reload(pids, how):
     old = workers(pids, ["queue-worker"])
     for name, kind, pid in pids():
@@ -86,8 +126,6 @@ def reload(pids, how):
 
 
 @pytest.mark.parametrize("way, act, how", [
-    ("killed (-9)", end_one, signal.SIGKILL),
-    pytest.param("told to end", end_one, signal.SIGTERM, marks=thorough),
     pytest.param("frozen (SIGSTOP)", end_one, signal.SIGSTOP, marks=thorough),
     pytest.param("all reloaded (HUP)", reload, signal.SIGHUP, marks=thorough)])
 def test_queues_are_taken_over(ann, pids, way, act, how):
@@ -103,8 +141,4 @@ def test_queues_are_taken_over(ann, pids, way, act, how):
         writer.wait_for_all()
         longest = max(writer.waits(since))
     print(f"\na worker {way}: {longest * 1000:.0f} ms without an answer at most, {usual * 1000:.0f} ms before it")
-    for room in rooms:
-        signs = [message["Sign"] for message in ann.history(room)]
-        assert len(signs) == len(set(signs))
-    stored = sum(len(ann.history(room)) for room in rooms)
-    assert stored == len(writer.sent), "a message is lost or doubled"
+    check_stored(ann, rooms, writer)

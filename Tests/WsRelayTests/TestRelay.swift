@@ -43,6 +43,8 @@ final class FakeEphemerals: EphemeralOutlet {
     }
     var alive: [UUID128] = []
     func noteLife(of user: UUID128, at unixMilliseconds: Int64) { alive.append(user) }
+    var beats = 0
+    func beat() { beats += 1 }
 }
 
 /// A token is the user's id, a blank, and the Unix second at which it ends.

@@ -36,6 +36,14 @@ public struct Command: Sendable, Equatable {
         self.action = action
     }
 
+    /// Goes the way of all commands and changes nothing: nobody asks, of a room that is not there, and is refused. Asked by
+    /// `/readyz`; whoever counts or tells commands leaves it out.
+    public static func probe(_ now: Int64) -> Command {
+        Command(id: .v7(at: now), room: .v7(at: now), actor: .zero, acceptedAt: now, action: .seen(seq: nil))
+    }
+
+    public var isProbe: Bool { actor == .zero && !isHost && action == .seen(seq: nil) }
+
     public enum Action: Sendable, Equatable {
         /// `receiver` is set when the room is the PRIVATE one of actor and receiver, made on first use.
         case send(MessageDraft, receiver: UUID128?)

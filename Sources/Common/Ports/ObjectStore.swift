@@ -4,6 +4,8 @@
 /// safe. The caller may retry after an error that `isTransient`; one that `isMissing` means that the upload was aborted
 /// or completed, or that the object does not exist.
 public protocol ObjectStore: AnyObject {
+    /// Whether it would take a file now: asked once, and for two seconds at most.
+    func check() throws(StoreError)
     /// Begins an upload in parts.
     /// - Returns: the store's id of the upload.
     func beginUpload(of key: String, contentType: String) throws(StoreError) -> String

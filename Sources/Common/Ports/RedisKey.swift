@@ -9,6 +9,9 @@ public enum RedisKey {
     public static func rate(_ kind: RateKind, _ user: UUID128) -> String { "rate:\(kind.rawValue):\(user)" }
     /// The Unix millisecond at which a socket of the user last answered a probe; expiring.
     public static func alive(_ user: UUID128) -> String { "alive:\(user)" }
+    /// A relay writes it once a second, with a long expiry: its remaining life tells since when the relay stands still.
+    public static func beat(_ relay: UInt64) -> String { "beat:\(relay)" }
+    public static let beatMilliseconds: Int64 = 86_400_000
     /// A hash: the Seq up to which each member has received pushes; expiring.
     public static func pushed(_ room: UUID128) -> String { "pushed:\(room)" }
     /// A bounded stream of recent steps, for traces.

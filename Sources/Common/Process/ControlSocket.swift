@@ -93,6 +93,10 @@ final class ControlSocket {
         while true {
             let got = recv(descriptor, &bytes, bytes.count, 0)
             if got == 0 { return String(decoding: text, as: UTF8.self) }
+            guard got > 0 || errno != EAGAIN else {
+                throw OperatorError(
+                    "the master of \(program) does not answer: it is stopped (kill -CONT goes on), or it hangs")
+            }
             guard got > 0 else { throw SystemError("read the answer of \(program)") }
             text += bytes.prefix(got)
         }

@@ -73,7 +73,7 @@ extension Master {
             let row = board.row(worker.board)
             let requests = row[.requests]
             let mean = requests == 0 ? "-" : decimal(row[.busyNanoseconds] / requests, unit: 1_000_000)
-            let doing = worker.phase == .ready ? "\(row.state)" : worker.phase.rawValue
+            let doing = worker.phase == .ready ? state(of: worker, row, now) : worker.phase.rawValue
             let since = row[.requestStartedAt]
             let request =
                 since == 0 ? row.request : "\(row.request) (\((Int(now) - since) / 1_000_000) ms)"
@@ -87,6 +87,14 @@ extension Master {
                 ])
         }
         return rows
+    }
+
+    /// The row is as old as the last turn of the worker's loop.
+    private func state(of worker: Worker, _ row: ScoreboardRow, _ now: Nanoseconds) -> String {
+        let silent = Int(now) - row[.heartbeatAt]
+        guard row[.pid] == worker.pid, silent > 5_000_000_000 else { return "\(row.state)" }
+        if isStopped(worker.pid) { return "stopped" }
+        return row[.requestStartedAt] == 0 ? "silent" : "\(row.state)"
     }
 }
 

@@ -95,11 +95,11 @@ final class ApiWorker {
             ).add(to: &router)
         }
         admin?.add(to: &router)
-        var health = HealthEndpoints(dependencies: dependencies)
-        if let check = readers.replicaCheck {
-            health.helpers = [("read replica", "the primary reads in its place", check)]
-        }
-        health.add(to: &router)
+        let readiness = Readiness(readers: readers, commands: commands, redis: redis)
+        HealthEndpoints(
+            dependencies: readiness.servers + readiness.programs,
+            helpers: readiness.helpers(files: settings.openObjectStore())
+        ).add(to: &router)
         DocumentEndpoints(folder: settings.documents).add(to: &router)
         MetricsEndpoint(
             runDirectory: settings.runDirectory, token: settings.web.metricsToken,
@@ -108,34 +108,13 @@ final class ApiWorker {
         return router
     }
 
-    private var dependencies: [(name: String, check: () throws -> Void)] {
-        [
-            ("postgresql", { [readers] in try readers.check() }), ("rabbitmq", { [commands] in try commands.check() }),
-            ("redis", { [redis] in _ = try redis.command([RedisWord(word: "PING")]) }),
-            (
-                "queue-worker",
-                { [commands] in
-                    guard try commands.hasWorkers() else { throw NotReady(reason: "no worker consumes commands") }
-                }
-            ),
-            (
-                "ws-relay",
-                { [redis] in
-                    let words = ["PUBSUB", "CHANNELS", "relay:*"].map { RedisWord(word: $0) }
-                    // A Redis user without permission gets no answer here; the check is skipped then.
-                    guard case .array(let relays) = try redis.pipeline([words])[0] else { return }
-                    if relays.isEmpty { throw NotReady(reason: "no relay is subscribed to Redis") }
-                }
-            ),
-        ]
-    }
-
     /// Connects before the worker takes requests, so that the first request after a reload does not pay for it. A
     /// missing server is no reason to wait: requests get 503 with Retry-After until it is back.
     private func connect() {
         let needed = ["account", "search"].contains(channel.pool) ? ["postgresql"] : ["postgresql", "rabbitmq"]
-        for (name, check) in dependencies where needed.contains(name) {
-            do { try check() } catch {
+        let servers = Readiness(readers: readers, commands: commands, redis: redis).servers
+        for (name, check) in servers where needed.contains(name) {
+            do { _ = try check() } catch {
                 log.warning(
                     "\(name) cannot be reached yet, requests get 503 until it can", metadata: ["error": "\(error)"])
             }

@@ -6,32 +6,48 @@ struct NotReady: Error {
 }
 
 /// Liveness and readiness of this worker.
-struct HealthEndpoints {
-    /// Everything that a request needs: a name, and a check that throws the reason of a failure.
-    let dependencies: [(name: String, check: () throws -> Void)]
+final class HealthEndpoints {
+    /// Anybody may ask, at any rate, so an answer is kept: milliseconds. A check that waits for a dead service costs the worker
+    /// seconds, so a bad answer is kept longer.
+    private static let kept: Int64 = 1000
+    private static let keptWhenAway: Int64 = 3000
+
+    /// Everything that a request needs: a name, and a check that throws the reason of a failure, or returns a remark.
+    private let dependencies: [(name: String, check: () throws -> String?)]
     /// Optional services: requests succeed without them.
-    var helpers: [(name: String, without: String, check: () throws -> Void)] = []
+    private let helpers: [(name: String, without: String, check: () throws -> Void)]
+    private var last: (response: Response, until: Int64)?
+
+    init(
+        dependencies: [(name: String, check: () throws -> String?)],
+        helpers: [(name: String, without: String, check: () throws -> Void)] = []
+    ) {
+        self.dependencies = dependencies
+        self.helpers = helpers
+    }
 
     func add(to router: inout Router) {
         router.on("GET", "/healthz", open: true, query: nil) { _ throws(Refusal) in .text("ok\n") }
-        router.on("GET", "/readyz", open: true, query: nil) { _ throws(Refusal) in ready() }
+        router.on("GET", "/readyz", open: true, query: nil) { _ throws(Refusal) in self.ready() }
     }
 
     private func ready() -> Response {
+        if let last, monotonicMilliseconds() < last.until { return last.response }
+        let response = look()
+        last = (response, monotonicMilliseconds() + (response.status == 200 ? Self.kept : Self.keptWhenAway))
+        return response
+    }
+
+    private func look() -> Response {
         var lines = ""
         var well = true
         for dependency in dependencies {
             do {
-                try dependency.check()
-                lines += "\(dependency.name): ok\n"
+                lines += "\(dependency.name): ok\(try dependency.check().map { "; \($0)" } ?? "")\n"
             } catch {
                 well = false
-                if let error = error as? NotReady {
-                    lines += "\(dependency.name): \(error.reason)\n"
-                    continue
-                }
                 // The reason goes to the log; a stranger sees only the name.
-                lines += "\(dependency.name): unreachable\n"
+                lines += "\(dependency.name): \((error as? NotReady)?.reason ?? "unreachable")\n"
             }
         }
         for helper in helpers {

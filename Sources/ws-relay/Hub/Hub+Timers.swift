@@ -10,6 +10,7 @@ extension Hub {
         lookAtTroubledRooms()
         tellPresence()
         forgetTyping()
+        if !isEnding { ephemerals.beat() }
         let counts = rates.takeCounts(now: milliseconds)
         if !counts.isEmpty { ephemerals.charge(counts) }
         let again = reloads

@@ -19,6 +19,7 @@ final class Ephemerals: EphemeralOutlet {
         case counts
         case life(UUID128, at: Int64)
         case step(TrailStep)
+        case beat
 
         var isStep: Bool { if case .step = self { true } else { false } }
     }
@@ -48,7 +49,7 @@ final class Ephemerals: EphemeralOutlet {
         let (inbox, counts) = (inbox, counts)
         _ = startThread("ephemerals") {
             guard let connection = try? RedisConnection(url: redisURL) else { return }
-            let publishing = Publishing(connection, field: "\(relayID)", trailLength: trailLength)
+            let publishing = Publishing(connection, relay: relayID, trailLength: trailLength)
             let limiter = RedisRateLimiter(connection, limits: limits, log: log)
             while var items = inbox.take(atMost: 256) {
                 if items.allSatisfy(\.isStep) {
@@ -85,6 +86,8 @@ final class Ephemerals: EphemeralOutlet {
     }
     func noteLife(of user: UUID128, at: Int64) { _ = inbox.put(.life(user, at: at)) }
 
+    func beat() { _ = inbox.put(.beat) }
+
     func noteDelivery(of room: UUID128, first: UInt64, last: UInt64, sockets: Int) {
         guard trailLength > 0 else { return }
         let step = TrailStep.delivered(
@@ -95,12 +98,13 @@ final class Ephemerals: EphemeralOutlet {
 
     private final class Publishing {
         private let connection: RedisConnection
-        private let field: String
+        private let relay: UInt64
         private let trailLength: Int
+        private var field: String { "\(relay)" }
 
-        init(_ connection: RedisConnection, field: String, trailLength: Int) {
+        init(_ connection: RedisConnection, relay: UInt64, trailLength: Int) {
             self.connection = connection
-            self.field = field
+            self.relay = relay
             self.trailLength = trailLength
         }
 
@@ -117,6 +121,9 @@ final class Ephemerals: EphemeralOutlet {
                 case .presence(let presence): if try note(presence) { frames += presence.frames }
                 case .renewal(let users, let at): try renew(users, at)
                 case .counts: break
+                case .beat:
+                    let words = ["SET", RedisKey.beat(relay), "1", "PX", "\(RedisKey.beatMilliseconds)"]
+                    try connection.command(words.map { [UInt8](word: $0) })
                 case .life(let user, let at):
                     let words = ["SET", RedisKey.alive(user), "\(at)", "EX", "\(Ephemerals.lifeSeconds)"]
                     try connection.command(words.map { [UInt8](word: $0) })

@@ -37,16 +37,26 @@ struct PostgresConnectionTests {
         #expect(try connection.query("SELECT 1::int8").first?.int8(0) == 1)
     }
 
-    @Test func aLostConnectionIsMadeAgain() throws {
-        let connection = TestServers.postgres()
+    private func end(_ connection: PostgresConnection) throws {
         let pid = try #require(try connection.query("SELECT pg_backend_pid()").first?.int4(0))
-        _ = try TestServers.postgres().query("SELECT pg_terminate_backend(\(.int4(Int32(pid))))")
-        let error = try #require(throws: PostgresError.self) {
-            for _ in 0..<50 {
-                _ = try connection.query("SELECT 1")
-                usleep(20_000)
-            }
+        let ended = try TestServers.postgres().query("SELECT pg_terminate_backend(\(.int4(Int32(pid))), 5000)")
+        #expect(ended.first?.bool(0) == true)
+    }
+
+    @Test func aConnectionThatWasClosedWhileIdleIsOpenedAgain() throws {
+        let connection = TestServers.postgres()
+        for _ in 0..<3 {
+            try end(connection)
+            #expect(try connection.query("SELECT 1::int8").first?.int8(0) == 1)
         }
+    }
+
+    /// The rest of a transaction never runs outside of it.
+    @Test func aConnectionThatWasClosedInATransactionIsAnError() throws {
+        let connection = TestServers.postgres()
+        _ = try connection.query("BEGIN")
+        try end(connection)
+        let error = try #require(throws: PostgresError.self) { try connection.query("SELECT 1") }
         #expect(error.isTransient)
         #expect(try connection.query("SELECT 1::int8").first?.int8(0) == 1)
     }

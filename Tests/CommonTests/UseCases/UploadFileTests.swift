@@ -8,6 +8,7 @@ private let big: Int64 = 5 << 20
 
 /// In-memory versions of the object store, the records and the shared state; each can be made to fail.
 private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentTyper {
+    func check() {}
     var uploads: [String: [Int: StoredPart]] = [:]
     var objects: [String: Int64] = [:]
     var rows: [UUID128: UploadRecord] = [:]

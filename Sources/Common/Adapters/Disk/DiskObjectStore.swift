@@ -17,6 +17,12 @@ public final class DiskObjectStore: ObjectStore {
     private func object(_ key: String) -> String { "\(root)/objects/\(key)" }
     private func folder(_ upload: String) -> String { "\(root)/uploads/\(upload)" }
 
+    public func check() throws(StoreError) {
+        guard access(root, R_OK | W_OK | X_OK) == 0 else {
+            throw StoreError("disk: \(root) cannot be written: \(String(cString: strerror(errno)))", isTransient: true)
+        }
+    }
+
     // MARK: Uploads in parts
 
     public func beginUpload(of key: String, contentType: String) throws(StoreError) -> String {

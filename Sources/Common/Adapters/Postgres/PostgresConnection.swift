@@ -128,7 +128,7 @@ public final class PostgresConnection {
     /// Runs statements in order, in one round trip. They form one implicit transaction unless they begin and commit one
     /// themselves. The first error ends the rest and is thrown.
     public func pipeline(_ statements: [SQL]) throws(PostgresError) -> [PGRows] {
-        let connection = try connected()
+        let connection = try connected(reopening: true)
         var preparing: Set<Int> = []
         do throws(PostgresError) {
             if PQpipelineStatus(connection) == PQ_PIPELINE_OFF, PQenterPipelineMode(connection) != 1 {
@@ -177,9 +177,11 @@ public final class PostgresConnection {
 
     // MARK: Connecting
 
-    private func connected() throws(PostgresError) -> OpaquePointer {
+    /// - Parameter reopening: a connection that the server has closed meanwhile is replaced. Nothing is sent yet, so a new
+    ///   one is as good, unless a transaction or a lock of the session hangs on it.
+    private func connected(reopening: Bool = false) throws(PostgresError) -> OpaquePointer {
         if let connection {
-            if PQstatus(connection) == CONNECTION_OK { return connection }
+            if PQstatus(connection) == CONNECTION_OK, !(reopening && hasHungUp(connection)) { return connection }
             close()
         }
         var settings: [(String, String)] = [
@@ -213,6 +215,16 @@ public final class PostgresConnection {
         PQsetnonblocking(opened, 1)
         connection = opened
         return opened
+    }
+
+    /// Linux's POLLRDHUP: the other side sends nothing any more. Swift does not import the C name.
+    private static let hungUp: Int16 = 0x2000
+
+    /// The server closed the connection while it was idle and in no transaction, for instance because it was restarted.
+    private func hasHungUp(_ connection: OpaquePointer) -> Bool {
+        guard PQtransactionStatus(connection) == PQTRANS_IDLE else { return false }
+        var state = pollfd(fd: PQsocket(connection), events: Self.hungUp, revents: 0)
+        return poll(&state, 1, 0) > 0
     }
 
     private var options: String {

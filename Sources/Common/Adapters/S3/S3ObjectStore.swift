@@ -29,6 +29,10 @@ public final class S3ObjectStore: ObjectStore {
         try send("HEAD", address.url(query: ""), missingIsFine: true).status != 404
     }
 
+    public func check() throws(StoreError) {
+        _ = try send("HEAD", address.url(query: ""), timeout: 2000, attempts: 1)
+    }
+
     public func makeBucket() throws(StoreError) { _ = try send("PUT", address.url(query: ""), body: .bytes([])) }
 
     // MARK: Uploads in parts
@@ -145,7 +149,7 @@ public final class S3ObjectStore: ObjectStore {
 
     private func send(
         _ method: String, _ url: String, headers: [String] = [], body: HTTPTransfer.Body = .none,
-        timeout: Int = 30_000, sink: Int32? = nil, missingIsFine: Bool = false
+        timeout: Int = 30_000, sink: Int32? = nil, missingIsFine: Bool = false, attempts: Int = S3ObjectStore.attempts
     ) throws(StoreError) -> HTTPTransfer.Answer {
         let payload =
             switch body {
@@ -169,7 +173,7 @@ public final class S3ObjectStore: ObjectStore {
             } catch {
                 failure = StoreError("S3: \(error.description)", isTransient: true)
             }
-            guard failure.isTransient, attempt < Self.attempts, monotonicMilliseconds() < end else { throw failure }
+            guard failure.isTransient, attempt < attempts, monotonicMilliseconds() < end else { throw failure }
             usleep(useconds_t.random(in: 0...UInt32(100_000 << (attempt - 1))))
         }
         fatalError("the loop above has no other end")

@@ -1,0 +1,89 @@
+import ChatAdapters
+import ChatCore
+
+/// The checks behind `/readyz`: each server, and a sign of life of each of our programs.
+struct Readiness {
+    /// Milliseconds that the answer to a command may take.
+    private static let answerTimeout = 3000
+    /// Milliseconds without a beat after which a relay counts as hanging.
+    private static let beatLimit: Int64 = 8000
+
+    let readers: Readers
+    let commands: RabbitMQCommandQueue
+    let redis: RedisConnection
+
+    var servers: [(name: String, check: () throws -> String?)] {
+        [
+            (
+                "postgresql",
+                {
+                    try readers.check()
+                    return nil
+                }
+            ),
+            (
+                "rabbitmq",
+                {
+                    try commands.check()
+                    return nil
+                }
+            ),
+            (
+                "redis",
+                {
+                    _ = try redis.command([RedisWord(word: "PING")])
+                    return nil
+                }
+            ),
+        ]
+    }
+
+    var programs: [(name: String, check: () throws -> String?)] {
+        [("queue-worker", askQueueWorker), ("ws-relay", askRelays)]
+    }
+
+    func helpers(files: any ObjectStore) -> [(name: String, without: String, check: () throws -> Void)] {
+        var all: [(name: String, without: String, check: () throws -> Void)] = [
+            ("file store", "messages go on, files have to wait", { try files.check() })
+        ]
+        if let check = readers.replicaCheck { all.append(("read replica", "the primary reads in its place", check)) }
+        return all
+    }
+
+    /// Sends a command that is refused: it passes a queue, a queue-worker and PostgreSQL, and its answer comes back.
+    private func askQueueWorker() throws -> String? {
+        // Without consumers there is nothing to wait for.
+        guard try commands.hasWorkers() else { throw NotReady(reason: "no worker consumes commands") }
+        let answer: CommandAnswer
+        do { answer = try commands.submit(.probe(systemClock()), timeout: Self.answerTimeout) } catch {
+            throw NotReady(reason: error.code == .busy ? "its queue is full" : "its queue cannot be reached")
+        }
+        guard case .answered = answer else {
+            throw NotReady(reason: "a command was not answered within \(Self.answerTimeout / 1000) s")
+        }
+        return nil
+    }
+
+    /// A relay that hangs keeps its subscription for long; its beats stop at once.
+    private func askRelays() throws -> String? {
+        let prefix = RedisKey.relayChannel(0).dropLast()
+        let words = ["PUBSUB", "CHANNELS", "\(prefix)*"].map { RedisWord(word: $0) }
+        // A Redis user without permission gets no answer here; the check is skipped then.
+        guard case .array(let channels) = try redis.pipeline([words])[0] else { return nil }
+        let relays = channels.compactMap { channel in
+            channel.bytes.flatMap { UInt64(String(decoding: $0.dropFirst(prefix.utf8.count), as: UTF8.self)) }
+        }
+        guard !relays.isEmpty else { throw NotReady(reason: "no relay is subscribed to Redis") }
+        let lives = try redis.pipeline(relays.map { ["PTTL", RedisKey.beat($0)].map { RedisWord(word: $0) } })
+        let still = lives.count { value in
+            // Negative: there is no beat. Relays of older releases have none.
+            guard case .int(let left) = value, left >= 0 else { return false }
+            return RedisKey.beatMilliseconds - left > Self.beatLimit
+        }
+        guard still > 0 else { return nil }
+        guard still < relays.count else {
+            throw NotReady(reason: "no relay has shown a sign of life for \(Self.beatLimit / 1000) s")
+        }
+        return "\(still) of \(relays.count) hang"
+    }
+}
