@@ -45,6 +45,8 @@ final class HTTPClient {
     /// When set, libcurl signs each request (AWS Signature Version 4).
     private let signature: (credentials: String, scope: String)?
     private let authorities: String?
+    /// libcurl writes here what went wrong; CURL_ERROR_SIZE bytes.
+    private let details = UnsafeMutablePointer<CChar>.allocate(capacity: 256)
 
     /// - Parameter scope: the signature's, such as `aws:amz:us-east-1:s3`.
     init(accessKey: String, secretKey: String, scope: String, authorities: String? = nil) {
@@ -62,7 +64,10 @@ final class HTTPClient {
         self.authorities = authorities
     }
 
-    deinit { curl_easy_cleanup(handle) }
+    deinit {
+        curl_easy_cleanup(handle)
+        details.deallocate()
+    }
 
     func send(_ request: HTTPTransfer) throws(HTTPTransfer.Failure) -> HTTPTransfer.Answer {
         curl_easy_reset(handle)
@@ -72,18 +77,26 @@ final class HTTPClient {
         defer { curl_slist_free_all(list) }
         configure(request, list, exchange)
         let result = curl_easy_perform(handle)
-        guard result == CURLE_OK else {
-            throw HTTPTransfer.Failure(description: String(cString: curl_easy_strerror(result)))
-        }
+        guard result == CURLE_OK else { throw failure(result) }
         return HTTPTransfer.Answer(
             status: chat_curl_status(handle), etag: exchange.etag, contentLength: exchange.contentLength,
             retryAfter: exchange.retryAfter, body: exchange.received, sunk: exchange.sunk)
+    }
+
+    /// Details only of a refused certificate: those of other failures hold times, and an outage is logged once by its text.
+    private func failure(_ code: CURLcode) -> HTTPTransfer.Failure {
+        guard code == CURLE_PEER_FAILED_VERIFICATION, details.pointee != 0 else {
+            return HTTPTransfer.Failure(description: String(cString: curl_easy_strerror(code)))
+        }
+        return HTTPTransfer.Failure(description: "its certificate is refused: \(String(cString: details))")
     }
 
     private func configure(
         _ request: HTTPTransfer, _ list: UnsafeMutablePointer<curl_slist>?, _ exchange: Exchange
     ) {
         let context = Unmanaged.passUnretained(exchange).toOpaque()
+        details.pointee = 0
+        chat_curl_set_pointer(handle, CURLOPT_ERRORBUFFER, details)
         chat_curl_set_string(handle, CURLOPT_URL, request.url)
         if let signature {
             chat_curl_set_string(handle, CURLOPT_AWS_SIGV4, signature.scope)
