@@ -6,11 +6,17 @@ import ChatCore
 /// Fairness covers only what the worker can see, which is the prefetch of each queue. Later commands wait in the broker
 /// in the order of their arrival.
 struct Backlog {
+    /// Bytes after which no further command joins a batch: other rooms wait while it is stored. Each waiting room gets at
+    /// least one command.
+    static let batchBytes = 512 << 10
+
     private struct Delivery {
         let tag: UInt64
         let bytes: Int
         /// Commands that are not executed yet.
         var left: Int
+        /// Of one command, on average.
+        let weight: Int
     }
 
     /// In the channel's order; the first delivery has the number `firstNumber`.
@@ -33,7 +39,8 @@ struct Backlog {
     /// A message without commands is finished together with those before it.
     mutating func append(_ commands: [Command], tag: UInt64, bytes: Int) {
         let number = firstNumber + deliveries.count
-        deliveries.append(Delivery(tag: tag, bytes: bytes, left: commands.count))
+        let weight = bytes / max(1, commands.count)
+        deliveries.append(Delivery(tag: tag, bytes: bytes, left: commands.count, weight: weight))
         self.bytes += bytes
         waiting += commands.count
         for command in commands {
@@ -42,28 +49,35 @@ struct Backlog {
         }
     }
 
-    /// The next batch, by round-robin: an equal share for each waiting room; unused shares go to the others. Rooms
-    /// without a place come first in the next batch.
+    /// The next batch, by round-robin: an equal share of its commands and of `batchBytes` for each waiting room; unused
+    /// shares go to the others. Rooms without a place come first in the next batch.
     mutating func next(atMost limit: Int) -> [Command] {
         var batch: [Command] = []
+        var left = Self.batchBytes
         inHand = []
-        while batch.count < limit, !turns.isEmpty {
+        while batch.count < limit, left > 0, !turns.isEmpty {
             let room = limit - batch.count
             let served = turns.prefix(room)
-            for id in served { take(max(1, room / turns.count), of: id, into: &batch) }
+            let share = (commands: max(1, room / turns.count), bytes: left / turns.count)
+            for id in served { left -= take(share.commands, share.bytes, of: id, into: &batch) }
             turns = turns.dropFirst(served.count) + served.filter { rooms[$0] != nil }
         }
         return batch
     }
 
-    private mutating func take(_ share: Int, of room: UUID128, into batch: inout [Command]) {
-        for (command, delivery) in rooms[room]!.prefix(share) {
+    /// - Returns: the bytes of what was taken: at least one command.
+    private mutating func take(_ share: Int, _ bytes: Int, of room: UUID128, into batch: inout [Command]) -> Int {
+        var (taken, weight) = (0, 0)
+        for (command, delivery) in rooms[room]!.prefix(share) where taken == 0 || weight < bytes {
             batch.append(command)
             inHand.append(delivery)
+            taken += 1
+            weight += deliveries[deliveries.startIndex + delivery - firstNumber].weight
         }
-        waiting -= min(share, rooms[room]!.count)
-        rooms[room]!.removeFirst(min(share, rooms[room]!.count))
+        waiting -= taken
+        rooms[room]!.removeFirst(taken)
         if rooms[room]!.isEmpty { rooms[room] = nil }
+        return weight
     }
 
     /// Marks the last batch as executed. Returns the tag up to which everything is executed; nil when it did not

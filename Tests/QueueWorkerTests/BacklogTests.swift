@@ -22,6 +22,21 @@ import Testing
         #expect(backlog.next(atMost: 256).map(\.room).contains(quiet))
     }
 
+    /// What others wrote waits while a batch is stored.
+    @Test func aBatchHasABoundInBytesAndOneCommandOfEachRoom() {
+        var backlog = Backlog()
+        backlog.append(commands(200, in: loud), tag: 1, bytes: 200 * 16_000)
+        for tag in 2...41 { backlog.append(commands(1, in: .v7(at: Int64(tag))), tag: UInt64(tag), bytes: 100) }
+        let batch = backlog.next(atMost: 256)
+        #expect(batch.filter { $0.room == loud }.count * 16_000 < Backlog.batchBytes + 16_000)
+        #expect(Set(batch.map(\.room)).count == 41)
+        // A command that is larger than the bound is a batch of its own.
+        var large = Backlog()
+        large.append(commands(2, in: loud), tag: 1, bytes: 4 * Backlog.batchBytes)
+        #expect(large.next(atMost: 256).count == 1 && large.finish() == nil)
+        #expect(large.next(atMost: 256).count == 1 && large.finish() == 1)
+    }
+
     @Test func eachOfManyRoomsHasItsTurn() {
         var backlog = Backlog()
         let rooms = (0..<700).map { UUID128.v7(at: Int64($0)) }

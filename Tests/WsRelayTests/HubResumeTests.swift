@@ -62,6 +62,46 @@ import Testing
         #expect(answers(to: 2) == ["response"])
     }
 
+    /// A second `resume` from an earlier place gets everything from there, whether the first one's page is under way,
+    /// has come, or was not asked for yet.
+    @Test(arguments: [0, 1, 2]) func oneFromAnEarlierPlaceIsHonoured(pages: Int) throws {
+        let relay = try TestRelay()
+        let client = relay.join(user: 5, rooms: [1: 900])
+        _ = client.take()
+        func ask(_ seqs: [Int64], _ sign: String) {
+            let points = seqs.map {
+                WireValue.map([.init("RoomID", .string(id(1).description)), .init("Seq", .int($0))])
+            }
+            client.ask(("Type", .string("resume")), ("Sign", .string(sign)), ("Rooms", .array(points)))
+        }
+        var frames: [WireValue] = []
+        func answerPage() {
+            for case .frames(let room, let after, _, _, let purpose) in relay.takeLookups() {
+                let page = (after + 1...min(after + 50, 900)).map { RoomFrame.numbered($0) }
+                relay.hub.handle(
+                    .frames(
+                        room: room, after: after, FrameRun(frames: page, through: page.last!.seq, newest: 900), purpose)
+                )
+            }
+            relay.run()
+            frames += client.take()
+        }
+        ask([500], "first")
+        if pages > 0 { relay.run() }
+        for _ in 1..<max(1, pages) { answerPage() }
+        ask([100, 600, 99], "second")
+        relay.run()
+        for _ in 0..<40 { answerPage() }
+        let types = frames.map { $0["Type"]?.string }
+        let ends = types.indices.filter { types[$0] == "response" }
+        #expect(ends.count == 2 && ends.allSatisfy { frames[$0]["Data"]?["Rooms"]?.array?.first?["Seq"]?.int == 900 })
+        // The last run of frames is whole, and in order.
+        let seqs = frames[..<(ends.first ?? 0)].compactMap { $0["Seq"]?.int }
+        let begin = seqs.lastIndex(of: 100) ?? 0
+        #expect(Array(seqs[begin...]) == Array(100...900))
+        #expect(relay.hub.resumes.isIdle && relay.hub.resumeRequests.isEmpty)
+    }
+
     /// One look-up per socket, a bounded number in total; the rest wait for their turn.
     @Test func lookUpsTakeTurns() throws {
         let relay = try TestRelay()
@@ -163,6 +203,25 @@ import Testing
         relay.pass(seconds: 1)
         type(client, relay)
         #expect(relay.ephemerals.frames.count == 2)
+    }
+
+    @Test func oneUserInManyRoomsLeavesTypingToOthers() throws {
+        let relay = try TestRelay()
+        let rooms = Dictionary(uniqueKeysWithValues: (1...3000).map { (UInt64($0), UInt64(0)) })
+        let clients = [relay.join(user: 5, rooms: rooms), relay.join(user: 5, rooms: rooms)]
+        let quiet = relay.join(user: 6, rooms: [1: 0])
+        for client in clients {
+            for room in 1...200 {
+                client.ask(("Type", .string("typing")), ("RoomID", .string(id(UInt64(room)).description)))
+            }
+        }
+        relay.run()
+        #expect(relay.ephemerals.frames.count == 10)
+        type(quiet, relay)
+        #expect(relay.ephemerals.frames.count == 11)
+        relay.pass(seconds: 1)
+        type(clients[0], relay)
+        #expect(relay.ephemerals.frames.count == 12)
     }
 
     @Test func whoMayNotPostDoesNotType() throws {

@@ -5,9 +5,11 @@ import ChatCore
 extension Hub {
     /// The number of messages whose rooms are cached; above it the cache is emptied.
     private static let rememberedMessages = 10_000
-    /// `typingMembers`: a room with more members here gets no typing frames. `typingRate`: typing frames per second.
+    /// `typingMembers`: a room with more members here gets no typing frames. `typingRate`: typing frames per second of
+    /// all users, and `typingRateOfUser` of one, who types in a few rooms at most.
     private static let typingMembers = 256
     static let typingRate = 2000
+    private static let typingRateOfUser = 10
 
     func request(_ bytes: [UInt8], isText: Bool, _ slot: UInt32) {
         guard isText == connections[slot].flags.contains(.json) else {
@@ -177,14 +179,16 @@ extension Hub {
         ephemerals.publish(RoomFrame(seq: 0, kind: .typing, asker: users[user].id, body: body), in: id)
     }
 
-    /// At most one typing frame a second per user and room, in rooms of bounded size, within this relay's total, and
-    /// only where the user may post. Further ones are dropped: late typing is useless.
+    /// At most one typing frame a second per user and room, in rooms of bounded size, within the user's and this relay's
+    /// total, and only where the user may post. Further ones are dropped: late typing is useless.
     private func mayType(_ user: UInt32, in room: TrackedRoom) -> Bool {
         let key = TypingKey(user: users[user].id, room: room.id)
+        let own = typedByUser[key.user] ?? 0
         guard room.members.count <= Self.typingMembers, !users[user].silent.contains(room.id), typingBudget > 0,
-            milliseconds - (typed[key] ?? 0) >= 1000
+            own < Self.typingRateOfUser, milliseconds - (typed[key] ?? 0) >= 1000
         else { return false }
         typed[key] = milliseconds
+        typedByUser[key.user] = own + 1
         typingBudget -= 1
         return true
     }
@@ -192,6 +196,7 @@ extension Hub {
     /// Once a second.
     func forgetTyping() {
         typingBudget = Self.typingRate
+        typedByUser.removeAll(keepingCapacity: true)
         typed = typed.filter { milliseconds - $0.value < 1000 }
     }
 

@@ -30,22 +30,18 @@ extension Hub {
         _ room: TrackedRoom, after last: UInt64, epoch: Int64?, _ number: UInt64, _ slot: UInt32
     ) {
         let ticket = connections.ticket(slot)
-        if let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) {
-            resumeRequests[number]?.open += 1
-            return room.resumes[place].requests.append(number)
-        }
         var entry = ResumeRequest.Entry(room: room.id, seq: room.sequencer.last, epoch: room.epoch)
-        if let epoch, epoch != room.epoch {
-            sendResync(room, to: slot)
-            entry.needsREST = true
-            resumeRequests[number]?.entries.append(entry)
-        } else if last == room.sequencer.last {
-            resumeRequests[number]?.entries.append(entry)
-        } else if last > newest(of: room) || last < room.sequencer.last && room.sequencer.last - last > Self.resumeLimit
-        {
+        let isTooOld = last < room.sequencer.last && room.sequencer.last - last > Self.resumeLimit
+        if isTooOld || last > newest(of: room) || epoch.map({ $0 != room.epoch }) ?? false {
             // The position is older than what is resent, or the client has seen another history.
             sendResync(room, to: slot)
             entry.needsREST = true
+            resumeRequests[number]?.entries.append(entry)
+        } else if let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) {
+            resumeRequests[number]?.open += 1
+            room.resumes[place].requests.append(number)
+            if last < room.resumes[place].first { room.resumes[place].goBack(to: last) }
+        } else if last == room.sequencer.last {
             resumeRequests[number]?.entries.append(entry)
         } else if last > room.sequencer.last {
             // The client already has, from another source, frames that have not arrived here yet.
@@ -72,7 +68,7 @@ extension Hub {
         // Holds and departures begin resumes by themselves; a socket in too many rooms must fetch the rest.
         guard connections[slot].resumes <= ResumeDesk.roomsOfSocket else { return sendResync(room, to: slot) }
         let ticket = connections.ticket(slot)
-        room.resumes.append(.init(ticket: ticket, last: last, requests: request.map { [$0] } ?? []))
+        room.resumes.append(.init(ticket: ticket, first: last, last: last, requests: request.map { [$0] } ?? []))
         connections[slot].resumes += 1
         connections[slot].flags.insert(.resuming)
         resumes.add(room.id, for: ticket)
@@ -90,17 +86,19 @@ extension Hub {
                 continue
             }
             guard let id = resumes.takeRoom(of: ticket) else { continue }
-            guard let room = rooms[id], let resume = room.resumes.first(where: { $0.ticket == ticket }) else {
+            guard let room = rooms[id], let place = room.resumes.firstIndex(where: { $0.ticket == ticket }) else {
                 resumes.answered(for: ticket)
                 continue
             }
             let lookup = Lookup.frames(
-                room: id, after: resume.last, atLeast: room.sequencer.last, limit: Self.resumeLimit, .socket(ticket))
+                room: id, after: room.resumes[place].last, atLeast: room.sequencer.last, limit: Self.resumeLimit,
+                .socket(ticket))
             guard lookups.ask(lookup) else {
                 // Too many look-ups are waiting: retry in the next tick.
                 resumes.addFirst(id, for: ticket)
                 return resumes.answered(for: ticket)
             }
+            room.resumes[place].isAsked = true
         }
     }
 
@@ -170,6 +168,11 @@ extension Hub {
             room.resumes[place].through != nil || room.members.contains(connections[slot].user)
         else {
             return endResume(of: ticket, in: room)
+        }
+        room.resumes[place].isAsked = false
+        guard !room.resumes[place].isStale else {
+            room.resumes[place].isStale = false
+            return resumes.addFirst(id, for: ticket)
         }
         // Newer frames are delivered by the live path.
         let end = room.resumes[place].through ?? room.sequencer.last

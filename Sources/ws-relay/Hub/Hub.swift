@@ -61,6 +61,8 @@ final class Hub {
     var resumedBytes = 0
     /// The time of each user's last typing frame in a room, within the last second.
     var typed: [TypingKey: Int64] = [:]
+    /// Each user's typing frames in this second.
+    var typedByUser: [UUID128: Int] = [:]
     var typingBudget = Hub.typingRate
     /// Sockets that were closed or lost in this tick: they leave their users at its end.
     var leaving: [UInt32] = []

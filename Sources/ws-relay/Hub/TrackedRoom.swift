@@ -15,12 +15,23 @@ final class TrackedRoom {
     /// A socket that is receiving what it missed: until it has caught up it does not get the room's live frames.
     struct Resume {
         var ticket: UInt64
+        /// The Seq after which it began.
+        var first: UInt64
         /// The newest frame that the socket has.
         var last: UInt64
         /// The frame with which its user left: the last one that it gets. nil: still a member.
         var through: UInt64?
         /// The client's requests that are answered at its end.
         var requests: [UInt64] = []
+        /// A page is being looked up; `isStale`: it does not follow `last`, because the client asked for earlier frames.
+        var isAsked = false
+        var isStale = false
+
+        /// The client asks a second time, from an earlier place: it gets everything from there, in order.
+        mutating func goBack(to earlier: UInt64) {
+            (first, last) = (earlier, earlier)
+            isStale = isAsked
+        }
     }
 
     let id: UUID128

@@ -7,7 +7,8 @@ import Synchronization
 
 /// Publishes commands to RabbitMQ on a thread of its own, because the library blocks.
 ///
-/// All commands of one tick and one queue are sent in one AMQP message, in order. Commands that arrive while the
+/// The commands of one tick and one queue are sent in one AMQP message, in order, up to a bound in number and bytes:
+/// brokers and workers treat a message as a whole, and what others write waits meanwhile. Commands that arrive while the
 /// queue's last message is unconfirmed are joined too: a busy broker gets fewer and larger messages, not more. A
 /// message is kept until the broker has confirmed it, and is sent again, in order, on a new connection: commands have
 /// ids, so a repeat has no effect. When the broker refuses a message, or does not confirm it within ten seconds, its
@@ -16,8 +17,7 @@ final class CommandPublisher: CommandOutlet {
     private struct Batch: Sendable {
         let layout: QueueLayout
         let queue: Int
-        var bodies: [[UInt8]]
-        var senders: [UnsentCommand]
+        var parcel: Parcel
         /// Monotonic milliseconds after which it is given up, counted from its first command.
         let deadline: Int64
         /// The number of times that a broker has refused it.
@@ -26,20 +26,51 @@ final class CommandPublisher: CommandOutlet {
         /// The same commands for the queues of another generation, in order within each queue.
         func sorted(by layout: QueueLayout) -> [Batch] {
             // We wrote these bodies, so they are readable.
-            let commands = (try? Command.decodeAll(Command.joined(bodies))) ?? []
-            let byQueue = Dictionary(grouping: zip(commands, senders)) { layout.index($0.0) }
-            return byQueue.sorted { $0.key < $1.key }.map { queue, parts in
-                Batch(
-                    layout: layout, queue: queue, bodies: parts.map { $0.0.encode() }, senders: parts.map(\.1),
-                    deadline: deadline)
+            let commands = (try? Command.decodeAll(Command.joined(parcel.bodies))) ?? []
+            var byQueue: [Int: Parcel] = [:]
+            for (command, sender) in zip(commands, parcel.senders) {
+                byQueue[layout.index(command), default: Parcel()].append(command.encode(), of: sender)
             }
+            return byQueue.sorted { $0.key < $1.key }.map { queue, parcel in
+                Batch(layout: layout, queue: queue, parcel: parcel, deadline: deadline)
+            }
+        }
+    }
+
+    /// Commands that travel together, with their senders.
+    private struct Parcel: Sendable {
+        private(set) var bodies: [[UInt8]] = []
+        private(set) var senders: [UnsentCommand] = []
+        private(set) var bytes = 0
+
+        var isFull: Bool { bodies.count >= CommandPublisher.joined || bytes >= CommandPublisher.joinedBytes }
+
+        func fits(_ other: Parcel) -> Bool {
+            bodies.count + other.bodies.count <= CommandPublisher.joined
+                && bytes + other.bytes <= CommandPublisher.joinedBytes
+        }
+
+        mutating func append(_ body: [UInt8], of sender: UnsentCommand) {
+            bodies.append(body)
+            senders.append(sender)
+            bytes += body.count
+        }
+
+        mutating func append(_ other: Parcel) {
+            bodies += other.bodies
+            senders += other.senders
+            bytes += other.bytes
         }
     }
 
     /// Waiting batches; above this senders get `busy`.
     private static let waiting = 4096
+    /// Their bytes, once in the inbox and once with the thread.
+    private static let waitingBytes = 64 << 20
     /// Commands per AMQP message: as many as queue-worker takes at once.
     private static let joined = 256
+    /// Bytes of an AMQP message after which no further command joins it.
+    private static let joinedBytes = 256 << 10
     /// `patience`: milliseconds from a command's arrival until it is given up. `blip`: how long a broker may be
     /// unreachable unnoticed; after that senders are told at once.
     private static let patience: Int64 = 10_000
@@ -58,7 +89,7 @@ final class CommandPublisher: CommandOutlet {
     /// AMQP messages that the thread has taken and not finished.
     private let outstanding: Outstanding
     private lazy var tickLayout = layout.value
-    private var tick: [Int: (bodies: [[UInt8]], senders: [UnsentCommand])] = [:]
+    private var tick: [Int: Parcel] = [:]
 
     /// - Parameter newestLayout: called on the thread for each new connection; nil when the layout is unknown.
     init(
@@ -69,7 +100,8 @@ final class CommandPublisher: CommandOutlet {
         let layout = SharedLayout(settings.firstLayout)
         self.layout = layout
         let arrival = EventCounter()
-        inbox = BoundedInbox(limit: Self.waiting, onArrival: { arrival.wake() })
+        inbox = BoundedInbox(
+            limit: Self.waiting, weightLimit: Self.waitingBytes, onArrival: { arrival.wake() })
         let inbox = inbox
         let outstanding = Outstanding()
         self.outstanding = outstanding
@@ -91,9 +123,9 @@ final class CommandPublisher: CommandOutlet {
             tickLayout = now
         }
         let queue = now.index(command)
-        tick[queue, default: ([], [])].bodies.append(command.encode())
-        tick[queue]!.senders.append(UnsentCommand(socket: socket, sign: command.sign))
-        if tick[queue]!.bodies.count == Self.joined { hand(over: queue) }
+        tick[queue, default: Parcel()].append(
+            command.encode(), of: UnsentCommand(socket: socket, sign: command.sign))
+        if tick[queue]!.isFull { hand(over: queue) }
         return true
     }
 
@@ -108,11 +140,12 @@ final class CommandPublisher: CommandOutlet {
     func waitABit() { usleep(1000) }
 
     private func hand(over queue: Int) {
-        guard let (bodies, senders) = tick.removeValue(forKey: queue) else { return }
+        guard let parcel = tick.removeValue(forKey: queue) else { return }
         let batch = Batch(
-            layout: tickLayout, queue: queue, bodies: bodies, senders: senders,
-            deadline: monotonicMilliseconds() + Self.patience)
-        if !inbox.put(batch) { _ = answers.put(.refused(senders, .busy("too many commands wait"))) }
+            layout: tickLayout, queue: queue, parcel: parcel, deadline: monotonicMilliseconds() + Self.patience)
+        if !inbox.put(batch, weight: parcel.bytes) {
+            _ = answers.put(.refused(parcel.senders, .busy("too many commands wait")))
+        }
     }
 
     private final class Outstanding: Sendable {
@@ -181,7 +214,10 @@ final class CommandPublisher: CommandOutlet {
                 // Counted before it is taken, so that it is counted at every moment.
                 outstanding.count.store(1, ordering: .releasing)
                 // Excess batches stay in the inbox, which then refuses new ones.
-                if unsent.values.reduce(0, { $0 + $1.count }) < CommandPublisher.waiting {
+                let waiting = unsent.values.joined()
+                if waiting.count < CommandPublisher.waiting,
+                    waiting.reduce(0, { $0 + $1.parcel.bytes }) < CommandPublisher.waitingBytes
+                {
                     for batch in inbox.drain() { gather(batch) }
                 }
                 giveUpLate()
@@ -207,11 +243,8 @@ final class CommandPublisher: CommandOutlet {
 
         private func append(_ batch: Batch) {
             var batches = unsent[batch.queue] ?? []
-            if let last = batches.indices.last,
-                batches[last].bodies.count + batch.bodies.count <= CommandPublisher.joined
-            {
-                batches[last].bodies += batch.bodies
-                batches[last].senders += batch.senders
+            if let last = batches.indices.last, batches[last].parcel.fits(batch.parcel) {
+                batches[last].parcel.append(batch.parcel)
             } else {
                 batches.append(batch)
             }
@@ -258,7 +291,8 @@ final class CommandPublisher: CommandOutlet {
                 // Leave it for another connection.
                 if isDoubtful, batch.refusals > 0 { continue }
                 let tag = try connection.publish(
-                    Command.joined(batch.bodies), to: settings.queueName(now, queue), exchange: settings.exchangeName,
+                    Command.joined(batch.parcel.bodies), to: settings.queueName(now, queue),
+                    exchange: settings.exchangeName,
                     mandatory: true, persistent: true)
                 unsent[queue]!.removeFirst()
                 if unsent[queue]!.isEmpty { unsent[queue] = nil }
@@ -298,7 +332,7 @@ final class CommandPublisher: CommandOutlet {
             batch.refusals += 1
             guard !isFull, batch.refusals < CommandPublisher.tries else {
                 fullSince[batch.queue] = isFull ? fullSince[batch.queue] : now
-                answers.putWaiting(.refused(batch.senders, .busy("the room's queue is full")))
+                answers.putWaiting(.refused(batch.parcel.senders, .busy("the room's queue is full")))
                 return
             }
             isDoubtful = true
@@ -328,7 +362,7 @@ final class CommandPublisher: CommandOutlet {
             let isLate: (Batch) -> Bool = { isAway || $0.deadline < now }
             let late = (unconfirmed.map(\.batch) + unsent.values.joined()).filter(isLate)
             guard !late.isEmpty else { return }
-            for batch in late { answers.putWaiting(.refused(batch.senders, .unavailable("the message queue"))) }
+            for batch in late { answers.putWaiting(.refused(batch.parcel.senders, .unavailable("the message queue"))) }
             unconfirmed.removeAll { isLate($0.batch) }
             unsent = unsent.mapValues { $0.filter { !isLate($0) } }.filter { !$0.value.isEmpty }
         }
