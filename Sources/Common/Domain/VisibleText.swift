@@ -4,6 +4,12 @@ extension String {
 }
 
 extension Unicode.Scalar {
+    /// Marks that display "jpg.exe" as "exe.gpj" (UAX #9).
+    public var turnsText: Bool {
+        (0x202a...0x202e).contains(value) || (0x2066...0x2069).contains(value) || value == 0x200e || value == 0x200f
+            || value == 0x061c
+    }
+
     fileprivate var isVisible: Bool {
         // One printable character is blank: the Braille pattern without dots.
         guard !properties.isWhitespace, !properties.isDefaultIgnorableCodePoint, value != 0x2800 else { return false }

@@ -41,6 +41,9 @@ public enum RequestLimit {
     public static let userName = 128
     public static let roomDescription = 1024
     public static let avatar = 1024
+    /// Bytes of a form's `Redirect`, and of tus' `Upload-Metadata`: answers repeat them in a header.
+    public static let redirect = 2048
+    public static let uploadMetadata = 2048
     /// Rooms in one `resume`.
     public static let resumeRooms = 1000
 }

@@ -135,6 +135,8 @@ public struct RequestFields: Sendable {
         guard let content = try text("Content") else { throw .invalid("Content", "is missing") }
         guard content.showsSomething else { throw .invalid("Content", "shows nothing: it has no visible character") }
         guard type == .text else {
+            // As for the names in forms: the marks are left out.
+            let content = String(String.UnicodeScalarView(content.unicodeScalars.filter { !$0.turnsText }))
             guard content.utf8.count <= RequestLimit.fileName else {
                 throw .invalid("Content", "is a file name of more than \(RequestLimit.fileName) bytes")
             }

@@ -45,6 +45,10 @@ final class Api {
         if request.isTus { response.headers.append(("Tus-Resumable", TusEndpoints.version)) }
         response.headers.append(("X-Request-ID", call.requestID))
         response.headers += Protection.headers(beside: response) + origins.headers(request)
+        // An answer is one user's, and true at this moment only.
+        if !response.headers.contains(where: { $0.name == "Cache-Control" || $0.name == "X-Accel-Redirect" }) {
+            response.headers.append(("Cache-Control", "no-store"))
+        }
         response.putPrefix(request.prefix)
         if let command = call.command { response.headers.append(("traceparent", "\(TraceParent(of: command))")) }
         let end = monotonicNow()
@@ -60,7 +64,7 @@ final class Api {
         log.info("refused", metadata: ["reason": "\(refusal.message)", "request": "\(id)"])
         var response = Response.refusal(refusal, requestID: id)
         if refusal == .lengthRequired { response.status = 411 }
-        response.headers += Protection.headers(beside: response)
+        response.headers += Protection.headers(beside: response) + [("Cache-Control", "no-store")]
         return response
     }
 

@@ -24,7 +24,7 @@ struct MemberEndpoints {
             after = UUID128(text)
             guard after != nil else { throw .invalid("cursor", "is not a Next value of a list") }
         }
-        let wantsBanned = call.request.query["banned"] == "true"
+        let wantsBanned = try call.request.query.flag("banned")
         let found = try doors.read(call) { reader, user throws(StoreError) in
             wantsBanned
                 ? try reader.banned(from: room, for: user, after: after, limit: limit + 1)

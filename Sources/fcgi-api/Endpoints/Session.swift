@@ -20,6 +20,12 @@ struct SessionEndpoints {
 
     private func begin(_ call: Call) throws(Refusal) -> Response {
         let identity = try doors.identity(call)
+        let token = try doors.bearer(call)
+        guard token.utf8.count <= SessionCookie.longestToken else {
+            throw .invalid(
+                "Authorization",
+                "has a token of more than \(SessionCookie.longestToken) bytes, which no browser keeps in a cookie")
+        }
         let end = identity.expiresAt
         var response = Response.data { writer in
             writer.beginMap(2)
@@ -31,7 +37,7 @@ struct SessionEndpoints {
         }
         let seconds = max(0, end - doors.clock() / 1000)
         response.headers += [
-            SessionCookie.header(try doors.bearer(call), seconds: seconds, call.request, web),
+            SessionCookie.header(token, seconds: seconds, call.request, web),
             ("Cache-Control", "no-store"),
         ]
         return response

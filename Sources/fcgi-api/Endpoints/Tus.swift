@@ -66,6 +66,12 @@ struct TusEndpoints {
         try desk.upload.rules.check(size: length)
         try Self.refuseEncoded(call)
         let told = call.request.header("upload-metadata") ?? ""
+        // HEAD repeats it in a header, and the web server refuses an answer with a header that is too long.
+        guard told.utf8.count <= RequestLimit.uploadMetadata else {
+            throw Refusal(
+                .malformed, "the Upload-Metadata has more than \(RequestLimit.uploadMetadata) bytes",
+                field: "Upload-Metadata")
+        }
         let metadata = try TusMetadata(told)
         guard let room = (metadata["room"] ?? call.request.query["room"]).flatMap({ UUID128($0) }) else {
             throw .invalid("Upload-Metadata", "has no room that is a UUID")

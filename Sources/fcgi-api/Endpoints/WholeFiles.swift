@@ -21,9 +21,9 @@ struct WholeFileEndpoints {
             let form = try UploadForm(
                 call.request, maxFile: desk.upload.rules.maxSize, folder: desk.folder, many: true)
             _ = try desk.doors.user(call, form: form["token"], web: desk.web)
+            let target = try target(form)
             let response = try sendAll(form, call)
             guard isBrowser else { return response }
-            let target = form["Redirect"].flatMap { SameOrigin.path($0, publicURL: desk.web.publicURL) } ?? "/"
             var seeOther = Response(status: 303)
             seeOther.headers = [("Location", target)]
             return seeOther
@@ -32,6 +32,17 @@ struct WholeFileEndpoints {
             let refusal = Response.refusal(error, requestID: call.requestID)
             return isBrowser ? .page(error, like: refusal, call) : refusal
         }
+    }
+
+    /// The page to which the browser goes. It is checked before anything is stored: it becomes a header, and the web
+    /// server refuses an answer with a header that is too long.
+    private func target(_ form: UploadForm) throws(Refusal) -> String {
+        guard let wanted = form["Redirect"] else { return "/" }
+        let target = SameOrigin.path(wanted, publicURL: desk.web.publicURL) ?? "/"
+        guard max(wanted.utf8.count, target.utf8.count) <= RequestLimit.redirect else {
+            throw .invalid("Redirect", "has more than \(RequestLimit.redirect) bytes")
+        }
+        return target
     }
 
     /// Answers one file with its message, several with a list.
@@ -152,12 +163,5 @@ enum FileName {
         var size = name.utf8.count
         while size > RequestLimit.fileName, let scalar = stem.popLast() { size -= UTF8.width(scalar) }
         return String(Substring(stem)) + kept
-    }
-}
-
-extension Unicode.Scalar {
-    /// Marks that display "jpg.exe" as "exe.gpj" (UAX #9).
-    fileprivate var turnsText: Bool {
-        (0x202a...0x202e).contains(value) || (0x2066...0x2069).contains(value) || value == 0x200e || value == 0x200f
     }
 }

@@ -66,8 +66,11 @@ extension Request {
         switch mediaType {
         case "application/json": return RequestFields(try json(body()))
         case "application/x-www-form-urlencoded":
-            let text = String(decoding: try body(), as: UTF8.self)
+            guard let text = String(validating: try body(), as: UTF8.self) else {
+                throw Refusal(.malformed, "the body is not UTF-8")
+            }
             let form = try Query(text[...])
+            if let name = form.repeated(mayBeEqual: false) { throw .twice("the form has a field twice", name) }
             return RequestFields(.map(form.pairs.map { .init($0.name, .string($0.value)) }))
         default:
             throw Refusal(.unsupportedMediaType, "the body must be application/json, in UTF-8")

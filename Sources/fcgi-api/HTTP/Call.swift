@@ -53,7 +53,11 @@ final class Call {
     func sign(_ fields: RequestFields) throws(Refusal) -> String? {
         let key = request.header("idempotency-key")
         if let key { try RequestFields.check(sign: key, field: "Idempotency-Key") }
-        return try fields.sign() ?? key
+        guard let sign = try fields.sign() else { return key }
+        guard key.map({ areSameBytes($0, sign) }) != false else {
+            throw .invalid("Sign", "is not the same as the Idempotency-Key: send one of them")
+        }
+        return sign
     }
 
     /// Another program's id is accepted when it is safe in a log and a header.

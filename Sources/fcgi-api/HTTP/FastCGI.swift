@@ -114,6 +114,13 @@ final class FastCGI {
         let parameter: (String) -> String? = { name in
             FCGX_GetParam(name, connection.pointee.envp).map { String(cString: $0) }
         }
+        // A repaired text is another than the client's: what is stored or looked up by it would be wrong.
+        for name in ["REQUEST_URI", "HTTP_IDEMPOTENCY_KEY"] {
+            guard let value = FCGX_GetParam(name, connection.pointee.envp) else { continue }
+            guard String(validatingCString: value) != nil else {
+                throw Refusal(.malformed, "the address or a header is not UTF-8")
+            }
+        }
         let read: (UnsafeMutableRawBufferPointer) -> Int = { buffer in
             let room = Int32(min(buffer.count, 1 << 20))
             let start = buffer.bindMemory(to: CChar.self).baseAddress

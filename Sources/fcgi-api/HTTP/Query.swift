@@ -32,6 +32,28 @@ struct Query {
             let all = known.isEmpty ? "it has none" : "it has \(known.joined(separator: ", "))"
             throw Refusal(.malformed, "there is no such query parameter here: \(all)", field: String(name.prefix(64)))
         }
+        if let name = repeated(mayBeEqual: true) { throw .twice("the query has a parameter twice", name) }
+    }
+
+    /// A name that occurs twice.
+    ///
+    /// - Parameter mayBeEqual: allows it with one value: a client may put a whole `Next`, unencoded, behind its query.
+    func repeated(mayBeEqual: Bool) -> String? {
+        for (index, pair) in pairs.enumerated() {
+            for earlier in pairs[..<index] where areSameBytes(earlier.name, pair.name) {
+                if !mayBeEqual || !areSameBytes(earlier.value, pair.value) { return pair.name }
+            }
+        }
+        return nil
+    }
+
+    /// False when absent.
+    func flag(_ name: String) throws(Refusal) -> Bool {
+        switch self[name] {
+        case nil, "false": return false
+        case "true": return true
+        default: throw .invalid(name, "is not true or false")
+        }
     }
 
     /// A position in a list, from `Next`: either a part of the address, or the whole `Next` as this parameter's value,
@@ -69,6 +91,12 @@ struct Query {
 
     /// The most entries of a page.
     func limit() throws(Refusal) -> Int { Int(try number("limit", in: 1...100) ?? 50) }
+}
+
+extension Refusal {
+    static func twice(_ text: String, _ name: String) -> Refusal {
+        Refusal(.malformed, text, field: String(name.prefix(64)))
+    }
 }
 
 func percentDecoded(_ text: some StringProtocol, plus: Bool = false) throws(Refusal) -> String {

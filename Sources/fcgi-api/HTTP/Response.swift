@@ -124,6 +124,7 @@ struct Response {
         case 204: "No Content"
         case 302: "Found"
         case 303: "See Other"
+        case 304: "Not Modified"
         case 400: "Bad Request"
         case 401: "Unauthorized"
         case 403: "Forbidden"

@@ -3,6 +3,8 @@ import ChatCore
 /// A token in a cookie for browsers without JavaScript: no script can read it, and no other site's page can send it.
 enum SessionCookie {
     static let name = "chat_session"
+    /// Bytes of a token: browsers drop a cookie when its name and value have more than 4096.
+    static let longestToken = 4096 - name.utf8.count
 
     static func token(_ request: Request) -> String? {
         for pair in pieces(of: request.header("cookie") ?? "", at: UInt8(ascii: ";")) {
