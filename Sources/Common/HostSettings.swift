@@ -5,7 +5,7 @@ public struct RateSettings: Sendable {
     init(_ values: inout SettingsReader) {
         let defaults: [(RateKind, Int)] = [
             (.sends, 60_000), (.seen, 60_000), (.changes, 12_000), (.rooms, 6000), (.invitations, 6000),
-            (.searches, 1200), (.connections, 6000),
+            (.searches, 1200), (.reads, 12_000), (.uploads, 12_000), (.connections, 6000),
         ]
         limits = defaults.map { kind, most in
             (kind, values.number("RATE_\(kind.rawValue.uppercased())", default: most, in: 0...10_000_000))

@@ -345,6 +345,13 @@ public struct RoomSettings: Sendable {
     public var invitationSeconds: Int
     /// Rooms that one user may be in, of all types.
     public var roomsPerUser: Int
+    /// Rooms of one creator to which others may add one user.
+    public var addedRooms: Int
+    /// Users banned from a room who never were in it.
+    public var bans: Int
+
+    /// The part of ``roomsPerUser`` that other users may fill by adding.
+    public var roomsByOthers: Int { roomsPerUser - roomsPerUser / 5 }
 
     /// A frame that removes all members counts them in 16 bits.
     public static let mostMembers = 65_535
@@ -358,6 +365,8 @@ public struct RoomSettings: Sendable {
         invitationSeconds = values.number("INVITATION_SECONDS", default: 604_800, in: 60...Int(Int32.max))
         // A socket counts its caught-up rooms in 16 bits.
         roomsPerUser = values.number("ROOMS_PER_USER", default: 10_000, in: 1...50_000)
+        addedRooms = values.number("ADDED_ROOMS_PER_USER", default: 1000, in: 1...50_000)
+        bans = values.number("ROOM_BAN_LIMIT", default: 10_000, in: 1...100_000)
     }
 
     /// The default member limit of this type of room.

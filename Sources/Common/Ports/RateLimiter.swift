@@ -4,6 +4,13 @@ public protocol RateLimiter: AnyObject {
     ///
     /// Guarantee: when the counters cannot be reached, everything is allowed.
     func take(_ kind: RateKind, _ user: UUID128) -> Int?
+
+    /// Counts more of what was allowed already: it cost more than one.
+    func add(_ count: Int, _ kind: RateKind, _ user: UUID128)
+}
+
+extension RateLimiter {
+    public func add(_ count: Int, _ kind: RateKind, _ user: UUID128) {}
 }
 
 /// The separately counted kinds. The raw value is part of the counter's key.
@@ -18,6 +25,10 @@ public enum RateKind: String, Sendable, CaseIterable {
     /// Invitation links, their use, and users who are added.
     case invitations
     case searches
+    /// Reads over REST; a large answer counts as several.
+    case reads
+    /// Requests of uploads: forms, chunks, links, parts of tus.
+    case uploads
     /// New WebSockets.
     case connections
 
@@ -42,6 +53,8 @@ public enum RateKind: String, Sendable, CaseIterable {
         case .rooms: "new rooms"
         case .invitations: "invitations"
         case .searches: "searches"
+        case .reads: "reads"
+        case .uploads: "uploads"
         case .connections: "new connections"
         }
     }

@@ -19,7 +19,7 @@ extension RoomBatch {
         guard room.memberCount + users.count <= limit else {
             throw Refusal(.roomFull, "the room has at most \(limit) members", field: "Members")
         }
-        try refuseTooManyRooms(users, by: command.actor)
+        try refuseTooManyRooms(users, command)
         var answer: CommandOutcome?
         for user in users {
             let outcome = admit(user, to: rooms[room.id]!, isFirst: answer == nil, command)
@@ -33,14 +33,19 @@ extension RoomBatch {
     ) -> CommandOutcome {
         let before = members[MemberKey(room.id, user)]
         let sent = before?.sentCount ?? 0
+        // The OWNER left as the last member: a room without an OWNER could never be managed or deleted again.
+        let role = room.memberCount == 0 ? Role.owner : .member
         put(
             member: Member(
-                roomID: room.id, userID: user, role: .member, lastSeenSeq: room.lastMessageSeq,
+                roomID: room.id, userID: user, role: role, lastSeenSeq: room.lastMessageSeq,
                 seenCount: room.messageCount, seenSentCount: sent, sentCount: sent,
                 // Leaving and coming back does not end a mute.
                 mutedUntil: before?.mutedUntil, joinedAt: now,
                 joinedSeq: room.lastSeq + 1))
-        change(room: room.id) { $0.memberCount += 1 }
+        change(room: room.id) {
+            $0.memberCount += 1
+            if role == .owner { $0.ownerID = user }
+        }
         tell(user: user, .joined(room: room.id, seq: UInt64(room.lastSeq), created: nil))
         let outcome = changed(.joined, member: user, joined: [user], first: isFirst, command)
         say(.joined, of: user, command)
@@ -123,6 +128,13 @@ extension RoomBatch {
         guard (members[key]?.bannedAt != nil) != banned else {
             guard members[key] != nil else { throw Refusal(.notFound, "this user was never in the room") }
             return standing(banned ? .banned : .unbanned, member: user, command)
+        }
+        if members[key] == nil {
+            let count = bannedStrangers[room.id, default: 0]
+            guard count < limits.bans else {
+                throw Refusal(.conflict, "\(count) users were banned who never were in the room: that is the limit")
+            }
+            bannedStrangers[room.id] = count + 1
         }
         var member =
             members[key]

@@ -24,7 +24,8 @@ extension RoomBatch {
         }
         if draft.type == .privateRoom, let other = draft.members.first { try refuseBlocked(command.actor, other) }
         try refuseUnwilling(draft.members, command)
-        try refuseTooManyRooms([command.actor] + draft.members, by: command.actor)
+        try refuseTooManyRooms(
+            [command.actor] + draft.members, command, isPrivate: draft.type == .privateRoom)
         makeRoom(draft, id: command.room, owner: command.actor, sign: command.sign)
         remember(roomSign: command.sign, of: command)
         return answered(view(of: rooms[command.room]!, for: command.actor), command, inFrame: false)

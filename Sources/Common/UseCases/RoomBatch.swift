@@ -127,6 +127,10 @@ public struct RoomBatch: Sendable {
     var names: [UUID128: String] = [:]
     /// The number of rooms of users who may enter another one.
     public var roomCounts: [UUID128: Int] = [:]
+    /// For users who are added to a room: the number of their GROUPs and CHANNELs with the same creator.
+    public var madeCounts: [MemberKey: Int] = [:]
+    /// By room: users who were banned without having been members, also where the ban has ended.
+    public var bannedStrangers: [UUID128: Int] = [:]
     /// Pinned messages of the rooms in which a command pins one.
     public var pinned: [UUID128: Set<UUID128>] = [:]
     public var invitations: [UUID128: Invitation] = [:]
@@ -239,12 +243,31 @@ public struct RoomBatch: Sendable {
         changedRooms.insert(id)
     }
 
-    /// Refuses when one of these users has reached the limit of rooms. `actor` gets a sentence about their own number.
-    func refuseTooManyRooms(_ users: [UUID128], by actor: UUID128) throws(Refusal) {
-        for user in users where roomCounts[user, default: 0] >= limits.roomsPerUser {
-            let most = "in \(limits.roomsPerUser) rooms, which is the limit"
-            guard user != actor else { throw Refusal(.conflict, "you are \(most): leave one first") }
-            throw Refusal(.conflict, "\(user) is \(most)", field: "Members")
+    /// Refuses when one of these users has reached the limit of rooms. The actor gets a sentence about their own number.
+    ///
+    /// Others cannot fill a user's last rooms with GROUPs and CHANNELs: these are kept for the user's own rooms and for
+    /// PRIVATE ones.
+    func refuseTooManyRooms(_ users: [UUID128], _ command: Command, isPrivate: Bool = false) throws(Refusal) {
+        let mayFill = isPrivate || command.isHost
+        for user in users {
+            let count = roomCounts[user, default: 0]
+            guard user != command.actor else {
+                guard count < limits.roomsPerUser else {
+                    let most = "in \(limits.roomsPerUser) rooms, which is the limit"
+                    throw Refusal(.conflict, "you are \(most): leave one first")
+                }
+                continue
+            }
+            let most = mayFill ? limits.roomsPerUser : limits.roomsByOthers
+            guard count < most else {
+                throw Refusal(.conflict, "\(user) is in \(most) rooms, which is the limit", field: "Members")
+            }
+            let made = madeCounts[MemberKey(command.room, user), default: 0]
+            guard mayFill || made < limits.addedRooms else {
+                throw Refusal(
+                    .conflict, "\(user) is in \(made) rooms with the same creator, which is the limit: send an invitation",
+                    field: "Members")
+            }
         }
     }
 

@@ -66,7 +66,7 @@ extension RoomBatch {
         }
         try refuseBlocked(command.actor, receiver)
         try refuseUnwilling([receiver], command)
-        try refuseTooManyRooms([command.actor, receiver], by: command.actor)
+        try refuseTooManyRooms([command.actor, receiver], command, isPrivate: true)
         makeRoom(
             RoomDraft(type: .privateRoom, members: [receiver]), id: command.room, owner: command.actor, sign: nil)
     }

@@ -65,7 +65,7 @@ final class ApiWorker {
     func run() throws {
         let api = Api(
             router: router(), scoreboard: channel.scoreboard, log: log, clock: systemClock, slow: settings.fcgi.slowLog,
-            origins: AllowedOrigins(settings.web.origins))
+            origins: AllowedOrigins(settings.web.origins), doors: doors)
         let server = try FastCGI(channel)
         connect()
         channel.ready()

@@ -11,10 +11,11 @@ final class Api {
     /// Milliseconds from which a request counts as slow; 0: never.
     private let slow: Int
     private let origins: AllowedOrigins
+    private let doors: Doors?
 
     init(
         router: Router, scoreboard: ScoreboardRow, log: Logger, clock: @escaping Clock, slow: Int,
-        origins: AllowedOrigins = AllowedOrigins()
+        origins: AllowedOrigins = AllowedOrigins(), doors: Doors? = nil
     ) {
         self.router = router
         self.scoreboard = scoreboard
@@ -22,6 +23,7 @@ final class Api {
         self.clock = clock
         self.slow = slow
         self.origins = origins
+        self.doors = doors
     }
 
     func answer(_ request: Request) -> Response {
@@ -50,6 +52,7 @@ final class Api {
             response.headers.append(("Cache-Control", "no-store"))
         }
         response.putPrefix(request.prefix)
+        doors?.countRest(of: response, call)
         if let command = call.command { response.headers.append(("traceparent", "\(TraceParent(of: command))")) }
         let end = monotonicNow()
         scoreboard.endRequest(status: response.status, bytes: response.body.count, at: end)

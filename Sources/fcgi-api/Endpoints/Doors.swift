@@ -103,8 +103,28 @@ final class Doors {
         }
     }
 
-    /// Reads as the asking user; after their own write the read includes it.
+    /// Reads as the asking user; after their own write the read includes it. Counted, unless the request was already.
     func read<T>(_ call: Call, _ body: (any RoomReader, UUID128) throws(StoreError) -> T) throws(Refusal) -> T {
+        if !call.isCounted {
+            try limit(.reads, call)
+            call.isRead = true
+        }
+        return try readUncounted(call, body)
+    }
+
+    /// Bytes of an answer that count as one read: a page of short messages is one, a page of long ones is fifty.
+    private static let bytesOfRead = 32_768
+
+    /// Counts the rest of a read when its size is known.
+    func countRest(of response: Response, _ call: Call) {
+        let more = response.body.count / Self.bytesOfRead
+        guard call.isRead, more > 0, let user = call.user, !call.isHost else { return }
+        rates.add(more, .reads, user)
+    }
+
+    private func readUncounted<T>(
+        _ call: Call, _ body: (any RoomReader, UUID128) throws(StoreError) -> T
+    ) throws(Refusal) -> T {
         let user = try user(call)
         return try stored { () throws(StoreError) in
             try readers.read(for: user) { (reader) throws(StoreError) in try body(reader, user) }
@@ -140,7 +160,7 @@ final class Doors {
 
     /// The message's room, to find its queue. The room's writer decides whether the user may change the message.
     func roomOfMessage(_ message: UUID128, _ call: Call) throws(Refusal) -> UUID128 {
-        let room = try read(call) { reader, _ throws(StoreError) in try reader.roomOfMessage(message) }
+        let room = try readUncounted(call) { reader, _ throws(StoreError) in try reader.roomOfMessage(message) }
         guard let room else { throw .messageNotFound }
         return room
     }
@@ -171,6 +191,7 @@ final class Doors {
     }
 
     func limit(_ kind: RateKind, _ call: Call) throws(Refusal) {
+        call.isCounted = true
         if call.isHost { return }
         if let wait = rates.take(kind, try user(call)) { throw .tooMany(kind, milliseconds: wait) }
     }

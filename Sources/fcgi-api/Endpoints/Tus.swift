@@ -61,7 +61,7 @@ struct TusEndpoints {
 
     /// `Upload-Metadata`: `room`, the room's id; `filename`; `filetype`; `sign`, as a send has it.
     private func create(_ call: Call) throws(Refusal) -> Response {
-        _ = try desk.doors.user(call)
+        try desk.doors.limit(.uploads, call)
         let length = try number("upload-length", call)
         try desk.upload.rules.check(size: length)
         try Self.refuseEncoded(call)

@@ -22,6 +22,7 @@ struct UploadDesk {
 
     /// The same, including a deleted message.
     func mine(_ call: Call) throws(Refusal) -> Message {
+        if !call.isCounted { try doors.limit(.uploads, call) }
         let message = try doors.newest(try call.uuid("id"), call)
         guard message.senderID == call.user else { throw .messageNotFound }
         guard message.contentType != .text, message.forwardedFrom == nil else { throw UploadDesk.nothingToUpload }

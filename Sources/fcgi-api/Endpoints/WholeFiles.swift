@@ -21,6 +21,7 @@ struct WholeFileEndpoints {
             let form = try UploadForm(
                 call.request, maxFile: desk.upload.rules.maxSize, folder: desk.folder, many: true)
             _ = try desk.doors.user(call, form: form["token"], web: desk.web)
+            try desk.doors.limit(.uploads, call)
             let target = try target(form)
             let response = try sendAll(form, call)
             guard isBrowser else { return response }

@@ -11,6 +11,10 @@ final class Call {
     var isHost = false
     /// The host's own text of users whom the request names.
     private(set) var names: [UUID128: String] = [:]
+    /// Whether a rate has counted the request: each counts once.
+    var isCounted = false
+    /// Whether it counts as a read: then the bytes of its answer count too.
+    var isRead = false
     /// The command that the request became.
     var command: UUID128?
 

@@ -26,6 +26,8 @@ struct PermissionTests {
             Made by `Tests/CommonTests/UseCases/PermissionTests.swift` from the rules, and compared with them by every
             `make test`. ✓ is allowed; a word is the code of the refusal. Nobody in the table but MUTED is muted.
 
+            The OWNER may leave when nobody else is in the room. The first who then joins by a link is the new OWNER.
+
             """
         for type in RoomType.allCases {
             let actors = Cast.actors(in: type)

@@ -24,6 +24,12 @@ struct BatchNeeds {
     var profiles: [UUID128] = []
     var adders: [UUID128] = []
     var added: [UUID128] = []
+    /// Users who are added to a room, with the room and the actor.
+    var enteredRooms: [UUID128] = []
+    var enteredBy: [UUID128] = []
+    var entering: [UUID128] = []
+    /// Rooms from which a user is banned.
+    var banRooms: [UUID128] = []
     var seenCommands: [UUID128] = []
     var seenRooms: [UUID128] = []
     var seenUsers: [UUID128] = []
@@ -121,16 +127,21 @@ struct BatchNeeds {
             }
             newcomers.append(command.actor)
             add(draft.members, by: command.actor)
+            if draft.type != .privateRoom { enter(draft.members, command) }
             for other in draft.members { pair(command.actor, other) }
         case .deleteRoom: wholeRooms.append(command.room)
         case .addMembers(let users):
             add(users, by: command.actor)
+            enter(users, command)
             for user in users {
                 member(command.room, user)
                 pair(command.actor, user)
             }
-        case .removeMember(let user), .setRole(let user, _), .mute(let user, _), .ban(let user, _):
+        case .removeMember(let user), .setRole(let user, _), .mute(let user, _):
             member(command.room, user)
+        case .ban(let user, let banned):
+            member(command.room, user)
+            if banned { banRooms.append(command.room) }
             // A ban is kept also of somebody who was never in.
             if case .ban = command.action { profiles.append(user) }
         case .updateRoom: break
@@ -142,6 +153,15 @@ struct BatchNeeds {
         for user in users {
             adders.append(actor)
             added.append(user)
+        }
+    }
+
+    private mutating func enter(_ users: [UUID128], _ command: Command) {
+        guard !command.isHost else { return }
+        for user in users {
+            enteredRooms.append(command.room)
+            enteredBy.append(command.actor)
+            entering.append(user)
         }
     }
 

@@ -67,6 +67,12 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         if !needs.profiles.isEmpty {
             parts.append((profiles(needs), { $1.profiles[$0.uuid(0)] = Profile($0, at: 1) }))
         }
+        if !needs.entering.isEmpty {
+            parts.append((madeCounts(needs), { $1.madeCounts[.init($0.uuid(0), $0.uuid(1))] = Int($0.int8(2)) }))
+        }
+        if !needs.banRooms.isEmpty {
+            parts.append((bannedStrangers(needs), { $1.bannedStrangers[$0.uuid(0)] = Int($0.int8(1)) }))
+        }
         if !needs.seenCommands.isEmpty {
             parts.append((seenCounts(needs), { $1.seenCounts[$0.uuid(0)] = .init(all: $0.int8(1), own: $0.int8(2)) }))
         }
@@ -241,6 +247,36 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
     private func profiles(_ needs: BatchNeeds) -> SQL {
         """
         SELECT n.id, \(unsafeSQL: Profile.column("n.id")) FROM unnest(\(Array(Set(needs.profiles)))) n (id)
+        """
+    }
+
+    /// Stops counting at the limit.
+    private func madeCounts(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT n.room_id, n.user_id, c.rooms
+        FROM unnest(\(needs.enteredRooms), \(needs.enteredBy), \(needs.entering)) n (room_id, actor, user_id)
+        LEFT JOIN rooms t ON t.id = n.room_id
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS rooms FROM (
+                SELECT FROM members p JOIN rooms r ON r.id = p.room_id
+                WHERE p.user_id = n.user_id AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+                    AND r.type <> 1 AND r.created_by = COALESCE(t.created_by, n.actor)
+                LIMIT \(Int64(limits.addedRooms))
+            ) p
+        ) c
+        """
+    }
+
+    /// A ban makes such a user's row with equal times. Stops counting at the limit.
+    private func bannedStrangers(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT n.room_id, c.users FROM unnest(\(Array(Set(needs.banRooms)))) n (room_id)
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS users FROM (
+                SELECT FROM members p WHERE p.room_id = n.room_id AND p.left_at = p.joined_at
+                LIMIT \(Int64(limits.bans))
+            ) p
+        ) c
         """
     }
 

@@ -23,6 +23,8 @@ public final class RedisRateLimiter: RateLimiter {
         charge([(kind, user, 1)], always: false).first ?? nil
     }
 
+    public func add(_ count: Int, _ kind: RateKind, _ user: UUID128) { _ = charge([(kind, user, count)], always: true) }
+
     /// Counts several. `always`: the action has already happened and is counted even above the limit, up to one window
     /// more.
     ///
