@@ -18,6 +18,9 @@ public struct Command: Sendable, Equatable {
     /// The host's own text of users whom it names.
     public var names: [UUID128: String]
     public var action: Action
+    /// What the request with this Sign asked for: another request with the same Sign has another digest. nil: not
+    /// compared.
+    public var digest: UUID128?
 
     public init(
         id: UUID128, room: UUID128, actor: UUID128, sign: String? = nil, origin: CommandOrigin = .nobody,

@@ -4,10 +4,17 @@ extension RoomBatch {
         let room = try room(command.room)
         guard room.type != .privateRoom else { throw Refusal(.forbidden, "a PRIVATE room always has two members") }
         guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN may invite") }
+        // A user who was added and has left since is not added again by a retry.
+        guard try !isKnown(command) else { return answered(view(of: room, for: command.actor), command, inFrame: false) }
         let new = users.filter { members[MemberKey(room.id, $0)]?.isActive != true }
-        guard !new.isEmpty else { return answered(view(of: room, for: command.actor), command, inFrame: false) }
+        guard !new.isEmpty else {
+            keepRequest(command)
+            return answered(view(of: room, for: command.actor), command, inFrame: false)
+        }
         try refuseUnwilling(new, command)
-        return try admit(new, to: room, command)
+        let outcome = try admit(new, to: room, command)
+        keepRequest(command)
+        return outcome
     }
 
     /// Admits users who are not members: all of them, or none when one is banned or the room is too small.

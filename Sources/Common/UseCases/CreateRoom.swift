@@ -1,10 +1,11 @@
 extension RoomBatch {
     /// An existing PRIVATE room is returned, as is the room that the same key has made before.
     mutating func createRoom(_ draft: RoomDraft, _ command: Command) throws(Refusal) -> CommandOutcome {
+        let isKnown = try isKnown(command)
         if let sign = command.sign, let earlier = roomsBySign[SignKey(command.actor, sign)], let room = rooms[earlier] {
             // A room with any change may have been renamed by it.
             guard room.type == draft.type,
-                room.lastSeq > 0
+                isKnown || room.lastSeq > 0
                     || areSameBytes(room.name, draft.name)
                         && areSameBytes(room.description, draft.description) && areSameBytes(room.avatar, draft.avatar)
             else { throw .otherRequest }
@@ -16,6 +17,7 @@ extension RoomBatch {
             }
             try refuseBlockedPair(member)
             announce(room)
+            keepRequest(command)
             return answered(view(of: room, for: command.actor), command, inFrame: false)
         }
         let limit = min(draft.memberLimit ?? .max, limits.limit(of: draft.type))
@@ -26,8 +28,11 @@ extension RoomBatch {
         try refuseUnwilling(draft.members, command)
         try refuseTooManyRooms(
             [command.actor] + draft.members, command, isPrivate: draft.type == .privateRoom)
-        makeRoom(draft, id: command.room, owner: command.actor, sign: command.sign)
-        remember(roomSign: command.sign, of: command)
+        // A PRIVATE room is known by its members.
+        let sign = draft.type == .privateRoom ? nil : command.sign
+        makeRoom(draft, id: command.room, owner: command.actor, sign: sign)
+        remember(roomSign: sign, of: command)
+        keepRequest(command)
         return answered(view(of: rooms[command.room]!, for: command.actor), command, inFrame: false)
     }
 

@@ -3,6 +3,7 @@ extension RoomBatch {
     /// it.
     mutating func createInvitation(_ draft: InvitationDraft, _ command: Command) throws(Refusal) -> CommandOutcome {
         try mayInvite(command)
+        _ = try isKnown(command)
         if let sign = command.sign,
             let earlier = invitations.values.first(where: {
                 $0.createdBy == command.actor && $0.sign.map { areSameBytes($0, sign) } == true
@@ -19,6 +20,7 @@ extension RoomBatch {
             id: command.id, roomID: command.room, token: draft.token, createdBy: command.actor, sign: command.sign,
             expiresAt: draft.expiresAt, maxUses: draft.maxUses, createdAt: now)
         put(invitation: invitation)
+        keepRequest(command)
         _ = changed(.invitationCreated, invitation: invitation, first: false, command)
         return answered(body(of: invitation), command, inFrame: false)
     }

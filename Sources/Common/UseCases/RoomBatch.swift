@@ -114,6 +114,8 @@ public struct RoomBatch: Sendable {
     public var messages: [UUID128: Message] = [:]
     public var messagesBySign: [SignKey: Message] = [:]
     public var roomsBySign: [SignKey: UUID128] = [:]
+    /// The digests of earlier requests with a Sign; see ``requestKey(_:)``.
+    public var requests: [SignKey: UUID128] = [:]
     /// Messages that a command forwards and that its actor may read.
     public var readable: Set<ReadKey> = []
     /// Frames of commands that were executed before, by command id.
@@ -157,6 +159,7 @@ public struct RoomBatch: Sendable {
     public private(set) var changedMessages: Set<UUID128> = []
     public internal(set) var events: [Event] = []
     public private(set) var edits: [Edit] = []
+    public internal(set) var newRequests: [(user: UUID128, sign: String, digest: UUID128)] = []
     public private(set) var changedInvitations: Set<UUID128> = []
     public private(set) var wiped: Set<UUID128> = []
     /// The Seq up to which a room was purged.
@@ -184,7 +187,7 @@ public struct RoomBatch: Sendable {
 
     public var isUnchanged: Bool {
         newRooms.isEmpty && changedRooms.isEmpty && changedMembers.isEmpty && newMessages.isEmpty
-            && changedMessages.isEmpty && events.isEmpty && changedInvitations.isEmpty
+            && changedMessages.isEmpty && events.isEmpty && changedInvitations.isEmpty && newRequests.isEmpty
     }
 
     /// Messages that everybody could see before this batch deleted them.

@@ -7,7 +7,7 @@ extension Command {
     /// Encodes one command for ``joined(_:)``. The reply address is not part of it: it travels in the AMQP properties.
     public func encode() -> [UInt8] {
         var writer = MessagePackWriter(reserving: 256)
-        writer.beginArray(names.isEmpty ? isHost ? 12 : 11 : 13)
+        writer.beginArray(digest != nil ? 14 : names.isEmpty ? isHost ? 12 : 11 : 13)
         writer.int(Self.version)
         writer.id(id)
         writer.id(room)
@@ -25,14 +25,15 @@ extension Command {
         writer.int(action.number)
         action.write(to: &writer)
         // Older programs ignore these fields.
-        if isHost || !names.isEmpty { writer.bool(isHost) }
-        if !names.isEmpty {
+        if isHost || !names.isEmpty || digest != nil { writer.bool(isHost) }
+        if !names.isEmpty || digest != nil {
             writer.beginArray(names.count * 2)
             for (user, name) in names {
                 writer.id(user)
                 writer.string(name)
             }
         }
+        if let digest { writer.id(digest) }
         return writer.bytes
     }
 
@@ -73,6 +74,7 @@ extension Command {
             acceptedAt: try fields.int(), action: try Action(number: try fields.int(), &fields))
         isHost = fields.isAtEnd ? false : try fields.flag()
         names = fields.isAtEnd ? [:] : try fields.names()
+        digest = fields.isAtEnd ? nil : try fields.id()
     }
 }
 

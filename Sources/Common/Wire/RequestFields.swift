@@ -1,7 +1,7 @@
 /// The typed fields of one request. An empty text counts as absent, as clients in typed languages send it; so does
 /// null.
 public struct RequestFields: Sendable {
-    private let value: WireValue
+    let value: WireValue
 
     public init(_ value: WireValue) { self.value = value }
 

@@ -167,16 +167,20 @@ final class Doors {
 
     /// Publishes a command to its room's queue and waits for the outcome.
     ///
-    /// - Parameter id: the command's id, and that of what it creates; nil: a new one.
+    /// - Parameters:
+    ///   - id: the command's id, and that of what it creates; nil: a new one.
+    ///   - fields: what the request asks for, where another request with the same Sign is refused.
     func submit(
-        _ call: Call, room: UUID128, id: UUID128? = nil, sign: String? = nil, _ action: Command.Action
+        _ call: Call, room: UUID128, id: UUID128? = nil, sign: String? = nil, of fields: RequestFields? = nil,
+        _ action: Command.Action
     ) throws(Refusal) -> Outcome {
         let user = try user(call)
         if let kind = RateKind(action) { try limit(kind, call) }
         let now = clock()
-        let command = Command(
+        var command = Command(
             id: id ?? .v7(at: now), room: room, actor: user, sign: sign, requestID: call.requestID, acceptedAt: now,
             isHost: call.isHost, names: call.names, action: action)
+        if let fields, sign != nil { command.digest = fields.digest(call.request.path) }
         call.command = command.id
         // Also before the answer: a command that timed out may still be executed.
         readers.remember(writeOf: user)

@@ -35,7 +35,7 @@ struct InvitationEndpoints {
             token: Self.token(), expiresAt: doors.clock() + seconds * 1000,
             maxUses: try fields.integer("MaxUses", in: 1...1_000_000).map { Int($0) })
         let sign = try call.sign(fields)
-        return try doors.submit(call, room: try call.uuid("id"), sign: sign, .createInvitation(draft))
+        return try doors.submit(call, room: try call.uuid("id"), sign: sign, of: fields, .createInvitation(draft))
             .response(status: 201)
     }
 

@@ -51,7 +51,8 @@ struct MemberEndpoints {
         let users = try Self.users(call, fields)
         let sign = try call.sign(fields)
         let room = try call.uuid("id")
-        return try doors.room(after: doors.submit(call, room: room, sign: sign, .addMembers(users)), room, call, 201)
+        let outcome = try doors.submit(call, room: room, sign: sign, of: fields, .addMembers(users))
+        return try doors.room(after: outcome, room, call, 201)
     }
 
     /// One change per request: `Role`, `MutedUntil` (null ends it) or `Banned`.

@@ -23,13 +23,14 @@ struct RoomEndpoints {
         // The id of a PRIVATE room follows from its two members.
         guard draft.type == .privateRoom else {
             let id = UUID128.v7(at: doors.clock())
-            return try doors.submit(call, room: id, id: id, sign: sign, .createRoom(draft))
+            return try doors.submit(call, room: id, id: id, sign: sign, of: fields, .createRoom(draft))
                 .response(status: 201)
         }
         guard draft.members.count == 1, let room = privateRoomID(user, draft.members[0]) else {
             throw .invalid("Members", "of a PRIVATE room must be exactly the other user")
         }
-        return try doors.room(after: doors.submit(call, room: room, .createRoom(draft)), room, call, 201)
+        let outcome = try doors.submit(call, room: room, sign: sign, of: fields, .createRoom(draft))
+        return try doors.room(after: outcome, room, call, 201)
     }
 
     private func list(_ call: Call) throws(Refusal) -> Response {

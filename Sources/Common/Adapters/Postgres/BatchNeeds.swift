@@ -28,6 +28,8 @@ struct BatchNeeds {
     var enteredRooms: [UUID128] = []
     var enteredBy: [UUID128] = []
     var entering: [UUID128] = []
+    var requestUsers: [UUID128] = []
+    var requestSigns: [String?] = []
     /// Rooms from which a user is banned.
     var banRooms: [UUID128] = []
     var seenCommands: [UUID128] = []
@@ -51,6 +53,10 @@ struct BatchNeeds {
         wholeRooms = pairRooms
         for command in all {
             member(command.room, command.actor)
+            if let key = RoomBatch.requestKey(command) {
+                requestUsers.append(key.sender)
+                requestSigns.append(key.sign)
+            }
             if case .send = command.action {} else { commands.append(command.id) }
             add(command)
         }

@@ -20,6 +20,7 @@ public final class PostgresHostStore: HostStore {
             "DELETE FROM blocks WHERE blocker = \(user)",
             "DELETE FROM blocks WHERE blocked = \(user)",
             "DELETE FROM accounts WHERE user_id = \(user)",
+            "DELETE FROM signed_requests WHERE user_id = \(user)",
             "DELETE FROM users WHERE id = \(user)",
         ])
     }

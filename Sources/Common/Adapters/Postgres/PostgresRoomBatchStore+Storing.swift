@@ -29,6 +29,9 @@ extension PostgresRoomBatchStore {
         if !edited.isEmpty { statements.append(update(edited)) }
         if !batch.newMessages.isEmpty { statements.append(insert(batch.newMessages.map { batch.messages[$0]! })) }
         if !batch.events.isEmpty { statements.append(insert(batch.events)) }
+        if !batch.newRequests.isEmpty {
+            statements += [insert(batch.newRequests), Self.dropOldRequests]
+        }
         if !batch.edits.isEmpty { statements.append(insert(batch.edits)) }
         let deleted = edited.filter { $0.deletedAt != nil }.map(\.id)
         if !deleted.isEmpty { statements.append("DELETE FROM message_edits WHERE message_id = ANY(\(deleted))") }
@@ -149,6 +152,21 @@ extension PostgresRoomBatchStore {
             e (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields, body, created_at)
         """
     }
+
+    private func insert(_ requests: [(user: UUID128, sign: String, digest: UUID128)]) -> SQL {
+        """
+        INSERT INTO signed_requests (user_id, sign, digest)
+        SELECT * FROM unnest(\(requests.map(\.user)), \(.texts(requests.map(\.sign))), \(requests.map(\.digest)))
+        """
+    }
+
+    /// Each new request removes some that are old enough, so that their number is bounded by the rates.
+    private static let dropOldRequests: SQL = """
+        DELETE FROM signed_requests s USING (
+            SELECT user_id, sign FROM signed_requests WHERE created_at < now() - interval '30 days'
+            ORDER BY created_at LIMIT 100 FOR UPDATE SKIP LOCKED
+        ) o WHERE s.user_id = o.user_id AND s.sign = o.sign
+        """
 
     private func arrayText(_ ids: [UUID128]) -> String { "{" + ids.map(\.description).joined(separator: ",") + "}" }
 

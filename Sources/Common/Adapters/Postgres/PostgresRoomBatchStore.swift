@@ -70,6 +70,9 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         if !needs.entering.isEmpty {
             parts.append((madeCounts(needs), { $1.madeCounts[.init($0.uuid(0), $0.uuid(1))] = Int($0.int8(2)) }))
         }
+        if !needs.requestSigns.isEmpty {
+            parts.append((requests(needs), { $1.requests[.init($0.uuid(0), $0.text(1))] = $0.uuid(2) }))
+        }
         if !needs.banRooms.isEmpty {
             parts.append((bannedStrangers(needs), { $1.bannedStrangers[$0.uuid(0)] = Int($0.int8(1)) }))
         }
@@ -264,6 +267,14 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
                 LIMIT \(Int64(limits.addedRooms))
             ) p
         ) c
+        """
+    }
+
+    private func requests(_ needs: BatchNeeds) -> SQL {
+        """
+        SELECT s.user_id, s.sign, s.digest
+        FROM unnest(\(needs.requestUsers), \(.texts(needs.requestSigns))) n (user_id, sign)
+        JOIN signed_requests s USING (user_id, sign)
         """
     }
 
