@@ -69,9 +69,13 @@ def before_call(context, case, kwargs):
     phases skip the hook for emojis above."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
-    if is_sign((case.headers or {}).get("Idempotency-Key")):
-        case.headers["Idempotency-Key"] = str(uuid.uuid4())
-    if case.media_type == "application/json" and isinstance(case.body, dict) and is_sign(case.body.get("Sign")):
-        case.body = {**case.body, "Sign": str(uuid.uuid4())}
+    sign = str(uuid.uuid4())
+    has_key = bool((case.headers or {}).get("Idempotency-Key"))
+    if has_key:
+        case.headers["Idempotency-Key"] = sign
+    # Both name the same request, so they are equal.
+    if case.media_type == "application/json" and isinstance(case.body, dict) and (
+            is_sign(case.body.get("Sign")) or has_key and case.body.get("Sign")):
+        case.body = {**case.body, "Sign": sign}
     if case.path_parameters and "emoji" in case.path_parameters:
         case.path_parameters["emoji"] = "👍"

@@ -5,7 +5,9 @@ extension RoomBatch {
         guard room.type != .privateRoom else { throw Refusal(.forbidden, "a PRIVATE room always has two members") }
         guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN may invite") }
         // A user who was added and has left since is not added again by a retry.
-        guard try !isKnown(command) else { return answered(view(of: room, for: command.actor), command, inFrame: false) }
+        guard try !isKnown(command) else {
+            return answered(view(of: room, for: command.actor), command, inFrame: false)
+        }
         let new = users.filter { members[MemberKey(room.id, $0)]?.isActive != true }
         guard !new.isEmpty else {
             keepRequest(command)

@@ -268,7 +268,8 @@ public struct RoomBatch: Sendable {
             let made = madeCounts[MemberKey(command.room, user), default: 0]
             guard mayFill || made < limits.addedRooms else {
                 throw Refusal(
-                    .conflict, "\(user) is in \(made) rooms with the same creator, which is the limit: send an invitation",
+                    .conflict,
+                    "\(user) is in \(made) rooms of the same creator, which is the limit: send an invitation",
                     field: "Members")
             }
         }

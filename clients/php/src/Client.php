@@ -91,7 +91,7 @@ final class Client
      */
     public function post(string $path, array $body = [], ?string $idempotencyKey = null): mixed
     {
-        $key = $idempotencyKey ?? bin2hex(random_bytes(16));
+        $key = $idempotencyKey ?? $body['Sign'] ?? bin2hex(random_bytes(16));
         return $this->request('POST', $path, $body, [], ["Idempotency-Key: $key"])['Data'] ?? null;
     }
 
