@@ -50,7 +50,7 @@ def test_nobody_fills_another_users_rooms(ann, bob, make_user, reconfigure):
     assert [add(bob).status_code for _ in range(3)] == [201, 201, 409]
     own = bob.group()
     refused = bob.rest("POST", f"/rooms/{own}/members", {"UserID": ann.id})
-    assert code(refused, 409) == "conflict" and refused.json()["Error"]["Field"] == "Members"
+    assert code(refused, 409) == "conflict"
     # The user decides by themselves: a link works.
     link = bob.data("POST", f"/rooms/{own}/invitations", {}, 201)["Token"]
     ann.rest("POST", "/rooms/join", {"Token": link}, expect=200)
