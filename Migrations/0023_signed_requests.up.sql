@@ -1,4 +1,4 @@
--- What a request with an Idempotency-Key asked for: another request with the same key is refused, and a retry of an
+-- The request that each Idempotency-Key stands for: another request with the same key is refused, and a retry of an
 -- invitation does not bring back a user who has left since. Messages keep their own Sign.
 CREATE TABLE signed_requests (
     user_id uuid NOT NULL,

@@ -1,4 +1,4 @@
-"""What one user can do to a room or to another user has an end, and a room always has somebody who manages it."""
+"""Bounds of what one user can do to a room or to another user; a room always has somebody who manages it."""
 
 import uuid
 

@@ -22,7 +22,7 @@ import Testing
         #expect(backlog.next(atMost: 256).map(\.room).contains(quiet))
     }
 
-    /// What others wrote waits while a batch is stored.
+    /// Other rooms wait while a batch is stored.
     @Test func aBatchHasABoundInBytesAndOneCommandOfEachRoom() {
         var backlog = Backlog()
         backlog.append(commands(200, in: loud), tag: 1, bytes: 200 * 16_000)

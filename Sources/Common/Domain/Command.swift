@@ -18,7 +18,7 @@ public struct Command: Sendable, Equatable {
     /// The host's own text of users whom it names.
     public var names: [UUID128: String]
     public var action: Action
-    /// What the request with this Sign asked for: another request with the same Sign has another digest. nil: not
+    /// A digest of the request with this Sign: another request with the same Sign has another digest. nil: not
     /// compared.
     public var digest: UUID128?
 
