@@ -60,11 +60,11 @@ import Testing
             line("m", level: level, context(.json, .on)).prefix(4)
         }
         #expect(found == ["<2>{", "<3>{", "<4>{", "<5>{", "<6>{", "<7>{"])
-        #expect(line("m", context(.text, .off)).hasPrefix("2"))
+        #expect(line("m", [:], context(.text, .off)).hasPrefix("2"))
     }
 
     @Test func aLineOfItsOwnRequestKeepsIt() {
         #expect(line("m", ["request": "own"], context(.json)).contains(#""request":"own""#))
-        #expect(line("m", context(.text)).hasSuffix(" m request=abc"))
+        #expect(line("m", [:], context(.text)).hasSuffix(" m request=abc"))
     }
 }
