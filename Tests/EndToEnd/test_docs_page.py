@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 import requests
 import yaml
 from browser import chromium, until, watched

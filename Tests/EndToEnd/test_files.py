@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import os
 import random
 import socket as network
@@ -12,12 +11,12 @@ import time
 import uuid
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 from client import message_frame
+from store import names
 from waiting import eventually
 
 MIB = 1 << 20
@@ -624,14 +623,5 @@ def test_what_is_given_up_or_deleted_leaves_nothing(ann, bob, room, settings, re
     eventually(lambda: requests.get(link, timeout=30).status_code == 404)
     assert bytes_of(bob, forwarded).content == b"content"
     bob.rest("DELETE", f"/messages/{forwarded}", expect=200)
-    eventually(lambda: shown not in listing(settings, "files"))
-    assert begun not in listing(settings, "files")
-
-
-def listing(settings, kind):
-    """The ids of files in the store, from its own file browser."""
-    folder = Path(os.environ["TEST_ENV_FILE"]).parent
-    port = json.loads((folder / "state.json").read_text())["ports"]["WEED_FILER"]
-    url = f"http://127.0.0.1:{port}/buckets/{settings['S3_BUCKET_NAME']}/{kind}/?limit=10000"
-    entries = requests.get(url, headers={"Accept": "application/json"}, timeout=30).json()["Entries"] or []
-    return {entry["FullPath"].rsplit("/", 1)[1] for entry in entries}
+    eventually(lambda: shown not in names("files"))
+    assert begun not in names("files")

@@ -9,7 +9,8 @@ import uuid
 import pytest
 import requests
 from client import message_frame
-from test_files import begin, bytes_of, form, listing, post
+from store import names
+from test_files import begin, bytes_of, form, post
 
 PDF = b"%PDF-1.4\n1 0 obj\n"
 HTML = b"<!doctype html><html><body><script>alert(1)</script></body></html>"
@@ -188,7 +189,7 @@ def test_a_virus_is_put_aside_and_told(ann, bob, room, clamd, settings, reconfig
         assert error["Code"] == "infected" and "Eicar-Test" in error["Message"]
         assert ann.data("GET", f"/messages/{message}")["Status"] == "deleted" and ann.data("GET", "/uploads") == []
         ann.rest("GET", f"/files/{message}", expect=404, allow_redirects=False)
-        assert message in listing(settings, "quarantine") and message not in listing(settings, "files")
+        assert message in names("quarantine") and message not in names("files")
         clean = form(ann, room, b"clean", "a.txt", "text/plain").json()["Data"]["ID"]
         theirs.wait(lambda frame: frame["Type"] == "new_message" and frame["Data"]["ID"] == clean)
         assert theirs.count(lambda frame: (frame.get("Data") or {}).get("ID") == message) == 0

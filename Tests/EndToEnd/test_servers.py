@@ -142,7 +142,7 @@ def is_answer(server, said):
     if server == "redis":
         return "Redis:" not in said.stdout
     if server == "s3":
-        return "the S3 store is there" in said.stdout
+        return "the S3 store is reachable" in said.stdout
     return said.returncode == 0
 
 
@@ -171,8 +171,8 @@ def test_postgresql_by_tls_with_an_authority_of_ones_own(authority, proxy):
                                  ("expired", "ca", "verify failed"), ("good", "other", "verify failed")):
         port = proxy("postgres", authority / certificate)
         said = ask_servers(DATABASE_URL=url.format(port=port, ca=authority / f"{ca}.crt"))
-        assert (why or "PostgreSQL is there") in said.stdout, said.stdout
-        assert why is None or "PostgreSQL is there" not in said.stdout
+        assert (why or "PostgreSQL is reachable") in said.stdout, said.stdout
+        assert why is None or "PostgreSQL is reachable" not in said.stdout
 
 
 def test_the_store_of_make_run_shows_nobody_the_files(pids):

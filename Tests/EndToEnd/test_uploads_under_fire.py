@@ -6,7 +6,6 @@ UPLOAD_ROUNDS=4 files; `make test-uploads` sends 200. UPLOAD_SEED repeats a run.
 """
 
 import hashlib
-import json
 import os
 import queue
 import random
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from store import names
 
 MIB = 1 << 20
 ROUNDS = int(os.environ.get("UPLOAD_ROUNDS", "4"))
@@ -29,11 +29,9 @@ PATIENCE = 180
 
 
 class Store:
-    """The proxy's process, with access to the store behind it."""
+    """The proxy's process."""
 
-    def __init__(self, endpoint, bucket):
-        ports = json.loads((Path(os.environ["TEST_ENV_FILE"]).parent / "state.json").read_text())["ports"]
-        self.listing = f"http://127.0.0.1:{ports['WEED_FILER']}/buckets/{bucket}"
+    def __init__(self, endpoint):
         self.process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("faulty_store.py"), endpoint.split("//")[1], str(SEED)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -43,14 +41,8 @@ class Store:
         self.process.stdin.write(f"{rate}\n")
         self.process.stdin.flush()
 
-    def names(self, folder):
-        answer = requests.get(f"{self.listing}/{folder}/?limit=10000", headers={"Accept": "application/json"}, timeout=30)
-        if answer.status_code == 404:
-            return set()
-        return {entry["FullPath"].rsplit("/", 1)[1] for entry in answer.json()["Entries"] or []}
-
     def unfinished(self):
-        return self.names(".uploads")
+        return names(".uploads")
 
     def close(self):
         self.process.stdin.close()
@@ -59,7 +51,7 @@ class Store:
 
 @pytest.fixture
 def store(settings, reconfigure):
-    store = Store(settings["S3_ENDPOINT"], settings["S3_BUCKET_NAME"])
+    store = Store(settings["S3_ENDPOINT"])
     reconfigure("fcgi-api", "queue-worker", S3_ENDPOINT=store.url, S3_MAX_UPLOAD_SIZE=200 * MIB, FCGI_UPLOADS_WORKERS=4)
     yield store
     store.close()
@@ -234,7 +226,7 @@ def test_nothing_is_lost_doubled_or_left_behind(ann, bob, store, settings, pids,
         time.sleep(0.5)
         for message in sent:
             assert theirs.count(lambda frame: told(frame, message)) == 1
-    assert set(sent) <= store.names("files")
+    assert set(sent) <= names("files")
     reconfigure("queue-worker", S3_ENDPOINT=settings["S3_ENDPOINT"], UPLOAD_EXPIRE_SECONDS=1, UPLOAD_SWEEP_SECONDS=1)
     deadline = time.monotonic() + 60
     while store.unfinished() and time.monotonic() < deadline:
