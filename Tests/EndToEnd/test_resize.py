@@ -7,9 +7,11 @@ import random
 import signal
 import time
 
+import requests
 from chaos.faults import PROGRAMS, Faults
 from chaos.scenario import Run
 from conftest import run_program, workers
+from waiting import eventually
 
 SECONDS = 8
 
@@ -41,6 +43,10 @@ def test_resizing_under_load_keeps_every_order(base_url, secret, pids):
 
     said = play(Run(base_url, secret, pids, 1, SECONDS, 1), twice)
     print("".join(said))
+    # Those who send nothing do not notice by themselves that their queue is an old one.
+    for total in ("3", "11"):
+        run_program("queue-worker", "queues", "resize", total)
+        eventually(lambda: requests.get(f"{base_url}/api/v1/readyz", timeout=30).status_code == 200, 20)
     assert ["queues are in use after" in line for line in said] == [True, True]
     status = run_program("queue-worker", "queues", "status")
     assert ": 11 queues by room, open" in status and status.count(" consumers") >= 11

@@ -56,6 +56,9 @@ public final class RabbitMQCommandQueue: CommandQueue {
     /// Whether any worker runs: each worker consumes every queue, as the active consumer or as a standby.
     public func hasWorkers() throws(RabbitMQError) -> Bool {
         do throws(RabbitMQError) {
+            if try connected().consumers(of: settings.queueName(layout, 0)) > 0 { return true }
+            // After a resize this is a queue of an older generation: a new connection looks up the newest one.
+            connection = nil
             return try connected().consumers(of: settings.queueName(layout, 0)) > 0
         } catch {
             // A passive declare of a missing queue closes the channel.
