@@ -48,6 +48,7 @@ def test_a_program_that_stands_still_is_not_ready(base_url, stop):
     eventually(lambda: "ws-relay: no relay has shown" in ready().text)
     # A row of the table is as old as its worker's last turn; a master that is stopped itself says nothing.
     eventually(lambda: " stopped " in run_program("ws-relay", "status"))
+    assert '"state":"stopped"' in run_program("ws-relay", "status", "--json")
     assert "the master of queue-worker does not answer" in run_program("queue-worker", "status")
     stop.end()
     eventually(lambda: ready().status_code == 200)

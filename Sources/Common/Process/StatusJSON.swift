@@ -10,8 +10,7 @@ extension Master {
             "program": "\(program)", "pid": number(Int(getpid())), "generation": number(state.generation),
             "up_seconds": number(time(nil) - board.startedAt), "stopping": .stringConvertible(state.stopping),
             "pools": .array(state.pools.map(json)),
-            "workers": .array(
-                state.workers.sorted { ($0.pool, $0.slot, $0.id) < ($1.pool, $1.slot, $1.id) }.map { json($0, now) }),
+            "workers": .array(workersInOrder.map { json($0, now) }),
             "numbers": .dictionary(numbers),
         ])
         return String(decoding: line.bytes, as: UTF8.self) + "\n"
@@ -41,7 +40,7 @@ extension Master {
         var values: Logger.Metadata = [
             "pool": "\(worker.pool)", "slot": number(worker.slot), "pid": number(Int(worker.pid)),
             "generation": number(worker.generation),
-            "state": worker.phase == .ready ? "\(row.state)" : "\(worker.phase.rawValue)",
+            "state": "\(state(of: worker, row, now))",
             "up_seconds": number(Int((now - worker.startedAt) / 1_000_000_000)), "requests": number(row[.requests]),
             "errors_4xx": number(row[.clientErrors]), "errors_5xx": number(row[.serverErrors]),
             "busy_seconds": seconds(row[.busyNanoseconds]), "cpu_seconds": seconds(row[.cpuNanoseconds]),

@@ -68,18 +68,17 @@ extension Master {
                 "REQUEST",
             ]
         ]
-        for worker in state.workers.sorted(by: { ($0.pool, $0.slot, $0.id) < ($1.pool, $1.slot, $1.id) }
-        ) {
+        for worker in workersInOrder {
             let row = board.row(worker.board)
             let requests = row[.requests]
             let mean = requests == 0 ? "-" : decimal(row[.busyNanoseconds] / requests, unit: 1_000_000)
-            let doing = worker.phase == .ready ? state(of: worker, row, now) : worker.phase.rawValue
             let since = row[.requestStartedAt]
             let request =
                 since == 0 ? row.request : "\(row.request) (\((Int(now) - since) / 1_000_000) ms)"
             rows.append(
                 [
-                    worker.label, "\(worker.pid)", "\(worker.generation)", doing,
+                    worker.label, "\(worker.pid)", "\(worker.generation)",
+                    state(of: worker, row, now),
                     span(seconds: Int((now - worker.startedAt) / 1_000_000_000)), "\(requests)",
                     "\(row[.clientErrors])",
                     "\(row[.serverErrors])", mean, decimal(row[.cpuNanoseconds], unit: 1_000_000_000),
@@ -89,8 +88,13 @@ extension Master {
         return rows
     }
 
-    /// The row is as old as the last turn of the worker's loop.
-    private func state(of worker: Worker, _ row: ScoreboardRow, _ now: Nanoseconds) -> String {
+    var workersInOrder: [Worker] {
+        state.workers.sorted { ($0.pool, $0.slot, $0.id) < ($1.pool, $1.slot, $1.id) }
+    }
+
+    /// As `status` shows it, in both forms. The row is as old as the last turn of the worker's loop.
+    func state(of worker: Worker, _ row: ScoreboardRow, _ now: Nanoseconds) -> String {
+        guard worker.phase == .ready else { return worker.phase.rawValue }
         let silent = Int(now) - row[.heartbeatAt]
         guard row[.pid] == worker.pid, silent > 5_000_000_000 else { return "\(row.state)" }
         if isStopped(worker.pid) { return "stopped" }
