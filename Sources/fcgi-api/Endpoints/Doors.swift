@@ -138,7 +138,7 @@ final class Doors {
             switch error.trouble {
             case .running:
                 throw Refusal(
-                    .rateLimited, "your previous search is still running;  try again in a second", retryAfter: 1)
+                    .rateLimited, "your previous search is still running; try again in a second", retryAfter: 1)
             case .tooSlow:
                 throw Refusal(.searchTooSlow, "the search took too long; look for rarer words, or in one room")
             case nil: break

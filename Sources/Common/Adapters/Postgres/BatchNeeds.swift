@@ -149,7 +149,7 @@ struct BatchNeeds {
             member(command.room, user)
             if banned { banRooms.append(command.room) }
             // A ban is kept also of somebody who was never in.
-            if case .ban = command.action { profiles.append(user) }
+            profiles.append(user)
         case .updateRoom: break
         }
     }

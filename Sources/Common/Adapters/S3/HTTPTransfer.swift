@@ -45,8 +45,8 @@ final class HTTPClient {
     /// When set, libcurl signs each request (AWS Signature Version 4).
     private let signature: (credentials: String, scope: String)?
     private let authorities: String?
-    /// libcurl writes here what went wrong; CURL_ERROR_SIZE bytes.
-    private let details = UnsafeMutablePointer<CChar>.allocate(capacity: 256)
+    /// libcurl writes here what went wrong.
+    private let details = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
 
     /// - Parameter scope: the signature's, such as `aws:amz:us-east-1:s3`.
     init(accessKey: String, secretKey: String, scope: String, authorities: String? = nil) {
