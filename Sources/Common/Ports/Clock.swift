@@ -17,8 +17,4 @@ public func monotonicNanoseconds() -> Int64 {
 }
 
 /// Milliseconds of a clock that never jumps; for time limits.
-public func monotonicMilliseconds() -> Int64 {
-    var now = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
-}
+public func monotonicMilliseconds() -> Int64 { monotonicNanoseconds() / 1_000_000 }

@@ -177,9 +177,7 @@ final class CommandPublisher: CommandOutlet {
         /// By queue of the newest layout, in order within each.
         var unsent: [Int: [Batch]] = [:]
         /// At most one per queue.
-        var unconfirmed: [(tag: UInt64, batch: Batch, sentAt: Int64)] = []
-        /// Of `unconfirmed`, by tag, the nanosecond of sending.
-        var sent: [UInt64: Nanoseconds] = [:]
+        var unconfirmed: [(tag: UInt64, batch: Batch, sentAt: Nanoseconds)] = []
         /// A broker has refused, or is silent: its queue may be full, or its leader dead without this broker knowing
         /// yet.
         var isDoubtful = false
@@ -265,7 +263,6 @@ final class CommandPublisher: CommandOutlet {
             isDoubtful = false
             for (_, batch, _) in unconfirmed { unsent[batch.queue, default: []].insert(batch, at: 0) }
             unconfirmed = []
-            sent = [:]
         }
 
         private func connectIfDue() throws(RabbitMQError) {
@@ -296,8 +293,7 @@ final class CommandPublisher: CommandOutlet {
                     mandatory: true, persistent: true)
                 unsent[queue]!.removeFirst()
                 if unsent[queue]!.isEmpty { unsent[queue] = nil }
-                unconfirmed.append((tag, batch, monotonicMilliseconds()))
-                sent[tag] = monotonicNow()
+                unconfirmed.append((tag, batch, monotonicNow()))
             }
         }
 
@@ -316,12 +312,14 @@ final class CommandPublisher: CommandOutlet {
 
         private func confirm(_ tag: UInt64, _ multiple: Bool, _ accepted: Bool) {
             let isMeant: (UInt64) -> Bool = { $0 == tag || multiple && $0 < tag }
-            for tag in sent.keys.filter(isMeant) {
-                guard let since = sent.removeValue(forKey: tag), accepted else { continue }
-                confirms.observe(monotonicNow() - since)
-            }
-            for var batch in unconfirmed.filter({ isMeant($0.tag) }).map(\.batch) {
-                if accepted { fullSince[batch.queue] = nil } else { refuse(&batch) }
+            for (_, batch, sentAt) in unconfirmed.filter({ isMeant($0.tag) }) {
+                var batch = batch
+                guard accepted else {
+                    refuse(&batch)
+                    continue
+                }
+                fullSince[batch.queue] = nil
+                confirms.observe(monotonicNow() - sentAt)
             }
             unconfirmed.removeAll { isMeant($0.tag) }
         }
@@ -343,7 +341,9 @@ final class CommandPublisher: CommandOutlet {
         private func leaveIfDoubtful() {
             guard let connection else { return }
             let now = monotonicMilliseconds()
-            let isSilent = unconfirmed.contains { now - $0.sentAt > CommandPublisher.confirmPatience }
+            let isSilent = unconfirmed.contains {
+                monotonicNow() - $0.sentAt > CommandPublisher.confirmPatience * 1_000_000
+            }
             if !isSilent, !isDoubtful, unconfirmed.isEmpty, connection.shouldMoveBack() {
                 self.connection = nil
                 return
