@@ -36,7 +36,7 @@ http {{
         listen unix:{folder}/site.sock;
         location / {{
             include /etc/nginx/fastcgi_params;
-            fastcgi_param SCRIPT_FILENAME {script};
+            fastcgi_param SCRIPT_FILENAME "{script}";
             {parameters}
             fastcgi_pass unix:{folder}/fpm.sock;
         }}

@@ -3,6 +3,7 @@ messages. They end with what the database has."""
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -59,7 +60,8 @@ def page(settings, tmp_path):
 
     def run(heading):
         [script] = [script for found, script in documents.blocks("backup") if found == heading]
-        script = script.replace("/var/backups", str(tmp_path / "backups")).replace("/etc/chat/.env", os.environ["TEST_ENV_FILE"])
+        for path, ours in (("/var/backups", tmp_path / "backups"), ("/etc/chat/.env", os.environ["TEST_ENV_FILE"])):
+            script = script.replace(path, shlex.quote(str(ours)))
         answer = subprocess.run(["bash", "-euo", "pipefail", "-c", NAMES + script], env=environment, text=True, timeout=200,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert answer.returncode == 0, answer.stdout
