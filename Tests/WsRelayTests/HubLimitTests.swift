@@ -1,4 +1,5 @@
 import ChatCore
+import Glibc
 import Testing
 
 @testable import ws_relay
@@ -46,6 +47,26 @@ import Testing
         other.read()
         #expect(flood.pongs.count == 20 && flood.closed?.code == 1008)
         #expect(other.pongs == [[7]])
+    }
+
+    /// One turn reads one buffer of a socket, however much waits in it: nobody's frames wait for the rest.
+    @Test func aFloodHasOneBufferATurn() throws {
+        let relay = try TestRelay(["WS_RATE": "1000000", "WS_BURST": "1000000"])
+        let (flood, other) = (relay.join(user: 5), relay.join(user: 6))
+        flood.write(Array((0..<100_000).map { _ in ClientFrame.bytes(9, []) }.joined()))
+        other.write(ClientFrame.bytes(9, [7]))
+        func unread() -> Int32 {
+            var bytes: Int32 = 0
+            ioctl(relay.hub.connections[0].descriptor, UInt(FIONREAD), &bytes)
+            return bytes
+        }
+        let before = unread()
+        #expect(Int(before) > 2 * Hub.readSize, "the flood does not fill two buffers: this would show nothing")
+        relay.hub.epoll.wait(milliseconds: 0) { relay.hub.handle($0) }
+        relay.hub.endTick()
+        other.read()
+        #expect(other.pongs == [[7]])
+        #expect(Int(before - unread()) <= Hub.readSize)
     }
 
     @Test func goodbyesAreSpread() throws {

@@ -241,6 +241,18 @@ struct SearchTests {
         #expect(throws: MigrationError.self) { try language.use("klingon") }
     }
 
+    /// What pg_restore leaves of a dump that was made before migration 0022.
+    @Test func aRestoredDatabaseWithoutTheIndexGetsIt() throws {
+        func definition() throws -> String? {
+            try connection.query("SELECT pg_get_indexdef(to_regclass('messages_room_words'))").first?.optionalText(0)
+        }
+        let before = try #require(try definition())
+        _ = try connection.query("DROP INDEX messages_room_words")
+        _ = try connection.query("DELETE FROM schema_migrations WHERE name ~ 'words_(at|after)_a_restore'")
+        #expect(try database.migrations().up().count == 2)
+        #expect(try definition() == before)
+    }
+
     @Test func anIndexThatIsMadeOutsideOfATransactionMayBeMadeTwice() throws {
         let name = try #require(
             try database.migrations().status().map(\.name).first { $0.contains("search_by_room_index") })

@@ -1,0 +1,2 @@
+-- The index is 0017's; only a database that had lost it got it here.
+SELECT 1;
