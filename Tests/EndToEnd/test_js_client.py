@@ -98,15 +98,20 @@ def test_the_types_and_the_documents_name_what_the_module_has():
         assert name in methods, name
 
 
-def play(seeds, published):
+def play(seeds, published, first=1):
     # The published module, not its source.
-    done = node(PACKAGE / "test/property.mjs", seeds, CHAT_MODULE=(published / "dist/chat.js").as_uri())
+    done = node(PACKAGE / "test/property.mjs", seeds, first, CHAT_MODULE=(published / "dist/chat.js").as_uri())
     print(done.stdout)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout
 
 
 def test_the_copy_is_the_servers_in_the_end(published):
     play(200, published)
+
+
+def test_an_unread_number_that_is_being_asked_for_survives_a_reload_of_the_page(published):
+    # In this run the page is reloaded between the answer to `seen` and that of the room's number.
+    play(1, published, first=551)
 
 
 @thorough

@@ -104,7 +104,9 @@ class Room {
     let { from } = this, messages = [...this.messages.values()].sort((a, b) => a.Seq - b.Seq);
     if (messages.length > limit) { messages = messages.slice(-limit); from = messages[0].Seq; }
     return { ID: this.ID, info: this.info, epoch: this.epoch, seq: this.seq, infoSeq: this.infoSeq, from, messages,
-      members: [...this.members.values()], hasMembers: this.hasMembers && this.members.size > 0, seenSeq: this.seenSeq, marks: [...this.marks] };
+      members: [...this.members.values()], hasMembers: this.hasMembers && this.members.size > 0, seenSeq: this.seenSeq, marks: [...this.marks],
+      // A number that was being asked for is asked for again after a reload: no frame brings it.
+      dirty: this.dirty };
   }
   restore({ messages, members, marks, ...rest }) {
     Object.assign(this, rest);
@@ -542,6 +544,7 @@ export class Chat {
   }
   #refresh(room) {
     room.dirty = true;
+    this.#save(room);
     this.#once(`info:${room.ID}`, async () => {
       for (let tries = 0; tries < 20 && this.rooms.get(room.ID) === room; tries++) {
         const { generation } = room, info = await this.request('GET', `/rooms/${room.ID}`, { tries: 6 });
