@@ -34,6 +34,8 @@ class Ledger:
 class Member:
     """One user with one socket, who sends over REST and the socket and records every frame."""
 
+    tries = 20  # of a request that is answered 503, half a second apart
+
     def __init__(self, user, ledger):
         self.user, self.ledger = user, ledger
         self.frames, self.waiting = [], {}
@@ -69,7 +71,7 @@ class Member:
 
     async def send_over_rest(self, room, text):
         sign = str(uuid.uuid4())
-        for _ in range(20):
+        for _ in range(self.tries):
             status, data = await self.post(f"/api/v1/rooms/{room}/messages", {"Content": text, "Sign": sign})
             if status in (201, 202):
                 if data["Data"].get("ID"):
@@ -80,12 +82,12 @@ class Member:
                 return
             self.ledger.unavailable.append(time.monotonic())
             await asyncio.sleep(0.5)
-        self.ledger.trouble.append(f"POST was answered 503 twenty times: {text}")
+        self.ledger.trouble.append(f"POST was answered 503 {self.tries} times: {text}")
 
     async def send_file(self, room, text):
         """A message whose file is missing while the others continue; then its only chunk."""
         sign, token = str(uuid.uuid4()), {"Authorization": f"Bearer {self.user.token}"}
-        for _ in range(20):
+        for _ in range(self.tries):
             draft = {"Content": text, "ContentType": "file", "Sign": sign}
             status, data = await self.post(f"/api/v1/rooms/{room}/messages", draft)
             if status == 201:
@@ -106,7 +108,7 @@ class Member:
                 return
             self.ledger.unavailable.append(time.monotonic())
             await asyncio.sleep(0.5)
-        self.ledger.trouble.append(f"a file was answered 503 twenty times: {text}")
+        self.ledger.trouble.append(f"a file was answered 503 {self.tries} times: {text}")
 
     async def post(self, path, body):
         return await call(self.user.base_url, "POST", path, self.user.token, body)

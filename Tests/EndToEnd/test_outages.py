@@ -22,9 +22,11 @@ SERVERS = os.environ.get("OUTAGE_SERVERS", "postgres redis rabbitmq").split()
 class Patient(Member):
     """Sends refused messages again, with the same Sign, after a server was unavailable."""
 
+    tries = 120
+
     async def send_over_socket(self, room, text):
         frame = message_frame(RoomID=room, Content=text)
-        for _ in range(60):
+        for _ in range(self.tries):
             answer = self.waiting[frame["Sign"]] = asyncio.get_running_loop().create_future()
             await self.socket.send(msgpack.packb(frame))
             try:
@@ -42,7 +44,7 @@ class Patient(Member):
 
     async def send_over_rest(self, room, text):
         sign = str(uuid.uuid4())
-        for _ in range(60):
+        for _ in range(self.tries):
             status, data = await self.post(f"/api/v1/rooms/{room}/messages", {"Content": text, "Sign": sign})
             if status == 201:
                 self.ledger.acknowledged[data["Data"]["ID"]] = room
