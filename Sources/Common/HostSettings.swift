@@ -28,6 +28,19 @@ public struct AccountSettings: Sendable {
     }
 }
 
+/// What is kept of requests that the host application makes with its keys.
+public struct AuditSettings: Sendable {
+    /// Days for which an entry is kept.
+    public var days: Int
+    /// Also requests that change nothing.
+    public var keepsReads: Bool
+
+    init(_ values: inout SettingsReader) {
+        days = values.number("AUDIT_DAYS", default: 365, in: 1...36_500)
+        keepsReads = values.choice("AUDIT_READS", ["no", "yes"], default: "no") == "yes"
+    }
+}
+
 /// Days for which messages are kept, by the kind of room, and for which deleted rooms are; 0: forever.
 public struct RetentionSettings: Sendable {
     public let days: [(type: RoomType, days: Int)]

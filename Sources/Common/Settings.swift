@@ -13,8 +13,9 @@ public struct Settings: Sendable {
     public var rates: RateSettings
     public var account: AccountSettings
     public var hooks: HookSettings
-    /// The key of the host application's own endpoints, at least 32 bytes; empty: they are disabled. A secret.
+    /// A key of the host application with the scope `admin`, at least 32 bytes; empty: there is none. A secret.
     public var adminKey: String
+    public var audit: AuditSettings
     public var retention: RetentionSettings
     public var storage: StorageSettings
     public var push: PushSettings
@@ -67,6 +68,7 @@ public struct Settings: Sendable {
         if !adminKey.isEmpty, adminKey.utf8.count < 32 {
             values.problem("ADMIN_API_KEY has fewer than 32 bytes; make one with: openssl rand -base64 32")
         }
+        audit = AuditSettings(&values)
         retention = RetentionSettings(&values)
         storage = StorageSettings(&values)
         storage.authorities = tls.authorities

@@ -50,6 +50,17 @@ def test_only_the_key_opens(admin, ann):
         assert admin("DELETE", f"/users/{ann.id}", expect=401, key=wrong)["Error"]["Code"] == "unauthorized"
 
 
+def test_the_key_acts_for_users_too(admin, ann, base_url):
+    room = ann.group()
+    headers = {"Authorization": f"Bearer {KEY}", "X-Chat-User": ann.id}
+    answer = requests.get(f"{base_url}/api/v1/rooms/{room}", headers=headers, timeout=10)
+    assert answer.json()["Data"]["Role"] == "OWNER"
+    requests.patch(f"{base_url}/api/v1/rooms/{room}", json={"Name": "by the host"}, headers=headers, timeout=10)
+    assert ann.data("GET", f"/rooms/{room}")["Name"] == "by the host"
+    last = admin("GET", "/audit?limit=1")["Data"][0]
+    assert (last["Key"], last["Operation"], last["UserID"], last["Status"]) == ("ADMIN_API_KEY", "PATCH /rooms/{id}", ann.id, 200)
+
+
 def test_rooms_and_members_for_users_and_a_word_of_the_host(admin, ann, bob):
     with bob.socket() as theirs:
         room = admin("POST", "/rooms", {"OwnerID": ann.id, "Type": "GROUP", "Name": "made"}, 201)["Data"]["ID"]

@@ -14,7 +14,9 @@ final class ApiWorker {
     private let redis: RedisConnection
     private let doors: Doors
     private let files: UploadDesk?
-    private let admin: AdminEndpoints?
+    private let keys: HostKeys
+    private let admin: AdminEndpoints
+    private let tokens: JWTTokens
 
     init(_ channel: WorkerChannel, _ settings: Settings, _ log: Logger) throws {
         self.channel = channel
@@ -37,9 +39,13 @@ final class ApiWorker {
         let confirms = channel.scoreboard.histogram(ApiTimings.confirm)
         commands.onConfirm = { confirms.observe($0) }
         redis = try RedisConnection(url: settings.redisURL)
+        tokens = try JWTTokens(settings.tokens)
+        let directory = UserDirectory(store: PostgresUsers(primary), log: log)
+        keys = HostKeys(
+            store: PostgresKeys(primary), setting: settings.adminKey, settings.audit, directory: directory, log: log)
         doors = Doors(
-            tokens: RevocableTokens(try JWTTokens(settings.tokens), store: PostgresRevocations(primary)),
-            readers: readers, directory: UserDirectory(store: PostgresUsers(primary), log: log),
+            tokens: RevocableTokens(tokens, store: PostgresRevocations(primary)),
+            readers: readers, directory: directory,
             accounts: PostgresAccountStore(primary, limits: settings.account),
             presences: RedisPresence(redis), commands: commands,
             rates: RedisRateLimiter(redis, limits: settings.rates, log: log),
@@ -47,9 +53,7 @@ final class ApiWorker {
             maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, log: log)
         files = channel.pool == "uploads" ? ApiWorker.files(settings, doors, primary, redis, log) : nil
-        admin =
-            settings.adminKey.isEmpty
-            ? nil : AdminEndpoints(doors: doors, host: PostgresHostStore(primary), key: settings.adminKey)
+        admin = AdminEndpoints(doors: doors, host: PostgresHostStore(primary), keys: keys)
     }
 
     private static func files(
@@ -65,7 +69,7 @@ final class ApiWorker {
     func run() throws {
         let api = Api(
             router: router(), scoreboard: channel.scoreboard, log: log, clock: systemClock, slow: settings.fcgi.slowLog,
-            origins: AllowedOrigins(settings.web.origins), doors: doors)
+            origins: AllowedOrigins(settings.web.origins), doors: doors, keys: keys)
         let server = try FastCGI(channel)
         connect()
         channel.ready()
@@ -73,7 +77,9 @@ final class ApiWorker {
     }
 
     private func router() -> Router {
-        var router = Router { [doors] call throws(Refusal) in _ = try doors.user(call) }
+        var router = Router(
+            authenticate: { [doors] call throws(Refusal) in _ = try doors.user(call) },
+            admit: { [keys] call throws(Refusal) in try keys.admit(call) })
         let events = RedisUserEvents(redis)
         MessageEndpoints(doors: doors).add(to: &router)
         PendingFileEndpoints(doors: doors).add(to: &router)
@@ -84,7 +90,8 @@ final class ApiWorker {
         SearchEndpoints(doors: doors).add(to: &router)
         AccountEndpoints(doors: doors, tickets: RedisTickets(redis), events: events).add(to: &router)
         SilenceEndpoints(doors: doors).add(to: &router)
-        SessionEndpoints(doors: doors, web: settings.web).add(to: &router)
+        SessionEndpoints(doors: doors, web: settings.web) { [tokens] in try? tokens.issue(subject: $0, lifetime: $1) }
+            .add(to: &router)
         if let files {
             TusEndpoints(desk: files, lifetime: Int64(settings.storage.expireSeconds) * 1000).add(to: &router)
             UploadEndpoints(desk: files).add(to: &router)
@@ -94,7 +101,7 @@ final class ApiWorker {
                 links: settings.storage.folder == nil ? nil : settings.fileLinks
             ).add(to: &router)
         }
-        admin?.add(to: &router)
+        admin.add(to: &router)
         let readiness = Readiness(readers: readers, commands: commands, redis: redis)
         HealthEndpoints(
             dependencies: readiness.servers + readiness.programs,

@@ -22,7 +22,7 @@ struct FcgiApi: ParsableCommand, MasterProgram {
             """,
         version: chatVersion,
         subcommands: [
-            ServeCommand<FcgiApi>.self, WorkerCommand.self, Migrate.self, TokenCommand.self,
+            ServeCommand<FcgiApi>.self, WorkerCommand.self, Migrate.self, TokenCommand.self, KeysCommand.self,
             StatusCommand<FcgiApi>.self, ScaleCommand<FcgiApi>.self, TraceCommand.self,
             EpochCommand.self, NginxConfigCommand.self,
             Setup.self, SetupCheck.self,

@@ -1,24 +1,16 @@
 import ChatCore
-import Crypto
 
-/// The host application's own endpoints, behind a key of their own. They act as the room's owner.
+/// The host application's own endpoints, behind its keys. They act as the room's owner.
 struct AdminEndpoints {
     let doors: Doors
     let host: any HostStore
-    /// SHA-256 of the key: comparing two digests takes the same time wherever they differ.
-    private let keyHash: SHA256Digest
+    let keys: HostKeys
     /// Milliseconds after which a long task returns `More` instead of continuing.
     private static let patience: Int64 = 15_000
 
-    init(doors: Doors, host: any HostStore, key: String) {
-        self.doors = doors
-        self.host = host
-        keyHash = SHA256.hash(data: Array(key.utf8))
-    }
-
     func add(to router: inout Router) {
         func on(_ method: String, _ path: String, query: [String] = [], _ handle: @escaping Router.Handler) {
-            // The key replaces a token and is checked before everything else.
+            // A key replaces a token.
             router.on(method, "/admin" + path, open: true, query: nil) { call throws(Refusal) in
                 try admit(call)
                 try call.request.query.refuse(except: query)
@@ -32,21 +24,33 @@ struct AdminEndpoints {
             return try asOwner(call, .addMembers(users)).response(status: 201)
         }
         on("DELETE", "/rooms/{id}/members/{user}") { call throws(Refusal) in
-            try asOwner(call, .removeMember(try call.userID("user"))).response()
+            let user = try call.userID("user")
+            call.onBehalf = user
+            return try asOwner(call, .removeMember(user)).response()
         }
         on("POST", "/rooms/{id}/messages") { call throws(Refusal) in try announce(call) }
         on("POST", "/rooms/{id}/purge") { call throws(Refusal) in try purge(call) }
         on("GET", "/rooms/{id}/export", query: ["after", "limit"]) { call throws(Refusal) in try export(call) }
+        on("GET", "/audit", query: ["before", "limit"]) { call throws(Refusal) in try audit(call) }
         on("DELETE", "/users/{id}") { call throws(Refusal) in try erase(call) }
     }
 
     private func admit(_ call: Call) throws(Refusal) {
-        let words = pieces(of: call.request.header("authorization") ?? "", at: UInt8(ascii: " "))
-        guard words.count == 2, areSameBytes(asciiLowercased(words[0]), "bearer"),
-            SHA256.hash(data: Array(words[1].utf8)) == keyHash
-        else { throw Refusal(.unauthorized, "send the key of the admin API: Authorization: Bearer <key>") }
-        call.isHost = true
-        call.user = .zero
+        guard call.key == nil else { return }
+        guard keys.hasSetting else { throw Refusal(.notFound, "there is nothing at this address") }
+        throw Refusal(.unauthorized, "send a key of the server: Authorization: Bearer <key>")
+    }
+
+    /// `before`: an entry's ID.
+    private func audit(_ call: Call) throws(Refusal) -> Response {
+        let query = call.request.query
+        let (before, limit) = (try query.seq("before"), try query.limit())
+        let found = try doors.stored { () throws(StoreError) in
+            try keys.store.audit(before: before, limit: limit + 1)
+        }
+        let page = Array(found.prefix(limit))
+        let next = found.count > limit ? page.last.map { query.next("before", "\($0.id)") } : nil
+        return .list(page, next: next) { $1.write(to: &$0) }
     }
 
     /// Reads `OwnerID` and the fields of a user's request.
@@ -83,6 +87,7 @@ struct AdminEndpoints {
     /// Erases a user in every room, then their data outside of rooms.
     private func erase(_ call: Call) throws(Refusal) -> Response {
         let user = try call.userID("id")
+        call.onBehalf = user
         let rooms = try doors.stored { () throws(StoreError) in try host.roomsEver(of: user) }
         let result = try work(call, on: rooms, .erase(user: user))
         if !result.isMore { try doors.stored { () throws(StoreError) in try host.forget(user) } }
@@ -157,5 +162,30 @@ struct AdminEndpoints {
         writer.beginArray(found.members.count)
         for member in found.members { member.write(to: &writer) }
         writer.endArray()
+    }
+}
+
+extension AuditEntry {
+    func write(to writer: inout JSONWriter) {
+        writer.beginMap(9)
+        writer.key("ID")
+        writer.int(id)
+        writer.key("At")
+        writer.timestamp(at)
+        writer.key("Key")
+        writer.string(key)
+        writer.key("Operation")
+        writer.string(operation)
+        writer.key("Path")
+        writer.string(path)
+        writer.key("UserID")
+        writer.optional(user) { $0.uuid($1) }
+        writer.key("ExternalID")
+        writer.optional(externalID) { $0.string($1) }
+        writer.key("Status")
+        writer.int(Int64(status))
+        writer.key("RequestID")
+        writer.string(requestID)
+        writer.endMap()
     }
 }

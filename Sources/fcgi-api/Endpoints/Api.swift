@@ -12,10 +12,11 @@ final class Api {
     private let slow: Int
     private let origins: AllowedOrigins
     private let doors: Doors?
+    private let keys: HostKeys?
 
     init(
         router: Router, scoreboard: ScoreboardRow, log: Logger, clock: @escaping Clock, slow: Int,
-        origins: AllowedOrigins = AllowedOrigins(), doors: Doors? = nil
+        origins: AllowedOrigins = AllowedOrigins(), doors: Doors? = nil, keys: HostKeys? = nil
     ) {
         self.router = router
         self.scoreboard = scoreboard
@@ -24,6 +25,7 @@ final class Api {
         self.slow = slow
         self.origins = origins
         self.doors = doors
+        self.keys = keys
     }
 
     func answer(_ request: Request) -> Response {
@@ -53,6 +55,7 @@ final class Api {
         }
         response.putPrefix(request.prefix)
         doors?.countRest(of: response, call)
+        keys?.record(call, status: response.status)
         if let command = call.command { response.headers.append(("traceparent", "\(TraceParent(of: command))")) }
         let end = monotonicNow()
         scoreboard.endRequest(status: response.status, bytes: response.body.count, at: end)
@@ -82,6 +85,7 @@ final class Api {
             "request": "\(call.requestID)",
         ]
         if let user = call.user { values["user"] = "\(user)" }
+        if let key = call.key { values["key"] = "\(key.name)" }
         log.log(level: level, "\(isSlow ? "slow " : "")\(call.request.method) \(call.request.path)", metadata: values)
     }
 }

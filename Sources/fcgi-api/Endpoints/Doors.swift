@@ -47,8 +47,16 @@ final class Doors {
         return try take(try bearer(call), call).user
     }
 
-    /// The identity in the request's token.
-    func identity(_ call: Call) throws(Refusal) -> Identity { try take(try bearer(call), call) }
+    /// Seconds of what the host application asks for a user: the socket of a ticket, a session.
+    static let hostedSeconds: Int64 = 3600
+
+    /// The identity in the request's token, or of the user for whom a key acts.
+    func identity(_ call: Call) throws(Refusal) -> Identity {
+        guard let user = call.hosted else { return try take(try bearer(call), call) }
+        let now = clock()
+        return Identity(
+            user: user.id, expiresAt: now / 1000 + Self.hostedSeconds, issuedAt: now, externalID: user.externalID)
+    }
 
     /// The request's token, not yet verified.
     func bearer(_ call: Call) throws(Refusal) -> String {
@@ -82,6 +90,11 @@ final class Doors {
 
     private func take(_ token: String, _ call: Call) throws(Refusal) -> Identity {
         let identity = try tokens.verify(token)
+        guard call.request.header(HostKeys.header) == nil else {
+            throw Refusal(
+                .forbidden, "\(HostKeys.header) is for keys of the server: a user's token acts for its own user",
+                field: HostKeys.header)
+        }
         call.user = identity.user
         directory?.learn(identity, at: clock())
         return identity

@@ -18,6 +18,8 @@ struct WholeFileEndpoints {
             call.request.header("accept").map { asciiLowercased($0).utf8.firstRange(of: "text/html".utf8) != nil }
             == true
         do throws(Refusal) {
+            // A header is checked before a file is read.
+            if call.request.header("authorization") != nil { _ = try desk.doors.user(call) }
             let form = try UploadForm(
                 call.request, maxFile: desk.upload.rules.maxSize, folder: desk.folder, many: true)
             _ = try desk.doors.user(call, form: form["token"], web: desk.web)

@@ -21,9 +21,18 @@ struct Router {
     /// Fixed segments come before placeholders: "/rooms/join" is not the room "join".
     private var routes: [Route] = []
     private let authenticate: (Call) throws(Refusal) -> Void
+    private let admit: (Call) throws(Refusal) -> Void
 
-    /// - Parameter authenticate: refuses a request without a valid user.
-    init(authenticate: @escaping (Call) throws(Refusal) -> Void) { self.authenticate = authenticate }
+    /// - Parameters:
+    ///   - authenticate: refuses a request without a valid user.
+    ///   - admit: called first, also for open routes: takes a key of the host application, if there is one.
+    init(
+        authenticate: @escaping (Call) throws(Refusal) -> Void,
+        admit: @escaping (Call) throws(Refusal) -> Void = { _ throws(Refusal) in }
+    ) {
+        self.authenticate = authenticate
+        self.admit = admit
+    }
 
     /// - Parameters:
     ///   - pattern: such as "/rooms/{id}/messages".
@@ -33,7 +42,9 @@ struct Router {
     mutating func on(
         _ method: String, _ pattern: String, open: Bool = false, query: [String]? = [], _ handle: @escaping Handler
     ) {
-        let handle: Handler = { [authenticate] call throws(Refusal) in
+        let handle: Handler = { [authenticate, admit] call throws(Refusal) in
+            call.enter(method, pattern)
+            try admit(call)
             if !open { try authenticate(call) }
             if let query { try call.request.query.refuse(except: query) }
             return try handle(call)

@@ -1,0 +1,11 @@
+/// The keys of the host application, and what was done with them.
+public protocol KeyStore: AnyObject {
+    /// The key with this SHA-256; nil: there is none, or it was revoked.
+    func key(hash: [UInt8]) throws(StoreError) -> ServerKey?
+    /// - Parameter days: for which entries are kept.
+    func record(_ entry: AuditEntry, days: Int) throws(StoreError)
+    /// Newest first.
+    ///
+    /// - Parameter before: the last entry of the page before.
+    func audit(before: Int64?, limit: Int) throws(StoreError) -> [AuditEntry]
+}

@@ -1,0 +1,144 @@
+import ChatCore
+import Crypto
+import Logging
+
+/// Admits the host application by one of its keys, for any user, and keeps what was done with it.
+final class HostKeys {
+    /// The name of `ADMIN_API_KEY` in the audit log.
+    static let settingName = "ADMIN_API_KEY"
+    static let header = "X-Chat-User"
+    /// Milliseconds for which a key that was found is good without another look: half of the promised second.
+    private static let freshness: Int64 = 500
+    private static let remembered = 1000
+    /// Bytes of a path in the audit log.
+    private static let longestPath = 500
+
+    let store: any KeyStore
+    private let settings: AuditSettings
+    private let directory: UserDirectory?
+    private let clock: Clock
+    private let log: Logger
+    /// SHA-256 of `ADMIN_API_KEY`; nil: there is none.
+    private let settingHash: [UInt8]?
+    private var known: [[UInt8]: (key: ServerKey, since: Int64)] = [:]
+
+    init(
+        store: any KeyStore, setting: String, _ settings: AuditSettings, directory: UserDirectory? = nil,
+        clock: @escaping Clock = systemClock, log: Logger = Logger(label: "fcgi-api")
+    ) {
+        self.store = store
+        self.settings = settings
+        self.directory = directory
+        self.clock = clock
+        self.log = log
+        settingHash = setting.isEmpty ? nil : Self.hash(setting)
+    }
+
+    /// Comparing two digests takes the same time whatever the texts have in common.
+    static func hash(_ text: String) -> [UInt8] { Array(SHA256.hash(data: Array(text.utf8))) }
+
+    /// The host's own endpoints answer 404 to strangers unless there is such a key, as they did before there were others.
+    var hasSetting: Bool { settingHash != nil }
+
+    // MARK: Admission
+
+    /// Called for each route before anything else of the request is read. Without a key it does nothing: a token may
+    /// follow.
+    func admit(_ call: Call) throws(Refusal) {
+        guard let needed = call.neededScope else { return }
+        guard let text = Self.bearer(call.request), let key = try key(text) else {
+            guard call.request.header(Self.header) == nil || call.request.header("authorization") != nil else {
+                throw Refusal(
+                    .unauthorized, "\(Self.header) needs a key of the server: Authorization: Bearer <key>",
+                    field: Self.header)
+            }
+            return
+        }
+        call.key = key
+        call.isHost = true
+        guard key.scope >= needed else {
+            // For the audit log.
+            call.onBehalf = (try? Self.user(call))??.id
+            throw Refusal(
+                .forbidden, "this key has the scope \(key.scope.name), and the operation needs \(needed.name)")
+        }
+        guard let user = try Self.user(call) else {
+            guard call.isAdmin else {
+                throw .invalid(Self.header, "is missing: it names the user for whom the key acts")
+            }
+            call.user = .zero
+            return
+        }
+        call.onBehalf = user.id
+        call.user = call.isAdmin ? .zero : call.note(user)
+        call.hosted = user
+        directory?.learn(Identity(user: user.id, expiresAt: .max, externalID: user.externalID), at: clock())
+    }
+
+    /// The token of `Authorization: Bearer`, whatever it is.
+    private static func bearer(_ request: Request) -> String? {
+        let words = pieces(of: request.header("authorization") ?? "", at: UInt8(ascii: " "))
+        guard words.count == 2, areSameBytes(asciiLowercased(words[0]), "bearer") else { return nil }
+        return String(words[1])
+    }
+
+    /// nil: the text is not a key but, perhaps, a user's token.
+    private func key(_ text: String) throws(Refusal) -> ServerKey? {
+        let isKey = ServerKey.isText(text)
+        guard isKey || settingHash != nil else { return nil }
+        let hash = Self.hash(text)
+        if hash == settingHash { return ServerKey(name: Self.settingName, scope: .admin) }
+        guard isKey else { return nil }
+        let now = clock()
+        if let entry = known[hash], (0..<Self.freshness).contains(now - entry.since) { return entry.key }
+        known[hash] = nil
+        let found: ServerKey?
+        do throws(StoreError) { found = try store.key(hash: hash) } catch {
+            log.error("a key could not be looked up", metadata: ["error": "\(error)"])
+            throw .unavailable("the database")
+        }
+        guard let found else { throw Refusal(.unauthorized, "the key is unknown, or was revoked") }
+        if known.count >= Self.remembered { known.removeAll(keepingCapacity: true) }
+        known[hash] = (found, now)
+        return found
+    }
+
+    /// The user of `X-Chat-User`, percent-encoded, so that any text can stand in a header; nil: there is no such header.
+    private static func user(_ call: Call) throws(Refusal) -> HostUser? {
+        guard let text = call.request.header(header) else { return nil }
+        guard text.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+            throw .invalid(header, "has blanks or letters that are not ASCII: percent-encode it")
+        }
+        guard let decoded = try? percentDecoded(text) else {
+            throw .invalid(header, "is not percent-encoded UTF-8: write % as %25")
+        }
+        return try RequestFields.user(decoded, header)
+    }
+
+    // MARK: The audit log
+
+    /// Reads of users' endpoints are kept only with `AUDIT_READS`: they change nothing, and are many.
+    func record(_ call: Call, status: Int) {
+        guard let key = call.key, let needed = call.neededScope,
+            needed > .read || call.isAdmin || settings.keepsReads
+        else { return }
+        let user = call.onBehalf ?? (call.user == .zero ? nil : call.user)
+        let entry = AuditEntry(
+            key: key.name, operation: call.operation, path: Self.path(call), user: user, status: status,
+            requestID: call.requestID)
+        do throws(StoreError) { try store.record(entry, days: settings.days) } catch {
+            log.error(
+                "the audit log misses an entry",
+                metadata: [
+                    "key": "\(key.name)", "operation": "\(call.operation)", "status": "\(status)", "error": "\(error)",
+                ])
+        }
+    }
+
+    /// A token in a path is a secret: of such a path the route is enough. PostgreSQL takes no NUL.
+    private static func path(_ call: Call) -> String {
+        guard call.operation.utf8.firstRange(of: "{token}".utf8) == nil else { return "" }
+        return String(
+            decoding: call.request.path.utf8.prefix(longestPath).filter { $0 > 0x20 && $0 < 0x7f }, as: UTF8.self)
+    }
+}
