@@ -26,5 +26,5 @@ def wait_until_gone(pids, seconds=10):
 
 
 def wait_until_idle(pids):
-    """Waits until each process waits for events: none is in the middle of a write then."""
-    eventually(lambda: all(state_of(pid) == "S" for pid in pids))
+    """Waits until each process waits for events: none is in the middle of a write then. One that is gone writes nothing."""
+    eventually(lambda: all(state_of(pid) in "SZX" for pid in pids))
