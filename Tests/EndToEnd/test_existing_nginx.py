@@ -119,6 +119,7 @@ def test_the_chat_lives_beside_the_site(here, secret, name, prefix):
         while (frame := msgpack.unpackb(socket.recv(5)))["Type"] != "response":
             print(frame)
         assert frame["Seq"] == 2
+    assert bob.rest("GET", "/events?wait=1", expect=200).json()["Data"][0]["Type"] == "welcome"
     assert [message["Seq"] for message in ann.history(room)] == [1, 2]
     missing = requests.get(f"{base}{prefix}/api/v1/nothing", timeout=5, headers={"X-Request-ID": "mine-1"})
     assert missing.status_code == 404 and missing.json()["Error"]["Code"] == "not_found"
@@ -227,6 +228,7 @@ def test_no_log_shows_what_opens_anything(here, talk_user):
     token = bob.token
     for path in (f"/talk/ws/v1/chat?token={token}", f"/talk/ws/v1/chat?%74oken={token}", f"/talk/ws/v1/chat?a=1&toke%6e={token}",
                  f"/talk/ws/v1/chat%3Ftoken={token}", f"/talk/ws/v1/chat%3F%74oken={token}", f"/talk/api/v1/rooms?TOKEN={token}",
+                 f"/talk/api/v1/events?wait=0&token={token}", f"/talk/api/v1/events?ticket={ticket}&last_event_id=x",
                  f"/talk/ws/v1/chat?ticket={ticket}", "/talk/api/v1/rooms?x=1&y=2"):
         here.ask("GET", path, [f"Referer: http://site.example/page?token={token}"], name="prefixed")
         # nginx's error log repeats an address: of REST, which takes no token there, it is kept.
@@ -235,6 +237,7 @@ def test_no_log_shows_what_opens_anything(here, talk_user):
     for program in ("ws-relay", "fcgi-uploads"):
         (here.run / f"{program}.sock").rename(here.run / "away")
         here.ask("GET", f"/talk/ws/v1/chat?token={token}", name="prefixed")
+        here.ask("GET", f"/talk/api/v1/events?wait=1&token={token}", name="prefixed")
         here.ask("GET", "/talk" + link.split("/talk", 1)[1], name="prefixed")
         (here.run / "away").rename(here.run / f"{program}.sock")
     time.sleep(0.2)

@@ -171,6 +171,7 @@ def test_every_operation(generated, base_url, secret, ann, bob, make_user, recon
     call("registerDevice", 204, device="device-1")
     call("unregisterDevice", 204, device="device-1")
     call("createTicket", 201)
+    assert call("getEvents", 200, wait=1).parsed.to_dict()["Data"][0]["Type"] == "welcome"
     call("beginSession", 200)
     call("endSession", 204)
     for operation in ("health", "ready", "openapi", "asyncapi", "docs"):

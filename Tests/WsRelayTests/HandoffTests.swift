@@ -50,6 +50,37 @@ import Testing
         #expect(new.hub.connections[3].serial == old.hub.serial)
     }
 
+    @Test func streamsOfEventsGoOn() throws {
+        let old = try TestRelay()
+        let (reader, poll) = (old.joinEvents(user: 5, rooms: [1: 3]), old.joinEvents(user: 6, rooms: [1: 3], wait: 9))
+        _ = (reader.take(), poll.takeAnswer())
+        let waiting = old.joinEvents(user: 6, rooms: [1: 3], lastID: poll.lastID, wait: 9)
+        let joining = old.connectReader(lastID: poll.lastID)
+        joining.request(user: 7)
+        old.run()
+        old.publish(.numbered(4, room: 9), room: 9)
+        let new = try Self.handOver(old)
+        new.publish(.numbered(4))
+        #expect(reader.takeSeqs() == [4] && EventCursor(id: reader.lastID)?[id(1)] == 4)
+        #expect(waiting.takeAnswer()?["Data"]?.array?.count == 1)
+        for case .memberships(let user, let epoch) in new.takeLookups() where user == id(7) {
+            new.hub.handle(
+                .memberships(of: user, epoch: epoch, [Membership(user: user, room: id(1), lastSeq: 4)]))
+        }
+        new.hub.handle(.subscribed(channel: "user:\(id(7))"))
+        for case .memberships(let user, let epoch) in new.takeLookups() where user == id(7) {
+            new.hub.handle(
+                .memberships(of: user, epoch: epoch, [Membership(user: user, room: id(1), lastSeq: 4)]))
+        }
+        new.run()
+        new.answerFrames { _ in [.numbered(4)] }
+        #expect(joining.takeTypes() == ["welcome", "new_message", "response"])
+        // To a relay that does not know them they do not go.
+        new.hub.endAllEvents()
+        new.run()
+        #expect(reader.takeTypes() == ["close"] && reader.hasEnded)
+    }
+
     @Test func whatIsNotToldOfAUserIsNotToldByTheSuccessorEither() throws {
         let old = try TestRelay()
         var client: TestClient? = old.join(user: 5)
@@ -207,10 +238,10 @@ import Testing
         let old = try TestRelay()
         let client = old.join(user: 5)
         let (bytes, descriptors) = old.hub.export()
-        // Predecessors of versions before end without the rooms' epochs, or also without the clients that wait for a resume
-        // (none, in four bytes).
+        // Predecessors of versions before end without the streams of events (none, in four bytes), or without the rooms'
+        // epochs, or also without the clients that wait for a resume (none, in four bytes).
         let epochs = 4 + old.hub.rooms.count * MemoryLayout<RoomEpoch>.stride
-        let ends = [bytes.count - epochs, bytes.count - epochs - 4]
+        let ends = [bytes.count - 4, bytes.count - 4 - epochs, bytes.count - 4 - epochs - 4]
         for length in stride(from: 0, to: bytes.count, by: 3) where !ends.contains(length) {
             let new = try TestRelay()
             #expect(throws: StateUnreadable.self) {

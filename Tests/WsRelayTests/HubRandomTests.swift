@@ -74,7 +74,20 @@ private final class RandomWorld {
         }
     }
 
+    /// Somebody who gets events, and is always back where they were: over all their connections every room's frames come in
+    /// order, once, without a hole.
+    private final class Follower {
+        let user: UInt64
+        var reader: EventReader?
+        var wait: Int?
+        var lastID = ""
+        var seqs: [UInt64: UInt64] = [:]
+
+        init(_ user: UInt64) { self.user = user }
+    }
+
     let relay: TestRelay
+    private var followers: [Follower] = []
     private(set) var history: [String] = []
     private var random: SeededRandom
     private var players: [Player] = []
@@ -125,7 +138,8 @@ private final class RandomWorld {
 
     private func act() {
         switch pick(0...99) {
-        case 0..<16: open()
+        case 0..<13: open()
+        case 13..<16: follow()
         case 16..<30: readSome()
         case 30..<40: hangUp()
         case 40..<56: resume()
@@ -157,6 +171,53 @@ private final class RandomWorld {
         if chance(10) { return }
         if chance(30) { resume(of: Player(user, client, isJSON: isJSON)) }
         players.append(Player(user, client, isJSON: isJSON))
+    }
+
+    /// Connects, or hangs up at any moment: what was read until then counts.
+    private func follow() {
+        if followers.isEmpty { followers = (1...6).map { Follower($0) } }
+        let follower = pick(followers)
+        guard follower.reader == nil || chance(30) else { return }
+        if follower.reader != nil, chance(50) {
+            note("user \(follower.user) stops following")
+            return follower.reader = nil
+        }
+        follower.wait = chance(30) ? pick(1...5) : nil
+        note("user \(follower.user) follows, \(follower.wait.map { "waiting \($0)" } ?? "as a stream")")
+        let reader = relay.connectReader(lastID: follower.lastID, sendBuffer: chance(40) ? 2048 : nil)
+        reader.request(user: follower.user, wait: follower.wait)
+        follower.reader = reader
+    }
+
+    private func hear(_ follower: Follower) -> String? {
+        guard let reader = follower.reader, chance(60) else { return nil }
+        var frames: [WireValue] = []
+        if follower.wait == nil {
+            frames = reader.take()
+        } else if let answer = reader.takeAnswer() {
+            frames = answer["Data"]?.array ?? []
+        }
+        follower.lastID = reader.lastID
+        if reader.hasEnded { follower.reader = nil }
+        for frame in frames {
+            guard let type = frame["Type"]?.string else { return "follower \(follower.user) hears \(frame)" }
+            guard let seq = frame["Seq"]?.int.map({ UInt64($0) }),
+                let room = Self.rooms.first(where: { id($0).description == frame["RoomID"]?.string })
+            else { continue }
+            defer { follower.seqs[room] = seq }
+            guard type == "new_message" else { continue }
+            if !formerMembers[room]!.contains(follower.user) { return "follower \(follower.user) hears room \(room)" }
+            guard let last = follower.seqs[room] else { continue }
+            if seq <= last { return "follower \(follower.user) hears \(seq) of room \(room) behind \(last)" }
+            // Who was away from the room goes on with the frame that brings them back.
+            let missed = logs[room]![Int(last)..<Int(seq) - 1]
+            if !missed.isEmpty,
+                !logs[room]![Int(last)..<Int(seq)].contains(where: { $0.joined.contains(id(follower.user)) })
+            {
+                return "follower \(follower.user) misses \(last + 1) to \(seq - 1) of room \(room)"
+            }
+        }
+        return nil
     }
 
     private func readSome() {
@@ -324,6 +385,7 @@ private final class RandomWorld {
 
     /// A room's frame never reaches a user who was never a member.
     func heardWrongly() -> String? {
+        for follower in followers { if let fault = hear(follower) { return fault } }
         for player in players {
             defer { player.client.frames = [] }
             for frame in player.client.frames {
@@ -366,6 +428,11 @@ private struct TableCheck {
         if open.contains(where: free.contains) { return "a slot is open and free" }
         if open.count + free.count != table.used { return "a slot is lost" }
         if Set(open.map { table[$0].descriptor }).count != open.count { return "two slots have one descriptor" }
+        let streams = open.filter { table[$0].getsEvents && table[$0].user != noIndex }
+        if let slot = streams.first(where: { hub.streams[$0] == nil }) { return "slot \(slot) has lost its stream" }
+        if let slot = hub.streams.keys.first(where: { !open.contains($0) || !table[$0].getsEvents }) {
+            return "slot \(slot) has a stream and gets no events"
+        }
         if let slot = hub.slow.keys.first(where: { !open.contains($0) || !table[$0].flags.contains(.slow) }) {
             return "slow state of slot \(slot), which has none"
         }

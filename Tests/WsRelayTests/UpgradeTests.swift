@@ -18,7 +18,7 @@ import Testing
     }
 
     private static func upgrade(_ visitor: Visitor) -> Upgrade? {
-        if case .socket(let upgrade) = visitor { upgrade } else { nil }
+        if case .client(.socket(let upgrade)) = visitor { upgrade } else { nil }
     }
 
     private static func refusal(_ visitor: Visitor) -> HTTPRefusal? {

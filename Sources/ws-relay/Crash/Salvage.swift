@@ -51,7 +51,7 @@ struct Salvage {
         for (row, (user, file)) in zip(rows, zip(users, files(rows.map(\.descriptor)))) {
             guard let file else { continue }
             let passed = row.heldSince == 0 ? nil : memory.firstFrames(after: row.heldSince, known: &marks)
-            if let user, row.standsBetweenFrames, passed != nil || !row.flags.contains(.slow) {
+            if let user, !row.getsEvents, row.standsBetweenFrames, passed != nil || !row.flags.contains(.slow) {
                 count.kept += 1
                 let slot = hub.adopt(file, row, of: user, hasPending: passed == nil && hasPending(row))
                 if let slot, let passed, !row.flags.contains(.fresh) { held.append((slot, passed)) }
@@ -116,8 +116,9 @@ struct Salvage {
     }
 
     /// Closes a socket that was in the middle of a frame: its state is unknown, and the client sees the connection end.
+    /// A client that gets events has its place by its last event's id, and returns by itself.
     private static func sendAway(_ file: Int32, _ row: Connection) {
-        if row.flags.contains(.welcomed), !row.flags.contains(.watchesWrite) {
+        if row.flags.contains(.welcomed), !row.flags.contains(.watchesWrite), !row.getsEvents {
             let frame = FrameHeader.close(.goingAway, "the relay failed; connect again and resume")
             _ = send(file, frame, frame.count, sendFlags)
         }

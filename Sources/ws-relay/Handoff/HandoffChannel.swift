@@ -5,7 +5,7 @@ import Glibc
 /// One end of the socket between a worker and its successor. Packets keep their bounds and may carry descriptors; the
 /// first byte is the packet's type.
 ///
-///     successor → predecessor: H version · F give me sockets from this slot on · S subscribed · A adopted
+///     successor → predecessor: H version · P what else I know · F give me sockets from this slot on · S subscribed · A adopted
 ///     predecessor → successor: X refused · P prologue… · F some sockets · D state and descriptors… · E end of P or D
 ///                              · R released
 ///
@@ -45,6 +45,8 @@ final class HandoffChannel {
         bytes.put(RelayMemory.layout)
         return bytes.bytes
     }()
+    /// Of the successor's `prologue`, which an older predecessor passes over: it takes sockets that get events.
+    static let knowsEvents: UInt8 = 1
     /// Well below the buffer of a unix socket, so that a packet always fits once the other end reads.
     private static let packetBytes = 32_768
     /// The kernel's own limit is 253.

@@ -49,6 +49,7 @@ extension Hub {
         // At the very end: an older successor does not read these parts.
         writeResumeRequests(tickets, to: &state)
         state.put(array: rooms.values.map { RoomEpoch(room: $0.id, epoch: $0.epoch) })
+        writeStreams(of: open, to: &state)
         let new = zip(open, tickets).filter { !shown.contains($1) }
         return (state.bytes, new.map { connections[$0.0].descriptor })
     }
@@ -137,6 +138,16 @@ extension Hub {
         }
     }
 
+    /// Behind everything else, as well.
+    private func writeStreams(of open: [UInt32], to state: inout StateWriter) {
+        let some = open.indices.filter { streams[open[$0]] != nil }
+        state.put(UInt32(some.count))
+        for place in some {
+            state.put(UInt32(place))
+            streams[open[place]]?.write(to: &state)
+        }
+    }
+
     private func writeDepartures(to state: inout StateWriter) {
         state.put(UInt32(departures.count))
         for (user, departure) in departures {
@@ -157,6 +168,7 @@ extension Hub {
         }
         connections.reap { slot, descriptor in
             slow[slot] = nil
+            streams[slot] = nil
             lettingGo.append(descriptor)
         }
         rooms = [:]

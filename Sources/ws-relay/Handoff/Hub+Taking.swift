@@ -29,7 +29,7 @@ extension Hub {
         serial = try state.take()
         let (userAt, ready) = try adoptUsers(from: &state)
         let behind = try adoptRooms(from: &state, userAt, heard)
-        let slotOf = try adoptSockets(from: &state, descriptors, prepared, userAt)
+        let (slotOf, tickets) = try adoptSockets(from: &state, descriptors, prepared, userAt)
         try adoptUnanswered(from: &state)
         for _ in 0..<(try state.take(UInt32.self)) {
             let room = try state.take(UUID128.self)
@@ -45,11 +45,13 @@ extension Hub {
             let at: UInt32 = try state.take()
             departures[user] = (try state.takeArray(), at)
         }
-        // A predecessor of a version before ends here, or one part later.
+        // A predecessor of a version before ends here, or one or two parts later.
         let requests = state.isAtEnd ? [] : try readResumeRequests(from: &state)
         if !state.isAtEnd {
             for told in try state.takeArray(RoomEpoch.self) { rooms[told.room]?.epoch = told.epoch }
         }
+        if !state.isAtEnd { try adoptStreams(from: &state, tickets, slotOf) }
+        // Not before their sockets are whole.
         for request in requests { adopt(request, slotOf) }
         goOn(ready, heard)
         for room in behind { fetch(room) }
@@ -95,11 +97,11 @@ extension Hub {
         return behind
     }
 
-    /// - Returns: the slots, by the predecessor's tickets.
+    /// - Returns: the slots, by the predecessor's tickets; and those in the order of the state.
     private func adoptSockets(
         from state: inout StateReader, _ descriptors: [Int32], _ prepared: [UInt64: UInt32],
         _ userAt: UserPlaces
-    ) throws(StateUnreadable) -> [UInt64: UInt32] {
+    ) throws(StateUnreadable) -> (slots: [UInt64: UInt32], tickets: [UInt64]) {
         let (tickets, rows) = (try state.takeArray(UInt64.self), try state.takeArray(Connection.self))
         var new = descriptors[...]
         var gone = prepared
@@ -124,7 +126,20 @@ extension Hub {
             connections[slot].flags.insert(.slow)
             watchWrite(slot)
         }
-        return slotOf
+        return (slotOf, tickets)
+    }
+
+    private func adoptStreams(
+        from state: inout StateReader, _ tickets: [UInt64], _ slotOf: [UInt64: UInt32]
+    ) throws(StateUnreadable) {
+        for _ in 0..<(try state.take(UInt32.self)) {
+            let place = Int(try state.take(UInt32.self))
+            let stream = try EventStream(from: &state)
+            guard place < tickets.count, let slot = slotOf[tickets[place]], connections[slot].getsEvents else {
+                continue
+            }
+            streams[slot] = stream
+        }
     }
 
     private func adopt(_ row: Connection, in slot: UInt32, user: UInt32?) {

@@ -23,6 +23,8 @@ final class Predecessor {
     let log: Logger
     /// Tickets of the sockets that were sent ahead.
     private var shown: Set<UInt64> = []
+    /// One of the last release does not, and says so by saying nothing.
+    private var successorKnowsEvents = false
 
     init(
         adoptLimit: Int32 = 10_000, channel: HandoffChannel, hub: Hub, feed: any ReadableFeed,
@@ -62,6 +64,9 @@ final class Predecessor {
             case .sockets:
                 try show(packet.bytes)
                 return .serving
+            case .prologue:
+                successorKnowsEvents = packet.bytes.first == HandoffChannel.knowsEvents
+                return .serving
             case .subscribed: return try handOverOrGoOn()
             default: return .serving
             }
@@ -99,6 +104,7 @@ final class Predecessor {
         let begun = monotonicMilliseconds()
         finishWhatIsUnderWay(until: begun + Self.drainLimit)
         hearUpToTheMarker()
+        if !successorKnowsEvents { hub.endAllEvents() }
         hub.endTick()
         let (bytes, descriptors) = hub.export(shown: shown)
         try channel.send(.state, bytes, descriptors: descriptors)

@@ -31,7 +31,7 @@ struct ClientFrames {
     }
 
     /// Our own programs made these bytes. If they are unreadable nevertheless, the client gets an empty map.
-    private static func json(of frame: [UInt8]) -> [UInt8] {
+    static func json(of frame: [UInt8]) -> [UInt8] {
         var writer = JSONWriter(reserving: frame.count * 3 / 2)
         writer.value((try? MessagePackReader.decode(frame)) ?? .map([]))
         return writer.take()

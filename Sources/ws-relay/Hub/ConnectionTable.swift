@@ -74,6 +74,15 @@ struct Connection: BitwiseCopyable {
     var flushed: UInt32 = 0
 }
 
+extension Connection {
+    /// Of a serial: this socket gets events, and says nothing. (In the serial, so that the layout stays that of the last
+    /// release; its flags are all taken.)
+    static let eventsBit: UInt64 = 1 << 63
+
+    @inline(__always)
+    var getsEvents: Bool { serial & Self.eventsBit != 0 }
+}
+
 /// All sockets by slot, in memory that never moves.
 ///
 /// A slot has three states: open, buried (its connection has ended and nothing may use it), and free. `bury` may be

@@ -51,7 +51,8 @@ extension Hub {
 
     private func received(_ answer: RelayAnswer) {
         if answer.socket == 0 { markerSeen = true }
-        guard let slot = slots[answer.socket] else { return }
+        // Who gets events asks for nothing.
+        guard let slot = slots[answer.socket], !connections[slot].getsEvents else { return }
         unanswered.removeAnswered(by: answer.frame, of: answer.socket)
         send(frames(for: connections[slot].flags).whole(answer.frame), to: slot)
     }
@@ -78,7 +79,9 @@ extension Hub {
         else { return }
         guard let created else { return }
         users.forEachConnection(of: user, connections) { slot in
-            if connections[slot].flags.contains(.welcomed) { reply(created, .roomUpdated, to: slot) }
+            guard connections[slot].flags.contains(.welcomed) else { return }
+            place(slot, in: id, at: seq)
+            reply(created, .roomUpdated, to: slot)
         }
     }
 

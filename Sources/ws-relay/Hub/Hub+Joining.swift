@@ -16,7 +16,8 @@ extension Hub {
             switch Visitor(bytes, origins: origins, deflates: deflate != nil) {
             case .health: answer(slot, HTTPRefusal.healthy)
             case .refused(let refusal): refuse(refusal, slot)
-            case .socket(let upgrade): admit(upgrade, slot, early: rest)
+            case .client(.events) where !rest.isEmpty: refuse(.malformed("bytes follow the request"), slot)
+            case .client(let wish): admit(wish, slot, early: rest)
             }
         }
     }
@@ -26,67 +27,72 @@ extension Hub {
         answer(slot, refusal.answer(requestID: newID().description))
     }
 
-    private func admit(_ upgrade: Upgrade, _ slot: UInt32, early: [UInt8]) {
+    private func admit(_ wish: Wish, _ slot: UInt32, early: [UInt8]) {
         guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot) }
         let limits = RateBucket.Limits(rate: Float(settings.handshakeRate), burst: Float(settings.handshakeRate * 4))
         guard case .pass = handshakes.take(now: UInt32(truncatingIfNeeded: milliseconds), limits: limits) else {
             // A random delay, so that not all clients return at once.
             return refuse(.unavailable(retryAfter: Int.random(in: 1...10)), slot)
         }
-        guard count(slot, from: upgrade.forwardedFor) else { return refuse(.tooMany(retryAfter: 30), slot) }
-        switch upgrade.credential {
+        guard count(slot, from: wish.forwardedFor) else { return refuse(.tooMany(retryAfter: 30), slot) }
+        switch wish.credential {
         case .token(let token):
             guard let identity = try? tokens.verify(token) else { return refuse(.unauthorized, slot) }
-            admit(identity, upgrade, slot, early: early)
-        case .ticket(let ticket): redeem(ticket, upgrade, slot, early: early)
+            admit(identity, wish, slot, early: early)
+        case .ticket(let ticket): redeem(ticket, wish, slot, early: early)
         }
     }
 
     /// Redeems the ticket; the client's bytes are not read until the answer.
-    private func redeem(_ ticket: String, _ upgrade: Upgrade, _ slot: UInt32, early: [UInt8]) {
+    private func redeem(_ ticket: String, _ wish: Wish, _ slot: UInt32, early: [UInt8]) {
         guard lookups.ask(.ticket(ticket, connection: connections.ticket(slot))) else {
             return refuse(.unavailable(retryAfter: 1), slot)
         }
         waitingLookups += 1
         let state = slowState(slot)
-        (state.head, state.early, state.upgrade) = (nil, early, upgrade)
+        (state.head, state.early, state.wish) = (nil, early, wish)
         connections[slot].flags.insert(.readPaused)
         watch(slot)
     }
 
     func found(_ identity: Identity?, connection ticket: UInt64) {
         waitingLookups -= 1
-        guard let slot = connections.slot(ticket), let state = slowIfAny(slot), let upgrade = state.upgrade else {
+        guard let slot = connections.slot(ticket), let state = slowIfAny(slot), let wish = state.wish else {
             return
         }
-        state.upgrade = nil
+        state.wish = nil
         guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot) }
         guard let identity, identity.expiresAt > unixMilliseconds / 1000, (try? tokens.check(identity)) != nil else {
             return refuse(.unauthorized, slot)
         }
-        admit(identity, upgrade, slot, early: state.early)
+        admit(identity, wish, slot, early: state.early)
     }
 
     func couldNotRedeem(connection ticket: UInt64) {
         waitingLookups -= 1
-        guard let slot = connections.slot(ticket), let state = slowIfAny(slot), state.upgrade != nil else { return }
-        state.upgrade = nil
+        guard let slot = connections.slot(ticket), let state = slowIfAny(slot), state.wish != nil else { return }
+        state.wish = nil
         refuse(.unavailable(retryAfter: 1), slot)
     }
 
-    private func admit(_ identity: Identity, _ upgrade: Upgrade, _ slot: UInt32, early: [UInt8]) {
+    private func admit(_ identity: Identity, _ wish: Wish, _ slot: UInt32, early: [UInt8]) {
         switch rates.take(.connections, identity.user, now: milliseconds) {
         case .pass: break
         case .refuse(let wait), .close(let wait): return refuse(.tooMany(retryAfter: (wait + 999) / 1000), slot)
         }
         connections[slot].flags.remove(.greeting)
-        connections[slot].flags.insert(upgrade.subprotocol == .json ? [.json, .readPaused] : .readPaused)
-        if upgrade.isDeflated { connections[slot].flags.insert(.deflated) }
+        connections[slot].flags.insert(.readPaused)
         connections[slot].serial = serial
         serial += 1
-        slots[connections[slot].serial] = slot
         note(identity, slot)
-        send(SharedFrame(whole: upgrade.answer), to: slot)
+        switch wish {
+        case .socket(let upgrade):
+            if upgrade.subprotocol == .json { connections[slot].flags.insert(.json) }
+            if upgrade.isDeflated { connections[slot].flags.insert(.deflated) }
+            send(SharedFrame(whole: upgrade.answer), to: slot)
+        case .events(let request): beginEvents(request, slot)
+        }
+        slots[connections[slot].serial] = slot
         let state = slowState(slot)
         (state.head, state.early) = (nil, early)
         dropSlowStateIfIdle(slot)
@@ -222,6 +228,7 @@ extension Hub {
         connections[slot].heard = now
         connections[slot].deadline = now
         watch(slot)
+        if connections[slot].getsEvents { return welcomeToEvents(slot) }
         reply(welcomeBody(slot), .welcome, to: slot)
         hold(slot)
         guard let state = slowIfAny(slot) else { return }
@@ -230,7 +237,7 @@ extension Hub {
         early.withUnsafeMutableBytes { read($0, from: slot) }
     }
 
-    private func welcomeBody(_ slot: UInt32) -> FrameBody {
+    func welcomeBody(_ slot: UInt32) -> FrameBody {
         FrameBody { writer in
             writer.beginMap(4)
             writer.key("UserID")

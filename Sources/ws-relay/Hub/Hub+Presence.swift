@@ -52,7 +52,7 @@ extension Hub {
     /// Sends a ping behind everything that was written to the user's sockets: an answer proves that all of it arrived.
     func probe(_ user: UInt32) {
         users.forEachConnection(of: user, connections) { slot in
-            guard connections[slot].flags.contains(.welcomed) else { return }
+            guard connections[slot].flags.contains(.welcomed), !connections[slot].getsEvents else { return }
             connections[slot].flags.insert(.probed)
             send(SharedFrame(.ping, []), to: slot)
         }

@@ -156,7 +156,7 @@ extension Hub {
         users.forEachConnection(of: user, connections) { slot in
             let ticket = connections.ticket(slot)
             guard room.resumes.contains(where: { $0.ticket == ticket && $0.through != nil }) else { return }
-            reply(resyncBody(room, at: seq - 1), .resync, to: slot)
+            sendResync(room, at: seq - 1, to: slot)
             endResume(of: ticket, in: room, needsREST: true)
         }
     }
@@ -182,10 +182,9 @@ extension Hub {
             let isAnswer = asker(of: frame) == slot
             if isAnswer { unanswered.remove(frame.sign, of: connections[slot].serial) }
             resumedBytes += frame.body.bytes.count
-            send(
-                frames(for: connections[slot].flags).make(
-                    frame.body, isAnswer ? .response : frame.kind, sign: isAnswer ? frame.sign : nil,
-                    place: .init(room: id, seq: frame.seq)), to: slot)
+            tell(
+                frame.body, isAnswer ? .response : frame.kind, sign: isAnswer ? frame.sign : nil,
+                place: .init(room: id, seq: frame.seq), to: slot)
         }
         let last = max(before, min(run.through, end))
         if last > before { ephemerals.noteDelivery(of: id, first: before + 1, last: last, sockets: 1) }
@@ -206,8 +205,10 @@ extension Hub {
     }
 
     /// The gap is older than what is resent: the client must fetch the room over REST; frames continue after `Seq`.
-    private func sendResync(_ room: TrackedRoom, to slot: UInt32) {
-        reply(resyncBody(room, at: room.sequencer.last), .resync, to: slot)
+    func sendResync(_ room: TrackedRoom, at seq: UInt64? = nil, to slot: UInt32) {
+        let seq = seq ?? room.sequencer.last
+        place(slot, in: room.id, at: seq)
+        reply(resyncBody(room, at: seq), .resync, to: slot)
     }
 
     func tellResync(_ room: TrackedRoom, to user: UInt32) {

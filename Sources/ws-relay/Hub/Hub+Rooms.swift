@@ -133,7 +133,11 @@ extension Hub {
                 let flags = connections[slot].flags
                 let next = connections[slot].nextOfUser
                 if flags.contains(.welcomed), frame.seq == 0 || !isElsewhere(slot, flags, frame.seq, room) {
-                    push(encoded.index(asResponse: slot == asker, flags, self), to: slot)
+                    if flags.contains(.json), connections[slot].getsEvents {
+                        tell(encoded.asEvent(), frame.kind, to: slot)
+                    } else {
+                        push(encoded.index(asResponse: slot == asker, flags, self), to: slot)
+                    }
                 }
                 slot = next
             }
@@ -245,6 +249,7 @@ private struct EncodedFrame {
     private let room: UUID128
     /// By form: JSON or not, compressed or not.
     private var indexes = InlineArray<4, UInt32>(repeating: noIndex)
+    private var event: SharedFrame?
 
     init(_ frame: RoomFrame, _ room: UUID128) {
         self.frame = frame
@@ -259,9 +264,17 @@ private struct EncodedFrame {
         return indexes[form]
     }
 
+    mutating func asEvent() -> SharedFrame {
+        if let event { return event }
+        let made = SharedFrame.event(frame.body, frame.kind, place: place)
+        event = made
+        return made
+    }
+
+    private var place: SharedFrame.Place? { frame.seq == 0 ? nil : .init(room: room, seq: frame.seq) }
+
     private func make(_ kind: FrameKind, sign: String?, _ flags: Connection.Flags, _ hub: Hub) -> SharedFrame {
         hub.frames(for: flags).make(
-            frame.body, kind, sign: sign,
-            place: frame.seq == 0 ? nil : SharedFrame.Place(room: room, seq: frame.seq))
+            frame.body, kind, sign: sign, place: place)
     }
 }

@@ -52,6 +52,7 @@ extension Hub {
         let chunk = UnsafeMutableRawBufferPointer(rebasing: input[..<got])
         if connections[slot].flags.contains(.closing) { return }
         if connections[slot].flags.contains(.greeting) { return greet(slot, UnsafeRawBufferPointer(chunk)) }
+        if connections[slot].getsEvents { return close(slot, .policyViolation, "nothing is taken here: send by REST") }
         read(chunk, from: slot)
     }
 
@@ -103,6 +104,7 @@ extension Hub {
     /// now on the socket does not count for its user.
     func close(_ slot: UInt32, _ code: CloseCode, _ reason: String) {
         guard !connections[slot].flags.contains(.closing) else { return }
+        if connections[slot].getsEvents { return endEvents(slot, code, reason) }
         end(slot, with: SharedFrame(whole: FrameHeader.close(code, reason)))
     }
 
@@ -112,7 +114,7 @@ extension Hub {
         end(slot, with: SharedFrame(whole: bytes))
     }
 
-    private func end(_ slot: UInt32, with last: SharedFrame) {
+    func end(_ slot: UInt32, with last: SharedFrame) {
         guard !connections[slot].flags.contains(.closing) else { return }
         if let state = slowIfAny(slot) {
             (state.early, state.parser) = ([], nil)
@@ -156,6 +158,7 @@ extension Hub {
         leaving.removeAll(keepingCapacity: leaving.count < 1024)
         connections.reap { slot, descriptor in
             slow[slot] = nil
+            streams[slot] = nil
             // Another process may have a copy of the descriptor, and epoll would keep watching that.
             epoll.remove(descriptor)
             Glibc.close(descriptor)

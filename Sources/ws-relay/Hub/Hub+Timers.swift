@@ -27,6 +27,7 @@ extension Hub {
         if !flags.contains(.welcomed) { return close(slot, .goingAway, "your rooms could not be loaded in time") }
         let left = Int64(connections[slot].expires) - unixMilliseconds / 1000
         if left <= 0 { return close(slot, .tokenExpired, "the token has expired") }
+        if connections[slot].getsEvents { return dueEvents(slot, UInt32(clamping: left)) }
         let silent = now &- connections[slot].heard
         if silent >= UInt32(settings.idleTimeout) { return close(slot, .goingAway, "no sign of life") }
         let next = silent >= UInt32(settings.heartbeat) ? ping(slot) : UInt32(settings.heartbeat) - silent

@@ -37,6 +37,10 @@ final class Hub {
     let connections: ConnectionTable
     var slow: [UInt32: SlowState] = [:]
     var slots: [UInt64: UInt32] = [:]
+    /// Of the sockets that get events.
+    var streams: [UInt32: EventStream] = [:]
+    /// Slots of long polls that have something to be answered with, at the end of the tick.
+    var answeredPolls: [UInt32] = []
     let users: UserTable
     var rooms: [UUID128: TrackedRoom] = [:]
     /// Rooms that the timer must check: a fetch to repeat, or a Seq that is overdue.
@@ -151,6 +155,7 @@ final class Hub {
     /// users and slots become free. Code that iterates over sockets, users or rooms must not call it.
     func endTick() {
         commands.endTick()
+        answerPolls()
         let begun = writes.dirty.isEmpty ? 0 : monotonicNow()
         flush()
         if begun != 0 { timings?.socketWrite.observe(monotonicNow() - begun) }
@@ -187,7 +192,16 @@ final class Hub {
     }
 
     func reply(_ body: FrameBody, _ kind: FrameKind = .response, sign: String? = nil, to slot: UInt32) {
-        send(frames(for: connections[slot].flags).make(body, kind, sign: sign), to: slot)
+        tell(body, kind, sign: sign, place: nil, to: slot)
+    }
+
+    /// The frame in the socket's own form.
+    func tell(_ body: FrameBody, _ kind: FrameKind, sign: String?, place: SharedFrame.Place?, to slot: UInt32) {
+        if connections[slot].getsEvents {
+            tell(.event(body, kind, place: place), kind, to: slot)
+        } else {
+            send(frames(for: connections[slot].flags).make(body, kind, sign: sign, place: place), to: slot)
+        }
     }
 
     func refuse(_ refusal: Refusal, sign: String?, to slot: UInt32) {

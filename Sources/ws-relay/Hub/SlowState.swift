@@ -4,8 +4,8 @@ import ChatCore
 final class SlowState {
     /// The request's head, until it is complete.
     var head: HeadReader?
-    /// The requested upgrade, while its ticket is looked up.
-    var upgrade: Upgrade?
+    /// The request, while its ticket is looked up.
+    var wish: Wish?
     /// Bytes that the client sent before its `welcome`: read only after it. At most a head's length and one chunk.
     var early: [UInt8] = []
     var parser: FrameParser?
@@ -23,7 +23,7 @@ final class SlowState {
     }
 
     var isNeeded: Bool {
-        head != nil || upgrade != nil || !early.isEmpty || parser != nil || !outbox.isEmpty || !held.isEmpty
+        head != nil || wish != nil || !early.isEmpty || parser != nil || !outbox.isEmpty || !held.isEmpty
             || !passed.isEmpty
     }
 }

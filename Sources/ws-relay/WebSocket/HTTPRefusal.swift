@@ -1,6 +1,10 @@
+import ChatCore
+
 /// All HTTP answers of this relay but the upgrade, in the error envelope of the REST API.
 enum HTTPRefusal: Error, Equatable, Sendable {
     case malformed(String)
+    /// A parameter or header of this name.
+    case invalid(field: String, String)
     case unauthorized
     case forbiddenOrigin
     case notFound
@@ -9,12 +13,15 @@ enum HTTPRefusal: Error, Equatable, Sendable {
     case upgradeRequired
     /// Too many connections, of this user or in a short time; seconds until a retry makes sense.
     case tooMany(retryAfter: Int)
+    /// A long poll whose place a newer connection took.
+    case replaced
     /// The relay is full, starting or ending.
     case unavailable(retryAfter: Int)
 
     private var parts: (status: String, code: String, message: String, headers: [String]) {
         switch self {
         case .malformed(let why): ("400 Bad Request", "malformed", why, [])
+        case .invalid(let field, let why): ("400 Bad Request", "malformed", "\(field): \(why)", [])
         case .unauthorized:
             ("401 Unauthorized", "unauthorized", "a valid token is needed", ["WWW-Authenticate: Bearer"])
         case .forbiddenOrigin: ("403 Forbidden", "forbidden", "pages of this origin may not connect", [])
@@ -28,6 +35,8 @@ enum HTTPRefusal: Error, Equatable, Sendable {
             )
         case .tooMany(let wait):
             ("429 Too Many Requests", "rate_limited", "too many connections", ["Retry-After: \(wait)"])
+        case .replaced:
+            ("409 Conflict", "conflict", "a newer connection of this user took this one's place", [])
         case .unavailable(let wait):
             ("503 Service Unavailable", "unavailable", "the relay accepts no sockets now", ["Retry-After: \(wait)"])
         }
@@ -38,18 +47,35 @@ enum HTTPRefusal: Error, Equatable, Sendable {
     /// The caller has checked or made `requestID`.
     func answer(requestID: String) -> [UInt8] {
         let (status, code, message, headers) = parts
-        let body = """
-            {"Success":false,"Error":{"Code":"\(code)","Message":"\(message)"},"RequestID":"\(requestID)"}
-            """
-        return Self.response(status, body, headers + ["X-Request-ID: \(requestID)"])
+        var body = JSONWriter()
+        body.beginMap(3)
+        body.key("Success")
+        body.bool(false)
+        body.key("Error")
+        body.beginMap(3)
+        body.key("Code")
+        body.string(code)
+        body.key("Message")
+        body.string(message)
+        if case .invalid(let field, _) = self {
+            body.key("Field")
+            body.string(field)
+        }
+        body.endMap()
+        body.key("RequestID")
+        body.string(requestID)
+        body.endMap()
+        return Self.response(status, body.take(), headers + ["X-Request-ID: \(requestID)", "Connection: close"])
     }
 
-    static let healthy = response("200 OK", #"{"Success":true,"Data":{"Status":"ok"}}"#, [])
+    static let healthy = response(
+        "200 OK", Array(#"{"Success":true,"Data":{"Status":"ok"}}"#.utf8), ["Connection: close"])
 
-    private static func response(_ status: String, _ body: String, _ headers: [String]) -> [UInt8] {
+    static func response(_ status: String, _ body: [UInt8], _ headers: [String]) -> [UInt8] {
         let lines =
-            ["HTTP/1.1 \(status)", "Content-Type: application/json", "Content-Length: \(body.utf8.count)"]
-            + headers + ["Connection: close", "", body]
-        return Array(lines.joined(separator: "\r\n").utf8)
+            ["HTTP/1.1 \(status)", "Content-Type: application/json", "Content-Length: \(body.count)"] + headers + [
+                "", "",
+            ]
+        return Array(lines.joined(separator: "\r\n").utf8) + body
     }
 }

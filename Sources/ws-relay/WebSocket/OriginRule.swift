@@ -14,6 +14,12 @@ struct OriginRule: Sendable {
             return true
         }
         if allowed.contains(where: { areSameBytes($0, origin) }) { return true }
+        return isOwn(origin: origin, host: host)
+    }
+
+    /// A page of the host itself, or no browser.
+    func isOwn(origin: String?, host: String?) -> Bool {
+        guard let origin = origin.map({ asciiLowercased($0) }) else { return true }
         guard let host = host.map({ asciiLowercased($0) }) else { return false }
         return areSameBytes(origin, "https://" + host) || areSameBytes(origin, "http://" + host)
     }

@@ -10,6 +10,16 @@ enum QueryString {
         return nil
     }
 
+    /// All of it, in its order.
+    static func pairs(_ query: String) throws(RequestHead.Malformed) -> [(name: String, value: String)] {
+        var found: [(String, String)] = []
+        for pair in query.utf8.split(separator: UInt8(ascii: "&")) {
+            let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+            found.append((try decode(Substring(parts[0])), parts.count > 1 ? try decode(Substring(parts[1])) : ""))
+        }
+        return found
+    }
+
     static func decode(_ text: Substring) throws(RequestHead.Malformed) -> String {
         var bytes: [UInt8] = []
         var rest = text.utf8[...]

@@ -1,6 +1,6 @@
 /// The purpose of a new connection, according to its head.
 enum Visitor: Equatable, Sendable {
-    case socket(Upgrade)
+    case client(Wish)
     case health
     case refused(HTTPRefusal)
 
@@ -16,11 +16,33 @@ enum Visitor: Equatable, Sendable {
 
     private static func route(_ head: RequestHead, _ origins: OriginRule, _ deflates: Bool) throws -> Visitor {
         switch head.path {
-        case Upgrade.path: return .socket(try Upgrade(head, origins: origins, deflates: deflates))
+        case Upgrade.path: return .client(.socket(try Upgrade(head, origins: origins, deflates: deflates)))
+        case let path where EventsRequest.paths.contains(path):
+            return .client(.events(try EventsRequest(head, origins: origins)))
         case "/healthz":
             guard head.method == "GET" else { throw HTTPRefusal.methodNotAllowed }
             return .health
         default: throw HTTPRefusal.notFound
+        }
+    }
+}
+
+/// What a client asks for, until it is let in.
+enum Wish: Equatable, Sendable {
+    case socket(Upgrade)
+    case events(EventsRequest)
+
+    var credential: Upgrade.Credential {
+        switch self {
+        case .socket(let upgrade): upgrade.credential
+        case .events(let request): request.credential
+        }
+    }
+
+    var forwardedFor: String? {
+        switch self {
+        case .socket(let upgrade): upgrade.forwardedFor
+        case .events(let request): request.forwardedFor
         }
     }
 }

@@ -1,0 +1,92 @@
+import ChatCore
+
+/// What a socket that gets events needs besides its row: where its client stands, and of a long poll what it will be answered
+/// with.
+final class EventStream {
+    struct Poll {
+        /// Frames of one answer, and bytes but for the last of them; what comes then is the next answer's.
+        static let maxFrames = 500
+        static let maxBytes = 65_536
+
+        /// Seconds that it waits, from `welcome` on.
+        let wait: UInt32
+        /// Second of the relay's clock at which it is answered with nothing; nil: before `welcome`.
+        var until: UInt32?
+        var frames: [ArraySlice<UInt8>] = []
+        var bytes = 0
+
+        var isFull: Bool { frames.count >= Self.maxFrames || bytes >= Self.maxBytes }
+    }
+
+    var cursor: EventCursor
+    /// The client said where it was.
+    let isResumed: Bool
+    /// The cursor was set by something that has no place of its own: the next event tells it.
+    var isMoved = false
+    /// Nil: a stream.
+    var poll: Poll?
+    /// Of the answer to a poll.
+    let headers: [String]
+
+    init(_ request: EventsRequest) {
+        cursor = request.cursor ?? EventCursor()
+        isResumed = request.cursor != nil
+        poll = request.wait.map { Poll(wait: $0) }
+        headers = request.headers
+    }
+
+    // MARK: Hand-over
+
+    init(from state: inout StateReader) throws(StateUnreadable) {
+        isResumed = try state.take()
+        isMoved = try state.take()
+        if try state.take(Bool.self) {
+            var poll = Poll(wait: try state.take(UInt32.self))
+            if try state.take(Bool.self) { poll.until = try state.take(UInt32.self) }
+            self.poll = poll
+        }
+        var headers: [String] = []
+        for _ in 0..<(try state.take(UInt32.self)) { headers.append(try state.takeText()) }
+        self.headers = headers
+        cursor = EventCursor(places: try state.takeArray())
+    }
+
+    /// Frames of a poll have been answered before.
+    func write(to state: inout StateWriter) {
+        state.put(isResumed)
+        state.put(isMoved)
+        state.put(poll != nil)
+        if let poll {
+            state.put(poll.wait)
+            state.put(poll.until != nil)
+            if let until = poll.until { state.put(until) }
+        }
+        state.put(UInt32(headers.count))
+        headers.forEach { state.put($0) }
+        state.put(array: cursor.places)
+    }
+}
+
+extension SharedFrame {
+    private static let before = Array("data: ".utf8)
+    private static let after = Array("\n\n".utf8)
+
+    /// A frame as an event, without an id: the JSON is one line.
+    static func event(_ body: FrameBody, _ kind: FrameKind, place: Place?) -> SharedFrame {
+        let bytes = before + ClientFrames.json(of: body.frame(kind)) + after
+        return SharedFrame(whole: bytes, isEphemeral: kind == .typing || kind == .presence, place: place)
+    }
+
+    /// With the id that is the client's place once it has the event. A browser takes the id over at the event's empty line,
+    /// so a stream that ends in the middle leaves it at the event before.
+    func with(id: [UInt8]) -> SharedFrame {
+        let line = Array("id: ".utf8) + id + [UInt8(ascii: "\n")]
+        return SharedFrame(whole: withBytes { line + $0 }, isEphemeral: isEphemeral, place: place)
+    }
+
+    /// The frame in an event.
+    var json: ArraySlice<UInt8> { withBytes { Array($0) }.dropFirst(Self.before.count).dropLast(Self.after.count) }
+
+    /// Something to write, so that no proxy takes the stream for dead, and a client that is gone is found out.
+    static var comment: SharedFrame { SharedFrame(whole: Array(":\n\n".utf8), isEphemeral: true) }
+}

@@ -1,0 +1,123 @@
+import ChatCore
+
+/// What a client asks for at `/api/v1/events`: the frames of its rooms as Server-Sent Events, or with `wait` the next of them
+/// as one answer.
+struct EventsRequest: Equatable, Sendable {
+    static let paths: Set<String> = ["/api/v1/events", "/events"]
+    /// Seconds that an answer may be waited for: below what proxies allow.
+    static let waits: ClosedRange<UInt32> = 1...60
+    private static let parameters: Set<String> = ["token", "ticket", "wait", "last_event_id"]
+
+    /// A secret: never logged, and dropped once it is verified.
+    let credential: Upgrade.Credential
+    /// The client's address as a proxy names it.
+    let forwardedFor: String?
+    /// Where the client was; nil: it begins.
+    let cursor: EventCursor?
+    /// Nil: a stream.
+    let wait: UInt32?
+    /// The page that may read the answer.
+    private let origin: String?
+
+    init(_ head: RequestHead, origins: OriginRule) throws(HTTPRefusal) {
+        do {
+            try self.init(reading: head, origins: origins)
+        } catch let refusal as HTTPRefusal {
+            throw refusal
+        } catch let malformed as RequestHead.Malformed {
+            throw .malformed(malformed.why)
+        } catch {
+            throw .malformed("unreadable")
+        }
+    }
+
+    private init(reading head: RequestHead, origins: OriginRule) throws {
+        guard head.method == "GET" else { throw HTTPRefusal.methodNotAllowed }
+        guard let host = try head.only("host"), !host.isEmpty else { throw HTTPRefusal.malformed("no Host") }
+        guard head.list("transfer-encoding").isEmpty, try head.only("content-length") ?? "0" == "0" else {
+            throw HTTPRefusal.malformed("this request has no body")
+        }
+        let query = try Self.query(head.query)
+        let origin = try head.only("origin")
+        guard origins.admits(origin: origin, host: host) else { throw HTTPRefusal.forbiddenOrigin }
+        let credential = try Self.credential(head, query)
+        if let credential {
+            (self.credential, self.origin) = (credential, origin)
+        } else if let cookie = try Self.cookie(head) {
+            // Another origin's page has no business with it, whatever the list says.
+            guard origins.isOwn(origin: origin, host: host) else { throw HTTPRefusal.forbiddenOrigin }
+            (self.credential, self.origin) = (.token(cookie), nil)
+        } else {
+            throw HTTPRefusal.unauthorized
+        }
+        forwardedFor = try head.only("x-real-ip")
+        wait = try query["wait"].map(Self.seconds)
+        cursor = try Self.cursor(head, query)
+    }
+
+    private static func query(_ text: String) throws -> [String: String] {
+        var found: [String: String] = [:]
+        for (name, value) in try QueryString.pairs(text) {
+            guard parameters.contains(where: { areSameBytes($0, name) }) else {
+                throw HTTPRefusal.invalid(field: name, "this address has no such parameter")
+            }
+            guard found.updateValue(value, forKey: name) == nil else {
+                throw HTTPRefusal.invalid(field: name, "is given twice")
+            }
+        }
+        return found
+    }
+
+    private static func credential(_ head: RequestHead, _ query: [String: String]) throws -> Upgrade.Credential? {
+        if let value = try head.only("authorization") {
+            guard asciiLowercased(value).utf8.starts(with: "bearer ".utf8) else { return nil }
+            let token = value.utf8.dropFirst(7).drop { $0 == 0x20 }
+            return token.isEmpty ? nil : .token(String(decoding: token, as: UTF8.self))
+        }
+        if let token = query["token"], !token.isEmpty { return .token(token) }
+        if let ticket = query["ticket"], !ticket.isEmpty { return .ticket(ticket) }
+        return nil
+    }
+
+    /// Of `POST /session`: a browser sends it along by itself, also when it connects again.
+    private static func cookie(_ head: RequestHead) throws -> String? {
+        for pair in (try head.only("cookie") ?? "").utf8.split(separator: UInt8(ascii: ";")) {
+            let text = pair.drop { $0 == 0x20 }
+            guard text.starts(with: "chat_session=".utf8) else { continue }
+            let token = text.dropFirst(13)
+            return token.isEmpty ? nil : String(decoding: token, as: UTF8.self)
+        }
+        return nil
+    }
+
+    private static func seconds(_ text: String) throws -> UInt32 {
+        guard text.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let number = UInt32(text), waits.contains(number)
+        else { throw HTTPRefusal.invalid(field: "wait", "is a number of seconds from 1 to 60") }
+        return number
+    }
+
+    /// The header, which a browser sends when it connects again, is newer than what stands in the address.
+    private static func cursor(_ head: RequestHead, _ query: [String: String]) throws -> EventCursor? {
+        let header = try head.only("last-event-id") ?? ""
+        let text = header.isEmpty ? query["last_event_id"] ?? "" : header
+        guard !text.isEmpty else { return nil }
+        guard let cursor = EventCursor(id: text) else {
+            throw HTTPRefusal.invalid(field: header.isEmpty ? "last_event_id" : "Last-Event-ID", "is no id of an event")
+        }
+        return cursor
+    }
+
+    /// What goes before the events.
+    var streamHead: [UInt8] {
+        Array(
+            (["HTTP/1.1 200 OK", "Content-Type: text/event-stream; charset=utf-8"] + headers).joined(separator: "\r\n")
+                .utf8)
+            + Array("\r\n\r\nretry: 1000\n\n".utf8)
+    }
+
+    /// Also of the answer to a long poll.
+    var headers: [String] {
+        ["Cache-Control: no-store", "X-Accel-Buffering: no", "Connection: close"]
+            + (origin.map { ["Access-Control-Allow-Origin: \($0)", "Vary: Origin"] } ?? [])
+    }
+}

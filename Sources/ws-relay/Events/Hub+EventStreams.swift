@@ -1,0 +1,167 @@
+import ChatCore
+
+/// Server-Sent Events and long polls: sockets like the others, in the same tables, that say nothing. A frame gets its bytes
+/// in `tell`, together with the id that says where its client stands then.
+extension Hub {
+    func beginEvents(_ request: EventsRequest, _ slot: UInt32) {
+        connections[slot].flags.insert(.json)
+        connections[slot].serial |= Connection.eventsBit
+        streams[slot] = EventStream(request)
+        if request.wait == nil { send(SharedFrame(whole: request.streamHead), to: slot) }
+    }
+
+    /// The client's place is known here, so what it missed comes by itself: nothing has to be held for its request.
+    func welcomeToEvents(_ slot: UInt32) {
+        guard let stream = streams[slot] else { return }
+        if let poll = stream.poll { stream.poll?.until = now &+ poll.wait }
+        let rooms = users[connections[slot].user].rooms
+        guard stream.isResumed else {
+            for room in rooms.suffix(EventCursor.maxRooms) { stream.cursor.set(room.id, room.sequencer.last) }
+            stream.isMoved = true
+            return reply(welcomeBody(slot), .welcome, to: slot)
+        }
+        stream.cursor.keep(only: Set(rooms.map { EventCursor.key($0.id) }))
+        stream.isMoved = true
+        if stream.poll == nil { reply(welcomeBody(slot), .welcome, to: slot) }
+        var points: [ResumePoint] = []
+        for room in rooms {
+            if let seq = stream.cursor[room.id] {
+                points.append(ResumePoint(room: room.id, seq: Int64(clamping: seq)))
+            } else {
+                sendResync(room, to: slot)
+            }
+        }
+        resume(points, sign: nil, slot)
+    }
+
+    /// The client begins anew in the room, as the next event tells it.
+    func place(_ slot: UInt32, in room: UUID128, at seq: UInt64) {
+        guard connections[slot].getsEvents, let stream = streams[slot], stream.poll?.isFull != true else { return }
+        // One room more must not cost another its place.
+        guard !stream.cursor.isFull || stream.cursor[room] != nil else { return }
+        stream.cursor.set(room, seq)
+        stream.isMoved = true
+    }
+
+    func tell(_ event: SharedFrame, _ kind: FrameKind, to slot: UInt32) {
+        guard !connections[slot].flags.contains(.closing), let stream = streams[slot] else { return }
+        if let place = event.place {
+            // It may have come by another relay.
+            if let last = stream.cursor[place.room], place.seq <= last { return }
+            if stream.poll?.isFull != true { stream.cursor.set(place.room, place.seq) }
+        }
+        if stream.poll != nil { return gather(event, kind, stream, slot) }
+        guard event.place != nil || stream.isMoved else { return send(event, to: slot) }
+        stream.isMoved = false
+        send(event.with(id: stream.cursor.id), to: slot)
+    }
+
+    // MARK: Long polls
+
+    private func gather(_ event: SharedFrame, _ kind: FrameKind, _ stream: EventStream, _ slot: UInt32) {
+        // That it has caught up says its answer.
+        guard kind != .response, stream.poll?.isFull != true else { return }
+        if stream.poll?.frames.isEmpty == true { answeredPolls.append(slot) }
+        stream.poll?.frames.append(event.json)
+        stream.poll?.bytes += event.count
+        counters.deliveries += 1
+    }
+
+    /// The end of a tick.
+    func answerPolls() {
+        let due = answeredPolls
+        answeredPolls.removeAll(keepingCapacity: due.count < 1024)
+        for slot in due where streams[slot]?.poll?.frames.isEmpty == false { answerPoll(slot) }
+    }
+
+    private func answerPoll(_ slot: UInt32) {
+        guard !connections[slot].flags.contains(.closing), let stream = streams[slot], let poll = stream.poll else {
+            return
+        }
+        var body = JSONWriter(reserving: poll.bytes + 1024)
+        body.beginMap(3)
+        body.key("Success")
+        body.bool(true)
+        body.key("Data")
+        body.beginArray(poll.frames.count)
+        for frame in poll.frames { body.raw(frame) }
+        body.endArray()
+        body.key("LastEventID")
+        body.string(String(decoding: stream.cursor.id, as: UTF8.self))
+        body.endMap()
+        stream.poll?.frames = []
+        end(slot, with: SharedFrame(whole: HTTPRefusal.response("200 OK", body.take(), stream.headers)))
+    }
+
+    // MARK: Time, the end
+
+    func dueEvents(_ slot: UInt32, _ left: UInt32) {
+        guard let poll = streams[slot]?.poll else {
+            let heartbeat = UInt32(settings.heartbeat)
+            if now &- connections[slot].heard >= heartbeat {
+                connections[slot].heard = now
+                send(.comment, to: slot)
+            }
+            let next = heartbeat - min(heartbeat - 1, now &- connections[slot].heard)
+            return connections[slot].deadline = now &+ max(1, min(next, left))
+        }
+        let wait = (poll.until ?? now) &- now
+        if wait == 0 || wait >= UInt32.max / 2 { return answerPoll(slot) }
+        connections[slot].deadline = now &+ max(1, min(wait, left))
+    }
+
+    /// A stream is told why, and when to come back; the id of the last event before it is where to go on.
+    func endEvents(_ slot: UInt32, _ code: CloseCode, _ reason: String) {
+        guard let poll = streams[slot]?.poll else {
+            return end(slot, with: SharedFrame(whole: Self.closeEvent(code, reason)))
+        }
+        guard poll.frames.isEmpty else { return answerPoll(slot) }
+        let refusal: HTTPRefusal =
+            switch code {
+            case .tokenExpired: .unauthorized
+            case .policyViolation: .tooMany(retryAfter: 60)
+            case .replaced: .replaced
+            default: .unavailable(retryAfter: Int.random(in: 1...5))
+            }
+        answer(slot, refusal.answer(requestID: newID().description))
+    }
+
+    /// Before a hand-over to a relay that does not know them.
+    func endAllEvents() {
+        for slot in streams.keys { close(slot, .goingAway, "the relay changes; connect again") }
+    }
+
+    private static func closeEvent(_ code: CloseCode, _ reason: String) -> [UInt8] {
+        let retry = retry(code)
+        var body = JSONWriter()
+        body.beginMap(4)
+        body.key("Type")
+        body.string("close")
+        body.key("Success")
+        body.bool(true)
+        body.key("Error")
+        body.string("")
+        body.key("Data")
+        body.beginMap(3)
+        body.key("Code")
+        body.int(Int64(code.rawValue))
+        body.key("Reason")
+        body.string(reason)
+        body.key("RetryAfter")
+        body.int(retry)
+        body.endMap()
+        body.endMap()
+        return Array("retry: \(retry)\ndata: ".utf8) + body.take() + Array("\n\n".utf8)
+    }
+
+    /// Milliseconds after which an EventSource connects again by itself, which nothing but its page can stop.
+    private static func retry(_ code: CloseCode) -> Int64 {
+        switch code {
+        case .slowConsumer: 100
+        case .policyViolation: 60_000
+        case .replaced: 3_600_000
+        // Not all at the same later moment.
+        default: Int64.random(in: 1000...5000)
+        }
+    }
+}
