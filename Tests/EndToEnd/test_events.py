@@ -5,13 +5,16 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
 import requests
+from conftest import CHECKOUT
 from test_relay_handover import relay_master, reload, workers_of
 
 WAIT = 20
@@ -90,6 +93,24 @@ def test_a_stream_tells_what_a_socket_is_told(ann, bob, path):
         assert stream.frames[-1]["Data"]["Content"] == "a\nb\r\n\u2028c" and stream.last_id
         other = bob.group(ann)
         stream.until(lambda it: any(frame.get("RoomID") == other for frame in it.frames), "the new room is not told")
+
+
+def test_the_line_of_the_readme_shows_a_message(ann, bob):
+    (line,) = re.findall(r"`(curl -N [^`]+)`", (CHECKOUT / "README.md").read_text())
+    room = ann.group(bob)
+    line = line.replace("http://127.0.0.1:8000", ann.base_url)
+    with subprocess.Popen(["bash", "-c", f"exec {line}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                          env={**os.environ, "B": bob.token}) as curl:
+        limit = threading.Timer(WAIT, curl.kill)
+        limit.start()
+        try:
+            lines = iter(curl.stdout.readline, "")
+            assert any('"welcome"' in line for line in lines)
+            say(ann, room, "for those who read along")
+            assert any("for those who read along" in line for line in lines)
+        finally:
+            limit.cancel()
+            curl.kill()
 
 
 def test_it_goes_on_exactly_where_it_was(ann, bob):
@@ -174,6 +195,17 @@ def test_bad_requests_are_told(ann):
     refused(400, "malformed", "last_event_id", params={"last_event_id": "1.x"})
     refused(400, "malformed", "Last-Event-ID", headers={"Last-Event-ID": "17"})
     refused(405, "method_not_allowed", method="POST")
+
+
+def test_a_page_of_another_origin_may_read_it(ann):
+    address, page = f"{ann.base_url}/api/v1/events", {"Origin": "https://app.example"}
+    asked = requests.options(address, timeout=30, headers={**page, "Access-Control-Request-Method": "GET",
+                                                           "Access-Control-Request-Headers": "authorization"})
+    assert asked.status_code == 204 and "Authorization" in asked.headers["Access-Control-Allow-Headers"]
+    for token, status in ((ann.token, 200), ("none", 401)):
+        answer = requests.get(address, timeout=30, params={"wait": 1}, headers={**page, "Authorization": f"Bearer {token}"})
+        assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, page["Origin"])
+        assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
 def test_a_ticket_and_the_session_cookie_open_it(ann):

@@ -36,13 +36,18 @@ final class EventReader {
     }
 
     func read() {
-        var buffer = [UInt8](repeating: 0, count: 65_536)
+        var news = 0
         while true {
-            let got = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+            let got = withUnsafeTemporaryAllocation(byteCount: 65_536, alignment: 1) { buffer in
+                let got = recv(descriptor, buffer.baseAddress!, buffer.count, Int32(MSG_DONTWAIT))
+                if got > 0 { raw.append(contentsOf: UnsafeRawBufferPointer(rebasing: buffer[..<got])) }
+                return got
+            }
             if got == 0 { hasEnded = true }
             guard got > 0 else { break }
-            raw.append(contentsOf: buffer[..<got])
+            news += got
         }
+        guard news > 0 else { return }
         if head.isEmpty,
             let end = raw.indices.first(where: { raw[$0] == 13 && raw[$0...].starts(with: [13, 10, 13, 10]) })
         {
@@ -54,7 +59,7 @@ final class EventReader {
 
     private func readEvents() {
         var (start, line, id, data) = (0, 0, String?.none, [UInt8]())
-        for at in raw.indices where raw[at] == 10 {
+        while let at = lineEnd(from: line) {
             let text = raw[line..<at]
             line = at + 1
             if text.isEmpty {
@@ -75,6 +80,13 @@ final class EventReader {
             }
         }
         raw.removeFirst(start)
+    }
+
+    private func lineEnd(from start: Int) -> Int? {
+        raw.withUnsafeBytes { bytes in
+            guard start < bytes.count, let base = bytes.baseAddress else { return nil }
+            return memchr(base + start, 10, bytes.count - start).map { UnsafeRawPointer($0) - base }
+        }
     }
 
     /// What came since the last call.

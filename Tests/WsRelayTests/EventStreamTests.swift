@@ -13,8 +13,17 @@ import Testing
             let read = EventCursor(id: String(decoding: cursor.id, as: UTF8.self))
             #expect(read == cursor && read?[id(room)] == seq)
         }
-        cursor.set(id(2), 5)
+        cursor.set(id(2), 5, epoch: 1 << 20)
         #expect(cursor[id(2)] == 5 && cursor[id(9)] == nil)
+        #expect(EventCursor(id: String(decoding: cursor.id, as: UTF8.self)) == cursor)
+    }
+
+    @Test func noNumberMakesItTooLong() {
+        var cursor = EventCursor()
+        for room in 1...UInt64(EventCursor.maxRooms) { cursor.set(id(room), UInt64(Int64.max), epoch: .max) }
+        #expect(cursor.id.count <= EventCursor.maxBytes)
+        let read = EventCursor(id: String(decoding: cursor.id, as: UTF8.self))
+        #expect(read?[id(UInt64(EventCursor.maxRooms))] == UInt64(Int64.max) && read?[id(1)] == nil)
     }
 
     @Test func holdsThoseThatMovedLast() {
@@ -33,12 +42,14 @@ import Testing
         cursor.set(id(1), 300)
         let good = String(decoding: cursor.id, as: UTF8.self)
         let twice = String(decoding: cursor.id + cursor.id.dropFirst(2), as: UTF8.self)
+        let cut = String(decoding: EventCursor.version + Base64.encodeURL([0, 0, 0, 0, 0, 1, 5]), as: UTF8.self)
         let long = "1." + String(repeating: "A", count: EventCursor.maxBytes)
         let endless =
             "1."
             + String(decoding: Base64.encodeURL([0, 0, 0, 0, 0, 1] + Array(repeating: 0xFF, count: 12)), as: UTF8.self)
         for bad in [
-            "", "1", "2.", "x", "1.=", "1.é", "\(good)=", "\(good)A", String(good.dropLast()), twice, long, endless,
+            "", "1", "2.", "x", "1.=", "1.é", "\(good)=", "\(good)A", String(good.dropLast()), cut, twice, long,
+            endless,
             "0",
         ] {
             #expect(EventCursor(id: bad) == nil, "\(bad.prefix(40))")
@@ -100,6 +111,21 @@ import Testing
         #expect(
             Self.refusal(Self.visitor(origins: ["https://o.example"], with: ["Origin: https://p.example"]))
                 == .forbiddenOrigin)
+    }
+
+    @Test func aPageOfAnotherOriginMayAskFirst() {
+        let asks = ["Origin: https://o.example", "Access-Control-Request-Method: GET"]
+        guard case .preflight(let bytes) = Self.visitor("/events", method: "OPTIONS", with: asks) else {
+            Issue.record("no preflight")
+            return
+        }
+        let text = String(decoding: bytes, as: UTF8.self)
+        #expect(text.hasPrefix("HTTP/1.1 204 ") && text.hasSuffix("\r\n\r\n"))
+        #expect(text.contains("Access-Control-Allow-Origin: https://o.example\r\n"))
+        #expect(text.contains("Access-Control-Allow-Headers: Authorization, Last-Event-ID"))
+        let elsewhere = Self.visitor("/events", method: "OPTIONS", origins: ["https://p.example"], with: asks)
+        #expect(Self.refusal(elsewhere) == .forbiddenOrigin)
+        #expect(Self.refusal(Self.visitor("/events", method: "OPTIONS")) == .methodNotAllowed)
     }
 
     @Test func parametersAreChecked() {
@@ -195,6 +221,26 @@ import Testing
         #expect(frames[1]["RoomID"]?.string == id(2).description && frames[1]["Seq"]?.int == 8)
         let place = EventCursor(id: reader.lastID)
         #expect(place?[id(1)] == 3 && place?[id(2)] == 8 && place?[id(77)] == nil)
+    }
+
+    @Test func aPlaceInLostHistoryIsFetched() throws {
+        let relay = try TestRelay()
+        var cursor = EventCursor()
+        cursor.set(id(1), 3, epoch: 2)
+        let reader = relay.joinEvents(user: 5, rooms: [1: 8], lastID: String(decoding: cursor.id, as: UTF8.self))
+        let frames = reader.take()
+        #expect(frames.map { $0["Type"]?.string } == ["welcome", "resync", "response"])
+        #expect(EventCursor(id: reader.lastID)?.place(id(1))?.epoch == 1)
+    }
+
+    @Test func theOldestSocketMakesRoomWhateverItsKind() throws {
+        let relay = try TestRelay(["WS_MAX_CONNECTIONS_PER_USER": "2"])
+        let first = relay.joinEvents(user: 5)
+        let second = relay.join(user: 5)
+        let third = relay.joinEvents(user: 5)
+        #expect(first.take().last?["Data"]?["Code"]?.int == 4009)
+        #expect(third.takeTypes() == ["welcome"])
+        withExtendedLifetime(second) {}
     }
 
     @Test func tooFarBackIsFetched() throws {

@@ -175,7 +175,7 @@ private final class RandomWorld {
 
     /// Connects, or hangs up at any moment: what was read until then counts.
     private func follow() {
-        if followers.isEmpty { followers = (1...6).map { Follower($0) } }
+        if followers.isEmpty { followers = (1...3).map { Follower($0) } }
         let follower = pick(followers)
         guard follower.reader == nil || chance(30) else { return }
         if follower.reader != nil, chance(50) {
@@ -190,7 +190,7 @@ private final class RandomWorld {
     }
 
     private func hear(_ follower: Follower) -> String? {
-        guard let reader = follower.reader, chance(60) else { return nil }
+        guard let reader = follower.reader, chance(25) else { return nil }
         var frames: [WireValue] = []
         if follower.wait == nil {
             frames = reader.take()

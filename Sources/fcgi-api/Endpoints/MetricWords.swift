@@ -54,8 +54,9 @@ enum MetricWords {
         "commit_seconds": "Time in which PostgreSQL loaded a batch's rooms and committed it.",
         "publish_seconds": "Time in which Redis took a batch's frames.",
         // ws-relay
-        "connections": "Open WebSockets.",
-        "users": "Users with an open WebSocket.",
+        "connections": "Open WebSockets, streams of events and long polls.",
+        "event_streams": "Of these, streams of events and long polls.",
+        "users": "Users with one of these.",
         "rooms": "Rooms whose frames are delivered.",
         "slow_connections": "Sockets with frames that their client has not taken.",
         "outbox_bytes": "Bytes that wait for such clients.",

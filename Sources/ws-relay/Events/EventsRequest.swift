@@ -116,8 +116,26 @@ struct EventsRequest: Equatable, Sendable {
     }
 
     /// Also of the answer to a long poll.
-    var headers: [String] {
-        ["Cache-Control: no-store", "X-Accel-Buffering: no", "Connection: close"]
-            + (origin.map { ["Access-Control-Allow-Origin: \($0)", "Vary: Origin"] } ?? [])
+    var headers: [String] { ["Cache-Control: no-store", "X-Accel-Buffering: no", "Connection: close"] + pageHeaders }
+
+    var pageHeaders: [String] { origin.map(Self.pageHeaders) ?? [] }
+
+    private static func pageHeaders(_ origin: String) -> [String] {
+        ["Access-Control-Allow-Origin: \(origin)", "Access-Control-Expose-Headers: Retry-After", "Vary: Origin"]
+    }
+
+    /// Browsers ask before a page of another origin may send `Authorization`. The token is the protection.
+    static func preflight(_ head: RequestHead, origins: OriginRule) throws -> [UInt8]? {
+        guard head.method == "OPTIONS", let origin = try head.only("origin"),
+            try head.only("access-control-request-method") != nil
+        else { return nil }
+        guard origins.admits(origin: origin, host: try head.only("host")) else { throw HTTPRefusal.forbiddenOrigin }
+        let lines =
+            ["HTTP/1.1 204 No Content"] + pageHeaders(origin) + [
+                "Access-Control-Allow-Methods: GET", "Access-Control-Max-Age: 7200",
+                "Access-Control-Allow-Headers: Authorization, Last-Event-ID, Cache-Control, X-Request-ID",
+                "Connection: close", "", "",
+            ]
+        return Array(lines.joined(separator: "\r\n").utf8)
     }
 }

@@ -16,7 +16,9 @@ extension Hub {
         if let poll = stream.poll { stream.poll?.until = now &+ poll.wait }
         let rooms = users[connections[slot].user].rooms
         guard stream.isResumed else {
-            for room in rooms.suffix(EventCursor.maxRooms) { stream.cursor.set(room.id, room.sequencer.last) }
+            for room in rooms.suffix(EventCursor.maxRooms) {
+                stream.cursor.set(room.id, room.sequencer.last, epoch: room.epoch)
+            }
             stream.isMoved = true
             return reply(welcomeBody(slot), .welcome, to: slot)
         }
@@ -25,8 +27,8 @@ extension Hub {
         if stream.poll == nil { reply(welcomeBody(slot), .welcome, to: slot) }
         var points: [ResumePoint] = []
         for room in rooms {
-            if let seq = stream.cursor[room.id] {
-                points.append(ResumePoint(room: room.id, seq: Int64(clamping: seq)))
+            if let point = stream.cursor.place(room.id)?.point {
+                points.append(ResumePoint(room: room.id, seq: point.seq, epoch: point.epoch))
             } else {
                 sendResync(room, to: slot)
             }
@@ -39,7 +41,7 @@ extension Hub {
         guard connections[slot].getsEvents, let stream = streams[slot], stream.poll?.isFull != true else { return }
         // One room more must not cost another its place.
         guard !stream.cursor.isFull || stream.cursor[room] != nil else { return }
-        stream.cursor.set(room, seq)
+        stream.cursor.set(room, seq, epoch: rooms[room]?.epoch ?? 1)
         stream.isMoved = true
     }
 
@@ -48,7 +50,9 @@ extension Hub {
         if let place = event.place {
             // It may have come by another relay.
             if let last = stream.cursor[place.room], place.seq <= last { return }
-            if stream.poll?.isFull != true { stream.cursor.set(place.room, place.seq) }
+            if stream.poll?.isFull != true {
+                stream.cursor.set(place.room, place.seq, epoch: rooms[place.room]?.epoch ?? 1)
+            }
         }
         if stream.poll != nil { return gather(event, kind, stream, slot) }
         guard event.place != nil || stream.isMoved else { return send(event, to: slot) }
@@ -112,7 +116,7 @@ extension Hub {
 
     /// A stream is told why, and when to come back; the id of the last event before it is where to go on.
     func endEvents(_ slot: UInt32, _ code: CloseCode, _ reason: String) {
-        guard let poll = streams[slot]?.poll else {
+        guard let stream = streams[slot], let poll = stream.poll else {
             return end(slot, with: SharedFrame(whole: Self.closeEvent(code, reason)))
         }
         guard poll.frames.isEmpty else { return answerPoll(slot) }
@@ -123,7 +127,9 @@ extension Hub {
             case .replaced: .replaced
             default: .unavailable(retryAfter: Int.random(in: 1...5))
             }
-        answer(slot, refusal.answer(requestID: newID().description))
+        // The refusal has its own.
+        let headers = stream.headers.filter { !$0.utf8.starts(with: "Connection:".utf8) }
+        answer(slot, refusal.answer(requestID: newID().description, headers))
     }
 
     /// Before a hand-over to a relay that does not know them.

@@ -81,6 +81,9 @@ extension Connection {
 
     @inline(__always)
     var getsEvents: Bool { serial & Self.eventsBit != 0 }
+
+    /// Smaller for those that came earlier.
+    var age: UInt64 { serial & ~Self.eventsBit }
 }
 
 /// All sockets by slot, in memory that never moves.

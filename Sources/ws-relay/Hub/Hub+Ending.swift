@@ -30,7 +30,7 @@ extension Hub {
             connections.count, users.count, rooms.count, slow.count, counters.accepted, counters.refused,
             counters.requests, counters.deliveries, counters.writes, counters.bytesWritten, counters.slowClosed,
             counters.fetches, counters.typingDropped, counters.resumesRefused, counters.resumes, counters.reconnects,
-            counters.resyncs, slow.values.reduce(0) { $0 + $1.outbox.bytes },
+            counters.resyncs, slow.values.reduce(0) { $0 + $1.outbox.bytes }, streams.count,
         ]
         for (index, value) in values.enumerated() { row.set(index, to: value) }
         row[.requests] = counters.requests
@@ -43,6 +43,6 @@ extension Hub {
         "connections", "users", "rooms", "slow_connections", "accepted_total", "refused_total", "requests_total",
         "deliveries_total", "writes_total", "bytes_written_total", "slow_closed_total", "fetches_total",
         "typing_dropped_total", "resumes_refused_total", "resumes_total", "reconnects_total", "resyncs_total",
-        "outbox_bytes",
+        "outbox_bytes", "event_streams",
     ]
 }

@@ -15,6 +15,7 @@ extension Hub {
         case .head(let bytes, let rest):
             switch Visitor(bytes, origins: origins, deflates: deflate != nil) {
             case .health: answer(slot, HTTPRefusal.healthy)
+            case .preflight(let bytes): answer(slot, bytes)
             case .refused(let refusal): refuse(refusal, slot)
             case .client(.events) where !rest.isEmpty: refuse(.malformed("bytes follow the request"), slot)
             case .client(let wish): admit(wish, slot, early: rest)
@@ -22,22 +23,22 @@ extension Hub {
         }
     }
 
-    private func refuse(_ refusal: HTTPRefusal, _ slot: UInt32) {
+    private func refuse(_ refusal: HTTPRefusal, _ slot: UInt32, for wish: Wish? = nil) {
         counters.refused += 1
-        answer(slot, refusal.answer(requestID: newID().description))
+        answer(slot, refusal.answer(requestID: newID().description, wish?.pageHeaders ?? []))
     }
 
     private func admit(_ wish: Wish, _ slot: UInt32, early: [UInt8]) {
-        guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot) }
+        guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot, for: wish) }
         let limits = RateBucket.Limits(rate: Float(settings.handshakeRate), burst: Float(settings.handshakeRate * 4))
         guard case .pass = handshakes.take(now: UInt32(truncatingIfNeeded: milliseconds), limits: limits) else {
             // A random delay, so that not all clients return at once.
-            return refuse(.unavailable(retryAfter: Int.random(in: 1...10)), slot)
+            return refuse(.unavailable(retryAfter: Int.random(in: 1...10)), slot, for: wish)
         }
-        guard count(slot, from: wish.forwardedFor) else { return refuse(.tooMany(retryAfter: 30), slot) }
+        guard count(slot, from: wish.forwardedFor) else { return refuse(.tooMany(retryAfter: 30), slot, for: wish) }
         switch wish.credential {
         case .token(let token):
-            guard let identity = try? tokens.verify(token) else { return refuse(.unauthorized, slot) }
+            guard let identity = try? tokens.verify(token) else { return refuse(.unauthorized, slot, for: wish) }
             admit(identity, wish, slot, early: early)
         case .ticket(let ticket): redeem(ticket, wish, slot, early: early)
         }
@@ -46,7 +47,7 @@ extension Hub {
     /// Redeems the ticket; the client's bytes are not read until the answer.
     private func redeem(_ ticket: String, _ wish: Wish, _ slot: UInt32, early: [UInt8]) {
         guard lookups.ask(.ticket(ticket, connection: connections.ticket(slot))) else {
-            return refuse(.unavailable(retryAfter: 1), slot)
+            return refuse(.unavailable(retryAfter: 1), slot, for: wish)
         }
         waitingLookups += 1
         let state = slowState(slot)
@@ -61,24 +62,25 @@ extension Hub {
             return
         }
         state.wish = nil
-        guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot) }
+        guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot, for: wish) }
         guard let identity, identity.expiresAt > unixMilliseconds / 1000, (try? tokens.check(identity)) != nil else {
-            return refuse(.unauthorized, slot)
+            return refuse(.unauthorized, slot, for: wish)
         }
         admit(identity, wish, slot, early: state.early)
     }
 
     func couldNotRedeem(connection ticket: UInt64) {
         waitingLookups -= 1
-        guard let slot = connections.slot(ticket), let state = slowIfAny(slot), state.wish != nil else { return }
+        guard let slot = connections.slot(ticket), let state = slowIfAny(slot), let wish = state.wish else { return }
         state.wish = nil
-        refuse(.unavailable(retryAfter: 1), slot)
+        refuse(.unavailable(retryAfter: 1), slot, for: wish)
     }
 
     private func admit(_ identity: Identity, _ wish: Wish, _ slot: UInt32, early: [UInt8]) {
         switch rates.take(.connections, identity.user, now: milliseconds) {
         case .pass: break
-        case .refuse(let wait), .close(let wait): return refuse(.tooMany(retryAfter: (wait + 999) / 1000), slot)
+        case .refuse(let wait), .close(let wait):
+            return refuse(.tooMany(retryAfter: (wait + 999) / 1000), slot, for: wish)
         }
         connections[slot].flags.remove(.greeting)
         connections[slot].flags.insert(.readPaused)
@@ -128,7 +130,7 @@ extension Hub {
         users.forEachConnection(of: user, connections) { slot in
             guard !connections[slot].flags.contains(.closing) else { return }
             open += 1
-            if oldest == noIndex || connections[slot].serial < connections[oldest].serial { oldest = slot }
+            if oldest == noIndex || connections[slot].age < connections[oldest].age { oldest = slot }
         }
         if open >= settings.maxConnectionsPerUser {
             close(oldest, .replaced, "a newer connection of this user took this one's place")

@@ -45,7 +45,7 @@ enum HTTPRefusal: Error, Equatable, Sendable {
     var status: Int { Int(parts.status.prefix(3)) ?? 500 }
 
     /// The caller has checked or made `requestID`.
-    func answer(requestID: String) -> [UInt8] {
+    func answer(requestID: String, _ more: [String] = []) -> [UInt8] {
         let (status, code, message, headers) = parts
         var body = JSONWriter()
         body.beginMap(3)
@@ -65,7 +65,7 @@ enum HTTPRefusal: Error, Equatable, Sendable {
         body.key("RequestID")
         body.string(requestID)
         body.endMap()
-        return Self.response(status, body.take(), headers + ["X-Request-ID: \(requestID)", "Connection: close"])
+        return Self.response(status, body.take(), headers + more + ["X-Request-ID: \(requestID)", "Connection: close"])
     }
 
     static let healthy = response(

@@ -2,6 +2,8 @@
 enum Visitor: Equatable, Sendable {
     case client(Wish)
     case health
+    /// The answer to a browser that asks what another origin's page may send.
+    case preflight([UInt8])
     case refused(HTTPRefusal)
 
     init(_ headBytes: [UInt8], origins: OriginRule, deflates: Bool = false) {
@@ -18,6 +20,7 @@ enum Visitor: Equatable, Sendable {
         switch head.path {
         case Upgrade.path: return .client(.socket(try Upgrade(head, origins: origins, deflates: deflates)))
         case let path where EventsRequest.paths.contains(path):
+            if let answer = try EventsRequest.preflight(head, origins: origins) { return .preflight(answer) }
             return .client(.events(try EventsRequest(head, origins: origins)))
         case "/healthz":
             guard head.method == "GET" else { throw HTTPRefusal.methodNotAllowed }
@@ -36,6 +39,14 @@ enum Wish: Equatable, Sendable {
         switch self {
         case .socket(let upgrade): upgrade.credential
         case .events(let request): request.credential
+        }
+    }
+
+    /// With them a page of another origin may read a refusal.
+    var pageHeaders: [String] {
+        switch self {
+        case .socket: []
+        case .events(let request): request.pageHeaders
         }
     }
 
