@@ -28,7 +28,7 @@ public struct AccountSettings: Sendable {
     }
 }
 
-/// What is kept of requests that the host application makes with its keys.
+/// The record of requests that the host application makes with its keys.
 public struct AuditSettings: Sendable {
     /// Days for which an entry is kept.
     public var days: Int

@@ -89,7 +89,7 @@ final class EventReader {
         }
     }
 
-    /// What came since the last call.
+    /// The frames since the last call.
     func take() -> [WireValue] {
         read()
         defer { frames = [] }

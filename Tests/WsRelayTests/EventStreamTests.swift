@@ -367,7 +367,7 @@ import Testing
         #expect(poll.takeAnswer() == nil)
         relay.publish(.numbered(1), .numbered(2))
         #expect(Self.frames(poll.takeAnswer()) == [1, 2])
-        // What came between two of them.
+        // A frame between two polls.
         relay.publish(.numbered(3))
         poll = relay.connectReader(lastID: poll.lastID)
         poll.request(user: 5, wait: 30)

@@ -209,7 +209,7 @@ private final class RandomWorld {
             if !formerMembers[room]!.contains(follower.user) { return "follower \(follower.user) hears room \(room)" }
             guard let last = follower.seqs[room] else { continue }
             if seq <= last { return "follower \(follower.user) hears \(seq) of room \(room) behind \(last)" }
-            // Who was away from the room goes on with the frame that brings them back.
+            // A user who was away from the room goes on with the frame that brings them back.
             let missed = logs[room]![Int(last)..<Int(seq) - 1]
             if !missed.isEmpty,
                 !logs[room]![Int(last)..<Int(seq)].contains(where: { $0.joined.contains(id(follower.user)) })

@@ -1,7 +1,7 @@
 import ChatCore
 
-/// What a socket that gets events needs besides its row: where its client stands, and of a long poll what it will be answered
-/// with.
+/// The state of a socket that gets events, besides its row: where its client stands, and the answer that a long poll
+/// will get.
 final class EventStream {
     struct Poll {
         /// Frames of one answer, and bytes but for the last of them; what comes then is the next answer's.

@@ -1,6 +1,6 @@
 import ChatCore
 
-/// What a client asks for at `/api/v1/events`: the frames of its rooms as Server-Sent Events, or with `wait` the next of them
+/// A client's request at `/api/v1/events`: the frames of its rooms as Server-Sent Events, or with `wait` the next of them
 /// as one answer.
 struct EventsRequest: Equatable, Sendable {
     static let paths: Set<String> = ["/api/v1/events", "/events"]
@@ -107,7 +107,7 @@ struct EventsRequest: Equatable, Sendable {
         return cursor
     }
 
-    /// What goes before the events.
+    /// The answer's head, before the events.
     var streamHead: [UInt8] {
         Array(
             (["HTTP/1.1 200 OK", "Content-Type: text/event-stream; charset=utf-8"] + headers).joined(separator: "\r\n")

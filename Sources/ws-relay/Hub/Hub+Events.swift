@@ -51,7 +51,7 @@ extension Hub {
 
     private func received(_ answer: RelayAnswer) {
         if answer.socket == 0 { markerSeen = true }
-        // Who gets events asks for nothing.
+        // A client that gets events asks for nothing.
         guard let slot = slots[answer.socket], !connections[slot].getsEvents else { return }
         unanswered.removeAnswered(by: answer.frame, of: answer.socket)
         send(frames(for: connections[slot].flags).whole(answer.frame), to: slot)

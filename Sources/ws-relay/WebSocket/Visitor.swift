@@ -30,7 +30,7 @@ enum Visitor: Equatable, Sendable {
     }
 }
 
-/// What a client asks for, until it is let in.
+/// A client's request, until it is let in.
 enum Wish: Equatable, Sendable {
     case socket(Upgrade)
     case events(EventsRequest)

@@ -241,7 +241,7 @@ struct SearchTests {
         #expect(throws: MigrationError.self) { try language.use("klingon") }
     }
 
-    /// What pg_restore leaves of a dump that was made before migration 0022.
+    /// The state that pg_restore leaves of a dump that was made before migration 0022.
     @Test func aRestoredDatabaseWithoutTheIndexGetsIt() throws {
         func definition() throws -> String? {
             try connection.query("SELECT pg_get_indexdef(to_regclass('messages_room_words'))").first?.optionalText(0)
