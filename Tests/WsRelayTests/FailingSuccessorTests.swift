@@ -92,6 +92,18 @@ import Testing
         }
     }
 
+    @Test func anOfferMakesTheLayoutUnimportant() throws {
+        let scene = try Scene()
+        try scene.say(.prologue, HandoffChannel.offer)
+        #expect(scene.predecessor.hear() == .serving)
+        try scene.say(.hello, [1, 2, 3])
+        #expect(scene.predecessor.hear() == .serving)
+        #expect(scene.tags() == [.prologue, .end])
+        try scene.say(.subscribed)
+        try scene.say(.adopted)
+        #expect(scene.predecessor.hear() == .handedOver)
+    }
+
     @Test func deadAfterHello() throws {
         let scene = try Scene()
         try scene.say(.hello, HandoffChannel.version)

@@ -75,7 +75,15 @@ struct Relay {
 
     /// The state to take over: from a running relay, or from a dead one's descriptor holder.
     private static func legacy(_ channel: WorkerChannel, _ log: Logger) throws -> (Inherited?, Salvage?) {
-        if let line = channel.handover { return (try Inherited(HandoffChannel(line), log: log), nil) }
+        if let line = channel.handover {
+            do {
+                return (try Inherited(HandoffChannel(line), log: log), nil)
+            } catch HandoffChannel.Failure.refused {
+                // This relay begins with no socket. Once it is ready the master asks the predecessor to end, and that
+                // one's clients reconnect over WS_DRAIN_SECONDS.
+                return (nil, nil)
+            }
+        }
         guard let wreckage = channel.wreck.map({ Wreckage($0) }) else { return (nil, nil) }
         if let survivor = wreckage.survivor(named: channel.label) {
             do {

@@ -5,9 +5,12 @@ import Glibc
 /// One end of the socket between a worker and its successor. Packets keep their bounds and may carry descriptors; the
 /// first byte is the packet's type.
 ///
-///     successor → predecessor: H version · P what else I know · F give me sockets from this slot on · S subscribed · A adopted
+///     successor → predecessor: P offer · H layout · F give me sockets from this slot on · S subscribed · A adopted
 ///     predecessor → successor: X refused · P prologue… · F some sockets · D state and descriptors… · E end of P or D
 ///                              · R released
+///
+/// A successor that offers to read described states gets one, whatever its layout is. Releases before the offer do not
+/// hear it: they compare layouts, and send raw memory to their like.
 ///
 /// Every wait has a limit. Until R the sockets belong to the predecessor: if an end closes before, the other one gave
 /// up and nothing was handed over. After R they belong to the successor.
@@ -15,6 +18,7 @@ final class HandoffChannel {
     enum Tag: UInt8 {
         case hello = 0x48
         case refused = 0x58
+        /// From a successor: what it can read besides its own layout.
         case prologue = 0x50
         case sockets = 0x46
         case subscribed = 0x53
@@ -34,19 +38,21 @@ final class HandoffChannel {
         case closed
         case tookTooLong
         case system(Int32)
-        /// The other end has another version.
+        /// The other end cannot write what this version reads.
         case refused
     }
 
-    /// The layout of the state and of the tables that are sent as raw memory; no other layout can be read.
+    /// The number of the described format, in a `prologue` of the successor. A smaller number offers less.
+    static let offer: [UInt8] = [2]
+    /// It takes sockets that get events.
+    static let knowsEvents: UInt8 = 1
+    /// The layout of a raw state (`StateFormat.raw`); no other layout can be read.
     static let version: [UInt8] = {
         var bytes = StateWriter()
         bytes.put(UInt8(6))
         bytes.put(RelayMemory.layout)
         return bytes.bytes
     }()
-    /// Of the successor's `prologue`, which an older predecessor passes over: it takes sockets that get events.
-    static let knowsEvents: UInt8 = 1
     /// Well below the buffer of a unix socket, so that a packet always fits once the other end reads.
     private static let packetBytes = 32_768
     /// The kernel's own limit is 253.

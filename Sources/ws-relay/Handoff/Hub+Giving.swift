@@ -30,28 +30,32 @@ extension Hub {
 
     /// The state as of now, and the descriptors of sockets that connected after the successor got the others (`shown`,
     /// by ticket), in the order of the state.
-    func export(shown: Set<UInt64> = []) -> (bytes: [UInt8], descriptors: [Int32]) {
+    func export(
+        shown: Set<UInt64> = [], as format: StateFormat = .described
+    ) -> (bytes: [UInt8], descriptors: [Int32]) {
         endAllHolds()
         // Leaves no frame that waits for the end of the tick, and no closed socket that is not freed.
         endTick()
-        var state = StateWriter()
-        state.put(serial)
-        writeUsers(to: &state)
-        writeRooms(to: &state)
         let open = (0..<UInt32(connections.used)).filter(isHandedOver)
         let tickets = open.map(connections.ticket)
-        state.put(array: tickets)
-        state.put(array: open.map { connections[$0] })
-        writeSlow(of: open, to: &state)
-        writeUnanswered(of: open, to: &state)
-        writeResumes(tickets, to: &state)
-        writeDepartures(to: &state)
-        // At the very end: an older successor does not read these parts.
-        writeResumeRequests(tickets, to: &state)
-        state.put(array: rooms.values.map { RoomEpoch(room: $0.id, epoch: $0.epoch) })
-        writeStreams(of: open, to: &state)
+        var parts = StatePartsWriter(format)
+        parts.add("serial") { $0.put(serial) }
+        parts.add("users") { writeUsers(to: &$0) }
+        parts.add("rooms") { writeRooms(to: &$0) }
+        parts.add("tickets") { $0.put(array: tickets) }
+        let rows = open.map { connections[$0] }
+        parts.add("sockets") { if format == .described { $0.put(records: rows) } else { $0.put(array: rows) } }
+        if format == .described { parts.add("flags") { Connection.Flags.write(rows, to: &$0) } }
+        parts.add("slow") { writeSlow(of: open, to: &$0) }
+        parts.add("unanswered") { writeUnanswered(of: open, to: &$0) }
+        parts.add("resumes") { writeResumes(tickets, to: &$0) }
+        parts.add("departures") { writeDepartures(to: &$0) }
+        // The last three are missing in raw states of older releases.
+        parts.add("requests") { writeResumeRequests(tickets, to: &$0) }
+        parts.add("epochs") { $0.put(array: rooms.values.map { RoomEpoch(room: $0.id, epoch: $0.epoch) }) }
+        parts.add("events") { writeStreams(of: open, to: &$0) }
         let new = zip(open, tickets).filter { !shown.contains($1) }
-        return (state.bytes, new.map { connections[$0.0].descriptor })
+        return (parts.bytes, new.map { connections[$0.0].descriptor })
     }
 
     private func writeUsers(to state: inout StateWriter) {
@@ -138,7 +142,6 @@ extension Hub {
         }
     }
 
-    /// Behind everything else, as well.
     private func writeStreams(of open: [UInt32], to state: inout StateWriter) {
         let some = open.indices.filter { streams[open[$0]] != nil }
         state.put(UInt32(some.count))

@@ -25,32 +25,41 @@ extension Hub {
     func adopt(
         _ bytes: [UInt8], descriptors: [Int32], prepared: [UInt64: UInt32] = [:], heard: Set<UUID128>
     ) throws(StateUnreadable) {
-        var state = StateReader(bytes)
-        serial = try state.take()
-        let (userAt, ready) = try adoptUsers(from: &state)
-        let behind = try adoptRooms(from: &state, userAt, heard)
-        let (slotOf, tickets) = try adoptSockets(from: &state, descriptors, prepared, userAt)
-        try adoptUnanswered(from: &state)
-        for _ in 0..<(try state.take(UInt32.self)) {
-            let room = try state.take(UUID128.self)
-            let slot = slotOf[try state.take(UInt64.self)]
-            let (last, through): (UInt64, UInt64) = (try state.take(), try state.take())
-            guard let room = rooms[room], let slot else { continue }
-            beginResume(of: slot, in: room, after: last)
-            let place = room.resumes.indices.last { room.resumes[$0].ticket == connections.ticket(slot) }
-            if through > 0, let place { room.resumes[place].through = through }
+        var parts = try StatePartsReader(bytes)
+        let isDescribed = parts.format == .described
+        serial = try parts.read("serial") { state throws(StateUnreadable) in try state.take() }
+        let (userAt, ready) = try parts.read("users") { state throws(StateUnreadable) in try adoptUsers(from: &state) }
+        let behind = try parts.read("rooms") { state throws(StateUnreadable) in
+            try adoptRooms(from: &state, userAt, heard)
         }
-        for _ in 0..<(try state.take(UInt32.self)) {
-            let user = try state.take(UUID128.self)
-            let at: UInt32 = try state.take()
-            departures[user] = (try state.takeArray(), at)
+        let tickets = try parts.read("tickets") { state throws(StateUnreadable) in try state.takeArray(UInt64.self) }
+        var rows = try parts.read("sockets") { state throws(StateUnreadable) in
+            try isDescribed ? state.takeRecords(Connection.self) : state.takeArray(Connection.self)
         }
-        // A predecessor of a version before ends here, or one or two parts later.
-        let requests = state.isAtEnd ? [] : try readResumeRequests(from: &state)
-        if !state.isAtEnd {
-            for told in try state.takeArray(RoomEpoch.self) { rooms[told.room]?.epoch = told.epoch }
+        if isDescribed {
+            try parts.read("flags") { state throws(StateUnreadable) in
+                try Connection.Flags.read(into: &rows, from: &state)
+            }
         }
-        if !state.isAtEnd { try adoptStreams(from: &state, tickets, slotOf) }
+        let slotOf = try adoptSockets(tickets, rows, descriptors, prepared, userAt)
+        try parts.read("slow", missing: ()) { state throws(StateUnreadable) in
+            try adoptSlow(from: &state, tickets, slotOf)
+        }
+        try parts.read("unanswered", missing: ()) { state throws(StateUnreadable) in try adoptUnanswered(from: &state) }
+        try parts.read("resumes", missing: ()) { state throws(StateUnreadable) in
+            try adoptResumes(from: &state, slotOf)
+        }
+        try parts.read("departures", missing: ()) { state throws(StateUnreadable) in try adoptDepartures(from: &state) }
+        let requests = try parts.read("requests", missing: []) { state throws(StateUnreadable) in
+            try readResumeRequests(from: &state)
+        }
+        let epochs = try parts.read("epochs", missing: []) { state throws(StateUnreadable) in
+            try state.takeArray(RoomEpoch.self)
+        }
+        for told in epochs { rooms[told.room]?.epoch = told.epoch }
+        try parts.read("events", missing: ()) { state throws(StateUnreadable) in
+            try adoptStreams(from: &state, tickets, slotOf)
+        }
         // Not before their sockets are whole.
         for request in requests { adopt(request, slotOf) }
         goOn(ready, heard)
@@ -97,12 +106,11 @@ extension Hub {
         return behind
     }
 
-    /// - Returns: the slots, by the predecessor's tickets; and those in the order of the state.
+    /// - Returns: the slots, by the predecessor's tickets.
     private func adoptSockets(
-        from state: inout StateReader, _ descriptors: [Int32], _ prepared: [UInt64: UInt32],
+        _ tickets: [UInt64], _ rows: [Connection], _ descriptors: [Int32], _ prepared: [UInt64: UInt32],
         _ userAt: UserPlaces
-    ) throws(StateUnreadable) -> (slots: [UInt64: UInt32], tickets: [UInt64]) {
-        let (tickets, rows) = (try state.takeArray(UInt64.self), try state.takeArray(Connection.self))
+    ) throws(StateUnreadable) -> [UInt64: UInt32] {
         var new = descriptors[...]
         var gone = prepared
         var slotOf: [UInt64: UInt32] = [:]
@@ -116,6 +124,12 @@ extension Hub {
             slotOf[ticket] = slot
         }
         for slot in gone.values { destroy(slot) }
+        return slotOf
+    }
+
+    private func adoptSlow(
+        from state: inout StateReader, _ tickets: [UInt64], _ slotOf: [UInt64: UInt32]
+    ) throws(StateUnreadable) {
         for _ in 0..<(try state.take(UInt32.self)) {
             let place = Int(try state.take(UInt32.self))
             guard place < tickets.count, let slot = slotOf[tickets[place]] else {
@@ -126,7 +140,28 @@ extension Hub {
             connections[slot].flags.insert(.slow)
             watchWrite(slot)
         }
-        return (slotOf, tickets)
+    }
+
+    private func adoptResumes(
+        from state: inout StateReader, _ slotOf: [UInt64: UInt32]
+    ) throws(StateUnreadable) {
+        for _ in 0..<(try state.take(UInt32.self)) {
+            let room = try state.take(UUID128.self)
+            let slot = slotOf[try state.take(UInt64.self)]
+            let (last, through): (UInt64, UInt64) = (try state.take(), try state.take())
+            guard let room = rooms[room], let slot else { continue }
+            beginResume(of: slot, in: room, after: last)
+            let place = room.resumes.indices.last { room.resumes[$0].ticket == connections.ticket(slot) }
+            if through > 0, let place { room.resumes[place].through = through }
+        }
+    }
+
+    private func adoptDepartures(from state: inout StateReader) throws(StateUnreadable) {
+        for _ in 0..<(try state.take(UInt32.self)) {
+            let user = try state.take(UUID128.self)
+            let at: UInt32 = try state.take()
+            departures[user] = (try state.takeArray(), at)
+        }
     }
 
     private func adoptStreams(
@@ -143,9 +178,7 @@ extension Hub {
     }
 
     private func adopt(_ row: Connection, in slot: UInt32, user: UInt32?) {
-        connections[slot] = row.moved(
-            to: connections[slot],
-            keeping: [.greeting, .json, .deflated, .welcomed, .pinged, .probed, .readPaused, .ahead])
+        connections[slot] = row.moved(to: connections[slot], keeping: .handedOver)
         recount(slot)
         if row.flags.contains(.readPaused) { watch(slot) }
         guard let user else { return }

@@ -12,16 +12,21 @@ struct Inherited {
     let users: [UUID128]
     let rooms: [UUID128]
 
-    /// Throws when there is nothing to take over: the predecessor's version differs, or it does not answer. It keeps
-    /// serving, or another process adopts its descriptors; this process must end.
+    /// Throws when there is nothing to take over. `refused`: the predecessor is of a release with another layout that
+    /// cannot describe it; it ends in an orderly way when it is asked to. Otherwise it does not answer, and keeps serving,
+    /// or another process adopts its descriptors: this process must end.
     init(_ channel: HandoffChannel, log: Logger) throws {
         self.channel = channel
         do {
+            try channel.send(.init(tag: .prologue, bytes: HandoffChannel.offer))
             try channel.send(.init(tag: .hello, bytes: HandoffChannel.version))
             var state = StateReader(try Self.prologue(channel))
             relayID = try state.take()
             users = try state.takeArray()
             rooms = try state.takeArray()
+        } catch HandoffChannel.Failure.refused {
+            log.warning("the predecessor's layout is another one: its clients are told to reconnect, and resume here")
+            throw HandoffChannel.Failure.refused
         } catch {
             log.error("the predecessor hands nothing over", metadata: ["error": "\(error)"])
             throw error

@@ -23,6 +23,7 @@ final class Predecessor {
     let log: Logger
     /// Tickets of the sockets that were sent ahead.
     private var shown: Set<UInt64> = []
+    private var format = StateFormat.raw
     /// One of the last release does not, and says so by saying nothing.
     private var successorKnowsEvents = false
 
@@ -53,9 +54,13 @@ final class Predecessor {
         do throws(HandoffChannel.Failure) {
             let packet = try channel.receive(milliseconds: 0)
             switch packet.tag {
+            case .prologue:
+                hearOffer(packet.bytes.first ?? 0)
+                return .serving
             case .hello:
-                guard packet.bytes == HandoffChannel.version else {
-                    log.error("the successor has another version: this relay continues; stop and start it to upgrade")
+                guard format == .described || packet.bytes == HandoffChannel.version else {
+                    log.error(
+                        "the successor is of a release that reads only its own layout: this relay keeps its sockets")
                     try channel.send(.init(tag: .refused))
                     return .serving
                 }
@@ -63,9 +68,6 @@ final class Predecessor {
                 return .serving
             case .sockets:
                 try show(packet.bytes)
-                return .serving
-            case .prologue:
-                successorKnowsEvents = packet.bytes.first == HandoffChannel.knowsEvents
                 return .serving
             case .subscribed: return try handOverOrGoOn()
             default: return .serving
@@ -76,6 +78,12 @@ final class Predecessor {
             log.warning("the successor is gone: this relay continues", metadata: ["error": "\(error)"])
             return .alone
         }
+    }
+
+    /// A successor that still speaks to releases between offers twice; the larger number counts.
+    private func hearOffer(_ number: UInt8) {
+        if number >= HandoffChannel.knowsEvents { successorKnowsEvents = true }
+        if number >= HandoffChannel.offer[0] { format = .described }
     }
 
     /// Answers with one packet for each request, so that clients are served in between.
@@ -106,7 +114,7 @@ final class Predecessor {
         hearUpToTheMarker()
         if !successorKnowsEvents { hub.endAllEvents() }
         hub.endTick()
-        let (bytes, descriptors) = hub.export(shown: shown)
+        let (bytes, descriptors) = hub.export(shown: shown, as: format)
         try channel.send(.state, bytes, descriptors: descriptors)
         let packet = try channel.receive(milliseconds: adoptLimit)
         guard packet.tag == .adopted else { throw .closed }

@@ -1,4 +1,5 @@
-/// Serialises state for another process with the same memory layout: values as raw memory, arrays with a count.
+/// Serialises state for another process: values as raw memory, arrays with a count. Only values whose memory is the same
+/// in every version are written so; records with fields that come and go are `DescribedRecord`s.
 struct StateWriter {
     private(set) var bytes: [UInt8] = []
 
@@ -52,8 +53,15 @@ struct StateReader {
         String(decoding: try takeArray(UInt8.self), as: UTF8.self)
     }
 
+    mutating func takeBytes(_ count: Int) throws(StateUnreadable) -> ArraySlice<UInt8> {
+        let start = try advance(count)
+        return bytes[start..<start + count]
+    }
+
     private mutating func advance(_ count: Int) throws(StateUnreadable) -> Int {
-        guard count <= bytes.count - at else { throw StateUnreadable(wanted: count, left: bytes.count - at) }
+        guard count >= 0, count <= bytes.count - at else {
+            throw StateUnreadable(wanted: count, left: bytes.count - at)
+        }
         defer { at += count }
         return at
     }
