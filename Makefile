@@ -70,11 +70,12 @@ lint: ## formatting, shell scripts, who imports C
 format: ## put the formatting right
 	@swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks
 
-docs: ## write docs/index.html and the table of docs/host.md from docs/openapi.yaml and docs/asyncapi.yaml
+docs: ## write docs/index.html and the table of docs/host.md from docs/openapi.yaml and docs/asyncapi.yaml, and docs/settings.md
 	@deploy/stack/packages
 	@deploy/stack/venv deploy/test/requirements.txt
 	@.venv/bin/python deploy/docs/page
 	@.venv/bin/python deploy/docs/scopes
+	@deploy/docs/settings > docs/settings.md
 
 bench: ## measure the running stack
 	@exec deploy/test/bench

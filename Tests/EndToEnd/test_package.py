@@ -64,12 +64,16 @@ def test_everything_is_in_its_place(built):
                    f"/usr/share/fish/vendor_completions.d/{name}.fish"}
     wanted |= {f"/usr/share/chat/migrations/{path.name}" for path in (CHECKOUT / "Migrations").glob("*.sql")}
     wanted |= {f"/usr/share/chat/docs/{name}" for name in ["openapi.yaml", "asyncapi.yaml", "index.html"]}
-    wanted |= {f"/etc/nginx/chat/{path.name}" for path in (CHECKOUT / "nginx/include").glob("*.conf")}
+    for folder in ["/etc/nginx/chat", "/usr/share/chat/nginx"]:
+        wanted |= {f"{folder}/{path.name}" for path in (CHECKOUT / "nginx/include").glob("*.conf")}
     units = [path for kind in ("service", "socket") for path in (CHECKOUT / "deploy/systemd").glob(f"*.{kind}")]
     wanted |= {f"/usr/lib/systemd/system/{path.name}" for path in units}
     wanted |= {"/usr/lib/tmpfiles.d/chat-server.conf", "/usr/lib/sysusers.d/chat-server.conf", "/usr/share/chat/env.example",
-               "/etc/default/chat-server", "/etc/chat/"}
+               "/usr/share/chat/prometheus/alerts.yml", "/usr/share/chat/grafana/chat.json", "/etc/default/chat-server", "/etc/chat/"}
     assert wanted - set(found) == set()
+    # debhelper compresses large ones.
+    documents = {path.name for path in [*(CHECKOUT / "docs").glob("*.md"), *(CHECKOUT / "docs").glob("*.svg")]} | {"settings.md"}
+    assert documents <= {path.rsplit("/", 1)[-1].removesuffix(".gz") for path in found if "/doc/chat-server/docs/" in path}
     # The installation creates the settings; they are not a file of the package, so nothing overwrites them.
     assert "/etc/chat/.env" not in found
     assert {owner for _, owner in found.values()} == {"root/root"}
@@ -122,6 +126,16 @@ def test_the_manual_has_every_command():
             assert f".SS {name} {word}".replace("-", "\\-") in page, word
         shown = subprocess.run(["man", "--warnings", "-l", "-"], input=page, capture_output=True, text=True)
         assert shown.returncode == 0 and shown.stderr == "", shown.stderr
+
+
+def test_the_table_of_settings_has_every_setting():
+    text = subprocess.run([CHECKOUT / "deploy/docs/settings"], capture_output=True, text=True, check=True).stdout
+    rows = {row[1].strip(" `"): row for row in (re.split(r"(?<!\\)\|", line) for line in text.splitlines()) if len(row) == 5}
+    example = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", (CHECKOUT / ".env.example").read_text(), re.M))
+    assert set(example) == set(rows) - {"setting", "---"}
+    assert {name: row[2].strip(" `") for name, row in rows.items() if name in example} == example
+    # Pools after the first refer to it.
+    assert "`FCGI_ROOMS_WORKERS`" in rows["FCGI_UPLOADS_WORKERS"][3]
 
 
 # -- The version

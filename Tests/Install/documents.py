@@ -1,10 +1,10 @@
-"""The commands of docs/install.md, upgrade.md, operate.md and backup.md, by heading: the tests run exactly what people read."""
+"""The commands of pages of docs, by heading: the tests run exactly what people read."""
 
 import re
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("install", "upgrade", "operate", "backup")
+PAGES = ("install", "upgrade", "operate", "scale", "troubleshooting", "backup")
 ran = set()
 
 
@@ -25,8 +25,8 @@ def commands(page, heading, place=0):
     return [script for found, script in blocks(page) if found == heading][place]
 
 
-def all_blocks():
-    for page in PAGES:
+def all_blocks(pages=PAGES):
+    for page in pages:
         counts = {}
         for heading, _ in blocks(page):
             place = counts[heading] = counts.get(heading, -1) + 1

@@ -191,9 +191,9 @@ class Senders:
         return len(self.acknowledged)
 
 
-@pytest.mark.parametrize("kind", ["new", "old"])
-def test_another_version_closes_no_socket(machine, kind):
-    """`new` is the upgrade, `old` the downgrade."""
+@pytest.mark.parametrize("kind, time_of_it", [("new", 1), ("old", 1), ("new", 2)])
+def test_another_version_closes_no_socket(machine, kind, time_of_it):
+    """`new` is the upgrade, `old` the downgrade. The rest of the tests runs the new version."""
     before, senders = pids(machine), Senders(settings(machine)["JWT_SECRET"])
     machine.run("echo '# mine' >> /etc/chat/.env; echo '# mine' >> /etc/nginx/chat/upstreams.conf")
     kept = machine.run("cat /etc/chat/.env")
@@ -225,9 +225,16 @@ def test_a_reboot_brings_everything_back(machine):
         assert socket.ask(message_frame(RoomID=room))["Success"]
 
 
-@pytest.mark.parametrize("heading", dict.fromkeys(heading for heading, _ in documents.blocks("operate")))
-def test_what_operate_md_says(machine, heading):
-    machine.document("operate", heading)
+@pytest.fixture(scope="module")
+def message(machine):
+    """The id of a message that was sent after the reboot."""
+    ann = User(SITE, settings(machine)["JWT_SECRET"])
+    return ann.data("POST", f"/rooms/{ann.group()}/messages", {"Content": "look for me"}, 201)["ID"]
+
+
+@pytest.mark.parametrize("page, heading, place", documents.all_blocks(["operate", "scale", "troubleshooting"]))
+def test_what_operators_read(machine, message, page, heading, place):
+    print(machine.document(page, heading, place, env={"ID": message}))
 
 
 def test_a_restart_and_a_restored_backup_serve_on(machine):
