@@ -99,7 +99,8 @@ def test_setup_leads_to_the_first_message(machine):
     machine.document("install", "Let nginx know")
     out = machine.document("install", "Set up", env={"DOMAIN": "127.0.0.1"})
     print(out)
-    assert "a test message was delivered" in out
+    # An earlier release has the second words.
+    assert "a test message was delivered" in out or "a message went through" in out, out
     assert machine.run("stat -c '%a %U:%G' /etc/chat/.env") == "640 root:chat\n"
     # nginx's workers run as www-data, which can reach the sockets.
     assert "www-data" in machine.run("ps -o user= -C nginx")
@@ -256,7 +257,7 @@ def test_removal_ends_every_process_and_keeps_the_settings(machine):
 def test_it_comes_back_with_the_settings_that_were_kept(machine):
     machine.document("install", "Install", folder=folder("new"))
     out = machine.run("chat-setup --check-url http://127.0.0.1 < /dev/null", timeout=180)
-    assert "a test message was delivered" in out, out
+    assert "a test message was delivered" in out or "a message went through" in out, out
 
 
 def test_a_purge_leaves_no_process_and_an_nginx_that_starts(machine):
