@@ -42,11 +42,11 @@ import Testing
         cursor.set(id(1), 300)
         let good = String(decoding: cursor.id, as: UTF8.self)
         let twice = String(decoding: cursor.id + cursor.id.dropFirst(2), as: UTF8.self)
-        let cut = String(decoding: EventCursor.version + Base64.encodeURL([0, 0, 0, 0, 0, 1, 5]), as: UTF8.self)
+        let cut = String(decoding: EventCursor.version + base64URL([0, 0, 0, 0, 0, 1, 5]), as: UTF8.self)
         let long = "1." + String(repeating: "A", count: EventCursor.maxBytes)
         let endless =
             "1."
-            + String(decoding: Base64.encodeURL([0, 0, 0, 0, 0, 1] + Array(repeating: 0xFF, count: 12)), as: UTF8.self)
+            + String(decoding: base64URL([0, 0, 0, 0, 0, 1] + Array(repeating: 0xFF, count: 12)), as: UTF8.self)
         for bad in [
             "", "1", "2.", "x", "1.=", "1.é", "\(good)=", "\(good)A", String(good.dropLast()), cut, twice, long,
             endless,
@@ -59,10 +59,10 @@ import Testing
     @Test func base64HasOneSpelling() {
         for length in 0...9 {
             let bytes = (0..<length).map { UInt8($0 * 37 & 0xFF) }
-            #expect(Base64.decodeURL(Base64.encodeURL(bytes)) == bytes)
+            #expect(base64URLDecoded(base64URL(bytes)) == bytes)
         }
-        #expect(Base64.decodeURL("AB".utf8) == nil && Base64.decodeURL("A".utf8) == nil)
-        #expect(Base64.decodeURL("+/".utf8) == nil)
+        #expect(base64URLDecoded("AB".utf8) == nil && base64URLDecoded("A".utf8) == nil)
+        #expect(base64URLDecoded("+/".utf8) == nil)
     }
 }
 

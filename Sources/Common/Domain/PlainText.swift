@@ -11,3 +11,21 @@ public func areSameBytes(_ one: some StringProtocol, _ other: some StringProtoco
 public func asciiLowercased(_ text: some StringProtocol) -> String {
     String(decoding: text.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
 }
+
+/// Splits at a byte: an address consists of bytes, and characters do not matter in it.
+public func pieces(of text: some StringProtocol, at separator: UInt8, maxSplits: Int = .max, omittingEmpty: Bool = true)
+    -> [Substring]
+{
+    Substring(text).utf8.split(separator: separator, maxSplits: maxSplits, omittingEmptySubsequences: omittingEmpty)
+        .map(Substring.init)
+}
+
+/// Removes the spaces and tabs around it, byte by byte: a combining mark after a space would form one character with
+/// it.
+public func trimmed(_ text: some StringProtocol) -> String {
+    func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+    var rest = Substring(text).utf8
+    while let first = rest.first, isSpace(first) { rest.removeFirst() }
+    while let last = rest.last, isSpace(last) { rest.removeLast() }
+    return String(Substring(rest))
+}

@@ -43,7 +43,8 @@ struct KeysCommand: ParsableCommand {
                 throw ValidationError("--scope takes read, write, moderate or admin")
             }
             var random = SystemRandomNumberGenerator()
-            let text = ServerKey.prefix + (0..<ServerKey.digits / 16).map { _ in Self.hex(random.next()) }.joined()
+            let bytes = (0..<ServerKey.digits / 2).map { _ in UInt8.random(in: .min ... .max, using: &random) }
+            let text = ServerKey.prefix + hex(bytes)
             let store = try KeysCommand.store(settings)
             let isNew: Bool
             do throws(StoreError) {
@@ -54,11 +55,6 @@ struct KeysCommand: ParsableCommand {
                     "no key was made: one of this name is in use, or \(ServerKey.limit) keys are; revoke one first")
             }
             print(text)
-        }
-
-        private static func hex(_ number: UInt64) -> String {
-            let text = String(number, radix: 16)
-            return String(repeating: "0", count: 16 - text.count) + text
         }
     }
 

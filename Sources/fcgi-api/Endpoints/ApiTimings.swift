@@ -1,3 +1,4 @@
+import ChatCore
 import ChatProcess
 
 /// The program's histograms: how long requests took, by what they were about, and the broker's confirms.

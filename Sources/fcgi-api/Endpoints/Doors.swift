@@ -60,14 +60,13 @@ final class Doors {
 
     /// The request's token, not yet verified.
     func bearer(_ call: Call) throws(Refusal) -> String {
-        guard let header = call.request.header("authorization") else {
+        guard call.request.header("authorization") != nil else {
             throw Refusal(.unauthorized, "send a token: Authorization: Bearer <JWT>")
         }
-        let parts = pieces(of: header, at: UInt8(ascii: " "))
-        guard parts.count == 2, areSameBytes(asciiLowercased(parts[0]), "bearer") else {
+        guard let token = call.request.bearer else {
             throw Refusal(.unauthorized, "the Authorization header is not of the form: Bearer <JWT>")
         }
-        return String(parts[1])
+        return token
     }
 
     /// Authenticates a page without JavaScript: by a header, by a field of the form, or by the ``SessionCookie`` when

@@ -45,8 +45,8 @@ final class HostKeys {
     /// Called for each route before anything else of the request is read. Without a key it does nothing: a token may
     /// follow.
     func admit(_ call: Call) throws(Refusal) {
-        guard let needed = call.neededScope else { return }
-        guard let text = Self.bearer(call.request), let key = try key(text) else {
+        guard let operation = call.operation, let needed = operation.scope else { return }
+        guard let text = call.request.bearer, let key = try key(text) else {
             guard call.request.header(Self.header) == nil || call.request.header("authorization") != nil else {
                 throw Refusal(
                     .unauthorized, "\(Self.header) needs a key of the server: Authorization: Bearer <key>",
@@ -63,23 +63,16 @@ final class HostKeys {
                 .forbidden, "this key has the scope \(key.scope.name), and the operation needs \(needed.name)")
         }
         guard let user = try Self.user(call) else {
-            guard call.isAdmin else {
+            guard operation.isAdmin else {
                 throw .invalid(Self.header, "is missing: it names the user for whom the key acts")
             }
             call.user = .zero
             return
         }
         call.onBehalf = user.id
-        call.user = call.isAdmin ? .zero : call.note(user)
+        call.user = operation.isAdmin ? .zero : call.note(user)
         call.hosted = user
         directory?.learn(Identity(user: user.id, expiresAt: .max, externalID: user.externalID), at: clock())
-    }
-
-    /// The token of `Authorization: Bearer`, whatever it is.
-    private static func bearer(_ request: Request) -> String? {
-        let words = pieces(of: request.header("authorization") ?? "", at: UInt8(ascii: " "))
-        guard words.count == 2, areSameBytes(asciiLowercased(words[0]), "bearer") else { return nil }
-        return String(words[1])
     }
 
     /// nil: the text is not a key but, perhaps, a user's token.
@@ -119,25 +112,25 @@ final class HostKeys {
 
     /// Reads of users' endpoints are kept only with `AUDIT_READS`: they change nothing, and are many.
     func record(_ call: Call, status: Int) {
-        guard let key = call.key, let needed = call.neededScope,
-            needed > .read || call.isAdmin || settings.keepsReads
+        guard let key = call.key, let operation = call.operation, let needed = operation.scope,
+            needed > .read || operation.isAdmin || settings.keepsReads
         else { return }
         let user = call.onBehalf ?? (call.user == .zero ? nil : call.user)
         let entry = AuditEntry(
-            key: key.name, operation: call.operation, path: Self.path(call), user: user, status: status,
+            key: key.name, operation: operation.name, path: Self.path(call, operation), user: user, status: status,
             requestID: call.requestID)
         do throws(StoreError) { try store.record(entry, days: settings.days) } catch {
             log.error(
                 "the audit log misses an entry",
                 metadata: [
-                    "key": "\(key.name)", "operation": "\(call.operation)", "status": "\(status)", "error": "\(error)",
+                    "key": "\(key.name)", "operation": "\(operation.name)", "status": "\(status)", "error": "\(error)",
                 ])
         }
     }
 
     /// A token in a path is a secret: of such a path the route is enough. PostgreSQL takes no NUL.
-    private static func path(_ call: Call) -> String {
-        guard call.operation.utf8.firstRange(of: "{token}".utf8) == nil else { return "" }
+    private static func path(_ call: Call, _ operation: Operation) -> String {
+        guard operation.name.utf8.firstRange(of: "{token}".utf8) == nil else { return "" }
         return String(
             decoding: call.request.path.utf8.prefix(longestPath).filter { $0 > 0x20 && $0 < 0x7f }, as: UTF8.self)
     }

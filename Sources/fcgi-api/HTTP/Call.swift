@@ -15,12 +15,8 @@ final class Call {
     var hosted: HostUser?
     /// The user for whom it was done, for the audit log.
     var onBehalf: UUID128?
-    /// The route, such as "GET /rooms/{id}".
-    fileprivate(set) var operation = ""
-    /// The scope that the route needs of a key; nil: it is open to everybody.
-    fileprivate(set) var neededScope: KeyScope? = .admin
-    /// One of the host's own endpoints.
-    fileprivate(set) var isAdmin = false
+    /// The route that takes it; nil: none was found yet.
+    var operation: Operation?
     /// The host's own text of users whom the request names.
     private(set) var names: [UUID128: String] = [:]
     /// Whether a rate has counted the request: each counts once.
@@ -39,12 +35,6 @@ final class Call {
         let (handle, values) = try router.find(request.method, request.path)
         self.values = values
         return try handle(self)
-    }
-
-    func enter(_ method: String, _ pattern: String) {
-        operation = "\(method) \(pattern)"
-        neededScope = KeyScope.needed(by: method, pattern)
-        isAdmin = pattern.utf8.starts(with: "/admin/".utf8)
     }
 
     /// A UUID from a `{…}` of the path. Other text names nothing, so it gives 404.

@@ -39,6 +39,12 @@ struct Request {
         return value?.isEmpty == true ? nil : value
     }
 
+    /// The token of `Authorization: Bearer`, whatever it is; nil: there is no such header, or it has another form.
+    var bearer: String? {
+        let words = pieces(of: header("authorization") ?? "", at: UInt8(ascii: " "))
+        return words.count == 2 && areSameBytes(asciiLowercased(words[0]), "bearer") ? String(words[1]) : nil
+    }
+
     /// Whether the client used TLS, according to the web server or to a trusted proxy in front of it.
     func isSecure(_ web: WebSettings) -> Bool {
         if let https = parameter("HTTPS"), !https.isEmpty, https.lowercased() != "off" { return true }
@@ -93,22 +99,4 @@ struct Request {
         }
         return length
     }
-}
-
-/// Splits at a byte: an address consists of bytes, and characters do not matter in it.
-func pieces(of text: some StringProtocol, at separator: UInt8, maxSplits: Int = .max, omittingEmpty: Bool = true)
-    -> [Substring]
-{
-    Substring(text).utf8.split(separator: separator, maxSplits: maxSplits, omittingEmptySubsequences: omittingEmpty)
-        .map(Substring.init)
-}
-
-/// Removes the spaces and tabs around it, byte by byte: a combining mark after a space would form one character with
-/// it.
-func trimmed(_ text: some StringProtocol) -> String {
-    func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
-    var rest = Substring(text).utf8
-    while let first = rest.first, isSpace(first) { rest.removeFirst() }
-    while let last = rest.last, isSpace(last) { rest.removeLast() }
-    return String(Substring(rest))
 }

@@ -42,8 +42,9 @@ struct Router {
     mutating func on(
         _ method: String, _ pattern: String, open: Bool = false, query: [String]? = [], _ handle: @escaping Handler
     ) {
+        let operation = Operation(method, pattern)
         let handle: Handler = { [authenticate, admit] call throws(Refusal) in
-            call.enter(method, pattern)
+            call.operation = operation
             try admit(call)
             if !open { try authenticate(call) }
             if let query { try call.request.query.refuse(except: query) }

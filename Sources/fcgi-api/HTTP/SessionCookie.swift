@@ -1,19 +1,10 @@
 import ChatCore
 
-/// A token in a cookie for browsers without JavaScript: no script can read it, and no other site's page can send it.
-enum SessionCookie {
-    static let name = "chat_session"
+extension SessionCookie {
     /// Bytes of a token: browsers drop a cookie when its name and value have more than 4096.
     static let longestToken = 4096 - name.utf8.count
 
-    static func token(_ request: Request) -> String? {
-        for pair in pieces(of: request.header("cookie") ?? "", at: UInt8(ascii: ";")) {
-            let sides = pieces(of: pair, at: UInt8(ascii: "="), maxSplits: 1)
-            guard sides.count == 2, areSameBytes(trimmed(sides[0]), name) else { continue }
-            return trimmed(sides[1])
-        }
-        return nil
-    }
+    static func token(_ request: Request) -> String? { token(in: request.header("cookie")) }
 
     /// The header that sets the cookie for `seconds`; 0 removes it. Its path is the API's: other applications of the
     /// host do not receive it.

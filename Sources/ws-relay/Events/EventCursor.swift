@@ -3,8 +3,9 @@ import ChatCore
 /// Where a client stands in its rooms, as the id of an event says it: what comes back in `Last-Event-ID` lets any relay go on
 /// exactly there, and nothing of it is kept here.
 ///
-/// Each room is its key, the newest Seq that the client has, and the epoch of that history. A room that the id does not name is one of which nothing is
-/// known: the client is told to fetch it (`resync`). So the bound costs those with more rooms a fetch, and never a frame.
+/// Each room is its key, the newest Seq that the client has, and the epoch of that history. A room that the id does not
+/// name is one of which nothing is known: the client is told to fetch it (`resync`). So the bound costs those with more
+/// rooms a fetch, and never a frame.
 struct EventCursor: Equatable, Sendable {
     /// Rooms in it: those with the latest frames. An id has to fit into a request's head.
     static let maxRooms = 256
@@ -64,7 +65,7 @@ struct EventCursor: Equatable, Sendable {
     init?(id: String) {
         let text = Array(id.utf8)
         guard text.count <= Self.maxBytes, text.starts(with: Self.version),
-            let bytes = Base64.decodeURL(text[Self.version.count...])
+            let bytes = base64URLDecoded(text[Self.version.count...])
         else { return nil }
         var rest = bytes[...]
         var keys: Set<UInt64> = []
@@ -87,7 +88,7 @@ struct EventCursor: Equatable, Sendable {
             rooms = rooms.dropFirst(8)
             bytes = Self.bytes(of: rooms)
         }
-        return Self.version + Base64.encodeURL(bytes)
+        return Self.version + base64URL(bytes)
     }
 
     private static func bytes(of places: ArraySlice<Place>) -> [UInt8] {

@@ -19,19 +19,8 @@ struct EventsRequest: Equatable, Sendable {
     /// The page that may read the answer.
     private let origin: String?
 
-    init(_ head: RequestHead, origins: OriginRule) throws(HTTPRefusal) {
-        do {
-            try self.init(reading: head, origins: origins)
-        } catch let refusal as HTTPRefusal {
-            throw refusal
-        } catch let malformed as RequestHead.Malformed {
-            throw .malformed(malformed.why)
-        } catch {
-            throw .malformed("unreadable")
-        }
-    }
-
-    private init(reading head: RequestHead, origins: OriginRule) throws {
+    /// Throws an `HTTPRefusal`, or `RequestHead.Malformed`.
+    init(_ head: RequestHead, origins: OriginRule) throws {
         guard head.method == "GET" else { throw HTTPRefusal.methodNotAllowed }
         guard let host = try head.only("host"), !host.isEmpty else { throw HTTPRefusal.malformed("no Host") }
         guard head.list("transfer-encoding").isEmpty, try head.only("content-length") ?? "0" == "0" else {
@@ -70,9 +59,8 @@ struct EventsRequest: Equatable, Sendable {
 
     private static func credential(_ head: RequestHead, _ query: [String: String]) throws -> Upgrade.Credential? {
         if let value = try head.only("authorization") {
-            guard asciiLowercased(value).utf8.starts(with: "bearer ".utf8) else { return nil }
-            let token = value.utf8.dropFirst(7).drop { $0 == 0x20 }
-            return token.isEmpty ? nil : .token(String(decoding: token, as: UTF8.self))
+            guard let token = Upgrade.bearerToken(value), !token.isEmpty else { return nil }
+            return .token(token)
         }
         if let token = query["token"], !token.isEmpty { return .token(token) }
         if let ticket = query["ticket"], !ticket.isEmpty { return .ticket(ticket) }
@@ -81,13 +69,8 @@ struct EventsRequest: Equatable, Sendable {
 
     /// Of `POST /session`: a browser sends it along by itself, also when it connects again.
     private static func cookie(_ head: RequestHead) throws -> String? {
-        for pair in (try head.only("cookie") ?? "").utf8.split(separator: UInt8(ascii: ";")) {
-            let text = pair.drop { $0 == 0x20 }
-            guard text.starts(with: "chat_session=".utf8) else { continue }
-            let token = text.dropFirst(13)
-            return token.isEmpty ? nil : String(decoding: token, as: UTF8.self)
-        }
-        return nil
+        guard let token = SessionCookie.token(in: try head.only("cookie")), !token.isEmpty else { return nil }
+        return token
     }
 
     private static func seconds(_ text: String) throws -> UInt32 {

@@ -274,7 +274,6 @@ private struct EncodedFrame {
     private var place: SharedFrame.Place? { frame.seq == 0 ? nil : .init(room: room, seq: frame.seq) }
 
     private func make(_ kind: FrameKind, sign: String?, _ flags: Connection.Flags, _ hub: Hub) -> SharedFrame {
-        hub.frames(for: flags).make(
-            frame.body, kind, sign: sign, place: place)
+        hub.frames(for: flags).make(frame.body, kind, sign: sign, place: place)
     }
 }

@@ -341,9 +341,8 @@ final class CommandPublisher: CommandOutlet {
         private func leaveIfDoubtful() {
             guard let connection else { return }
             let now = monotonicMilliseconds()
-            let isSilent = unconfirmed.contains {
-                monotonicNow() - $0.sentAt > CommandPublisher.confirmPatience * 1_000_000
-            }
+            let overdue = monotonicNow() - CommandPublisher.confirmPatience * 1_000_000
+            let isSilent = unconfirmed.contains { $0.sentAt < overdue }
             if !isSilent, !isDoubtful, unconfirmed.isEmpty, connection.shouldMoveBack() {
                 self.connection = nil
                 return

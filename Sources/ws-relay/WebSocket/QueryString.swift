@@ -1,11 +1,11 @@
+import ChatCore
+
 /// `a=b&c=d`, percent-decoded. Invalid escapes and invalid UTF-8 are refused.
 enum QueryString {
     /// The value of the first `name`; nil when it is absent.
     static func value(of name: String, in query: String) throws(RequestHead.Malformed) -> String? {
-        for pair in query.split(separator: "&") {
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard try decode(parts[0]) == name else { continue }
-            return parts.count > 1 ? try decode(parts[1]) : ""
+        for (found, value) in parts(of: query) {
+            if areSameBytes(try decode(found), name) { return try decode(value) }
         }
         return nil
     }
@@ -13,11 +13,15 @@ enum QueryString {
     /// All of it, in its order.
     static func pairs(_ query: String) throws(RequestHead.Malformed) -> [(name: String, value: String)] {
         var found: [(String, String)] = []
-        for pair in query.utf8.split(separator: UInt8(ascii: "&")) {
-            let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-            found.append((try decode(Substring(parts[0])), parts.count > 1 ? try decode(Substring(parts[1])) : ""))
-        }
+        for (name, value) in parts(of: query) { found.append((try decode(name), try decode(value))) }
         return found
+    }
+
+    private static func parts(of query: String) -> [(name: Substring, value: Substring)] {
+        pieces(of: query, at: UInt8(ascii: "&")).map { pair in
+            let sides = pieces(of: pair, at: UInt8(ascii: "="), maxSplits: 1, omittingEmpty: false)
+            return (sides[0], sides.count > 1 ? sides[1] : "")
+        }
     }
 
     static func decode(_ text: Substring) throws(RequestHead.Malformed) -> String {

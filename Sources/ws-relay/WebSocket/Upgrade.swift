@@ -1,3 +1,4 @@
+import ChatCore
 import Crypto
 
 /// A client's request at `/ws/v1/chat`, once its head is complete: a socket with a token, or a refusal.
@@ -74,14 +75,17 @@ struct Upgrade: Equatable, Sendable {
 
     /// Reads the header, else the subprotocol, else the query: the least likely to be logged comes first.
     private static func token(_ head: RequestHead) throws -> String? {
-        if let value = try head.only("authorization") {
-            guard value.lowercased().hasPrefix("bearer ") else { return nil }
-            return String(value.dropFirst(7).drop(while: { $0 == " " }))
-        }
+        if let value = try head.only("authorization") { return bearerToken(value) }
         if let offered = head.list("sec-websocket-protocol").first(where: { $0.hasPrefix("bearer.") }) {
             return String(offered.dropFirst(7))
         }
         return try QueryString.value(of: "token", in: head.query)
+    }
+
+    /// The token of an `Authorization` header; nil: another scheme.
+    static func bearerToken(_ value: String) -> String? {
+        guard asciiLowercased(value).utf8.starts(with: "bearer ".utf8) else { return nil }
+        return String(decoding: value.utf8.dropFirst(7).drop { $0 == 0x20 }, as: UTF8.self)
     }
 
     private static func isKey(_ key: String) -> Bool {
@@ -102,7 +106,7 @@ struct Upgrade: Equatable, Sendable {
         let extensions = deflateAnswer.map { "Sec-WebSocket-Extensions: \($0)\r\n" } ?? ""
         let text = """
             HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-            Sec-WebSocket-Accept: \(Base64.encode(Array(digest)))\r\n\(chosen)\(extensions)\r\n
+            Sec-WebSocket-Accept: \(base64(Array(digest)))\r\n\(chosen)\(extensions)\r\n
             """
         return Array(text.utf8)
     }

@@ -27,30 +27,3 @@ struct CompactToken {
         return value
     }
 }
-
-/// Accepts exactly one spelling: no padding, no other characters, and zero bits after the last byte.
-func base64URLDecoded(_ text: some Sequence<UInt8>) -> [UInt8]? {
-    var bits: UInt32 = 0
-    var count: UInt32 = 0
-    var bytes: [UInt8] = []
-    for character in text {
-        let value: UInt8
-        switch character {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"): value = character - UInt8(ascii: "A")
-        case UInt8(ascii: "a")...UInt8(ascii: "z"): value = character - UInt8(ascii: "a") + 26
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): value = character - UInt8(ascii: "0") + 52
-        case UInt8(ascii: "-"): value = 62
-        case UInt8(ascii: "_"): value = 63
-        default: return nil
-        }
-        bits = (bits << 6 | UInt32(value)) & 0xffff
-        count += 6
-        if count >= 8 {
-            count -= 8
-            bytes.append(UInt8(truncatingIfNeeded: bits >> count))
-        }
-    }
-    // A single character after the last full group cannot encode a byte.
-    guard count < 6, bits & (1 << count - 1) == 0 else { return nil }
-    return bytes
-}

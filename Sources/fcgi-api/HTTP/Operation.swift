@@ -1,13 +1,22 @@
 import ChatCore
 
-extension KeyScope {
-    /// The scope that a route needs of a key; nil: the route is open to everybody, and a key means nothing to it.
-    ///
+/// A route, as keys of the host application and the audit log see it.
+struct Operation {
+    /// Such as "GET /rooms/{id}".
+    let name: String
+    /// The scope that it needs of a key; nil: it is open to everybody, and a key means nothing to it.
+    let scope: KeyScope?
+    /// One of the host's own endpoints.
+    let isAdmin: Bool
+
+    init(_ method: String, _ pattern: String) {
+        name = "\(method) \(pattern)"
+        isAdmin = pattern.utf8.starts(with: "/admin/".utf8)
+        scope = Self.scope(method, pattern, isAdmin)
+    }
+
     /// A new route of users needs `write`, and a new one of `/admin` needs `admin`, until it is named here.
-    ///
-    /// - Parameter pattern: such as "/rooms/{id}".
-    static func needed(by method: String, _ pattern: String) -> KeyScope? {
-        let isAdmin = pattern.utf8.starts(with: "/admin/".utf8)
+    private static func scope(_ method: String, _ pattern: String, _ isAdmin: Bool) -> KeyScope? {
         switch (method, pattern) {
         case ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.yaml"),
             ("GET", "/asyncapi.yaml"), ("GET", "/docs"), ("GET", "/files/stored/{folder}/{id}"),
