@@ -42,10 +42,8 @@ final class HandoffChannel {
         case refused
     }
 
-    /// The number of the described format, in a `prologue` of the successor. A smaller number offers less.
+    /// The number of the described format, with streams of events, in a `prologue` of the successor.
     static let offer: [UInt8] = [2]
-    /// It takes sockets that get events.
-    static let knowsEvents: UInt8 = 1
     /// The layout of a raw state (`StateFormat.raw`); no other layout can be read.
     static let version: [UInt8] = {
         var bytes = StateWriter()

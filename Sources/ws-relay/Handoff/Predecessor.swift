@@ -23,9 +23,8 @@ final class Predecessor {
     let log: Logger
     /// Tickets of the sockets that were sent ahead.
     private var shown: Set<UInt64> = []
+    /// A successor of the last release offers nothing. It knows no streams of events either.
     private var format = StateFormat.raw
-    /// One of the last release does not, and says so by saying nothing.
-    private var successorKnowsEvents = false
 
     init(
         adoptLimit: Int32 = 10_000, channel: HandoffChannel, hub: Hub, feed: any ReadableFeed,
@@ -55,7 +54,7 @@ final class Predecessor {
             let packet = try channel.receive(milliseconds: 0)
             switch packet.tag {
             case .prologue:
-                hearOffer(packet.bytes.first ?? 0)
+                if packet.bytes.first ?? 0 >= HandoffChannel.offer[0] { format = .described }
                 return .serving
             case .hello:
                 guard format == .described || packet.bytes == HandoffChannel.version else {
@@ -78,12 +77,6 @@ final class Predecessor {
             log.warning("the successor is gone: this relay continues", metadata: ["error": "\(error)"])
             return .alone
         }
-    }
-
-    /// A successor that still speaks to releases between offers twice; the larger number counts.
-    private func hearOffer(_ number: UInt8) {
-        if number >= HandoffChannel.knowsEvents { successorKnowsEvents = true }
-        if number >= HandoffChannel.offer[0] { format = .described }
     }
 
     /// Answers with one packet for each request, so that clients are served in between.
@@ -112,7 +105,7 @@ final class Predecessor {
         let begun = monotonicMilliseconds()
         finishWhatIsUnderWay(until: begun + Self.drainLimit)
         hearUpToTheMarker()
-        if !successorKnowsEvents { hub.endAllEvents() }
+        if format == .raw { hub.endAllEvents() }
         hub.endTick()
         let (bytes, descriptors) = hub.export(shown: shown, as: format)
         try channel.send(.state, bytes, descriptors: descriptors)

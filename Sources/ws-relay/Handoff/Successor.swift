@@ -30,7 +30,6 @@ struct Successor {
     func takeOver(_ hub: Hub) throws {
         do {
             guard subscribeAll() else { throw HandoffChannel.Failure.tookTooLong }
-            try channel.send(.init(tag: .prologue, bytes: [HandoffChannel.knowsEvents]))
             let prepared = try prepareSockets(of: hub)
             let begun = monotonicMilliseconds()
             try channel.send(.init(tag: .subscribed))
