@@ -35,12 +35,14 @@ extension Settings {
     }
 
     private static let secretEnds = ["SECRET", "KEY", "TOKEN", "PASSWORD"]
+    /// What the key of a queue's hash is: room or user.
+    private static let noSecrets: Set = ["RABBITMQ_HASH_KEY"]
 
     /// Hides too much rather than too little: of an address everything between the user's name and the last `@`, and
     /// everything from a password's name on.
     static func shown(_ name: String, _ value: String) -> String {
         guard !value.isEmpty else { return "" }
-        if secretEnds.contains(where: { name.hasSuffix($0) }) { return "***" }
+        if !noSecrets.contains(name), secretEnds.contains(where: { name.hasSuffix($0) }) { return "***" }
         var bytes = Array(value.utf8)
         let lower = bytes.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
         for word in ["password", "passwd", "secret", "token"] {

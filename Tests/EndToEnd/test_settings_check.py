@@ -69,6 +69,7 @@ def test_tt_shows_everything_in_force_and_no_secret(check, settings):
     shown = dict(line.split("=", 1) for line in lines[:-1])
     assert shown["LOG_LEVEL"] == "notice  # environment" and shown["ROOM_GROUP_LIMIT"] == "77  # file"
     assert shown["WORKER_BATCH"] == "256" and shown["JWT_SECRET"] == "***  # file"
+    assert shown["RABBITMQ_HASH_KEY"] == "room"
     assert shown["DATABASE_URL"] == "postgresql://chat:***@127.0.0.1/chat  # file"
     example = [line.split("=", 1)[0].lstrip("# ") for line in
                open(os.path.join(os.path.dirname(__file__), "../../.env.example")) if "=" in line and line[0].isupper()]

@@ -32,7 +32,7 @@ struct KeysCommand: ParsableCommand {
             abstract: "Make a key and print it. It is shown this once: only its hash is kept.")
 
         @OptionGroup var settings: SettingsOption
-        @Option(help: "The key's name in the audit log.")
+        @Option(help: "The key's name in the audit log: 1 to 64 letters, digits, dots, hyphens and underscores.")
         var name: String
         @Option(help: "read, write, moderate or admin; each includes those before it.")
         var scope: String
