@@ -61,7 +61,8 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
 public struct ScaleCommand<Program: MasterProgram>: ParsableCommand {
     public static var configuration: CommandConfiguration {
         CommandConfiguration(
-            commandName: "scale", abstract: "Change how many workers a pool has, until its setting changes or the program ends.",
+            commandName: "scale",
+            abstract: "Change how many workers a pool has, until its setting changes or the program ends.",
             usage: usage)
     }
 
