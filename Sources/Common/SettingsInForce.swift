@@ -35,7 +35,7 @@ extension Settings {
     }
 
     private static let secretEnds = ["SECRET", "KEY", "TOKEN", "PASSWORD"]
-    /// What the key of a queue's hash is: room or user.
+    /// The key that the broker hashes to choose a queue: room or user.
     private static let noSecrets: Set = ["RABBITMQ_HASH_KEY"]
 
     /// Hides too much rather than too little: of an address everything between the user's name and the last `@`, and
