@@ -202,6 +202,30 @@ struct SearchTests {
         }
     }
 
+    /// A run of punctuation is replaced at once for the index, and character by character for the marks.
+    @Test func theWordsOfTheIndexAreThoseOfThePlainText() throws {
+        var random = Xorshift(state: 7)
+        let letters = Array("aB3 .,-_@/:'\"\u{1}\u{7f}~\t\n  é我ﬁ").map(String.init)
+        let texts = (0..<2_000).map { _ in
+            (0..<random.next(40)).map { _ in letters[random.next(letters.count)] }.joined()
+        }
+        let different = try connection.query(
+            """
+            SELECT content FROM unnest(\(.texts(texts))) t (content) WHERE chat_lexemes(content)
+                IS DISTINCT FROM to_tsvector(chat_language(), chat_spaced(chat_plain(content)))
+            """)
+        #expect(different.isEmpty)
+    }
+
+    /// pg_restore evaluates the index's expression so.
+    @Test func theWordsOfTheIndexNeedNoSearchPath() throws {
+        let schema = try #require(try connection.query("SELECT current_schema()::text").first?.text(0))
+        try connection.script("SET search_path = ''")
+        let found = try connection.query(
+            "SELECT \(unsafeSQL: schema).chat_room_words(\(me), 40, 'one two')::text LIKE '%:one%:two%'")
+        #expect(found.first?.bool(0) == true)
+    }
+
     @Test func aUserHasOneSearchAtATimeAndALimitedOne() throws {
         try add([Row(room: room(1), seq: 1, at: 1_790_000_000_000, content: "bread")])
         let words = try #require(SearchWords("bread"))

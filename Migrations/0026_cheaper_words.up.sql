@@ -1,0 +1,30 @@
+-- Finding the words of a message was up to half of what PostgreSQL spent on it. Two of the reasons go here. The words
+-- stay the same, so the index is not made again.
+--
+-- Each character of punctuation was replaced alone: a text of 80 points was 80 replacements. A run is replaced at once
+-- now, which means the same to the parser. (`chat_plain` stays: the places of `chat_found` count its characters.)
+CREATE OR REPLACE FUNCTION chat_lexemes(content text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN octet_length(content) = length(content)
+        THEN to_tsvector(chat_language(), regexp_replace(lower(content),
+            '[\x01-\x1f\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+', ' ', 'g'))
+        ELSE to_tsvector(chat_language(), chat_spaced(chat_plain(content))) END;
+
+-- A search_path of its own (0022) was set and taken back at each call; names with their schema serve pg_restore too.
+DO $migration$
+BEGIN
+    EXECUTE format($function$
+        CREATE OR REPLACE FUNCTION %1$I.chat_room_words(room uuid, seq bigint, content text) RETURNS tsvector
+            LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+        DECLARE
+            key text := %1$I.chat_room_key(room, seq >> 12);
+            words text[] := tsvector_to_array(%1$I.chat_lexemes(content));
+        BEGIN
+            IF octet_length(content) > 200 THEN
+                SELECT array_agg(left(w, 200)) INTO words FROM unnest(words) w;
+            END IF;
+            RETURN array_to_tsvector(string_to_array(key || array_to_string(words, E'\x01' || key), E'\x01'));
+        END $$
+        $function$, (SELECT nspname FROM pg_namespace WHERE oid = (
+            SELECT pronamespace FROM pg_proc WHERE oid = 'chat_room_words(uuid, bigint, text)'::regprocedure)));
+END $migration$;
+ALTER FUNCTION chat_room_words(uuid, bigint, text) RESET search_path;
