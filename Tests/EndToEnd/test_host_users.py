@@ -4,6 +4,8 @@ import os
 import secrets
 import subprocess
 import uuid
+from pathlib import Path
+from signal import SIGHUP
 from urllib.parse import quote
 
 import msgpack
@@ -161,3 +163,32 @@ def test_the_namespace_of_an_installation_does_not_change(settings, tmp_path):
     answer = subprocess.run([program("fcgi-api"), "migrate", "up", "-c", file], capture_output=True, text=True)
     assert answer.returncode != 0 and "USER_NAMESPACE" in answer.stdout + answer.stderr
     assert "nothing to do" in run_program("fcgi-api", "migrate", "up")
+
+
+@pytest.mark.parametrize("name", ["fcgi-api", "ws-relay", "queue-worker"])
+def test_no_program_starts_with_the_namespace_of_another_installation(name, tmp_path):
+    text = open(os.environ["TEST_ENV_FILE"]).read()
+    file = tmp_path / "chat.env"
+    file.write_text(f"{text}\nUSER_NAMESPACE=00000000-0000-4000-8000-000000000001\nRUN_DIR={tmp_path}\n")
+    answer = subprocess.run([program(name), "serve", "-c", file], capture_output=True, text=True, timeout=60)
+    assert answer.returncode != 0 and "USER_NAMESPACE" in answer.stderr, answer
+
+
+def test_a_reload_with_another_namespace_is_refused_and_changes_nothing(pids, ann):
+    file = Path(os.environ["TEST_ENV_FILE"])
+    before, log = file.read_text(), file.parent / "log/ws-relay.log"
+    start = log.stat().st_size
+    workers = {pid for name, kind, pid in pids() if (name, kind) == ("ws-relay", "worker")}
+    file.write_text(f"{before}\nUSER_NAMESPACE=00000000-0000-4000-8000-000000000001\n")
+    try:
+        os.kill(next(pid for name, kind, pid in pids() if (name, kind) == ("ws-relay", "master")), SIGHUP)
+
+        def refused():
+            news = log.read_bytes()[start:]
+            return b"reload refused" in news and b"USER_NAMESPACE" in news
+        eventually(refused)
+    finally:
+        file.write_text(before)
+    assert {pid for name, kind, pid in pids() if (name, kind) == ("ws-relay", "worker")} == workers
+    with ann.socket() as socket:
+        assert socket.wait(lambda frame: frame["Type"] == "welcome")

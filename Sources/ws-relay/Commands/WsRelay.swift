@@ -1,4 +1,5 @@
 import ArgumentParser
+import ChatAdapters
 import ChatCommands
 import ChatCore
 import ChatProcess
@@ -23,6 +24,10 @@ struct WsRelay: ParsableCommand, MasterProgram {
     static func main() { runProgram() }
 
     /// A worker is ready when Redis has answered, which may be long after its start: Redis may be down.
+    static func check(_ settings: Settings) throws {
+        try PostgresInstallation.refuseOther(settings, program: program)
+    }
+
     static func pools(_ settings: Settings) throws -> [PoolSpec] {
         [
             PoolSpec(

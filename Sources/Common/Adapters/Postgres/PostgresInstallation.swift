@@ -20,6 +20,19 @@ public struct PostgresInstallation {
         if let kept, kept != userNamespace { throw OtherNamespace(kept: kept, given: userNamespace) }
     }
 
+    /// For the start of a program: refuses the settings of another installation. A database that cannot be asked refuses
+    /// nothing, since programs start without it.
+    public static func refuseOther(_ settings: Settings, program: String) throws(OtherNamespace) {
+        let connection = PostgresConnection(
+            settings.database, applicationName: "\(program) start", statementTimeout: 2000)
+        defer { connection.close() }
+        do {
+            try PostgresInstallation(connection).check(userNamespace: settings.tokens.userNamespace)
+        } catch {
+            if let other = error as? OtherNamespace { throw other }
+        }
+    }
+
     public struct OtherNamespace: Error, CustomStringConvertible {
         let kept: UUID128
         let given: UUID128
