@@ -4,31 +4,47 @@ import Glibc
 private let mostMentions = 50
 
 extension Message {
-    /// The users mentioned by `@` and a UUID in the content.
+    /// The users mentioned in the content, by `@` and a UUID or by `<@…>` with the host's id.
     public var mentions: [UUID128] {
         var content = content
         return content.withUTF8 { mentionedUsers(in: UnsafeRawBufferPointer($0)) }
     }
 }
 
-/// The users mentioned by `@` and a UUID in a text: each once, in their order of appearance.
+/// The users mentioned in a text by `@` and a UUID, or by a user's id in either form between `<@` and `>`: each once, in
+/// their order of appearance.
 public func mentionedUsers(in text: UnsafeRawBufferPointer) -> [UUID128] {
     var found: [UUID128] = []
     var at = 0
     // Few texts contain an `@`, and every page of history needs this.
-    while let next = placeOfSign(in: text, from: at), found.count < mostMentions {
+    while let next = place(of: UInt8(ascii: "@"), in: text, from: at), found.count < mostMentions {
         at = next + 1
-        guard text.count - at >= 36,
-            let user = UUID128(utf8: UnsafeRawBufferPointer(rebasing: text[at..<at + 36])), !found.contains(user)
-        else { continue }
+        guard let user = hostUser(in: text, at: at) ?? plainUser(in: text, at: at), !found.contains(user) else {
+            continue
+        }
         found.append(user)
     }
     return found
 }
 
-private func placeOfSign(in text: UnsafeRawBufferPointer, from start: Int) -> Int? {
+private func plainUser(in text: UnsafeRawBufferPointer, at start: Int) -> UUID128? {
+    guard text.count - start >= 36 else { return nil }
+    return UUID128(utf8: UnsafeRawBufferPointer(rebasing: text[start..<start + 36]))
+}
+
+/// An id that contains `>` ends there: it is mentioned by its UUID.
+private func hostUser(in text: UnsafeRawBufferPointer, at start: Int) -> UUID128? {
+    let end = min(text.count, start + HostUser.longest + 1)
+    guard start >= 2, text[start - 2] == UInt8(ascii: "<"),
+        let close = place(
+            of: UInt8(ascii: ">"), in: UnsafeRawBufferPointer(rebasing: text[..<end]), from: start)
+    else { return nil }
+    return (try? HostUser(String(decoding: text[start..<close], as: UTF8.self)))?.id
+}
+
+private func place(of byte: UInt8, in text: UnsafeRawBufferPointer, from start: Int) -> Int? {
     guard let base = text.baseAddress, start < text.count,
-        let found = memchr(base + start, Int32(UInt8(ascii: "@")), text.count - start)
+        let found = memchr(base + start, Int32(byte), text.count - start)
     else { return nil }
     return UnsafeRawPointer(found) - base
 }

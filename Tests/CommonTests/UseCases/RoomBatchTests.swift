@@ -390,6 +390,12 @@ struct Scene {
         #expect(mentions("@@\(one)@\(other)") == [one, other])
         #expect(mentions("@, a@b, @\(one.description.dropLast()), \(other)").isEmpty)
         #expect(mentions("").isEmpty)
+        let host = try! HostUser("4711").id
+        #expect(mentions("<@4711> and <@4711>") == [host])
+        #expect(mentions("<@\(one)>@\(other)<@4711><@Zoë 100%>") == [one, other, host, try! HostUser("Zoë 100%").id])
+        #expect(mentions("@4711> <@> <@4711 <@a\nb> <@\(String(repeating: "a", count: 129))> < @4711>").isEmpty)
+        #expect(mentions("<@\(String(repeating: "a", count: 128))>").count == 1)
+        #expect(mentions("<@").isEmpty && mentions("@").isEmpty && mentions("<@4711").isEmpty)
     }
 
     @Test func oneReactionPerUserAndEmoji() throws {
