@@ -116,6 +116,7 @@ def test_every_operation(generated, base_url, secret, ann, bob, make_user, recon
     call("removeMember", 200, room=room, user=uuid.UUID(dora.id))
     call("revokeInvitation", 200, room=room, invitation=uuid.UUID(invitation["ID"]))
     call("getPresence", 200, user=uuid.UUID(bob.id))
+    assert data(call("listUsers", 200, ids=f"{ann.id},{bob.id},{dora.id}"))[1]["UserID"] == bob.id
     call("blockUser", 204, user=uuid.UUID(dora.id))
     call("unblockUser", 204, user=uuid.UUID(dora.id))
     call("silenceRoom", 204, {}, room=room)
@@ -186,6 +187,7 @@ def test_every_operation(generated, base_url, secret, ann, bob, make_user, recon
     host.call("adminAddMembers", 201, {"Members": [ann.id]}, room=theirs)
     host.call("adminAnnounce", 201, {"Content": "News"}, room=theirs)
     host.call("adminExport", 200, room=theirs)
+    assert data(host.call("describeUser", 200, {"Name": "Ann", "Metadata": {"Team": "blue"}}, user=ann.id))["Name"] == "Ann"
     assert data(host.call("adminAudit", 200, limit=1))[0]["Key"] == "ADMIN_API_KEY"
     host.call("adminPurge", 200, {"Before": "2020-01-01T00:00:00+00:00"}, room=theirs)
     host.call("adminRemoveMember", 200, room=theirs, user=uuid.UUID(ann.id))

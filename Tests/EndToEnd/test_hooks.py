@@ -6,11 +6,13 @@ import json
 import os
 import threading
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from signal import SIGHUP
 
 import pytest
+from client import make_token
 from conftest import run_program
 from waiting import eventually
 
@@ -128,6 +130,21 @@ def test_the_host_hears_of_everything_in_order(host, ann, bob):
         "room.created", "message.created", "message.updated", "message.deleted", "member.left", "room.deleted"]
     first = host.wait(lambda event: event["RoomID"] == room and event["Event"] == "message.created")
     assert first["Data"]["ID"] == message["ID"] and first["Seq"] == message["Seq"]
+
+
+def test_the_host_is_told_its_own_id_of_a_sender(host, ann, bob, secret):
+    room, name = ann.group(bob), f"host user {uuid.uuid4().hex[:8]}"
+    bob.token = make_token(secret, name)
+    ann.data("POST", f"/rooms/{room}/members", {"UserID": name}, 201)
+    message = bob.data("POST", f"/rooms/{room}/messages", {"Content": "first"}, 201)
+    bob.data("PATCH", f"/messages/{message['ID']}", {"Content": "second"})
+    ann.data("PUT", f"/messages/{message['ID']}/reactions/👍")
+    ann.data("DELETE", f"/messages/{message['ID']}")
+    for kind in ("created", "updated", "deleted"):
+        event = host.wait(lambda event: event["RoomID"] == room and event["Event"] == f"message.{kind}")
+        assert event["Data"]["Sender"]["ExternalID"] == name, event
+    joined = host.wait(lambda event: event["RoomID"] == room and event["Event"] == "member.joined")
+    assert joined["Data"]["Member"]["ExternalID"] == name
 
 
 def test_what_is_not_taken_comes_again_and_is_dead_in_the_end(host, ann):

@@ -93,6 +93,8 @@ public struct Message: Sendable, Equatable {
     public var id: UUID128
     public var roomID: UUID128
     public var senderID: UUID128
+    /// How the host describes the sender today; nil: it does not. Not stored with the message.
+    public var sender: Profile?
     /// Its position in the room's order, from 1. While a file is incomplete it has none: a negative number stands here,
     /// which no client sees (see ``noPlace(_:)``).
     public var seq: Int64
@@ -120,11 +122,12 @@ public struct Message: Sendable, Equatable {
         contentType: ContentType, messageType: MessageType, parentMessageID: UUID128? = nil,
         forwardedFrom: UUID128? = nil, sign: String? = nil, status: MessageStatus = .sent, file: FileInfo? = nil,
         reactions: [Reaction] = [], editedAt: Int64? = nil, deletedAt: Int64? = nil, pinnedAt: Int64? = nil,
-        createdAt: Int64
+        createdAt: Int64, sender: Profile? = nil
     ) {
         self.id = id
         self.roomID = roomID
         self.senderID = senderID
+        self.sender = sender
         self.seq = seq
         self.changeSeq = changeSeq
         self.content = content

@@ -39,16 +39,20 @@ public struct Push: Sendable, Equatable {
 public struct PushMessage: Sendable, Equatable {
     public var id: UUID128
     public var sender: UUID128
+    /// Empty: the host says none.
+    public var senderName: String
     public var seq: Int64
     public var contentType: ContentType
     public var content: String
     public var roomName: String
 
     public init(
-        id: UUID128, sender: UUID128, seq: Int64, contentType: ContentType, content: String, roomName: String
+        id: UUID128, sender: UUID128, senderName: String = "", seq: Int64, contentType: ContentType, content: String,
+        roomName: String
     ) {
         self.id = id
         self.sender = sender
+        self.senderName = senderName
         self.seq = seq
         self.contentType = contentType
         self.content = content

@@ -23,6 +23,53 @@ public struct UserClaims: Sendable, Hashable {
 public protocol UserStore: AnyObject {
     /// Keeps what tokens say, where it is news.
     ///
-    /// - Returns: the users whose profile is another one than before.
+    /// - Returns: the users whom others see otherwise than before.
     func learn(_ claims: [UserClaims]) throws(StoreError) -> [UUID128]
+    /// Of these users, those whom `user` may see: themselves, and members of rooms that both are in now. In their order.
+    ///
+    /// - Parameter user: nil: the host application, which sees all of whom anything was ever said.
+    func users(_ ids: [UUID128], for user: UUID128?) throws(StoreError) -> [UserView]
+    /// Changes what is given, of a user who need not be known yet.
+    func change(_ user: HostUser, _ patch: UserPatch) throws(StoreError) -> UserView
+}
+
+/// Tells those who share rooms with a user how the user is described now.
+public protocol UserNews: AnyObject {
+    /// Best effort: a client that missed it sees it with the user's next message.
+    func tell(_ users: [UUID128])
+}
+
+/// A user as the API shows them.
+public struct UserView: Sendable, Equatable {
+    public var id: UUID128
+    public var profile: Profile
+    /// The text of a JSON object.
+    public var metadata: String
+
+    public init(id: UUID128, profile: Profile = Profile(), metadata: String = "{}") {
+        self.id = id
+        self.profile = profile
+        self.metadata = metadata
+    }
+
+    public func write<W: WireWriter>(to writer: inout W) {
+        writer.beginMap(5)
+        profile.writeFields(as: id, to: &writer)
+        writer.key("Metadata")
+        writer.value((try? JSONReader.decode(Array(metadata.utf8))) ?? .map([]))
+        writer.endMap()
+    }
+}
+
+/// nil: stays as it is.
+public struct UserPatch: Sendable, Equatable {
+    public var name: String?
+    public var avatar: String?
+    public var metadata: String?
+
+    public init(name: String? = nil, avatar: String? = nil, metadata: String? = nil) {
+        self.name = name
+        self.avatar = avatar
+        self.metadata = metadata
+    }
 }

@@ -307,6 +307,7 @@ public struct RoomBatch: Sendable {
         newNames[user] = name
         var profile = profiles[user] ?? Profile()
         profile.externalID = name
+        profile.version = max(profile.version, 1)
         profiles[user] = profile
         return profile
     }
@@ -318,6 +319,7 @@ public struct RoomBatch: Sendable {
 
     /// Gives the message the room's next Seq and counts it.
     mutating func place(_ message: inout Message) {
+        nameSender(of: &message)
         message.seq = nextSeq(message.roomID)
         message.changeSeq = message.seq
         placed.append(message.id)
@@ -330,6 +332,11 @@ public struct RoomBatch: Sendable {
             if counts { room.messageCount += 1 }
         }
         if counts { change(member: MemberKey(message.roomID, message.senderID)) { $0.sentCount += 1 } }
+    }
+
+    /// As the room's members are known: no message asks for its sender.
+    func nameSender(of message: inout Message) {
+        message.sender = members[MemberKey(message.roomID, message.senderID)]?.profile ?? message.sender
     }
 
     mutating func add(message: Message) {

@@ -24,6 +24,7 @@ extension RoomBatch {
 
     /// A message whose file is still incomplete: only its sender sees it, and it has no Seq.
     private mutating func keep(pending message: inout Message, _ command: Command) -> CommandOutcome {
+        nameSender(of: &message)
         message.seq = Message.noPlace(message.id)
         message.changeSeq = message.seq
         add(message: message)

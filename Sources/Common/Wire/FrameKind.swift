@@ -10,6 +10,7 @@ public enum FrameKind: UInt8, Sendable, CaseIterable {
     case pong
     case resync
     case welcome
+    case userUpdated
 
     public var name: StaticString {
         switch self {
@@ -23,6 +24,7 @@ public enum FrameKind: UInt8, Sendable, CaseIterable {
         case .pong: "pong"
         case .resync: "resync"
         case .welcome: "welcome"
+        case .userUpdated: "user_updated"
         }
     }
 }

@@ -5,6 +5,8 @@ public protocol MessageFields {
     var id: UUID128 { get }
     var roomID: UUID128 { get }
     var senderID: UUID128 { get }
+    /// nil: nothing is known of the sender.
+    var sender: Profile? { get }
     var seq: Int64 { get }
     var contentText: Text { get }
     var contentType: ContentType { get }
@@ -52,13 +54,15 @@ extension MessageFields {
     public func writeFields<W: WireWriter>(
         to writer: inout W, and more: Int = 0, _ extra: (inout W) -> Void = { _ in }
     ) {
-        writer.beginMap(19 + more)
+        writer.beginMap(20 + more)
         writer.key("ID")
         writer.uuid(id)
         writer.key("RoomID")
         writer.uuid(roomID)
         writer.key("SenderID")
         writer.uuid(senderID)
+        writer.key("Sender")
+        writer.optional(sender) { $1.write(as: senderID, to: &$0) }
         writer.key("Seq")
         if seq > 0 { writer.int(seq) } else { writer.null() }
         writer.key("Content")

@@ -83,6 +83,29 @@ public struct RequestFields: Sendable {
         }
     }
 
+    /// A map, as the text of a JSON object of at most `limit` bytes. Numbers that JSON cannot write, and NUL, are refused.
+    public func object(_ key: String, limit: Int) throws(Refusal) -> String {
+        guard let value = value[key], case .map = value else { throw .invalid(key, "is not an object") }
+        guard Self.isPlainJSON(value) else { throw .invalid(key, "holds what JSON has no form for, or a NUL") }
+        var writer = JSONWriter(reserving: 1024)
+        writer.value(value)
+        let text = writer.take()
+        guard text.count <= limit else { throw .invalid(key, "has more than \(limit) bytes as JSON") }
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    private static func isPlainJSON(_ value: WireValue) -> Bool {
+        func isPlain(_ text: String) -> Bool { !text.utf8.contains(0) }
+        switch value {
+        case .null, .bool, .int: return true
+        case .double(let number): return number.isFinite
+        case .string(let text): return isPlain(text)
+        case .binary: return false
+        case .array(let values): return values.allSatisfy(isPlainJSON)
+        case .map(let entries): return entries.allSatisfy { isPlain($0.key) && isPlainJSON($0.value) }
+        }
+    }
+
     /// A list of maps.
     public func objects(_ key: String, limit: Int) throws(Refusal) -> [RequestFields] {
         guard !isAbsent(key) else { return [] }

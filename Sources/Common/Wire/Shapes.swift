@@ -129,11 +129,8 @@ public struct RoomView: Sendable, Equatable {
 extension Member {
     @_specialize(where W == JSONWriter)
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(7)
-        writer.key("UserID")
-        writer.uuid(userID)
-        writer.key("ExternalID")
-        writer.optional(profile?.externalID) { $0.string($1) }
+        writer.beginMap(9)
+        (profile ?? Profile()).writeFields(as: userID, to: &writer)
         writer.key("Role")
         writer.string(role.name)
         writer.key("LastSeenSeq")
@@ -145,6 +142,29 @@ extension Member {
         writer.key("JoinedAt")
         writer.timestamp(joinedAt)
         writer.endMap()
+    }
+}
+
+extension Profile {
+    /// `Sender` of a message, and `Data` of `user_updated`.
+    @inlinable
+    public func write<W: WireWriter>(as user: UUID128, to writer: inout W) {
+        writer.beginMap(4)
+        writeFields(as: user, to: &writer)
+        writer.endMap()
+    }
+
+    /// Four fields of a map.
+    @inlinable
+    public func writeFields<W: WireWriter>(as user: UUID128, to writer: inout W) {
+        writer.key("UserID")
+        writer.uuid(user)
+        writer.key("ExternalID")
+        writer.optional(externalID) { $0.string($1) }
+        writer.key("Name")
+        writer.string(name)
+        writer.key("Avatar")
+        writer.string(avatar)
     }
 }
 

@@ -15,6 +15,8 @@ final class ApiWorker {
     private let doors: Doors
     private let files: UploadDesk?
     private let keys: HostKeys
+    private let users: PostgresUsers
+    private let news: RoomsOfUsers
     private let admin: AdminEndpoints
     private let tokens: JWTTokens
 
@@ -40,7 +42,9 @@ final class ApiWorker {
         commands.onConfirm = { confirms.observe($0) }
         redis = try RedisConnection(url: settings.redisURL)
         tokens = try JWTTokens(settings.tokens)
-        let directory = UserDirectory(store: PostgresUsers(primary), log: log)
+        users = PostgresUsers(primary)
+        news = RoomsOfUsers(users, redis, log: log)
+        let directory = UserDirectory(store: users, news: news, log: log)
         keys = HostKeys(
             store: PostgresKeys(primary), setting: settings.adminKey, settings.audit, directory: directory, log: log)
         doors = Doors(
@@ -89,6 +93,7 @@ final class ApiWorker {
         InvitationEndpoints(doors: doors, lifetime: settings.rooms.invitationSeconds).add(to: &router)
         SearchEndpoints(doors: doors).add(to: &router)
         AccountEndpoints(doors: doors, tickets: RedisTickets(redis), events: events).add(to: &router)
+        UserEndpoints(doors: doors, store: users, news: news).add(to: &router)
         SilenceEndpoints(doors: doors).add(to: &router)
         SessionEndpoints(doors: doors, web: settings.web) { [tokens] in try? tokens.issue(subject: $0, lifetime: $1) }
             .add(to: &router)

@@ -63,7 +63,7 @@ final class HostKeys {
                 .forbidden, "this key has the scope \(key.scope.name), and the operation needs \(needed.name)")
         }
         guard let user = try Self.user(call) else {
-            guard operation.isAdmin else {
+            guard operation.isForHost else {
                 throw .invalid(Self.header, "is missing: it names the user for whom the key acts")
             }
             call.user = .zero

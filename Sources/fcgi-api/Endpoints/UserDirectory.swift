@@ -9,12 +9,14 @@ final class UserDirectory {
     private static let pause: Int64 = 5000
 
     private let store: any UserStore
+    private let news: any UserNews
     private let log: Logger
     private var known: Set<UserClaims> = []
     private var lostAt: Int64?
 
-    init(store: any UserStore, log: Logger) {
+    init(store: any UserStore, news: any UserNews, log: Logger) {
         self.store = store
+        self.news = news
         self.log = log
     }
 
@@ -30,7 +32,7 @@ final class UserDirectory {
         var dated = claims
         dated.at = at
         do throws(StoreError) {
-            _ = try store.learn([dated])
+            news.tell(try store.learn([dated]))
             lostAt = nil
             if known.count >= Self.limit { known.removeAll(keepingCapacity: true) }
             known.insert(claims)

@@ -8,10 +8,13 @@ struct Operation {
     let scope: KeyScope?
     /// One of the host's own endpoints.
     let isAdmin: Bool
+    /// A key need act for no user here: the host's own endpoints, and those on which it says or reads what users are.
+    let isForHost: Bool
 
     init(_ method: String, _ pattern: String) {
         name = "\(method) \(pattern)"
         isAdmin = pattern.utf8.starts(with: "/admin/".utf8)
+        isForHost = isAdmin || (method, pattern) == ("PUT", "/users/{id}") || (method, pattern) == ("GET", "/users")
         scope = Self.scope(method, pattern, isAdmin)
     }
 

@@ -5,7 +5,7 @@ import Glibc
 import Logging
 
 /// The stores of one thread.
-typealias RelayStores = (history: any RoomHistory, revocations: any RevocationStore, users: any UserStore)
+typealias RelayStores = (history: any RoomHistory, revocations: any RevocationStore, users: PostgresUsers)
 
 /// Answers the relay's queries on two threads: one for access (tickets, memberships, revocations), one for history
 /// (rooms' frames, rooms of messages), so that many history queries do not delay access. Each takes all waiting queries
@@ -34,7 +34,9 @@ final class CatchUp: LookupOutlet {
                 let redis = try? RedisConnection(url: redisURL)
                 let answering = Answering(
                     history: stores.history, logs: RoomLogs(redis), revocations: stores.revocations,
-                    users: stores.users, tickets: redis.map { RedisTickets($0) }, log: log)
+                    users: stores.users,
+                    news: redis.map { RoomsOfUsers(stores.users, $0, log: log) },
+                    tickets: redis.map { RedisTickets($0) }, log: log)
                 while let lookups = inbox.take(atMost: most) {
                     for found in answering.answer(lookups) { answers.putWaiting(found, weight: found.bytes) }
                 }
@@ -69,6 +71,7 @@ final class Answering {
     private let logs: any RoomLogReader
     private let revocations: any RevocationStore
     private let users: (any UserStore)?
+    private let news: (any UserNews)?
     private let tickets: (any TicketStore)?
     private let log: Logger
     private var outage = Outage()
@@ -77,12 +80,13 @@ final class Answering {
 
     init(
         history: any RoomHistory, logs: any RoomLogReader, revocations: any RevocationStore,
-        users: (any UserStore)? = nil, tickets: (any TicketStore)?, log: Logger
+        users: (any UserStore)? = nil, news: (any UserNews)? = nil, tickets: (any TicketStore)?, log: Logger
     ) {
         self.history = history
         self.logs = logs
         self.revocations = revocations
         self.users = users
+        self.news = news
         self.tickets = tickets
         self.log = log
     }
@@ -98,7 +102,9 @@ final class Answering {
     private func learn(_ lookups: [Lookup]) {
         let claims = lookups.compactMap { if case .learn(let claims) = $0 { claims } else { nil } }
         guard !claims.isEmpty, let users else { return }
-        do throws(StoreError) { _ = try users.learn(claims) } catch { outage.began("PostgreSQL", "\(error)", log) }
+        do throws(StoreError) { news?.tell(try users.learn(claims)) } catch {
+            outage.began("PostgreSQL", "\(error)", log)
+        }
     }
 
     private func memberships(_ lookups: [Lookup]) -> [Found] {

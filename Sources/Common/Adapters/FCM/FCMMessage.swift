@@ -42,7 +42,8 @@ struct FCMMessage {
         case .message(let message, let unread):
             return [
                 ("Type", "message"), ("RoomID", "\(push.room)"), ("MessageID", "\(message.id)"),
-                ("SenderID", "\(message.sender)"), ("Seq", "\(message.seq)"), ("Unread", "\(unread)"),
+                ("SenderID", "\(message.sender)"), ("SenderName", cut(message.senderName, toBytes: Self.mostTitle)),
+                ("Seq", "\(message.seq)"), ("Unread", "\(unread)"),
                 ("ContentType", message.contentType.name), ("Title", title), ("Body", body),
             ]
         }
@@ -60,7 +61,8 @@ struct FCMMessage {
     private func text(_ template: String, _ limit: Int) -> String {
         guard case .message(let message, let unread) = push.content else { return "" }
         let values = [
-            "room": message.roomName, "content": message.content, "sender": "\(message.sender)",
+            "room": message.roomName, "content": message.content,
+            "sender": message.senderName.isEmpty ? "\(message.sender)" : message.senderName,
             "type": message.contentType.name, "unread": "\(unread)",
         ]
         return cut(filled(template, values), toBytes: limit)

@@ -35,15 +35,15 @@ public final class PostgresPushAudience: PushAudience {
         let sent = MessageStatus.sent.rawValue
         return try query(
             """
-            SELECT m.id, m.sender_id, m.seq, m.content_type, m.content, r.name
-            FROM messages m JOIN rooms r ON r.id = m.room_id
+            SELECT m.id, m.sender_id, m.seq, m.content_type, m.content, r.name, coalesce(u.name, '')
+            FROM messages m JOIN rooms r ON r.id = m.room_id LEFT JOIN users u ON u.id = m.sender_id
             WHERE m.room_id = \(room) AND m.seq <= \(seq) AND m.message_type <> \(.int2(system))
                 AND m.status = \(.int2(sent)) AND m.deleted_at IS NULL
             ORDER BY m.seq DESC LIMIT 1
             """
         ).first.map { row in
             PushMessage(
-                id: row.uuid(0), sender: row.uuid(1), seq: row.int8(2),
+                id: row.uuid(0), sender: row.uuid(1), senderName: row.text(6), seq: row.int8(2),
                 contentType: ContentType(rawValue: row.int2(3)) ?? .text, content: row.text(4), roomName: row.text(5))
         }
     }

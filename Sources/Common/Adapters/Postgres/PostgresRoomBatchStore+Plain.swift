@@ -22,7 +22,7 @@ extension PostgresRoomBatchStore {
     }
 
     /// Divides by zero, which rolls back, when a room differs from its cached state or when a member of a PRIVATE room
-    /// has blocked the other.
+    /// has blocked the other, or when a sender has another profile by now.
     private func plain(_ batch: RoomBatch) -> SQL {
         // Ordered by id to prevent deadlocks between two writers.
         let rooms = batch.changedRooms.sorted().map { batch.rooms[$0]! }
@@ -57,7 +57,10 @@ extension PostgresRoomBatchStore {
             SELECT 1 / CASE WHEN (SELECT count(*) FROM room) = \(Int64(rooms.count)) AND NOT EXISTS (
                 SELECT FROM members a JOIN members o ON o.room_id = a.room_id
                 JOIN blocks b ON b.blocker = a.user_id AND b.blocked = o.user_id
-                WHERE a.room_id = ANY(\(pairs))) THEN 1 ELSE 0 END
+                WHERE a.room_id = ANY(\(pairs))) AND NOT EXISTS (
+                SELECT FROM unnest(\(members.map(\.userID)), \(.int8s(members.map { $0.profile?.version ?? 0 })))
+                    n (id, known_version)
+                LEFT JOIN users u ON u.id = n.id WHERE coalesce(u.version, 0) <> n.known_version) THEN 1 ELSE 0 END
             """
     }
 }

@@ -6,9 +6,9 @@ extension Message {
     static let columns = """
         m.id, m.room_id, m.sender_id, m.seq, m.change_seq, m.content, m.content_type, m.message_type, \
         m.parent_message_id, m.forwarded_from, m.sign, m.status, m.file_name, m.file_size, m.file_content_type, \
-        m.file_thumbnail, m.reactions, m.edited_at, m.deleted_at, m.created_at, m.file_media, m.pinned_at
+        m.file_thumbnail, m.reactions, m.edited_at, m.deleted_at, m.created_at, m.file_media, m.pinned_at, \(Profile.column("m.sender_id"))
         """
-    static let columnCount = 22
+    static let columnCount = 23
 
     init(_ row: PGRow, at first: Int = 0, marks: SeenMarks? = nil) {
         let fields = MessageRow(row, at: first, marks: marks)
@@ -18,7 +18,7 @@ extension Message {
             messageType: fields.messageType, parentMessageID: fields.parentMessageID,
             forwardedFrom: fields.forwardedFrom, sign: row.optionalText(first + 10), status: fields.status,
             file: fields.file, reactions: fields.reactions, editedAt: fields.editedAt, deletedAt: fields.deletedAt,
-            pinnedAt: fields.pinnedAt, createdAt: fields.createdAt)
+            pinnedAt: fields.pinnedAt, createdAt: fields.createdAt, sender: fields.sender)
     }
 }
 
@@ -50,6 +50,7 @@ struct MessageRow: MessageFields {
     var id: UUID128 { row.uuid(first) }
     var roomID: UUID128 { row.uuid(first + 1) }
     var senderID: UUID128 { row.uuid(first + 2) }
+    var sender: Profile? { Profile(row, at: first + 22) }
     var seq: Int64 { row.int8(first + 3) }
     var changeSeq: Int64 { row.int8(first + 4) }
     var contentText: Text { wire(5)! }

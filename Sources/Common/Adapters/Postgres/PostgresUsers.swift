@@ -36,9 +36,61 @@ public final class PostgresUsers: UserStore {
                     THEN coalesce(EXCLUDED.claimed_avatar, u.claimed_avatar) ELSE u.claimed_avatar END,
                 claimed_at = greatest(u.claimed_at, EXCLUDED.claimed_at),
                 version = u.version + 1, updated_at = now()
-            RETURNING u.id
+            RETURNING u.id, u.name <> '' OR u.avatar <> ''
             """
-        ).map { $0.uuid(0) }
+        ).map { (user: $0.uuid(0), isShown: $0.bool(1)) }.filter(\.isShown).map(\.user)
+    }
+
+    private static let columns = """
+        jsonb_build_array(u.external_id, u.name, u.avatar, u.version), u.metadata
+        """
+
+    public func users(_ ids: [UUID128], for user: UUID128?) throws(StoreError) -> [UserView] {
+        try write(
+            """
+            WITH shared AS (
+                SELECT DISTINCT o.user_id FROM members o
+                JOIN members p ON p.room_id = o.room_id JOIN rooms r ON r.id = o.room_id
+                WHERE o.user_id = ANY(\(ids)) AND o.left_at IS NULL AND o.banned_at IS NULL AND p.user_id = \(user)
+                    AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+            )
+            SELECT n.id, \(unsafeSQL: Self.columns)
+            FROM unnest(\(ids)) WITH ORDINALITY n (id, place) LEFT JOIN users u ON u.id = n.id
+            WHERE n.id = \(user) OR n.id IN (SELECT user_id FROM shared) OR \(.bool(user == nil)) AND u.id IS NOT NULL
+            ORDER BY n.place
+            """
+        ).map { UserView($0) }
+    }
+
+    public func change(_ user: HostUser, _ patch: UserPatch) throws(StoreError) -> UserView {
+        let name = PGValue.text(patch.name)
+        let avatar = PGValue.text(patch.avatar)
+        let metadata = PGValue.text(patch.metadata)
+        return UserView(
+            try write(
+                """
+                INSERT INTO users AS u (id, external_id, name, avatar, metadata)
+                SELECT \(user.id), \(.text(user.externalID)), coalesce(n.name, ''), coalesce(n.avatar, ''),
+                    coalesce(n.metadata, '{}')
+                FROM (VALUES (\(name), \(avatar), \(metadata))) n (name, avatar, metadata)
+                ON CONFLICT (id) DO UPDATE SET external_id = coalesce(u.external_id, EXCLUDED.external_id),
+                    name = coalesce(\(name), u.name), avatar = coalesce(\(avatar), u.avatar),
+                    metadata = coalesce(\(metadata), u.metadata), version = u.version + 1, updated_at = now()
+                RETURNING u.id, \(unsafeSQL: Self.columns)
+                """)[0])
+    }
+
+    /// The user's description, and the rooms that are told of it, newest activity first. Large rooms are not: each member
+    /// would cost a frame, and sees it with the user's next message.
+    func told(of user: UUID128, rooms: Int64, members: Int32) throws(StoreError) -> (Profile, [UUID128])? {
+        let rows = try write(
+            """
+            SELECT p.room_id, \(unsafeSQL: Profile.column("p.user_id")) FROM members p JOIN rooms r ON r.id = p.room_id
+            WHERE p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+                AND r.member_count <= \(.int4(members))
+            ORDER BY r.last_activity_at DESC, r.id LIMIT \(rooms)
+            """)
+        return rows.first.flatMap { Profile($0, at: 1) }.map { ($0, rows.map { $0.uuid(0) }) }
     }
 
     /// Names of users whom a command brings, of those who are not known yet.
@@ -52,5 +104,13 @@ public final class PostgresUsers: UserStore {
 
     private func write(_ sql: SQL) throws(StoreError) -> PGRows {
         do { return try connection.repeatable([sql])[0] } catch { throw StoreError(error) }
+    }
+}
+
+extension UserView {
+    /// Of the id, and of a row that may not be there.
+    fileprivate init(_ row: PGRow) {
+        self.init(
+            id: row.uuid(0), profile: Profile(row, at: 1) ?? Profile(), metadata: row.optionalText(2) ?? "{}")
     }
 }

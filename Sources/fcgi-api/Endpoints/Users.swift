@@ -1,0 +1,69 @@
+import ChatCore
+
+/// Users as the host application describes them.
+struct UserEndpoints {
+    let doors: Doors
+    let store: any UserStore
+    let news: any UserNews
+    /// Users of one request.
+    private static let limit = 100
+
+    func add(to router: inout Router) {
+        router.on("GET", "/users", query: ["ids"]) { call throws(Refusal) in try list(call) }
+        router.on("PUT", "/users/{id}") { call throws(Refusal) in try change(call) }
+    }
+
+    /// `ids`: in either form, with commas between them; a text with a comma is named by its UUID. Users whom one may not
+    /// see are left out.
+    private func list(_ call: Call) throws(Refusal) -> Response {
+        let me = try doors.user(call)
+        guard let text = call.request.query["ids"] else { throw .invalid("ids", "is missing") }
+        var ids: [UUID128] = []
+        for name in pieces(of: text, at: UInt8(ascii: ","), omittingEmpty: false) {
+            guard ids.count < Self.limit else { throw .invalid("ids", "has more than \(Self.limit) entries") }
+            let id = try RequestFields.user(String(name), "ids").id
+            if !ids.contains(id) { ids.append(id) }
+        }
+        try doors.limit(.reads, call)
+        let found = try doors.stored { () throws(StoreError) in try store.users(ids, for: me == .zero ? nil : me) }
+        return .list(found, next: nil) { $1.write(to: &$0) }
+    }
+
+    /// `Name`, `Avatar`, `Metadata`: what is left out stays as it is. The user need not be known yet.
+    private func change(_ call: Call) throws(Refusal) -> Response {
+        guard call.key != nil else {
+            throw Refusal(.forbidden, "only the host application says how users are called: send a key of the server")
+        }
+        let user = try RequestFields.user(call.text("id"), "id")
+        call.onBehalf = user.id
+        let patch = try UserPatch(try call.request.fields(limit: doors.maxBody))
+        let view = try doors.stored { () throws(StoreError) in try store.change(user, patch) }
+        if patch.name != nil || patch.avatar != nil { news.tell([user.id]) }
+        return .data { view.write(to: &$0) }
+    }
+}
+
+extension UserPatch {
+    /// Bytes of `Metadata` as JSON without spaces.
+    private static let longestMetadata = 4096
+
+    init(_ fields: RequestFields) throws(Refusal) {
+        self.init()
+        for field in ["Name", "Avatar", "Metadata"] where fields.isNull(field) {
+            throw .invalid(field, "is null: leave the field out to keep its value")
+        }
+        if let text = try fields.line("Name", limit: RequestLimit.userName) {
+            guard text.isEmpty || Profile.isName(text) else {
+                throw .invalid("Name", "shows nothing: it has no visible character")
+            }
+            name = text
+        }
+        if let text = try fields.line("Avatar", limit: RequestLimit.avatar) {
+            guard text.isEmpty || Profile.isAvatar(text) else {
+                throw .invalid("Avatar", "is not an http or https URL in ASCII")
+            }
+            avatar = text
+        }
+        if fields.has("Metadata") { metadata = try fields.object("Metadata", limit: Self.longestMetadata) }
+    }
+}

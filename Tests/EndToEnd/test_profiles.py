@@ -1,0 +1,165 @@
+"""Names, pictures and metadata of users: from the token's claims, or from the host application by a server key."""
+
+import time
+import uuid
+from urllib.parse import quote
+
+import pytest
+import requests
+from client import User, make_token, message_frame
+from conftest import run_program
+from waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def key(base_url):
+    name = f"profiles-{uuid.uuid4().hex[:12]}"
+    yield run_program("fcgi-api", "keys", "add", "--name", name, "--scope", "write").strip()
+    run_program("fcgi-api", "keys", "revoke", "--name", name)
+
+
+@pytest.fixture
+def describe(base_url, key):
+    def put(user, fields, expect=200):
+        answer = requests.put(f"{base_url}/api/v1/users/{quote(user, safe='')}", json=fields, timeout=30,
+                              headers={"Authorization": f"Bearer {key}"})
+        assert answer.status_code == expect, answer.text
+        return answer.json().get("Data") or answer.json()["Error"]
+    return put
+
+
+@pytest.fixture
+def named(base_url, secret):
+    """A user whose token says what they are called; each token is newer than the one before."""
+    def make(**claims):
+        user = User(base_url, secret)
+        user.say = lambda **claims: setattr(user, "token", make_token(secret, user.id, iat=round(time.time(), 3), **claims))
+        user.say(**claims)
+        user.data("GET", "/account")
+        return user
+    return make
+
+
+def member(asker, room, user):
+    return next(one for one in asker.data("GET", f"/rooms/{room}/members") if one["UserID"] == user.id)
+
+
+def test_the_tokens_claims_are_seen_by_others(named, bob):
+    ann = named(name="Ann", picture="https://example.com/ann.jpg")
+    room = ann.group(bob)
+    sent = ann.data("POST", f"/rooms/{room}/messages", {"Content": "first"}, 201)
+    expected = {"UserID": ann.id, "ExternalID": None, "Name": "Ann", "Avatar": "https://example.com/ann.jpg"}
+    assert sent["Sender"] == expected
+    seen = member(bob, room, ann)
+    assert {name: seen[name] for name in expected} == expected
+    assert bob.data("GET", f"/rooms/{room}/messages")[0]["Sender"] == expected
+    assert bob.data("GET", f"/messages/{sent['ID']}")["Sender"] == expected
+    assert bob.data("GET", "/rooms")[0]["LastMessage"]["Sender"] == expected
+    # Nothing is known of bob.
+    assert bob.data("POST", f"/rooms/{room}/messages", {"Content": "second"}, 201)["Sender"] is None
+
+
+def test_a_changed_name_is_in_the_next_frame_and_in_history(named, describe, bob):
+    ann = named(name="Ann")
+    room = ann.group(bob)
+    with bob.socket() as theirs, ann.socket() as mine:
+        for number, name in enumerate(["Ann", "Anna", "Anne"]):
+            if number:
+                describe(ann.id, {"Name": name})
+            assert mine.ask(message_frame(RoomID=room, Content=f"n{number}"))["Data"]["Sender"]["Name"] == name
+            assert theirs.new_message(f"n{number}")["Data"]["Sender"]["Name"] == name
+    assert {message["Sender"]["Name"] for message in bob.history(room) if message["Sender"]} == {"Anne"}
+
+
+def test_a_claim_counts_when_it_changes(named, describe, bob):
+    ann = named(name="Ann")
+    room = ann.group(bob)
+    describe(ann.id, {"Name": "By the host"})
+    ann.say(name="Ann")
+    ann.data("GET", "/account")
+    assert member(bob, room, ann)["Name"] == "By the host", "the same claim as before says nothing new"
+    ann.say(name="Ann Married")
+    ann.data("GET", "/account")
+    eventually(lambda: member(bob, room, ann)["Name"] == "Ann Married")
+
+
+def test_the_host_describes_users_who_have_never_come(describe, ann, base_url, key):
+    name = f"user {uuid.uuid4().hex[:8]}"
+    told = describe(name, {"Name": "Zoë", "Metadata": {"Team": "blue", "n": [1, 2.5, None, True]}})
+    assert (told["ExternalID"], told["Name"], told["Avatar"], told["Metadata"]) == (name, "Zoë", "", {"Team": "blue", "n": [1, 2.5, None, True]})
+    assert describe(name, {"Avatar": "https://example.com/z.png"})["Name"] == "Zoë"
+    assert describe(told["UserID"], {"Name": ""})["ExternalID"] == name
+    assert describe(name, {})["Metadata"]["Team"] == "blue"
+    headers = {"Authorization": f"Bearer {key}"}
+    found = requests.get(f"{base_url}/api/v1/users", params={"ids": f"{uuid.uuid4()},{name}"}, headers=headers, timeout=30).json()["Data"]
+    assert [one["UserID"] for one in found] == [told["UserID"]]
+    # A stranger sees nothing of them, and what others do in a room with them.
+    query = f"/users?ids={quote(name)},{ann.id}"
+    assert [one["UserID"] for one in ann.data("GET", query)] == [ann.id]
+    room = ann.data("POST", "/rooms", {"Type": "GROUP", "Name": "r", "Members": [name]}, 201)["ID"]
+    seen = ann.data("GET", query)
+    assert [one["UserID"] for one in seen] == [told["UserID"], ann.id] and seen[0]["Metadata"]["Team"] == "blue"
+    ann.rest("DELETE", f"/rooms/{room}/members/{quote(name)}", expect=200)
+    assert [one["UserID"] for one in ann.data("GET", query)] == [ann.id]
+
+
+BAD = {"Name": [None, 7, "a\nb", "a" * 129, "\u200b"], "Avatar": [None, "ftp://example.com/", "javascript:alert(1)", "https://e\u00e9/", "https://" + "a" * 1020],
+       "Metadata": [None, "text", [], 7, {"a": "b" * 4096}, {"a": "\u0000"}]}
+
+
+@pytest.mark.parametrize("field", BAD)
+def test_a_bad_description_changes_nothing(describe, field):
+    user = str(uuid.uuid4())
+    before = describe(user, {"Name": "as it was", "Metadata": {"a": 1}})
+    for value in BAD[field]:
+        error = describe(user, {"Name": "changed", "Metadata": {"a": 2}, field: value}, 422)
+        assert (error["Code"], error["Field"]) == ("invalid", field), (value, error)
+    assert describe(user, {}) == before
+
+
+def test_only_the_host_describes(ann, bob):
+    ann.rest("PUT", f"/users/{ann.id}", {"Name": "me"}, expect=403)
+    ann.rest("PUT", f"/users/{bob.id}", {"Name": "him"}, expect=403)
+    for query, status in (("", 422), ("?ids=", 422), ("?ids=,", 422), ("?ids=" + ",".join(map(str, range(101))), 422), ("?id=a", 400)):
+        ann.rest("GET", f"/users{query}", expect=status)
+
+
+def test_the_sender_is_in_edits_and_reactions_of_others(named, bob):
+    ann = named(name="Ann")
+    room = ann.group(bob)
+    sent = ann.data("POST", f"/rooms/{room}/messages", {"Content": "mine"}, 201)
+    with ann.socket() as socket:
+        bob.rest("PUT", f"/messages/{sent['ID']}/reactions/👍", expect=200)
+        told = socket.wait(lambda frame: frame["Type"] == "message_updated")
+        assert told["Data"]["Sender"]["Name"] == "Ann"
+
+
+def test_mentions_by_the_hosts_own_id(ann, bob, secret, base_url):
+    carl = User(base_url, secret)
+    name = str(uuid.uuid4().int % 10**9)
+    carl.token = make_token(secret, name)
+    room = ann.group(bob)
+    answer = carl.data("GET", "/account")
+    sent = ann.data("POST", f"/rooms/{room}/messages", {"Content": f"<@{name}> and @{bob.id}"}, 201)
+    assert sent["Mentions"] == [answer["UserID"], bob.id]
+    assert bob.data("GET", f"/messages/{sent['ID']}")["Mentions"] == sent["Mentions"]
+
+
+def test_rooms_are_told_of_a_change(named, describe, ann, bob, make_user):
+    stranger, carl = make_user(), named(name="Carl")
+    room = carl.group(ann, bob)
+    with ann.socket() as socket, carl.socket() as own, stranger.socket() as other:
+        describe(carl.id, {"Name": "Charles", "Avatar": "https://example.com/c.png"})
+        told = socket.wait(lambda frame: frame["Type"] == "user_updated" and frame["Data"]["Name"] == "Charles")
+        assert told["RoomID"] == room and "Seq" not in told
+        assert told["Data"] == {"UserID": carl.id, "ExternalID": None, "Name": "Charles", "Avatar": "https://example.com/c.png"}
+        own.wait(lambda frame: frame["Type"] == "user_updated")
+
+        # By a token too, once the second of the last one is over.
+        def again():
+            carl.say(name=f"Carlo {uuid.uuid4()}")
+            carl.data("GET", "/account")
+            return any(frame["Type"] == "user_updated" and frame["Data"]["Name"].startswith("Carlo") for frame in list(socket.frames))
+        eventually(again, pause=0.3)
+        assert socket.ask(message_frame(RoomID=room, Content="the order goes on"))["Success"]
+        assert not [frame for frame in other.frames if frame["Type"] == "user_updated"]
