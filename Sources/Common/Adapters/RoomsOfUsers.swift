@@ -3,36 +3,45 @@ public import Logging
 
 /// Publishes `user_updated` to the rooms of a user, outside of their order, as presence is.
 public final class RoomsOfUsers: UserNews {
-    /// Users of one call; the rooms of each; and the members of a room that is told.
+    /// Users of one second, of this process: after an upgrade or a new login page everybody has another name at once.
     private static let mostUsers = 20
+    /// The rooms of each, and the members of a room that is told.
     private static let mostRooms: Int64 = 100
     private static let mostMembers: Int32 = 100
-    /// Milliseconds between two of one user: what changes in between is seen with the user's next message.
-    private static let pause = 1000
+    /// Changes of one user that are told in so many milliseconds: more are seen with the user's next message.
+    private static let mostChanges: Int64 = 5
+    private static let period: Int64 = 5000
 
     private let users: PostgresUsers
     private let redis: RedisConnection
+    private let clock: Clock
     private let log: Logger
+    private var second: Int64 = 0
+    private var told = 0
 
-    public init(_ users: PostgresUsers, _ redis: RedisConnection, log: Logger) {
+    public init(
+        _ users: PostgresUsers, _ redis: RedisConnection, clock: @escaping Clock = systemClock, log: Logger
+    ) {
         self.users = users
         self.redis = redis
+        self.clock = clock
         self.log = log
     }
 
     public func tell(_ ids: [UUID128]) {
-        for id in ids.prefix(Self.mostUsers) {
-            do { try tell(id) } catch {
+        for id in ids {
+            do { try tell(id, at: clock()) } catch {
                 log.warning("rooms were not told of a changed user", metadata: ["error": "\(error)"])
                 return
             }
         }
     }
 
-    private func tell(_ id: UUID128) throws {
-        guard let (profile, rooms) = try users.told(of: id, rooms: Self.mostRooms, members: Self.mostMembers),
-            case .status = try redis.command(
-                ["SET", RedisKey.userTold(id), "1", "NX", "PX", "\(Self.pause)"].words)
+    private func tell(_ id: UUID128, at now: Int64) throws {
+        let key = RedisKey.userTold(id, now / Self.period)
+        let counted = try redis.pipeline([["INCR", key].words, ["PEXPIRE", key, "\(Self.period)"].words])
+        guard case .int(let changes)? = counted.first, changes <= Self.mostChanges, mayTell(at: now / 1000),
+            let (profile, rooms) = try users.told(of: id, rooms: Self.mostRooms, members: Self.mostMembers)
         else { return }
         _ = try redis.pipeline(
             rooms.map { room in
@@ -41,5 +50,11 @@ public final class RoomsOfUsers: UserNews {
                 return ["PUBLISH", RedisKey.roomChannel(room)].words
                     + [FrameChunk(room: room, frames: [frame]).encode()]
             })
+    }
+
+    private func mayTell(at now: Int64) -> Bool {
+        if now != second { (second, told) = (now, 0) }
+        told += 1
+        return told <= Self.mostUsers
     }
 }

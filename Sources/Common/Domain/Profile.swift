@@ -16,9 +16,14 @@ public struct Profile: Sendable, Equatable {
     }
 
     /// A single line that shows something, of at most 128 bytes.
+    ///
+    /// Marks that turn the text behind the name are refused: a page shows names within lines of its own. The marks of
+    /// one letter (U+200E, U+200F, U+061C) turn nothing else, and stand in names of right-to-left scripts.
     public static func isName(_ text: String) -> Bool {
         text.utf8.count <= RequestLimit.userName && text.showsSomething
-            && !text.unicodeScalars.contains(where: { isControl($0) })
+            && !text.unicodeScalars.contains { scalar in
+                isControl(scalar) || scalar.embedsText || scalar.value == 0x2028 || scalar.value == 0x2029
+            }
     }
 
     /// An http or https URL of at most 1024 bytes, in ASCII.

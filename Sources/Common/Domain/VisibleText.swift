@@ -10,6 +10,9 @@ extension Unicode.Scalar {
             || value == 0x061c
     }
 
+    /// Marks whose effect goes on until another mark ends it.
+    var embedsText: Bool { (0x202a...0x202e).contains(value) || (0x2066...0x2069).contains(value) }
+
     fileprivate var isVisible: Bool {
         // One printable character is blank: the Braille pattern without dots.
         guard !properties.isWhitespace, !properties.isDefaultIgnorableCodePoint, value != 0x2800 else { return false }

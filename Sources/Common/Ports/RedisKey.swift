@@ -19,8 +19,8 @@ public enum RedisKey {
     public static func presence(_ user: UUID128) -> String { "presence:\(user)" }
     /// A hash: the progress of a file's upload.
     public static func upload(_ message: UUID128) -> String { "upload:\(message)" }
-    /// Set while a change of the user's description was just told to their rooms; expiring.
-    public static func userTold(_ user: UUID128) -> String { "told:\(user)" }
+    /// A number: changes of the user's description in a period; expiring.
+    public static func userTold(_ user: UUID128, _ period: Int64) -> String { "told:\(user):\(period)" }
     public static func ticket(_ ticket: String) -> String { "ticket:\(ticket)" }
     public static func uploadLock(_ lock: UploadLock, _ message: UUID128) -> String {
         "upload:\(message):\(lock.rawValue)"

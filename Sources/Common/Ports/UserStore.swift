@@ -30,7 +30,9 @@ public protocol UserStore: AnyObject {
     /// - Parameter user: nil: the host application, which sees all of whom anything was ever said.
     func users(_ ids: [UUID128], for user: UUID128?) throws(StoreError) -> [UserView]
     /// Changes what is given, of a user who need not be known yet.
-    func change(_ user: HostUser, _ patch: UserPatch) throws(StoreError) -> UserView
+    ///
+    /// - Returns: the user, and whether others see them otherwise than before.
+    func change(_ user: HostUser, _ patch: UserPatch) throws(StoreError) -> (UserView, isNews: Bool)
 }
 
 /// Tells those who share rooms with a user how the user is described now.

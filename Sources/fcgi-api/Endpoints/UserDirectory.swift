@@ -1,7 +1,7 @@
 import ChatCore
 import Logging
 
-/// Keeps what tokens say of their bearers: each once a worker, so that most requests ask the database nothing.
+/// Keeps what tokens say of their bearers: each token once a worker, so that most requests ask the database nothing.
 final class UserDirectory {
     /// Claims that are remembered; past it all are forgotten, and kept again.
     private static let limit = 10_000
@@ -25,14 +25,11 @@ final class UserDirectory {
     /// - Parameter now: Unix milliseconds.
     func learn(_ identity: Identity, at now: Int64) {
         guard var claims = UserClaims(identity) else { return }
-        // Each token has a time of its own; what it says is known once it was kept.
-        let at = claims.at
-        claims.at = 0
+        // A name that comes back after another one is news, so each token is shown to the store once; an id is not.
+        if claims.name == nil, claims.avatar == nil { claims.at = 0 }
         guard !known.contains(claims), lostAt.map({ now - $0 > Self.pause || now < $0 }) ?? true else { return }
-        var dated = claims
-        dated.at = at
         do throws(StoreError) {
-            news.tell(try store.learn([dated]))
+            news.tell(try store.learn([claims]))
             lostAt = nil
             if known.count >= Self.limit { known.removeAll(keepingCapacity: true) }
             known.insert(claims)

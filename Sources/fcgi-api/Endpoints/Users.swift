@@ -37,8 +37,8 @@ struct UserEndpoints {
         let user = try RequestFields.user(call.text("id"), "id")
         call.onBehalf = user.id
         let patch = try UserPatch(try call.request.fields(limit: doors.maxBody))
-        let view = try doors.stored { () throws(StoreError) in try store.change(user, patch) }
-        if patch.name != nil || patch.avatar != nil { news.tell([user.id]) }
+        let (view, isNews) = try doors.stored { () throws(StoreError) in try store.change(user, patch) }
+        if isNews { news.tell([user.id]) }
         return .data { view.write(to: &$0) }
     }
 }
@@ -54,7 +54,7 @@ extension UserPatch {
         }
         if let text = try fields.line("Name", limit: RequestLimit.userName) {
             guard text.isEmpty || Profile.isName(text) else {
-                throw .invalid("Name", "shows nothing: it has no visible character")
+                throw .invalid("Name", "is no name: it shows nothing, or has marks that turn the text after it")
             }
             name = text
         }

@@ -23,11 +23,11 @@ struct WsRelay: ParsableCommand, MasterProgram {
 
     static func main() { runProgram() }
 
-    /// A worker is ready when Redis has answered, which may be long after its start: Redis may be down.
     static func check(_ settings: Settings) throws {
         try PostgresInstallation.refuseOther(settings, program: program)
     }
 
+    /// A worker is ready when Redis has answered, which may be long after its start: Redis may be down.
     static func pools(_ settings: Settings) throws -> [PoolSpec] {
         [
             PoolSpec(

@@ -62,22 +62,24 @@ public final class PostgresUsers: UserStore {
         ).map { UserView($0) }
     }
 
-    public func change(_ user: HostUser, _ patch: UserPatch) throws(StoreError) -> UserView {
+    public func change(_ user: HostUser, _ patch: UserPatch) throws(StoreError) -> (UserView, isNews: Bool) {
         let name = PGValue.text(patch.name)
         let avatar = PGValue.text(patch.avatar)
         let metadata = PGValue.text(patch.metadata)
-        return UserView(
-            try write(
-                """
-                INSERT INTO users AS u (id, external_id, name, avatar, metadata)
-                SELECT \(user.id), \(.text(user.externalID)), coalesce(n.name, ''), coalesce(n.avatar, ''),
-                    coalesce(n.metadata, '{}')
-                FROM (VALUES (\(name), \(avatar), \(metadata))) n (name, avatar, metadata)
-                ON CONFLICT (id) DO UPDATE SET external_id = coalesce(u.external_id, EXCLUDED.external_id),
-                    name = coalesce(\(name), u.name), avatar = coalesce(\(avatar), u.avatar),
-                    metadata = coalesce(\(metadata), u.metadata), version = u.version + 1, updated_at = now()
-                RETURNING u.id, \(unsafeSQL: Self.columns)
-                """)[0])
+        let row = try write(
+            """
+            WITH known AS (SELECT name, avatar FROM users WHERE id = \(user.id))
+            INSERT INTO users AS u (id, external_id, name, avatar, metadata)
+            SELECT \(user.id), \(.text(user.externalID)), coalesce(n.name, ''), coalesce(n.avatar, ''),
+                coalesce(n.metadata, '{}')
+            FROM (VALUES (\(name), \(avatar), \(metadata))) n (name, avatar, metadata)
+            ON CONFLICT (id) DO UPDATE SET external_id = coalesce(u.external_id, EXCLUDED.external_id),
+                name = coalesce(\(name), u.name), avatar = coalesce(\(avatar), u.avatar),
+                metadata = coalesce(\(metadata), u.metadata), version = u.version + 1, updated_at = now()
+            RETURNING u.id, \(unsafeSQL: Self.columns),
+                (u.name, u.avatar) IS DISTINCT FROM (coalesce((SELECT name FROM known), ''), coalesce((SELECT avatar FROM known), ''))
+            """)[0]
+        return (UserView(row), isNews: row.bool(3))
     }
 
     /// The user's description, and the rooms that are told of it, newest activity first. Large rooms are not: each member
