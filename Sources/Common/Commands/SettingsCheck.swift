@@ -27,6 +27,7 @@ struct SettingsCheck {
         for (name, path) in [
             ("TLS_CA_FILE", settings.tls.authorities), ("TLS_CERT_FILE", settings.tls.certificate),
             ("TLS_KEY_FILE", settings.tls.key), ("JWT_JWKS_FILE", settings.tokens.jwksFile),
+            ("JWT_JWKS_CA_FILE", settings.tokens.keyAuthorities),
             ("FCM_SERVICE_ACCOUNT_FILE", settings.push.accountFile), ("FCM_CA_FILE", settings.push.authorities),
         ] {
             guard let path, access(path, R_OK) != 0 else { continue }

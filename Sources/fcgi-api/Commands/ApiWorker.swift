@@ -41,7 +41,9 @@ final class ApiWorker {
         let confirms = channel.scoreboard.histogram(ApiTimings.confirm)
         commands.onConfirm = { confirms.observe($0) }
         redis = try RedisConnection(url: settings.redisURL)
-        tokens = try JWTTokens(settings.tokens)
+        tokens = try JWTTokens(
+            settings.tokens,
+            sets: KeySet.start(settings.tokens, folder: settings.runDirectory, program: FcgiApi.program, log: log))
         users = PostgresUsers(primary)
         news = RoomsOfUsers(users, redis, log: log)
         let directory = UserDirectory(store: users, news: news, log: log)

@@ -36,7 +36,7 @@ struct SetupAnswers {
         guard settings["DATABASE_URL"] != nil else {
             throw OperatorError("no database is named: give --create-database, --database-url or DATABASE_URL")
         }
-        if settings["JWT_SECRET"] == nil, settings["JWT_JWKS_FILE"] == nil {
+        if settings["JWT_SECRET"] == nil, settings["JWT_JWKS_FILE"] == nil, settings["JWT_JWKS_URL"] == nil {
             try settings.set("JWT_SECRET", Self.newSecret())
         }
         // nginx's group on Debian; without it nginx cannot open the sockets.

@@ -118,7 +118,7 @@ private struct MessageThrough {
         // Without a token our own refusal must come back: it shows that nginx serves this API here.
         guard try answer(api, "GET", "/rooms", nil, nil).body["RequestID"] != nil else { throw notOurs }
         guard !settings.tokens.secret.isEmpty else {
-            print("the API answers at \(url); no message was sent: tokens are made elsewhere (JWT_JWKS_FILE)")
+            print("the API answers at \(url); no message was sent: tokens are made elsewhere (JWT_JWKS_FILE or URL)")
             return
         }
         let users = SeedUser.all

@@ -48,7 +48,11 @@ struct Relay {
         let hub = Hub(
             settings: settings.relay, relayID: relayID,
             // A token is shown once per connection: caching tokens would cost as much as the rest of the connection.
-            tokens: try JWTTokens(settings.tokens, remembered: 0), feed: feed, commands: commands,
+            // The loop of all sockets waits for no address: a client with a new key comes again.
+            tokens: try JWTTokens(
+                settings.tokens,
+                sets: KeySet.start(settings.tokens, folder: settings.runDirectory, program: WsRelay.program, log: log),
+                patience: 20, remembered: 0), feed: feed, commands: commands,
             lookups: CatchUp(redisURL: settings.redisURL, answers: answers, log: log, makeStores: makeStores),
             ephemerals: ephemerals,
             memory: RelayMemory(capacity: settings.relay.maxConnections, file: channel.keepsake), log: log)

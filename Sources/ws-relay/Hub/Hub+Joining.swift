@@ -38,8 +38,11 @@ extension Hub {
         guard count(slot, from: wish.forwardedFor) else { return refuse(.tooMany(retryAfter: 30), slot, for: wish) }
         switch wish.credential {
         case .token(let token):
-            guard let identity = try? tokens.verify(token) else { return refuse(.unauthorized, slot, for: wish) }
-            admit(identity, wish, slot, early: early)
+            do throws(Refusal) {
+                admit(try tokens.verify(token), wish, slot, early: early)
+            } catch {
+                refuse(error.code == .unavailable ? .unavailable(retryAfter: 1) : .unauthorized, slot, for: wish)
+            }
         case .ticket(let ticket): redeem(ticket, wish, slot, early: early)
         }
     }

@@ -162,6 +162,40 @@ import Testing
         #expect(try strict.verify(forged(#"{"alg":"HS256"}"#, claims)).user == user)
     }
 
+    @Test func oldSecretsVerifyAndSignNothing() throws {
+        let (first, second) = (String(repeating: "1", count: 32), String(repeating: "2", count: 32))
+        let claims = #"{"sub":"\#(user)","exp":1000000060}"#
+        let rotated = try tokens(["JWT_OLD_SECRET": "\(first)  \(second)"])
+        for key in [first, second, Self.secret] {
+            #expect(try rotated.verify(forged(#"{"alg":"HS256","kid":"x"}"#, claims, key: key)).user == user)
+        }
+        #expect(throws: Refusal.self) {
+            try rotated.verify(forged(#"{"alg":"HS256"}"#, claims, key: String(repeating: "3", count: 32)))
+        }
+        #expect(try tokens().verify(try rotated.issue(user: user, lifetime: 60)).user == user)
+        #expect(throws: SettingsError.self) { try tokens(["JWT_OLD_SECRET": "short \(first)"]) }
+        let verifying = try tokens(["JWT_OLD_SECRET": first, "JWT_SECRET": "", "JWT_JWKS_URL": "https://a.example/"])
+        #expect(try verifying.verify(forged(#"{"alg":"HS256"}"#, claims, key: first)).user == user)
+        #expect(throws: SettingsError.self) { try verifying.issue(user: user, lifetime: 60) }
+    }
+
+    @Test func anAddressOfKeysIsSafe() throws {
+        let plain = try KeySource("https://a.example:8443/keys?v=1")
+        #expect((plain.issuer, plain.url) == (nil, "https://a.example:8443/keys?v=1"))
+        let named = try KeySource("https://a.example/=https://a.example/keys?b=c")
+        #expect((named.issuer, named.url) == ("https://a.example/", "https://a.example/keys?b=c"))
+        for good in ["http://127.0.0.1:1/", "http://[::1]/", "http://localhost/keys", "a=b=http://localhost"] {
+            #expect(throws: Never.self) { try KeySource(good) }
+        }
+        for bad in [
+            "http://a.example/", "http://127.0.0.1@a.example/", "http:///a.example/", "http://localhost.a.example/", "",
+            "=https://a.example/", "https://a.example/#x", "https://a,b/", "ftp://localhost/", "file:///etc/passwd",
+            "https://ä.example/", "HTTPS", "a=", "http://127.0.0.1\\@a.example/", "http://127.0.0.1.a.example/",
+        ] {
+            #expect(throws: ServerURL.Problem.self) { try KeySource(bad) }
+        }
+    }
+
     @Test func publicKeysComeFromAFile() throws {
         let elliptic = P256.Signing.PrivateKey()
         let edwards = Curve25519.Signing.PrivateKey()

@@ -37,6 +37,21 @@ enum DiskFile {
         return (part, facts.etag)
     }
 
+    /// A file that only this user can have written. Nil: it is not one, has the `etag` known already, or is longer.
+    static func own(_ path: String, unless etag: String?, limit: Int) -> (facts: Facts, text: [UInt8])? {
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid(),
+            status.st_mode & 0o022 == 0, status.st_size <= limit
+        else { return nil }
+        let facts = facts(status)
+        guard facts.etag != etag else { return nil }
+        var text = [UInt8](repeating: 0, count: Int(facts.size))
+        return pread(descriptor, &text, text.count, 0) == text.count ? (facts, text) : nil
+    }
+
     static func write(_ bytes: [UInt8], to path: String) throws(StoreError) {
         try replace(path) { descriptor throws(StoreError) in
             guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count else { throw failure("write a file") }

@@ -12,6 +12,8 @@ struct HTTPTransfer {
     var timeout = 30_000
     /// Refuses every address of this machine or of a private network, whatever name resolves to it.
     var publicOnly = false
+    /// Bytes of an answer that are kept; a longer one fails the request.
+    var maxAnswer = HTTPClient.maxAnswer
     /// An open file that receives the body of a successful answer, from the file's beginning.
     var sink: Int32?
 
@@ -71,7 +73,7 @@ final class HTTPClient {
 
     func send(_ request: HTTPTransfer) throws(HTTPTransfer.Failure) -> HTTPTransfer.Answer {
         curl_easy_reset(handle)
-        let exchange = Exchange(request.body, sink: request.sink)
+        let exchange = Exchange(request.body, sink: request.sink, maxAnswer: request.maxAnswer)
         var list: UnsafeMutablePointer<curl_slist>?
         for header in request.headers { list = curl_slist_append(list, header) }
         defer { curl_slist_free_all(list) }
@@ -176,12 +178,14 @@ private final class Exchange {
     private(set) var etag: String?
     private(set) var contentLength: Int64?
     private let sink: Int32?
+    private let maxAnswer: Int
     private(set) var sunk: Int64 = 0
     private var isGood = false
     private(set) var retryAfter: Int?
 
-    init(_ body: HTTPTransfer.Body, sink: Int32?) {
+    init(_ body: HTTPTransfer.Body, sink: Int32?, maxAnswer: Int) {
         self.body = body
+        self.maxAnswer = maxAnswer
         self.sink = sink
     }
 
@@ -200,7 +204,7 @@ private final class Exchange {
             sunk += Int64(max(0, count))
             return max(0, count)
         }
-        guard received.count + bytes.count <= HTTPClient.maxAnswer else { return 0 }
+        guard received.count + bytes.count <= maxAnswer else { return 0 }
         received.append(contentsOf: bytes)
         return bytes.count
     }

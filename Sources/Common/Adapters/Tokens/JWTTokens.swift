@@ -2,7 +2,7 @@ public import ChatCore
 import Crypto
 import JWTKit
 
-/// JSON Web Tokens: HS256 with the shared secret; RS256, ES256 and EdDSA with the keys of a JWKS file.
+/// JSON Web Tokens: HS256 with the shared secret; RS256, ES256 and EdDSA with the keys of a JWKS file or of addresses.
 ///
 /// The `alg` and `kid` of a token select its key (see ``TokenKeys``): an HS256 token is never checked with a public
 /// key, and `none` with nothing.
@@ -12,14 +12,24 @@ public final class JWTTokens: TokenVerifier {
     private let settings: TokenSettings
     private let clock: Clock
     private let keys: TokenKeys
+    private let sets: [KeySet]
+    private let patience: Int
     private let remembered: Int
     private var verified: [String: Identity] = [:]
+    /// Of the sets, when the tokens were verified.
+    private var version = 0
 
-    /// - Parameter remembered: the number of verified tokens to cache; above it the cache is emptied.
+    /// - Parameters:
+    ///   - sets: of `JWT_JWKS_URL`.
+    ///   - patience: milliseconds for which a token with an unknown key may wait for a newer set, once in some seconds.
+    ///   - remembered: the number of verified tokens to cache; above it the cache is emptied.
     /// - Throws: ``SettingsError`` when the JWKS file cannot be used.
     public init(
-        _ settings: TokenSettings, remembered: Int = 10_000, clock: @escaping Clock = systemClock
+        _ settings: TokenSettings, sets: [KeySet] = [], patience: Int = 1000, remembered: Int = 10_000,
+        clock: @escaping Clock = systemClock
     ) throws(SettingsError) {
+        self.sets = sets
+        self.patience = patience
         self.remembered = remembered
         self.settings = settings
         self.clock = clock
@@ -28,7 +38,7 @@ public final class JWTTokens: TokenVerifier {
             set = readFile(path)
             guard set != nil else { throw SettingsError(problems: ["JWT_JWKS_FILE=\(path) cannot be read"]) }
         }
-        do { keys = try TokenKeys(secret: settings.secret, set: set) } catch {
+        do { keys = try TokenKeys(secret: settings.secret, oldSecrets: settings.oldSecrets, set: set) } catch {
             throw SettingsError(
                 problems: ["JWT_JWKS_FILE=\(settings.jwksFile ?? "") is not a usable key set: \(error)"])
         }
@@ -39,6 +49,12 @@ public final class JWTTokens: TokenVerifier {
         // Check for ASCII before any look-up: other text could compare equal to it.
         guard token.utf8.count <= Self.maxLength, token.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
             throw Self.unusable
+        }
+        if !sets.isEmpty {
+            // A key that is no longer in its set verifies nothing.
+            let newest = sets.reduce(0) { $0 + $1.keys.version }
+            if newest != version { verified.removeAll(keepingCapacity: true) }
+            version = newest
         }
         if let identity = verified[token] {
             guard now < identity.expiresAt + leeway else {
@@ -58,8 +74,9 @@ public final class JWTTokens: TokenVerifier {
     private var leeway: Int64 { Int64(settings.leewaySeconds) }
 
     private func check(_ token: String, now: Int64) throws(Refusal) -> Identity {
-        guard let parts = CompactToken(token), let keys = keys.collection(for: parts) else { throw Self.unusable }
-        do { _ = try waitFor { try await keys.verify(token, as: SignedClaims.self) } } catch { throw Self.unusable }
+        guard let parts = CompactToken(token),
+            let key = try keys(for: parts).first(where: { $0.hasSigned(token) })
+        else { throw Self.unusable }
         let claims = try TokenClaims(parts.claims)
         let user: HostUser
         do throws(HostUser.Problem) { user = try HostUser(claims.subject) } catch {
@@ -75,12 +92,29 @@ public final class JWTTokens: TokenVerifier {
         if let audience = settings.audience, !claims.audiences.contains(where: { areSameBytes($0, audience) }) {
             throw Refusal(.unauthorized, "the token is for another audience")
         }
-        if let issuer = settings.issuer, claims.issuer.map({ areSameBytes($0, issuer) }) != true {
+        if key.issuer == nil, let issuer = settings.issuer, claims.issuer.map({ areSameBytes($0, issuer) }) != true {
             throw Refusal(.unauthorized, "the token is from another issuer")
         }
         return Identity(
             user: user.id, expiresAt: claims.expiresAt, issuedAt: claims.issuedAt, tokenID: claims.tokenID,
             name: claims.name, externalID: user.externalID, avatar: claims.picture)
+    }
+
+    /// Keys of other sets are asked for when none is known that fits.
+    private func keys(for token: CompactToken) throws(Refusal) -> [TokenKeys.Key] {
+        func known() -> [TokenKeys.Key] {
+            keys.fitting(token, and: sets.isEmpty ? [] : sets.flatMap { $0.keys.list ?? [] })
+        }
+        let found = known()
+        guard found.isEmpty, !sets.isEmpty, TokenKeys.isPublic(token.algorithm) else { return found }
+        let asked = sets.filter { $0.serves(token.claims["iss"]?.string) }
+        var isWaiting = false
+        for set in asked where set.wantNewer(patience: patience / asked.count) { isWaiting = true }
+        let newer = known()
+        if newer.isEmpty, isWaiting || asked.contains(where: { $0.keys.list == nil }) {
+            throw .unavailable("the address of the tokens' keys")
+        }
+        return newer
     }
 
     private static let unusable = Refusal(.unauthorized, "the token is missing, malformed or not signed by a known key")
@@ -140,6 +174,13 @@ private struct ChatClaims: JWTPayload {
             var container = encoder.singleValueContainer()
             if values.count == 1 { try container.encode(values[0]) } else { try container.encode(values) }
         }
+    }
+}
+
+extension TokenKeys.Key {
+    fileprivate func hasSigned(_ token: String) -> Bool {
+        let collection = collection
+        return (try? waitFor { try await collection.verify(token, as: SignedClaims.self) }) != nil
     }
 }
 

@@ -4,42 +4,71 @@ import JWTKit
 /// The keys that verify tokens. A token's `alg` and `kid` select the key: its type must fit the algorithm, and a key
 /// with an `alg` of its own serves no other.
 struct TokenKeys: Sendable {
-    private struct Key: Sendable {
+    struct Key: Sendable {
         let id: String?
-        let algorithms: [String]
+        let algorithm: String
+        /// The `iss` of the tokens that it verifies; nil: any that the settings allow.
+        let issuer: String?
         let collection: JWTKeyCollection
     }
 
     private static let secretAlgorithm = "HS256"
+    private static let kinds = ["RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"]
+    /// Keys of one set.
+    private static let mostKeys = 100
+    /// Characters of a key's longest number: 8192 bits of RSA.
+    private static let longestNumber = 1366
     private var keys: [Key] = []
-    private(set) var secret: JWTKeyCollection?
+    private var secrets: [Key] = []
 
-    /// - Parameter set: a JWK Set (RFC 7517) as text. Keys of other types or uses are skipped.
-    init(secret: String, set: String?) throws {
-        if !secret.isEmpty {
+    /// Signs; nil: there is no secret.
+    var secret: JWTKeyCollection? { isSigning ? secrets.first?.collection : nil }
+    private let isSigning: Bool
+
+    /// - Parameters:
+    ///   - oldSecrets: they verify, and sign nothing.
+    ///   - set: a JWK Set (RFC 7517) as text. Keys of other types or uses are skipped.
+    init(secret: String, oldSecrets: [String] = [], set: String?) throws {
+        isSigning = !secret.isEmpty
+        for text in (isSigning ? [secret] : []) + oldSecrets {
             let collection = try waitFor {
                 let keys = JWTKeyCollection()
-                await keys.add(hmac: HMACKey(from: secret), digestAlgorithm: .sha256)
+                await keys.add(hmac: HMACKey(from: text), digestAlgorithm: .sha256)
                 return keys
             }
-            self.secret = collection
+            secrets.append(Key(id: nil, algorithm: Self.secretAlgorithm, issuer: nil, collection: collection))
         }
-        guard let set else { return }
-        guard let list = try JSONReader.decode(Array(set.utf8))["keys"]?.array else {
-            throw SettingsError(problems: ["it has no list of keys"])
-        }
-        keys = try list.compactMap { try Self.key($0) }
-        guard !keys.isEmpty else { throw SettingsError(problems: ["it has no key for RS256, ES256 or EdDSA"]) }
+        if let set { keys = try Self.keys(of: Array(set.utf8)) }
     }
 
-    private static func key(_ value: WireValue) throws -> Key? {
-        let kinds = ["RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"]
+    /// The usable keys of a JWK Set, at least one. A shared secret in it is never used: whoever reads the set knows it.
+    ///
+    /// - Parameter skipsBad: keys that cannot be read are passed over (RFC 7517, 5).
+    static func keys(of set: [UInt8], issuer: String? = nil, skipsBad: Bool = false) throws -> [Key] {
+        guard let list = try JSONReader.decode(set)["keys"]?.array else {
+            throw SettingsError(problems: ["it has no list of keys"])
+        }
+        guard list.count <= mostKeys else { throw SettingsError(problems: ["it has more than \(mostKeys) keys"]) }
+        let keys = try list.compactMap { value in
+            do { return try key(value, issuer) } catch {
+                guard skipsBad else { throw error }
+                return nil
+            }
+        }
+        guard !keys.isEmpty else { throw SettingsError(problems: ["it has no key for RS256, ES256 or EdDSA"]) }
+        return keys
+    }
+
+    private static func key(_ value: WireValue, _ issuer: String?) throws -> Key? {
         guard let algorithm = value["kty"]?.string.flatMap({ kinds[$0] }), value["use"]?.string ?? "sig" == "sig",
             value["alg"]?.string ?? algorithm == algorithm
         else { return nil }
         // ES256 requires P-256, and Ed448 is not supported.
         let curve = ["ES256": "P-256", "EdDSA": "Ed25519"][algorithm]
         guard curve == nil || value["crv"]?.string == curve else { return nil }
+        guard (value["n"]?.string ?? "").utf8.count <= longestNumber, (value["e"]?.string ?? "").utf8.count <= 8 else {
+            throw SettingsError(problems: ["a key is longer than 8192 bits"])
+        }
         var writer = JSONWriter()
         writer.value(value)
         var key = try JWK(json: String(decoding: writer.take(), as: UTF8.self))
@@ -51,15 +80,24 @@ struct TokenKeys: Sendable {
             try await keys.add(jwk: only)
             return keys
         }
-        return Key(id: value["kid"]?.string, algorithms: [algorithm], collection: collection)
+        return Key(id: value["kid"]?.string, algorithm: algorithm, issuer: issuer, collection: collection)
     }
 
+    /// Whether a key set could have a key for such tokens.
+    static func isPublic(_ algorithm: String) -> Bool { kinds.values.contains { areSameBytes($0, algorithm) } }
+
     /// A token with a `kid` is verified with that key or refused. A token without one is accepted when exactly one key
-    /// fits. The shared secret has no name, so a `kid` beside it is ignored.
-    func collection(for token: CompactToken) -> JWTKeyCollection? {
-        if areSameBytes(token.algorithm, Self.secretAlgorithm) { return secret }
-        let fitting = keys.filter { $0.algorithms.contains { areSameBytes($0, token.algorithm) } }
-        guard let name = token.keyID else { return fitting.count == 1 ? fitting[0].collection : nil }
-        return fitting.first { $0.id.map { areSameBytes($0, name) } == true }?.collection
+    /// fits. Shared secrets have no names: each is tried, and a `kid` beside them is ignored.
+    ///
+    /// - Parameter fetched: keys of sets at addresses.
+    func fitting(_ token: CompactToken, and fetched: [Key] = []) -> [Key] {
+        if areSameBytes(token.algorithm, Self.secretAlgorithm) { return secrets }
+        let issuer = token.claims["iss"]?.string
+        let fitting = (keys + fetched).filter { key in
+            areSameBytes(key.algorithm, token.algorithm)
+                && key.issuer.map { expected in issuer.map { areSameBytes($0, expected) } ?? false } ?? true
+        }
+        guard let name = token.keyID else { return fitting.count == 1 ? fitting : [] }
+        return fitting.first { $0.id.map { areSameBytes($0, name) } == true }.map { [$0] } ?? []
     }
 }

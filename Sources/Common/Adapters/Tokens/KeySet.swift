@@ -1,0 +1,244 @@
+public import ChatCore
+import Crypto
+import Glibc
+public import Logging
+
+/// The key set at one address, kept up to date by a thread.
+///
+/// The workers of a program share what they fetch. A file in RUN_DIR is the newest good set; a file beside it holds when
+/// the address was asked last, and its lock is held by the one worker that asks. So a start of many workers, or tokens
+/// with an unknown `kid` at all of them, ask the address once in ``pause``. A worker that starts while the address is
+/// away has the last good set.
+public final class KeySet: @unchecked Sendable {
+    /// Milliseconds between two requests to the address, of all workers.
+    private static let longestPause: Int64 = 10_000
+    private static let timeout = 5000
+    private static let longestSet = 256 << 10
+
+    private let source: KeySource
+    private let file: String
+    private let refresh: Int64
+    private let pause: Int64
+    private let client: HTTPClient
+    private let clock: Clock
+    private let log: Logger
+
+    // Guarded by the lock.
+    private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let change = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var found: [TokenKeys.Key]?
+    private var versions = 0
+    private var isWanted = false
+    private var rounds = (begun: 0, done: 0)
+    private var askedAt: Int64 = 0
+
+    // Of the thread.
+    private var text: [UInt8] = []
+    private var known: DiskFile.Facts?
+    private var hasWarned = false
+
+    /// Starts the threads that keep the sets.
+    ///
+    /// - Parameter folder: RUN_DIR.
+    public static func start(
+        _ settings: TokenSettings, folder: String, program: String, clock: @escaping Clock = systemClock, log: Logger
+    ) -> [KeySet] {
+        settings.keySources.map { source in
+            let set = KeySet(
+                source, file: "\(folder)/\(program).keys.\(hex(SHA256.hash(data: Array(source.url.utf8)).prefix(8)))",
+                settings, clock, log)
+            set.start()
+            return set
+        }
+    }
+
+    private init(
+        _ source: KeySource, file: String, _ settings: TokenSettings, _ clock: @escaping Clock, _ log: Logger
+    ) {
+        self.source = source
+        self.file = file
+        refresh = Int64(settings.keyRefresh) * 1000
+        pause = min(Self.longestPause, refresh / 2)
+        client = HTTPClient(authorities: settings.keyAuthorities)
+        self.clock = clock
+        self.log = log
+        pthread_mutex_init(lock, nil)
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        pthread_cond_init(change, &attributes)
+        pthread_condattr_destroy(&attributes)
+    }
+
+    private func start() {
+        adopt()
+        // The thread lives as long as the process, and so does this object.
+        var thread = pthread_t()
+        var all = sigset_t()
+        var before = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_SETMASK, &all, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        let failed = pthread_create(
+            &thread, nil,
+            { argument in
+                Unmanaged<KeySet>.fromOpaque(argument!).takeUnretainedValue().run()
+                return nil
+            }, Unmanaged.passRetained(self).toOpaque())
+        precondition(failed == 0, "no thread could be started: \(failed)")
+        pthread_detach(thread)
+    }
+
+    // MARK: For the verifier
+
+    /// The keys, and a number that changes with them. Nil: no set was ever read.
+    var keys: (list: [TokenKeys.Key]?, version: Int) { locked { (found, versions) } }
+
+    func serves(_ issuer: String?) -> Bool {
+        source.issuer.map { expected in issuer.map { areSameBytes($0, expected) } ?? false } ?? true
+    }
+
+    /// Asks for keys newer than those here, unless the address was asked just now.
+    ///
+    /// - Parameter patience: milliseconds to wait for the answer.
+    /// - Returns: whether the answer is still to come.
+    func wantNewer(patience: Int) -> Bool {
+        locked {
+            guard !(0..<pause).contains(clock() - askedAt) else { return rounds.begun > rounds.done }
+            isWanted = true
+            let wanted = rounds.begun + 1
+            pthread_cond_broadcast(change)
+            let end = Self.after(patience)
+            while rounds.done < wanted {
+                guard waitForChange(until: end) else { return true }
+            }
+            return false
+        }
+    }
+
+    private func locked<T>(_ body: () -> T) -> T {
+        pthread_mutex_lock(lock)
+        defer { pthread_mutex_unlock(lock) }
+        return body()
+    }
+
+    private static func after(_ milliseconds: Int) -> timespec {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        let nanoseconds = time.tv_nsec + milliseconds % 1000 * 1_000_000
+        return timespec(
+            tv_sec: time.tv_sec + milliseconds / 1000 + nanoseconds / 1_000_000_000,
+            tv_nsec: nanoseconds % 1_000_000_000)
+    }
+
+    private func waitForChange(until end: timespec) -> Bool {
+        var end = end
+        return pthread_cond_timedwait(change, lock, &end) == 0
+    }
+
+    // MARK: The thread
+
+    private func run() {
+        // A quarter of the shortest time in which something can be due.
+        let tick = Int(max(100, min(5000, pause / 4)))
+        while true {
+            round(
+                locked {
+                    rounds.begun += 1
+                    defer { isWanted = false }
+                    return isWanted
+                })
+            locked {
+                rounds.done = rounds.begun
+                pthread_cond_broadcast(change)
+                let end = Self.after(tick)
+                while !isWanted, waitForChange(until: end) {}
+            }
+        }
+    }
+
+    private func round(_ isWanted: Bool) {
+        adopt()
+        guard isDue(isWanted) else { return }
+        guard let record = AskedRecord(file + ".asked") else {
+            if !hasWarned {
+                log.error("no key set can be fetched: a file cannot be written", metadata: ["file": "\(file).asked"])
+            }
+            hasWarned = true
+            return
+        }
+        // The worker before may have asked.
+        adopt()
+        note(record.askedAt)
+        guard isDue(isWanted) else { return }
+        let now = clock()
+        note(now)
+        let failure = fetch()
+        if let failure, !record.hasFailed {
+            log.error(
+                "\(failure.isKept ? "a key set was not kept" : "a key set cannot be fetched")",
+                metadata: [
+                    "url": "\(source.url)", "error": "\(failure.text)",
+                    "consequence": locked { found } == nil
+                        ? "tokens signed with its keys are refused until it is there" : "the last good one serves",
+                ])
+        } else if failure == nil, record.hasFailed {
+            log.notice("a key set is fetched again", metadata: ["url": "\(source.url)"])
+        }
+        record.write(askedAt: now, hasFailed: failure != nil)
+    }
+
+    private func note(_ time: Int64) { locked { askedAt = max(askedAt, min(time, clock())) } }
+
+    private func isDue(_ isWanted: Bool) -> Bool {
+        let now = clock()
+        // A clock that was set back makes it due.
+        guard !(0..<pause).contains(now - locked { askedAt }) else { return false }
+        guard !isWanted, locked({ found }) != nil, let known else { return true }
+        return !(0..<refresh).contains(now - known.changedAt)
+    }
+
+    private struct Failure {
+        var text: String
+        /// The set serves in this process, but the other workers do not get it.
+        var isKept = false
+    }
+
+    private func fetch() -> Failure? {
+        var request = HTTPTransfer(method: "GET", url: source.url)
+        request.headers = ["Accept: application/jwk-set+json, application/json"]
+        request.timeout = Self.timeout
+        request.maxAnswer = Self.longestSet
+        let answer: HTTPTransfer.Answer
+        do throws(HTTPTransfer.Failure) { answer = try client.send(request) } catch {
+            return Failure(text: error.description)
+        }
+        // A redirect is not followed: its address is not the operator's word.
+        guard answer.status == 200 else { return Failure(text: "it answered \(answer.status)") }
+        do { try take(answer.body) } catch { return Failure(text: "its answer is not a usable key set: \(error)") }
+        do throws(StoreError) { try DiskFile.write(answer.body, to: file) } catch {
+            return Failure(text: "\(error)", isKept: true)
+        }
+        known = DiskFile.facts(file)
+        return nil
+    }
+
+    /// Takes the file when another worker has written it.
+    private func adopt() {
+        guard let (facts, text) = DiskFile.own(file, unless: known?.etag, limit: Self.longestSet) else { return }
+        known = facts
+        do { try take(text) } catch {
+            log.error("a kept key set is not usable", metadata: ["file": "\(file)", "error": "\(error)"])
+        }
+    }
+
+    private func take(_ text: [UInt8]) throws {
+        guard text != self.text || locked({ found }) == nil else { return }
+        let keys = try TokenKeys.keys(of: text, issuer: source.issuer, skipsBad: true)
+        self.text = text
+        locked {
+            found = keys
+            versions += 1
+        }
+    }
+}
