@@ -18,6 +18,11 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 thorough = pytest.mark.skipif(not os.environ.get("THOROUGH"), reason="THOROUGH=1 runs it: it takes its time")
 
 
+def pytest_configure():
+    # As after Ctrl-C: what a test started ends.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def frames_as_described():
     described.problems.clear()
