@@ -1,11 +1,13 @@
 """Keys of the host application: each operation for any user, as far as the key's scope goes, and a log of it."""
 
+import http.client
+import json
 import re
 import subprocess
 import sys
 import uuid
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
@@ -103,6 +105,34 @@ def test_the_header_without_a_right_to_it_is_refused_by_every_operation(keys, as
         refused(ask(method, path, None, user), 401, "unauthorized", "X-Chat-User")
         refused(ask(method, path, unknown, user), 401, "unauthorized")
         refused(ask(method, path, keys["admin"][1], "a" * 129), 422, "invalid", "X-Chat-User")
+
+
+def test_the_hosts_own_operations_name_no_user(keys, ask, ann):
+    """Or the audit log would say that it was done for somebody."""
+    body = {"OwnerID": ann.id, "Type": "GROUP", "Name": "ours"}
+    refused(ask("POST", "/admin/rooms", keys["admin"][1], "innocent", json=body), 422, "invalid", "X-Chat-User")
+    room = ask("POST", "/admin/rooms", keys["admin"][1], expect=201, json=body).json()["Data"]["ID"]
+    entry = ask("GET", "/admin/audit?limit=1", keys["admin"][1], expect=200).json()["Data"][0]
+    assert (entry["Operation"], entry["UserID"]) == ("POST /admin/rooms", ann.id)
+    assert ann.data("GET", f"/rooms/{room}")["Role"] == "OWNER"
+
+
+def test_two_users_in_one_request_are_none(keys, base_url):
+    url = urlsplit(base_url)
+    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+    connection.putrequest("GET", "/api/v1/rooms")
+    connection.putheader("Authorization", f"Bearer {keys['read'][1]}")
+    for user in ("u1", "u2"):
+        connection.putheader("X-Chat-User", user)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, json.load(answer)["Error"]["Field"]) == (422, "X-Chat-User")
+
+
+def test_a_key_that_reads_keeps_no_user(keys, ask, psql):
+    name = f"never here {uuid.uuid4()}"
+    ask("GET", "/rooms", keys["read"][1], quote(name), 200)
+    assert psql().ask(f"SELECT count(*) FROM users WHERE external_id = '{name}'") == ["0"]
 
 
 @pytest.mark.parametrize("text", ["a b", "%", "%zz", "%00", "%0A", "%ff", "é".encode(), "a, b", "%C2%85"])

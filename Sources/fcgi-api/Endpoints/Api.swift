@@ -31,7 +31,7 @@ final class Api {
     func answer(_ request: Request) -> Response {
         let start = monotonicNow()
         let call = Call(request, now: clock())
-        scoreboard.beginRequest(request.method, request.path, at: start)
+        scoreboard.beginRequest(request.method, request.shownPath, at: start)
         LineLog.begin(request: call.requestID)
         defer { LineLog.begin(request: nil) }
         var response: Response
@@ -86,6 +86,7 @@ final class Api {
         ]
         if let user = call.user { values["user"] = "\(user)" }
         if let key = call.key { values["key"] = "\(key.name)" }
-        log.log(level: level, "\(isSlow ? "slow " : "")\(call.request.method) \(call.request.path)", metadata: values)
+        log.log(
+            level: level, "\(isSlow ? "slow " : "")\(call.request.method) \(call.request.shownPath)", metadata: values)
     }
 }

@@ -112,7 +112,9 @@ final class FastCGI {
     private func request() throws(Refusal) -> Request {
         let connection = connection
         let parameter: (String) -> String? = { name in
-            FCGX_GetParam(name, connection.pointee.envp).map { String(cString: $0) }
+            name.utf8.starts(with: "HTTP_".utf8)
+                ? FastCGI.header(name, connection.pointee.envp)
+                : FCGX_GetParam(name, connection.pointee.envp).map { String(cString: $0) }
         }
         // A repaired text is another than the client's: what is stored or looked up by it would be wrong.
         for name in ["REQUEST_URI", "HTTP_IDEMPOTENCY_KEY"] {
@@ -129,6 +131,22 @@ final class FastCGI {
         let request = try Request(parameter: parameter, read: read)
         guard request.contentLength == 0, !["GET", "HEAD", "OPTIONS"].contains(request.method) else { return request }
         return try request.withUnmeasuredBody()
+    }
+
+    /// nginx passes a header that came several times several times. It is one list (RFC 9110, 5.3): with the first alone, a
+    /// server before us and this one could see different users.
+    private static func header(_ name: String, _ all: FCGX_ParamArray?) -> String? {
+        guard var entry = all else { return nil }
+        var found: String?
+        let length = name.utf8.count
+        while let text = entry.pointee {
+            if strncmp(text, name, length) == 0, UInt8(bitPattern: text[length]) == UInt8(ascii: "=") {
+                let value = String(cString: text + length + 1)
+                found = found.map { "\($0)\(name == "HTTP_COOKIE" ? ";" : ",") \(value)" } ?? value
+            }
+            entry += 1
+        }
+        return found
     }
 
     /// nginx closes its end when its client has given up. Under load there are many, and none needs an answer.

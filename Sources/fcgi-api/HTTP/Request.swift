@@ -32,6 +32,19 @@ struct Request {
         contentLength = try Request.length(parameter("CONTENT_LENGTH"))
     }
 
+    /// The path without secrets, for logs and the status: a device's push token, and what follows a misspelt `?`.
+    var shownPath: String {
+        let bytes = Array(path.utf8)
+        let devices = Array("/devices/".utf8)
+        if bytes.starts(with: devices) { return "/devices/[redacted]" }
+        let end = bytes.indices.first { index in
+            bytes[index] == UInt8(ascii: "=")
+                || bytes[index] == UInt8(ascii: "%")
+                    && asciiLowercased(String(decoding: bytes[index...].prefix(3), as: UTF8.self)) == "%3d"
+        }
+        return end.map { String(decoding: bytes[..<$0], as: UTF8.self) + "=[redacted]" } ?? path
+    }
+
     /// `name` in any case, as in "content-type".
     func header(_ name: String) -> String? {
         let cgi = String(decoding: name.utf8.map(Request.cgi), as: UTF8.self)

@@ -88,7 +88,9 @@ final class RelayMemory {
     convenience init?(leftIn file: Int32) {
         var header = Header()
         let read = pread(file, &header, MemoryLayout<Header>.size, 0)
-        guard read == MemoryLayout<Header>.size, header.layout == Self.layout else { return nil }
+        guard read == MemoryLayout<Header>.size, [Self.layout, Self.layoutWithEvents].contains(header.layout) else {
+            return nil
+        }
         let size = Self.size(Int(header.capacity))
         var status = stat()
         guard fstat(file, &status) == 0, Int(status.st_size) >= size else { return nil }
@@ -124,6 +126,14 @@ final class RelayMemory {
     /// Binaries whose tables differ in layout must not read each other's memory.
     static var layout: UInt64 {
         version << 32 | UInt64(MemoryLayout<Connection>.stride) << 16 | UInt64(MemoryLayout<Room>.stride)
+    }
+
+    /// While there are streams of events: a release that does not know them would write WebSocket frames into them.
+    private static var layoutWithEvents: UInt64 { layout | 1 << 63 }
+
+    var hasEvents: Bool {
+        get { header.pointee.layout == Self.layoutWithEvents }
+        set { header.pointee.layout = newValue ? Self.layoutWithEvents : Self.layout }
     }
 
     // MARK: Rooms

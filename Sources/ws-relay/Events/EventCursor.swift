@@ -4,17 +4,19 @@ import ChatCore
 /// exactly there, and nothing of it is kept here.
 ///
 /// Each room is its key, the newest Seq that the client has, and the epoch of that history. A room that the id does not
-/// name is one of which nothing is known: the client is told to fetch it (`resync`). So the bound costs those with more
-/// rooms a fetch, and never a frame.
-struct EventCursor: Equatable, Sendable {
-    /// Rooms in it: those with the latest frames. An id has to fit into a request's head.
+/// name is one of which nothing is known: the client is told to fetch it.
+///
+/// An id goes out with every event that moves a place, so it is kept as text: a move writes 16 of its letters.
+struct EventCursor: Sendable {
+    /// An id has to fit into a request's head, and to cost an event little. Users with more rooms get no ids.
     static let maxRooms = 256
-    /// Of an id; the longest that we make has 5464.
-    static let maxBytes = 5500
-    /// In an id, before base64: of all rooms together.
-    private static let maxPlaceBytes = 16 * maxRooms
+    static let maxBytes = version.count + maxRooms * lettersOfPlace
     static let version: [UInt8] = Array("1.".utf8)
-    private static let keyBytes = 6
+    /// Six bytes of the room, one of the epoch and five of the Seq, the highest first, in base64.
+    private static let bytesOfPlace = 12
+    private static let lettersOfPlace = 16
+    private static let largestSeq: UInt64 = 1 << 40 - 1
+    private static let largestEpoch: UInt64 = 255
 
     /// 48 bits of a room's id, all of them random. A user would need millions of rooms for two with the same.
     struct Place: Equatable, BitwiseCopyable {
@@ -22,20 +24,40 @@ struct EventCursor: Equatable, Sendable {
         var seq: UInt64
         var epoch: UInt64
 
+        init(_ room: UUID128, _ seq: UInt64, epoch: Int64) {
+            (key, self.seq, self.epoch) = (EventCursor.key(room), seq, UInt64(clamping: epoch))
+        }
+
+        fileprivate init(_ bytes: some Collection<UInt8>) {
+            func number(_ bytes: some Sequence<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
+            (key, epoch) = (number(bytes.prefix(6)), number(bytes.dropFirst(6).prefix(1)))
+            seq = number(bytes.dropFirst(7))
+        }
+
+        /// Nil: no id can name it. No room comes there: it would be 1,000 messages a second for 34 years.
+        fileprivate var letters: [UInt8]? {
+            guard seq <= EventCursor.largestSeq, epoch <= EventCursor.largestEpoch else { return nil }
+            let (high, low) = (key << 16 | epoch << 8 | seq >> 32, UInt32(truncatingIfNeeded: seq))
+            return base64URL(
+                withUnsafeBytes(of: high.bigEndian) { Array($0) } + withUnsafeBytes(of: low.bigEndian) { Array($0) })
+        }
+
         /// For `resume`.
         var point: (seq: Int64, epoch: Int64) { (Int64(clamping: seq), Int64(clamping: epoch)) }
     }
 
-    /// Those that moved longest ago are first, once there are as many as may be.
     private(set) var places: [Place] = []
+    private(set) var id = version
 
     init() {}
 
-    init(places: [Place]) { self.places = Array(places.suffix(Self.maxRooms)) }
+    /// Of different rooms.
+    init(places: [Place]) {
+        id.reserveCapacity(Self.version.count + places.count * Self.lettersOfPlace)
+        for place in places.prefix(Self.maxRooms) { append(place) }
+    }
 
     static func key(_ room: UUID128) -> UInt64 { room.low & 0xFFFF_FFFF_FFFF }
-
-    var isFull: Bool { places.count >= Self.maxRooms }
 
     func place(_ room: UUID128) -> Place? {
         let key = Self.key(room)
@@ -44,84 +66,52 @@ struct EventCursor: Equatable, Sendable {
 
     subscript(room: UUID128) -> UInt64? { place(room)?.seq }
 
-    /// The client has the room up to `seq`, or begins there anew.
+    /// The client has the room up to `seq`, or begins there anew. A room more than fit is not named.
     mutating func set(_ room: UUID128, _ seq: UInt64, epoch: Int64 = 1) {
-        let new = Place(key: Self.key(room), seq: seq, epoch: UInt64(clamping: epoch))
-        let place = places.firstIndex { $0.key == new.key }
-        if let place, !isFull {
-            places[place] = new
+        let new = Place(room, seq, epoch: epoch)
+        guard let index = places.firstIndex(where: { $0.key == new.key }) else {
+            if places.count < Self.maxRooms { append(new) }
             return
         }
-        if let place { places.remove(at: place) } else if isFull { places.removeFirst() }
-        places.append(new)
+        let first = Self.version.count + index * Self.lettersOfPlace
+        if let letters = new.letters {
+            places[index] = new
+            for (offset, letter) in letters.enumerated() { id[first + offset] = letter }
+        } else {
+            places.remove(at: index)
+            id.removeSubrange(first..<(first + Self.lettersOfPlace))
+        }
+    }
+
+    private mutating func append(_ place: Place) {
+        guard let letters = place.letters else { return }
+        places.append(place)
+        id += letters
     }
 
     /// Without rooms that are not the user's any more.
-    mutating func keep(only keys: Set<UInt64>) { places.removeAll { !keys.contains($0.key) } }
-
-    // MARK: Text
+    mutating func keep(only keys: Set<UInt64>) {
+        guard !places.allSatisfy({ keys.contains($0.key) }) else { return }
+        self = EventCursor(places: places.filter { keys.contains($0.key) })
+    }
 
     /// Nil: no id that a relay made.
-    init?(id: String) {
-        let text = Array(id.utf8)
+    init?(id text: String) {
+        let text = Array(text.utf8)
         guard text.count <= Self.maxBytes, text.starts(with: Self.version),
+            (text.count - Self.version.count) % Self.lettersOfPlace == 0,
             let bytes = base64URLDecoded(text[Self.version.count...])
         else { return nil }
-        var rest = bytes[...]
         var keys: Set<UInt64> = []
-        while !rest.isEmpty {
-            guard rest.count > Self.keyBytes, places.count < Self.maxRooms else { return nil }
-            let key = rest.prefix(Self.keyBytes).reduce(0) { $0 << 8 | UInt64($1) }
-            rest = rest.dropFirst(Self.keyBytes)
-            guard let seq = Self.number(&rest), let epoch = Self.number(&rest), keys.insert(key).inserted else {
-                return nil
-            }
-            places.append(Place(key: key, seq: seq, epoch: epoch))
+        for first in stride(from: 0, to: bytes.count, by: Self.bytesOfPlace) {
+            let place = Place(bytes[first..<(first + Self.bytesOfPlace)])
+            guard keys.insert(place.key).inserted else { return nil }
+            places.append(place)
         }
+        id = text
     }
+}
 
-    var id: [UInt8] {
-        var rooms = places[...]
-        var bytes = Self.bytes(of: rooms)
-        // Only with epochs beyond 127 and Seqs that no room reaches: the first rooms get a resync instead.
-        while bytes.count > Self.maxPlaceBytes {
-            rooms = rooms.dropFirst(8)
-            bytes = Self.bytes(of: rooms)
-        }
-        return Self.version + base64URL(bytes)
-    }
-
-    private static func bytes(of places: ArraySlice<Place>) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(places.count * (keyBytes + 5))
-        for place in places {
-            for shift in stride(from: 8 * (keyBytes - 1), through: 0, by: -8) {
-                bytes.append(UInt8(truncatingIfNeeded: place.key >> UInt64(shift)))
-            }
-            put(place.seq, to: &bytes)
-            put(place.epoch, to: &bytes)
-        }
-        return bytes
-    }
-
-    private static func put(_ number: UInt64, to bytes: inout [UInt8]) {
-        var rest = number
-        while rest > 0x7F {
-            bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
-            rest >>= 7
-        }
-        bytes.append(UInt8(truncatingIfNeeded: rest))
-    }
-
-    /// Seven bits a byte, the lowest first; a Seq has 63.
-    private static func number(_ rest: inout ArraySlice<UInt8>) -> UInt64? {
-        var (number, shift): (UInt64, UInt64) = (0, 0)
-        while let byte = rest.popFirst() {
-            guard shift < 63 else { return nil }
-            number |= UInt64(byte & 0x7F) << shift
-            if byte & 0x80 == 0 { return number }
-            shift += 7
-        }
-        return nil
-    }
+extension EventCursor: Equatable {
+    static func == (one: EventCursor, other: EventCursor) -> Bool { one.id == other.id }
 }

@@ -35,6 +35,9 @@ final class EventStream {
         headers = request.headers
     }
 
+    /// For a refusal, which has a Connection of its own.
+    var pageHeaders: [String] { headers.filter { !$0.utf8.starts(with: "Connection:".utf8) } }
+
     // MARK: Hand-over
 
     init(from state: inout StateReader) throws(StateUnreadable) {
@@ -80,8 +83,13 @@ extension SharedFrame {
     /// With the id that is the client's place once it has the event. A browser takes the id over at the event's empty line,
     /// so a stream that ends in the middle leaves it at the event before.
     func with(id: [UInt8]) -> SharedFrame {
-        let line = Array("id: ".utf8) + id + [UInt8(ascii: "\n")]
-        return SharedFrame(whole: withBytes { line + $0 }, isEphemeral: isEphemeral, place: place)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(5 + id.count + count)
+        bytes += "id: ".utf8
+        bytes += id
+        bytes.append(UInt8(ascii: "\n"))
+        withBytes { bytes += $0 }
+        return SharedFrame(whole: bytes, isEphemeral: isEphemeral, place: place)
     }
 
     /// The frame in an event.

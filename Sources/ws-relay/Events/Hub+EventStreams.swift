@@ -10,37 +10,46 @@ extension Hub {
         if request.wait == nil { send(SharedFrame(whole: request.streamHead), to: slot) }
     }
 
+    /// The rooms that an id does not name are told one by one up to this number: for more, fetching all costs less.
+    private static let mostUnnamed = 32
+
     /// The client's place is known here, so what it missed comes by itself: nothing has to be held for its request.
     func welcomeToEvents(_ slot: UInt32) {
         guard let stream = streams[slot] else { return }
         if let poll = stream.poll { stream.poll?.until = now &+ poll.wait }
         let rooms = users[connections[slot].user].rooms
-        guard stream.isResumed else {
-            for room in rooms.suffix(EventCursor.maxRooms) {
-                stream.cursor.set(room.id, room.sequencer.last, epoch: room.epoch)
+        let fits = rooms.count <= EventCursor.maxRooms
+        // A stream of such a user begins anew each time; a poll would do nothing else.
+        guard fits || stream.poll == nil else {
+            return answer(slot, HTTPRefusal.tooManyRooms.answer(requestID: newID().description, stream.pageHeaders))
+        }
+        stream.isMoved = true
+        var unnamed: [TrackedRoom] = []
+        var points: [ResumePoint] = []
+        if stream.isResumed, fits {
+            let places = Dictionary(uniqueKeysWithValues: stream.cursor.places.map { ($0.key, $0.point) })
+            for room in rooms {
+                if let point = places[EventCursor.key(room.id)] {
+                    points.append(ResumePoint(room: room.id, seq: point.seq, epoch: point.epoch))
+                } else {
+                    unnamed.append(room)
+                }
             }
-            stream.isMoved = true
-            return reply(welcomeBody(slot), .welcome, to: slot)
+        }
+        guard stream.isResumed, fits, unnamed.count <= Self.mostUnnamed else {
+            stream.cursor = EventCursor(
+                places: fits ? rooms.map { .init($0.id, $0.sequencer.last, epoch: $0.epoch) } : [])
+            return reply(welcomeBody(slot, isResumed: false), .welcome, to: slot)
         }
         stream.cursor.keep(only: Set(rooms.map { EventCursor.key($0.id) }))
-        stream.isMoved = true
-        if stream.poll == nil { reply(welcomeBody(slot), .welcome, to: slot) }
-        var points: [ResumePoint] = []
-        for room in rooms {
-            if let point = stream.cursor.place(room.id)?.point {
-                points.append(ResumePoint(room: room.id, seq: point.seq, epoch: point.epoch))
-            } else {
-                sendResync(room, to: slot)
-            }
-        }
+        if stream.poll == nil { reply(welcomeBody(slot, isResumed: true), .welcome, to: slot) }
+        for room in unnamed { sendResync(room, to: slot) }
         resume(points, sign: nil, slot)
     }
 
     /// The client begins anew in the room, as the next event tells it.
     func place(_ slot: UInt32, in room: UUID128, at seq: UInt64) {
         guard connections[slot].getsEvents, let stream = streams[slot], stream.poll?.isFull != true else { return }
-        // One room more must not cost another its place.
-        guard !stream.cursor.isFull || stream.cursor[room] != nil else { return }
         stream.cursor.set(room, seq, epoch: rooms[room]?.epoch ?? 1)
         stream.isMoved = true
     }
@@ -57,7 +66,9 @@ extension Hub {
         if stream.poll != nil { return gather(event, kind, stream, slot) }
         guard event.place != nil || stream.isMoved else { return send(event, to: slot) }
         stream.isMoved = false
-        send(event.with(id: stream.cursor.id), to: slot)
+        // An id that cannot name all rooms would go on wrongly: an empty one takes back the one before.
+        let fits = users[connections[slot].user].rooms.count <= EventCursor.maxRooms
+        send(event.with(id: fits ? stream.cursor.id : []), to: slot)
     }
 
     // MARK: Long polls
@@ -123,13 +134,12 @@ extension Hub {
         let refusal: HTTPRefusal =
             switch code {
             case .tokenExpired: .unauthorized
-            case .policyViolation: .tooMany(retryAfter: 60)
+            // It sent something.
+            case .policyViolation: .malformed(reason)
             case .replaced: .replaced
             default: .unavailable(retryAfter: Int.random(in: 1...5))
             }
-        // The refusal has its own.
-        let headers = stream.headers.filter { !$0.utf8.starts(with: "Connection:".utf8) }
-        answer(slot, refusal.answer(requestID: newID().description, headers))
+        answer(slot, refusal.answer(requestID: newID().description, stream.pageHeaders))
     }
 
     /// Before a hand-over to a relay that does not know them.

@@ -242,9 +242,14 @@ extension Hub {
         early.withUnsafeMutableBytes { read($0, from: slot) }
     }
 
-    func welcomeBody(_ slot: UInt32) -> FrameBody {
+    /// - Parameter isResumed: of a stream of events.
+    func welcomeBody(_ slot: UInt32, isResumed: Bool? = nil) -> FrameBody {
         FrameBody { writer in
-            writer.beginMap(4)
+            writer.beginMap(isResumed == nil ? 4 : 5)
+            if let isResumed {
+                writer.key("Resumed")
+                writer.bool(isResumed)
+            }
             writer.key("UserID")
             writer.uuid(users[connections[slot].user].id)
             writer.key("ConnectionID")

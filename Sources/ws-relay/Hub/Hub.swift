@@ -38,7 +38,9 @@ final class Hub {
     var slow: [UInt32: SlowState] = [:]
     var slots: [UInt64: UInt32] = [:]
     /// Of the sockets that get events.
-    var streams: [UInt32: EventStream] = [:]
+    var streams: [UInt32: EventStream] = [:] {
+        didSet { memory.hasEvents = !streams.isEmpty }
+    }
     /// Slots of long polls that have something to be answered with, at the end of the tick.
     var answeredPolls: [UInt32] = []
     let users: UserTable

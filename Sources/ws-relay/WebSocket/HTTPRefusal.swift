@@ -15,6 +15,8 @@ enum HTTPRefusal: Error, Equatable, Sendable {
     case tooMany(retryAfter: Int)
     /// A long poll whose place a newer connection took.
     case replaced
+    /// A long poll of a user with more rooms than an id names.
+    case tooManyRooms
     /// The relay is full, starting or ending.
     case unavailable(retryAfter: Int)
 
@@ -37,6 +39,11 @@ enum HTTPRefusal: Error, Equatable, Sendable {
             ("429 Too Many Requests", "rate_limited", "too many connections", ["Retry-After: \(wait)"])
         case .replaced:
             ("409 Conflict", "conflict", "a newer connection of this user took this one's place", [])
+        case .tooManyRooms:
+            (
+                "409 Conflict", "too_many_rooms",
+                "long polls are for users of at most \(EventCursor.maxRooms) rooms: use a WebSocket or a stream", []
+            )
         case .unavailable(let wait):
             ("503 Service Unavailable", "unavailable", "the relay accepts no sockets now", ["Retry-After: \(wait)"])
         }
