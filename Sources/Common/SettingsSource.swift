@@ -1,6 +1,4 @@
 import Configuration
-import Glibc
-import SystemPackage
 
 /// A source of settings: returns the text for a name.
 public protocol SettingsSource {
@@ -34,18 +32,8 @@ public struct EnvironmentSettings: SettingsSource {
             file = nil
             return
         }
-        // The library's own errors show names of Swift types.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            throw SettingsError(
-                problems: ["the settings file \(path) cannot be read: \(String(cString: strerror(errno)))"])
-        }
-        close(descriptor)
-        do {
-            file = try waitFor { try await EnvironmentVariablesProvider(environmentFilePath: FilePath(path)) }
-        } catch {
-            throw SettingsError(problems: ["the settings file \(path) cannot be read: \(error)"])
-        }
+        // Not by the library: its errors show names of Swift types, and it waits for pipes and reads devices.
+        file = EnvironmentVariablesProvider(environmentVariables: try EnvironmentFile(path).values)
     }
 
     public func value(_ name: String) -> String? {

@@ -74,3 +74,57 @@ def test_tt_shows_everything_in_force_and_no_secret(check, settings):
     example = [line.split("=", 1)[0].lstrip("# ") for line in
                open(os.path.join(os.path.dirname(__file__), "../../.env.example")) if "=" in line and line[0].isupper()]
     assert set(example) <= set(shown)
+
+
+@pytest.mark.parametrize("name", ["fcgi-api", "ws-relay", "queue-worker"])
+@pytest.mark.parametrize("kind, said", [
+    ("device", "the settings file {} cannot be read: it is a device, not a file"),
+    ("folder", "the settings file {} cannot be read: it is a folder"),
+    ("pipe", "the settings file {} cannot be read: it is a pipe, not a file"),
+    ("missing", "the settings file {} cannot be read: No such file or directory"),
+    ("large", "the settings file {} cannot be read: it is larger than 1 MiB"),
+    ("zeros", "{}, line 2: a zero byte is not text"),
+    ("words", "{}, line 2: this line is not of the form NAME=value"),
+    ("nameless", "{}, line 2: this line is not of the form NAME=value"),
+])
+@pytest.mark.parametrize("words", [["serve", "-t"], ["serve"], ["status"]])
+def test_a_file_that_is_none_is_one_plain_sentence(tmp_path, settings, name, kind, said, words):
+    path = tmp_path / "chat.env"
+    good = "".join(f"{key}={value}\n" for key, value in settings.items())
+    match kind:
+        case "device": path = "/dev/null"
+        case "folder": path.mkdir()
+        case "pipe": os.mkfifo(path)
+        case "large":
+            with open(path, "wb") as file:
+                file.truncate(1 << 30)
+        case "zeros": path.write_bytes(b"A=1\n\0\0\0\n" + good.encode())
+        case "words": path.write_text("A=1\nDATABASE_URL postgresql://x:hidden-word@y/z\n" + good)
+        case "nameless": path.write_text("A=1\n=hidden-word\n" + good)
+    done = subprocess.run([program(name), *words, "-c", path], capture_output=True, text=True, timeout=60)
+    assert (done.returncode != 0, done.stdout, done.stderr) == (True, "", f"Error: {said.format(path)}\n")
+
+
+def test_lines_of_windows_are_read(tmp_path, settings):
+    path = tmp_path / "chat.env"
+    path.write_bytes(b"\xef\xbb\xbf# ours\r\n" + "".join(f"{key} = {value}\r\n" for key, value in settings.items()).encode())
+    done = subprocess.run([program("fcgi-api"), "-t", "-c", path], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "the settings are good\n"), done
+
+
+def test_keys_that_are_none_are_said_plainly(check, tmp_path):
+    keys = tmp_path / "keys.json"
+    for text in ["{", '{"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": 7}]}', '{"keys": [{"kty": "RSA"}]}', "[]"]:
+        keys.write_text(text)
+        done, line = check("-t", JWT_JWKS_FILE=keys)
+        assert done.returncode != 0 and line("JWT_JWKS_FILE") + f"JWT_JWKS_FILE={keys} is not a usable key set: " in done.stderr, done
+        assert not any(word in done.stderr for word in ["Swift", "Cocoa", "Coding", "Error:("]) and done.stderr.count("\n") == 1
+    for path, said in [(tmp_path, "it is a folder"), ("/dev/zero", "it is a device, not a file")]:
+        done, line = check("-t", JWT_JWKS_FILE=path, TLS_CA_FILE=path)
+        for name in ["JWT_JWKS_FILE", "TLS_CA_FILE"]:
+            assert line(name) + f"{name}={path} cannot be read: {said}" in done.stderr, done
+
+
+def test_a_command_comes_before_the_file():
+    done = subprocess.run([program("fcgi-api"), "-c", "/dev/null"], capture_output=True, text=True)
+    assert done.returncode == 64 and "a command comes first: fcgi-api serve -c FILE" in done.stderr, done

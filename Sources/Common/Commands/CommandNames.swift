@@ -11,6 +11,9 @@ extension MasterProgram where Self: ParsableCommand {
         if let name = names.first(where: { called == "chat-\($0)" }) { words.insert(name, at: 0) }
         // As php-fpm takes them.
         if words.first == "-t" || words.first == "-tt" { words.insert("serve", at: 0) }
+        if let word = words.first, word == "-c" || word == "--config" || word.hasPrefix("--config=") {
+            exit(withError: ValidationError("a command comes first: \(program) serve -c FILE"))
+        }
         if let problem = unknownCommand(in: words[...], of: Self.self, named: [program]) {
             exit(withError: ValidationError(problem))
         }

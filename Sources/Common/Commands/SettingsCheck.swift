@@ -30,8 +30,11 @@ struct SettingsCheck {
             ("JWT_JWKS_CA_FILE", settings.tokens.keyAuthorities),
             ("FCM_SERVICE_ACCOUNT_FILE", settings.push.accountFile), ("FCM_CA_FILE", settings.push.authorities),
         ] {
-            guard let path, access(path, R_OK) != 0 else { continue }
-            problems.append("\(name)=\(path) cannot be read: \(String(cString: strerror(errno)))")
+            guard let path, let problem = TextFile.problem(path) else { continue }
+            problems.append("\(name)=\(path) cannot be read: \(problem)")
+        }
+        if problems.isEmpty {
+            do throws(SettingsError) { _ = try JWTTokens(settings.tokens) } catch { problems += error.problems }
         }
         problems += sharedAddresses() + tooManyWorkers()
         if let file, let text = Self.read(file) {
@@ -88,17 +91,6 @@ struct SettingsCheck {
         return problems
     }
 
-    static func read(_ path: String) -> [UInt8]? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var text: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        while text.count < 1 << 20 {
-            let count = Glibc.read(descriptor, &buffer, buffer.count)
-            guard count > 0 else { break }
-            text += buffer.prefix(count)
-        }
-        return text
-    }
+    /// Nil: it could not be read, and that was said before.
+    static func read(_ path: String) -> [UInt8]? { try? TextFile.read(path) }
 }

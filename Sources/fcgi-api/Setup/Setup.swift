@@ -75,11 +75,10 @@ struct Setup: ParsableCommand {
     }
 
     private func current() throws -> String {
-        if let text = SetupAnswers.read(file) { return text }
-        guard errno == ENOENT else {
-            throw OperatorError("\(file) cannot be read (\(String(cString: strerror(errno)))): run as root")
+        guard access(file, F_OK) == 0 || errno != ENOENT else { return "" }
+        do throws(TextFile.Problem) { return String(decoding: try TextFile.read(file), as: UTF8.self) } catch {
+            throw OperatorError("\(file) cannot be read (\(error)): run as root")
         }
-        return ""
     }
 
     private func write(_ settings: SettingsFile, _ work: SetupWork) throws {

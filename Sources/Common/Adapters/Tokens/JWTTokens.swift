@@ -141,7 +141,7 @@ public final class JWTTokens: TokenVerifier {
         do {
             return try waitFor { try await secretKeys.sign(claims) }
         } catch {
-            throw SettingsError(problems: ["the token cannot be signed: \(error)"])
+            throw SettingsError(problems: ["the token cannot be signed with JWT_SECRET"])
         }
     }
 }

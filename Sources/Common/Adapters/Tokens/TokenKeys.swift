@@ -49,9 +49,12 @@ struct TokenKeys: Sendable {
             throw SettingsError(problems: ["it has no list of keys"])
         }
         guard list.count <= mostKeys else { throw SettingsError(problems: ["it has more than \(mostKeys) keys"]) }
-        let keys = try list.compactMap { value in
+        let keys = try list.enumerated().compactMap { place, value in
             do { return try key(value, issuer) } catch {
-                guard skipsBad else { throw error }
+                // The library's own errors show names of Swift types.
+                guard skipsBad else {
+                    throw SettingsError(problems: ["its key number \(place + 1) is incomplete, or not one of its kind"])
+                }
                 return nil
             }
         }
