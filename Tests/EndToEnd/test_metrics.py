@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -169,6 +170,43 @@ def test_rules_find_what_they_are_about(tmp_path):
     (tmp_path / "board.yml").write_text("groups:\n- name: board\n  rules:\n" + "\n".join(lines) + "\n")
     done = subprocess.run(["promtool", "check", "rules", tmp_path / "board.yml"], capture_output=True, text=True)
     assert done.returncode == 0 and f"{len(rules)} rules found" in done.stdout, done.stdout + done.stderr
+
+
+def test_prometheus_draws_each_graph_of_the_dashboard(busy, base_url, tmp_path):
+    if not shutil.which("prometheus"):
+        pytest.skip("prometheus is not installed: apt-get install prometheus")
+    target = base_url.removeprefix("http://")
+    (tmp_path / "prometheus.yml").write_text(f"""scrape_configs:
+- {{job_name: chat, scrape_interval: 1s, metrics_path: /api/v1/metrics, static_configs: [{{targets: ["{target}"]}}]}}
+""")
+    board = json.loads((CHECKOUT / "deploy/grafana/chat.json").read_text())
+    texts = {expression(target["expr"]) for panel in board["panels"] for target in panel["targets"]}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen(["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
+                                    f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
+
+    def empty(text):
+        """Whether Prometheus has nothing to draw for it yet; a mistake of its grammar is one at once."""
+        try:
+            answer = requests.get(f"http://127.0.0.1:{port}/api/v1/query", {"query": text}, timeout=20)
+        except requests.ConnectionError:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            return True
+        assert answer.status_code in (200, 503), answer.text
+        return answer.status_code == 503 or not answer.json()["data"]["result"]
+    try:
+        def drawn():
+            # Each needs two scrapes; one that has data keeps them.
+            texts.difference_update([text for text in texts if not empty(text)])
+            return not texts
+        wait_for(drawn, 90)
+        assert not empty("up == 1") and empty("chat_none_of_ours")
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 def expression(text):
