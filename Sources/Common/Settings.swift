@@ -30,6 +30,7 @@ public struct Settings: Sendable {
     /// Steps of messages kept for `fcgi-api trace`; 0: none.
     public var traceLength: Int
     public var log: LogSettings
+    public var tracing: TracingSettings
     /// The folder of openapi.yaml and similar files.
     public var documents: String
 
@@ -43,6 +44,7 @@ public struct Settings: Sendable {
         web = WebSettings(&values)
         documents = values.optional("DOCS_DIR") ?? files.folder(shared: "docs", checkout: "docs")
         log = LogSettings(&values)
+        tracing = TracingSettings(&values)
         redisURL = values.text("REDIS_URL", default: "redis://127.0.0.1:6379/0")
         do { _ = try RedisServers(redisURL) } catch { values.problem("REDIS_URL: \(error)") }
         traceLength = values.number("TRACE_LENGTH", default: 2000, in: 0...10_000_000)
@@ -64,6 +66,7 @@ public struct Settings: Sendable {
         account = AccountSettings(&values)
         hooks = HookSettings(&values)
         hooks.authorities = tls.authorities
+        tracing.authorities = tls.authorities
         adminKey = values.text("ADMIN_API_KEY", default: "")
         if !adminKey.isEmpty, adminKey.utf8.count < 32 {
             values.problem("ADMIN_API_KEY has fewer than 32 bytes; make one with: openssl rand -base64 32")

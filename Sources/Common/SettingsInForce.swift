@@ -34,7 +34,7 @@ extension Settings {
         }
     }
 
-    private static let secretEnds = ["SECRET", "KEY", "TOKEN", "PASSWORD"]
+    private static let secretEnds = ["SECRET", "KEY", "TOKEN", "PASSWORD", "HEADERS"]
     /// The key that the broker hashes to choose a queue: room or user.
     private static let noSecrets: Set = ["RABBITMQ_HASH_KEY"]
 
@@ -46,7 +46,9 @@ extension Settings {
         var bytes = Array(value.utf8)
         let lower = bytes.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
         for word in ["password", "passwd", "secret", "token"] {
-            guard let place = lower.firstRange(of: Array(word.utf8)), name.hasSuffix("URL") else { continue }
+            guard let place = lower.firstRange(of: Array(word.utf8)),
+                name.hasSuffix("URL") || name.hasSuffix("ENDPOINT")
+            else { continue }
             bytes = Array(bytes[..<min(bytes.count, place.upperBound)]) + Array("=***".utf8)
         }
         guard let start = bytes.firstRange(of: Array("://".utf8))?.upperBound,

@@ -27,6 +27,8 @@ final class Consumer {
     let strays: StrayAnswers
     let attempts: Attempts
     private let turn: QueueTurn
+    /// nil: nothing is traced.
+    private let trace: CommandTrace?
     let log: Logger
     private var connection: RabbitMQConnection?
     private var layout: QueueLayout
@@ -42,7 +44,7 @@ final class Consumer {
 
     init(
         settings: Settings, channel: WorkerChannel, run: BatchRun, bus: any FrameBus,
-        generations: any QueueGenerations, log: Logger
+        generations: any QueueGenerations, trace: CommandTrace? = nil, log: Logger
     ) {
         self.settings = settings
         self.channel = channel
@@ -52,6 +54,7 @@ final class Consumer {
         self.strays = StrayAnswers(settings.rabbitMQ)
         self.attempts = Attempts(runDirectory: settings.runDirectory)
         self.turn = QueueTurn(settings.rabbitMQ, generations, log: log)
+        self.trace = trace
         self.log = log
         layout = settings.rabbitMQ.firstLayout
     }
@@ -252,7 +255,11 @@ final class Consumer {
 
     func carryOut(_ commands: [Command], _ connection: RabbitMQConnection) throws(RabbitMQError) {
         guard !commands.isEmpty else { return }
-        try tell(try store(commands, connection), connection)
+        let begun = monotonicNow()
+        let stored = try store(commands, connection)
+        let storedAt = monotonicNow()
+        try tell(stored, connection)
+        trace?.record(stored, .init(begun: begun, stored: storedAt, told: monotonicNow()))
     }
 
     func finishFirst(_ connection: RabbitMQConnection) throws(RabbitMQError) {

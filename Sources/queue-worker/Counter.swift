@@ -7,7 +7,7 @@ enum Counter {
         "commands_total", "refused_total", "messages_total", "batches_total", "dead_total",
         "uploads_abandoned_total", "files_deleted_total", "files_looked_at_total", "hooks_total", "hook_failures_total",
         "pushes_sent_total", "pushes_spared_total", "pushes_failed_total", "push_devices_forgotten_total",
-        "backlog_commands", "oldest_command_at",
+        "backlog_commands", "oldest_command_at", "spans_exported_total", "spans_dropped_total",
     ]
     static let commands = 0
     static let refused = 1
@@ -23,6 +23,8 @@ enum Counter {
     static let backlog = 14
     /// Unix milliseconds at which the oldest command in hand was accepted; 0: none is in hand.
     static let oldest = 15
+    static let spansExported = 16
+    static let spansDropped = 17
 
     static func record(_ counts: PushOffline.Counts, in row: ScoreboardRow) {
         let values = [counts.sent, counts.spared, counts.failed, counts.devicesForgotten]

@@ -70,7 +70,7 @@ struct Work: ParsableCommand {
         case RetentionWorker.pool:
             RetentionWorker(settings, connection(settings, "queue-worker retention"), channel, log).serve()
         case "push": try pushWorker(settings, channel, log).serve()
-        default: try queueWorker(settings, channel, log).serve()
+        default: try serveQueues(settings, channel, log)
         }
     }
 
@@ -78,7 +78,20 @@ struct Work: ParsableCommand {
         PostgresConnection(settings.database, applicationName: name)
     }
 
-    private func queueWorker(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws -> Consumer {
+    private func serveQueues(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
+        let row = channel.scoreboard
+        let exporter = settings.spanExporter(QueueWorker.program, worker: channel.label, log) {
+            row.set(Counter.spansExported, to: $0.exported)
+            row.set(Counter.spansDropped, to: $0.dropped)
+        }
+        let trace = exporter.map { CommandTrace(tracer: Tracer(settings.tracing.sampler, $0)) }
+        try queueWorker(settings, channel, trace, log).serve()
+        exporter?.end()
+    }
+
+    private func queueWorker(
+        _ settings: Settings, _ channel: WorkerChannel, _ trace: CommandTrace?, _ log: Logger
+    ) throws -> Consumer {
         let store = PostgresRoomBatchStore(
             connection(settings, "queue-worker"), limits: settings.rooms, hasHooks: !settings.hooks.url.isEmpty)
         let check = settings.hooks.checkURL.isEmpty ? nil : HTTPMessageCheck(settings.hooks, log: log)
@@ -92,7 +105,7 @@ struct Work: ParsableCommand {
             generations: PostgresQueueGenerations(
                 PostgresConnection(
                     url: settings.database.url, applicationName: "queue-worker queues",
-                    statementTimeout: PostgresQueueGenerations.patience)), log: log)
+                    statementTimeout: PostgresQueueGenerations.patience)), trace: trace, log: log)
     }
 
     private func pushWorker(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws -> PushConsumer {

@@ -76,7 +76,7 @@ def test_tt_shows_everything_in_force_and_no_secret(check, settings):
     assert set(example) <= set(shown)
 
 
-@pytest.mark.parametrize("name", ["fcgi-api", "ws-relay", "queue-worker"])
+@pytest.mark.parametrize("name, words", [("fcgi-api", ["serve"]), ("ws-relay", ["status"]), ("queue-worker", ["serve", "-t"])])
 @pytest.mark.parametrize("kind, said", [
     ("device", "the settings file {} cannot be read: it is a device, not a file"),
     ("folder", "the settings file {} cannot be read: it is a folder"),
@@ -87,7 +87,6 @@ def test_tt_shows_everything_in_force_and_no_secret(check, settings):
     ("words", "{}, line 2: this line is not of the form NAME=value"),
     ("nameless", "{}, line 2: this line is not of the form NAME=value"),
 ])
-@pytest.mark.parametrize("words", [["serve", "-t"], ["serve"], ["status"]])
 def test_a_file_that_is_none_is_one_plain_sentence(tmp_path, settings, name, kind, said, words):
     path = tmp_path / "chat.env"
     good = "".join(f"{key}={value}\n" for key, value in settings.items())

@@ -21,6 +21,8 @@ public struct Command: Sendable, Equatable {
     /// A digest of the request with this Sign: another request with the same Sign has another digest. nil: not
     /// compared.
     public var digest: UUID128?
+    /// The place in a trace from which it comes; nil: the command's own, ``TraceParent/init(of:isSampled:)``.
+    public var trace: TraceParent?
 
     public init(
         id: UUID128, room: UUID128, actor: UUID128, sign: String? = nil, origin: CommandOrigin = .nobody,

@@ -9,6 +9,13 @@ public let systemClock: Clock = {
     return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
 }
 
+/// Unix nanoseconds, for spans of traces.
+public func unixNanoseconds() -> Int64 {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    return Int64(now.tv_sec) * 1_000_000_000 + Int64(now.tv_nsec)
+}
+
 /// For how long something took.
 public func monotonicNanoseconds() -> Int64 {
     var now = timespec()

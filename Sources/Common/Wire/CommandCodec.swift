@@ -7,7 +7,7 @@ extension Command {
     /// Encodes one command for ``joined(_:)``. The reply address is not part of it: it travels in the AMQP properties.
     public func encode() -> [UInt8] {
         var writer = MessagePackWriter(reserving: 256)
-        writer.beginArray(digest != nil ? 14 : names.isEmpty ? isHost ? 12 : 11 : 13)
+        writer.beginArray(trace != nil ? 15 : digest != nil ? 14 : names.isEmpty ? isHost ? 12 : 11 : 13)
         writer.int(Self.version)
         writer.id(id)
         writer.id(room)
@@ -25,15 +25,17 @@ extension Command {
         writer.int(action.number)
         action.write(to: &writer)
         // Older programs ignore these fields.
-        if isHost || !names.isEmpty || digest != nil { writer.bool(isHost) }
-        if !names.isEmpty || digest != nil {
+        if isHost || !names.isEmpty || digest != nil || trace != nil { writer.bool(isHost) }
+        if !names.isEmpty || digest != nil || trace != nil {
             writer.beginArray(names.count * 2)
             for (user, name) in names {
                 writer.id(user)
                 writer.string(name)
             }
         }
-        if let digest { writer.id(digest) }
+        // Older programs refuse a null: no digest is the zero one, which no request has.
+        if digest != nil || trace != nil { writer.id(digest ?? .zero) }
+        if let trace { writer.trace(trace) }
         return writer.bytes
     }
 
@@ -74,7 +76,9 @@ extension Command {
             acceptedAt: try fields.int(), action: try Action(number: try fields.int(), &fields))
         isHost = fields.isAtEnd ? false : try fields.flag()
         names = fields.isAtEnd ? [:] : try fields.names()
-        digest = fields.isAtEnd ? nil : try fields.id()
+        let digest = fields.isAtEnd ? .zero : try fields.id()
+        self.digest = digest == .zero ? nil : digest
+        trace = fields.isAtEnd ? nil : try fields.trace()
     }
 }
 
@@ -84,6 +88,15 @@ extension MessagePackWriter {
         bytes.append(0xc4)
         bytes.append(16)
         id.appendBytes(to: &bytes)
+    }
+
+    /// 16 bytes of the trace, 8 of the span, the flags.
+    fileprivate mutating func trace(_ place: TraceParent) {
+        bytes.append(0xc4)
+        bytes.append(25)
+        place.trace.appendBytes(to: &bytes)
+        withUnsafeBytes(of: place.span.bigEndian) { bytes.append(contentsOf: $0) }
+        bytes.append(place.isSampled ? 1 : 0)
     }
 
     fileprivate mutating func ids(_ ids: [UUID128]) {
@@ -321,6 +334,14 @@ private struct CommandFields {
         guard !value.isNull else { return nil }
         guard case .binary(let bytes) = value, let id = UUID128(bytes: bytes) else { throw wrong() }
         return id
+    }
+
+    mutating func trace() throws(WireError) -> TraceParent {
+        guard case .binary(let bytes) = try next(), bytes.count >= 25, let trace = UUID128(bytes: bytes[..<16]) else {
+            throw wrong()
+        }
+        let span = bytes[16..<24].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        return TraceParent(trace: trace, span: span, isSampled: bytes[24] & 1 == 1)
     }
 
     mutating func file() throws(WireError) -> FileInfo {

@@ -19,6 +19,8 @@ final class ApiWorker {
     private let news: RoomsOfUsers
     private let admin: AdminEndpoints
     private let tokens: JWTTokens
+    private let exporter: SpanExporter?
+    private let tracer: Tracer?
 
     init(_ channel: WorkerChannel, _ settings: Settings, _ log: Logger) throws {
         self.channel = channel
@@ -49,6 +51,12 @@ final class ApiWorker {
         let directory = UserDirectory(store: users, news: news, log: log)
         keys = HostKeys(
             store: PostgresKeys(primary), setting: settings.adminKey, settings.audit, directory: directory, log: log)
+        let row = channel.scoreboard
+        exporter = settings.spanExporter(FcgiApi.program, worker: channel.label, log) {
+            row.set(ApiCounter.spansExported.rawValue, to: $0.exported)
+            row.set(ApiCounter.spansDropped.rawValue, to: $0.dropped)
+        }
+        tracer = exporter.map { Tracer(settings.tracing.sampler, $0) }
         doors = Doors(
             tokens: RevocableTokens(tokens, store: PostgresRevocations(primary)),
             readers: readers, directory: directory,
@@ -57,7 +65,7 @@ final class ApiWorker {
             rates: RedisRateLimiter(redis, limits: settings.rates, log: log),
             answerTimeout: settings.fcgi.answerTimeout,
             maxBody: settings.fcgi.maxBody,
-            scoreboard: channel.scoreboard, log: log)
+            scoreboard: channel.scoreboard, tracer: tracer, log: log)
         files = channel.pool == "uploads" ? ApiWorker.files(settings, doors, primary, redis, log) : nil
         admin = AdminEndpoints(doors: doors, host: PostgresHostStore(primary), keys: keys)
     }
@@ -75,11 +83,13 @@ final class ApiWorker {
     func run() throws {
         let api = Api(
             router: router(), scoreboard: channel.scoreboard, log: log, clock: systemClock, slow: settings.fcgi.slowLog,
-            origins: AllowedOrigins(settings.web.origins), doors: doors, keys: keys)
+            origins: AllowedOrigins(settings.web.origins), doors: doors, keys: keys,
+            trace: tracer.map { RequestTrace(tracer: $0, pool: channel.pool) })
         let server = try FastCGI(channel)
         connect()
         channel.ready()
         server.run({ renewAfterEnough(api.answer($0)) }, refused: api.refuse, everySecond: commands.keepAlive)
+        exporter?.end()
     }
 
     private func router() -> Router {

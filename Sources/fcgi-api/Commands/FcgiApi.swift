@@ -59,12 +59,14 @@ struct FcgiApi: ParsableCommand, MasterProgram {
 
 /// The program's own counters, by their position in the scoreboard.
 enum ApiCounter: Int, CaseIterable {
-    case queued
+    case queued, spansExported, spansDropped
 
     static var names: [String] {
         allCases.map {
             switch $0 {
             case .queued: "queued_answers_total"
+            case .spansExported: "spans_exported_total"
+            case .spansDropped: "spans_dropped_total"
             }
         }
     }

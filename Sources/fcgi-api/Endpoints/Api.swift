@@ -13,10 +13,13 @@ final class Api {
     private let origins: AllowedOrigins
     private let doors: Doors?
     private let keys: HostKeys?
+    /// nil: nothing is traced.
+    private let trace: RequestTrace?
 
     init(
         router: Router, scoreboard: ScoreboardRow, log: Logger, clock: @escaping Clock, slow: Int,
-        origins: AllowedOrigins = AllowedOrigins(), doors: Doors? = nil, keys: HostKeys? = nil
+        origins: AllowedOrigins = AllowedOrigins(), doors: Doors? = nil, keys: HostKeys? = nil,
+        trace: RequestTrace? = nil
     ) {
         self.router = router
         self.scoreboard = scoreboard
@@ -26,6 +29,7 @@ final class Api {
         self.origins = origins
         self.doors = doors
         self.keys = keys
+        self.trace = trace
     }
 
     func answer(_ request: Request) -> Response {
@@ -43,6 +47,7 @@ final class Api {
             }
         } catch {
             response = .refusal(error, requestID: call.requestID)
+            call.refusal = error.code
             if let methods = error.allow { response.headers.append(("Allow", methods)) }
         }
         // Added also when no endpoint answered.
@@ -60,6 +65,7 @@ final class Api {
         let end = monotonicNow()
         scoreboard.endRequest(status: response.status, bytes: response.body.count, at: end)
         scoreboard.histogram(ApiTimings.place(of: request.path)).observe(end - start)
+        trace?.record(call, status: response.status, lasted: end - start)
         record(call, response, milliseconds: Double((end - start) / 1000) / 1000)
         return response
     }

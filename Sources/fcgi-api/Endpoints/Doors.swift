@@ -18,6 +18,8 @@ final class Doors {
     let maxBody: Int
     let clock: Clock
     private let scoreboard: ScoreboardRow?
+    /// nil: nothing is traced.
+    private let tracer: Tracer?
     let log: Logger
 
     init(
@@ -25,7 +27,7 @@ final class Doors {
         presences: any PresenceReader, commands: any CommandQueue, rates: any RateLimiter, answerTimeout: Int = 5000,
         maxBody: Int = 65_536,
         clock: @escaping Clock = systemClock,
-        scoreboard: ScoreboardRow? = nil, log: Logger = Logger(label: "fcgi-api")
+        scoreboard: ScoreboardRow? = nil, tracer: Tracer? = nil, log: Logger = Logger(label: "fcgi-api")
     ) {
         self.tokens = tokens
         self.readers = readers
@@ -38,6 +40,7 @@ final class Doors {
         self.maxBody = maxBody
         self.clock = clock
         self.scoreboard = scoreboard
+        self.tracer = tracer
         self.log = log
     }
 
@@ -194,6 +197,7 @@ final class Doors {
             isHost: call.isHost, names: call.names, action: action)
         if let fields, sign != nil { command.digest = fields.digest(call.request.path) }
         call.command = command.id
+        if let tracer { call.trace(&command, tracer.sampler) }
         // Also before the answer: a command that timed out may still be executed.
         readers.remember(writeOf: user)
         let answer = try commands.submit(command, timeout: answerTimeout)

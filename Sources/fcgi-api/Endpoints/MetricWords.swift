@@ -27,6 +27,8 @@ enum MetricWords {
         "request_seconds_total": "Seconds that workers spent on requests.",
         "resident_bytes": "Resident memory of the workers that live.",
         "cpu_seconds": "Processor time of the workers that live.",
+        "spans_exported_total": "Spans of traces that the collector took.",
+        "spans_dropped_total": "Spans of traces that were dropped: too many waited, or the collector refused them.",
         // fcgi-api
         "queued_answers_total": "REST requests answered 202, since their command was not carried out in time.",
         "request_duration_seconds": "Time from a REST request's arrival in a worker to its answer, by endpoint family.",

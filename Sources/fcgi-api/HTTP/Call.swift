@@ -25,6 +25,10 @@ final class Call {
     var isRead = false
     /// The command that the request became.
     var command: UUID128?
+    /// The span of this request, once it is known; with tracing only.
+    private(set) var span: TraceParent?
+    /// The code of the refusal that answers it.
+    var refusal: ErrorCode?
 
     init(_ request: Request, now: Int64) {
         self.request = request
@@ -57,6 +61,23 @@ final class Call {
     func note(_ user: HostUser) -> UUID128 {
         if let name = user.externalID { names[user.id] = name }
         return user.id
+    }
+
+    /// The client's place in a trace.
+    var traceParent: TraceParent? { request.header("traceparent").flatMap { TraceParent($0) } }
+
+    /// Gives the request its span, and the command its place behind that. A client's trace is continued; otherwise the
+    /// trace is the first command's.
+    func trace(_ command: inout Command, _ sampler: TraceSampler) {
+        if let span {
+            command.trace = span
+        } else if let parent = traceParent {
+            let isSampled = sampler.records(parent.trace, parent: parent.isSampled)
+            span = TraceParent(trace: parent.trace, span: command.id.low | 1, isSampled: isSampled)
+            command.trace = span
+        } else {
+            span = TraceParent(of: command.id, isSampled: sampler.records(command.id))
+        }
     }
 
     func text(_ name: String) -> String { values[name] ?? "" }

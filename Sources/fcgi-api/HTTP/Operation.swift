@@ -4,6 +4,8 @@ import ChatCore
 struct Operation {
     /// Such as "GET /rooms/{id}".
     let name: String
+    /// Such as "/rooms/{id}".
+    let route: String
     /// The scope that it needs of a key; nil: it is open to everybody, and a key means nothing to it.
     let scope: KeyScope?
     /// One of the host's own endpoints.
@@ -13,6 +15,7 @@ struct Operation {
 
     init(_ method: String, _ pattern: String) {
         name = "\(method) \(pattern)"
+        route = pattern
         isAdmin = pattern.utf8.starts(with: "/admin/".utf8)
         isForHost = isAdmin || (method, pattern) == ("PUT", "/users/{id}") || (method, pattern) == ("GET", "/users")
         scope = Self.scope(method, pattern, isAdmin)

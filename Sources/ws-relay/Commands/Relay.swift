@@ -13,6 +13,7 @@ struct Relay {
     private static let waitingBytes = 8 << 20
 
     private let loop: RelayLoop
+    private let exporter: SpanExporter?
 
     init(_ settings: Settings, _ channel: WorkerChannel) throws {
         // One heap for all threads, so that memory freed by one is reused by the others.
@@ -57,6 +58,12 @@ struct Relay {
             ephemerals: ephemerals,
             memory: RelayMemory(capacity: settings.relay.maxConnections, file: channel.keepsake), log: log)
         hub.timings = timings
+        let row = channel.scoreboard
+        exporter = settings.spanExporter("ws-relay", worker: channel.label, log) {
+            row.set(Hub.spansExported, to: $0.exported)
+            row.set(Hub.spansDropped, to: $0.dropped)
+        }
+        hub.unanswered.tracer = exporter.map { Tracer(settings.tracing.sampler, $0) }
         // Load the revocations before the first socket. Without a store no socket can be opened.
         do { _ = hub.tokens.learn(try makeStores().revocations.revocations(since: nil)) } catch {
             log.warning(
@@ -75,7 +82,10 @@ struct Relay {
         loop.becomeReady()
     }
 
-    func run() { loop.run() }
+    func run() {
+        loop.run()
+        exporter?.end()
+    }
 
     /// The state to take over: from a running relay, or from a dead one's descriptor holder.
     private static func legacy(_ channel: WorkerChannel, _ log: Logger) throws -> (Inherited?, Salvage?) {

@@ -38,11 +38,14 @@ extension Hub {
         row.heartbeat()
     }
 
-    /// In the order of `report`.
+    /// In the order of `report`; the last two are not part of it.
     static let counterNames = [
         "connections", "users", "rooms", "slow_connections", "accepted_total", "refused_total", "requests_total",
         "deliveries_total", "writes_total", "bytes_written_total", "slow_closed_total", "fetches_total",
         "typing_dropped_total", "resumes_refused_total", "resumes_total", "reconnects_total", "resyncs_total",
-        "outbox_bytes", "event_streams",
+        "outbox_bytes", "event_streams", "spans_exported_total", "spans_dropped_total",
     ]
+    /// The exporter of traces reports these two itself.
+    static let spansExported = counterNames.count - 2
+    static let spansDropped = counterNames.count - 1
 }

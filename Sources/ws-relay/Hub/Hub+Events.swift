@@ -100,7 +100,7 @@ extension Hub {
         case .refused(let unsent, let refusal):
             for command in unsent {
                 guard let slot = slots[command.socket] else { continue }
-                unanswered.remove(command.sign, of: command.socket)
+                unanswered.remove(command.sign, of: command.socket, refusal: refusal.code.rawValue)
                 refuse(refusal, sign: command.sign, to: slot)
             }
         }

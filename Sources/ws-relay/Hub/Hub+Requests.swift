@@ -102,7 +102,7 @@ extension Hub {
             origin: .socket(SocketAddress(relay: relayID, socket: socket)), acceptedAt: unixMilliseconds,
             names: user.flatMap { user in user.externalID.map { [user.id: $0] } } ?? [:], action: action)
         guard commands.put(command, from: socket) else { throw .busy("too many commands wait") }
-        unanswered.insert(sign, of: socket, command: command.encode())
+        unanswered.insert(sign, of: socket, command: command.encode(), traced: command)
     }
 
     /// Sends a dead relay's command again, whether it was forwarded or not: its id prevents a second effect.
@@ -111,7 +111,7 @@ extension Hub {
         guard commands.put(command, from: socket) else {
             return refuse(.busy("too many commands wait"), sign: command.sign, to: slot)
         }
-        unanswered.insert(command.sign, of: socket, command: command.encode())
+        unanswered.insert(command.sign, of: socket, command: command.encode(), traced: command)
     }
 
     /// Counts against the user's limit over all sockets and programs; the socket's own limit was checked before.

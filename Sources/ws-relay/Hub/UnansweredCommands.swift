@@ -11,27 +11,41 @@ final class UnansweredCommands {
         /// In the journal.
         let place: UInt64?
         let since: Nanoseconds
+        /// nil: it is not traced.
+        let trace: SocketTrace?
     }
 
     private let journal: CommandJournal
     /// By socket and Sign; "" stands for no Sign. A client may use a Sign twice.
     private var waiting: [UInt64: [String: [Waiting]]] = [:]
+    /// nil: nothing is traced.
+    var tracer: Tracer?
 
     init(_ journal: CommandJournal) { self.journal = journal }
 
-    /// - Parameter command: the encoded command; nil: the broker already has it.
-    func insert(_ sign: String?, of socket: UInt64, command: [UInt8]?) {
+    /// - Parameters:
+    ///   - command: the encoded command; nil: the broker already has it.
+    ///   - traced: the same command, where it is to be traced.
+    func insert(_ sign: String?, of socket: UInt64, command: [UInt8]?, traced: Command? = nil) {
         guard waiting[socket]?.count ?? 0 < Self.most else { return }
         let place = command.map { journal.append($0, of: socket) }
-        waiting[socket, default: [:]][sign ?? "", default: []].append(Waiting(place: place, since: monotonicNow()))
+        waiting[socket, default: [:]][sign ?? "", default: []].append(
+            Waiting(place: place, since: monotonicNow(), trace: trace(traced)))
     }
 
+    private func trace(_ command: Command?) -> SocketTrace? {
+        guard let command, let tracer, tracer.sampler.records(command.id) else { return nil }
+        return SocketTrace(command)
+    }
+
+    /// - Parameter refusal: the code of the answer.
     /// - Returns: since when it waited.
     @discardableResult
-    func remove(_ sign: String?, of socket: UInt64) -> Nanoseconds? {
+    func remove(_ sign: String?, of socket: UInt64, refusal: String? = nil) -> Nanoseconds? {
         guard var commands = waiting[socket]?[sign ?? ""] else { return nil }
         let first = commands.removeFirst()
         if let place = first.place { journal.remove(place) }
+        if let trace = first.trace, let tracer { trace.end(refusal, since: first.since, tracer) }
         waiting[socket]?[sign ?? ""] = commands.isEmpty ? nil : commands
         if waiting[socket]?.isEmpty == true { waiting[socket] = nil }
         return first.since
@@ -46,12 +60,44 @@ final class UnansweredCommands {
 
     func forget(_ socket: UInt64) {
         guard let signs = waiting.removeValue(forKey: socket) else { return }
-        for command in signs.values.joined() { if let place = command.place { journal.remove(place) } }
+        for command in signs.values.joined() {
+            if let place = command.place { journal.remove(place) }
+            // Its socket is gone; the command is carried out all the same.
+            if let trace = command.trace, let tracer { trace.end("closed", since: command.since, tracer) }
+        }
     }
 
     /// A finished frame, from which the Sign must be read.
     func removeAnswered(by frame: [UInt8], of socket: UInt64) {
         guard waiting[socket] != nil, let value = try? MessagePackReader.decode(frame) else { return }
-        remove(value["Sign"]?.string, of: socket)
+        // Its code alone: the words behind it may be somebody's.
+        let refusal = value["Success"]?.bool == false ? Refusal(answer: value["Error"]?.string ?? "").code : nil
+        remove(value["Sign"]?.string, of: socket, refusal: refusal?.rawValue)
+    }
+}
+
+/// The span of a command from its arrival on a socket until its answer goes out.
+final class SocketTrace {
+    private let place: TraceParent
+    private let name: String
+    private let room: UUID128
+
+    init(_ command: Command) {
+        place = TraceParent(of: command.id)
+        name = command.action.name
+        room = command.room
+    }
+
+    func end(_ refusal: String?, since: Nanoseconds, _ tracer: Tracer) {
+        let end = unixNanoseconds()
+        var attributes: [Span.Attribute] = [
+            .init("chat.command.id", .text(place.trace.description)), .init("chat.room.id", .text(room.description)),
+        ]
+        if let refusal { attributes.append(.init("error.type", .text(refusal))) }
+        tracer.outlet.put([
+            Span(
+                trace: place.trace, id: place.span, parent: nil, name: "socket \(name)", kind: .server,
+                start: end - (monotonicNow() - since), end: end, attributes: attributes)
+        ])
     }
 }

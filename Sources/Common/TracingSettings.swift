@@ -1,0 +1,120 @@
+/// Traces for an OpenTelemetry collector, under the names that every program with OpenTelemetry has.
+public struct TracingSettings: Sendable {
+    /// Where spans are sent; empty: nothing is traced. It may hold a password.
+    public var url: String
+    /// `Name: value`, secrets.
+    public var headers: [String]
+    /// Milliseconds for one request.
+    public var timeout: Int
+    /// Milliseconds for which spans gather before they are sent.
+    public var delay: Int
+    /// Spans that may wait in each process; further ones are dropped.
+    public var queueLength: Int
+    public var sampler: TraceSampler
+    /// Attributes of all spans, beside those of the process.
+    public var resource: [Span.Attribute]
+    /// A file of certificate authorities in addition to the system's.
+    public var authorities: String?
+
+    public var isOn: Bool { !url.isEmpty }
+
+    /// `url` for a log: without a user, a password or a query.
+    public var shownURL: String {
+        guard let parts = try? ServerURL(url, ports: Self.ports), let host = parts.hosts.first else { return "" }
+        return "\(parts.scheme)://\(host)"
+    }
+
+    private static let ports = ["http": 80, "https": 443]
+
+    init(_ values: inout SettingsReader) {
+        url = Self.url(&values)
+        let format = values.text("OTEL_EXPORTER_OTLP_PROTOCOL", default: "http/json")
+        if !format.utf8.elementsEqual("http/json".utf8) {
+            values.problem(
+                "OTEL_EXPORTER_OTLP_PROTOCOL=\(format) is not supported: traces are sent as http/json, which collectors take "
+                    + "on the port of OTLP/HTTP, 4318")
+        }
+        headers = Self.pairs("OTEL_EXPORTER_OTLP_HEADERS", &values).map { "\($0.name): \($0.value)" }
+        timeout = values.number("OTEL_EXPORTER_OTLP_TIMEOUT", default: 10_000, in: 10...600_000)
+        delay = values.number("OTEL_BSP_SCHEDULE_DELAY", default: 5000, in: 10...600_000)
+        queueLength = values.number("OTEL_BSP_MAX_QUEUE_SIZE", default: 2048, in: 1...1_000_000)
+        sampler = Self.sampler(&values)
+        resource = Self.pairs("OTEL_RESOURCE_ATTRIBUTES", &values).map { Span.Attribute($0.name, .text($0.value)) }
+        if let name = values.optional("OTEL_SERVICE_NAME") {
+            resource.removeAll { $0.name.utf8.elementsEqual("service.name".utf8) }
+            resource.append(Span.Attribute("service.name", .text(name)))
+        }
+    }
+
+    /// The base of all signals gets the path of traces; the address of traces is taken as it is.
+    private static func url(_ values: inout SettingsReader) -> String {
+        var base = values.text("OTEL_EXPORTER_OTLP_ENDPOINT", default: "")
+        let own = values.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", default: "")
+        values.expectHTTP("OTEL_EXPORTER_OTLP_ENDPOINT", base)
+        values.expectHTTP("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", own)
+        if base.utf8.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) {
+            values.problem(
+                "OTEL_EXPORTER_OTLP_ENDPOINT: /v1/traces is put behind it, so it has no query; "
+                    + "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is taken as it is")
+        }
+        guard own.isEmpty, !base.isEmpty else { return own }
+        while base.utf8.last == UInt8(ascii: "/") { base.removeLast() }
+        return base + "/v1/traces"
+    }
+
+    private static func sampler(_ values: inout SettingsReader) -> TraceSampler {
+        let name = values.choice("OTEL_TRACES_SAMPLER", TraceSampler.names, default: "parentbased_always_on")
+        var ratio = 1.0
+        if let text = values.optional("OTEL_TRACES_SAMPLER_ARG") {
+            if let number = Double(text), (0...1).contains(number) {
+                ratio = number
+            } else {
+                values.problem("OTEL_TRACES_SAMPLER_ARG=\(text) is not a number from 0 to 1")
+            }
+        }
+        return TraceSampler(name, ratio: ratio)
+    }
+
+    /// `name=value,name=value`; values are percent-encoded. A problem never shows them.
+    private static func pairs(_ setting: String, _ values: inout SettingsReader) -> [(name: String, value: String)] {
+        var pairs: [(name: String, value: String)] = []
+        for (index, part) in values.list(setting).enumerated() where !part.isEmpty {
+            let sides = pieces(of: part, at: UInt8(ascii: "="), maxSplits: 1, omittingEmpty: false)
+            let name = sides.first.map(trimmed) ?? ""
+            guard sides.count == 2, !name.isEmpty, name.utf8.allSatisfy(isOfName),
+                let value = unescaped(trimmed(sides[1])),
+                !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f })
+            else {
+                values.problem("\(setting): its part number \(index + 1) is not of the form name=value")
+                continue
+            }
+            pairs.append((name, value))
+        }
+        return pairs
+    }
+
+    /// nil: a % is not followed by two digits, or the bytes are no UTF-8.
+    private static func unescaped(_ text: String) -> String? {
+        var bytes: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            let digits = String(decoding: rest.prefix(2), as: UTF8.self)
+            guard rest.count >= 2, digits.utf8.allSatisfy({ $0 != UInt8(ascii: "+") && $0 != UInt8(ascii: "-") }),
+                let escaped = UInt8(digits, radix: 16)
+            else { return nil }
+            bytes.append(escaped)
+            rest = rest.dropFirst(2)
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
+    /// Of a token of HTTP, RFC 9110, 5.6.2.
+    private static func isOfName(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20) || (0x30...0x39).contains(byte)
+            || "!#$%&'*+-.^_`|~".utf8.contains(byte)
+    }
+}

@@ -1,0 +1,45 @@
+import ChatCore
+
+/// The span of each request that is recorded. Nothing of it is made before the answer.
+struct RequestTrace {
+    let tracer: Tracer
+    let pool: String
+
+    private static let methods: Set = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    /// Milliseconds; a longer wait is a clock that was set.
+    private static let longestWait: Int64 = 3_600_000
+
+    /// - Parameter lasted: nanoseconds.
+    func record(_ call: Call, status: Int, lasted: Int64) {
+        let parent = call.traceParent
+        let trace = call.span?.trace ?? parent?.trace ?? UUID128(high: Span.newID(), low: Span.newID())
+        guard call.span?.isSampled ?? tracer.sampler.records(trace, parent: parent?.isSampled) else { return }
+        let end = unixNanoseconds()
+        let method = Self.methods.contains(call.request.method) ? call.request.method : "_OTHER"
+        var attributes: [Span.Attribute] = [
+            .init("http.request.method", .text(method)), .init("http.response.status_code", .number(Int64(status))),
+            .init("chat.pool", .text(pool)),
+        ]
+        // Never the address: it has ids of users, which may be names.
+        if let operation = call.operation { attributes.append(.init("http.route", .text(operation.route))) }
+        if let wait = wait(call.request, before: end - lasted) {
+            attributes.append(.init("chat.queue_wait_ms", .number(wait)))
+        }
+        if let command = call.command { attributes.append(.init("chat.command.id", .text(command.description))) }
+        if let code = call.refusal { attributes.append(.init("error.type", .text(code.rawValue))) }
+        tracer.outlet.put([
+            Span(
+                trace: trace, id: call.span?.span ?? Span.newID(), parent: parent?.span, isParentRemote: parent != nil,
+                name: call.operation?.name ?? method, kind: .server, start: end - lasted, end: end,
+                attributes: attributes, hasFailed: status >= 500)
+        ])
+    }
+
+    /// Milliseconds from the web server's hand-over until a worker took the request; nil: the server does not say.
+    private func wait(_ request: Request, before start: Int64) -> Int64? {
+        guard let text = request.parameter("CHAT_SENT"), let seconds = Double(text), seconds > 0, seconds < 1e11 else {
+            return nil
+        }
+        return min(Self.longestWait, max(0, start / 1_000_000 - Int64(seconds * 1000)))
+    }
+}
