@@ -51,8 +51,9 @@ struct TokenKeys: Sendable {
         guard list.count <= mostKeys else { throw SettingsError(problems: ["it has more than \(mostKeys) keys"]) }
         let keys = try list.enumerated().compactMap { place, value in
             do { return try key(value, issuer) } catch {
-                // The library's own errors show names of Swift types.
                 guard skipsBad else {
+                    if error is SettingsError { throw error }
+                    // The library's own errors show names of Swift types.
                     throw SettingsError(problems: ["its key number \(place + 1) is incomplete, or not one of its kind"])
                 }
                 return nil
