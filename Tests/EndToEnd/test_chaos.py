@@ -13,7 +13,7 @@ SEED = int(os.environ.get("SEED") or 1)
 
 
 def test_nothing_is_lost_whatever_is_killed_frozen_or_stopped(base_url, secret, pids, tmp_path):
-    run = Run(base_url, secret, pids, SEED, SECONDS, freeze_seconds=4)
+    run = Run(base_url, secret, pids, SEED, SECONDS, freeze_seconds=4, least_faults=3)
     found = asyncio.run(run.play())
     print(f"\nSEED={SEED}: " + table(run.ledger, found, run.faults.done, run.start, run.end))
     assert picture(run.ledger, run.faults.done, run.start, run.end).endswith("</svg>")

@@ -51,10 +51,11 @@ def test_an_upload_outlives_the_holder_of_its_lock(ann, bob, room, settings, pid
     eventually(lambda: redis("EXISTS", lock))
     assert 0 < redis("PTTL", lock) <= 10_000
     kill(pids, "fcgi-api", "uploads")
+    # A busy machine may need more than the ten seconds, which are not tested.
+    assert redis("PEXPIRE", lock, "600000")
     refused.join()
     assert redis("EXISTS", lock)
     thaw()
-    # The rest of the ten seconds is not tested.
     redis("PEXPIRE", lock, "500")
     data = post(ann, message, b"content")
     assert data["Completed"] and bytes_of(bob, message).content == b"content"

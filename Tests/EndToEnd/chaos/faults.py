@@ -42,10 +42,10 @@ class Faults:
         queues = [("queues", "resized")] if self.resize else []
         return server + program + queues + [(name, "cut off") for name in (self.network.links if self.network else ())]
 
-    async def run(self, end):
+    async def run(self, is_over):
         """Every fault once in a random order, then all again; about every third comes with a second one."""
         chance, left = random.Random(self.seed), []
-        while time.monotonic() < end:
+        while not is_over():
             left = left or chance.sample(self.catalogue(), len(self.catalogue()))
             together = [left.pop()]
             if left and left[-1][0] != together[0][0] and chance.random() < 0.35:
