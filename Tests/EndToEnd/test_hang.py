@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_other_relay import at, free_port, other_relay
 from test_relay_handover import workers_of
-from waiting import wait_until_gone
+from waiting import eventually, wait_until_gone
 
 # An endless loop in two instruction sets.
 LOOP = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}.get(platform.machine())
@@ -14,7 +14,11 @@ LOOP = {"x86_64": b"\xeb\xfe", "aarch64": b"\x00\x00\x00\x14"}.get(platform.mach
 
 def make_loop(pid):
     """Sends the main thread from its next wait into an endless loop; nothing else in the process changes."""
-    place = int(Path(f"/proc/{pid}/task/{pid}/syscall").read_text().split()[-1], 16)
+    def waits():
+        # "running" between two waits.
+        words = Path(f"/proc/{pid}/task/{pid}/syscall").read_text().split()
+        return words if len(words) > 1 else None
+    place = int(eventually(waits)[-1], 16)
     with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
         memory.seek(place)
         memory.write(LOOP)

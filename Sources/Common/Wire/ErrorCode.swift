@@ -32,6 +32,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     /// The Sign or Idempotency-Key was used before, for a different request.
     case idempotencyMismatch = "idempotency_mismatch"
     case roomFull = "room_full"
+    case tooManyRooms = "too_many_rooms"
     case gone
     /// Another request is changing it at this moment.
     case locked
@@ -51,7 +52,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
         case .forbidden, .blocked, .muted, .banned: 403
         case .notAMember, .notFound, .messageNotFound: 404
         case .methodNotAllowed: 405
-        case .conflict, .roomFull: 409
+        case .conflict, .roomFull, .tooManyRooms: 409
         case .gone: 410
         case .unsupportedVersion: 412
         case .tooLarge, .quotaExceeded: 413

@@ -41,7 +41,7 @@ enum HTTPRefusal: Error, Equatable, Sendable {
             ("409 Conflict", "conflict", "a newer connection of this user took this one's place", [])
         case .tooManyRooms:
             (
-                "409 Conflict", "too_many_rooms",
+                "409 Conflict", ErrorCode.tooManyRooms.rawValue,
                 "long polls are for users of at most \(EventCursor.maxRooms) rooms: use a WebSocket or a stream", []
             )
         case .unavailable(let wait):
