@@ -176,6 +176,8 @@ import Testing
         #expect(api.queue.commands[1].action == .join(invitation: UUID128(high: 9, low: 1)))
         #expect(api.queue.commands[1].room == kitchen)
         #expect(api.ask("POST", "/rooms/join", body: #"{"Token":"x"}"#).status == 404)
+        // PostgreSQL takes no NUL.
+        #expect(api.ask("POST", "/rooms/join", as: alice, body: #"{"Token":"t\u0000"}"#).status == 404)
     }
 
     @Test func search() {

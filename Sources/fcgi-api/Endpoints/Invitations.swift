@@ -44,11 +44,17 @@ struct InvitationEndpoints {
         guard let token = try call.request.fields(limit: doors.maxBody).text("Token") else {
             throw .invalid("Token", "is missing")
         }
+        // The database takes no NUL, and need not be asked for what no invitation has.
+        guard token.utf8.count <= 64, token.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+            throw Self.unknown
+        }
         let found = try doors.read(call) { reader, _ throws(StoreError) in try reader.invitation(token: token) }
-        guard let found else { throw Refusal(.notFound, "there is no such invitation", field: "Token") }
+        guard let found else { throw Self.unknown }
         let outcome = try doors.submit(call, room: found.roomID, .join(invitation: found.id))
         return try doors.room(after: outcome, found.roomID, call)
     }
+
+    private static let unknown = Refusal(.notFound, "there is no such invitation", field: "Token")
 
     /// 128 random bits, in characters that need no escaping in an address.
     private static func token() -> String {
