@@ -21,7 +21,8 @@ def play(run, change):
     said = []
 
     class Changes(Faults):
-        async def run(self, end):
+        async def run(self, is_over):
+            end = run.start + run.seconds
             said.append(await change(end))
             await asyncio.sleep(max(0, end - time.monotonic()))
 
