@@ -81,8 +81,10 @@ public struct TracingSettings: Sendable {
         for (index, part) in values.list(setting).enumerated() where !part.isEmpty {
             let sides = pieces(of: part, at: UInt8(ascii: "="), maxSplits: 1, omittingEmpty: false)
             let name = sides.first.map(trimmed) ?? ""
-            guard sides.count == 2, !name.isEmpty, name.utf8.allSatisfy(isOfName),
-                let value = unescaped(trimmed(sides[1])),
+            guard sides.count == 2, !name.isEmpty, name.utf8.allSatisfy(isHTTPTokenByte),
+                let value = withoutPercentEscapes(trimmed(sides[1]).utf8).flatMap({
+                    String(validating: $0, as: UTF8.self)
+                }),
                 !value.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f })
             else {
                 values.problem("\(setting): its part number \(index + 1) is not of the form name=value")
@@ -91,30 +93,5 @@ public struct TracingSettings: Sendable {
             pairs.append((name, value))
         }
         return pairs
-    }
-
-    /// nil: a % is not followed by two digits, or the bytes are no UTF-8.
-    private static func unescaped(_ text: String) -> String? {
-        var bytes: [UInt8] = []
-        var rest = Array(text.utf8)[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
-            }
-            let digits = String(decoding: rest.prefix(2), as: UTF8.self)
-            guard rest.count >= 2, digits.utf8.allSatisfy({ $0 != UInt8(ascii: "+") && $0 != UInt8(ascii: "-") }),
-                let escaped = UInt8(digits, radix: 16)
-            else { return nil }
-            bytes.append(escaped)
-            rest = rest.dropFirst(2)
-        }
-        return String(validating: bytes, as: UTF8.self)
-    }
-
-    /// Of a token of HTTP, RFC 9110, 5.6.2.
-    private static func isOfName(_ byte: UInt8) -> Bool {
-        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20) || (0x30...0x39).contains(byte)
-            || "!#$%&'*+-.^_`|~".utf8.contains(byte)
     }
 }

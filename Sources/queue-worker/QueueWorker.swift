@@ -24,10 +24,6 @@ struct QueueWorker: ParsableCommand, MasterProgram {
 
     static func main() { runProgram() }
 
-    static func check(_ settings: Settings) throws {
-        try PostgresInstallation.refuseOther(settings, program: program)
-    }
-
     static func pools(_ settings: Settings) -> [PoolSpec] {
         let frozenLimit: Duration? = settings.worker.frozenLimit > 0 ? .seconds(settings.worker.frozenLimit) : nil
         // With the broker a worker is ready only once it consumes, which may be long after its start: the broker may be

@@ -1,4 +1,5 @@
 public import ArgumentParser
+import ChatAdapters
 public import ChatCore
 public import ChatProcess
 public import Logging
@@ -13,15 +14,11 @@ public protocol MasterProgram {
     static var histograms: [String] { get }
     /// Throws when the settings are invalid.
     static func pools(_ settings: Settings) throws -> [PoolSpec]
-    /// Throws when the settings do not fit the servers that they name, at a start and at a reload. Not called by `-t`, which
-    /// asks nobody.
-    static func check(_ settings: Settings) throws
     /// Logs hints about these settings for the operator, once per start.
     static func announce(_ settings: Settings, _ log: Logger)
 }
 
 extension MasterProgram {
-    public static func check(_ settings: Settings) throws {}
     public static func announce(_ settings: Settings, _ log: Logger) {}
 }
 
@@ -47,7 +44,7 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
             if checks > 1 { print(try option.inForce(), terminator: "") }
             return print("the settings are good")
         }
-        try Program.check(settings)
+        try PostgresInstallation.refuseOther(settings, program: Program.program)
         Program.announce(settings, option.startLog(settings, Program.program))
         let master = Master(
             program: Program.program, runFolder: settings.runDirectory, pools: pools,
@@ -56,7 +53,7 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
             reload: {
                 let settings = try option.read()
                 let pools = try Program.pools(settings)
-                try Program.check(settings)
+                try PostgresInstallation.refuseOther(settings, program: Program.program)
                 LineLog.change(to: settings.log.style)
                 return pools
             })

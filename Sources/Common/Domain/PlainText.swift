@@ -29,3 +29,37 @@ public func trimmed(_ text: some StringProtocol) -> String {
     while let last = rest.last, isSpace(last) { rest.removeLast() }
     return String(Substring(rest))
 }
+
+/// The bytes that a percent-encoded text stands for; nil: a % is not followed by two hexadecimal digits.
+///
+/// - Parameter plus: a + stands for a blank, as in a form.
+public func withoutPercentEscapes(_ text: some Sequence<UInt8>, plus: Bool = false) -> [UInt8]? {
+    func value(_ digit: UInt8) -> UInt8? {
+        switch digit {
+        case 0x30...0x39: digit - 0x30
+        case 0x41...0x46: digit - 0x41 + 10
+        case 0x61...0x66: digit - 0x61 + 10
+        default: nil
+        }
+    }
+    var bytes: [UInt8] = []
+    var rest = text.makeIterator()
+    while let byte = rest.next() {
+        if byte == UInt8(ascii: "%") {
+            guard let high = rest.next().flatMap(value), let low = rest.next().flatMap(value) else { return nil }
+            bytes.append(high << 4 | low)
+        } else {
+            bytes.append(plus && byte == UInt8(ascii: "+") ? 0x20 : byte)
+        }
+    }
+    return bytes
+}
+
+/// Of a token of HTTP, such as a header's name (RFC 9110, 5.6.2).
+public func isHTTPTokenByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+    case 0x21, 0x23...0x27, 0x2A, 0x2B, 0x2D, 0x2E, 0x5E...0x60, 0x7C, 0x7E: true
+    default: false
+    }
+}

@@ -1,5 +1,4 @@
 import ArgumentParser
-import ChatAdapters
 import ChatCommands
 import ChatCore
 import ChatProcess
@@ -37,10 +36,6 @@ struct FcgiApi: ParsableCommand, MasterProgram {
                 "PUBLIC_URL is an address of this machine: nobody else can follow links that begin with it",
                 metadata: ["PUBLIC_URL": "\(settings.web.publicURL)"])
         }
-    }
-
-    static func check(_ settings: Settings) throws {
-        try PostgresInstallation.refuseOther(settings, program: program)
     }
 
     static func pools(_ settings: Settings) throws -> [PoolSpec] {

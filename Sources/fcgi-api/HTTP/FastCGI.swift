@@ -137,16 +137,16 @@ final class FastCGI {
     /// server before us and this one could see different users.
     private static func header(_ name: String, _ all: FCGX_ParamArray?) -> String? {
         guard var entry = all else { return nil }
-        var found: String?
-        let length = name.utf8.count
-        while let text = entry.pointee {
-            if strncmp(text, name, length) == 0, UInt8(bitPattern: text[length]) == UInt8(ascii: "=") {
-                let value = String(cString: text + length + 1)
-                found = found.map { "\($0)\(name == "HTTP_COOKIE" ? ";" : ",") \(value)" } ?? value
+        var values: [String] = []
+        let start = "\(name)="
+        start.withCString { start in
+            let length = strlen(start)
+            while let text = entry.pointee {
+                if strncmp(text, start, length) == 0 { values.append(String(cString: text + length)) }
+                entry += 1
             }
-            entry += 1
         }
-        return found
+        return values.isEmpty ? nil : values.joined(separator: name == "HTTP_COOKIE" ? "; " : ", ")
     }
 
     /// nginx closes its end when its client has given up. Under load there are many, and none needs an answer.

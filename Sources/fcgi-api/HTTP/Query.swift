@@ -101,32 +101,12 @@ extension Refusal {
 
 func percentDecoded(_ text: some StringProtocol, plus: Bool = false) throws(Refusal) -> String {
     guard text.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") }) else { return String(text) }
-    var bytes: [UInt8] = []
-    var rest = Array(text.utf8)[...]
-    while let byte = rest.popFirst() {
-        if byte == UInt8(ascii: "+"), plus {
-            bytes.append(UInt8(ascii: " "))
-        } else if byte == UInt8(ascii: "%") {
-            guard let high = rest.popFirst().flatMap(hexValue), let low = rest.popFirst().flatMap(hexValue) else {
-                throw Refusal(.malformed, "a % in the address is not followed by two hexadecimal digits")
-            }
-            bytes.append(high << 4 | low)
-        } else {
-            bytes.append(byte)
-        }
+    guard let bytes = withoutPercentEscapes(text.utf8, plus: plus) else {
+        throw Refusal(.malformed, "a % in the address is not followed by two hexadecimal digits")
     }
     // A NUL is never valid here, and PostgreSQL refuses it.
     guard !bytes.contains(0), let decoded = String(validating: bytes, as: UTF8.self) else {
         throw Refusal(.malformed, "the address is not UTF-8 without NUL")
     }
     return decoded
-}
-
-private func hexValue(_ byte: UInt8) -> UInt8? {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-    case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-    case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-    default: nil
-    }
 }

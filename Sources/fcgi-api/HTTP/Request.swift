@@ -5,6 +5,8 @@ struct Request {
     let method: String
     /// The client's own spelling, without the query and the API's prefix; segments are still percent-encoded.
     let path: String
+    /// The path without secrets, for logs and the status: a device's push token, and what follows a misspelt `?`.
+    let shownPath: String
     let query: Query
     /// The part of the address before `path`.
     let prefix: String
@@ -26,23 +28,22 @@ struct Request {
         let parts = pieces(of: uri, at: UInt8(ascii: "?"), maxSplits: 1, omittingEmpty: false)
         prefix = parameter("CHAT_PREFIX") ?? Request.defaultPrefix
         path = Request.strip(prefix, from: String(parts.first ?? "/"))
+        shownPath = Request.shown(path)
         method = Request.method(
             parameter("REQUEST_METHOD") ?? "GET", path, override: parameter("HTTP_X_HTTP_METHOD_OVERRIDE"))
         query = try Query(parts.count > 1 ? parts[1] : "")
         contentLength = try Request.length(parameter("CONTENT_LENGTH"))
     }
 
-    /// The path without secrets, for logs and the status: a device's push token, and what follows a misspelt `?`.
-    var shownPath: String {
-        let bytes = Array(path.utf8)
-        let devices = Array("/devices/".utf8)
-        if bytes.starts(with: devices) { return "/devices/[redacted]" }
-        let end = bytes.indices.first { index in
-            bytes[index] == UInt8(ascii: "=")
-                || bytes[index] == UInt8(ascii: "%")
-                    && asciiLowercased(String(decoding: bytes[index...].prefix(3), as: UTF8.self)) == "%3d"
+    private static func shown(_ path: String) -> String {
+        if path.utf8.starts(with: "/devices/".utf8) { return "/devices/[redacted]" }
+        let text = path.utf8
+        let end = text.indices.first { index in
+            text[index] == UInt8(ascii: "=")
+                || text[index] == UInt8(ascii: "%")
+                    && areSameBytes(asciiLowercased(Substring(text[index...].prefix(3))), "%3d")
         }
-        return end.map { String(decoding: bytes[..<$0], as: UTF8.self) + "=[redacted]" } ?? path
+        return end.map { "\(path[..<$0])=[redacted]" } ?? path
     }
 
     /// `name` in any case, as in "content-type".

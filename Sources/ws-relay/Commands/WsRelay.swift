@@ -1,5 +1,4 @@
 import ArgumentParser
-import ChatAdapters
 import ChatCommands
 import ChatCore
 import ChatProcess
@@ -22,10 +21,6 @@ struct WsRelay: ParsableCommand, MasterProgram {
         ])
 
     static func main() { runProgram() }
-
-    static func check(_ settings: Settings) throws {
-        try PostgresInstallation.refuseOther(settings, program: program)
-    }
 
     /// A worker is ready when Redis has answered, which may be long after its start: Redis may be down.
     static func pools(_ settings: Settings) throws -> [PoolSpec] {

@@ -1,4 +1,5 @@
 import CLinux
+import ChatCore
 import Glibc
 
 /// A bounded queue between threads. It refuses elements when it is full; a consumer takes everything at once.
@@ -107,26 +108,8 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
 
 /// Starts a named thread; only the main thread receives signals.
 func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {
-    final class Box {
-        let body: @Sendable () -> Void; init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    ChatCore.startThread {
+        _ = chat_prctl_name(name)
+        body()
     }
-    var all = sigset_t()
-    var before = sigset_t()
-    sigfillset(&all)
-    pthread_sigmask(SIG_SETMASK, &all, &before)
-    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-    var thread = pthread_t()
-    let box = Unmanaged.passRetained(
-        Box {
-            _ = chat_prctl_name(name)
-            body()
-        })
-    let failed = pthread_create(
-        &thread, nil,
-        { argument in
-            Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
-            return nil
-        }, box.toOpaque())
-    precondition(failed == 0, "no thread could be started: \(failed)")
-    return thread
 }

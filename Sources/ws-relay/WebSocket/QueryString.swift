@@ -25,30 +25,12 @@ enum QueryString {
     }
 
     static func decode(_ text: Substring) throws(RequestHead.Malformed) -> String {
-        var bytes: [UInt8] = []
-        var rest = text.utf8[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte == UInt8(ascii: "+") ? 0x20 : byte)
-                continue
-            }
-            guard let high = rest.popFirst().flatMap(hex), let low = rest.popFirst().flatMap(hex) else {
-                throw RequestHead.Malformed("bad percent escape in the query")
-            }
-            bytes.append(high << 4 | low)
+        guard let bytes = withoutPercentEscapes(text.utf8, plus: true) else {
+            throw RequestHead.Malformed("bad percent escape in the query")
         }
         guard let decoded = String(validating: bytes, as: UTF8.self) else {
             throw RequestHead.Malformed("the query is not UTF-8")
         }
         return decoded
-    }
-
-    private static func hex(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case 0x30...0x39: byte - 0x30
-        case 0x41...0x46: byte - 0x41 + 10
-        case 0x61...0x66: byte - 0x61 + 10
-        default: nil
-        }
     }
 }

@@ -1,3 +1,5 @@
+import ChatCore
+
 /// The head of an HTTP/1.1 request, parsed strictly: a head that two servers could read differently is refused (RFC
 /// 9112).
 struct RequestHead: Equatable, Sendable {
@@ -43,7 +45,7 @@ struct RequestHead: Equatable, Sendable {
         guard parts.count == 3, parts[2].elementsEqual("HTTP/1.1".utf8) else {
             throw Malformed("this is not an HTTP/1.1 request")
         }
-        guard !parts[0].isEmpty, parts[0].allSatisfy(Self.isTokenByte) else { throw Malformed("bad method") }
+        guard !parts[0].isEmpty, parts[0].allSatisfy(isHTTPTokenByte) else { throw Malformed("bad method") }
         guard parts[1].first == UInt8(ascii: "/"), parts[1].allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
             throw Malformed("bad request target")
         }
@@ -60,7 +62,7 @@ struct RequestHead: Equatable, Sendable {
         for line in lines {
             // A folded line begins with a blank, so its name is not a token: it is refused like every other oddity.
             guard let colon = line.firstIndex(of: UInt8(ascii: ":")), colon > line.startIndex,
-                line[..<colon].allSatisfy(isTokenByte)
+                line[..<colon].allSatisfy(isHTTPTokenByte)
             else { throw Malformed("bad header name") }
             let value = line[(colon + 1)...]
             guard value.allSatisfy({ $0 == 0x09 || ($0 >= 0x20 && $0 != 0x7F) }) else {
@@ -83,14 +85,6 @@ struct RequestHead: Equatable, Sendable {
             start = end + 2
         }
         return nil
-    }
-
-    private static func isTokenByte(_ byte: UInt8) -> Bool {
-        switch byte {
-        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
-        case 0x21, 0x23...0x27, 0x2A, 0x2B, 0x2D, 0x2E, 0x5E...0x60, 0x7C, 0x7E: true
-        default: false
-        }
     }
 
     private static func trim(_ bytes: some BidirectionalCollection<UInt8>) -> String {

@@ -28,9 +28,8 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
     private let log: Logger
     private let report: (Counts) -> Void
 
-    // Every property below is accessed only while the mutex is held.
-    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private let monitor = Monitor()
+    // Every property below is accessed only while the monitor is held.
     private var waiting: [Span] = []
     /// Spans that the thread has taken and not sent: they count as waiting, too.
     private var inHand = 0
@@ -51,39 +50,25 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
             version: chatVersion)
         self.log = log
         self.report = report
-        pthread_mutex_init(mutex, nil)
-        var attributes = pthread_condattr_t()
-        pthread_condattr_init(&attributes)
-        // Waits are not to end early or late when somebody sets the clock.
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-        pthread_cond_init(changed, &attributes)
-        pthread_condattr_destroy(&attributes)
-        start()
-    }
-
-    deinit {
-        pthread_cond_destroy(changed)
-        pthread_mutex_destroy(mutex)
-        changed.deallocate()
-        mutex.deallocate()
+        _ = startThread { self.run() }
     }
 
     public func put(_ spans: [Span]) {
-        locked {
+        monitor.locked {
             let room = max(0, settings.queueLength - waiting.count - inHand)
             waiting += spans.prefix(room)
             counts.dropped += max(0, spans.count - room)
-            if waiting.count >= Self.batch { pthread_cond_broadcast(changed) }
+            if waiting.count >= Self.batch { monitor.notify() }
         }
     }
 
     /// Sends the last spans, and waits for that for a bounded time. Call it at the end of the process.
     public func end() {
         let until = monotonicMilliseconds() + Self.endPatience
-        locked {
+        monitor.locked {
             isEnding = true
-            pthread_cond_broadcast(changed)
-            while !hasEnded, monotonicMilliseconds() < until { wait(until: until) }
+            monitor.notify()
+            while !hasEnded, monotonicMilliseconds() < until { monitor.wait(until: until) }
         }
     }
 
@@ -105,28 +90,12 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
 
     // MARK: The thread
 
-    /// Only the main thread receives signals.
-    private func start() {
-        var (all, before) = (sigset_t(), sigset_t())
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-        var thread = pthread_t()
-        let failed = pthread_create(
-            &thread, nil,
-            { argument in
-                Unmanaged<SpanExporter>.fromOpaque(argument!).takeRetainedValue().run()
-                return nil
-            }, Unmanaged.passRetained(self).toOpaque())
-        precondition(failed == 0, "no thread could be started: \(failed)")
-    }
-
     private func run() {
         let collector = Collector(settings, json)
         var (batch, pause, nextTry) = ([Span](), Self.firstPause, Int64.min)
         var news = News(log, settings)
         while true {
-            let isLast = locked { () -> Bool in
+            let isLast = monitor.locked { () -> Bool in
                 gather(into: &batch, notBefore: nextTry)
                 return isEnding
             }
@@ -143,7 +112,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
                 }
                 news.heard(outcome)
             }
-            let (now, isOver) = locked { () -> (Counts, Bool) in
+            let (now, isOver) = monitor.locked { () -> (Counts, Bool) in
                 // At the end each request is tried once.
                 if isLast, !batch.isEmpty {
                     counts.dropped += batch.count + waiting.count
@@ -154,9 +123,9 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
             report(now)
             news.counted(now)
             guard isOver else { continue }
-            return locked {
+            return monitor.locked {
                 hasEnded = true
-                pthread_cond_broadcast(changed)
+                monitor.notify()
             }
         }
     }
@@ -169,7 +138,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
             let now = monotonicMilliseconds()
             let isDue = now >= until || batch.count + waiting.count >= Self.batch
             if isDue && now >= notBefore { break }
-            wait(until: now < notBefore ? notBefore : until)
+            monitor.wait(until: now < notBefore ? notBefore : until)
         }
         let taken = min(Self.batch - batch.count, waiting.count)
         batch += waiting.prefix(taken)
@@ -178,24 +147,12 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
     }
 
     private func settle(_ batch: inout [Span], exported: Int) {
-        locked {
+        monitor.locked {
             counts.exported += max(0, exported)
             counts.dropped += batch.count - max(0, exported)
             inHand = 0
         }
         batch = []
-    }
-
-    private func locked<T>(_ body: () -> T) -> T {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
-        return body()
-    }
-
-    private func wait(until milliseconds: Int64) {
-        var time = timespec(
-            tv_sec: Int(milliseconds / 1000), tv_nsec: Int(milliseconds % 1000) * 1_000_000)
-        pthread_cond_timedwait(changed, mutex, &time)
     }
 }
 

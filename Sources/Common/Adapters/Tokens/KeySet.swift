@@ -23,9 +23,8 @@ public final class KeySet: @unchecked Sendable {
     private let clock: Clock
     private let log: Logger
 
-    // Guarded by the lock.
-    private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private let change = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private let monitor = Monitor()
+    // Guarded by the monitor.
     private var found: [TokenKeys.Key]?
     private var versions = 0
     private var isWanted = false
@@ -62,37 +61,18 @@ public final class KeySet: @unchecked Sendable {
         client = HTTPClient(authorities: settings.keyAuthorities)
         self.clock = clock
         self.log = log
-        pthread_mutex_init(lock, nil)
-        var attributes = pthread_condattr_t()
-        pthread_condattr_init(&attributes)
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-        pthread_cond_init(change, &attributes)
-        pthread_condattr_destroy(&attributes)
     }
 
     private func start() {
         adopt()
         // The thread lives as long as the process, and so does this object.
-        var thread = pthread_t()
-        var all = sigset_t()
-        var before = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-        let failed = pthread_create(
-            &thread, nil,
-            { argument in
-                Unmanaged<KeySet>.fromOpaque(argument!).takeUnretainedValue().run()
-                return nil
-            }, Unmanaged.passRetained(self).toOpaque())
-        precondition(failed == 0, "no thread could be started: \(failed)")
-        pthread_detach(thread)
+        pthread_detach(startThread { self.run() })
     }
 
     // MARK: For the verifier
 
     /// The keys, and a number that changes with them. Nil: no set was ever read.
-    var keys: (list: [TokenKeys.Key]?, version: Int) { locked { (found, versions) } }
+    var keys: (list: [TokenKeys.Key]?, version: Int) { monitor.locked { (found, versions) } }
 
     func serves(_ issuer: String?) -> Bool {
         source.issuer.map { expected in issuer.map { areSameBytes($0, expected) } ?? false } ?? true
@@ -103,56 +83,36 @@ public final class KeySet: @unchecked Sendable {
     /// - Parameter patience: milliseconds to wait for the answer.
     /// - Returns: whether the answer is still to come.
     func wantNewer(patience: Int) -> Bool {
-        locked {
+        monitor.locked {
             guard !(0..<pause).contains(clock() - askedAt) else { return rounds.begun > rounds.done }
             isWanted = true
             let wanted = rounds.begun + 1
-            pthread_cond_broadcast(change)
-            let end = Self.after(patience)
+            monitor.notify()
+            let end = monotonicMilliseconds() + Int64(patience)
             while rounds.done < wanted {
-                guard waitForChange(until: end) else { return true }
+                guard monitor.wait(until: end) else { return true }
             }
             return false
         }
-    }
-
-    private func locked<T>(_ body: () -> T) -> T {
-        pthread_mutex_lock(lock)
-        defer { pthread_mutex_unlock(lock) }
-        return body()
-    }
-
-    private static func after(_ milliseconds: Int) -> timespec {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        let nanoseconds = time.tv_nsec + milliseconds % 1000 * 1_000_000
-        return timespec(
-            tv_sec: time.tv_sec + milliseconds / 1000 + nanoseconds / 1_000_000_000,
-            tv_nsec: nanoseconds % 1_000_000_000)
-    }
-
-    private func waitForChange(until end: timespec) -> Bool {
-        var end = end
-        return pthread_cond_timedwait(change, lock, &end) == 0
     }
 
     // MARK: The thread
 
     private func run() {
         // A quarter of the shortest time in which something can be due.
-        let tick = Int(max(100, min(5000, pause / 4)))
+        let tick = max(100, min(5000, pause / 4))
         while true {
             round(
-                locked {
+                monitor.locked {
                     rounds.begun += 1
                     defer { isWanted = false }
                     return isWanted
                 })
-            locked {
+            monitor.locked {
                 rounds.done = rounds.begun
-                pthread_cond_broadcast(change)
-                let end = Self.after(tick)
-                while !isWanted, waitForChange(until: end) {}
+                monitor.notify()
+                let end = monotonicMilliseconds() + tick
+                while !isWanted, monitor.wait(until: end) {}
             }
         }
     }
@@ -179,7 +139,7 @@ public final class KeySet: @unchecked Sendable {
                 "\(failure.isKept ? "a key set was not kept" : "a key set cannot be fetched")",
                 metadata: [
                     "url": "\(source.url)", "error": "\(failure.text)",
-                    "consequence": locked { found } == nil
+                    "consequence": monitor.locked { found } == nil
                         ? "tokens signed with its keys are refused until it is there" : "the last good one serves",
                 ])
         } else if failure == nil, record.hasFailed {
@@ -188,13 +148,13 @@ public final class KeySet: @unchecked Sendable {
         record.write(askedAt: now, hasFailed: failure != nil)
     }
 
-    private func note(_ time: Int64) { locked { askedAt = max(askedAt, min(time, clock())) } }
+    private func note(_ time: Int64) { monitor.locked { askedAt = max(askedAt, min(time, clock())) } }
 
     private func isDue(_ isWanted: Bool) -> Bool {
         let now = clock()
         // A clock that was set back makes it due.
-        guard !(0..<pause).contains(now - locked { askedAt }) else { return false }
-        guard !isWanted, locked({ found }) != nil, let known else { return true }
+        guard !(0..<pause).contains(now - monitor.locked { askedAt }) else { return false }
+        guard !isWanted, monitor.locked({ found }) != nil, let known else { return true }
         return !(0..<refresh).contains(now - known.changedAt)
     }
 
@@ -233,10 +193,10 @@ public final class KeySet: @unchecked Sendable {
     }
 
     private func take(_ text: [UInt8]) throws {
-        guard text != self.text || locked({ found }) == nil else { return }
+        guard text != self.text || monitor.locked({ found }) == nil else { return }
         let keys = try TokenKeys.keys(of: text, issuer: source.issuer, skipsBad: true)
         self.text = text
-        locked {
+        monitor.locked {
             found = keys
             versions += 1
         }
