@@ -1,3 +1,5 @@
+import Glibc
+
 // Untrusted text is compared as bytes. Swift's `==`, `hasPrefix`, `split`, `contains` and `lowercased` compare
 // characters: a combining mark hides the character before it ("/\u{301}" is no "/"), two spellings of one letter are
 // equal, and three non-ASCII characters equal an ASCII one (U+037E ";", U+1FEF "`", U+212A "K").
@@ -5,6 +7,17 @@
 /// Whether two texts are the same bytes.
 public func areSameBytes(_ one: some StringProtocol, _ other: some StringProtocol) -> Bool {
     one.utf8.elementsEqual(other.utf8)
+}
+
+/// The same for two whole strings, by one comparison of memory: a request's fields are found with it.
+public func areSameBytes(_ one: String, _ other: String) -> Bool {
+    let count = one.utf8.count
+    guard count == other.utf8.count else { return false }
+    guard count > 0 else { return true }
+    let answer = one.utf8.withContiguousStorageIfAvailable { left in
+        other.utf8.withContiguousStorageIfAvailable { memcmp(left.baseAddress!, $0.baseAddress!, count) == 0 }
+    }
+    return (answer ?? nil) ?? one.utf8.elementsEqual(other.utf8)
 }
 
 /// Turns A to Z into a to z and keeps every other byte, so that non-ASCII text never becomes ASCII.

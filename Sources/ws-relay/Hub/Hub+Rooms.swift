@@ -118,7 +118,8 @@ extension Hub {
         if writes.isFull { flush() }
         if frame.seq > 0 { memory.advance(room.row, to: frame.seq) }
         let asker = asker(of: frame)
-        if asker != noIndex, !isElsewhere(asker, connections[asker].flags, frame.seq, room) {
+        let exceptions = Exceptions(frame, room)
+        if asker != noIndex, !isElsewhere(asker, connections[asker].flags, exceptions, room) {
             if let since = unanswered.remove(frame.sign, of: connections[asker].serial) {
                 timings?.delivery.observe(monotonicNow() - since)
             }
@@ -126,17 +127,21 @@ extension Hub {
         // The sockets of a user who types, comes or goes do not get that frame.
         let skipped = frame.seq == 0 ? frame.asker.flatMap { users.index($0) } ?? noIndex : noIndex
         var encoded = EncodedFrame(frame, room.id)
+        // Counted here and added once: every use of a property of a class costs an exclusivity check, on each delivery.
+        var delivered = 0
+        defer { counters.deliveries += delivered }
         for user in room.members where user != skipped {
             if frame.kind == .presence, let asker = frame.asker, areBlocked(asker, user) { continue }
             var slot = users.firstConnection(user)
             while slot != noIndex {
                 let flags = connections[slot].flags
                 let next = connections[slot].nextOfUser
-                if flags.contains(.welcomed), frame.seq == 0 || !isElsewhere(slot, flags, frame.seq, room) {
+                if flags.contains(.welcomed), frame.seq == 0 || !isElsewhere(slot, flags, exceptions, room) {
                     if flags.contains(.json), connections[slot].getsEvents {
                         tell(encoded.asEvent(), frame.kind, to: slot)
                     } else {
-                        push(encoded.index(asResponse: slot == asker, flags, self), to: slot)
+                        writes.push(encoded.index(asResponse: slot == asker, flags, self), to: slot, connections)
+                        delivered += 1
                     }
                 }
                 slot = next
@@ -149,10 +154,25 @@ extension Hub {
         return users[user].blocked.contains(pair)
     }
 
+    /// The exceptions that a frame's room has at this moment, read once for all sockets.
+    private struct Exceptions {
+        /// A socket with the flag `ahead` has the frame already.
+        let ahead: Bool
+        /// A socket may be resuming the room.
+        let resuming: Bool
+
+        init(_ frame: RoomFrame, _ room: TrackedRoom) {
+            ahead = frame.seq <= room.aheadUntil
+            resuming = !room.resumes.isEmpty
+        }
+    }
+
     /// The socket already has the frame, or gets it by its own resume.
     @inline(__always)
-    private func isElsewhere(_ slot: UInt32, _ flags: Connection.Flags, _ seq: UInt64, _ room: TrackedRoom) -> Bool {
-        seq <= room.aheadUntil && flags.contains(.ahead) || !room.resumes.isEmpty && isResuming(slot, in: room)
+    private func isElsewhere(_ slot: UInt32, _ flags: Connection.Flags, _ exceptions: Exceptions, _ room: TrackedRoom)
+        -> Bool
+    {
+        exceptions.ahead && flags.contains(.ahead) || exceptions.resuming && isResuming(slot, in: room)
             || flags.contains(.slow) && isHeld(slot, in: room)
     }
 
