@@ -28,6 +28,9 @@ struct InstalledFiles {
         }
     }
 
+    /// Whether the program lies beside its `share/chat`, as the package puts it.
+    var isInstalled: Bool { programFolder.map { isFolder("\($0)/../share/chat/docs") } ?? false }
+
     /// `shared` is the name below `share/chat`, `checkout` the one in the project. When neither exists, the checkout's
     /// name is returned: the error that follows shows it.
     func folder(shared: String, checkout: String) -> String {

@@ -58,7 +58,7 @@ public struct Settings: Sendable {
         redisURL = RedisServers.naming(tls, in: redisURL)
         rabbitMQ = RabbitMQSettings(&values, tls: tls)
         tokens = TokenSettings(&values)
-        fcgi = FcgiSettings(&values, runDirectory: runDirectory)
+        fcgi = FcgiSettings(&values, runDirectory: runDirectory, files: files)
         relay = RelaySettings(&values, runDirectory: runDirectory)
         worker = WorkerSettings(&values)
         rooms = RoomSettings(&values)
@@ -235,38 +235,15 @@ public struct TokenSettings: Sendable {
     }
 }
 
-/// One pool of FastCGI workers.
-public struct PoolSettings: Sendable, Equatable {
-    public var name: String
-    /// `unix:/path` or `host:port`.
-    public var listen: String
-    /// The minimum of workers, and the maximum: with more than `workers` the pool grows while requests wait.
-    public var workers: Int
-    public var maxWorkers: Int
-    /// Seconds that one request may take before its worker is killed.
-    public var timeLimit: Int
-    /// MiB of resident memory above which a worker is replaced; 0: no limit.
-    public var memoryLimit: Int
-    /// Requests after which a worker is replaced; 0: never.
-    public var maxRequests: Int
-
-    init(_ values: inout SettingsReader, name: String, runDirectory: String, workers: Int) {
-        let prefix = "FCGI_\(name.uppercased())_"
-        self.name = name
-        listen = values.text(prefix + "LISTEN", default: "unix:\(runDirectory)/fcgi-\(name).sock")
-        self.workers = values.number(prefix + "WORKERS", default: workers, in: 1...1024)
-        maxWorkers = values.number(prefix + "MAX_WORKERS", default: self.workers, in: 1...1024)
-        if maxWorkers < self.workers {
-            values.problem("\(prefix)MAX_WORKERS=\(maxWorkers) is less than \(prefix)WORKERS=\(self.workers)")
-        }
-        timeLimit = values.number(prefix + "TIME_LIMIT", default: name == "uploads" ? 300 : 30, in: 1...86_400)
-        memoryLimit = values.number(prefix + "MEMORY_LIMIT", default: 256, in: 0...65_536)
-        maxRequests = values.number(prefix + "MAX_REQUESTS", default: 0, in: 0...Int(Int32.max))
-    }
-}
-
 public struct FcgiSettings: Sendable {
+    /// The five pools as the settings alone describe them; ``PoolFolder`` adds the files of `poolsFolder`.
     public var pools: [PoolSettings]
+    /// The folder of pools' files; nil: none is read.
+    public var poolsFolder: String?
+    /// False: the folder is the installation's own, and may be missing.
+    public var isPoolsFolderGiven: Bool
+    /// Milliseconds that a request may have waited for a worker; 0: any time.
+    public var maxWait: Int
     /// Requests slower than this (milliseconds) go to the slow log; 0: none.
     public var slowLog: Int
     /// Milliseconds that a request waits for its command's answer before it returns 202 `queued`.
@@ -274,11 +251,18 @@ public struct FcgiSettings: Sendable {
     /// Bytes of a JSON body.
     public var maxBody: Int
 
-    init(_ values: inout SettingsReader, runDirectory: String) {
+    init(_ values: inout SettingsReader, runDirectory: String, files: InstalledFiles) {
+        let slow = values.number("FCGI_SLOW_LOG_MS", default: 1000, in: 0...3_600_000)
+        let wait = values.number("FCGI_MAX_WAIT_MS", default: 55_000, in: 0...3_600_000)
+        (slowLog, maxWait) = (slow, wait)
         pools = [("rooms", 2), ("messages", 4), ("search", 2), ("uploads", 2), ("account", 1)].map { name, workers in
-            PoolSettings(&values, name: name, runDirectory: runDirectory, workers: workers)
+            PoolSettings(
+                &values, name: name, runDirectory: runDirectory, workers: workers, maxWait: wait, slow: slow)
         }
-        slowLog = values.number("FCGI_SLOW_LOG_MS", default: 1000, in: 0...3_600_000)
+        let standard = files.isInstalled ? "/etc/chat/pools.d" : ""
+        let folder = values.text("FCGI_POOLS_DIR", default: standard)
+        poolsFolder = folder.isEmpty ? nil : folder
+        isPoolsFolderGiven = folder != standard
         answerTimeout = values.number("FCGI_ANSWER_TIMEOUT_MS", default: 5000, in: 10...60_000)
         maxBody = values.number("FCGI_MAX_BODY", default: 65_536, in: 1024...16_777_216)
     }

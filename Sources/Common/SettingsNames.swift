@@ -39,19 +39,19 @@ extension Settings {
         }
         return unknown
     }
+}
 
-    /// The edit distance: bytes to add, remove or replace to turn one into the other.
-    private static func distance(_ first: [UInt8], _ second: [UInt8]) -> Int {
-        var row = Array(0...second.count)
-        for (index, byte) in first.enumerated() {
-            var diagonal = row[0]
-            row[0] = index + 1
-            for (column, other) in second.enumerated() {
-                let replaced = diagonal + (byte == other ? 0 : 1)
-                diagonal = row[column + 1]
-                row[column + 1] = min(replaced, diagonal + 1, row[column] + 1)
-            }
+/// The edit distance: bytes to add, remove or replace to turn one into the other.
+func distance(_ first: [UInt8], _ second: [UInt8]) -> Int {
+    var row = Array(0...second.count)
+    for (index, byte) in first.enumerated() {
+        var diagonal = row[0]
+        row[0] = index + 1
+        for (column, other) in second.enumerated() {
+            let replaced = diagonal + (byte == other ? 0 : 1)
+            diagonal = row[column + 1]
+            row[column + 1] = min(replaced, diagonal + 1, row[column] + 1)
         }
-        return row[second.count]
     }
+    return row[second.count]
 }

@@ -79,15 +79,16 @@ class Master:
             self.process.wait()
 
 
-def ask(path, method, uri, headers):
-    values = {"REQUEST_METHOD": method, "REQUEST_URI": uri, "REMOTE_ADDR": "127.0.0.1"}
+def ask(path, method, uri, headers, **parameters):
+    """One request to a pool's socket, with more of the parameters that nginx would set."""
+    values = {"REQUEST_METHOD": method, "REQUEST_URI": uri, "REMOTE_ADDR": "127.0.0.1", **parameters}
     values |= {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
-    parameters = b""
+    content = b""
     for name, value in values.items():
         pair = name.encode(), value.encode()
         for part in pair:
-            parameters += struct.pack("!B", len(part)) if len(part) < 128 else struct.pack("!I", len(part) | 1 << 31)
-        parameters += pair[0] + pair[1]
+            content += struct.pack("!B", len(part)) if len(part) < 128 else struct.pack("!I", len(part) | 1 << 31)
+        content += pair[0] + pair[1]
 
     def record(kind, content):
         return struct.pack("!BBHHBx", 1, kind, 1, len(content), 0) + content
@@ -95,7 +96,7 @@ def ask(path, method, uri, headers):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(30)
         connection.connect(path)
-        connection.sendall(record(1, struct.pack("!HB5x", 1, 0)) + record(4, parameters) + record(4, b"") + record(5, b""))
+        connection.sendall(record(1, struct.pack("!HB5x", 1, 0)) + record(4, content) + record(4, b"") + record(5, b""))
         got = b""
         while block := connection.recv(65536):
             got += block

@@ -70,6 +70,7 @@ def test_everything_is_in_its_place(built):
     wanted |= {f"/usr/lib/systemd/system/{path.name}" for path in units}
     wanted |= {"/usr/lib/tmpfiles.d/chat-server.conf", "/usr/lib/sysusers.d/chat-server.conf", "/usr/share/chat/env.example",
                "/usr/share/chat/prometheus/alerts.yml", "/usr/share/chat/grafana/chat.json", "/etc/default/chat-server", "/etc/chat/"}
+    wanted |= {f"/etc/chat/pools.d/{name}.conf" for name in ["rooms", "messages", "search", "uploads", "account"]}
     assert wanted - set(found) == set()
     # debhelper compresses large ones.
     documents = {path.name for path in [*(CHECKOUT / "docs").glob("*.md"), *(CHECKOUT / "docs").glob("*.svg")]} | {"settings.md"}
@@ -97,6 +98,7 @@ def test_conffiles_and_dependencies(built):
         assert re.search(rf"^Depends:.*\b{re.escape(package)}", fields, re.M), package
     conffiles = deb("-I", built[0], "conffiles").split()
     assert "/etc/nginx/chat/locations.conf" in conffiles and "/etc/default/chat-server" in conffiles
+    assert "/etc/chat/pools.d/search.conf" in conffiles
     version = subprocess.run([FOLDER / "version"], capture_output=True, text=True, check=True).stdout.strip()
     assert f"\nVersion: {version}\n" in "\n" + fields
 

@@ -50,7 +50,12 @@ struct MasterScenario {
         actions.compactMap { if case .spawn(let worker, _, _, _) = $0 { worker } else { nil } }
     }
     var stopped: [Int] {
-        actions.compactMap { if case .askToStop(let worker) = $0 { worker } else { nil } }
+        actions.compactMap {
+            switch $0 {
+            case .askToStop(let worker), .askToDrain(let worker): worker
+            default: nil
+            }
+        }
     }
     var killed: [Int] {
         actions.compactMap { if case .kill(let worker) = $0 { worker } else { nil } }

@@ -218,3 +218,67 @@ import Testing
         #expect(master.stopped == [fat.id])
     }
 }
+
+@Suite struct PoolKindTests {
+    private func onDemand() -> PoolSpec {
+        PoolSpec(name: "idle", workers: 0, maxWorkers: 3, isOnDemand: true, shrinkAfter: .seconds(5))
+    }
+
+    @Test func aPoolOnDemandStartsWithItsFirstClientAndEndsWhenIdle() {
+        var master = MasterScenario(onDemand())
+        #expect(master.spawned.isEmpty && master.actions.contains(.notify("READY=1")))
+        master.send(.demand(pool: "idle"))
+        #expect(master.spawned.count == 1)
+        master.send(.demand(pool: "idle"))
+        #expect(master.spawned.isEmpty)
+        master.allReady()
+        master.pass(.seconds(1))
+        master.pass(.seconds(5))
+        #expect(master.stopped.count == 1 && master.state.pools[0].wanted == 0)
+        master.end(where: { _ in true })
+        #expect(master.spawned.isEmpty)
+        master.send(.demand(pool: "idle"))
+        #expect(master.spawned.count == 1)
+    }
+
+    @Test func spareWorkersAreKept() {
+        var load = PoolLoad()
+        let spec = PoolSpec(name: "a", workers: 1, maxWorkers: 9, minSpare: 2, maxSpare: 4, shrinkAfter: .seconds(1))
+        #expect(load.change(spec: spec, wanted: 3, ready: 3, busy: 2, now: 0) == 0)
+        #expect(load.change(spec: spec, wanted: 3, ready: 3, busy: 2, now: 100_000_000) == 1)
+        #expect(load.change(spec: spec, wanted: 4, ready: 4, busy: 2, now: 200_000_000) == 0)
+        #expect(load.change(spec: spec, wanted: 6, ready: 6, busy: 1, now: 300_000_000) == 0)
+        #expect(load.change(spec: spec, wanted: 6, ready: 6, busy: 1, now: 1_300_000_000) == -1)
+        #expect(load.change(spec: spec, wanted: 5, ready: 5, busy: 1, now: 9_300_000_000) == 0)
+    }
+
+    @Test func theLastWorkersOfARemovedPoolAnswerThoseWhoAreConnected() {
+        var master = MasterScenario(pool("rooms", 1), pool("extra", 1))
+        master.allReady()
+        let extra = master.state.workers.first { $0.pool == "extra" }!.id
+        master.send(.reload([pool("rooms", 1)]))
+        #expect(master.actions.contains(.askToDrain(worker: extra)))
+    }
+
+    @Test func aSlowWorkerIsAskedForItsStackOnceForEachRequest() {
+        var master = MasterScenario(PoolSpec(name: "a", workers: 1, slowAfter: .seconds(1)))
+        master.allReady()
+        let worker = master.state.workers[0]
+        func seen(_ since: Nanoseconds) -> [Int: Observation] {
+            [worker.board: Observation(busySince: since, frozenSince: nil, residentBytes: 0, request: "GET /x")]
+        }
+        let start = master.now
+        master.now += 900_000_000
+        master.send(.tick(seen(start)))
+        #expect(!master.actions.contains(.askStack(worker: worker.id)))
+        master.now += 200_000_000
+        master.send(.tick(seen(start)))
+        #expect(master.actions.contains(.askStack(worker: worker.id)))
+        master.send(.tick(seen(start)))
+        #expect(!master.actions.contains(.askStack(worker: worker.id)))
+        let next = master.now
+        master.now += 1_100_000_000
+        master.send(.tick(seen(next)))
+        #expect(master.actions.contains(.askStack(worker: worker.id)))
+    }
+}

@@ -16,10 +16,13 @@ public protocol MasterProgram {
     static func pools(_ settings: Settings) throws -> [PoolSpec]
     /// Logs hints about these settings for the operator, once per start.
     static func announce(_ settings: Settings, _ log: Logger)
+    /// More than the settings: lines for `-tt`.
+    static func inForce(_ settings: Settings) throws -> String
 }
 
 extension MasterProgram {
     public static func announce(_ settings: Settings, _ log: Logger) {}
+    public static func inForce(_ settings: Settings) throws -> String { "" }
 }
 
 public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
@@ -41,7 +44,7 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
         let pools = try Program.pools(settings)
         if checks > 0 {
             try SettingsCheck(settings, file: option.file, pools: pools).run()
-            if checks > 1 { print(try option.inForce(), terminator: "") }
+            if checks > 1 { print(try option.inForce() + Program.inForce(settings), terminator: "") }
             return print("the settings are good")
         }
         try PostgresInstallation.refuseOther(settings, program: Program.program)

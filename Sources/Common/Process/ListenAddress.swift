@@ -2,20 +2,20 @@ import CLinux
 
 /// The address on which a program listens: `unix:/path` or `host:port`.
 public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
-    /// Mode and group control who may connect: nginx runs as another user. A nil group means the program's own.
-    case unix(path: String, mode: UInt32, group: String?)
+    /// Mode, group and owner control who may connect: nginx runs as another user. nil means the program's own.
+    case unix(path: String, mode: UInt32, group: String?, owner: String? = nil)
     case tcp(host: String, port: UInt16)
 
     /// `sun_path` has 108 bytes with its final zero.
     public static let longestPath = 107
 
-    public init(parsing text: String, mode: UInt32 = 0o660, group: String? = nil) throws {
+    public init(parsing text: String, mode: UInt32 = 0o660, group: String? = nil, owner: String? = nil) throws {
         guard !text.utf8.contains(where: { $0 < 0x20 }) else {
             throw OperatorError("a listen address may not contain control characters")
         }
         if text.hasPrefix("unix:") {
             let path = try ListenAddress.checked(path: String(text.dropFirst(5)))
-            self = .unix(path: path, mode: mode, group: group)
+            self = .unix(path: path, mode: mode, group: group, owner: owner)
         } else {
             self = try ListenAddress.hostAndPort(text)
         }
@@ -23,7 +23,7 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .unix(let path, _, _): "unix:\(path)"
+        case .unix(let path, _, _, _): "unix:\(path)"
         case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         }
     }

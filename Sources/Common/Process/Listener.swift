@@ -26,8 +26,8 @@ final class Listener {
 
     static func bind(_ address: ListenAddress, left: [Descriptor] = []) throws -> Listener {
         switch address {
-        case .unix(let path, let mode, let group):
-            let descriptor = try bindUnix(path, mode: mode, group: group)
+        case .unix(let path, let mode, let group, let owner):
+            let descriptor = try bindUnix(path, mode: mode, group: group, owner: owner)
             return Listener(
                 name: address.description, descriptor: descriptor, inherited: false, path: path)
         case .tcp(let host, let port):
@@ -45,7 +45,7 @@ final class Listener {
 // MARK: - Unix
 
 /// Binds under a temporary name and renames: clients see the old socket or the new one, never none.
-func bindUnix(_ path: String, mode: UInt32, group: String? = nil) throws -> Descriptor {
+func bindUnix(_ path: String, mode: UInt32, group: String? = nil, owner: String? = nil) throws -> Descriptor {
     if let owner = livingOwner(ofSocket: path) {
         throw OperatorError(
             "unix:\(path) is in use by process \(owner): stop it first, or choose another path")
@@ -69,8 +69,11 @@ func bindUnix(_ path: String, mode: UInt32, group: String? = nil) throws -> Desc
     guard listen(socket.number, Listener.backlog) == 0 else {
         throw SystemError("listen on unix:\(path)")
     }
-    if let group { try give(temporary, to: group) }
-    guard chmod(temporary, mode) == 0, rename(temporary, path) == 0 else {
+    do { try giveSocket(temporary, mode: mode, group: group, owner: owner) } catch {
+        unlink(temporary)
+        throw error
+    }
+    guard rename(temporary, path) == 0 else {
         let code = errno
         unlink(temporary)
         throw SystemError("bind unix:\(path)", code: code)
@@ -78,16 +81,22 @@ func bindUnix(_ path: String, mode: UInt32, group: String? = nil) throws -> Desc
     return socket
 }
 
-private func give(_ path: String, to group: String) throws {
-    guard let entry = getgrnam(group) else {
-        unlink(path)
-        throw OperatorError("there is no group \(group): make it, or name the group of nginx's user")
+func giveSocket(_ path: String, mode: UInt32, group: String?, owner: String?) throws {
+    if let owner {
+        guard let entry = getpwnam(owner) else { throw OperatorError("there is no user \(owner)") }
+        guard entry.pointee.pw_uid == geteuid() || chown(path, entry.pointee.pw_uid, gid_t.max) == 0 else {
+            throw SystemError("give the socket to the user \(owner) (only root may)")
+        }
     }
-    guard chown(path, uid_t.max, entry.pointee.gr_gid) == 0 else {
-        let code = errno
-        unlink(path)
-        throw SystemError("give the socket to the group \(group) (its user must be a member)", code: code)
+    if let group {
+        guard let entry = getgrnam(group) else {
+            throw OperatorError("there is no group \(group): make it, or name the group of nginx's user")
+        }
+        guard chown(path, uid_t.max, entry.pointee.gr_gid) == 0 else {
+            throw SystemError("give the socket to the group \(group) (its user must be a member)")
+        }
     }
+    guard chmod(path, mode) == 0 else { throw SystemError("set the mode of the socket \(path)") }
 }
 
 /// The process that listens on `path`, when it is another one and alive. The kernel remembers which process called

@@ -105,17 +105,23 @@ public final class Master {
 
     /// Waits for a signal, a worker, a control client or the next deadline; at most one second.
     private func wait() {
+        let quiet = quietListeners
         let readable =
             [signals.descriptor.number] + control.descriptors + channels.values.map(\.descriptor.number)
+            + quiet.map(\.descriptor)
         var polls = readable.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         let now = monotonicNow()
         // A deadline may lie far in the past: clamp it before subtracting.
         poll(&polls, nfds_t(polls.count), Int32((max(nextTick(), now) - now) / 1_000_000 + 1))
+        for (place, (pool, _)) in quiet.enumerated()
+        where polls[polls.count - quiet.count + place].revents & Int16(POLLIN) != 0 {
+            handle(.demand(pool: pool))
+        }
     }
 
     private func nextTick() -> Nanoseconds {
-        let pace: Nanoseconds =
-            specs.contains(where: \.isDynamic) && !state.stopping ? 50_000_000 : 1_000_000_000
+        let isWatched = specs.contains { $0.isDynamic || $0.slowAfter.map { $0 < .seconds(5) } == true }
+        let pace: Nanoseconds = isWatched && !state.stopping ? 50_000_000 : 1_000_000_000
         return min(lastTick + pace, state.nextDue ?? .max)
     }
 

@@ -10,7 +10,12 @@ extension Master {
             spawn(worker, replaces: replaces, salvages: salvages, poolSize: poolSize)
         case .askToStop(let id): if channels[id]?.send("quit") == false { signal(id, SIGTERM) }
         case .kill(let id): signal(id, SIGKILL)
+        case .askToDrain(let id):
+            // A worker of an earlier release does not know the first word.
+            _ = channels[id]?.send("drain")
+            if channels[id]?.send("quit") == false { signal(id, SIGTERM) }
         case .askWhere(let id): signal(id, CrashTrail.hangSignal)
+        case .askStack(let id): signal(id, SlowTrail.signal)
         case .tellPoolSize(let id, let size): channels[id]?.send("pool \(size)")
         case .cancelHandover(let id): channels[id]?.send("handover-cancelled")
         case .forget(let worker): forget(worker)
@@ -95,9 +100,10 @@ extension Master {
             "pool=\(worker.pool) slot=\(worker.slot) of=\(poolSize) generation=\(worker.generation)"
         let ties =
             "board=\(worker.board) listen=\(sockets.count) ends=\(ends.map(\.name).joined(separator: ",")) master=\(getpid())"
+        let own = specs.first { $0.name == worker.pool }?.environment ?? [:]
         return Spawn(
             path: path, arguments: [CommandLine.arguments[0]] + workerArguments,
-            environment: inheritedEnvironment() + ["CHAT_WORKER=program=\(program) \(place) \(ties)"],
+            environment: inheritedEnvironment(before: own) + ["CHAT_WORKER=program=\(program) \(place) \(ties)"],
             descriptors: fixed.enumerated().map { ($1.number, WorkerChannel.channelNumber + Int32($0)) })
     }
 
@@ -108,10 +114,12 @@ extension Master {
         do {
             let new = try readSpecs()
             listeners += try missingListeners(for: new)
+            try keepAddresses(of: new)
+            try board.write(pools: new.map(\.name))
             specs = new
-            board.write(pools: new.map(\.name))
-            handle(.reload(new))
+            // First: no client may come to a socket whose last worker has looked for clients.
             dropUnusedListeners()
+            handle(.reload(new))
         } catch {
             dropUnusedListeners()
             handle(.reloadRefused("\(error)"))

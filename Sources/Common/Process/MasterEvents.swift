@@ -15,6 +15,8 @@ enum MasterEvent {
     case scale(pool: String, Scale)
     /// The configuration was read again (after HUP), or the new image starts with its own (after USR2).
     case reload([PoolSpec])
+    /// A client waits for a pool without workers.
+    case demand(pool: String)
     case reloadRefused(String)
     /// `serve --check` of the binary on disk: nil when it accepted the configuration, else its error.
     case binaryChecked(String?)
@@ -34,9 +36,13 @@ enum MasterAction: Equatable {
     /// `salvages`: the dead worker whose descriptors it receives.
     case spawn(Worker, replaces: Int?, salvages: Int? = nil, poolSize: Int)
     case askToStop(worker: Int)
+    /// The same, but it first answers the clients that are already connected: nobody else will.
+    case askToDrain(worker: Int)
     case kill(worker: Int)
     /// Asks a hanging worker for its stack; the worker ends by that, if it can.
     case askWhere(worker: Int)
+    /// Asks a worker for its stack, which goes to the slow log; the worker goes on.
+    case askStack(worker: Int)
     case tellPoolSize(worker: Int, Int)
     case cancelHandover(worker: Int)
     /// The worker is gone: close its channel, keep its totals.

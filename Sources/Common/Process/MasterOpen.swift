@@ -45,6 +45,24 @@ extension Master {
         return result
     }
 
+    /// Gives sockets that stay another owner, group or mode.
+    func keepAddresses(of specs: [PoolSpec]) throws {
+        let old = Set(self.specs.flatMap(\.listen))
+        for address in specs.flatMap(\.listen) where !old.contains(address) {
+            guard case .unix(let path, let mode, let group, let owner) = address,
+                listeners.contains(where: { $0.path == path && !$0.inherited })
+            else { continue }
+            try giveSocket(path, mode: mode, group: group, owner: owner)
+        }
+    }
+
+    /// The sockets of pools that wait for their first client.
+    var quietListeners: [(pool: String, descriptor: Int32)] {
+        state.pools.filter { $0.spec.isOnDemand && $0.wanted == 0 && !$0.removed && !state.stopping }.flatMap { pool in
+            listeners(of: pool.spec.name).map { (pool.spec.name, $0.descriptor.number) }
+        }
+    }
+
     /// The pool's sockets, in the order of its addresses.
     func listeners(of pool: String) -> [Listener] {
         if givenNames.contains(pool) {
@@ -92,8 +110,8 @@ extension Master {
         for descriptor in ownDescriptors { descriptor.keepOnExec(false) }
         listeners += try missingListeners(for: specs)
         log.notice("upgraded in place, \(old.workers.count) workers adopted")
-        handle(.reload(specs))
         dropUnusedListeners()
+        handle(.reload(specs))
     }
 
     /// Keeps the old scoreboard when its layout fits this program. Otherwise a new one is made: the old workers keep
@@ -103,7 +121,7 @@ extension Master {
             old.counters == counterNames, old.histograms == histogramNames
         {
             board = old
-            board.write(pools: specs.map(\.name))
+            try board.write(pools: specs.map(\.name))
         } else {
             board = try newBoard()
         }

@@ -60,6 +60,7 @@ struct MasterState {
         case .signal(let signal): receive(signal, now, &out)
         case .scale(let pool, let scale): self.scale(pool, scale, &out)
         case .reload(let specs): reload(specs, now, &out)
+        case .demand(let pool): demand(pool, &out)
         case .reloadRefused(let reason):
             out.append(.log(.error, "reload refused, nothing changes: \(reason)"))
             out.append(.notify("READY=1"))

@@ -11,7 +11,7 @@ extension MasterState {
                 renew(index, spec, now, &out)
             } else {
                 pools[index].removed = true
-                pools[index].retireAll(now: now, &out)
+                pools[index].retireAll(now: now, &out, drain: true)
             }
         }
         for spec in specs where !pools.contains(where: { $0.spec.name == spec.name && !$0.removed }) {
@@ -25,7 +25,10 @@ extension MasterState {
     ) {
         let countChanged =
             pools[index].spec.workers != spec.workers || pools[index].spec.maxWorkers != spec.maxWorkers
-        if countChanged { pools[index].wanted = spec.workers }
+        if countChanged || pools[index].spec.isOnDemand != spec.isOnDemand { pools[index].wanted = spec.workers }
+        if pools[index].spec.listen.map(\.description) != spec.listen.map(\.description) {
+            pools[index].hasOldSockets = true
+        }
         pools[index].spec = spec
         pools[index].target = generation
         pools[index].reloading = true
@@ -61,7 +64,7 @@ extension MasterState {
 extension MasterState {
     /// Adopts a pool of the earlier image; the `reload` that follows compares it with the settings.
     mutating func adopt(pool name: String, workers: Int, maxWorkers: Int, wanted: Int) {
-        let spec = PoolSpec(name: name, workers: workers, maxWorkers: maxWorkers)
+        let spec = PoolSpec(name: name, workers: workers, maxWorkers: maxWorkers, isOnDemand: workers == 0)
         var pool = PoolState(spec: spec, target: generation)
         pool.wanted = wanted
         pools.append(pool)

@@ -21,6 +21,7 @@ extension MasterState {
             return
         }
         pools[index].reloading = false
+        pools[index].hasOldSockets = false
         out.append(.log(.notice, "pool \(pool.spec.name): generation \(generation) is in service"))
     }
 

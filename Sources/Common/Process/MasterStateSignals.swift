@@ -28,6 +28,15 @@ extension MasterState {
         for index in pools.indices { pools[index].retireAll(now: now, &out) }
     }
 
+    /// The first client of a pool on demand. More workers come as in any dynamic pool.
+    mutating func demand(_ name: String, _ out: inout [MasterAction]) {
+        guard !stopping, let index = pools.firstIndex(where: { $0.spec.name == name && !$0.removed }),
+            pools[index].wanted == 0
+        else { return }
+        pools[index].wanted = 1
+        out.append(.log(.info, "pool \(name): 1 worker wanted (a request waits)"))
+    }
+
     mutating func scale(_ name: String, _ scale: Scale, _ out: inout [MasterAction]) {
         guard !stopping, let index = pools.firstIndex(where: { $0.spec.name == name }) else { return }
         signalPool = name
@@ -36,7 +45,7 @@ extension MasterState {
             case .by(let change): pools[index].wanted + change
             case .to(let count): count
             }
-        pools[index].wanted = min(max(1, asked), pools[index].spec.mostWorkers)
+        pools[index].wanted = min(max(pools[index].spec.isOnDemand ? 0 : 1, asked), pools[index].spec.mostWorkers)
         out.append(.log(.notice, "pool \(name): \(pools[index].wanted) workers wanted"))
     }
 

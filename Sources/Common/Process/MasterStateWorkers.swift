@@ -111,6 +111,12 @@ extension MasterState {
             out.append(.log(.error, "\(what) in \(seen.request)"))
             out.append(.kill(worker: worker.id))
         }
+        if let limit = spec.slowAfter, let since = seen.busySince, now - since > limit.nanoseconds,
+            worker.phase == .ready, worker.askedStack != since
+        {
+            update(worker.id) { $0.askedStack = since }
+            out.append(.askStack(worker: worker.id))
+        }
         if let limit = spec.frozenLimit, let since = seen.frozenSince, now - since > limit.nanoseconds {
             let what = "worker \(worker.label) (pid \(worker.pid)) killed: stopped by a signal for more than \(limit)"
             out.append(.log(.error, what))

@@ -1,7 +1,5 @@
 /// Decides when a dynamic pool grows or shrinks, from the number of busy workers at each tick.
 struct PoolLoad: Equatable {
-    /// The pool shrinks by one worker after each idle time of this length.
-    static let shrinkAfter: Nanoseconds = 10_000_000_000
     static let fastestGrowth = 16
 
     private var allBusySince: Nanoseconds?
@@ -12,8 +10,10 @@ struct PoolLoad: Equatable {
     /// Returns the number of workers to add, or to remove when negative.
     mutating func change(spec: PoolSpec, wanted: Int, ready: Int, busy: Int, now: Nanoseconds) -> Int {
         guard spec.isDynamic, ready > 0 else { return 0 }
-        quietSince = busy * 2 < ready ? quietSince ?? now : nil
-        guard busy == ready else {
+        let idle = ready - busy
+        let isQuiet = spec.maxSpare > 0 ? idle > spec.maxSpare : busy * 2 < ready
+        quietSince = isQuiet ? quietSince ?? now : nil
+        guard idle < max(1, spec.minSpare) else {
             allBusySince = nil
             step = 1
             return shrink(spec: spec, wanted: wanted, now: now)
@@ -28,7 +28,7 @@ struct PoolLoad: Equatable {
     }
 
     private mutating func shrink(spec: PoolSpec, wanted: Int, now: Nanoseconds) -> Int {
-        guard let since = quietSince, now - since >= PoolLoad.shrinkAfter, wanted > spec.workers else {
+        guard let since = quietSince, now - since >= spec.shrinkAfter.nanoseconds, wanted > spec.workers else {
             return 0
         }
         quietSince = now

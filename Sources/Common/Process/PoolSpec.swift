@@ -1,7 +1,7 @@
 /// The wanted state of a pool, read from the settings at start and at every reload.
 public struct PoolSpec: Equatable, Sendable {
     public var name: String
-    /// Wanted workers; the minimum of a dynamic pool.
+    /// Wanted workers; the minimum of a dynamic pool, 0 in one that starts its workers on demand.
     public var workers: Int
     /// More than `workers` makes the pool dynamic.
     public var maxWorkers: Int
@@ -27,6 +27,18 @@ public struct PoolSpec: Equatable, Sendable {
     public var memoryLimit: Int?
     /// A dynamic pool grows when all its workers have been busy for this long, since requests wait then.
     public var growAfter: Duration
+    /// No worker runs until a client connects, and none after `shrinkAfter` without one.
+    public var isOnDemand: Bool
+    /// A dynamic pool keeps this many idle workers. 0: as 1.
+    public var minSpare: Int
+    /// A dynamic pool ends idle workers above this number. 0: above half of all.
+    public var maxSpare: Int
+    /// The time of too many idle workers after which one ends.
+    public var shrinkAfter: Duration
+    /// A worker that handles one request for longer writes its stack, once; nil: never.
+    public var slowAfter: Duration?
+    /// Variables of the workers alone, before those of the master.
+    public var environment: [String: String]
 
     public init(
         name: String, workers: Int, maxWorkers: Int? = nil, listen: [ListenAddress] = [],
@@ -34,11 +46,13 @@ public struct PoolSpec: Equatable, Sendable {
         startLimit: Duration = .seconds(30), stopLimit: Duration = .seconds(30),
         timeLimit: Duration? = nil, frozenLimit: Duration? = nil,
         hangLimit: Duration? = nil, waits: Bool = false,
-        memoryLimit: Int? = nil, growAfter: Duration = .milliseconds(100)
+        memoryLimit: Int? = nil, growAfter: Duration = .milliseconds(100), isOnDemand: Bool = false,
+        minSpare: Int = 0, maxSpare: Int = 0, shrinkAfter: Duration = .seconds(10), slowAfter: Duration? = nil,
+        environment: [String: String] = [:]
     ) {
         self.name = name
-        self.workers = max(1, workers)
-        self.maxWorkers = max(self.workers, maxWorkers ?? workers)
+        self.workers = isOnDemand ? 0 : max(1, workers)
+        self.maxWorkers = max(1, self.workers, maxWorkers ?? workers)
         self.listen = listen
         self.handover = handover
         self.startLimit = startLimit
@@ -49,6 +63,12 @@ public struct PoolSpec: Equatable, Sendable {
         self.waits = waits
         self.memoryLimit = memoryLimit
         self.growAfter = growAfter
+        self.isOnDemand = isOnDemand
+        self.minSpare = minSpare
+        self.maxSpare = maxSpare
+        self.shrinkAfter = shrinkAfter
+        self.slowAfter = slowAfter
+        self.environment = environment
     }
 
     public var isDynamic: Bool { maxWorkers > workers }

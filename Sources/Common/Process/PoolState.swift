@@ -62,6 +62,8 @@ struct PoolState {
     var reloading = false
     /// Removed from the configuration: the pool ends with its last worker.
     var removed = false
+    /// Its workers of before have sockets that those of now have not.
+    var hasOldSockets = false
     var load = PoolLoad()
 
     init(spec: PoolSpec, target: Int) {
@@ -103,19 +105,21 @@ struct PoolState {
         return (leaving.remove(at: index), .leaving)
     }
 
-    mutating func retire(_ worker: Worker?, now: Nanoseconds, _ out: inout [MasterAction]) {
+    mutating func retire(
+        _ worker: Worker?, now: Nanoseconds, _ out: inout [MasterAction], drain: Bool = false
+    ) {
         guard var worker else { return }
         worker.phase = .stopping
         worker.deadline = now + spec.stopLimit.nanoseconds
         leaving.append(worker)
-        out.append(.askToStop(worker: worker.id))
+        out.append(drain ? .askToDrain(worker: worker.id) : .askToStop(worker: worker.id))
     }
 
-    mutating func retireAll(now: Nanoseconds, _ out: inout [MasterAction]) {
+    mutating func retireAll(now: Nanoseconds, _ out: inout [MasterAction], drain: Bool = false) {
         for index in slots.indices {
             slots[index].releaseWreck(&out)
-            retire(slots[index].next, now: now, &out)
-            retire(slots[index].current, now: now, &out)
+            retire(slots[index].next, now: now, &out, drain: drain)
+            retire(slots[index].current, now: now, &out, drain: drain)
         }
         slots = []
     }
@@ -169,7 +173,7 @@ struct PoolState {
             slots[index].next = nil
             slots[index].releaseWreck(&out)
             slots[index].forgetFailures()
-            retire(old, now: now, &out)
+            retire(old, now: now, &out, drain: hasOldSockets)
         }
     }
 }

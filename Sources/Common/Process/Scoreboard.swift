@@ -14,7 +14,8 @@ import Synchronization
 /// counter never decreases when a worker ends.
 public final class Scoreboard {
     public static let workerRows = 496
-    static let poolRows = 16
+    /// 64 pools, and some whose last workers are still ending.
+    static let poolRows = 80
     static let rows = workerRows + poolRows
     static let rowBytes = 256
     public static let mostCounters = 64
@@ -23,7 +24,7 @@ public final class Scoreboard {
     static let histograms = headerBytes + rows * (rowBytes + mostCounters * 8)
     static let bytes = histograms + rows * mostHistograms * Histogram.words * 8
     /// "chatsb" and the layout's version.
-    static let magic: Int64 = 0x6368_6174_7362_0002
+    static let magic: Int64 = 0x6368_6174_7362_0003
     static let nameBytes = 40
 
     let base: UnsafeMutableRawPointer
@@ -56,7 +57,7 @@ public final class Scoreboard {
             throw SystemError("size the scoreboard \(path)")
         }
         let board = try Scoreboard(mapping: file, writable: true)
-        board.writeHeader(pools: pools, counters: counters, histograms: histograms)
+        try board.writeHeader(pools: pools, counters: counters, histograms: histograms)
         guard rename(temporary, path) == 0 else { throw SystemError("put the scoreboard at \(path)") }
         return board
     }
@@ -114,7 +115,7 @@ extension Scoreboard {
     /// A histogram's name has its label.
     private static let histogramNameBytes = 128
 
-    private func writeHeader(pools: [String], counters: [String], histograms: [String]) {
+    private func writeHeader(pools: [String], counters: [String], histograms: [String]) throws {
         precondition(counters.count <= Scoreboard.mostCounters && histograms.count <= Scoreboard.mostHistograms)
         setWord(at: Scoreboard.histogramsOffset, to: Int64(histograms.count))
         for (index, name) in histograms.enumerated() {
@@ -128,7 +129,7 @@ extension Scoreboard {
                 name, at: Scoreboard.counterNames + index * Scoreboard.nameBytes, room: Scoreboard.nameBytes
             )
         }
-        write(pools: pools)
+        try write(pools: pools)
         setWord(at: Scoreboard.startedOffset, to: Int64(time(nil)))
         recordMaster()
         setWord(at: 0, to: Scoreboard.magic)
@@ -138,12 +139,18 @@ extension Scoreboard {
 
     func recordMaster() { setWord(at: Scoreboard.pidOffset, to: Int64(getpid())) }
 
-    /// A pool keeps its index for the file's life: new names are appended.
-    func write(pools names: [String]) {
-        for name in names where !pools.contains(name) && pools.count < Scoreboard.poolRows {
-            write(
-                name, at: Scoreboard.poolNames + pools.count * Scoreboard.nameBytes,
-                room: Scoreboard.nameBytes)
+    /// A pool keeps its index while it exists. A new one takes the next free index, or that of a removed pool whose last
+    /// worker has ended; the totals of that one are forgotten.
+    func write(pools names: [String]) throws {
+        for name in names where !pools.contains(name) {
+            let live = Set(liveRows.map { $0[.pool] })
+            let known = pools
+            guard
+                let index = known.count < Scoreboard.poolRows
+                    ? known.count : known.indices.first(where: { !names.contains(known[$0]) && !live.contains($0) })
+            else { throw OperatorError("the workers of removed pools are still ending: reload in a moment") }
+            row(Scoreboard.workerRows + index).clear()
+            write(name, at: Scoreboard.poolNames + index * Scoreboard.nameBytes, room: Scoreboard.nameBytes)
         }
     }
 

@@ -29,6 +29,7 @@ public struct ScoreboardRow {
 
     let board: Scoreboard
     public let index: Int
+    var requestOffset: Int { offset + ScoreboardRow.textOffset }
     private var offset: Int { Scoreboard.headerBytes + index * Scoreboard.rowBytes }
 
     public subscript(field: Field) -> Int {

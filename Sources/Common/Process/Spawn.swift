@@ -52,16 +52,19 @@ func withCStrings<Result>(
 }
 
 /// The environment for a child: without the variables for the master alone.
-func inheritedEnvironment() -> [String] {
+///
+/// - Parameter own: the child's own variables, which take the place of inherited ones.
+func inheritedEnvironment(before own: [String: String] = [:]) -> [String] {
     let ours = [
         "NOTIFY_SOCKET=", "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=", "CHAT_MASTER_STATE=",
         "CHAT_WORKER=",
     ]
-    var result: [String] = []
+    var result = own.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }
     var next: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?> = Glibc.environ
     while let entry = next.pointee {
         let text = String(cString: entry)
-        if !ours.contains(where: text.hasPrefix) { result.append(text) }
+        let name = text.utf8.prefix { $0 != UInt8(ascii: "=") }
+        if !ours.contains(where: text.hasPrefix), own[String(Substring(name))] == nil { result.append(text) }
         next += 1
     }
     // Swift's own crash backtrace takes seconds of a whole CPU, during which the worker is not replaced. ``CrashTrail``

@@ -20,6 +20,8 @@ struct Worker: Equatable {
     var renewal: String?
     /// It hangs, and was asked for its stack at this time.
     var askedWhere: Nanoseconds?
+    /// The beginning of the slow request for which it was asked for its stack.
+    var askedStack: Nanoseconds?
 
     var label: String { "\(pool)/\(slot)" }
 }

@@ -46,6 +46,8 @@ public final class WorkerChannel {
     /// All rows, for /metrics; this worker writes only its own.
     public let board: Scoreboard
     private var toldToQuit = false
+    /// With `quit`: nobody else answers the clients that are already connected to the pool's sockets.
+    public private(set) var isLast = false
     /// See `WorkerMessage.orphaned`.
     private let line: Int32?
     private var isOrphan = false
@@ -140,6 +142,12 @@ public final class WorkerChannel {
         guard getppid() == master else { throw OperatorError("the master is gone") }
     }
 
+    /// Ties this process to the master again: the kernel forgets it when a process changes its user.
+    public func followAgain() throws {
+        _ = chat_prctl_pdeathsig(line == nil ? SIGTERM : SIGUSR2)
+        guard getppid() == masterPid else { throw OperatorError("the master is gone") }
+    }
+
     /// Reports that this worker accepts work; the master then asks the replaced worker to stop.
     public func ready() {
         scoreboard.state = .idle
@@ -189,6 +197,10 @@ public final class WorkerChannel {
         if text == "handover", let descriptor { return .handover(descriptor) }
         if let descriptor { close(descriptor) }
         if text == "quit" { return quit() }
+        if text == "drain" {
+            isLast = true
+            return quit()
+        }
         if text == "handover-cancelled" { return .handoverCancelled }
         if text.hasPrefix("pool "), let size = Int(text.dropFirst(5)) { return .poolSize(size) }
         // An unknown word from a newer master.

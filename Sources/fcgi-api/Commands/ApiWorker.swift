@@ -8,6 +8,8 @@ import Logging
 final class ApiWorker {
     private let channel: WorkerChannel
     private let settings: Settings
+    private let pool: PoolSettings
+    private let logs: PoolLogs
     private let log: Logger
     private let readers: Readers
     private let commands: RabbitMQCommandQueue
@@ -22,9 +24,12 @@ final class ApiWorker {
     private let exporter: SpanExporter?
     private let tracer: Tracer?
 
-    init(_ channel: WorkerChannel, _ settings: Settings, _ log: Logger) throws {
+    init(
+        _ channel: WorkerChannel, _ settings: Settings, _ pool: PoolSettings, _ logs: PoolLogs, _ log: Logger
+    ) throws {
         self.channel = channel
         self.settings = settings
+        (self.pool, self.logs) = (pool, logs)
         self.log = log
         let name = "\(FcgiApi.program) \(channel.pool)/\(channel.slot)"
         let database = settings.database
@@ -66,7 +71,7 @@ final class ApiWorker {
             answerTimeout: settings.fcgi.answerTimeout,
             maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, tracer: tracer, log: log)
-        files = channel.pool == "uploads" ? ApiWorker.files(settings, doors, primary, redis, log) : nil
+        files = pool.families?.contains(.uploads) != false ? ApiWorker.files(settings, doors, primary, redis, log) : nil
         admin = AdminEndpoints(doors: doors, host: PostgresHostStore(primary), keys: keys)
     }
 
@@ -82,9 +87,10 @@ final class ApiWorker {
 
     func run() throws {
         let api = Api(
-            router: router(), scoreboard: channel.scoreboard, log: log, clock: systemClock, slow: settings.fcgi.slowLog,
+            router: router(), scoreboard: channel.scoreboard, log: log, clock: systemClock, slow: pool.slowAfter,
             origins: AllowedOrigins(settings.web.origins), doors: doors, keys: keys,
-            trace: tracer.map { RequestTrace(tracer: $0, pool: channel.pool) })
+            trace: tracer.map { RequestTrace(tracer: $0, pool: channel.pool) },
+            maxWait: pool.measuresWait ? pool.maxWait : nil, access: logs.access)
         let server = try FastCGI(channel)
         connect()
         channel.ready()
@@ -129,13 +135,15 @@ final class ApiWorker {
             runDirectory: settings.runDirectory, token: settings.web.metricsToken,
             waitingMessages: { [commands] in commands.waitingMessages() }
         ).add(to: &router)
+        PoolEndpoints(pool: pool, channel: channel, token: settings.web.metricsToken).add(to: &router)
         return router
     }
 
     /// Connects before the worker takes requests, so that the first request after a reload does not pay for it. A
     /// missing server is no reason to wait: requests get 503 with Retry-After until it is back.
     private func connect() {
-        let needed = ["account", "search"].contains(channel.pool) ? ["postgresql"] : ["postgresql", "rabbitmq"]
+        let needed =
+            pool.families?.isSubset(of: [.account, .search]) == true ? ["postgresql"] : ["postgresql", "rabbitmq"]
         let servers = Readiness(readers: readers, commands: commands, redis: redis).servers
         for (name, check) in servers where needed.contains(name) {
             do { _ = try check() } catch {
@@ -147,7 +155,7 @@ final class ApiWorker {
 
     /// The replacement starts first, so one request for it is enough.
     private func renewAfterEnough(_ response: Response) -> Response {
-        let limit = settings.fcgi.pools.first { $0.name == channel.pool }?.maxRequests ?? 0
+        let limit = pool.maxRequests
         if limit > 0, channel.scoreboard[.requests] == limit { channel.renew("\(limit) requests") }
         return response
     }

@@ -24,7 +24,7 @@ struct FcgiApi: ParsableCommand, MasterProgram {
         subcommands: [
             ServeCommand<FcgiApi>.self, WorkerCommand.self, Migrate.self, TokenCommand.self, KeysCommand.self,
             StatusCommand<FcgiApi>.self, ScaleCommand<FcgiApi>.self, TraceCommand.self,
-            EpochCommand.self, NginxConfigCommand.self,
+            EpochCommand.self, NginxConfigCommand.self, RoutesCommand.self,
             Setup.self, SetupCheck.self,
         ])
 
@@ -39,22 +39,42 @@ struct FcgiApi: ParsableCommand, MasterProgram {
     }
 
     static func pools(_ settings: Settings) throws -> [PoolSpec] {
-        try settings.fcgi.pools.map { pool in
+        let pools = try PoolFolder.pools(settings)
+        return try pools.map { pool in
             PoolSpec(
                 name: pool.name, workers: pool.workers, maxWorkers: pool.maxWorkers,
-                listen: [
-                    try ListenAddress(
-                        parsing: pool.listen, mode: UInt32(settings.socketMode), group: settings.socketGroup)
-                ], timeLimit: .seconds(pool.timeLimit),
+                listen: [try address(of: pool, settings)], timeLimit: .milliseconds(pool.timeLimit),
                 hangLimit: settings.hangSeconds > 0 ? .seconds(settings.hangSeconds) : nil, waits: true,
-                memoryLimit: pool.memoryLimit == 0 ? nil : pool.memoryLimit << 20)
+                memoryLimit: pool.memoryLimit == 0 ? nil : pool.memoryLimit, isOnDemand: pool.isOnDemand,
+                minSpare: pool.minSpare, maxSpare: pool.maxSpare, shrinkAfter: .milliseconds(pool.idleTimeout),
+                slowAfter: pool.slowLog == nil
+                    ? nil : .milliseconds(pool.slowAfter == 0 ? 1000 : max(100, pool.slowAfter)),
+                environment: pool.environment.merging([PoolProcess.variable: pool.text]) { _, ours in ours })
         }
+    }
+
+    private static func address(of pool: PoolSettings, _ settings: Settings) throws -> ListenAddress {
+        do {
+            return try ListenAddress(
+                parsing: pool.listen, mode: UInt32(pool.listenMode ?? settings.socketMode),
+                group: pool.listenGroup ?? settings.socketGroup, owner: pool.listenOwner)
+        } catch {
+            guard let place = pool.place else { throw error }
+            throw OperatorError("\(place): [\(pool.name)] listen: \(error)")
+        }
+    }
+
+    static func inForce(_ settings: Settings) throws -> String {
+        guard settings.fcgi.poolsFolder != nil else { return "" }
+        return try PoolFolder.pools(settings).map { pool in
+            "\n# \(pool.place ?? "by the settings alone")\n\(pool.shown)"
+        }.joined() + "\n"
     }
 }
 
 /// The program's own counters, by their position in the scoreboard.
 enum ApiCounter: Int, CaseIterable {
-    case queued, spansExported, spansDropped
+    case queued, spansExported, spansDropped, shed
 
     static var names: [String] {
         allCases.map {
@@ -62,6 +82,7 @@ enum ApiCounter: Int, CaseIterable {
             case .queued: "queued_answers_total"
             case .spansExported: "spans_exported_total"
             case .spansDropped: "spans_dropped_total"
+            case .shed: "shed_total"
             }
         }
     }
@@ -80,6 +101,11 @@ struct WorkerCommand: ParsableCommand {
         let read = try settings.read()
         ServiceAddress.publicURL = read.web.publicURL
         HostUser.namespace = read.tokens.userNamespace
-        try ApiWorker(channel, read, settings.startLog(read, FcgiApi.program, worker: channel.label)).run()
+        let log = settings.startLog(read, FcgiApi.program, worker: channel.label)
+        let pool = try PoolProcess.pool(of: channel, read)
+        let logs = PoolLogs(pool, log)
+        try PoolProcess.become(pool, channel)
+        logs.catchSlow(channel)
+        try ApiWorker(channel, read, pool, logs, log).run()
     }
 }

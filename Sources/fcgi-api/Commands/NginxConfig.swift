@@ -16,7 +16,7 @@ struct NginxConfigCommand: ParsableCommand {
             """)
 
     @OptionGroup var settings: SettingsOption
-    @Argument(help: "upstreams.conf, cors.conf, server.conf, uploads.conf, json.conf or locations.conf.")
+    @Argument(help: "upstreams.conf, cors.conf, server.conf, uploads.conf, metrics.conf, json.conf or locations.conf.")
     var file: String?
     @Option(help: "The folder of the shipped files.") var includes: String?
     @Option(help: "Serve below this path, such as /chat; locations.conf then goes into the server{} as well.")
@@ -25,7 +25,7 @@ struct NginxConfigCommand: ParsableCommand {
 
     func run() throws {
         let settings = try self.settings.read()
-        let files = NginxFiles(settings: settings, prefix: try checkedPrefix())
+        let files = NginxFiles(settings: settings, prefix: try checkedPrefix(), pools: try PoolFolder.pools(settings))
         let folder = try includes ?? found(settings)
         for name in NginxFiles.names where file == nil || file == name {
             let source = name == "locations.conf" && !files.prefix.isEmpty ? "prefixed.conf" : name
@@ -79,13 +79,63 @@ struct NginxConfigCommand: ParsableCommand {
 
 /// The texts of the shipped files with the values of the settings.
 struct NginxFiles {
-    static let names = ["upstreams.conf", "cors.conf", "server.conf", "uploads.conf", "json.conf", "locations.conf"]
+    static let names = [
+        "upstreams.conf", "cors.conf", "server.conf", "uploads.conf", "metrics.conf", "json.conf", "locations.conf",
+    ]
 
     let settings: Settings
     /// Without a slash at the end; empty: none.
     let prefix: String
+    var pools: [PoolSettings]
 
     func changed(_ name: String, _ text: String) -> String {
+        var text = valued(name, text)
+        guard name != "upstreams.conf" else { return text }
+        let table = PoolTable(pools)
+        for family in PoolRoute.Family.allCases where table.isChanged(family) {
+            text = text.replacing(
+                "fastcgi_pass chat_\(family.rawValue);", with: "fastcgi_pass $chat_pool_of_\(family.rawValue);")
+        }
+        return name == "locations.conf" ? withPoolPaths(text) : text
+    }
+
+    /// The status and ping of each pool, before the locations of everybody.
+    private func withPoolPaths(_ text: String) -> String {
+        let mark = "# -- Uploads\n"
+        guard let place = text.firstRange(of: mark) else { return text }
+        let start = "(?s)^(?<chat_prefix>" + prefix.replacing(".", with: "\\.") + "/api/v1)"
+        var added = ""
+        for pool in pools {
+            if let path = pool.pingPath {
+                added += """
+                    # -- Ping of the pool \(pool.name)
+                    location ~ \(start)(?<chat_path>\(path))$ {
+                      fastcgi_pass \(pool.upstream);
+                      include chat/json.conf;
+                    }
+
+
+                    """
+            }
+            if let path = pool.statusPath {
+                added += """
+                    # -- Status of the pool \(pool.name), for this machine
+                    location ~ \(start)(?<chat_path>\(path))$ {
+                      allow 127.0.0.1;
+                      allow ::1;
+                      deny all;
+                      fastcgi_pass \(pool.upstream);
+                      include chat/json.conf;
+                    }
+
+
+                    """
+            }
+        }
+        return String(text[..<place.lowerBound]) + added + String(text[place.lowerBound...])
+    }
+
+    private func valued(_ name: String, _ text: String) -> String {
         switch name {
         case "upstreams.conf": upstreams(text).replacing("\"24 MB\"", with: "\"\(uploadMegabytes) MB\"")
         case "cors.conf":
@@ -112,11 +162,32 @@ struct NginxFiles {
 
     private func upstreams(_ text: String) -> String {
         var text = text
-        for pool in settings.fcgi.pools { put("chat_\(pool.name)", [pool.listen, pool.listen], " max_fails=0", &text) }
+        for pool in pools where pool.isOwn {
+            put(pool.upstream, [pool.listen, pool.listen], " max_fails=0", &text)
+        }
         put("chat_ws_relay", [settings.relay.listen, settings.relay.listen], " max_fails=0", &text)
         if let scheme = settings.storage.endpoint.firstRange(of: "://") {
             let host = settings.storage.endpoint[scheme.upperBound...].utf8.prefix { $0 != UInt8(ascii: "/") }
             put("chat_store", [String(decoding: host, as: UTF8.self)], "", &text)
+        }
+        return text + ownPools
+    }
+
+    /// The upstreams of pools that the shipped files do not have, and the choice of a pool.
+    private var ownPools: String {
+        var text = ""
+        for pool in pools where !pool.isOwn {
+            let server = "  server \(pool.listen) max_fails=0;\n"
+            text += "\n# The pool \(pool.name)\nupstream \(pool.upstream) {\n\(server)\(server)}\n"
+        }
+        let table = PoolTable(pools)
+        for family in PoolRoute.Family.allCases where table.isChanged(family) {
+            text += "\nmap \"$host $request_method $chat_path\" $chat_pool_of_\(family.rawValue) {\n"
+            text += "  default  \(table.pool(of: family).upstream);\n"
+            for (expression, pool) in table.claims(in: family) {
+                text += "  \"~\(expression)\"  \(pool.upstream);\n"
+            }
+            text += "}\n"
         }
         return text
     }

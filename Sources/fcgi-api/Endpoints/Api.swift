@@ -15,11 +15,14 @@ final class Api {
     private let keys: HostKeys?
     /// nil: nothing is traced.
     private let trace: RequestTrace?
+    /// Milliseconds that a request may have waited for a worker; 0: any time, nil: its wait is not known.
+    private let maxWait: Int?
+    private let access: AccessLog?
 
     init(
         router: Router, scoreboard: ScoreboardRow, log: Logger, clock: @escaping Clock, slow: Int,
         origins: AllowedOrigins = AllowedOrigins(), doors: Doors? = nil, keys: HostKeys? = nil,
-        trace: RequestTrace? = nil
+        trace: RequestTrace? = nil, maxWait: Int? = nil, access: AccessLog? = nil
     ) {
         self.router = router
         self.scoreboard = scoreboard
@@ -30,6 +33,8 @@ final class Api {
         self.doors = doors
         self.keys = keys
         self.trace = trace
+        self.maxWait = maxWait
+        self.access = access
     }
 
     func answer(_ request: Request) -> Response {
@@ -39,7 +44,10 @@ final class Api {
         LineLog.begin(request: call.requestID)
         defer { LineLog.begin(request: nil) }
         var response: Response
+        let waited = maxWait == nil ? nil : request.waited(until: call.now)
+        if let waited { scoreboard.histogram(ApiTimings.wait).observe(Nanoseconds(waited) * 1_000_000) }
         do throws(Refusal) {
+            try shed(waited)
             if let answer = origins.preflight(request) {
                 response = answer
             } else {
@@ -67,7 +75,18 @@ final class Api {
         scoreboard.histogram(ApiTimings.place(of: request.path)).observe(end - start)
         trace?.record(call, status: response.status, lasted: end - start)
         record(call, response, milliseconds: Double((end - start) / 1000) / 1000)
+        access?.note(call, response, nanoseconds: end - start, waited: waited)
         return response
+    }
+
+    /// Refuses a request that has waited for longer than its client is likely to. Answering those in turn would make every
+    /// later one as late. The wait that it is told grows with the wait of before.
+    private func shed(_ waited: Int?) throws(Refusal) {
+        guard let waited, let maxWait, maxWait > 0, waited > maxWait else { return }
+        scoreboard.add(to: ApiCounter.shed.rawValue)
+        throw Refusal(
+            .busy, "the request waited too long for its turn; try again later", field: nil,
+            retryAfterMilliseconds: min(max(waited, 1000), 10_000))
     }
 
     /// Answers a request that is too malformed to be read.

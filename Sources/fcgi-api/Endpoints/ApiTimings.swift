@@ -8,8 +8,12 @@ enum ApiTimings {
         "account", "admin", "files", "members", "messages", "rooms", "search", "session", "uploads", "users", "other",
     ]
     private static let places = Dictionary(uniqueKeysWithValues: families.enumerated().map { ($1, $0) })
-    static let names = families.map { "request_duration_seconds{endpoint=\"\($0)\"}" } + ["confirm_seconds"]
-    static let confirm = names.count - 1
+    static let names =
+        families.map { "request_duration_seconds{endpoint=\"\($0)\"}" } + [
+            "confirm_seconds", "request_wait_seconds",
+        ]
+    static let confirm = names.count - 2
+    static let wait = names.count - 1
 
     /// By the first word of an address; what is asked of a room's messages, files or members is of those.
     static func place(of path: String) -> Int {

@@ -9,7 +9,8 @@ enum MetricWords {
 
     /// Names are without their `chat_`.
     private static let histograms: Set<String> = [
-        "request_duration_seconds", "confirm_seconds", "queue_wait_seconds", "batch_seconds", "commit_seconds",
+        "request_duration_seconds", "request_wait_seconds", "confirm_seconds", "queue_wait_seconds", "batch_seconds",
+        "commit_seconds",
         "publish_seconds", "delivery_seconds", "socket_write_seconds", "handover_pause_seconds",
     ]
 
@@ -32,6 +33,8 @@ enum MetricWords {
         // fcgi-api
         "queued_answers_total": "REST requests answered 202, since their command was not carried out in time.",
         "request_duration_seconds": "Time from a REST request's arrival in a worker to its answer, by endpoint family.",
+        "request_wait_seconds": "Time from nginx's decision for a pool until a worker of it took the request.",
+        "shed_total": "REST requests refused, since they had waited too long for a worker.",
         "confirm_seconds": "Time from handing commands to RabbitMQ until it confirmed them.",
         "queue_messages": "Messages with commands in RabbitMQ that no worker has taken; each holds up to 256 commands.",
         // queue-worker

@@ -20,7 +20,7 @@ struct MetricsEndpoint {
     }
 
     /// Metrics are for the operator only: with the token, or from this machine when no token is set.
-    private func check(_ request: Request) throws(Refusal) {
+    func check(_ request: Request) throws(Refusal) {
         guard let token else {
             guard MetricsEndpoint.isLocal(request) else { throw Refusal(.notFound, "there is nothing at this address") }
             return

@@ -4,6 +4,8 @@ import ChatCore
 final class Call {
     let request: Request
     let requestID: String
+    /// The time of its arrival in this worker.
+    let now: Int64
     fileprivate(set) var values: [String: String] = [:]
     /// Set by `Doors.user(_:)`; for the access log.
     var user: UUID128?
@@ -32,6 +34,7 @@ final class Call {
 
     init(_ request: Request, now: Int64) {
         self.request = request
+        self.now = now
         requestID = Call.accepted(request.header("x-request-id")) ?? UUID128.v7(at: now).description
     }
 

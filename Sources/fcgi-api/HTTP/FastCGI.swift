@@ -11,6 +11,8 @@ import Glibc
 final class FastCGI {
     /// Seconds for one read from nginx or one write to it. nginx buffers both ways, so a slower one means a dead nginx.
     private static let socketSeconds = 30
+    /// Less than the master waits before it kills a worker that was told to stop.
+    private static let lastSeconds: Nanoseconds = 10
 
     private let channel: WorkerChannel
     private let connection: UnsafeMutablePointer<FCGX_Request>
@@ -51,7 +53,11 @@ final class FastCGI {
             }
             for event in events.prefix(Int(max(0, count))) {
                 if event.data.fd == channel.fileDescriptor {
-                    if channel.mustQuit { return }
+                    guard channel.mustQuit else { continue }
+                    if channel.isLast {
+                        answerTheLast(answer, refused)
+                    }
+                    return
                 } else {
                     accept(event.data.fd, answer, refused)
                 }
@@ -59,20 +65,30 @@ final class FastCGI {
         }
     }
 
-    private func accept(_ listener: Int32, _ answer: (Request) -> Response, _ refused: (Refusal) -> Response) {
+    /// Nobody else answers those who are connected already. Bounded: clients may still come to a TCP socket.
+    private func answerTheLast(_ answer: (Request) -> Response, _ refused: (Refusal) -> Response) {
+        let end = monotonicNow() + FastCGI.lastSeconds * 1_000_000_000
+        for listener in channel.listeners {
+            while monotonicNow() < end, accept(listener, answer, refused) {}
+        }
+    }
+
+    /// False: no client waits.
+    @discardableResult
+    private func accept(_ listener: Int32, _ answer: (Request) -> Response, _ refused: (Refusal) -> Response) -> Bool {
         // Another worker may have accepted it first.
         let client = chat_accept4(listener, Int32(SOCK_CLOEXEC.rawValue))
-        guard client >= 0 else { return }
+        guard client >= 0 else { return false }
         guard !isGone(client) else {
             _ = close(client)
-            return
+            return true
         }
         var limit = timeval(tv_sec: FastCGI.socketSeconds, tv_usec: 0)
         setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         connection.pointee.ipcFd = client
         // Without this, FCGX_Accept_r begins by closing the connection.
         connection.pointee.keepConnection = 1
-        guard FCGX_Accept_r(connection) == 0 else { return }
+        guard SlowTrail.withoutSignal({ FCGX_Accept_r(connection) }) == 0 else { return true }
         let response = respond(answer, refused)
         drain()
         // Written and closed here: libfcgi needs a system call for each 8 KiB and four more for the end. One request
@@ -80,6 +96,7 @@ final class FastCGI {
         send(FastCGIRecords.answer(to: UInt16(truncatingIfNeeded: connection.pointee.requestId), response), to: client)
         FCGX_Free(connection, 0)
         _ = close(client)
+        return true
     }
 
     private func respond(_ answer: (Request) -> Response, _ refused: (Refusal) -> Response) -> Response {
@@ -97,7 +114,9 @@ final class FastCGI {
                 rest = rest.dropFirst(sent)
             } else if errno != EINTR {
                 var state = pollfd(fd: client, events: Int16(POLLOUT), revents: 0)
-                guard errno == EAGAIN, poll(&state, 1, Int32(FastCGI.socketSeconds * 1000)) > 0 else { return }
+                guard errno == EAGAIN else { return }
+                let ready = poll(&state, 1, Int32(FastCGI.socketSeconds * 1000))
+                guard ready > 0 || ready < 0 && errno == EINTR else { return }
             }
         }
     }
@@ -126,7 +145,7 @@ final class FastCGI {
         let read: (UnsafeMutableRawBufferPointer) -> Int = { buffer in
             let room = Int32(min(buffer.count, 1 << 20))
             let start = buffer.bindMemory(to: CChar.self).baseAddress
-            return Int(max(0, FCGX_GetStr(start, room, connection.pointee.in)))
+            return SlowTrail.withoutSignal { Int(max(0, FCGX_GetStr(start, room, connection.pointee.in))) }
         }
         let request = try Request(parameter: parameter, read: read)
         guard request.contentLength == 0, !["GET", "HEAD", "OPTIONS"].contains(request.method) else { return request }

@@ -59,6 +59,20 @@ struct Request {
         return words.count == 2 && areSameBytes(asciiLowercased(words[0]), "bearer") ? String(words[1]) : nil
     }
 
+    /// Milliseconds since the web server chose this pool (`CHAT_SENT`, seconds with three decimals); nil: it does not
+    /// tell, or the clock has jumped.
+    func waited(until now: Int64) -> Int? {
+        guard let text = parameter("CHAT_SENT"), text.utf8.count <= 20 else { return nil }
+        let parts = pieces(of: text, at: UInt8(ascii: "."), omittingEmpty: false)
+        guard parts.count == 2, parts[1].utf8.count == 3,
+            parts.allSatisfy({ $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }),
+            let sent = Int64(parts[0] + parts[1])
+        else { return nil }
+        let waited = now.subtractingReportingOverflow(sent)
+        return waited.overflow || !(-1000...3_600_000).contains(waited.partialValue)
+            ? nil : max(0, Int(waited.partialValue))
+    }
+
     /// Whether the client used TLS, according to the web server or to a trusted proxy in front of it.
     func isSecure(_ web: WebSettings) -> Bool {
         if let https = parameter("HTTPS"), !https.isEmpty, https.lowercased() != "off" { return true }

@@ -1,0 +1,180 @@
+import Glibc
+
+/// The pools in force: the five of the settings, changed and joined by the files of a folder.
+public enum PoolFolder {
+    /// - Throws: every problem of the files, each with its file and line.
+    public static func pools(_ settings: Settings) throws(SettingsError) -> [PoolSettings] {
+        guard let folder = settings.fcgi.poolsFolder else { return settings.fcgi.pools }
+        var problems: [String] = []
+        var files: [PoolFile] = []
+        do throws(SettingsError) {
+            for path in try paths(in: folder, isNeeded: settings.fcgi.isPoolsFolderGiven) {
+                files.append(PoolFile(path: path, try read(path)))
+            }
+        } catch { problems += error.problems }
+        return try pools(files, settings, problems)
+    }
+
+    /// - Parameter problems: those that were found before.
+    static func pools(
+        _ files: [PoolFile], _ settings: Settings, _ problems: [String] = []
+    ) throws(SettingsError) -> [PoolSettings] {
+        var (pools, problems) = (settings.fcgi.pools, problems)
+        for file in files {
+            problems += file.problems
+            for section in file.sections {
+                let index = pools.firstIndex { areSameBytes($0.name, section.name) }
+                if let index, let other = pools[index].place {
+                    if !other.hasPrefix(file.path + ":") {
+                        problems.append("\(file.path):\(section.line): the pool \(section.name) is already in \(other)")
+                    }
+                    continue
+                }
+                var pool = index.map { pools[$0] } ?? PoolSettings(named: section.name, in: settings)
+                problems += pool.take(section, of: file.path)
+                if let index { pools[index] = pool } else { pools.append(pool) }
+            }
+        }
+        if pools.count > PoolFile.Limit.pools {
+            problems.append("\(pools.count) pools are too many: \(PoolFile.Limit.pools) at most")
+        }
+        if problems.isEmpty { problems = conflicts(among: pools, files, settings) }
+        guard problems.isEmpty else { throw SettingsError(problems: problems) }
+        return pools
+    }
+
+    // MARK: Files
+
+    /// The files whose names end in `.conf`, by name. Others, such as those of an editor, are left alone.
+    private static func paths(in folder: String, isNeeded: Bool) throws(SettingsError) -> [String] {
+        guard let directory = opendir(folder) else {
+            if errno == ENOENT, !isNeeded { return [] }
+            throw SettingsError(
+                problems: ["FCGI_POOLS_DIR=\(folder) cannot be read: \(String(cString: strerror(errno)))"])
+        }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name.utf8.first != UInt8(ascii: "."), Array(name.utf8).suffix(5) == Array(".conf".utf8)[...] {
+                names.append(name)
+            }
+        }
+        guard names.count <= PoolFile.Limit.files else {
+            throw SettingsError(
+                problems: ["\(folder) has \(names.count) files of pools, at most \(PoolFile.Limit.files) are read"])
+        }
+        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(folder)/\($0)" }
+    }
+
+    /// Reads one byte more than allowed, so that a file that is too long is seen as such. A pipe would not end.
+    private static func read(_ path: String) throws(SettingsError) -> [UInt8] {
+        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard file >= 0 else {
+            throw SettingsError(problems: ["\(path):1: it cannot be read: \(String(cString: strerror(errno)))"])
+        }
+        defer { close(file) }
+        var status = stat()
+        guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            throw SettingsError(problems: ["\(path):1: it is not a file"])
+        }
+        var (text, buffer): ([UInt8], [UInt8]) = ([], [UInt8](repeating: 0, count: 16_384))
+        while text.count <= PoolFile.Limit.fileBytes {
+            let count = Glibc.read(file, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { break }
+            text += buffer.prefix(count)
+        }
+        return text
+    }
+
+    // MARK: Pools beside each other
+
+    private static func conflicts(among pools: [PoolSettings], _ files: [PoolFile], _ settings: Settings) -> [String] {
+        var problems: [String] = []
+        /// The line of a key, or of the section.
+        func at(_ pool: PoolSettings, _ key: String) -> String {
+            for file in files {
+                for section in file.sections where areSameBytes(section.name, pool.name) {
+                    let entry = section.entries.first { areSameBytes($0.key, key) }
+                    return "\(file.path):\(entry?.line ?? section.line): \(entry == nil ? "" : "\(key): ")"
+                }
+            }
+            return ""
+        }
+        var listens: [String: String] = [plain(settings.relay.listen): "ws-relay"]
+        var claims: [String: String] = [:]
+        var paths: [String: String] = [:]
+        for pool in pools.filter({ $0.place == nil }) + pools.filter({ $0.place != nil }) {
+            if let other = listens.updateValue(pool.name, forKey: plain(pool.listen)), pool.place != nil {
+                problems.append("\(at(pool, "listen"))\(pool.listen) is the address of \(other)")
+            }
+            for route in pool.routes ?? [] {
+                for host in pool.hosts.isEmpty ? [""] : pool.hosts {
+                    guard let other = claims.updateValue(pool.name, forKey: "\(route) \(host)") else { continue }
+                    problems.append("\(at(pool, "routes"))the pool \(other) has the route \(route) already")
+                }
+            }
+            for (key, path) in [("status.path", pool.statusPath), ("ping.path", pool.pingPath)] {
+                guard let path, let other = paths.updateValue(pool.name, forKey: path) else { continue }
+                problems.append("\(at(pool, key))\(path) is already a path of the pool \(other)")
+            }
+            for (key, name, isGroup) in [
+                ("listen.owner", pool.listenOwner, false), ("listen.group", pool.listenGroup, true),
+                ("user", pool.user, false), ("group", pool.group, true),
+            ] {
+                guard let name,
+                    let problem = SystemAccount.problem(name, isGroup: isGroup, changesProcess: !key.contains("."))
+                else { continue }
+                problems.append("\(at(pool, key))\(problem)")
+            }
+            for (key, path) in [("slow_log", pool.slowLog), ("access_log", pool.accessLog)] {
+                guard let path, let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { continue }
+                let folder = end == path.startIndex ? "/" : String(path[..<end])
+                var status = stat()
+                guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+                    problems.append("\(at(pool, key))there is no folder \(folder)")
+                    continue
+                }
+                guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { continue }
+                problems.append("\(at(pool, key))\(path) is a folder")
+            }
+        }
+        return problems
+    }
+
+    /// Two spellings of one path are one address.
+    static func plain(_ listen: String) -> String {
+        guard listen.utf8.starts(with: "unix:".utf8) else { return listen }
+        let words = pieces(of: Substring(listen.utf8.dropFirst(5)), at: UInt8(ascii: "/")).filter {
+            $0.utf8.elementsEqual(".".utf8) == false
+        }
+        return "unix:/" + words.joined(separator: "/")
+    }
+}
+
+/// Users and groups of this machine.
+enum SystemAccount {
+    /// - Parameter changesProcess: a worker becomes this user or of this group; otherwise a socket is given to it.
+    static func problem(_ name: String, isGroup: Bool, changesProcess: Bool) -> String? {
+        let id: UInt32
+        if isGroup {
+            guard let entry = getgrnam(name) else { return "there is no group \(name)" }
+            id = entry.pointee.gr_gid
+        } else {
+            guard let entry = getpwnam(name) else { return "there is no user \(name)" }
+            id = entry.pointee.pw_uid
+        }
+        if geteuid() == 0 { return nil }
+        if changesProcess {
+            return id == (isGroup ? getegid() : geteuid()) ? nil : "only a master that root runs can change it"
+        }
+        guard isGroup else { return id == geteuid() ? nil : "only a master that root runs can give the socket away" }
+        var groups = [gid_t](repeating: 0, count: 1024)
+        let count = max(0, Int(getgroups(Int32(groups.count), &groups)))
+        return getegid() == id || groups.prefix(count).contains(id)
+            ? nil : "this user is no member of the group \(name)"
+    }
+}

@@ -1,0 +1,95 @@
+/// One pool of FastCGI workers: its file's values over those of the settings.
+public struct PoolSettings: Sendable, Equatable {
+    public var name: String
+    /// The file and the line of its section; nil: the settings alone decide.
+    public var place: String?
+    /// `unix:/path` or `host:port`.
+    public var listen: String
+    /// Owner, group and mode of a unix socket: they may connect. nil: SOCKET_GROUP, SOCKET_MODE and the program's own user.
+    public var listenOwner: String?
+    public var listenGroup: String?
+    public var listenMode: Int?
+    /// Names of ``PoolRoute``s and families; nil: only those of its own name that no other pool claims.
+    public var routes: [String]?
+    /// The hosts for which the routes are claimed; empty: all.
+    public var hosts: [String] = []
+    /// The minimum of workers, and the maximum: with more than `workers` the pool grows while requests wait.
+    public var workers: Int
+    public var maxWorkers: Int
+    /// The first request starts the first worker, and an idle pool has none. `workers` is 0 then.
+    public var isOnDemand = false
+    /// A dynamic pool grows below the first and shrinks above the second. 0: it grows when all are busy, and shrinks
+    /// when more than half are idle.
+    public var minSpare = 0
+    public var maxSpare = 0
+    /// Milliseconds of too many idle workers after which one ends.
+    public var idleTimeout = 10_000
+    /// Milliseconds that one request may take before its worker is killed.
+    public var timeLimit: Int
+    /// Bytes of resident memory above which a worker is replaced; 0: no limit.
+    public var memoryLimit: Int
+    /// Requests after which a worker is replaced; 0: never.
+    public var maxRequests: Int
+    /// Milliseconds that a request may have waited for a worker; one that waited longer is refused. 0: no limit.
+    public var maxWait: Int
+    /// The file for the stacks of workers in requests that take longer than `slowAfter` milliseconds.
+    public var slowLog: String?
+    public var slowAfter: Int
+    public var accessLog: String?
+    public var accessFormat = PoolSettings.standardFormat
+    /// The user and group of the workers, when the master is root's.
+    public var user: String?
+    public var group: String?
+    /// Soft and hard limits of the workers; nil: the master's.
+    public var files: Int?
+    public var core: Int?
+    public var memory: Int?
+    /// Names and values for the workers' environment; a value may be a secret.
+    public var environment: [String: String] = [:]
+    public var statusPath: String?
+    public var pingPath: String?
+    public var pingAnswer = "pong"
+
+    public static let standardFormat = #"%R %u %t "%m %r" %s %b %{ms}d %p %i"#
+
+    init(_ values: inout SettingsReader, name: String, runDirectory: String, workers: Int, maxWait: Int, slow: Int) {
+        let prefix = "FCGI_\(name.uppercased())_"
+        self.name = name
+        // nginx waits twice as long for an upload: uploads.conf.
+        self.maxWait = name == "uploads" ? min(2 * maxWait, 3_600_000) : maxWait
+        slowAfter = slow
+        listen = values.text(prefix + "LISTEN", default: "unix:\(runDirectory)/fcgi-\(name).sock")
+        self.workers = values.number(prefix + "WORKERS", default: workers, in: 1...1024)
+        maxWorkers = values.number(prefix + "MAX_WORKERS", default: self.workers, in: 1...1024)
+        if maxWorkers < self.workers {
+            values.problem("\(prefix)MAX_WORKERS=\(maxWorkers) is less than \(prefix)WORKERS=\(self.workers)")
+        }
+        timeLimit = 1000 * values.number(prefix + "TIME_LIMIT", default: name == "uploads" ? 300 : 30, in: 1...86_400)
+        memoryLimit = values.number(prefix + "MEMORY_LIMIT", default: 256, in: 0...65_536) << 20
+        maxRequests = values.number(prefix + "MAX_REQUESTS", default: 0, in: 0...Int(Int32.max))
+    }
+
+    /// A pool that the settings do not have.
+    init(named name: String, in settings: Settings) {
+        self.name = name
+        listen = "unix:\(settings.runDirectory)/fcgi-\(name).sock"
+        (workers, maxWorkers) = (1, 1)
+        (timeLimit, memoryLimit, maxRequests) = (30_000, 256 << 20, 0)
+        maxWait = settings.fcgi.maxWait
+        slowAfter = settings.fcgi.slowLog
+    }
+
+    /// One of the five that are always there.
+    public var isOwn: Bool { PoolRoute.Family(rawValue: name) != nil }
+
+    /// The upstream's name in nginx. Those of the five are in the shipped files.
+    public var upstream: String { isOwn ? "chat_\(name)" : "chat_pool_\(name)" }
+
+    /// The families of the endpoints that it serves, whole or in part. Nil: an operator's own location of nginx decides.
+    public var families: Set<PoolRoute.Family>? {
+        let own = PoolRoute.Family(rawValue: name)
+        if own == nil, routes?.isEmpty != false { return nil }
+        return Set((routes ?? []).compactMap { PoolRoute.Family(rawValue: $0) ?? PoolRoute.byName[$0]?.family })
+            .union(own.map { [$0] } ?? [])
+    }
+}

@@ -1,0 +1,54 @@
+/// The pools of the endpoints. The most exact claim wins: a route of certain hosts, their family, the route, the family.
+public struct PoolTable {
+    public let pools: [PoolSettings]
+
+    public init(_ pools: [PoolSettings]) { self.pools = pools }
+
+    /// The pool of a family's endpoints that no other claims.
+    public func pool(of family: PoolRoute.Family) -> PoolSettings {
+        let claimed = pools.first { $0.hosts.isEmpty && $0.routes?.contains(family.rawValue) == true }
+        return claimed ?? pools.first { areSameBytes($0.name, family.rawValue) } ?? pools[0]
+    }
+
+    /// In the order in which they count. The expression is over "host METHOD /path".
+    public func claims(in family: PoolRoute.Family) -> [(expression: String, pool: PoolSettings)] {
+        var found: [(String, PoolSettings)] = []
+        let routes = PoolRoute.all.filter { $0.family == family }
+        for pool in pools where !pool.hosts.isEmpty {
+            let hosts = "(?:" + pool.hosts.map { $0.replacing(".", with: "\\.") }.joined(separator: "|") + ")"
+            for route in routes where pool.routes?.contains(route.name) == true {
+                found.append(("^\(hosts) \(route.expression)", pool))
+            }
+        }
+        for pool in pools where !pool.hosts.isEmpty && pool.routes?.contains(family.rawValue) == true {
+            let hosts = "(?:" + pool.hosts.map { $0.replacing(".", with: "\\.") }.joined(separator: "|") + ")"
+            found.append(("^\(hosts) ", pool))
+        }
+        let usual = self.pool(of: family)
+        for pool in pools where pool.hosts.isEmpty {
+            for route in routes where pool.routes?.contains(route.name) == true && pool.name != usual.name {
+                found.append(("^[^ ]* \(route.expression)", pool))
+            }
+        }
+        return found
+    }
+
+    /// Whether the shipped files of nginx are wrong for this family.
+    public func isChanged(_ family: PoolRoute.Family) -> Bool {
+        pool(of: family).name != family.rawValue || !claims(in: family).isEmpty
+    }
+
+    public func words(for family: PoolRoute.Family) -> String {
+        words(pool(of: family), pools.filter { !$0.hosts.isEmpty && $0.routes?.contains(family.rawValue) == true })
+    }
+
+    public func words(for route: PoolRoute) -> String {
+        let usual =
+            pools.first { $0.hosts.isEmpty && $0.routes?.contains(route.name) == true } ?? pool(of: route.family)
+        return words(usual, pools.filter { !$0.hosts.isEmpty && $0.routes?.contains(route.name) == true })
+    }
+
+    private func words(_ usual: PoolSettings, _ others: [PoolSettings]) -> String {
+        ([usual.name] + others.map { "\($0.name) for \($0.hosts.joined(separator: " "))" }).joined(separator: ", ")
+    }
+}

@@ -1,0 +1,57 @@
+import ChatCore
+import ChatProcess
+@preconcurrency import Glibc
+
+/// A worker's process, as its pool wants it.
+enum PoolProcess {
+    /// The pool as its master has it: the files may have changed since, or be wrong by now.
+    static let variable = "CHAT_POOL"
+
+    static func pool(of channel: WorkerChannel, _ settings: Settings) throws -> PoolSettings {
+        if let text = getenv(variable) {
+            defer { unsetenv(variable) }
+            return try PoolSettings(told: String(cString: text), in: settings)
+        }
+        guard let pool = settings.fcgi.pools.first(where: { $0.name == channel.pool }) else {
+            throw OperatorError("there is no pool \(channel.pool)")
+        }
+        return pool
+    }
+
+    /// Takes the limits, and then the user: only root may raise a limit or become somebody else.
+    static func become(_ pool: PoolSettings, _ channel: WorkerChannel) throws {
+        try limit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), "rlimit.files", pool.files)
+        try limit(__rlimit_resource_t(RLIMIT_CORE.rawValue), "rlimit.core", pool.core)
+        try limit(__rlimit_resource_t(RLIMIT_AS.rawValue), "rlimit.memory", pool.memory)
+        guard let user = pool.user else { return }
+        guard let entry = getpwnam(user) else { throw OperatorError("there is no user \(user)") }
+        let (uid, own) = (entry.pointee.pw_uid, entry.pointee.pw_gid)
+        guard uid != geteuid() || pool.group != nil else { return }
+        var gid = own
+        if let group = pool.group {
+            guard let entry = getgrnam(group) else { throw OperatorError("there is no group \(group)") }
+            gid = entry.pointee.gr_gid
+        }
+        guard uid != geteuid() || gid != getegid() else { return }
+        guard initgroups(user, gid) == 0, setgid(gid) == 0, setuid(uid) == 0 else {
+            throw SystemError("become the user \(user) of the pool \(pool.name) (only a master that root runs can)")
+        }
+        try channel.followAgain()
+    }
+
+    private static func limit(_ resource: __rlimit_resource_t, _ key: String, _ value: Int?) throws {
+        guard let value else { return }
+        var limit = rlimit()
+        getrlimit(resource, &limit)
+        let wanted = value == Int.max ? rlim_t.max : rlim_t(value)
+        limit.rlim_cur = wanted
+        if geteuid() == 0 || wanted < limit.rlim_max { limit.rlim_max = wanted }
+        limit.rlim_cur = min(limit.rlim_cur, limit.rlim_max)
+        guard setrlimit(resource, &limit) == 0 else { throw SystemError("set \(key)") }
+    }
+}
+
+extension PoolSettings {
+    /// The wait of a request is known when nginx and the worker read the same clock: on one machine.
+    var measuresWait: Bool { listen.utf8.starts(with: "unix:".utf8) }
+}

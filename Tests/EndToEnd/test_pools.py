@@ -1,0 +1,206 @@
+"""Pools from files: they come and go under load behind a real nginx, and a bad file changes nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+import uuid
+
+import pytest
+import requests
+from client import User
+from conftest import CHECKOUT, program
+from own_master import ask
+from own_nginx import site
+from waiting import eventually, state_of
+
+SITES = """
+  include {folder}/chat/upstreams.conf;
+  server { listen 127.0.0.1:{main}; include {folder}/chat/locations.conf; }
+"""
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pools.d")
+    with site(SITES, ["main"], {"PUBLIC_URL": None, "FCGI_POOLS_DIR": folder}, programs=("fcgi-api",)) as started:
+        started.pools = folder
+        yield started
+
+
+@pytest.fixture
+def user(here, secret):
+    return lambda: User(here.base(), secret)
+
+
+def run(here, *words):
+    return subprocess.run([program("fcgi-api"), *words, "-c", here.folder / "chat.env"], capture_output=True, text=True)
+
+
+def pools(here):
+    return {pool["name"]: pool for pool in json.loads(run(here, "status", "--json").stdout)["pools"]}
+
+
+def reload(here):
+    os.kill(here.pid("run/fcgi-api.pid"), signal.SIGHUP)
+
+
+def write(here, name, text):
+    (here.pools / f"{name}.conf").write_text(text)
+
+
+def follow(here):
+    """nginx gets the files that `nginx-config` prints; returns when no worker of before is left."""
+    for name in ["upstreams", "uploads", "metrics", "json", "locations"]:
+        done = run(here, "nginx-config", f"{name}.conf", "--includes", CHECKOUT / "nginx/include")
+        assert done.returncode == 0, done.stderr
+        (here.folder / f"chat/{name}.conf").write_text(done.stdout)
+    children = f"/proc/{here.pid()}/task/{here.pid()}/children"
+    with open(children) as file:
+        old = file.read().split()
+    os.kill(here.pid(), signal.SIGHUP)
+    eventually(lambda: all(state_of(pid) in "ZX" for pid in old), why=lambda: here.log("error.log")[-2000:])
+
+
+class Senders:
+    """Sends and reads without a pause until it is told to stop; notes every answer that is no success."""
+
+    def __init__(self, user):
+        self.failed, self.done, self.stopped = [], 0, False
+        self.user, self.room = user, user.group()
+        self.threads = [threading.Thread(target=self.work) for _ in range(3)]
+        for thread in self.threads:
+            thread.start()
+
+    def work(self):
+        with requests.Session() as session:
+            # No answer is lost with a connection that nginx's old worker closes.
+            session.headers.update({"Authorization": f"Bearer {self.user.token}", "Connection": "close"})
+            while not self.stopped:
+                base = f"{self.user.base_url}/api/v1"
+                for answer in [
+                    session.post(f"{base}/rooms/{self.room}/messages", json={"Content": "x", "Sign": str(uuid.uuid4())}, timeout=60),
+                    session.get(f"{base}/account", timeout=60),
+                ]:
+                    if answer.status_code not in (200, 201, 202):
+                        self.failed.append((answer.status_code, answer.text))
+                self.done += 1
+
+    def more(self, count=10):
+        goal = self.done + count
+        eventually(lambda: self.done >= goal or self.failed)
+
+    def stop(self):
+        self.stopped = True
+        for thread in self.threads:
+            thread.join(60)
+
+
+def test_a_pool_comes_and_goes_under_load(here, user):
+    assert set(pools(here)) == {"rooms", "messages", "search", "uploads", "account"}
+    senders = Senders(user())
+    try:
+        senders.more()
+        write(here, "sends", "[sends]\nroutes = send\nworkers = static\nworkers.max = 2\nping.path = /ping/sends\nstatus.path = /status/sends\n"
+              f"access_log = {here.folder}/sends.log\naccess_log.format = %n %m %s %r\n")
+        reload(here)
+        eventually(lambda: pools(here).get("sends", {}).get("ready") == 2, why=lambda: here.log("fcgi-api.log")[-3000:])
+        follow(here)
+        eventually(lambda: pools(here)["sends"]["requests"] > 10)
+        assert requests.get(here.base() + "/api/v1/ping/sends", timeout=20).text == "pong\n"
+        status = requests.get(here.base() + "/api/v1/status/sends?json&full", timeout=20).json()
+        assert status["pool"] == "sends" and status["total processes"] == len(status["processes"]) == 2
+        eventually(lambda: f"sends POST 201 /rooms/{senders.room}/messages" in here.log("sends.log"))
+        metrics = ask(f"{here.run}/fcgi-account.sock", "GET", "/api/v1/metrics", {})[2].decode()
+        assert 'chat_workers{program="fcgi-api",pool="sends",state="idle"}' in metrics
+        (here.pools / "sends.conf").unlink()
+        follow(here)
+        reload(here)
+        eventually(lambda: "sends" not in pools(here))
+        senders.more()
+    finally:
+        senders.stop()
+        (here.pools / "sends.conf").unlink(missing_ok=True)
+    assert not senders.failed, senders.failed[:3]
+    assert not (here.run / "fcgi-sends.sock").exists()
+
+
+def test_a_host_has_workers_of_its_own(here, user):
+    write(here, "noisy", "[noisy]\nroutes = messages, rooms\nhosts = noisy.example\n")
+    try:
+        reload(here)
+        eventually(lambda: pools(here).get("noisy", {}).get("ready"))
+        follow(here)
+        ann = user()
+        before = pools(here)
+        for host, pool in [("noisy.example", "noisy"), ("other.example", "rooms")]:
+            answer = requests.get(f"{here.base()}/api/v1/rooms", timeout=20,
+                                  headers={"Authorization": f"Bearer {ann.token}", "Host": host})
+            assert answer.status_code == 200
+            eventually(lambda: pools(here)[pool]["requests"] > before[pool]["requests"])
+    finally:
+        (here.pools / "noisy.conf").unlink()
+        follow(here)
+        reload(here)
+    eventually(lambda: "noisy" not in pools(here))
+
+
+@pytest.mark.parametrize("text, said", [
+    ("[search]\nworkers = many\n", "bad.conf:2: workers: \"many\" is not one of"),
+    ("[own]\nroutes = nothing\n", "bad.conf:2: routes: there is no route nothing"),
+    ("[own]\nroutes = send\nuser = nobody-has-this\n", "bad.conf:3: user: there is no user nobody-has-this"),
+    ("[own]\nroutes = send\nlisten = {run}/fcgi-rooms.sock\n", "bad.conf:3: listen: unix:{run}/fcgi-rooms.sock is the address of rooms"),
+])
+def test_a_bad_file_is_refused_with_its_line(here, text, said):
+    write(here, "bad", text.replace("{run}", str(here.run)))
+    said = said.replace("{run}", str(here.run))
+    before = pools(here)
+    try:
+        done = run(here, "-t")
+        assert done.returncode != 0 and f"{here.pools}/{said}" in done.stderr, done
+        reload(here)
+        eventually(lambda: "reload refused" in here.log("fcgi-api.log") and said in here.log("fcgi-api.log"))
+        assert set(pools(here)) == set(before)
+        assert requests.get(here.base() + "/api/v1/healthz", timeout=20).status_code == 200
+    finally:
+        (here.pools / "bad.conf").unlink()
+    assert "[search]\nlisten = " in run(here, "-tt").stdout
+
+
+def test_workers_on_demand_and_the_stack_of_a_slow_one(here, psql, user):
+    slow = here.folder / "slow.log"
+    write(here, "idle", f"[idle]\nroutes =\nworkers = ondemand\nworkers.idle_timeout = 1s\nslow_log = {slow}\n"
+          "slow_log.after = 100ms\nmax_wait = 1m\n")
+    ann, address = user(), f"{here.run}/fcgi-idle.sock"
+    token = {"Authorization": f"Bearer {ann.token}"}
+    locked = psql()
+    try:
+        reload(here)
+        eventually(lambda: "idle" in pools(here))
+        assert pools(here)["idle"]["wanted"] == 0
+        assert ask(address, "GET", "/api/v1/healthz", {})[0] == 200
+        eventually(lambda: pools(here)["idle"]["wanted"] == 0)
+        locked.ask("BEGIN; LOCK TABLE rooms IN ACCESS EXCLUSIVE MODE")
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(ask(address, "GET", "/api/v1/rooms", token)))
+        thread.start()
+        try:
+            entry = eventually(lambda: slow.exists() and slow.read_text())
+        finally:
+            locked.ask("ROLLBACK")
+            thread.join(60)
+        assert " ms in GET /rooms\n" in entry and " idle/0 pid " in entry and entry.count("\n") > 5, entry
+        assert answers[0][0] == 200, "the signal broke the request"
+        # A request that nginx handed over long ago is refused at once, and told when to come back.
+        status, headers, body = ask(address, "GET", "/api/v1/rooms", token, CHAT_SENT=f"{time.time() - 90:.3f}")
+        assert status == 503 and int(headers["Retry-After"]) == 10
+        error = json.loads(body)["Error"]
+        assert error["Code"] == "busy" and error["RetryAfter"] == 10_000
+        assert ask(address, "GET", "/api/v1/rooms", token, CHAT_SENT=f"{time.time():.3f}")[0] == 200
+    finally:
+        locked.close()
+        (here.pools / "idle.conf").unlink()
+        reload(here)
+    eventually(lambda: "idle" not in pools(here))
