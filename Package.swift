@@ -10,7 +10,9 @@ let settings: [SwiftSetting] = [
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
-let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+
+/// Tests are not optimised, also beside optimised programs: that would be a fifth of the time of `make test`.
+let tests: [SwiftSetting] = [.unsafeFlags(["-Onone"])]
 
 /// The parts that all three programs share.
 let program: [Target.Dependency] = ["ChatCore", "ChatProcess", "ChatAdapters", "ChatCommands", argumentParser, log]
@@ -26,7 +28,6 @@ let package = Package(
         // statically.
         .package(url: "https://github.com/apple/swift-configuration.git", exact: "1.4.0", traits: []),
         .package(url: "https://github.com/apple/swift-crypto.git", exact: "4.5.2"),
-        .package(url: "https://github.com/apple/swift-system.git", exact: "1.8.1"),
         .package(url: "https://github.com/vapor/jwt-kit.git", exact: "5.7.1"),
     ],
     targets: [
@@ -52,7 +53,7 @@ let package = Package(
         // Values, rules, ports, the wire and the settings: no C library, no adapter.
         .target(
             name: "ChatCore",
-            dependencies: [log, crypto, .product(name: "Configuration", package: "swift-configuration"), system],
+            dependencies: [log, crypto, .product(name: "Configuration", package: "swift-configuration")],
             path: "Sources/Common", exclude: ["Adapters", "C", "Commands", "Process"], swiftSettings: settings),
         // The master and workers, shared by the three programs.
         .target(
@@ -76,13 +77,20 @@ let package = Package(
             name: "ws-relay", dependencies: program + ["CLinux", crypto], swiftSettings: settings),
         .executableTarget(name: "queue-worker", dependencies: program + ["CLinux"], swiftSettings: settings),
 
-        .target(name: "TestSupport", dependencies: ["ChatCore", "ChatAdapters"], path: "Tests/Support"),
-        .testTarget(name: "CommonTests", dependencies: ["ChatCore", "ChatAdapters", "TestSupport", crypto, log]),
-        .testTarget(name: "ProcessTests", dependencies: ["ChatProcess"]),
-        .testTarget(name: "FcgiApiTests", dependencies: ["fcgi-api", "ChatCore", "TestSupport"]),
-        .testTarget(name: "WsRelayTests", dependencies: ["ws-relay", "ChatCore", "TestSupport"]),
+        .target(
+            name: "TestSupport", dependencies: ["ChatCore", "ChatAdapters"], path: "Tests/Support",
+            swiftSettings: tests),
+        .testTarget(
+            name: "CommonTests", dependencies: ["ChatCore", "ChatAdapters", "TestSupport", crypto, log],
+            swiftSettings: tests),
+        .testTarget(name: "ProcessTests", dependencies: ["ChatProcess"], swiftSettings: tests),
+        .testTarget(
+            name: "FcgiApiTests", dependencies: ["fcgi-api", "ChatCore", "TestSupport"], swiftSettings: tests),
+        .testTarget(
+            name: "WsRelayTests", dependencies: ["ws-relay", "ChatCore", "TestSupport"], swiftSettings: tests),
         .testTarget(
             name: "QueueWorkerTests",
-            dependencies: ["queue-worker", "ChatCore", "ChatAdapters", "ChatProcess", "TestSupport"]),
+            dependencies: ["queue-worker", "ChatCore", "ChatAdapters", "ChatProcess", "TestSupport"],
+            swiftSettings: tests),
     ]
 )
