@@ -231,7 +231,9 @@ def test_no_log_shows_what_opens_anything(here, talk_user):
                  f"/talk/api/v1/events?wait=0&token={token}", f"/talk/api/v1/events?ticket={ticket}&last_event_id=x",
                  f"/talk/api/v1/events%3Ftoken={token}", f"/talk/api/v1/events&token={token}", f"/talk/api/v1/events/token={token}",
                  f"/talk/api/v1/rooms%3Ftoken={token}", f"/talk/api/v1/rooms/x%3dtoken%3d{token}",
-                 f"/talk/api/v1/devices/{token}/more", f"/talk/ws/v1/chat?ticket={ticket}", "/talk/api/v1/rooms?x=1&y=2"):
+                 f"/talk/api/v1/devices/{token}/more", f"/talk/api/v1/devices%2f{token}", f"/talk/api/v1//devices/{token}",
+                 f"/talk/api/v1/Devices/{token}", f"/talk/api/v1/events/{token}", f"/talk/api/v1/events%3F{token}",
+                 f"/talk/api/v1/events:token:{token}", f"/talk/api/v1/events%3Ftoken:{token}", f"/talk/ws/v1/chat?ticket={ticket}", "/talk/api/v1/rooms?x=1&y=2"):
         here.ask("GET", path, [f"Referer: http://site.example/page?token={token}"], name="prefixed")
         # nginx's error log repeats an address: of REST, which takes no token there, it is kept.
         if "/api/" not in path:

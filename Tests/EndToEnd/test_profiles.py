@@ -83,7 +83,7 @@ def test_a_claim_counts_when_it_changes(named, describe, bob):
     eventually(lambda: member(bob, room, ann)["Name"] == "Ann Married")
 
 
-def test_the_host_describes_users_who_have_never_come(describe, ann, base_url, key):
+def test_the_host_describes_users_who_have_never_come(describe, ann, base_url, key, secret):
     name = f"user {uuid.uuid4().hex[:8]}"
     told = describe(name, {"Name": "Zoë", "Metadata": {"Team": "blue", "n": [1, 2.5, None, True]}})
     assert (told["ExternalID"], told["Name"], told["Avatar"], told["Metadata"]) == (name, "Zoë", "", {"Team": "blue", "n": [1, 2.5, None, True]})
@@ -96,6 +96,12 @@ def test_the_host_describes_users_who_have_never_come(describe, ann, base_url, k
     # A stranger sees nothing of them, and what others do in a room with them.
     query = f"/users?ids={quote(name)},{ann.id}"
     assert [one["UserID"] for one in ann.data("GET", query)] == [ann.id]
+    # Nor does the user whose id is all zeros, by a token or by the host's word.
+    zero = User(base_url, secret)
+    zero.token = make_token(secret, str(uuid.UUID(int=0)))
+    assert zero.data("GET", query) == []
+    asked = requests.get(f"{base_url}/api/v1{query}", headers={**headers, "X-Chat-User": str(uuid.UUID(int=0))}, timeout=30)
+    assert asked.json()["Data"] == []
     room = ann.data("POST", "/rooms", {"Type": "GROUP", "Name": "r", "Members": [name]}, 201)["ID"]
     seen = ann.data("GET", query)
     assert [one["UserID"] for one in seen] == [told["UserID"], ann.id] and seen[0]["Metadata"]["Team"] == "blue"

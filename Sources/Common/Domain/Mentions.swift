@@ -2,6 +2,8 @@ import Glibc
 
 /// Further mentions are ignored: a text of 16 KiB could contain hundreds.
 private let mostMentions = 50
+/// Of `<@`, also of those that mention nobody or somebody again: each costs a hash, on every page of history.
+private let mostTries = 100
 
 extension Message {
     /// The users mentioned in the content, by `@` and a UUID or by `<@…>` with the host's id.
@@ -15,13 +17,15 @@ extension Message {
 /// their order of appearance.
 public func mentionedUsers(in text: UnsafeRawBufferPointer) -> [UUID128] {
     var found: [UUID128] = []
-    var at = 0
+    var (at, tries) = (0, 0)
     // Few texts contain an `@`, and every page of history needs this.
     while let next = place(of: UInt8(ascii: "@"), in: text, from: at), found.count < mostMentions {
         at = next + 1
-        guard let user = hostUser(in: text, at: at) ?? plainUser(in: text, at: at), !found.contains(user) else {
-            continue
-        }
+        let isMarked = next > 0 && text[next - 1] == UInt8(ascii: "<") && tries < mostTries
+        if isMarked { tries += 1 }
+        guard let user = (isMarked ? hostUser(in: text, at: at) : nil) ?? plainUser(in: text, at: at),
+            !found.contains(user)
+        else { continue }
         found.append(user)
     }
     return found
@@ -35,7 +39,7 @@ private func plainUser(in text: UnsafeRawBufferPointer, at start: Int) -> UUID12
 /// An id that contains `>` ends there: it is mentioned by its UUID.
 private func hostUser(in text: UnsafeRawBufferPointer, at start: Int) -> UUID128? {
     let end = min(text.count, start + HostUser.longest + 1)
-    guard start >= 2, text[start - 2] == UInt8(ascii: "<"),
+    guard
         let close = place(
             of: UInt8(ascii: ">"), in: UnsafeRawBufferPointer(rebasing: text[..<end]), from: start)
     else { return nil }

@@ -32,8 +32,10 @@ public struct LineLog: LogHandler {
     /// From the next line on, also of loggers that are there already.
     public static func change(to style: LogStyle) { LogState.shared.change { $0.style = style } }
 
-    /// Lines from now on belong to this request; nil: to none.
-    public static func begin(request: String?) { LogState.shared.change { $0.request = request ?? "" } }
+    /// Lines of this thread belong to this request from now on; nil: to none.
+    public static func begin(request: String?) {
+        LogState.shared.change { ($0.request, $0.thread) = (request ?? "", pthread_self()) }
+    }
 
     public subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
@@ -50,7 +52,9 @@ public struct LineLog: LogHandler {
 
     func line(_ level: Logger.Level, _ message: String, _ values: Logger.Metadata, _ context: LogContext) -> LogLine {
         var (line, values) = (LogLine(), values)
-        if values["request"] == nil, !context.request.isEmpty { values["request"] = .string(context.request) }
+        if values["request"] == nil, !context.request.isEmpty, pthread_equal(context.thread, pthread_self()) != 0 {
+            values["request"] = .string(context.request)
+        }
         if context.style.hasPriorities { line.plain("<\(level.priority)>") }
         switch context.style.format {
         case .text: writeText(level, message, values, to: &line)

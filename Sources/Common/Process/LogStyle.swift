@@ -34,8 +34,9 @@ struct LogContext: Sendable {
     var style = LogStyle()
     /// `pool/slot`; empty: the master.
     var worker = ""
-    /// Of the request in hand.
+    /// Of the request in hand, and the thread that has it: lines of others do not belong to it.
     var request = ""
+    var thread = pthread_t()
 }
 
 final class LogState: Sendable {

@@ -17,6 +17,7 @@ struct UserEndpoints {
     /// see are left out.
     private func list(_ call: Call) throws(Refusal) -> Response {
         let me = try doors.user(call)
+        let isWholeHost = call.isHost && call.hosted == nil
         guard let text = call.request.query["ids"] else { throw .invalid("ids", "is missing") }
         var ids: [UUID128] = []
         for name in pieces(of: text, at: UInt8(ascii: ","), omittingEmpty: false) {
@@ -25,7 +26,7 @@ struct UserEndpoints {
             if !ids.contains(id) { ids.append(id) }
         }
         try doors.limit(.reads, call)
-        let found = try doors.stored { () throws(StoreError) in try store.users(ids, for: me == .zero ? nil : me) }
+        let found = try doors.stored { () throws(StoreError) in try store.users(ids, for: isWholeHost ? nil : me) }
         return .list(found, next: nil) { $1.write(to: &$0) }
     }
 

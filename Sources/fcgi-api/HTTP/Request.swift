@@ -36,8 +36,13 @@ struct Request {
     }
 
     private static func shown(_ path: String) -> String {
-        if path.utf8.starts(with: "/devices/".utf8) { return "/devices/[redacted]" }
         let text = path.utf8
+        // Any spelling that somebody may mistake for the address of a device: a push token stands behind it.
+        let lower = Array(asciiLowercased(path).utf8)
+        for word in ["devices/", "devices%2f"] {
+            guard let end = lower.firstRange(of: Array(word.utf8))?.upperBound else { continue }
+            return String(decoding: text.prefix(end), as: UTF8.self) + "[redacted]"
+        }
         let end = text.indices.first { index in
             text[index] == UInt8(ascii: "=")
                 || text[index] == UInt8(ascii: "%")

@@ -107,7 +107,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
                     (pause, nextTry) = (Self.firstPause, .min)
                 case .refused: settle(&batch, exported: 0)
                 case .away(_, let wait):
-                    nextTry = monotonicMilliseconds() + min(Self.longestPause, wait ?? pause)
+                    nextTry = monotonicMilliseconds() + min(Self.longestPause, max(wait ?? 0, pause))
                     pause = min(Self.longestPause, pause * 2)
                 }
                 news.heard(outcome)
