@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import Testing
 
@@ -13,7 +14,9 @@ import Testing
     }
 
     private func context(_ format: LogStyle.Format, _ priorities: LogStyle.Priorities = .off) -> LogContext {
-        LogContext(style: LogStyle(format: format, priorities: priorities), worker: "rooms/0", request: "abc")
+        LogContext(
+            style: LogStyle(format: format, priorities: priorities), worker: "rooms/0", request: "abc",
+            thread: pthread_self())
     }
 
     /// Everything that ends a line somewhere, moves a cursor or turns the direction of writing.
@@ -66,5 +69,10 @@ import Testing
     @Test func aLineOfItsOwnRequestKeepsIt() {
         #expect(line("m", ["request": "own"], context(.json)).contains(#""request":"own""#))
         #expect(line("m", [:], context(.text)).hasSuffix(" m request=abc"))
+    }
+
+    /// A thread that fetches keys or sends traces logs while a stranger's request is in hand.
+    @Test func aLineOfAnotherThreadIsOfNoRequest() {
+        #expect(line("m", [:], LogContext(request: "abc", thread: pthread_self() &+ 1)).hasSuffix(" m"))
     }
 }
