@@ -30,7 +30,7 @@ public final class KeySet: @unchecked Sendable {
     private var isWanted = false
     private var rounds = (begun: 0, done: 0)
     private var askedAt: Int64 = 0
-    private var (waitedAt, isAway) = (Int64(0), false)
+    private var waitedAt: Int64 = 0
 
     // Of the thread.
     private var text: [UInt8] = []
@@ -79,9 +79,8 @@ public final class KeySet: @unchecked Sendable {
         source.issuer.map { expected in issuer.map { areSameBytes($0, expected) } ?? false } ?? true
     }
 
-    /// Asks for keys newer than those here, unless the address was asked just now. Waits at most once in ``pause``, and
-    /// not for an address that failed last time: anybody can send a token with an unknown `kid`, and this worker serves
-    /// nobody meanwhile.
+    /// Asks for keys newer than those here, unless the address was asked just now. Waits at most once in ``pause``:
+    /// anybody can send a token with an unknown `kid`, and this worker serves nobody meanwhile.
     ///
     /// - Parameter patience: milliseconds to wait for the answer.
     /// - Returns: whether the answer is still to come.
@@ -91,7 +90,7 @@ public final class KeySet: @unchecked Sendable {
             isWanted = true
             let wanted = rounds.begun + 1
             monitor.notify()
-            guard !isAway, !(0..<pause).contains(clock() - waitedAt) else { return true }
+            guard !(0..<pause).contains(clock() - waitedAt) else { return true }
             waitedAt = clock()
             let end = monotonicMilliseconds() + Int64(patience)
             while rounds.done < wanted {
@@ -134,12 +133,11 @@ public final class KeySet: @unchecked Sendable {
         }
         // The worker before may have asked.
         adopt()
-        note(record.askedAt, failed: record.hasFailed)
+        note(record.askedAt)
         guard isDue(isWanted) else { return }
         let now = clock()
-        note(now, failed: record.hasFailed)
+        note(now)
         let failure = fetch()
-        note(now, failed: failure != nil)
         if let failure, !record.hasFailed {
             log.error(
                 "\(failure.isKept ? "a key set was not kept" : "a key set cannot be fetched")",
@@ -154,12 +152,7 @@ public final class KeySet: @unchecked Sendable {
         record.write(askedAt: now, hasFailed: failure != nil)
     }
 
-    private func note(_ time: Int64, failed: Bool) {
-        monitor.locked {
-            askedAt = max(askedAt, min(time, clock()))
-            isAway = failed
-        }
-    }
+    private func note(_ time: Int64) { monitor.locked { askedAt = max(askedAt, min(time, clock())) } }
 
     private func isDue(_ isWanted: Bool) -> Bool {
         let now = clock()
