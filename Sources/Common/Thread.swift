@@ -1,7 +1,13 @@
 public import Glibc
 
-/// Starts a thread; only the main thread receives signals.
+/// Starts a thread without which the program is of no use.
 public func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
+    guard let thread = startThreadIfPossible(body) else { preconditionFailure("no thread could be started") }
+    return thread
+}
+
+/// Starts a thread; only the main thread receives signals. Nil: the system has no room for one.
+public func startThreadIfPossible(_ body: @escaping @Sendable () -> Void) -> pthread_t? {
     final class Box {
         let body: @Sendable () -> Void; init(_ body: @escaping @Sendable () -> Void) { self.body = body }
     }
@@ -11,13 +17,17 @@ public func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
     pthread_sigmask(SIG_SETMASK, &all, &before)
     defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
     var thread = pthread_t()
+    let box = Unmanaged.passRetained(Box(body))
     let failed = pthread_create(
         &thread, nil,
         { argument in
             Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
             return nil
-        }, Unmanaged.passRetained(Box(body)).toOpaque())
-    precondition(failed == 0, "no thread could be started: \(failed)")
+        }, box.toOpaque())
+    guard failed == 0 else {
+        box.release()
+        return nil
+    }
     return thread
 }
 

@@ -523,23 +523,12 @@ private final class RabbitMQHeart: Sendable {
 
     func stop() { work.withLock { ($0.state, $0.hasEnded) = (nil, true) } }
 
+    /// Without the thread there are no heartbeats while the owner is busy: the broker may close the connection.
     private func start() {
-        var all = sigset_t()
-        var before = sigset_t()
-        sigfillset(&all)
-        // Other threads handle signals.
-        pthread_sigmask(SIG_SETMASK, &all, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-        var thread = pthread_t()
-        let box = Unmanaged.passRetained(self)
-        let failed = pthread_create(
-            &thread, nil, { Unmanaged<RabbitMQHeart>.fromOpaque($0!).takeRetainedValue().run() }, box.toOpaque())
-        // Without the thread there are no heartbeats while the owner is busy: the broker may close the connection.
-        guard failed == 0 else { return box.release() }
-        pthread_detach(thread)
+        if let thread = startThreadIfPossible({ self.run() }) { pthread_detach(thread) }
     }
 
-    private func run() -> UnsafeMutableRawPointer? {
+    private func run() {
         while true {
             usleep(pause)
             let goesOn = work.withLock { work in
@@ -551,7 +540,7 @@ private final class RabbitMQHeart: Sendable {
                 }
                 return !work.hasEnded
             }
-            if !goesOn { return nil }
+            if !goesOn { return }
         }
     }
 }
