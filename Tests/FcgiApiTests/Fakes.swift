@@ -186,7 +186,21 @@ final class TestApi {
         _ method: String, _ uri: String, as user: UUID128? = bob, body: String = "", type: String = "application/json",
         bytes: [UInt8]? = nil, headers: [String: String] = [:]
     ) -> Answer {
-        let body = bytes ?? Array(body.utf8)
+        let response = respond(method, uri, as: user, bytes ?? Array(body.utf8), type, headers)
+        return Answer(
+            status: response.status, json: (try? JSONReader.decode(response.body)) ?? .null,
+            headers: Dictionary(response.headers.map { ($0.name, $0.value) }) { first, _ in first })
+    }
+
+    /// The answer's body as it is sent.
+    func text(_ method: String, _ uri: String, body: String) -> String {
+        let response = respond(method, uri, as: bob, Array(body.utf8), "application/json", ["HTTP_X_REQUEST_ID": "r"])
+        return String(decoding: response.body, as: UTF8.self)
+    }
+
+    private func respond(
+        _ method: String, _ uri: String, as user: UUID128?, _ body: [UInt8], _ type: String, _ headers: [String: String]
+    ) -> Response {
         var values = ["REQUEST_METHOD": method, "REQUEST_URI": "/api/v1" + uri, "CHAT_PREFIX": "/api/v1"]
         values["CONTENT_LENGTH"] = body.isEmpty ? "" : String(body.count)
         values["CONTENT_TYPE"] = body.isEmpty ? "" : type
@@ -194,13 +208,9 @@ final class TestApi {
         values.merge(headers) { _, new in new }
         let request = try! request(values, body: body)
         let call = Call(request, now: 1)
-        var response: Response
-        do throws(Refusal) { response = try call.route(router) } catch {
-            response = .refusal(error, requestID: call.requestID)
+        do throws(Refusal) { return try call.route(router) } catch {
+            return .refusal(error, requestID: call.requestID)
         }
-        return Answer(
-            status: response.status, json: (try? JSONReader.decode(response.body)) ?? .null,
-            headers: Dictionary(response.headers.map { ($0.name, $0.value) }) { first, _ in first })
     }
 }
 

@@ -197,6 +197,8 @@ final class TestClient {
     var raw: [UInt8] = []
     var head = ""
     var frames: [WireValue] = []
+    /// The same frames as they came.
+    var payloads: [[UInt8]] = []
     var pings = 0
     var compressed = 0
     private let deflate = Deflate()
@@ -263,7 +265,9 @@ final class TestClient {
             at = end
             switch opcode {
             case 1: frames.append((try? JSONReader.decode(payload)) ?? .null)
-            case 2: frames.append((try? MessagePackReader.decode(payload)) ?? .null)
+            case 2:
+                payloads.append(payload)
+                frames.append((try? MessagePackReader.decode(payload)) ?? .null)
             case 8:
                 closed = (
                     UInt16(payload[0]) << 8 | UInt16(payload[1]), String(decoding: payload[2...], as: UTF8.self)
