@@ -217,6 +217,24 @@ struct SearchTests {
         #expect(different.count == 0)
     }
 
+    /// Most texts are not parsed for the index. Each word of a random text is in it as the parser would find it: also
+    /// the numbers that it cuts, as 5e3f.
+    @Test func theWordsOfATextThatIsNotParsedAreThoseOfTheParser() throws {
+        var random = Xorshift(state: 9)
+        let letters = Array("aBeE03579 .,-_@/:+'\"\\%\u{1}\u{7f}~\t\n é").map(String.init)
+        let texts = (0..<4_000).map { _ in
+            (0..<random.next(random.next(220) + 1)).map { _ in letters[random.next(letters.count)] }.joined()
+        }
+        let different = try connection.query(
+            """
+            SELECT content FROM unnest(\(.texts(texts + [String(repeating: "x", count: 300)]))) t (content)
+            WHERE chat_room_words(\(me), 40, content) IS DISTINCT FROM array_to_tsvector((
+                SELECT coalesce(array_agg(chat_room_key(\(me), 0) || left(word, 200)), ARRAY[chat_room_key(\(me), 0)])
+                FROM unnest(tsvector_to_array(chat_lexemes(content))) word))
+            """)
+        #expect(different.count == 0)
+    }
+
     /// pg_restore evaluates the index's expression so.
     @Test func theWordsOfTheIndexNeedNoSearchPath() throws {
         let schema = try #require(try connection.query("SELECT current_schema()::text").first?.text(0))
