@@ -288,10 +288,7 @@ import Testing
             " ", "\n\t ", "\u{200b}", "\u{feff}\u{2060}", "\u{3164}", "\u{2800}", "\u{200d}\u{fe0f}", "\u{e0061}",
         ] {
             var writer = JSONWriter()
-            writer.beginMap(1)
-            writer.key("Content")
-            writer.string(text)
-            writer.endMap()
+            writer.map { $0.field("Content", text) }
             #expect(
                 api.ask("POST", path, bytes: writer.take()).field == "Content", "\(text.unicodeScalars.map(\.value))")
         }

@@ -1,5 +1,5 @@
 /// Details of a picture, video or audio file, found by inspecting it.
-public struct FileMedia: Sendable, Equatable {
+public struct FileMedia: WireShape, Sendable, Equatable {
     /// Pixels as displayed, after rotation.
     public var width: Int?
     public var height: Int?
@@ -20,25 +20,13 @@ public struct FileMedia: Sendable, Equatable {
         self.duration = duration
     }
 
-    /// The numbers under the names that clients and the database use.
-    var numbers: [(name: String, value: Int)] {
-        [("Width", width), ("Height", height), ("Orientation", orientation), ("Duration", duration)].compactMap {
-            name, value in value.map { (name, $0) }
-        }
-    }
-
-    var count: Int { numbers.count + (blurHash == nil ? 0 : 1) }
-
-    /// Writes into a map that counts ``count`` fields for this.
+    /// The names are also the database's.
     func writeFields<W: WireWriter>(to writer: inout W) {
-        for (name, value) in numbers {
-            writer.key(name)
-            writer.int(Int64(value))
-        }
-        if let blurHash {
-            writer.key("BlurHash")
-            writer.string(blurHash)
-        }
+        writer.field("Width", ifAny: width)
+        writer.field("Height", ifAny: height)
+        writer.field("Orientation", ifAny: orientation)
+        writer.field("Duration", ifAny: duration)
+        writer.field("BlurHash", ifAny: blurHash)
     }
 
     /// Reads the format of ``json`` and of commands.
@@ -50,9 +38,7 @@ public struct FileMedia: Sendable, Equatable {
     }
 
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(count)
-        writeFields(to: &writer)
-        writer.endMap()
+        writer.map { writeFields(to: &$0) }
     }
 
     public var json: String {

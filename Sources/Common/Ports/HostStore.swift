@@ -18,7 +18,7 @@ public protocol HostStore: AnyObject {
     func removeDeletedRoom(before: Int64) throws(StoreError) -> Bool
 }
 
-public struct ExportedMessage: Sendable, Equatable {
+public struct ExportedMessage: WireShape, Sendable, Equatable {
     public var message: Message
     public var edits: [EarlierContent]
 
@@ -28,11 +28,6 @@ public struct ExportedMessage: Sendable, Equatable {
     }
 
     public func write<W: WireWriter>(to writer: inout W) {
-        message.writeFields(to: &writer, and: 1) { writer in
-            writer.key("Edits")
-            writer.beginArray(edits.count)
-            for edit in edits { edit.write(to: &writer) }
-            writer.endArray()
-        }
+        message.writeFields(to: &writer) { $0.field("Edits", edits) }
     }
 }

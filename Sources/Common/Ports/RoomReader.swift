@@ -101,7 +101,7 @@ public protocol PresenceReader: AnyObject {
 }
 
 /// `Data` of a presence answer and frame.
-public struct PresenceMark: Sendable, Equatable {
+public struct PresenceMark: WireShape, Sendable, Equatable {
     public var userID: UUID128
     public var isOnline: Bool
     /// Unix milliseconds; nil when unknown or online now.
@@ -114,14 +114,11 @@ public struct PresenceMark: Sendable, Equatable {
     }
 
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(3)
-        writer.key("UserID")
-        writer.uuid(userID)
-        writer.key("Online")
-        writer.bool(isOnline)
-        writer.key("LastSeenAt")
-        writer.optional(lastSeenAt) { $0.timestamp($1) }
-        writer.endMap()
+        writer.map {
+            $0.field("UserID", userID)
+            $0.field("Online", isOnline)
+            $0.field("LastSeenAt", time: lastSeenAt)
+        }
     }
 }
 

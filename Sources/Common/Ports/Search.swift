@@ -11,7 +11,7 @@ public struct SearchWords: Sendable, Equatable {
 }
 
 /// A message that was found, with its matches.
-public struct SearchHit: Sendable, Equatable {
+public struct SearchHit: WireShape, Sendable, Equatable {
     public var message: Message
     /// The position of the hit among all hits.
     public var place: SearchCursor
@@ -76,25 +76,15 @@ public struct SearchHit: Sendable, Equatable {
 
     /// Writes the message, its rank and its marks.
     public func write<W: WireWriter>(to writer: inout W) {
-        message.writeFields(to: &writer, and: 2) { writer in
-            writer.key("Rank")
-            writer.int(rank)
-            writer.key("Marks")
-            writeMarks(to: &writer)
+        message.writeFields(to: &writer) {
+            $0.field("Rank", rank)
+            $0.array("Marks", marks) { writer, mark in
+                writer.map {
+                    $0.field("Start", mark.lowerBound)
+                    $0.field("Length", mark.count)
+                }
+            }
         }
-    }
-
-    private func writeMarks<W: WireWriter>(to writer: inout W) {
-        writer.beginArray(marks.count)
-        for mark in marks {
-            writer.beginMap(2)
-            writer.key("Start")
-            writer.int(Int64(mark.lowerBound))
-            writer.key("Length")
-            writer.int(Int64(mark.count))
-            writer.endMap()
-        }
-        writer.endArray()
     }
 }
 

@@ -42,7 +42,7 @@ public protocol UserNews: AnyObject {
 }
 
 /// A user as the API shows them.
-public struct UserView: Sendable, Equatable {
+public struct UserView: WireShape, Sendable, Equatable {
     public var id: UUID128
     public var profile: Profile
     /// The text of a JSON object.
@@ -55,11 +55,10 @@ public struct UserView: Sendable, Equatable {
     }
 
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(5)
-        profile.writeFields(as: id, to: &writer)
-        writer.key("Metadata")
-        writer.value((try? JSONReader.decode(Array(metadata.utf8))) ?? .map([]))
-        writer.endMap()
+        writer.map {
+            profile.writeFields(as: id, to: &$0)
+            $0.field("Metadata", (try? JSONReader.decode(Array(metadata.utf8))) ?? .map([]))
+        }
     }
 }
 

@@ -12,89 +12,55 @@ public struct SpanJSON: Sendable {
 
     public func encode(_ spans: [Span]) -> [UInt8] {
         var writer = JSONWriter(reserving: 512 + spans.count * 640)
-        writer.beginMap(1)
-        writer.key("resourceSpans")
-        writer.beginArray(1)
-        writer.beginMap(2)
-        writer.key("resource")
-        writer.beginMap(1)
-        Self.write(resource, to: &writer)
-        writer.endMap()
-        writer.key("scopeSpans")
-        writer.beginArray(1)
-        writer.beginMap(2)
-        writer.key("scope")
-        writer.beginMap(2)
-        writer.key("name")
-        writer.string(scope)
-        writer.key("version")
-        writer.string(version)
-        writer.endMap()
-        writer.key("spans")
-        writer.beginArray(spans.count)
-        for span in spans { Self.write(span, to: &writer) }
-        writer.endArray()
-        writer.endMap()
-        writer.endArray()
-        writer.endMap()
-        writer.endArray()
-        writer.endMap()
+        writer.map {
+            $0.array("resourceSpans", CollectionOfOne(spans)) { writer, spans in
+                writer.map {
+                    $0.map("resource") { Self.write(resource, to: &$0) }
+                    $0.array("scopeSpans", CollectionOfOne(spans)) { write($1, to: &$0) }
+                }
+            }
+        }
         return writer.take()
     }
 
+    private func write(_ spans: [Span], to writer: inout JSONWriter) {
+        writer.map {
+            $0.map("scope") {
+                $0.field("name", scope)
+                $0.field("version", version)
+            }
+            $0.array("spans", spans) { Self.write($1, to: &$0) }
+        }
+    }
+
     private static func write(_ span: Span, to writer: inout JSONWriter) {
-        writer.beginMap(10)
-        writer.key("traceId")
-        writer.string(hex(span.trace.high) + hex(span.trace.low))
-        writer.key("spanId")
-        writer.string(hex(span.id))
-        if let parent = span.parent {
-            writer.key("parentSpanId")
-            writer.string(hex(parent))
+        writer.map {
+            $0.field("traceId", hex(span.trace.high) + hex(span.trace.low))
+            $0.field("spanId", hex(span.id))
+            $0.field("parentSpanId", ifAny: span.parent.map(hex))
+            // Sampled; it is known whether the parent is another process's; it is.
+            $0.field("flags", 0x101 | (span.isParentRemote ? 0x200 : 0))
+            $0.field("name", span.name)
+            $0.field("kind", span.kind.rawValue)
+            $0.field("startTimeUnixNano", String(span.start))
+            $0.field("endTimeUnixNano", String(span.end))
+            write(span.attributes, to: &$0)
+            $0.map("status") { if span.hasFailed { $0.field("code", 2) } }
         }
-        writer.key("flags")
-        // Sampled; it is known whether the parent is another process's; it is.
-        writer.int(0x101 | (span.isParentRemote ? 0x200 : 0))
-        writer.key("name")
-        writer.string(span.name)
-        writer.key("kind")
-        writer.int(span.kind.rawValue)
-        writer.key("startTimeUnixNano")
-        writer.string(String(span.start))
-        writer.key("endTimeUnixNano")
-        writer.string(String(span.end))
-        write(span.attributes, to: &writer)
-        writer.key("status")
-        writer.beginMap(1)
-        if span.hasFailed {
-            writer.key("code")
-            writer.int(2)
-        }
-        writer.endMap()
-        writer.endMap()
     }
 
     private static func write(_ attributes: [Span.Attribute], to writer: inout JSONWriter) {
-        writer.key("attributes")
-        writer.beginArray(attributes.count)
-        for attribute in attributes {
-            writer.beginMap(2)
-            writer.key("key")
-            writer.string(attribute.name)
-            writer.key("value")
-            writer.beginMap(1)
-            switch attribute.value {
-            case .text(let text):
-                writer.key("stringValue")
-                writer.string(text)
-            case .number(let number):
-                writer.key("intValue")
-                writer.string(String(number))
+        writer.array("attributes", attributes) { writer, attribute in
+            writer.map {
+                $0.field("key", attribute.name)
+                $0.map("value") {
+                    switch attribute.value {
+                    case .text(let text): $0.field("stringValue", text)
+                    case .number(let number): $0.field("intValue", String(number))
+                    }
+                }
             }
-            writer.endMap()
-            writer.endMap()
         }
-        writer.endArray()
     }
 
     private static func hex(_ word: UInt64) -> String {

@@ -40,20 +40,14 @@ extension RoomBatch {
 
     private func event(_ name: String, _ key: HookKey, _ data: (inout JSONWriter) -> Void) -> HookEvent {
         var writer = JSONWriter(reserving: 1024)
-        writer.beginMap(6)
-        writer.key("ID")
-        writer.string(key.text)
-        writer.key("Event")
-        writer.string(name)
-        writer.key("At")
-        writer.timestamp(now)
-        writer.key("RoomID")
-        writer.uuid(key.room)
-        writer.key("Seq")
-        writer.int(key.seq)
-        writer.key("Data")
-        data(&writer)
-        writer.endMap()
+        writer.map {
+            $0.field("ID", key.text)
+            $0.field("Event", name)
+            $0.field("At", time: now)
+            $0.field("RoomID", key.room)
+            $0.field("Seq", key.seq)
+            $0.field("Data", data)
+        }
         return HookEvent(key: key, name: name, body: writer.take())
     }
 

@@ -83,12 +83,11 @@ extension RoomBatch {
     }
 
     private func part(count: Int, isMore: Bool) -> FrameBody {
-        FrameBody { writer in
-            writer.beginMap(2)
-            writer.key("Messages")
-            writer.int(Int64(count))
-            writer.key("More")
-            writer.bool(isMore)
+        FrameBody {
+            $0.map {
+                $0.field("Messages", count)
+                $0.field("More", isMore)
+            }
         }
     }
 }

@@ -16,59 +16,44 @@ public struct FrameBody: Sendable, Equatable {
         data: (inout MessagePackWriter) -> Void
     ) {
         var writer = MessagePackWriter(reserving: capacity)
-        writer.key("Success")
-        writer.bool(true)
-        writer.key("Error")
-        writer.string("")
-        writer.key("Data")
-        data(&writer)
-        var count: UInt8 = 3
-        if let room {
-            writer.key("RoomID")
-            writer.uuid(room)
-            count += 1
-        }
-        if let seq {
-            writer.key("Seq")
-            writer.int(seq)
-            count += 1
-        }
-        self.init(fieldCount: count, bytes: writer.bytes)
+        writer.field("Success", true)
+        writer.field("Error", "")
+        writer.field("Data", data)
+        writer.field("RoomID", ifAny: room)
+        writer.field("Seq", ifAny: seq)
+        self.init(writer)
     }
 
     public init(_ refusal: Refusal) {
         var writer = MessagePackWriter(reserving: 128)
-        writer.key("Success")
-        writer.bool(false)
-        writer.key("Error")
-        writer.string(refusal.text)
-        writer.key("Data")
-        writer.null()
-        var count: UInt8 = 3
-        if let field = refusal.field {
-            writer.key("Field")
-            writer.string(field)
-            count += 1
-        }
-        if let wait = refusal.retryAfterMilliseconds {
-            writer.key("RetryAfter")
-            writer.int(Int64(wait))
-            count += 1
-        }
-        self.init(fieldCount: count, bytes: writer.bytes)
+        writer.field("Success", false)
+        writer.field("Error", refusal.text)
+        writer.field("Data") { $0.null() }
+        writer.field("Field", ifAny: refusal.field)
+        writer.field("RetryAfter", ifAny: refusal.retryAfterMilliseconds)
+        self.init(writer)
+    }
+
+    /// - Parameter fields: fields without a map around them.
+    private init(_ fields: MessagePackWriter) {
+        self.init(fieldCount: UInt8(fields.entries), bytes: fields.bytes)
     }
 
     /// The whole frame for a client (MessagePack).
     public func frame(_ kind: FrameKind, sign: String? = nil) -> [UInt8] {
         var writer = MessagePackWriter(reserving: bytes.count + 96)
-        writer.beginMap(Int(fieldCount) + (sign == nil ? 1 : 2))
-        writer.key("Type")
-        writer.string(kind.name.description)
-        if let sign {
-            writer.key("Sign")
-            writer.string(sign)
+        writer.map {
+            $0.field("Type", kind.name.description)
+            $0.field("Sign", ifAny: sign)
+            $0.fields(of: self)
         }
-        writer.bytes.append(contentsOf: bytes)
         return writer.bytes
+    }
+}
+
+extension MessagePackWriter {
+    fileprivate mutating func fields(of body: FrameBody) {
+        entries += Int(body.fieldCount)
+        bytes.append(contentsOf: body.bytes)
     }
 }

@@ -22,19 +22,14 @@ public struct DeadLetter: Sendable, Equatable {
 
     public func encode() -> [UInt8] {
         var writer = MessagePackWriter(reserving: body.count + stack.utf8.count + 256)
-        writer.beginMap(6)
-        writer.key("ID")
-        writer.uuid(id)
-        writer.key("Queue")
-        writer.string(queue)
-        writer.key("At")
-        writer.int(at)
-        writer.key("Reason")
-        writer.string(reason)
-        writer.key("Stack")
-        writer.string(stack)
-        writer.key("Body")
-        writer.binary(body)
+        writer.map {
+            $0.field("ID", id)
+            $0.field("Queue", queue)
+            $0.field("At", at)
+            $0.field("Reason", reason)
+            $0.field("Stack", stack)
+            $0.field("Body", body)
+        }
         return writer.bytes
     }
 

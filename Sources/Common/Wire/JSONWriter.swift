@@ -16,8 +16,12 @@ public struct JSONWriter: WireWriter, Sendable {
         return storage
     }
 
-    public mutating func beginMap(_ count: Int) { open(UInt8(ascii: "{")) }
-    public mutating func endMap() { close(UInt8(ascii: "}")) }
+    public mutating func beginMap(_ size: MapSize) -> OpenMap {
+        open(UInt8(ascii: "{"))
+        return OpenMap()
+    }
+
+    public mutating func endMap(_ map: OpenMap) { close(UInt8(ascii: "}")) }
     public mutating func beginArray(_ count: Int) { open(UInt8(ascii: "[")) }
     public mutating func endArray() { close(UInt8(ascii: "]")) }
 
@@ -34,7 +38,7 @@ public struct JSONWriter: WireWriter, Sendable {
         needsComma = false
     }
 
-    public mutating func key(_ name: String) {
+    public mutating func key(named name: String) {
         string(name)
         needsComma = false
         write(1) { $0[0] = UInt8(ascii: ":") }

@@ -1,20 +1,52 @@
 /// Writes MessagePack, always in the shortest form.
 public struct MessagePackWriter: WireWriter, Sendable {
     public var bytes: [UInt8] = []
+    /// The entries so far of the open map.
+    public internal(set) var entries = 0
 
     public init(reserving capacity: Int = 256) { bytes.reserveCapacity(capacity) }
 
-    public mutating func beginMap(_ count: Int) { header(count, fix: 0x80, two: 0xde, four: 0xdf) }
-    public mutating func endMap() {}
+    /// Reserves a head of the expected size; ``endMap(_:)`` writes the count into it.
+    public mutating func beginMap(_ size: MapSize) -> OpenMap {
+        let map = OpenMap(start: bytes.count, size: size, outer: entries)
+        entries = 0
+        bytes.append(size == .short ? 0x80 : 0xde)
+        if size == .long {
+            bytes.append(0)
+            bytes.append(0)
+        }
+        return map
+    }
+
+    public mutating func endMap(_ map: OpenMap) {
+        let count = entries
+        entries = map.outer
+        switch (map.size, count) {
+        case (.short, ...15): bytes[map.start] = 0x80 | UInt8(count)
+        case (.long, 16...65_535):
+            bytes[map.start + 1] = UInt8(count >> 8)
+            bytes[map.start + 2] = UInt8(count & 0xff)
+        default:
+            var head = MessagePackWriter(reserving: 5)
+            head.header(count, fix: 0x80, two: 0xde, four: 0xdf)
+            bytes.replaceSubrange(map.start..<map.start + (map.size == .short ? 1 : 3), with: head.bytes)
+        }
+    }
+
     public mutating func beginArray(_ count: Int) { header(count, fix: 0x90, two: 0xdc, four: 0xdd) }
     public mutating func endArray() {}
 
     public mutating func key(_ name: StaticString) {
+        entries += 1
         stringHeader(name.utf8CodeUnitCount)
         bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
     }
 
-    public mutating func key(_ name: String) { string(name) }
+    public mutating func key(named name: String) {
+        entries += 1
+        string(name)
+    }
+
     public mutating func null() { bytes.append(0xc0) }
     public mutating func bool(_ value: Bool) { bytes.append(value ? 0xc3 : 0xc2) }
 

@@ -1,7 +1,7 @@
 /// The fields from which a message's shape is written: a value, or a row of the store. A page of history is written
 /// directly from rows; building values first took a third of the worker's CPU time.
 public protocol MessageFields {
-    associatedtype Text: WireText
+    associatedtype Text: WireShape
     var id: UUID128 { get }
     var roomID: UUID128 { get }
     var senderID: UUID128 { get }
@@ -26,17 +26,12 @@ public protocol MessageFields {
     var createdAt: Int64 { get }
 }
 
-/// Text that can be written out, whoever owns its memory.
-public protocol WireText {
-    func write<W: WireWriter>(to writer: inout W)
-}
-
-extension String: WireText {
+extension String: WireShape {
     @inlinable
     public func write<W: WireWriter>(to writer: inout W) { writer.string(self) }
 }
 
-extension Message: MessageFields {
+extension Message: MessageFields, WireShape {
     public var contentText: String { content }
     public var signText: String? { sign }
 
@@ -46,63 +41,34 @@ extension Message: MessageFields {
 }
 
 extension MessageFields {
-    /// `Data` of a message.
-    ///
-    /// - Parameters:
-    ///   - more: the number of fields that `extra` adds.
+    /// `Data` of a message, with the fields that `extra` adds.
     @inlinable
     public func writeFields<W: WireWriter>(
-        to writer: inout W, and more: Int = 0, _ extra: (inout W) -> Void = { _ in }
+        to writer: inout W, _ extra: (inout W) -> Void = { _ in }
     ) {
-        writer.beginMap(20 + more)
-        writer.key("ID")
-        writer.uuid(id)
-        writer.key("RoomID")
-        writer.uuid(roomID)
-        writer.key("SenderID")
-        writer.uuid(senderID)
-        writer.key("Sender")
-        writer.optional(sender) { $1.write(as: senderID, to: &$0) }
-        writer.key("Seq")
-        if seq > 0 { writer.int(seq) } else { writer.null() }
-        writer.key("Content")
-        contentText.write(to: &writer)
-        writer.key("ContentType")
-        writer.string(contentType.name)
-        writer.key("MessageType")
-        writer.string(messageType.name)
-        writer.key("ParentMessageID")
-        writer.optional(parentMessageID) { $0.uuid($1) }
-        writer.key("ForwardedFrom")
-        writer.optional(forwardedFrom) { $0.uuid($1) }
-        writer.key("Sign")
-        writer.optional(signText) { $1.write(to: &$0) }
-        writer.key("Status")
-        writer.string(status.name)
-        writer.key("File")
-        writer.optional(file) { $1.write(to: &$0) }
-        writer.key("Reactions")
-        let reactions = reactions
-        writer.beginArray(reactions.count)
-        for reaction in reactions { reaction.write(to: &writer) }
-        writer.endArray()
-        writer.key("EditedAt")
-        writer.optional(editedAt) { $0.timestamp($1) }
-        writer.key("DeletedAt")
-        writer.optional(deletedAt) { $0.timestamp($1) }
-        writer.key("PinnedAt")
-        writer.optional(pinnedAt) { $0.timestamp($1) }
-        writer.key("ChangeSeq")
-        if changeSeq > 0 { writer.int(changeSeq) } else { writer.null() }
-        writer.key("Mentions")
-        let mentions = mentions
-        writer.beginArray(mentions.count)
-        for user in mentions { writer.uuid(user) }
-        writer.endArray()
-        writer.key("CreatedAt")
-        writer.timestamp(createdAt)
-        extra(&writer)
-        writer.endMap()
+        writer.map(.long) {
+            $0.field("ID", id)
+            $0.field("RoomID", roomID)
+            $0.field("SenderID", senderID)
+            $0.field("Sender", sender) { $1.write(as: senderID, to: &$0) }
+            $0.field("Seq", seq > 0 ? seq : nil)
+            $0.field("Content", contentText)
+            $0.field("ContentType", contentType.name)
+            $0.field("MessageType", messageType.name)
+            $0.field("ParentMessageID", parentMessageID)
+            $0.field("ForwardedFrom", forwardedFrom)
+            $0.field("Sign", signText)
+            $0.field("Status", status.name)
+            $0.field("File", file)
+            $0.field("Reactions", reactions)
+            $0.field("EditedAt", time: editedAt)
+            $0.field("DeletedAt", time: deletedAt)
+            $0.field("PinnedAt", time: pinnedAt)
+            $0.field("ChangeSeq", changeSeq > 0 ? changeSeq : nil)
+            $0.field("Mentions", mentions)
+            $0.field("CreatedAt", time: createdAt)
+            extra(&$0)
+        }
     }
 }
 

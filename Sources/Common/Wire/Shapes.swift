@@ -1,43 +1,36 @@
 // The shapes of `Data`, each defined once for both encodings: MessagePack on sockets, JSON over REST. The shapes of
 // long lists are specialised for JSON here, because the API's module cannot see their bodies.
 
-extension FileInfo {
+extension FileInfo: WireShape {
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(3 + (thumbnailURL == nil ? 0 : 1) + (media?.count ?? 0))
-        writer.key("Name")
-        writer.string(name)
-        writer.key("Size")
-        writer.int(size)
-        writer.key("ContentType")
-        writer.string(contentType)
-        if let thumbnailURL {
-            writer.key("ThumbnailURL")
-            // A command from an older version may still contain an origin.
-            let isPath = thumbnailURL.utf8.first == UInt8(ascii: "/")
-            writer.string(isPath ? ServiceAddress.publicURL + thumbnailURL : thumbnailURL)
+        writer.map {
+            $0.field("Name", name)
+            $0.field("Size", size)
+            $0.field("ContentType", contentType)
+            $0.field("ThumbnailURL", ifAny: wholeThumbnailURL)
+            media?.writeFields(to: &$0)
         }
-        media?.writeFields(to: &writer)
-        writer.endMap()
+    }
+
+    private var wholeThumbnailURL: String? {
+        // A command from an older version may still contain an origin.
+        guard let thumbnailURL, thumbnailURL.utf8.first == UInt8(ascii: "/") else { return thumbnailURL }
+        return ServiceAddress.publicURL + thumbnailURL
     }
 }
 
-extension Reaction {
+extension Reaction: WireShape {
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(3)
-        writer.key("Reaction")
-        writer.string(emoji)
-        writer.key("Count")
-        writer.int(Int64(users.count))
-        writer.key("Users")
-        writer.beginArray(users.count)
-        for user in users { writer.uuid(user) }
-        writer.endArray()
-        writer.endMap()
+        writer.map {
+            $0.field("Reaction", emoji)
+            $0.field("Count", users.count)
+            $0.field("Users", users)
+        }
     }
 }
 
 /// The content of a message before an edit.
-public struct EarlierContent: Sendable, Equatable {
+public struct EarlierContent: WireShape, Sendable, Equatable {
     public var content: String
     /// Unix milliseconds.
     public var replacedAt: Int64
@@ -51,19 +44,16 @@ public struct EarlierContent: Sendable, Equatable {
     }
 
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(3)
-        writer.key("Content")
-        writer.string(content)
-        writer.key("ReplacedAt")
-        writer.timestamp(replacedAt)
-        writer.key("ChangeSeq")
-        writer.int(changeSeq)
-        writer.endMap()
+        writer.map {
+            $0.field("Content", content)
+            $0.field("ReplacedAt", time: replacedAt)
+            $0.field("ChangeSeq", changeSeq)
+        }
     }
 }
 
 /// A room as one of its members sees it.
-public struct RoomView: Sendable, Equatable {
+public struct RoomView: WireShape, Sendable, Equatable {
     public var room: Room
     public var lastMessage: Message?
     /// Messages of others after the user's last seen Seq; nil in a frame for all members.
@@ -85,63 +75,38 @@ public struct RoomView: Sendable, Equatable {
 
     @_specialize(where W == JSONWriter)
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(messages == nil ? 15 : 16)
-        if let messages {
-            writer.key("Messages")
-            writer.beginArray(messages.count)
-            for message in messages { message.write(to: &writer) }
-            writer.endArray()
+        writer.map {
+            $0.field("Messages", ifAny: messages)
+            $0.field("ID", room.id)
+            $0.field("Type", room.type.name)
+            $0.field("Name", room.name)
+            $0.field("Description", room.description)
+            $0.field("Avatar", room.avatar)
+            $0.field("OwnerID", room.ownerID)
+            $0.field("MemberCount", room.memberCount)
+            $0.field("MemberLimit", room.memberLimit)
+            $0.field("LastSeq", room.lastSeq)
+            $0.field("Epoch", room.epoch)
+            $0.field("LastMessage", lastMessage)
+            $0.field("Unread", unread)
+            $0.field("Role", role?.name)
+            $0.field("MutedUntil", time: mutedUntil)
+            $0.field("CreatedAt", time: room.createdAt)
         }
-        writer.key("ID")
-        writer.uuid(room.id)
-        writer.key("Type")
-        writer.string(room.type.name)
-        writer.key("Name")
-        writer.string(room.name)
-        writer.key("Description")
-        writer.string(room.description)
-        writer.key("Avatar")
-        writer.string(room.avatar)
-        writer.key("OwnerID")
-        writer.uuid(room.ownerID)
-        writer.key("MemberCount")
-        writer.int(Int64(room.memberCount))
-        writer.key("MemberLimit")
-        writer.optional(room.memberLimit) { $0.int(Int64($1)) }
-        writer.key("LastSeq")
-        writer.int(room.lastSeq)
-        writer.key("Epoch")
-        writer.int(room.epoch)
-        writer.key("LastMessage")
-        writer.optional(lastMessage) { $1.write(to: &$0) }
-        writer.key("Unread")
-        writer.optional(unread) { $0.int($1) }
-        writer.key("Role")
-        writer.optional(role) { $0.string($1.name) }
-        writer.key("MutedUntil")
-        writer.optional(mutedUntil) { $0.timestamp($1) }
-        writer.key("CreatedAt")
-        writer.timestamp(room.createdAt)
-        writer.endMap()
     }
 }
 
-extension Member {
+extension Member: WireShape {
     @_specialize(where W == JSONWriter)
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(9)
-        (profile ?? Profile()).writeFields(as: userID, to: &writer)
-        writer.key("Role")
-        writer.string(role.name)
-        writer.key("LastSeenSeq")
-        writer.int(lastSeenSeq)
-        writer.key("MutedUntil")
-        writer.optional(mutedUntil) { $0.timestamp($1) }
-        writer.key("BannedAt")
-        writer.optional(bannedAt) { $0.timestamp($1) }
-        writer.key("JoinedAt")
-        writer.timestamp(joinedAt)
-        writer.endMap()
+        writer.map {
+            (profile ?? Profile()).writeFields(as: userID, to: &$0)
+            $0.field("Role", role.name)
+            $0.field("LastSeenSeq", lastSeenSeq)
+            $0.field("MutedUntil", time: mutedUntil)
+            $0.field("BannedAt", time: bannedAt)
+            $0.field("JoinedAt", time: joinedAt)
+        }
     }
 }
 
@@ -149,27 +114,21 @@ extension Profile {
     /// `Sender` of a message, and `Data` of `user_updated`.
     @inlinable
     public func write<W: WireWriter>(as user: UUID128, to writer: inout W) {
-        writer.beginMap(4)
-        writeFields(as: user, to: &writer)
-        writer.endMap()
+        writer.map { writeFields(as: user, to: &$0) }
     }
 
-    /// Four fields of a map.
+    /// As fields of a map that has more.
     @inlinable
     public func writeFields<W: WireWriter>(as user: UUID128, to writer: inout W) {
-        writer.key("UserID")
-        writer.uuid(user)
-        writer.key("ExternalID")
-        writer.optional(externalID) { $0.string($1) }
-        writer.key("Name")
-        writer.string(name)
-        writer.key("Avatar")
-        writer.string(avatar)
+        writer.field("UserID", user)
+        writer.field("ExternalID", externalID)
+        writer.field("Name", name)
+        writer.field("Avatar", avatar)
     }
 }
 
 /// `Data` of a `seen` frame: `seq` is how far the user has read, not the frame's own Seq.
-public struct SeenMark: Sendable, Equatable {
+public struct SeenMark: WireShape, Sendable, Equatable {
     public var roomID: UUID128
     public var userID: UUID128
     public var seq: Int64
@@ -183,16 +142,12 @@ public struct SeenMark: Sendable, Equatable {
     }
 
     public func write<W: WireWriter>(to writer: inout W) {
-        writer.beginMap(4)
-        writer.key("RoomID")
-        writer.uuid(roomID)
-        writer.key("UserID")
-        writer.uuid(userID)
-        writer.key("Seq")
-        writer.int(seq)
-        writer.key("At")
-        writer.timestamp(at)
-        writer.endMap()
+        writer.map {
+            $0.field("RoomID", roomID)
+            $0.field("UserID", userID)
+            $0.field("Seq", seq)
+            $0.field("At", time: at)
+        }
     }
 }
 
@@ -209,28 +164,17 @@ public enum RoomChange: String, Sendable, CaseIterable {
 extension Invitation {
     /// - Parameter isPublic: true writes the shape for all members, without the link's token.
     public func write<W: WireWriter>(to writer: inout W, isPublic: Bool = false) {
-        writer.beginMap(isPublic ? 8 : 9)
-        writer.key("ID")
-        writer.uuid(id)
-        writer.key("RoomID")
-        writer.uuid(roomID)
-        if !isPublic {
-            writer.key("Token")
-            writer.string(token)
+        writer.map {
+            $0.field("ID", id)
+            $0.field("RoomID", roomID)
+            if !isPublic { $0.field("Token", token) }
+            $0.field("CreatedBy", createdBy)
+            $0.field("ExpiresAt", time: expiresAt)
+            $0.field("MaxUses", maxUses)
+            $0.field("Uses", uses)
+            $0.field("RevokedAt", time: revokedAt)
+            $0.field("CreatedAt", time: createdAt)
         }
-        writer.key("CreatedBy")
-        writer.uuid(createdBy)
-        writer.key("ExpiresAt")
-        writer.optional(expiresAt) { $0.timestamp($1) }
-        writer.key("MaxUses")
-        writer.optional(maxUses) { $0.int(Int64($1)) }
-        writer.key("Uses")
-        writer.int(Int64(uses))
-        writer.key("RevokedAt")
-        writer.optional(revokedAt) { $0.timestamp($1) }
-        writer.key("CreatedAt")
-        writer.timestamp(createdAt)
-        writer.endMap()
     }
 }
 
@@ -242,7 +186,7 @@ public struct PinMark: Sendable, Equatable {
 }
 
 /// `Data` of a `room_updated` frame.
-public struct RoomUpdate: Sendable, Equatable {
+public struct RoomUpdate: WireShape, Sendable, Equatable {
     public var roomID: UUID128
     public var change: RoomChange
     public var room: RoomView?
@@ -268,36 +212,18 @@ public struct RoomUpdate: Sendable, Equatable {
     }
 
     public func write<W: WireWriter>(to writer: inout W) {
-        let optionals = [room != nil, member != nil, pin != nil, pin != nil, invitation != nil, purgedThrough != nil]
-        writer.beginMap(3 + optionals.count { $0 })
-        writer.key("RoomID")
-        writer.uuid(roomID)
-        writer.key("Change")
-        writer.string(change.rawValue)
-        if let room {
-            writer.key("Room")
-            room.write(to: &writer)
+        writer.map {
+            $0.field("RoomID", roomID)
+            $0.field("Change", change.rawValue)
+            $0.field("Room", ifAny: room)
+            $0.field("Member", ifAny: member)
+            if let pin {
+                $0.field("MessageID", pin.message)
+                $0.field("PinnedAt", time: pin.at)
+            }
+            if let invitation { $0.field("Invitation") { invitation.write(to: &$0, isPublic: true) } }
+            $0.field("PurgedThrough", ifAny: purgedThrough)
+            $0.field("Seq", seq)
         }
-        if let member {
-            writer.key("Member")
-            member.write(to: &writer)
-        }
-        if let pin {
-            writer.key("MessageID")
-            writer.uuid(pin.message)
-            writer.key("PinnedAt")
-            writer.optional(pin.at) { $0.timestamp($1) }
-        }
-        if let invitation {
-            writer.key("Invitation")
-            invitation.write(to: &writer, isPublic: true)
-        }
-        if let purgedThrough {
-            writer.key("PurgedThrough")
-            writer.int(purgedThrough)
-        }
-        writer.key("Seq")
-        writer.int(seq)
-        writer.endMap()
     }
 }

@@ -72,12 +72,15 @@ public enum WireLimit {
 
 /// Both encodings of all shapes are written through this protocol, so that they cannot differ.
 public protocol WireWriter {
-    mutating func beginMap(_ count: Int)
-    mutating func endMap()
+    /// Use ``map(_:_:)``, which ends the map too.
+    mutating func beginMap(_ size: MapSize) -> OpenMap
+    mutating func endMap(_ map: OpenMap)
+    /// Use ``array(_:_:)``.
     mutating func beginArray(_ count: Int)
     mutating func endArray()
+    /// The name of the open map's next entry, and its count; use `field`, which writes the value too.
     mutating func key(_ name: StaticString)
-    mutating func key(_ name: String)
+    mutating func key(named name: String)
     mutating func null()
     mutating func bool(_ value: Bool)
     mutating func int(_ value: Int64)
@@ -88,6 +91,31 @@ public protocol WireWriter {
     /// Unix milliseconds, written as RFC 3339 UTC text.
     mutating func timestamp(_ unixMilliseconds: Int64)
     mutating func binary(_ value: [UInt8])
+}
+
+/// The number of entries that a map is expected to have. MessagePack's head of a map is longer above 15; a wrong guess
+/// costs a copy of the map and changes no byte.
+public enum MapSize: Sendable {
+    case short, long
+}
+
+/// A map that is being written.
+public struct OpenMap {
+    /// The place of its head.
+    @usableFromInline let start: Int
+    @usableFromInline let size: MapSize
+    /// The entries so far of the map around it.
+    @usableFromInline let outer: Int
+
+    @inlinable
+    init(start: Int = 0, size: MapSize = .short, outer: Int = 0) {
+        (self.start, self.size, self.outer) = (start, size, outer)
+    }
+}
+
+/// A value with one shape in both encodings.
+public protocol WireShape {
+    func write<W: WireWriter>(to writer: inout W)
 }
 
 extension WireWriter {
@@ -110,16 +138,11 @@ extension WireWriter {
         case .string(let value): string(value)
         case .binary(let value): binary(value)
         case .array(let values):
-            beginArray(values.count)
-            for element in values { self.value(element) }
-            endArray()
+            array(values) { $0.value($1) }
         case .map(let entries):
-            beginMap(entries.count)
-            for entry in entries {
-                key(entry.key)
-                self.value(entry.value)
+            map(entries.count > 15 ? .long : .short) {
+                for entry in entries { $0.field(named: entry.key, entry.value) }
             }
-            endMap()
         }
     }
 }

@@ -40,13 +40,11 @@ struct AccountEndpoints {
             doors.log.error("Redis failed", metadata: ["error": "\(error)"])
             throw .unavailable("the store of tickets")
         }
-        return .data(status: 201) { writer in
-            writer.beginMap(2)
-            writer.key("Ticket")
-            writer.string(ticket)
-            writer.key("ExpiresIn")
-            writer.int(Int64(Ticket.lifetime))
-            writer.endMap()
+        return .data(status: 201) {
+            $0.map {
+                $0.field("Ticket", ticket)
+                $0.field("ExpiresIn", Ticket.lifetime)
+            }
         }
     }
 
@@ -78,15 +76,12 @@ struct AccountEndpoints {
     }
 
     private func answer(_ me: UUID128, _ account: Account) -> Response {
-        .data { writer in
-            writer.beginMap(3)
-            writer.key("UserID")
-            writer.uuid(me)
-            writer.key("HidePresence")
-            writer.bool(account.hidesPresence)
-            writer.key("AddedBy")
-            writer.string(account.addedBy.name)
-            writer.endMap()
+        .data {
+            $0.map {
+                $0.field("UserID", me)
+                $0.field("HidePresence", account.hidesPresence)
+                $0.field("AddedBy", account.addedBy.name)
+            }
         }
     }
 

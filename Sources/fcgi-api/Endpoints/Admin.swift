@@ -115,13 +115,11 @@ struct AdminEndpoints {
 
     /// 202 while more is to do.
     private func done(_ work: Work) -> Response {
-        .data(status: work.isMore ? 202 : 200) { writer in
-            writer.beginMap(2)
-            writer.key("Messages")
-            writer.int(work.messages)
-            writer.key("More")
-            writer.bool(work.isMore)
-            writer.endMap()
+        .data(status: work.isMore ? 202 : 200) {
+            $0.map {
+                $0.field("Messages", work.messages)
+                $0.field("More", work.isMore)
+            }
         }
     }
 
@@ -135,57 +133,37 @@ struct AdminEndpoints {
             try host.messages(of: id, after: after, limit: limit + 1)
         }
         let page = messages.prefix(limit)
+        let next = messages.count > limit ? page.last.map { query.next("after", "\($0.message.seq)") } : nil
         var writer = JSONWriter(reserving: 64 + page.count * 640)
-        writer.beginMap(3)
-        writer.key("Success")
-        writer.bool(true)
-        writer.key("Data")
-        writer.beginMap(after == 0 ? 3 : 1)
-        if after == 0 { write(found, to: &writer) }
-        writer.key("Messages")
-        writer.beginArray(page.count)
-        for message in page { message.write(to: &writer) }
-        writer.endArray()
-        writer.endMap()
-        writer.key("Next")
-        writer.optional(messages.count > limit ? page.last : nil) {
-            $0.string(query.next("after", "\($1.message.seq)"))
+        writer.map {
+            $0.field("Success", true)
+            $0.map("Data") {
+                if after == 0 { write(found, to: &$0) }
+                $0.array("Messages", page) { $1.write(to: &$0) }
+            }
+            $0.field("Next", next)
         }
-        writer.endMap()
         return Response(status: 200, type: Response.json, body: writer.take())
     }
 
     private func write(_ found: (room: Room, members: [Member]), to writer: inout JSONWriter) {
-        writer.key("Room")
-        RoomView(room: found.room).write(to: &writer)
-        writer.key("Members")
-        writer.beginArray(found.members.count)
-        for member in found.members { member.write(to: &writer) }
-        writer.endArray()
+        writer.field("Room", RoomView(room: found.room))
+        writer.field("Members", found.members)
     }
 }
 
 extension AuditEntry {
     func write(to writer: inout JSONWriter) {
-        writer.beginMap(9)
-        writer.key("ID")
-        writer.int(id)
-        writer.key("At")
-        writer.timestamp(at)
-        writer.key("Key")
-        writer.string(key)
-        writer.key("Operation")
-        writer.string(operation)
-        writer.key("Path")
-        writer.string(path)
-        writer.key("UserID")
-        writer.optional(user) { $0.uuid($1) }
-        writer.key("ExternalID")
-        writer.optional(externalID) { $0.string($1) }
-        writer.key("Status")
-        writer.int(Int64(status))
-        writer.key("RequestID")
-        writer.string(requestID)
-        writer.endMap()
+        writer.map {
+            $0.field("ID", id)
+            $0.field("At", time: at)
+            $0.field("Key", key)
+            $0.field("Operation", operation)
+            $0.field("Path", path)
+            $0.field("UserID", user)
+            $0.field("ExternalID", externalID)
+            $0.field("Status", status)
+            $0.field("RequestID", requestID)
+        }
     }
 }

@@ -253,15 +253,11 @@ enum Outcome {
     }
 
     private static func write(queued command: Command, to writer: inout JSONWriter) {
-        writer.beginMap(4)
-        writer.key("ID")
-        writer.uuid(command.id)
-        writer.key("RoomID")
-        writer.uuid(command.room)
-        writer.key("Sign")
-        writer.optional(command.sign) { $0.string($1) }
-        writer.key("Status")
-        writer.string("queued")
-        writer.endMap()
+        writer.map {
+            $0.field("ID", command.id)
+            $0.field("RoomID", command.room)
+            $0.field("Sign", command.sign)
+            $0.field("Status", "queued")
+        }
     }
 }

@@ -64,34 +64,21 @@ struct PoolEndpoints {
         let rows = rows
         let numbers = numbers(rows)
         var writer = JSONWriter()
-        writer.beginMap(numbers.count + 2 + (isFull ? 1 : 0))
-        writer.key("pool")
-        writer.string(pool.name)
-        writer.key("process manager")
-        writer.string(sizing)
-        for (name, value) in numbers {
-            writer.key(name)
-            writer.int(Int64(value))
-        }
-        if isFull {
-            let all = processes(rows)
-            writer.key("processes")
-            writer.beginArray(all.count)
-            for process in all {
-                writer.beginMap(4)
-                writer.key("pid")
-                writer.int(Int64(process.pid))
-                writer.key("state")
-                writer.string(process.state)
-                writer.key("requests")
-                writer.int(Int64(process.requests))
-                writer.key("request")
-                writer.string(process.request)
-                writer.endMap()
+        writer.map {
+            $0.field("pool", pool.name)
+            $0.field("process manager", sizing)
+            for (name, value) in numbers { $0.field(named: name, value) }
+            if isFull {
+                $0.array("processes", processes(rows)) { writer, process in
+                    writer.map {
+                        $0.field("pid", process.pid)
+                        $0.field("state", process.state)
+                        $0.field("requests", process.requests)
+                        $0.field("request", process.request)
+                    }
+                }
             }
-            writer.endArray()
         }
-        writer.endMap()
         return writer.take()
     }
 }

@@ -38,13 +38,11 @@ struct SessionEndpoints {
                 "has a token of more than \(SessionCookie.longestToken) bytes, which no browser keeps in a cookie")
         }
         let end = identity.expiresAt
-        var response = Response.data { writer in
-            writer.beginMap(2)
-            writer.key("UserID")
-            writer.uuid(identity.user)
-            writer.key("ExpiresAt")
-            writer.timestamp(end * 1000)
-            writer.endMap()
+        var response = Response.data {
+            $0.map {
+                $0.field("UserID", identity.user)
+                $0.field("ExpiresAt", time: end * 1000)
+            }
         }
         let seconds = max(0, end - doors.clock() / 1000)
         response.headers += [

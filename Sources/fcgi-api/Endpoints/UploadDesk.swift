@@ -158,27 +158,14 @@ struct UploadProgressBody {
     var complete: Message?
 
     func write(to writer: inout JSONWriter) {
-        writer.beginMap(7)
-        writer.key("MessageID")
-        writer.uuid(message)
-        if let index {
-            writer.key("ChunkIndex")
-            writer.int(Int64(index))
+        writer.map {
+            $0.field("MessageID", message)
+            $0.field("ChunkIndex", ifAny: index)
+            $0.field("TotalChunk", total)
+            $0.array("Received", received) { $0.int(Int64($1)) }
+            $0.field("Size", size)
+            $0.field("Completed", isCompleted)
+            $0.field("Message", ifAny: complete)
         }
-        writer.key("TotalChunk")
-        writer.optional(total) { $0.int(Int64($1)) }
-        writer.key("Received")
-        writer.beginArray(received.count)
-        for number in received { writer.int(Int64(number)) }
-        writer.endArray()
-        writer.key("Size")
-        writer.optional(size) { $0.int($1) }
-        writer.key("Completed")
-        writer.bool(isCompleted)
-        if let complete {
-            writer.key("Message")
-            complete.write(to: &writer)
-        }
-        writer.endMap()
     }
 }

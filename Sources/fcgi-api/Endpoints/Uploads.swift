@@ -76,15 +76,11 @@ struct UploadEndpoints {
         let links = try upload.links(
             for: parts, outline: Outline(total: Int(total), mediaType: type), of: message, seconds: Self.partSeconds)
         let end = desk.doors.clock() + Int64(Self.partSeconds) * 1000
-        return .data { writer in
-            writer.beginMap(2)
-            writer.key("ExpiresAt")
-            writer.timestamp(end)
-            writer.key("Chunks")
-            writer.beginArray(links.count)
-            for (part, link) in zip(parts, links) { link.write(to: &writer, index: part.index) }
-            writer.endArray()
-            writer.endMap()
+        return .data {
+            $0.map {
+                $0.field("ExpiresAt", time: end)
+                $0.array("Chunks", links.indices) { links[$1].write(to: &$0, index: parts[$1].index) }
+            }
         }
     }
 
@@ -117,21 +113,12 @@ extension PlannedPart {
 
 extension PartLink {
     fileprivate func write(to writer: inout JSONWriter, index: Int) {
-        writer.beginMap(4)
-        writer.key("ChunkIndex")
-        writer.int(Int64(index))
-        writer.key("Method")
-        writer.string("PUT")
-        writer.key("URL")
-        writer.string(url)
-        writer.key("Headers")
-        writer.beginMap(headers.count)
-        for (name, value) in headers {
-            writer.key(name)
-            writer.string(value)
+        writer.map {
+            $0.field("ChunkIndex", index)
+            $0.field("Method", "PUT")
+            $0.field("URL", url)
+            $0.map("Headers") { for (name, value) in headers { $0.field(named: name, value) } }
         }
-        writer.endMap()
-        writer.endMap()
     }
 }
 

@@ -69,11 +69,7 @@ struct WholeFileEndpoints {
             }
         }
         if sent.count == 1 { return .data(status: 201) { sent[0].write(to: &$0) } }
-        return .data(status: 201) { writer in
-            writer.beginArray(sent.count)
-            for message in sent { message.write(to: &writer) }
-            writer.endArray()
-        }
+        return .data(status: 201) { $0.array(sent) { $1.write(to: &$0) } }
     }
 
     private enum Sent {

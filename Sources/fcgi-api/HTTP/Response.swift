@@ -24,12 +24,10 @@ struct Response {
     /// `{"Success": true, "Data": …}`.
     static func data(status: Int = 200, _ write: (inout JSONWriter) -> Void) -> Response {
         var writer = JSONWriter(reserving: 1024)
-        writer.beginMap(2)
-        writer.key("Success")
-        writer.bool(true)
-        writer.key("Data")
-        write(&writer)
-        writer.endMap()
+        writer.map {
+            $0.field("Success", true)
+            $0.field("Data", write)
+        }
         return Response(status: status, type: json, body: writer.take())
     }
 
@@ -38,44 +36,27 @@ struct Response {
         _ elements: Elements, next: String?, _ write: (inout JSONWriter, Elements.Element) -> Void
     ) -> Response {
         var writer = JSONWriter(reserving: 64 + elements.count * 640)
-        writer.beginMap(3)
-        writer.key("Success")
-        writer.bool(true)
-        writer.key("Data")
-        writer.beginArray(elements.count)
-        for element in elements { write(&writer, element) }
-        writer.endArray()
-        writer.key("Next")
-        writer.optional(next) { $0.string($1) }
-        writer.endMap()
+        writer.map {
+            $0.field("Success", true)
+            $0.array("Data", elements, write)
+            $0.field("Next", next)
+        }
         return Response(status: 200, type: json, body: writer.take())
     }
 
     /// `{"Success": false, "Error": {"Code", "Message", "Field"?}, "RequestID"}`.
     static func refusal(_ refusal: Refusal, requestID: String) -> Response {
         var writer = JSONWriter()
-        writer.beginMap(3)
-        writer.key("Success")
-        writer.bool(false)
-        writer.key("Error")
-        let wait = refusal.retryAfterMilliseconds
-        writer.beginMap(2 + (refusal.field == nil ? 0 : 1) + (wait == nil ? 0 : 1))
-        writer.key("Code")
-        writer.string(refusal.code.rawValue)
-        writer.key("Message")
-        writer.string(refusal.message)
-        if let field = refusal.field {
-            writer.key("Field")
-            writer.string(field)
+        writer.map {
+            $0.field("Success", false)
+            $0.map("Error") {
+                $0.field("Code", refusal.code.rawValue)
+                $0.field("Message", refusal.message)
+                $0.field("Field", ifAny: refusal.field)
+                $0.field("RetryAfter", ifAny: refusal.retryAfterMilliseconds)
+            }
+            $0.field("RequestID", requestID)
         }
-        if let wait {
-            writer.key("RetryAfter")
-            writer.int(Int64(wait))
-        }
-        writer.endMap()
-        writer.key("RequestID")
-        writer.string(requestID)
-        writer.endMap()
         var response = Response(status: refusal.code.status, type: json, body: writer.take())
         if let seconds = refusal.retryAfter { response.headers.append(("Retry-After", String(seconds))) }
         if let taken = refusal.acceptedEncodings { response.headers.append(("Accept-Encoding", taken)) }

@@ -94,16 +94,11 @@ extension Hub {
             return
         }
         var body = JSONWriter(reserving: poll.bytes + 1024)
-        body.beginMap(3)
-        body.key("Success")
-        body.bool(true)
-        body.key("Data")
-        body.beginArray(poll.frames.count)
-        for frame in poll.frames { body.raw(frame) }
-        body.endArray()
-        body.key("LastEventID")
-        body.string(String(decoding: stream.cursor.id, as: UTF8.self))
-        body.endMap()
+        body.map {
+            $0.field("Success", true)
+            $0.array("Data", poll.frames) { $0.raw($1) }
+            $0.field("LastEventID", String(decoding: stream.cursor.id, as: UTF8.self))
+        }
         stream.poll?.frames = []
         end(slot, with: SharedFrame(whole: HTTPRefusal.response("200 OK", body.take(), stream.headers)))
     }
@@ -150,23 +145,16 @@ extension Hub {
     private static func closeEvent(_ code: CloseCode, _ reason: String) -> [UInt8] {
         let retry = retry(code)
         var body = JSONWriter()
-        body.beginMap(4)
-        body.key("Type")
-        body.string("close")
-        body.key("Success")
-        body.bool(true)
-        body.key("Error")
-        body.string("")
-        body.key("Data")
-        body.beginMap(3)
-        body.key("Code")
-        body.int(Int64(code.rawValue))
-        body.key("Reason")
-        body.string(reason)
-        body.key("RetryAfter")
-        body.int(retry)
-        body.endMap()
-        body.endMap()
+        body.map {
+            $0.field("Type", "close")
+            $0.field("Success", true)
+            $0.field("Error", "")
+            $0.map("Data") {
+                $0.field("Code", Int(code.rawValue))
+                $0.field("Reason", reason)
+                $0.field("RetryAfter", retry)
+            }
+        }
         return Array("retry: \(retry)\ndata: ".utf8) + body.take() + Array("\n\n".utf8)
     }
 

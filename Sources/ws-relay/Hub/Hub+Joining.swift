@@ -244,30 +244,20 @@ extension Hub {
 
     /// - Parameter isResumed: of a stream of events.
     func welcomeBody(_ slot: UInt32, isResumed: Bool? = nil) -> FrameBody {
-        FrameBody { writer in
-            writer.beginMap(isResumed == nil ? 4 : 5)
-            if let isResumed {
-                writer.key("Resumed")
-                writer.bool(isResumed)
+        FrameBody {
+            $0.map {
+                $0.field("Resumed", ifAny: isResumed)
+                $0.field("UserID", users[connections[slot].user].id)
+                $0.field("ConnectionID", newID())
+                $0.field("Heartbeat", settings.heartbeat)
+                $0.map("Limits") {
+                    $0.field("MaxFrame", settings.maxFrame)
+                    $0.field("MaxContent", RequestLimit.content)
+                    $0.field("Rate", settings.rate)
+                    $0.field("Burst", settings.burst)
+                    $0.field("ResumeFrames", Self.resumeLimit)
+                }
             }
-            writer.key("UserID")
-            writer.uuid(users[connections[slot].user].id)
-            writer.key("ConnectionID")
-            writer.uuid(newID())
-            writer.key("Heartbeat")
-            writer.int(Int64(settings.heartbeat))
-            writer.key("Limits")
-            writer.beginMap(5)
-            writer.key("MaxFrame")
-            writer.int(Int64(settings.maxFrame))
-            writer.key("MaxContent")
-            writer.int(Int64(RequestLimit.content))
-            writer.key("Rate")
-            writer.int(Int64(settings.rate))
-            writer.key("Burst")
-            writer.int(Int64(settings.burst))
-            writer.key("ResumeFrames")
-            writer.int(Int64(Self.resumeLimit))
         }
     }
 

@@ -169,12 +169,11 @@ extension Hub {
         guard let room = rooms[id], room.members.contains(user) else { throw .notAMember }
         guard !users[user].blocked.contains(id) else { return }
         guard mayType(user, in: room) else { return counters.typingDropped += 1 }
-        let body = FrameBody(room: id) { writer in
-            writer.beginMap(2)
-            writer.key("RoomID")
-            writer.uuid(id)
-            writer.key("UserID")
-            writer.uuid(users[user].id)
+        let body = FrameBody(room: id) {
+            $0.map {
+                $0.field("RoomID", id)
+                $0.field("UserID", users[user].id)
+            }
         }
         ephemerals.publish(RoomFrame(seq: 0, kind: .typing, asker: users[user].id, body: body), in: id)
     }

@@ -122,12 +122,7 @@ extension Hub {
         guard let request = resumeRequests[number], request.open == 0 else { return }
         resumeRequests[number] = nil
         guard let slot = connections.slot(request.ticket) else { return }
-        let body = FrameBody { writer in
-            writer.beginMap(1)
-            writer.key("Rooms")
-            writer.beginArray(request.entries.count)
-            for entry in request.entries { entry.write(to: &writer) }
-        }
+        let body = FrameBody { $0.map { $0.field("Rooms", request.entries) } }
         reply(body, sign: request.sign, to: slot)
     }
 
@@ -220,36 +215,24 @@ extension Hub {
     private func resyncBody(_ room: TrackedRoom, at last: UInt64) -> FrameBody {
         let seq = Int64(last)
         counters.resyncs += 1
-        return FrameBody(room: room.id, seq: seq) { writer in
-            writer.beginMap(3)
-            writer.key("RoomID")
-            writer.uuid(room.id)
-            writer.key("Seq")
-            writer.int(seq)
-            writer.key("Epoch")
-            writer.int(room.epoch)
+        return FrameBody(room: room.id, seq: seq) {
+            $0.map {
+                $0.field("RoomID", room.id)
+                $0.field("Seq", seq)
+                $0.field("Epoch", room.epoch)
+            }
         }
     }
 }
 
-extension ResumeRequest.Entry {
-    fileprivate func write(to writer: inout MessagePackWriter) {
-        writer.beginMap((error == nil ? 3 : 2) + (needsREST ? 1 : 0) + (error == nil ? 0 : 1))
-        writer.key("RoomID")
-        writer.uuid(room)
-        writer.key("Seq")
-        writer.int(Int64(clamping: seq))
-        if error == nil {
-            writer.key("Epoch")
-            writer.int(epoch)
-        }
-        if needsREST {
-            writer.key("Resync")
-            writer.bool(true)
-        }
-        if let error {
-            writer.key("Error")
-            writer.string(error.text)
+extension ResumeRequest.Entry: WireShape {
+    func write<W: WireWriter>(to writer: inout W) {
+        writer.map {
+            $0.field("RoomID", room)
+            $0.field("Seq", Int64(clamping: seq))
+            $0.field("Epoch", ifAny: error == nil ? epoch : nil)
+            $0.field("Resync", ifAny: needsREST ? true : nil)
+            $0.field("Error", ifAny: error?.text)
         }
     }
 }

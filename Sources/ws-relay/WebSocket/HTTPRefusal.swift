@@ -55,23 +55,15 @@ enum HTTPRefusal: Error, Equatable, Sendable {
     func answer(requestID: String, _ more: [String] = []) -> [UInt8] {
         let (status, code, message, headers) = parts
         var body = JSONWriter()
-        body.beginMap(3)
-        body.key("Success")
-        body.bool(false)
-        body.key("Error")
-        body.beginMap(3)
-        body.key("Code")
-        body.string(code)
-        body.key("Message")
-        body.string(message)
-        if case .invalid(let field, _) = self {
-            body.key("Field")
-            body.string(field)
+        body.map {
+            $0.field("Success", false)
+            $0.map("Error") {
+                $0.field("Code", code)
+                $0.field("Message", message)
+                if case .invalid(let field, _) = self { $0.field("Field", field) }
+            }
+            $0.field("RequestID", requestID)
         }
-        body.endMap()
-        body.key("RequestID")
-        body.string(requestID)
-        body.endMap()
         return Self.response(status, body.take(), headers + more + ["X-Request-ID: \(requestID)", "Connection: close"])
     }
 

@@ -12,22 +12,16 @@ struct FCMMessage {
 
     var json: [UInt8] {
         var writer = JSONWriter(reserving: 2048)
-        writer.beginMap(1)
-        writer.key("message")
-        writer.beginMap(5)
-        writer.key("token")
-        writer.string(device)
-        writer.key("data")
-        writer.strings(data)
         let notification = notification
-        if !notification.isEmpty {
-            writer.key("notification")
-            writer.strings(notification)
+        writer.map {
+            $0.map("message") {
+                $0.field("token", device)
+                $0.field("data") { $0.texts(data) }
+                if !notification.isEmpty { $0.field("notification") { $0.texts(notification) } }
+                writeAndroid(&$0, isShown: !notification.isEmpty)
+                writeApple(&$0, isShown: !notification.isEmpty)
+            }
         }
-        writeAndroid(&writer, isShown: !notification.isEmpty)
-        writeApple(&writer, isShown: !notification.isEmpty)
-        writer.endMap()
-        writer.endMap()
         return writer.take()
     }
 
@@ -70,40 +64,26 @@ struct FCMMessage {
 
     /// One notification per room is shown: a newer one replaces the older, in FCM's store and on the screen.
     private func writeAndroid(_ writer: inout JSONWriter, isShown: Bool) {
-        writer.key("android")
-        writer.beginMap(4)
-        writer.key("collapse_key")
-        writer.uuid(push.room)
-        writer.key("priority")
-        writer.string(isMessage ? "HIGH" : "NORMAL")
-        writer.key("ttl")
-        writer.string("\(settings.ttl)s")
-        if isShown {
-            writer.key("notification")
-            writer.strings([("tag", "\(push.room)")])
+        writer.map("android") {
+            $0.field("collapse_key", push.room)
+            $0.field("priority", isMessage ? "HIGH" : "NORMAL")
+            $0.field("ttl", "\(settings.ttl)s")
+            if isShown { $0.field("notification") { $0.texts([("tag", "\(push.room)")]) } }
         }
-        writer.endMap()
     }
 
     private func writeApple(_ writer: inout JSONWriter, isShown: Bool) {
-        writer.key("apns")
-        writer.beginMap(2)
-        writer.key("headers")
-        writer.strings([("apns-collapse-id", "\(push.room)"), ("apns-priority", isShown ? "10" : "5")])
-        writer.key("payload")
-        writer.beginMap(1)
-        writer.key("aps")
-        writer.beginMap(1)
-        if isShown {
-            writer.key("thread-id")
-            writer.uuid(push.room)
-        } else {
-            writer.key("content-available")
-            writer.int(1)
+        writer.map("apns") {
+            $0.field("headers") {
+                $0.texts([("apns-collapse-id", "\(push.room)"), ("apns-priority", isShown ? "10" : "5")])
+            }
+            $0.map("payload") {
+                $0.map("aps") {
+                    $0.field("thread-id", ifAny: isShown ? push.room : nil)
+                    $0.field("content-available", ifAny: isShown ? nil : 1)
+                }
+            }
         }
-        writer.endMap()
-        writer.endMap()
-        writer.endMap()
     }
 
     private var isMessage: Bool { if case .message = push.content { true } else { false } }
@@ -165,12 +145,7 @@ func cut(_ text: String, toBytes limit: Int) -> String {
 }
 
 extension JSONWriter {
-    fileprivate mutating func strings(_ entries: [(String, String)]) {
-        beginMap(entries.count)
-        for (key, value) in entries {
-            self.key(key)
-            string(value)
-        }
-        endMap()
+    fileprivate mutating func texts(_ entries: [(String, String)]) {
+        map { for (name, value) in entries { $0.field(named: name, value) } }
     }
 }

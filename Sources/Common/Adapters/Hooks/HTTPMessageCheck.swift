@@ -31,14 +31,10 @@ public final class HTTPMessageCheck: MessageCheck {
 
     private func ask(_ asked: [Question]) throws(HTTPTransfer.Failure) -> [UUID128: Verdict] {
         var writer = JSONWriter(reserving: 512 * asked.count)
-        writer.beginMap(2)
-        writer.key("Event")
-        writer.string("message.check")
-        writer.key("Messages")
-        writer.beginArray(asked.count)
-        for question in asked { question.write(to: &writer) }
-        writer.endArray()
-        writer.endMap()
+        writer.map {
+            $0.field("Event", "message.check")
+            $0.field("Messages", asked)
+        }
         let answer = try client.post(writer.take(), to: settings.checkURL, [], settings.checkTimeout).get()
         guard answer.status == 200, let value = try? JSONReader.decode(answer.body),
             let verdicts = value["Verdicts"]?.array
@@ -68,7 +64,7 @@ public final class HTTPMessageCheck: MessageCheck {
 }
 
 /// A command with content to check.
-private struct Question {
+private struct Question: WireShape {
     let command: Command
     let content: String
     var contentType = ContentType.text
@@ -86,22 +82,15 @@ private struct Question {
         }
     }
 
-    func write(to writer: inout JSONWriter) {
-        writer.beginMap(7)
-        writer.key("ID")
-        writer.uuid(command.id)
-        writer.key("Kind")
-        writer.string(kind)
-        writer.key("MessageID")
-        writer.uuid(message)
-        writer.key("RoomID")
-        writer.uuid(command.room)
-        writer.key("SenderID")
-        writer.uuid(command.actor)
-        writer.key("ContentType")
-        writer.string(contentType.name)
-        writer.key("Content")
-        writer.string(content)
-        writer.endMap()
+    func write<W: WireWriter>(to writer: inout W) {
+        writer.map {
+            $0.field("ID", command.id)
+            $0.field("Kind", kind)
+            $0.field("MessageID", message)
+            $0.field("RoomID", command.room)
+            $0.field("SenderID", command.actor)
+            $0.field("ContentType", contentType.name)
+            $0.field("Content", content)
+        }
     }
 }

@@ -36,7 +36,7 @@ struct MessageRow: MessageFields {
     }
 
     /// Text inside the result's memory. PostgreSQL guarantees that it is UTF-8 (client_encoding).
-    struct Text: WireText {
+    struct Text: WireShape {
         let row: PGRow
         let bytes: UnsafeRawBufferPointer
 
@@ -187,9 +187,7 @@ extension [Reaction] {
     var json: String? {
         guard !isEmpty else { return nil }
         var writer = JSONWriter()
-        writer.beginArray(count)
-        for reaction in self { reaction.write(to: &writer) }
-        writer.endArray()
+        writer.array(self) { $1.write(to: &$0) }
         return String(decoding: writer.take(), as: UTF8.self)
     }
 }
