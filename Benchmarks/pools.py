@@ -3,13 +3,13 @@
 It starts an fcgi-api of its own with the stack's settings, and speaks FastCGI to its sockets as nginx does."""
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
 import struct
 import subprocess
 import tempfile
-import threading
 import time
 import uuid
 from pathlib import Path
@@ -26,9 +26,11 @@ workers.max = 4
 [search]
 workers = static
 workers.max = 2
+nice = 10
 [uploads]
 workers = static
 workers.max = 2
+nice = 10
 """
 ONE = "[rooms]\nroutes = rooms, messages, search, uploads\nworkers = static\nworkers.max = 8\n"
 SHEDDING = ONE + "max_wait = 100ms\n"
@@ -104,39 +106,38 @@ def form():
 
 
 class Others:
-    """Searches and uploads without a pause; counts answers and refusals."""
+    """Searches and uploads without a pause; counts answers and refusals. Each client is a process of low priority: it
+    stands for one on another machine."""
 
     def __init__(self, stack, api):
-        self.api, self.stopped = api, threading.Event()
-        self.searches, self.uploads, self.refused, self.failed = 0, 0, 0, 0
-        self.lock = threading.Lock()
+        self.api = api
+        context = multiprocessing.get_context("fork")
+        self.counts = {name: context.Value("i", 0) for name in ["searches", "uploads", "refused", "failed"]}
+        self.stopped = context.Event()
         works = [self.search] * SEARCHERS + [self.upload] * UPLOADERS
-        self.threads = [threading.Thread(target=work, args=stack.group([new_user()])) for work in works]
-        for thread in self.threads:
-            thread.start()
+        self.clients = [context.Process(target=self.work, args=(work, *stack.group([new_user()]))) for work in works]
+        for client in self.clients:
+            client.start()
 
-    def note(self, status, kind):
-        with self.lock:
-            if status == 503:
-                self.refused += 1
-            elif status < 300:
-                setattr(self, kind, getattr(self, kind) + 1)
-            else:
-                self.failed += 1
-
-    def search(self, room, tokens):
+    def work(self, ask, room, tokens):
+        os.nice(19)
         while not self.stopped.is_set():
-            self.note(self.api.ask("search", "GET", "/search?q=hello", tokens[0])[0], "searches")
+            status, kind = ask(room, tokens[0])
+            count = self.counts["refused" if status == 503 else kind if status < 300 else "failed"]
+            with count.get_lock():
+                count.value += 1
 
-    def upload(self, room, tokens):
-        while not self.stopped.is_set():
-            body, kind = form()
-            self.note(self.api.ask("uploads", "POST", f"/rooms/{room}/files", tokens[0], body, kind)[0], "uploads")
+    def search(self, room, token):
+        return self.api.ask("search", "GET", "/search?q=hello", token)[0], "searches"
+
+    def upload(self, room, token):
+        body, kind = form()
+        return self.api.ask("uploads", "POST", f"/rooms/{room}/files", token, body, kind)[0], "uploads"
 
     def stop(self):
         self.stopped.set()
-        for thread in self.threads:
-            thread.join(130)
+        for client in self.clients:
+            client.join(130)
 
 
 def sends(stack, api):
@@ -176,10 +177,10 @@ def measure(stack):
                     others.stop()
         finally:
             api.stop()
-        if others and others.failed:
-            print(f"  {others.failed} searches or uploads failed")
+        if others and (failed := others.counts["failed"].value):
+            print(f"  {failed} searches or uploads failed")
         pick = [f"{times[int(len(times) * part)]:.0f} ms" for part in (0.5, 0.99)] if times else ["–", "–"]
-        rate = [f"{count / spent:.0f}" for count in (others.searches, others.uploads, others.refused)] if others else ["–"] * 3
+        rate = [f"{others.counts[name].value / spent:.0f}" for name in ("searches", "uploads", "refused")] if others else ["–"] * 3
         rows.append([name, f"{SEARCHERS} searching, {UPLOADERS} uploading" if others else "nobody", str(len(times)), *pick,
                      str(refused), *rate])
     print(f"\nSends beside searches and uploads of {UPLOAD_BYTES // 1000} KB, {SECONDS} s a row.")

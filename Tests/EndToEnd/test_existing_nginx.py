@@ -15,6 +15,7 @@ from client import User, message_frame
 from own_nginx import site, wait_for
 from test_files import form
 from test_tus import metadata, patch, tus
+from waiting import children_of
 from websockets.sync.client import connect
 
 SITES = """
@@ -55,10 +56,6 @@ def is_alive(process):
     return os.path.exists(f"/proc/{process}") and ") Z " not in Path(f"/proc/{process}/stat").read_text()
 
 
-def children(process):
-    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-
-
 def talk(socket, user, room, text):
     answer = socket.ask(message_frame(RoomID=room, Content=text))
     assert answer["Success"], answer
@@ -79,15 +76,15 @@ def test_sockets_outlive_a_reload_of_nginx(here, talk_user):
     ann = talk_user()
     room = ann.group()
     with ann.socket() as old:
-        before = children(here.pid())
+        before = children_of(here.pid())
         os.kill(here.pid(), signal.SIGHUP)
-        wait_for(lambda: set(children(here.pid())) - set(before))
+        wait_for(lambda: set(children_of(here.pid())) - set(before))
         talk(old, ann, room, "through a worker that shuts down")
         with ann.socket() as new:
             talk(new, ann, room, "through a new one")
             old.new_message("through a new one")
-        assert set(before) <= set(children(here.pid())), "the old worker has not waited for its socket"
-    wait_for(lambda: not set(before) & set(children(here.pid())))
+        assert set(before) <= set(children_of(here.pid())), "the old worker has not waited for its socket"
+    wait_for(lambda: not set(before) & set(children_of(here.pid())))
 
 
 def test_sockets_outlive_another_binary_of_nginx(here, talk_user):

@@ -7,14 +7,13 @@ import threading
 import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from client import User, encode, make_token
 from conftest import program
 from own_master import Master
 from test_other_relay import free_port, other_relay
-from waiting import eventually
+from waiting import children_of, eventually
 from websockets.exceptions import InvalidStatus
 
 ACCOUNT = "/api/v1/account"
@@ -194,7 +193,7 @@ def test_the_last_good_keys_serve_while_the_address_answers_nonsense_or_is_away(
 
 
 def workers(master):
-    return set(Path(f"/proc/{master.process.pid}/task/{master.process.pid}/children").read_text().split())
+    return set(children_of(master.process.pid))
 
 
 def test_unknown_names_ask_an_address_once_for_all_workers_and_a_key_serves_its_own_issuer(folder, secret):

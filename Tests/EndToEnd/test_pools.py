@@ -2,23 +2,26 @@
 
 import json
 import os
+import pwd
+import re
 import signal
 import subprocess
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 import requests
 from client import User
 from conftest import CHECKOUT, program
 from own_master import ask
-from own_nginx import site
-from waiting import eventually, state_of
+from own_nginx import USER, site
+from waiting import children_of, eventually, state_of
 
 SITES = """
   include {folder}/chat/upstreams.conf;
-  server { listen 127.0.0.1:{main}; include {folder}/chat/locations.conf; }
+  server { listen 127.0.0.1:{main}; include {folder}/own/*.conf; include {folder}/chat/locations.conf; }
 """
 
 
@@ -57,9 +60,7 @@ def follow(here):
         done = run(here, "nginx-config", f"{name}.conf", "--includes", CHECKOUT / "nginx/include")
         assert done.returncode == 0, done.stderr
         (here.folder / f"chat/{name}.conf").write_text(done.stdout)
-    children = f"/proc/{here.pid()}/task/{here.pid()}/children"
-    with open(children) as file:
-        old = file.read().split()
+    old = children_of(here.pid())
     os.kill(here.pid(), signal.SIGHUP)
     eventually(lambda: all(state_of(pid) in "ZX" for pid in old), why=lambda: here.log("error.log")[-2000:])
 
@@ -147,6 +148,53 @@ def test_a_host_has_workers_of_its_own(here, user):
     eventually(lambda: "noisy" not in pools(here))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only a master that root runs can give its workers another user")
+def test_workers_of_another_user_with_limits_of_their_own(here):
+    user = pwd.getpwnam(USER)
+    os.chown(here.folder / "chat.env", 0, user.pw_gid)
+    (here.folder / "chat.env").chmod(0o640)
+    write(here, "theirs", f"[theirs]\nroutes =\nuser = {USER}\nrlimit.files = 300\nrlimit.core = 0\nenv[OWN] = here\n")
+    master = here.pid("run/fcgi-api.pid")
+    try:
+        reload(here)
+        eventually(lambda: pools(here).get("theirs", {}).get("ready") == 1, why=lambda: here.log("fcgi-api.log")[-2000:])
+        assert ask(f"{here.run}/fcgi-theirs.sock", "GET", "/api/v1/healthz", {})[0] == 200
+        [worker] = [pid for pid in children_of(master) if b"\0OWN=here\0" in Path(f"/proc/{pid}/environ").read_bytes()]
+        status = Path(f"/proc/{worker}/status").read_text()
+        assert f"Uid:\t{user.pw_uid}\t{user.pw_uid}\t{user.pw_uid}\t" in status and f"Gid:\t{user.pw_gid}\t" in status
+        assert re.search(r"Max open files +300 +300 ", Path(f"/proc/{worker}/limits").read_text())
+    finally:
+        (here.pools / "theirs.conf").unlink()
+        reload(here)
+    eventually(lambda: "theirs" not in pools(here))
+
+
+def test_a_tenant_below_a_prefix_as_the_document_says(here, secret):
+    document = (CHECKOUT / "docs/pools.md").read_text().partition("## A tenant")[2]
+    pool, location = [re.search(f"```{kind}\n(.*?)```", document, re.DOTALL)[1] for kind in ("ini", "nginx")]
+    write(here, "tenant", pool)
+    own = here.folder / "own"
+    own.mkdir()
+    try:
+        reload(here)
+        eventually(lambda: pools(here).get("tenant", {}).get("ready"))
+        (own / "tenant.conf").write_text(location)
+        follow(here)
+        ann = User(here.base() + "/tenant", secret)
+        room = ann.group()
+        ann.data("POST", f"/rooms/{room}/messages", {"Content": "to the tenant's pool", "Sign": str(uuid.uuid4())}, expect=201)
+        eventually(lambda: pools(here)["tenant"]["requests"] == 2)
+        # Files stay with the other locations, which have none below this prefix.
+        ann.rest("GET", f"/rooms/{room}/files", expect=404)
+        assert pools(here)["tenant"]["requests"] == 2
+    finally:
+        (here.pools / "tenant.conf").unlink()
+        (own / "tenant.conf").unlink()
+        follow(here)
+        reload(here)
+    eventually(lambda: "tenant" not in pools(here))
+
+
 @pytest.mark.parametrize("text, said", [
     ("[search]\nworkers = many\n", "bad.conf:2: workers: \"many\" is not one of"),
     ("[own]\nroutes = nothing\n", "bad.conf:2: routes: there is no route nothing"),
@@ -172,7 +220,7 @@ def test_a_bad_file_is_refused_with_its_line(here, text, said):
 def test_workers_on_demand_and_the_stack_of_a_slow_one(here, psql, user):
     slow = here.folder / "slow.log"
     write(here, "idle", f"[idle]\nroutes =\nworkers = ondemand\nworkers.idle_timeout = 1s\nslow_log = {slow}\n"
-          "slow_log.after = 100ms\nmax_wait = 1m\n")
+          "slow_log.after = 100ms\nmax_wait = 1m\nnice = 7\n")
     ann, address = user(), f"{here.run}/fcgi-idle.sock"
     token = {"Authorization": f"Bearer {ann.token}"}
     locked = psql()
@@ -181,6 +229,7 @@ def test_workers_on_demand_and_the_stack_of_a_slow_one(here, psql, user):
         eventually(lambda: "idle" in pools(here))
         assert pools(here)["idle"]["wanted"] == 0
         assert ask(address, "GET", "/api/v1/healthz", {})[0] == 200
+        assert 7 in [os.getpriority(os.PRIO_PROCESS, pid) for pid in children_of(here.pid("run/fcgi-api.pid"))]
         eventually(lambda: pools(here)["idle"]["wanted"] == 0)
         locked.ask("BEGIN; LOCK TABLE rooms IN ACCESS EXCLUSIVE MODE")
         answers = []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from raw_socket import PING, PONG, RawSocket, frame
 from test_outages import check, scenario
-from waiting import wait_until_idle
+from waiting import children_of, wait_until_idle
 
 SECONDS = float(os.environ.get("HANDOVER_SECONDS", "8"))
 
@@ -21,10 +21,10 @@ SECONDS = float(os.environ.get("HANDOVER_SECONDS", "8"))
 def workers_of(master):
     """The workers, without their descriptor holders."""
     found = []
-    for child in Path(f"/proc/{master}/task/{master}/children").read_text().split():
+    for child in children_of(master):
         try:
             if Path(f"/proc/{child}/comm").read_text().strip() != "keeper":
-                found.append(int(child))
+                found.append(child)
         except OSError:
             pass
     return found

@@ -9,13 +9,12 @@ import socket
 import struct
 import subprocess
 import threading
-from pathlib import Path
 
 import pytest
 from client import Socket, message_frame
 from conftest import program
 from test_other_relay import at, seqs
-from waiting import wait_until_gone
+from waiting import children_of, wait_until_gone
 
 
 class Service:
@@ -51,7 +50,7 @@ class Service:
     @property
     def cgroup(self):
         """Workers and their descriptor holders are children of the main process."""
-        return [int(pid) for pid in Path(f"/proc/{self.main.pid}/task/{self.main.pid}/children").read_text().split()]
+        return children_of(self.main.pid)
 
     def kill(self, others):
         """Kills (-9) the main process, and the others on request. Returns the others."""

@@ -21,6 +21,10 @@ def state_of(pid):
         return "X"
 
 
+def children_of(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def wait_until_gone(pids, seconds=10):
     eventually(lambda: all(state_of(pid) in "ZX" for pid in pids), seconds, lambda: "the worker of the dead master still serves")
 

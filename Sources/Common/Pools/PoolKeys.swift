@@ -6,7 +6,7 @@ extension PoolSettings {
         "listen", "listen.owner", "listen.group", "listen.mode", "routes", "hosts", "workers", "workers.min",
         "workers.max", "workers.min_spare", "workers.max_spare", "workers.idle_timeout", "max_requests", "time_limit",
         "memory_limit", "max_wait", "slow_log", "slow_log.after", "access_log", "access_log.format", "user", "group",
-        "rlimit.files", "rlimit.core", "rlimit.memory", "status.path", "ping.path", "ping.response",
+        "nice", "rlimit.files", "rlimit.core", "rlimit.memory", "status.path", "ping.path", "ping.response",
     ]
 
     /// Takes the values of a section. Returns all problems, with file and line.
@@ -53,6 +53,7 @@ extension PoolSettings {
         case "access_log.format": accessFormat = try AccessFormat(Self.some(value)).text
         case "user": user = try Self.some(value)
         case "group": group = try Self.some(value)
+        case "nice": nice = try Self.number(value, 0...19)
         case "rlimit.files": files = try Self.number(value, 64...1_048_576)
         case "rlimit.core": core = try Self.limit(value)
         case "rlimit.memory": memory = try Self.limit(value, from: 256 << 20)
@@ -264,6 +265,7 @@ extension PoolSettings {
         put("access_log.format", PoolFile.quoted(accessFormat))
         put("user", user.map(PoolFile.quoted))
         put("group", group.map(PoolFile.quoted))
+        put("nice", nice.map { "\($0)" })
         put("rlimit.files", files.map { "\($0)" })
         put("rlimit.core", core.map(Self.shown(bytes:)))
         put("rlimit.memory", memory.map(Self.shown(bytes:)))

@@ -40,6 +40,8 @@ public struct PoolSettings: Sendable, Equatable {
     /// The user and group of the workers, when the master is root's.
     public var user: String?
     public var group: String?
+    /// How far the workers give way to others when the CPU is short, 0 to 19 as nice(1); nil: as the master.
+    public var nice: Int?
     /// Soft and hard limits of the workers; nil: the master's.
     public var files: Int?
     public var core: Int?

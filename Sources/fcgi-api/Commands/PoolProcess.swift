@@ -23,6 +23,11 @@ enum PoolProcess {
         try limit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), "rlimit.files", pool.files)
         try limit(__rlimit_resource_t(RLIMIT_CORE.rawValue), "rlimit.core", pool.core)
         try limit(__rlimit_resource_t(RLIMIT_AS.rawValue), "rlimit.memory", pool.memory)
+        // Of this thread: those to come inherit it. Only root may go below what the master has.
+        let process = __priority_which_t(PRIO_PROCESS.rawValue)
+        if let nice = pool.nice, nice > getpriority(process, 0) {
+            guard setpriority(process, 0, Int32(nice)) == 0 else { throw SystemError("set nice") }
+        }
         guard let user = pool.user else { return }
         guard let entry = getpwnam(user) else { throw OperatorError("there is no user \(user)") }
         let (uid, own) = (entry.pointee.pw_uid, entry.pointee.pw_gid)

@@ -85,6 +85,7 @@ import Testing
             ("[search]\nstatus.path = /a b", "p.conf:2: status.path: \"/a b\" is not a path"),
             ("[search]\nenv[FCGI_X] = 1", "p.conf:2: env[FCGI_X]: FCGI_X is the master's"),
             ("[search]\nenv[] = 1", "p.conf:2: env[]: \"\" is not the name of a variable"),
+            ("[search]\nnice = -1", "p.conf:2: nice: \"-1\" is not a whole number from 0 to 19"),
             ("[search]\nrlimit.memory = 1M", "p.conf:2: rlimit.memory: \"1M\" is not a size from 256M"),
             ("[search]\nslow_log = /tmp", "p.conf:2: slow_log: /tmp is a folder"),
             ("[search]\nlisten.mode = +660", "p.conf:2: listen.mode: "),
@@ -128,6 +129,7 @@ import Testing
                 workers.max_spare = 4
                 max_wait = 750ms
                 slow_log = "/tmp/a b.log"
+                nice = 7
                 rlimit.core = unlimited
                 rlimit.files = 1000
                 ping.path = /ping/own
