@@ -61,7 +61,7 @@ struct BatchRun {
                 let command = outcome.command
                 return TrailStep.Entry(
                     id: command.id, room: command.room, seq: seq, acceptedAt: command.acceptedAt,
-                    requestID: command.requestID, what: command.action.name, refusal: outcome.refusal?.rawValue)
+                    requestID: command.requestID, what: command.action.kind.name, refusal: outcome.refusal?.rawValue)
             }
             return .stored(
                 .init(process: Int64(getpid()), takenAt: batch.now, storedAt: storedAt, commands: entries))

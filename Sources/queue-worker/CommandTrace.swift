@@ -48,7 +48,8 @@ struct CommandTrace {
         if let code = outcome.refusal { attributes.append(.init("error.type", .text(code.rawValue))) }
         let accepted = min(max(0, command.acceptedAt), times.begun / 1_000_000) * 1_000_000
         let whole = Span(
-            trace: place.trace, parent: parent, isParentRemote: parent != nil, name: "process \(command.action.name)",
+            trace: place.trace, parent: parent, isParentRemote: parent != nil,
+            name: "process \(command.action.kind.name)",
             kind: .consumer, start: times.begun, end: times.told, attributes: attributes,
             hasFailed: outcome.refusal == .internalError)
         return [

@@ -82,13 +82,13 @@ extension DeadLetter {
 
     /// Never shows the content.
     fileprivate var what: String {
-        commands.isEmpty ? "\(body.count) bytes" : commands.map(\.action.name).joined(separator: ",")
+        commands.isEmpty ? "\(body.count) bytes" : commands.map(\.action.kind.name).joined(separator: ",")
     }
 
     fileprivate var report: String {
         let head = ["id: \(id)", "put aside: \(time)", "queue: \(queue)", "reason: \(reason)", "bytes: \(body.count)"]
         let about = commands.map {
-            "command \($0.id): \($0.action.name) in room \($0.room) by \($0.actor), request \($0.requestID ?? "-")"
+            "command \($0.id): \($0.action.kind.name) in room \($0.room) by \($0.actor), request \($0.requestID ?? "-")"
         }
         return (head + about + [stack]).joined(separator: "\n")
     }

@@ -84,33 +84,48 @@ public struct Command: Sendable, Equatable {
         case erase(user: UUID128)
         /// Removes messages older than this (Unix milliseconds) for good; in several parts when there are many.
         case purge(before: Int64)
+    }
 
-        /// For traces and operators; never shows the content.
-        public var name: String {
+    /// The raw value is the kind's number on the broker; one that was in a release is never given to another.
+    public enum Kind: Int64, Sendable, CaseIterable {
+        case send = 1
+        case seen, edit, delete, react, createRoom, updateRoom, deleteRoom, addMembers, removeMember, setRole, mute, ban
+        case completeFile, abandonFile, describeFile
+        case pin = 20
+        case createInvitation, revokeInvitation, join
+        case announce = 30
+        case erase, purge
+
+        /// For traces and operators; it never shows the content.
+        public var name: String { row.name }
+        /// Counts it against its actor's limits; nil: it is not limited.
+        public var rate: RateKind? { row.rate }
+
+        private var row: (name: String, rate: RateKind?) {
             switch self {
-            case .send: "send"
-            case .seen: "seen"
-            case .edit: "edit"
-            case .delete: "delete"
-            case .react: "react"
-            case .createRoom: "create room"
-            case .updateRoom: "update room"
-            case .deleteRoom: "delete room"
-            case .addMembers: "add members"
-            case .removeMember: "remove member"
-            case .setRole: "set role"
-            case .mute: "mute"
-            case .ban: "ban"
-            case .completeFile: "complete file"
-            case .describeFile: "describe file"
-            case .abandonFile: "abandon file"
-            case .pin: "pin"
-            case .createInvitation: "create invitation"
-            case .revokeInvitation: "revoke invitation"
-            case .join: "join"
-            case .announce: "announce"
-            case .erase: "erase"
-            case .purge: "purge"
+            case .send: ("send", .sends)
+            case .seen: ("seen", .seen)
+            case .edit: ("edit", .sends)
+            case .delete: ("delete", .sends)
+            case .react: ("react", .sends)
+            case .createRoom: ("create room", .rooms)
+            case .updateRoom: ("update room", .changes)
+            case .deleteRoom: ("delete room", .changes)
+            case .addMembers: ("add members", .invitations)
+            case .removeMember: ("remove member", .changes)
+            case .setRole: ("set role", .changes)
+            case .mute: ("mute", .changes)
+            case .ban: ("ban", .changes)
+            case .completeFile: ("complete file", nil)
+            case .abandonFile: ("abandon file", nil)
+            case .describeFile: ("describe file", nil)
+            case .pin: ("pin", .sends)
+            case .createInvitation: ("create invitation", .invitations)
+            case .revokeInvitation: ("revoke invitation", .changes)
+            case .join: ("join", .invitations)
+            case .announce: ("announce", nil)
+            case .erase: ("erase", nil)
+            case .purge: ("purge", nil)
             }
         }
     }

@@ -27,10 +27,30 @@ public struct MessagePackWriter: WireWriter, Sendable {
             bytes[map.start + 1] = UInt8(count >> 8)
             bytes[map.start + 2] = UInt8(count & 0xff)
         default:
-            var head = MessagePackWriter(reserving: 5)
-            head.header(count, fix: 0x80, two: 0xde, four: 0xdf)
-            bytes.replaceSubrange(map.start..<map.start + (map.size == .short ? 1 : 3), with: head.bytes)
+            replaceHead(at: map.start, of: map.size == .short ? 1 : 3) {
+                $0.header(count, fix: 0x80, two: 0xde, four: 0xdf)
+            }
         }
+    }
+
+    /// An array whose elements count themselves in ``entries``.
+    mutating func beginRecord() -> OpenMap {
+        defer { entries = 0 }
+        bytes.append(0x90)
+        return OpenMap(start: bytes.count - 1, outer: entries)
+    }
+
+    mutating func endRecord(_ record: OpenMap) {
+        let count = entries
+        entries = record.outer
+        if count <= 15 { return bytes[record.start] = 0x90 | UInt8(count) }
+        replaceHead(at: record.start, of: 1) { $0.beginArray(count) }
+    }
+
+    private mutating func replaceHead(at start: Int, of length: Int, _ write: (inout Self) -> Void) {
+        var head = MessagePackWriter(reserving: 5)
+        write(&head)
+        bytes.replaceSubrange(start..<start + length, with: head.bytes)
     }
 
     public mutating func beginArray(_ count: Int) { header(count, fix: 0x90, two: 0xdc, four: 0xdd) }

@@ -13,29 +13,15 @@ public enum PushJob: Sendable, Equatable {
 
     public static func encode(_ jobs: [PushJob]) -> [UInt8] {
         var writer = MessagePackWriter(reserving: 64 * jobs.count + 8)
-        writer.beginArray(jobs.count)
-        for job in jobs { job.write(to: &writer) }
+        writer.array(jobs) { writer, job in writer.record { job.write(to: &$0) } }
         return writer.bytes
     }
 
     private func write(to writer: inout MessagePackWriter) {
-        writer.beginArray(4)
         switch self {
-        case .messages(let room, let seq, let at):
-            writer.int(1)
-            writer.uuid(room)
-            writer.int(seq)
-            writer.int(at)
-        case .seen(let room, let user, let seq):
-            writer.int(2)
-            writer.uuid(room)
-            writer.uuid(user)
-            writer.int(seq)
-        case .deleted(let room, let message, let seq):
-            writer.int(3)
-            writer.uuid(room)
-            writer.uuid(message)
-            writer.int(seq)
+        case .messages(let room, let seq, let at): writer.add(1 as Int64, SpelledID(room), seq, at)
+        case .seen(let room, let user, let seq): writer.add(2 as Int64, SpelledID(room), SpelledID(user), seq)
+        case .deleted(let room, let message, let seq): writer.add(3 as Int64, SpelledID(room), SpelledID(message), seq)
         }
     }
 

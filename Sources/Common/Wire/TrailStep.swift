@@ -50,22 +50,16 @@ public enum TrailStep: Sendable, Equatable {
 
     public func encode() -> [UInt8] {
         var writer = MessagePackWriter()
-        switch self {
-        case .stored(let batch):
-            writer.beginArray(5)
-            writer.ints([1, batch.process, batch.takenAt, batch.storedAt])
-            writer.beginArray(batch.commands.count)
-            for entry in batch.commands { entry.write(to: &writer) }
-        case .delivered(let relay, let room, let first, let last, let sockets, let at):
-            writer.beginArray(7)
-            writer.int(2)
-            writer.uuid(room)
-            writer.ints([Int64(bitPattern: relay), first, last, sockets, at])
-        case .pushed(let room, let seq, let devices, let at):
-            writer.beginArray(5)
-            writer.int(3)
-            writer.uuid(room)
-            writer.ints([seq, devices, at])
+        writer.record {
+            switch self {
+            case .stored(let batch):
+                $0.add(1 as Int64, batch.process, batch.takenAt, batch.storedAt, batch.commands)
+            case .delivered(let relay, let room, let first, let last, let sockets, let at):
+                $0.add(2 as Int64, SpelledID(room), Int64(bitPattern: relay))
+                $0.add(first, last, sockets, at)
+            case .pushed(let room, let seq, let devices, let at):
+                $0.add(3 as Int64, SpelledID(room), seq, devices, at)
+            }
         }
         return writer.bytes
     }
@@ -76,7 +70,7 @@ public enum TrailStep: Sendable, Equatable {
         let room = fields.count > 1 ? fields[1].string.flatMap { UUID128($0) } : nil
         switch (numbers.first, fields.count) {
         case (1, 5) where numbers.count == 4:
-            let entries = (fields[4].array ?? []).compactMap { Entry($0.array ?? []) }
+            let entries = (fields[4].array ?? []).compactMap { Entry(field: $0) }
             return .stored(.init(process: numbers[1], takenAt: numbers[2], storedAt: numbers[3], commands: entries))
         case (2, 7) where numbers.count == 6:
             guard let room else { return nil }
@@ -91,19 +85,16 @@ public enum TrailStep: Sendable, Equatable {
     }
 }
 
-extension TrailStep.Entry {
-    fileprivate func write(to writer: inout MessagePackWriter) {
-        writer.beginArray(7)
-        writer.uuid(id)
-        writer.uuid(room)
-        writer.ints([seq, acceptedAt])
-        writer.optional(requestID) { $0.string($1) }
-        writer.string(what)
-        writer.optional(refusal) { $0.string($1) }
+extension TrailStep.Entry: RecordField {
+    func write(to writer: inout MessagePackWriter) {
+        writer.record {
+            $0.add(SpelledID(id), SpelledID(room), seq, acceptedAt)
+            $0.add(requestID, what, refusal)
+        }
     }
 
-    fileprivate init?(_ fields: [WireValue]) {
-        guard fields.count == 7, let id = fields[0].string.flatMap({ UUID128($0) }),
+    init?(field: WireValue) {
+        guard let fields = field.array, fields.count == 7, let id = fields[0].string.flatMap({ UUID128($0) }),
             let room = fields[1].string.flatMap({ UUID128($0) }), let seq = fields[2].int,
             let acceptedAt = fields[3].int, let what = fields[5].string
         else { return nil }
@@ -111,8 +102,4 @@ extension TrailStep.Entry {
             id: id, room: room, seq: seq, acceptedAt: acceptedAt, requestID: fields[4].string, what: what,
             refusal: fields[6].string)
     }
-}
-
-extension MessagePackWriter {
-    fileprivate mutating func ints(_ values: [Int64]) { for value in values { int(value) } }
 }

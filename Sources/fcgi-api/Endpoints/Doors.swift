@@ -190,7 +190,7 @@ final class Doors {
         _ action: Command.Action
     ) throws(Refusal) -> Outcome {
         let user = try user(call)
-        if let kind = RateKind(action) { try limit(kind, call) }
+        if let kind = action.kind.rate { try limit(kind, call) }
         let now = clock()
         var command = Command(
             id: id ?? .v7(at: now), room: room, actor: user, sign: sign, requestID: call.requestID, acceptedAt: now,

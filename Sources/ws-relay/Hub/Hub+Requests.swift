@@ -116,7 +116,7 @@ extension Hub {
 
     /// Counts against the user's limit over all sockets and programs; the socket's own limit was checked before.
     private func count(_ action: Command.Action, _ slot: UInt32) throws(Refusal) {
-        if let kind = RateKind(action) { try count(kind, slot) }
+        if let kind = action.kind.rate { try count(kind, slot) }
     }
 
     private func count(_ kind: RateKind, _ slot: UInt32) throws(Refusal) {

@@ -84,7 +84,7 @@ final class SocketTrace {
 
     init(_ command: Command) {
         place = TraceParent(of: command.id)
-        name = command.action.name
+        name = command.action.kind.name
         room = command.room
     }
 

@@ -218,7 +218,7 @@ private enum Things {
             .pushed(room: room, seq: 1, devices: 2, at: 300),
         ]
         all += steps.enumerated().map { ("trail \($0)", $1.encode()) }
-        all += actions.enumerated().map { ("command \($0) \($1.name)", command($1).encode()) }
+        all += actions.enumerated().map { ("command \($0) \($1.kind.name)", command($1).encode()) }
         all += heads.enumerated().map { ("command head \($0)", $1.encode()) }
         all.append(
             ("joined commands", Command.joined([command(.deleteRoom).encode(), command(.seen(seq: 1)).encode()])))
@@ -265,6 +265,7 @@ private enum Things {
 
     /// The last release's commands wait in the queues while the programs are replaced.
     @Test func recordedCommandsAreRead() throws {
+        #expect(Set(Things.actions.map(\.kind)) == Set(Command.Kind.allCases))
         for command in Things.actions.map({ Things.command($0) }) + Things.heads {
             #expect(try Command.decodeAll(command.joinedAlone) == [command])
         }
