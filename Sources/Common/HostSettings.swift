@@ -62,6 +62,8 @@ public struct HookSettings: Sendable {
     public var url: String
     /// The URL that checks messages before they are stored; empty: no check.
     public var checkURL: String
+    /// The URL for pushes to devices of the kind `webhook`; empty: there are none.
+    public var pushURL: String
     /// The key of the requests' signature. A secret.
     public var secret: String
     /// Time limits in milliseconds: of one event's request, and of one check.
@@ -79,15 +81,17 @@ public struct HookSettings: Sendable {
     init(_ values: inout SettingsReader) {
         url = values.text("WEBHOOK_URL", default: "")
         checkURL = values.text("MESSAGE_CHECK_URL", default: "")
+        pushURL = values.text("PUSH_WEBHOOK_URL", default: "")
         values.expectHTTP("WEBHOOK_URL", url)
         values.expectHTTP("MESSAGE_CHECK_URL", checkURL)
+        values.expectHTTP("PUSH_WEBHOOK_URL", pushURL)
         secret = values.text("WEBHOOK_SECRET", default: "")
         timeout = values.number("WEBHOOK_TIMEOUT_MS", default: 5000, in: 10...60_000)
         checkTimeout = values.number("MESSAGE_CHECK_TIMEOUT_MS", default: 1000, in: 10...10_000)
         attempts = values.number("WEBHOOK_ATTEMPTS", default: 14, in: 1...100)
         refusesUnchecked = values.choice("MESSAGE_CHECK_FAILURE", ["allow", "refuse"], default: "allow") == "refuse"
         mayBePrivate = values.choice("WEBHOOK_PRIVATE", ["no", "yes"], default: "no") == "yes"
-        if !(url.isEmpty && checkURL.isEmpty), secret.utf8.count < 32 {
+        if !(url.isEmpty && checkURL.isEmpty && pushURL.isEmpty), secret.utf8.count < 32 {
             values.problem("WEBHOOK_SECRET has fewer than 32 bytes; make one with: openssl rand -base64 32")
         }
     }

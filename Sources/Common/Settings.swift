@@ -78,7 +78,7 @@ public struct Settings: Sendable {
         if storage.folder != nil, storage.linkSecret == nil, tokens.secret.isEmpty {
             values.problem("UPLOAD_LINK_SECRET is not set: links to files of a folder are signed with it")
         }
-        push = PushSettings(&values)
+        push = PushSettings(&values, webhook: hooks.pushURL)
         if !values.problems.isEmpty { throw SettingsError(problems: values.problems) }
     }
 }
@@ -457,40 +457,4 @@ public struct StorageSettings: Sendable {
         ])
         clamd = values.optional("CLAMD_ADDRESS")
     }
-}
-
-public struct PushSettings: Sendable {
-    /// The JSON key of a Google service account, a secret; nil: no pushes.
-    public var accountFile: String?
-    public var endpoint: String
-    /// A file of certificate authorities that replaces the system's.
-    public var authorities: String?
-    public var processes: Int
-    /// Seconds that a socket has to show a sign of life after a message before its user's devices get a push.
-    public var delay: Int
-    /// Jobs that may wait; above the limit the oldest are dropped.
-    public var queueLength: Int
-    /// The phone shows the push by itself; false: it is data only, and the app decides.
-    public var isShown: Bool
-    /// Templates: {room}, {content}, {sender}, {type}, {unread}.
-    public var title: String
-    public var body: String
-    /// Seconds for which FCM keeps a push for a device that is offline.
-    public var ttl: Int
-
-    init(_ values: inout SettingsReader) {
-        accountFile = values.optional("FCM_SERVICE_ACCOUNT_FILE")
-        endpoint = values.text("FCM_ENDPOINT", default: "https://fcm.googleapis.com")
-        values.expectHTTP("FCM_ENDPOINT", endpoint)
-        authorities = values.optional("FCM_CA_FILE")
-        processes = values.number("PUSH_PROCESSES", default: 1, in: 1...64)
-        delay = values.number("PUSH_DELAY_SECONDS", default: 5, in: 0...600)
-        queueLength = values.number("PUSH_QUEUE_LENGTH", default: 100_000, in: 100...10_000_000)
-        isShown = values.choice("PUSH_STYLE", ["notification", "data"], default: "notification") == "notification"
-        title = values.text("PUSH_TITLE", default: "{room}")
-        body = values.text("PUSH_BODY", default: "{content}")
-        ttl = values.number("PUSH_TTL_SECONDS", default: 86_400, in: 0...2_419_200)
-    }
-
-    public var isOn: Bool { accountFile != nil }
 }

@@ -35,8 +35,8 @@ extension Settings {
     }
 
     private static let secretEnds = ["SECRET", "KEY", "TOKEN", "PASSWORD", "HEADERS"]
-    /// The key that the broker hashes to choose a queue: room or user.
-    private static let noSecrets: Set = ["RABBITMQ_HASH_KEY"]
+    /// The key that the broker hashes to choose a queue (room or user), and the half of a pair that browsers get.
+    private static let noSecrets: Set = ["RABBITMQ_HASH_KEY", "VAPID_PUBLIC_KEY"]
 
     /// Hides too much rather than too little: of an address everything between the user's name and the last `@`, and
     /// everything from a password's name on.

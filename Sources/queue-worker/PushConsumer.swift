@@ -42,6 +42,8 @@ final class PushConsumer {
                 let connection = try connected()
                 try receive(connection)
                 try pushDue(connection)
+                try push.retryDue()
+                Counter.record(push.counts, in: channel.scoreboard)
                 if held.isEmpty, connection.shouldMoveBack() {
                     connection.endAbruptly()
                     self.connection = nil
@@ -118,17 +120,18 @@ final class PushConsumer {
         let now = monotonicMilliseconds()
         let due = held.prefix { $0.dueAt <= now }
         guard let last = due.last else { return }
-        var rooms: [UUID128: (seq: Int64, at: Int64)] = [:]
+        var rooms: [UUID128: (seq: Int64, since: Int64, at: Int64)] = [:]
         for case .messages(let room, let seq, let at) in due.flatMap(\.jobs) {
-            let before = rooms[room] ?? (0, 0)
-            rooms[room] = (max(before.seq, seq), max(before.at, at))
+            let before = rooms[room] ?? (0, at, 0)
+            rooms[room] = (max(before.seq, seq), min(before.since, at), max(before.at, at))
         }
         channel.scoreboard.beginRequest("push", "\(rooms.count) rooms")
-        for (room, newest) in rooms { try push.push(room, through: newest.seq, at: newest.at) }
+        for (room, newest) in rooms {
+            try push.push(room, through: newest.seq, since: newest.since, at: newest.at)
+        }
         try connection.acknowledge(last.tag, multiple: true)
         held.removeFirst(due.count)
         channel.scoreboard.endRequest(status: 200, bytes: rooms.count)
-        Counter.record(push.counts, in: channel.scoreboard)
     }
 
     /// Answers the broker's heartbeats meanwhile. False when the master says quit.

@@ -42,7 +42,9 @@ struct QueueWorker: ParsableCommand, MasterProgram {
     }
 
     static func announce(_ settings: Settings, _ log: Logger) {
-        if !settings.push.isOn { log.notice("push notifications are off: FCM_SERVICE_ACCOUNT_FILE is not set") }
+        if !settings.push.isOn {
+            log.notice("push notifications are off: FCM_SERVICE_ACCOUNT_FILE is not set, nor another push service")
+        }
     }
 }
 
@@ -105,10 +107,11 @@ struct Work: ParsableCommand {
     }
 
     private func pushWorker(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws -> PushConsumer {
-        let audience = PostgresPushAudience(connection(settings, "queue-worker push"))
+        let audience = PostgresPushAudience(
+            connection(settings, "queue-worker push"), kinds: settings.push.kinds)
         let marks = RedisPushMarks(
             try RedisConnection(url: settings.redisURL), trailLength: settings.traceLength)
-        let sender = try FCMPushSender(settings.push, account: settings.push.accountFile ?? "")
+        let sender = try PushServices(settings.push, hooks: settings.hooks)
         return PushConsumer(settings: settings, channel: channel, log: log) { pause in
             PushOffline(
                 audience: audience, marks: marks, sender: sender, clock: systemClock, log: log, pause: pause)

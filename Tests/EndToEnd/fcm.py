@@ -31,7 +31,7 @@ MESSAGE = {
                     "collapse_key": {"type": "string"}, "priority": {"enum": ["NORMAL", "HIGH"]},
                     "ttl": {"type": "string", "pattern": r"^\d+(\.\d{1,9})?s$"},
                     "notification": {"type": "object", "additionalProperties": False,
-                                     "properties": {"tag": {"type": "string"}}}}},
+                                     "properties": {"tag": {"type": "string"}, "notification_count": {"type": "integer"}}}}},
             "apns": {"type": "object", "additionalProperties": False,
                      "properties": {"headers": TEXTS, "payload": {"type": "object", "required": ["aps"]}}},
         }}}}

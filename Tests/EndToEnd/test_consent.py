@@ -26,7 +26,8 @@ def test_a_mute_outlasts_leaving_and_says_how_long(ann, bob):
 @pytest.mark.parametrize("rule", ["nobody", "shared"])
 def test_who_may_add_me(rule, ann, bob, make_user):
     assert bob.data("GET", "/account")["AddedBy"] == "everybody"
-    assert bob.data("PATCH", "/account", {"AddedBy": rule}) == {"UserID": bob.id, "HidePresence": False, "AddedBy": rule}
+    assert bob.data("PATCH", "/account", {"AddedBy": rule}) == {
+        "UserID": bob.id, "HidePresence": False, "AddedBy": rule, "PushMentionsOnly": False, "QuietHours": None}
     room = ann.group()
     for path, body in (("/rooms", {"Type": "GROUP", "Name": "x", "Members": [bob.id]}), (f"/rooms/{room}/members", {"Members": [bob.id]}),
                        ("/rooms", {"Type": "PRIVATE", "Members": [bob.id]})):

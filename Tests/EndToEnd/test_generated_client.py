@@ -135,6 +135,8 @@ def test_every_operation(generated, base_url, secret, ann, bob, make_user, recon
     call("pin", 200, message=message)
     call("listPins", 200, room=room)
     call("unpin", 200, message=message)
+    call("silenceThread", 204, {"Mentions": True}, message=message)
+    call("unsilenceThread", 204, message=message)
     call("searchRoom", 200, room=room, q="Hello")
     call("searchAll", 200, q="Hello")
     call("deleteMessage", 200, message=message)
@@ -170,6 +172,9 @@ def test_every_operation(generated, base_url, secret, ann, bob, make_user, recon
     assert data(call("changeAccount", 200, {"AddedBy": "shared"}))["AddedBy"] == "shared"
     call("getAccount", 200)
     call("registerDevice", 204, device="device-1")
+    added = data(call("addDevice", 201, {"Kind": "webhook", "Token": "ann@example.org"}))
+    devices = data(call("listDevices", 200))["Devices"]
+    assert [device["Device"] for device in devices] == [added["Device"], "device-1"]
     call("unregisterDevice", 204, device="device-1")
     call("createTicket", 201)
     assert call("getEvents", 200, wait=1).parsed.to_dict()["Data"][0]["Type"] == "welcome"

@@ -88,6 +88,7 @@ def test_who_is_away_gets_the_news_and_who_sent_it_does_not(google, ann, bob, de
     push = google.sent_to(his)[0]
     assert push["notification"] == {"title": "Kitchen", "body": "Where are you?"}
     assert push["data"]["MessageID"] == message["ID"] and push["data"]["Unread"] == "1"
+    assert push["data"]["Badge"] == "1" and push["apns"]["payload"]["aps"]["badge"] == push["android"]["notification"]["notification_count"] == 1
     assert push["android"]["collapse_key"] == push["android"]["notification"]["tag"] == room
     assert push["apns"]["headers"]["apns-collapse-id"] == room
     assert push["traceparent"].split("-")[1] == message["ID"].replace("-", "")
@@ -154,8 +155,8 @@ def test_what_comes_together_is_one_push_and_seen_takes_it_away(google, ann, bob
     assert len(pushes) < 5 and pushes[-1]["data"]["Unread"] == "5"
     bob.rest("POST", f"/rooms/{room}/seen", {}, expect=200)
     cleared = google.sent_to(token, len(pushes) + 1)[-1]
-    assert cleared["data"] == {"Type": "seen", "RoomID": room, "Seq": str(last["Seq"])}
-    assert "notification" not in cleared and cleared["apns"]["payload"]["aps"] == {"content-available": 1}
+    assert cleared["data"] == {"Type": "seen", "RoomID": room, "Seq": str(last["Seq"]), "Badge": "0"}
+    assert "notification" not in cleared and cleared["apns"]["payload"]["aps"] == {"badge": 0, "content-available": 1}
 
 
 def test_a_message_that_is_deleted_takes_its_push_back(google, ann, bob, make_user, device):
@@ -168,8 +169,9 @@ def test_a_message_that_is_deleted_takes_its_push_back(google, ann, bob, make_us
     google.sent_to(seen, 2)
     ann.rest("DELETE", f"/messages/{message['ID']}", expect=200)
     back = google.sent_to(token, 2)[-1]
-    assert back["data"] == {"Type": "deleted", "RoomID": room, "MessageID": message["ID"], "Seq": str(message["Seq"])}
-    assert "notification" not in back and back["apns"]["payload"]["aps"] == {"content-available": 1}
+    assert back["data"] == {"Type": "deleted", "RoomID": room, "MessageID": message["ID"], "Seq": str(message["Seq"]),
+                            "Badge": "0"}
+    assert "notification" not in back and back["apns"]["payload"]["aps"] == {"badge": 0, "content-available": 1}
     # Nothing is taken back from users who have seen it or were not pushed to.
     late = say(ann, room, "gone before its time")
     ann.rest("DELETE", f"/messages/{late['ID']}", expect=200)

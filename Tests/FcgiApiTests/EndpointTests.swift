@@ -296,10 +296,81 @@ import Testing
             #expect(api.ask("POST", path, body: "{\"Content\":\"\(text)\"}").status == 201, "\(text)")
         }
     }
+}
 
-    @Test func devices() {
+@Suite struct DeviceEndpointTests {
+    private struct Values: SettingsSource {
+        func value(_ name: String) -> String? {
+            ["DATABASE_URL": "x", "JWT_SECRET": String(repeating: "s", count: 32)][name]
+        }
+    }
+
+    private func api() throws -> TestApi { TestApi(push: try Settings(Values()).push) }
+    private let key = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
+
+    private func subscription(_ endpoint: String, auth: String = "BTBZMqHH6r4Tts7J_aSIgg") -> String {
+        #"{"Endpoint":"\#(endpoint)","Keys":{"p256dh":"\#(key)","auth":"\#(auth)"}}"#
+    }
+
+    @Test func tokensOfFCM() throws {
+        let api = try api()
         #expect(api.ask("PUT", "/devices/abc:d-e_f").status == 204)
         #expect(api.ask("PUT", "/devices/a%20b").status == 422)
+    }
+
+    @Test func theSameSubscriptionIsTheSameDevice() throws {
+        let api = try api()
+        let answer = api.ask("POST", "/devices", body: subscription("https://push.example.org/1"))
+        let name = answer.json["Data"]?["Device"]?.string
+        #expect(answer.status == 201 && name?.utf8.count == 51)
+        let again = api.ask("POST", "/devices", body: subscription("https://push.example.org/1"))
+        #expect(again.json["Data"]?["Device"]?.string == name)
+        let other = api.ask("POST", "/devices", body: subscription("https://push.example.org/2"))
+        #expect(other.json["Data"]?["Device"]?.string != name)
+        let device = try #require(api.accounts.registered.first)
+        #expect(device.publicKey.count == 65 && device.secret.count == 16 && device.takesSilent)
+        // The list tells neither endpoint nor keys.
+        let list = api.ask("GET", "/devices")
+        #expect(list.json["Data"]?["Devices"]?.array?.first?["Device"]?.string == name)
+        #expect(list.json["Data"]?["Devices"]?.array?.first?["Endpoint"] == nil)
+        #expect(list.json["Data"]?["VAPIDPublicKey"]?.isNull == true && list.json["Data"]?["Kinds"]?.array == [])
+    }
+
+    @Test func whatIsNoDeviceIsRefusedByItsField() throws {
+        let api = try api()
+        #expect(api.ask("POST", "/devices", body: subscription("https://10.0.0.1/")).field == "Endpoint")
+        #expect(api.ask("POST", "/devices", body: subscription("https://a.example/", auth: "AAAA")).field == "Keys")
+        #expect(api.ask("POST", "/devices", body: "{}").field == "Kind")
+        #expect(api.ask("POST", "/devices", body: #"{"Kind":"apns","Token":"0g"}"#).field == "Token")
+        #expect(api.accounts.registered.isEmpty)
+        let digits = String(repeating: "aB", count: 32)
+        #expect(api.ask("POST", "/devices", body: "{\"Kind\":\"apns\",\"Token\":\"\(digits)\"}").status == 201)
+        #expect(api.accounts.registered.first?.address == digits.lowercased())
+    }
+
+    @Test func quietHours() throws {
+        let api = try api()
+        let body = #"{"QuietHours":{"From":"22:00","To":"07:30","TimeZone":"Europe/Berlin"}}"#
+        #expect(api.ask("PATCH", "/account", body: body).status == 200)
+        #expect(api.accounts.account.quietHours == QuietHours(from: 1320, to: 450, zone: "Europe/Berlin"))
+        for wrong in [
+            #"{"From":"22:00","To":"22:00","TimeZone":"Europe/Berlin"}"#,
+            #"{"From":"24:00","To":"07:30","TimeZone":"Europe/Berlin"}"#,
+            #"{"From":"22:00","To":"07:30","TimeZone":"Mars"}"#, #"{"From":"22:00","To":"07:30"}"#, #""UTC""#, "7",
+        ] {
+            #expect(api.ask("PATCH", "/account", body: "{\"QuietHours\":\(wrong)}").field == "QuietHours", "\(wrong)")
+        }
+        #expect(api.accounts.account.quietHours != nil)
+        #expect(api.ask("PATCH", "/account", body: #"{"QuietHours":null}"#).status == 200)
+        #expect(api.accounts.account.quietHours == nil)
+    }
+
+    @Test func aRoomIsSilencedButForMentions() throws {
+        let api = try api()
+        #expect(api.ask("PUT", "/rooms/\(kitchen)/silence", body: #"{"Mentions":true}"#).status == 204)
+        #expect(api.accounts.silences.last?.1 == Silence(exceptMentions: true))
+        #expect(api.ask("PUT", "/rooms/\(kitchen)/silence", body: #"{"Mentions":"x"}"#).field == "Mentions")
+        #expect(api.ask("PUT", "/messages/\(kitchen)/silence").status == 404)
     }
 }
 

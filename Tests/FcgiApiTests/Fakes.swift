@@ -115,14 +115,32 @@ final class NoAccounts: AccountStore, PresenceReader, UserEvents {
     func change(_ patch: AccountPatch, of user: UUID128) throws(StoreError) -> Account {
         account.hidesPresence = patch.hidesPresence ?? account.hidesPresence
         account.addedBy = patch.addedBy ?? account.addedBy
+        account.pushesMentionsOnly = patch.pushesMentionsOnly ?? account.pushesMentionsOnly
+        account.quietHours = patch.quietHours ?? account.quietHours
         return account
     }
     func block(_ user: UUID128, by blocker: UUID128) throws(StoreError) -> Bool { true }
     func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) -> Bool { false }
+    var registered: [PushDevice] = []
     func register(device token: String, of user: UUID128) throws(StoreError) -> Bool { true }
-    func unregister(device token: String, of user: UUID128) throws(StoreError) {}
-    func silence(_ room: UUID128, for user: UUID128, until: Int64?) throws(StoreError) {}
+    func register(_ device: PushDevice) throws(StoreError) -> Bool {
+        registered.append(device)
+        return true
+    }
+    func devices(of user: UUID128) throws(StoreError) -> [(device: PushDevice, registeredAt: Int64)] {
+        registered.map { ($0, 0) }
+    }
+    func unregister(device: String, of user: UUID128) throws(StoreError) {}
+    var silences: [(UUID128, Silence)] = []
+    func silence(_ room: UUID128, for user: UUID128, _ silence: Silence) throws(StoreError) {
+        silences.append((room, silence))
+    }
     func unsilence(_ room: UUID128, for user: UUID128) throws(StoreError) {}
+    func silence(thread message: UUID128, in room: UUID128, for user: UUID128, _ silence: Silence) throws(StoreError) {
+        silences.append((message, silence))
+    }
+    func unsilence(thread message: UUID128, for user: UUID128) throws(StoreError) {}
+    func isTimeZone(_ name: String) throws(StoreError) -> Bool { areSameBytes(name, "Europe/Berlin") }
     func presence(of user: UUID128, at now: Int64) throws(BusError) -> PresenceMark {
         PresenceMark(userID: user, isOnline: true)
     }
@@ -158,7 +176,7 @@ final class TestApi {
     let accounts = NoAccounts()
     private var router: Router
 
-    init() {
+    init(push: PushSettings? = nil) {
         let doors = Doors(
             tokens: PlainTokens(), readers: Readers(primary: store), accounts: accounts, presences: accounts,
             commands: queue, rates: rates, clock: { 1_795_386_496_000 })
@@ -171,6 +189,8 @@ final class TestApi {
         InvitationEndpoints(doors: doors, lifetime: 60).add(to: &router)
         SearchEndpoints(doors: doors).add(to: &router)
         AccountEndpoints(doors: doors, tickets: NumberedTickets(), events: accounts).add(to: &router)
+        if let push { DeviceEndpoints(doors: doors, settings: push).add(to: &router) }
+        SilenceEndpoints(doors: doors).add(to: &router)
         HealthEndpoints(dependencies: []).add(to: &router)
     }
 

@@ -28,7 +28,7 @@ PORT_OFFSETS = {
 
 # Settings that a caller may pass on to the programs: `make run LOG_LEVEL=debug`. Addresses are never taken from
 # outside: a DATABASE_URL left in a shell must not point a private stack at a real database.
-PASSED_ON = ("LOG_", "FCGI_", "WS_", "WORKER_", "ROOM_", "UPLOAD_", "RATE_", "PUSH_", "FCM_", "JWT_", "PRESENCE_",
+PASSED_ON = ("LOG_", "FCGI_", "WS_", "WORKER_", "ROOM_", "UPLOAD_", "RATE_", "PUSH_", "FCM_", "VAPID_", "WEB_PUSH_", "APNS_", "JWT_", "PRESENCE_",
              "MESSAGE_", "CORS_", "METRICS_", "STORAGE", "DOWNLOADS", "CLAMD_", "S3_MAX_UPLOAD_SIZE", "RABBITMQ_TOTAL_QUEUE", "RABBITMQ_HASH_KEY", "RABBITMQ_MAX_LENGTH", "RABBITMQ_QUEUE_TYPE")
 
 

@@ -29,12 +29,16 @@ struct SettingsCheck {
             ("TLS_KEY_FILE", settings.tls.key), ("JWT_JWKS_FILE", settings.tokens.jwksFile),
             ("JWT_JWKS_CA_FILE", settings.tokens.keyAuthorities),
             ("FCM_SERVICE_ACCOUNT_FILE", settings.push.accountFile), ("FCM_CA_FILE", settings.push.authorities),
+            ("APNS_KEY_FILE", settings.push.apns?.keyFile), ("APNS_CA_FILE", settings.push.apns?.authorities),
         ] {
             guard let path, let problem = TextFile.problem(path) else { continue }
             problems.append("\(name)=\(path) cannot be read: \(problem)")
         }
         if problems.isEmpty {
             do throws(SettingsError) { _ = try JWTTokens(settings.tokens) } catch { problems += error.problems }
+            do throws(SettingsError) { _ = try PushServices(settings.push, hooks: settings.hooks) } catch {
+                problems += error.problems
+            }
         }
         problems += sharedAddresses() + tooManyWorkers()
         if let file, let text = Self.read(file) {

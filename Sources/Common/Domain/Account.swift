@@ -21,14 +21,62 @@ public enum AddedBy: Int16, Sendable, CaseIterable {
     }
 }
 
+/// The hours of each day in which a user gets no push. They may pass midnight.
+public struct QuietHours: Sendable, Equatable {
+    /// Minutes after midnight; the two differ.
+    public var from: Int
+    public var to: Int
+    /// A name of the IANA database, such as Europe/Berlin.
+    public var zone: String
+
+    public init(from: Int, to: Int, zone: String) {
+        self.from = from
+        self.to = to
+        self.zone = zone
+    }
+
+    /// Reads `HH:MM`; nil: it is no time of a day.
+    public static func minute(_ text: String) -> Int? {
+        let bytes = Array(text.utf8)
+        guard bytes.count == 5, bytes[2] == UInt8(ascii: ":"),
+            [0, 1, 3, 4].allSatisfy({ (0x30...0x39).contains(bytes[$0]) })
+        else { return nil }
+        let (hour, minute) = (
+            Int(bytes[0] - 48) * 10 + Int(bytes[1] - 48), Int(bytes[3] - 48) * 10 + Int(bytes[4] - 48)
+        )
+        return hour < 24 && minute < 60 ? hour * 60 + minute : nil
+    }
+
+    public static func text(_ minute: Int) -> String {
+        func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        return "\(two(minute / 60)):\(two(minute % 60))"
+    }
+
+    /// Whether the text has the form of a time zone's name; the store knows whether there is such a zone.
+    public static func isZoneName(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count) && (text.utf8.first.map { isLetter($0) } ?? false)
+            && text.utf8.allSatisfy { isLetter($0) || (0x30...0x39).contains($0) || "_+-/".utf8.contains($0) }
+    }
+
+    private static func isLetter(_ byte: UInt8) -> Bool { (0x41...0x5a).contains(byte & 0xdf) && byte < 0x80 }
+}
+
 /// The settings that a user controls. Without a row in the store, the defaults apply.
 public struct Account: Sendable, Equatable {
     public var hidesPresence: Bool
     public var addedBy: AddedBy
+    /// Only messages that mention the user, and those of PRIVATE rooms, are pushed.
+    public var pushesMentionsOnly: Bool
+    public var quietHours: QuietHours?
 
-    public init(hidesPresence: Bool = false, addedBy: AddedBy = .everybody) {
+    public init(
+        hidesPresence: Bool = false, addedBy: AddedBy = .everybody, pushesMentionsOnly: Bool = false,
+        quietHours: QuietHours? = nil
+    ) {
         self.hidesPresence = hidesPresence
         self.addedBy = addedBy
+        self.pushesMentionsOnly = pushesMentionsOnly
+        self.quietHours = quietHours
     }
 }
 
@@ -36,9 +84,17 @@ public struct Account: Sendable, Equatable {
 public struct AccountPatch: Sendable, Equatable {
     public var hidesPresence: Bool?
     public var addedBy: AddedBy?
+    public var pushesMentionsOnly: Bool?
+    /// `.some(nil)`: there are none any more.
+    public var quietHours: QuietHours??
 
-    public init(hidesPresence: Bool? = nil, addedBy: AddedBy? = nil) {
+    public init(
+        hidesPresence: Bool? = nil, addedBy: AddedBy? = nil, pushesMentionsOnly: Bool? = nil,
+        quietHours: QuietHours?? = nil
+    ) {
         self.hidesPresence = hidesPresence
         self.addedBy = addedBy
+        self.pushesMentionsOnly = pushesMentionsOnly
+        self.quietHours = quietHours
     }
 }

@@ -1,14 +1,14 @@
 /// Sends pushes to users' devices.
 public protocol PushSender: AnyObject {
     /// Tries once, with a time limit of its own.
-    func send(_ push: Push, to device: String) -> PushOutcome
+    func send(_ push: Push, to device: PushDevice) -> PushOutcome
 }
 
 public enum PushOutcome: Sendable, Equatable {
     case sent
     /// The device is gone for good, or never belonged to this project.
     case unregistered
-    /// Every push must wait for this many seconds.
+    /// The next try must wait for this many seconds.
     case later(seconds: Int)
     /// A later try may succeed.
     case failed(String)
@@ -29,11 +29,16 @@ public struct Push: Sendable, Equatable {
 
     public var room: UUID128
     public var content: Content
+    /// Unread messages of all the user's rooms: the number on the app's icon.
+    public var badge: Int64
 
-    public init(room: UUID128, content: Content) {
+    public init(room: UUID128, content: Content, badge: Int64 = 0) {
         self.room = room
         self.content = content
+        self.badge = badge
     }
+
+    public var isMessage: Bool { if case .message = content { true } else { false } }
 }
 
 public struct PushMessage: Sendable, Equatable {
@@ -45,10 +50,12 @@ public struct PushMessage: Sendable, Equatable {
     public var contentType: ContentType
     public var content: String
     public var roomName: String
+    /// Unix milliseconds.
+    public var createdAt: Int64
 
     public init(
         id: UUID128, sender: UUID128, senderName: String = "", seq: Int64, contentType: ContentType, content: String,
-        roomName: String
+        roomName: String, createdAt: Int64 = 0
     ) {
         self.id = id
         self.sender = sender
@@ -57,30 +64,73 @@ public struct PushMessage: Sendable, Equatable {
         self.contentType = contentType
         self.content = content
         self.roomName = roomName
+        self.createdAt = createdAt
+    }
+
+    public func mentions(_ user: UUID128) -> Bool {
+        var content = content
+        return content.withUTF8 { mentionedUsers(in: UnsafeRawBufferPointer($0)) }.contains(user)
     }
 }
 
 /// The users who may receive a push, from the store.
 public protocol PushAudience: AnyObject {
-    /// Members of the room who have a device and have not silenced the room at `now`.
+    /// Members of the room who have a device, with their wishes at `now`.
     func recipients(of room: UUID128, at now: Int64) throws(StoreError) -> [PushRecipient]
-    /// The newest message of a user up to `seq` that everybody may see.
-    func newestMessage(of room: UUID128, through seq: Int64) throws(StoreError) -> PushMessage?
-    func devices(of user: UUID128) throws(StoreError) -> [String]
-    func forget(device: String) throws(StoreError)
+    /// The newest messages of users up to `seq` that everybody may see, the newest first.
+    func newestMessages(of room: UUID128, through seq: Int64, limit: Int) throws(StoreError) -> [PushMessage]
+    /// Which of the messages stand in threads of the room that these users have silenced.
+    func silencedThreads(
+        of users: [UUID128], in room: UUID128, among messages: [UUID128], at now: Int64
+    ) throws(StoreError) -> [SilencedMessage]
+    /// Unread messages of all rooms of each user.
+    func badges(of users: [UUID128]) throws(StoreError) -> [UUID128: Int64]
+    func devices(of user: UUID128) throws(StoreError) -> [PushDevice]
+    /// Removes the device for all of its users.
+    func forget(_ device: PushDevice) throws(StoreError)
 }
 
 public struct PushRecipient: Sendable, Equatable {
+    public enum Wish: Sendable, Equatable {
+        case everything
+        /// Messages that mention the user.
+        case mentions
+        /// The room is silenced, or these are the user's quiet hours.
+        case nothing
+    }
+
     public var user: UUID128
-    public var devices: [String]
+    public var devices: [PushDevice]
     public var lastSeenSeq: Int64
     public var unread: Int64
+    public var wish: Wish
+    /// Whether the user has silenced a thread of the room.
+    public var silencesThreads: Bool
 
-    public init(user: UUID128, devices: [String], lastSeenSeq: Int64, unread: Int64) {
+    public init(
+        user: UUID128, devices: [PushDevice], lastSeenSeq: Int64, unread: Int64, wish: Wish = .everything,
+        silencesThreads: Bool = false
+    ) {
         self.user = user
         self.devices = devices
         self.lastSeenSeq = lastSeenSeq
         self.unread = unread
+        self.wish = wish
+        self.silencesThreads = silencesThreads
+    }
+}
+
+/// A message in a thread that a user has silenced.
+public struct SilencedMessage: Sendable, Hashable {
+    public var user: UUID128
+    public var message: UUID128
+    /// It is pushed all the same when it mentions the user.
+    public var exceptMentions: Bool
+
+    public init(user: UUID128, message: UUID128, exceptMentions: Bool) {
+        self.user = user
+        self.message = message
+        self.exceptMentions = exceptMentions
     }
 }
 

@@ -135,8 +135,30 @@ public protocol AccountStore: AnyObject {
     ///
     /// - Returns: false when the device has reached its limit of users.
     func register(device token: String, of user: UUID128) throws(StoreError) -> Bool
-    func unregister(device token: String, of user: UUID128) throws(StoreError)
+    /// Registers a device of another kind than FCM's, by the same rules.
+    func register(_ device: PushDevice) throws(StoreError) -> Bool
+    /// The devices of a user, the one registered last first.
+    func devices(of user: UUID128) throws(StoreError) -> [(device: PushDevice, registeredAt: Int64)]
+    func unregister(device: String, of user: UUID128) throws(StoreError)
     /// Stops pushes of this room to this user's devices, until a time (Unix milliseconds) or for good.
-    func silence(_ room: UUID128, for user: UUID128, until: Int64?) throws(StoreError)
+    func silence(_ room: UUID128, for user: UUID128, _ silence: Silence) throws(StoreError)
     func unsilence(_ room: UUID128, for user: UUID128) throws(StoreError)
+    /// The same for the answers to a message, and the answers to those. Of too many, the oldest ends.
+    func silence(thread message: UUID128, in room: UUID128, for user: UUID128, _ silence: Silence) throws(StoreError)
+    func unsilence(thread message: UUID128, for user: UUID128) throws(StoreError)
+    /// Whether the store can tell the time in this zone.
+    func isTimeZone(_ name: String) throws(StoreError) -> Bool
+}
+
+/// How long, and how much, a room or a thread is silenced.
+public struct Silence: Sendable, Equatable {
+    /// Unix milliseconds; nil: for good.
+    public var until: Int64?
+    /// Messages that mention the user are pushed all the same.
+    public var exceptMentions: Bool
+
+    public init(until: Int64? = nil, exceptMentions: Bool = false) {
+        self.until = until
+        self.exceptMentions = exceptMentions
+    }
 }

@@ -7,7 +7,7 @@ public import Logging
 public final class PushOffline {
     public struct Counts: Sendable, Equatable {
         public var sent = 0
-        /// Members without a push: they saw it, were pushed to already, or wrote it.
+        /// Members without a push: they saw it, were pushed to already, wrote it, or do not want it.
         public var spared = 0
         public var failed = 0
         public var devicesForgotten = 0
@@ -20,6 +20,12 @@ public final class PushOffline {
     private static let mostTries = 5
     /// Seconds of the longest wait: the broker takes back a message that stays unacknowledged for half an hour.
     private static let longestWait = 300
+    /// Messages among which those are found that a user with wishes of their own gets.
+    private static let mostMessages = 50
+    /// Milliseconds that a message may have waited before it was stored.
+    private static let slack: Int64 = 60_000
+    /// Pushes that are tried again at a time: new ones need their turn too.
+    private static let mostRetries = 20
 
     private let audience: any PushAudience
     private let marks: any PushMarks
@@ -28,6 +34,8 @@ public final class PushOffline {
     private let log: Logger
     /// Waits this many milliseconds; returns false to stop.
     private let pause: (Int) -> Bool
+    private var retries = PushRetries()
+    private var rests = PushRests()
     public private(set) var counts = Counts()
 
     public init(
@@ -45,43 +53,59 @@ public final class PushOffline {
     /// Call this right after the messages were published: it asks for signs of life.
     public func probe(_ rooms: Set<UUID128>) throws {
         var users: Set<UUID128> = []
-        for room in rooms { users.formUnion(try audience.recipients(of: room, at: clock()).map(\.user)) }
+        for room in rooms {
+            users.formUnion(try audience.recipients(of: room, at: clock()).filter { $0.wish != .nothing }.map(\.user))
+        }
         if !users.isEmpty { try marks.probe(users.sorted()) }
     }
 
     /// Call this once the time for signs of life is over.
     ///
-    /// - Parameter at: the time at which the newest of the messages was stored.
-    public func push(_ room: UUID128, through seq: Int64, at: Int64) throws {
+    /// - Parameters:
+    ///   - since: the time at which the oldest of the messages was stored; `at`: the newest.
+    public func push(_ room: UUID128, through seq: Int64, since: Int64, at: Int64) throws {
         let recipients = try audience.recipients(of: room, at: clock())
-        guard !recipients.isEmpty, let message = try audience.newestMessage(of: room, through: seq) else { return }
+        let choice = try PushChoice(
+            room: room, recipients: recipients, since: since - Self.slack, at: clock(),
+            messages: { limit in try audience.newestMessages(of: room, through: seq, limit: limit) }, audience,
+            mostMessages: Self.mostMessages)
+        guard let choice else { return }
         let users = recipients.map(\.user)
         let alive = try marks.signsOfLife(of: users)
         let pushed = try marks.pushed(in: room, to: users)
-        let sentBefore = counts.sent
-        for recipient in recipients {
-            let user = recipient.user
-            guard user != message.sender, recipient.lastSeenSeq < message.seq, pushed[user, default: 0] < message.seq,
-                alive[user, default: 0] < at
-            else {
-                counts.spared += 1
-                continue
-            }
-            let push = Push(room: room, content: .message(message, unread: max(1, recipient.unread)))
-            for device in recipient.devices { try deliver(push, to: device) }
-            try marks.note(pushed: message.seq, in: room, to: user)
+        let wanted = recipients.compactMap { recipient -> (PushRecipient, PushMessage)? in
+            guard alive[recipient.user, default: 0] < at else { return nil }
+            let seen = max(recipient.lastSeenSeq, pushed[recipient.user, default: 0])
+            return choice.message(for: recipient, after: seen).map { (recipient, $0) }
         }
-        let devices = Int64(counts.sent - sentBefore)
-        if devices > 0 { try marks.note(.pushed(room: room, seq: message.seq, devices: devices, at: clock())) }
+        counts.spared += recipients.count - wanted.count
+        guard !wanted.isEmpty else { return }
+        let badges = try audience.badges(of: wanted.map(\.0.user))
+        // Devices by message, for the trail.
+        var told: [Int64: Int64] = [:]
+        for (recipient, message) in wanted {
+            let unread = max(1, recipient.unread)
+            let push = Push(
+                room: room, content: .message(message, unread: unread),
+                badge: max(unread, badges[recipient.user, default: 0]))
+            let sentBefore = counts.sent
+            for device in recipient.devices { try deliver(push, to: device) }
+            try marks.note(pushed: message.seq, in: room, to: recipient.user)
+            told[message.seq, default: 0] += Int64(counts.sent - sentBefore)
+        }
+        for (seq, devices) in told.sorted(by: { $0.key < $1.key }) where devices > 0 {
+            try marks.note(.pushed(room: room, seq: seq, devices: devices, at: clock()))
+        }
     }
 
     /// Removes notifications from the user's devices, if there can be any.
     public func clear(_ room: UUID128, of user: UUID128, through seq: Int64) throws {
         guard let last = try marks.pushed(in: room, to: [user])[user], last <= seq else { return }
         try marks.clear(room, of: user)
-        for device in try audience.devices(of: user) {
-            try deliver(Push(room: room, content: .seen(seq: seq)), to: device)
-        }
+        let devices = try audience.devices(of: user)
+        guard !devices.isEmpty else { return }
+        let badge = try audience.badges(of: [user])[user, default: 0]
+        for device in devices { try deliver(Push(room: room, content: .seen(seq: seq), badge: badge), to: device) }
     }
 
     /// Removes a deleted message from the devices of users who were pushed to since it was sent and have not seen it.
@@ -90,24 +114,75 @@ public final class PushOffline {
         let recipients = try audience.recipients(of: room, at: clock()).filter { $0.lastSeenSeq < seq }
         guard !recipients.isEmpty else { return }
         let pushed = try marks.pushed(in: room, to: recipients.map(\.user))
-        for recipient in recipients where pushed[recipient.user, default: 0] >= seq {
-            for device in recipient.devices {
-                try deliver(Push(room: room, content: .deleted(message: message, seq: seq)), to: device)
-            }
+        let affected = recipients.filter { pushed[$0.user, default: 0] >= seq }
+        guard !affected.isEmpty else { return }
+        let badges = try audience.badges(of: affected.map(\.user))
+        for recipient in affected {
+            let push = Push(
+                room: room, content: .deleted(message: message, seq: seq), badge: badges[recipient.user, default: 0])
+            for device in recipient.devices { try deliver(push, to: device) }
         }
     }
 
-    private func deliver(_ push: Push, to device: String) throws {
+    // MARK: Delivery
+
+    /// FCM's wait is a wait for every push. A wait that another service asks for delays only the push that it refused.
+    private func deliver(_ push: Push, to device: PushDevice) throws {
+        if device.kind == .fcm { return try deliverInTurn(push, to: device) }
+        guard push.isMessage || device.takesSilent else { return retries.cancel(push, to: device) }
+        guard !retries.replace(by: push, to: device) else { return }
+        try attempt(PushRetries.Entry(push: push, device: device, dueAt: clock(), tries: 0))
+    }
+
+    /// Tries those again whose time has come. Call this often.
+    public func retryDue() throws {
+        for entry in retries.take(Self.mostRetries, at: clock()) { try attempt(entry) }
+    }
+
+    private func attempt(_ entry: PushRetries.Entry) throws {
+        var entry = entry
+        let lane = PushRests.Lane(of: entry.device)
+        let begun = clock()
+        if let end = rests.end(of: lane, at: begun) {
+            entry.dueAt = end
+            return keep(entry, "its turn did not come")
+        }
+        let outcome = sender.send(entry.push, to: entry.device)
+        let now = clock()
+        rests.tried(lane, took: now - begun, at: now)
+        switch outcome {
+        case .sent: counts.sent += 1
+        case .unregistered: try forget(entry.device)
+        case .rejected(let reason): giveUp(entry.push, reason)
+        case .later(let seconds): again(entry, after: seconds, lane, "told to wait", now)
+        case .failed(let reason): again(entry, after: 1 << entry.tries, lane, reason, now)
+        }
+    }
+
+    private func again(
+        _ entry: PushRetries.Entry, after seconds: Int, _ lane: PushRests.Lane, _ reason: String, _ now: Int64
+    ) {
+        var entry = entry
+        entry.tries += 1
+        guard entry.tries < Self.mostTries else { return giveUp(entry.push, reason) }
+        entry.dueAt = now + Int64(min(max(seconds, 1), Self.longestWait)) * 1000
+        // The same service would refuse the others too; the addresses of one user may be of several services.
+        if case .service = lane { rests.rest(lane, until: entry.dueAt, at: now) }
+        keep(entry, reason)
+    }
+
+    private func keep(_ entry: PushRetries.Entry, _ reason: String) {
+        if !retries.add(entry) { giveUp(entry.push, "too many wait for another try; \(reason)") }
+    }
+
+    private func deliverInTurn(_ push: Push, to device: PushDevice) throws {
         var problem = ""
         for attempt in 0..<Self.mostTries {
             switch sender.send(push, to: device) {
             case .sent:
                 counts.sent += 1
                 return
-            case .unregistered:
-                try audience.forget(device: device)
-                counts.devicesForgotten += 1
-                return
+            case .unregistered: return try forget(device)
             case .rejected(let reason): return giveUp(push, reason)
             case .later(let seconds):
                 problem = "told to wait"
@@ -118,6 +193,11 @@ public final class PushOffline {
             }
         }
         giveUp(push, problem)
+    }
+
+    private func forget(_ device: PushDevice) throws {
+        try audience.forget(device)
+        counts.devicesForgotten += 1
     }
 
     private func wait(_ seconds: Int) throws {

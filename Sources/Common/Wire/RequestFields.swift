@@ -106,6 +106,12 @@ public struct RequestFields: Sendable {
         }
     }
 
+    /// A map that must be there.
+    public func map(_ key: String) throws(Refusal) -> WireValue {
+        guard let value = value[key], case .map = value else { throw .invalid(key, "is not an object") }
+        return value
+    }
+
     /// A list of maps.
     public func objects(_ key: String, limit: Int) throws(Refusal) -> [RequestFields] {
         guard !isAbsent(key) else { return [] }

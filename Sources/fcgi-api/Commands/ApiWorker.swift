@@ -112,6 +112,7 @@ final class ApiWorker {
         SearchEndpoints(doors: doors).add(to: &router)
         AccountEndpoints(doors: doors, tickets: RedisTickets(redis), events: events).add(to: &router)
         UserEndpoints(doors: doors, store: users, news: news).add(to: &router)
+        DeviceEndpoints(doors: doors, settings: settings.push).add(to: &router)
         SilenceEndpoints(doors: doors).add(to: &router)
         SessionEndpoints(doors: doors, web: settings.web) { [tokens] in try? tokens.issue(subject: $0, lifetime: $1) }
             .add(to: &router)

@@ -23,6 +23,7 @@ struct FcgiApi: ParsableCommand, MasterProgram {
         version: chatVersion,
         subcommands: [
             ServeCommand<FcgiApi>.self, WorkerCommand.self, Migrate.self, TokenCommand.self, KeysCommand.self,
+            PushCommand.self,
             StatusCommand<FcgiApi>.self, ScaleCommand<FcgiApi>.self, TraceCommand.self,
             EpochCommand.self, NginxConfigCommand.self, RoutesCommand.self,
             Setup.self, SetupCheck.self,

@@ -6,28 +6,11 @@ struct AccountEndpoints {
     let doors: Doors
     let tickets: any TicketStore
     let events: any UserEvents
-    /// FCM registration tokens have about 160 bytes today and no promised limit.
-    private static let longestDeviceToken = 4096
 
     func add(to router: inout Router) {
         router.on("POST", "/ws-ticket") { call throws(Refusal) in try ticket(call) }
         router.on("GET", "/account") { call throws(Refusal) in try show(call) }
         router.on("PATCH", "/account") { call throws(Refusal) in try change(call) }
-        router.on("PUT", "/devices/{token}") { call throws(Refusal) in
-            let (token, me) = (try device(call), try doors.user(call))
-            try doors.limit(.changes, call)
-            let isRegistered = try doors.stored { () throws(StoreError) in
-                try doors.accounts.register(device: token, of: me)
-            }
-            guard isRegistered else { throw Refusal(.conflict, "too many users have this device", field: "token") }
-            return .noContent
-        }
-        router.on("DELETE", "/devices/{token}") { call throws(Refusal) in
-            let (token, me) = (try device(call), try doors.user(call))
-            try doors.limit(.changes, call)
-            try doors.stored { () throws(StoreError) in try doors.accounts.unregister(device: token, of: me) }
-            return .noContent
-        }
     }
 
     /// A ticket for a WebSocket's `?ticket=`, valid once. The socket lives as long as the token that asked for the
@@ -53,19 +36,40 @@ struct AccountEndpoints {
         return answer(try doors.user(call), account)
     }
 
-    /// `HidePresence`: true or false; `AddedBy`: everybody, shared or nobody. One of them or both.
+    /// `HidePresence` and `PushMentionsOnly`: true or false; `AddedBy`: everybody, shared or nobody; `QuietHours`: a map
+    /// or null. At least one of them.
     private func change(_ call: Call) throws(Refusal) -> Response {
         let me = try doors.user(call)
         let fields = try call.request.fields(limit: doors.maxBody)
-        let patch = AccountPatch(
+        var patch = AccountPatch(
             hidesPresence: try fields.given("HidePresence") ? try fields.flag("HidePresence") : nil,
             addedBy: try fields.given("AddedBy")
-                ? try fields.name("AddedBy", AddedBy.init(name:), "is not everybody, shared or nobody") : nil)
-        guard patch != AccountPatch() else { throw .invalid("HidePresence", "is missing, and so is AddedBy") }
+                ? try fields.name("AddedBy", AddedBy.init(name:), "is not everybody, shared or nobody") : nil,
+            pushesMentionsOnly: try fields.given("PushMentionsOnly") ? try fields.flag("PushMentionsOnly") : nil)
+        if fields.isNull("QuietHours") {
+            patch.quietHours = .some(nil)
+        } else if try fields.given("QuietHours") {
+            patch.quietHours = .some(try quietHours(RequestFields(try fields.map("QuietHours"))))
+        }
+        guard patch != AccountPatch() else {
+            throw .invalid("HidePresence", "is missing, and so are AddedBy, PushMentionsOnly and QuietHours")
+        }
         try doors.limit(.changes, call)
         let account = try doors.stored { () throws(StoreError) in try doors.accounts.change(patch, of: me) }
         if patch.hidesPresence != nil { tell(me, account) }
         return answer(me, account)
+    }
+
+    private func quietHours(_ fields: RequestFields) throws(Refusal) -> QuietHours {
+        func refused(_ why: String) -> Refusal { .invalid("QuietHours", why) }
+        guard let from = try fields.text("From").flatMap({ QuietHours.minute($0) }),
+            let to = try fields.text("To").flatMap({ QuietHours.minute($0) })
+        else { throw refused("needs From and To, times of a day such as 22:00") }
+        guard from != to else { throw refused("has no hours: From and To are the same") }
+        guard let zone = try fields.text("TimeZone"), QuietHours.isZoneName(zone),
+            try doors.stored({ () throws(StoreError) in try doors.accounts.isTimeZone(zone) })
+        else { throw refused("needs TimeZone, a time zone such as Europe/Berlin") }
+        return QuietHours(from: from, to: to, zone: zone)
     }
 
     private func tell(_ me: UUID128, _ account: Account) {
@@ -81,25 +85,15 @@ struct AccountEndpoints {
                 $0.field("UserID", me)
                 $0.field("HidePresence", account.hidesPresence)
                 $0.field("AddedBy", account.addedBy.name)
+                $0.field("PushMentionsOnly", account.pushesMentionsOnly)
+                $0.field("QuietHours", account.quietHours) { writer, quiet in
+                    writer.map {
+                        $0.field("From", QuietHours.text(quiet.from))
+                        $0.field("To", QuietHours.text(quiet.to))
+                        $0.field("TimeZone", quiet.zone)
+                    }
+                }
             }
         }
-    }
-
-    private func device(_ call: Call) throws(Refusal) -> String {
-        let token = call.text("token")
-        guard token.utf8.count <= AccountEndpoints.longestDeviceToken, token.utf8.allSatisfy(isTokenByte)
-        else { throw .invalid("token", "is not an FCM registration token") }
-        return token
-    }
-}
-
-/// The characters of FCM's tokens.
-private func isTokenByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: ":"), UInt8(ascii: "."),
-        UInt8(ascii: "-"):
-        true
-    default: false
     }
 }

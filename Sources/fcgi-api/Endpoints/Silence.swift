@@ -1,6 +1,7 @@
 import ChatCore
 
-/// Rooms for which a user wants no pushes: `Until` a time, or for good without one. Frames still arrive.
+/// Rooms, and threads in them, for which a user wants no pushes: `Until` a time, or for good without one. With
+/// `Mentions` those that mention the user are pushed all the same. Frames still arrive.
 struct SilenceEndpoints {
     let doors: Doors
 
@@ -8,11 +9,11 @@ struct SilenceEndpoints {
         router.on("PUT", "/rooms/{id}/silence") { call throws(Refusal) in
             let room = try call.uuid("id")
             let fields = try call.request.fields(limit: doors.maxBody)
-            let until = try until(fields)
+            let silence = try silence(fields)
             let user = try member(of: room, call)
             try doors.limit(.changes, call)
             try doors.stored { () throws(StoreError) in
-                try doors.accounts.silence(room, for: user, until: until)
+                try doors.accounts.silence(room, for: user, silence)
             }
             return .noContent
         }
@@ -23,12 +24,37 @@ struct SilenceEndpoints {
             try doors.stored { () throws(StoreError) in try doors.accounts.unsilence(room, for: user) }
             return .noContent
         }
+        router.on("PUT", "/messages/{id}/silence") { call throws(Refusal) in
+            let id = try call.uuid("id")
+            let silence = try silence(try call.request.fields(limit: doors.maxBody))
+            let user = try doors.user(call)
+            let found = try doors.read(call) { reader, user throws(StoreError) in try reader.message(id, for: user) }
+            guard let message = found else { throw .messageNotFound }
+            try doors.limit(.changes, call)
+            try doors.stored { () throws(StoreError) in
+                try doors.accounts.silence(thread: id, in: message.roomID, for: user, silence)
+            }
+            return .noContent
+        }
+        router.on("DELETE", "/messages/{id}/silence") { call throws(Refusal) in
+            let id = try call.uuid("id")
+            let user = try doors.user(call)
+            try doors.limit(.changes, call)
+            try doors.stored { () throws(StoreError) in try doors.accounts.unsilence(thread: id, for: user) }
+            return .noContent
+        }
     }
 
     private func member(of room: UUID128, _ call: Call) throws(Refusal) -> UUID128 {
         let view = try doors.read(call) { reader, user throws(StoreError) in try reader.room(room, for: user) }
         guard view != nil else { throw .notAMember }
         return try doors.user(call)
+    }
+
+    private func silence(_ fields: RequestFields) throws(Refusal) -> Silence {
+        Silence(
+            until: try until(fields),
+            exceptMentions: try fields.given("Mentions") ? try fields.flag("Mentions") : false)
     }
 
     private func until(_ fields: RequestFields) throws(Refusal) -> Int64? {

@@ -3,9 +3,6 @@ import ChatCore
 /// The body of `POST /v1/projects/{project}/messages:send`, and the meaning of its answers.
 /// https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
 struct FCMMessage {
-    /// Bytes. FCM takes 4,096 in all; both texts are sent twice, and JSON escaping may double them.
-    private static let mostTitle = 128
-    private static let mostBody = 700
     let settings: PushSettings
     let push: Push
     let device: String
@@ -28,16 +25,18 @@ struct FCMMessage {
     /// FCM accepts only text values.
     private var data: [(String, String)] {
         switch push.content {
-        case .seen(let seq): return [("Type", "seen"), ("RoomID", "\(push.room)"), ("Seq", "\(seq)")]
+        case .seen(let seq):
+            return [("Type", "seen"), ("RoomID", "\(push.room)"), ("Seq", "\(seq)"), ("Badge", "\(push.badge)")]
         case .deleted(let message, let seq):
             return [
                 ("Type", "deleted"), ("RoomID", "\(push.room)"), ("MessageID", "\(message)"), ("Seq", "\(seq)"),
+                ("Badge", "\(push.badge)"),
             ]
         case .message(let message, let unread):
             return [
                 ("Type", "message"), ("RoomID", "\(push.room)"), ("MessageID", "\(message.id)"),
-                ("SenderID", "\(message.sender)"), ("SenderName", cut(message.senderName, toBytes: Self.mostTitle)),
-                ("Seq", "\(message.seq)"), ("Unread", "\(unread)"),
+                ("SenderID", "\(message.sender)"), ("SenderName", cut(message.senderName, toBytes: PushText.mostTitle)),
+                ("Seq", "\(message.seq)"), ("Unread", "\(unread)"), ("Badge", "\(push.badge)"),
                 ("ContentType", message.contentType.name), ("Title", title), ("Body", body),
             ]
         }
@@ -49,26 +48,21 @@ struct FCMMessage {
         return [("title", title), ("body", body)].filter { !$0.1.isEmpty }
     }
 
-    private var title: String { text(settings.title, Self.mostTitle) }
-    private var body: String { text(settings.body, Self.mostBody) }
-
-    private func text(_ template: String, _ limit: Int) -> String {
-        guard case .message(let message, let unread) = push.content else { return "" }
-        let values = [
-            "room": message.roomName, "content": message.content,
-            "sender": message.senderName.isEmpty ? "\(message.sender)" : message.senderName,
-            "type": message.contentType.name, "unread": "\(unread)",
-        ]
-        return cut(filled(template, values), toBytes: limit)
-    }
+    private var title: String { PushText(settings: settings, push: push).title }
+    private var body: String { PushText(settings: settings, push: push).body }
 
     /// One notification per room is shown: a newer one replaces the older, in FCM's store and on the screen.
     private func writeAndroid(_ writer: inout JSONWriter, isShown: Bool) {
         writer.map("android") {
             $0.field("collapse_key", push.room)
-            $0.field("priority", isMessage ? "HIGH" : "NORMAL")
+            $0.field("priority", push.isMessage ? "HIGH" : "NORMAL")
             $0.field("ttl", "\(settings.ttl)s")
-            if isShown { $0.field("notification") { $0.texts([("tag", "\(push.room)")]) } }
+            if isShown {
+                $0.map("notification") {
+                    $0.field("tag", push.room)
+                    $0.field("notification_count", min(push.badge, Int64(Int32.max)))
+                }
+            }
         }
     }
 
@@ -79,14 +73,13 @@ struct FCMMessage {
             }
             $0.map("payload") {
                 $0.map("aps") {
+                    $0.field("badge", push.badge)
                     $0.field("thread-id", ifAny: isShown ? push.room : nil)
                     $0.field("content-available", ifAny: isShown ? nil : 1)
                 }
             }
         }
     }
-
-    private var isMessage: Bool { if case .message = push.content { true } else { false } }
 
     /// https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
     static func outcome(_ status: Int, _ body: [UInt8], retryAfter: Int?) -> PushOutcome {
@@ -117,31 +110,6 @@ struct FCMMessage {
             (detail["fieldViolations"]?.array ?? []).contains { $0["field"]?.string == "message.token" }
         }
     }
-}
-
-/// Replaces each `{name}` by its value. Unknown names stay as they are; values are not expanded again.
-func filled(_ template: String, _ values: [String: String]) -> String {
-    var result = ""
-    var rest = template[...]
-    while let open = rest.firstIndex(of: "{"), let close = rest[open...].firstIndex(of: "}") {
-        result += rest[..<open]
-        result += values[String(rest[rest.index(after: open)..<close])] ?? String(rest[open...close])
-        rest = rest[rest.index(after: close)...]
-    }
-    return result + rest
-}
-
-/// Cuts at a character boundary.
-func cut(_ text: String, toBytes limit: Int) -> String {
-    guard text.utf8.count > limit else { return text }
-    var kept = ""
-    var bytes = 3
-    for character in text {
-        bytes += character.utf8.count
-        guard bytes <= limit else { break }
-        kept.append(character)
-    }
-    return kept + "…"
 }
 
 extension JSONWriter {

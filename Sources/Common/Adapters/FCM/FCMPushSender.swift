@@ -15,8 +15,8 @@ public final class FCMPushSender: PushSender {
         client = HTTPClient(authorities: settings.authorities)
     }
 
-    public func send(_ push: Push, to device: String) -> PushOutcome {
-        let body = FCMMessage(settings: settings, push: push, device: device).json
+    public func send(_ push: Push, to device: PushDevice) -> PushOutcome {
+        let body = FCMMessage(settings: settings, push: push, device: device.address).json
         do throws(HTTPTransfer.Failure) {
             var answer = try post(body, push)
             if answer.status == 401 {

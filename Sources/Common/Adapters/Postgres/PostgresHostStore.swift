@@ -17,6 +17,9 @@ public final class PostgresHostStore: HostStore {
     public func forget(_ user: UUID128) throws(StoreError) {
         _ = try all([
             "DELETE FROM user_devices WHERE user_id = \(user)",
+            "DELETE FROM user_endpoints WHERE user_id = \(user)",
+            "DELETE FROM push_mutes WHERE user_id = \(user)",
+            "DELETE FROM thread_mutes WHERE user_id = \(user)",
             "DELETE FROM blocks WHERE blocker = \(user)",
             "DELETE FROM blocks WHERE blocked = \(user)",
             "DELETE FROM accounts WHERE user_id = \(user)",

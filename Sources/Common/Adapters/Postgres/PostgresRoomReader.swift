@@ -207,7 +207,7 @@ public final class PostgresRoomReader: RoomReader {
     }
 
     public func account(of user: UUID128) throws(StoreError) -> Account {
-        try read("SELECT hides_presence, added_by FROM accounts WHERE user_id = \(user)").first.map { Account($0) }
+        try read("SELECT \(unsafeSQL: Account.columns) FROM accounts WHERE user_id = \(user)").first.map { Account($0) }
             ?? Account()
     }
 

@@ -1,0 +1,61 @@
+public import ChatCore
+
+/// Hands a push to the host application, which passes it on by a gateway of its own: mail, ntfy, HMS. One signed request
+/// for each device, as the other hooks are signed.
+public final class WebhookPushSender: PushSender {
+    private let settings: PushSettings
+    private let hooks: HookSettings
+    private let client: HookClient
+    private let clock: Clock
+
+    public init(_ settings: PushSettings, _ hooks: HookSettings, clock: @escaping Clock = systemClock) {
+        self.settings = settings
+        self.hooks = hooks
+        self.clock = clock
+        client = HookClient(hooks, clock: clock)
+    }
+
+    public func send(_ push: Push, to device: PushDevice) -> PushOutcome {
+        let headers = ["X-Chat-Event: push", "X-Chat-Event-ID: \(Self.id(push, device))"]
+        switch client.post(body(push, device), to: settings.webhookURL, headers, hooks.timeout) {
+        case .success(let answer): return Self.outcome(answer.status, retryAfter: answer.retryAfter)
+        case .failure(let failure): return .failed("PUSH_WEBHOOK_URL: \(failure.description)")
+        }
+    }
+
+    /// The same in every repeat of this push.
+    static func id(_ push: Push, _ device: PushDevice) -> String {
+        switch push.content {
+        case .message(let message, _): "\(push.room)/\(message.seq)/\(device.id)"
+        case .seen(let seq): "\(push.room)/\(seq)/seen/\(device.id)"
+        case .deleted(_, let seq): "\(push.room)/\(seq)/deleted/\(device.id)"
+        }
+    }
+
+    private func body(_ push: Push, _ device: PushDevice) -> [UInt8] {
+        let text = PushText(settings: settings, push: push)
+        var writer = JSONWriter(reserving: 2048)
+        writer.map {
+            $0.field("Event", "push")
+            $0.field("ID", Self.id(push, device))
+            $0.field("At", time: clock())
+            $0.field("UserID", device.user)
+            $0.field("Device", device.address)
+            $0.field("CollapseKey", push.room)
+            $0.map("Push") { text.writeFields(to: &$0) }
+        }
+        return writer.take()
+    }
+
+    /// 410 means that the device is gone. 404 does not: it may be a wrong address of the host's.
+    static func outcome(_ status: Int, retryAfter: Int?) -> PushOutcome {
+        let text = "PUSH_WEBHOOK_URL answered \(status)"
+        switch status {
+        case 200..<300: return .sent
+        case 410: return .unregistered
+        case 429, 503: return .later(seconds: retryAfter ?? (status == 429 ? 60 : 10))
+        case 408, 500...: return .failed(text)
+        default: return .rejected(text)
+        }
+    }
+}

@@ -1,0 +1,220 @@
+import Logging
+import Testing
+
+@testable import ChatCore
+
+/// The receivers of pushes, and what becomes of each push, without servers.
+@Suite struct PushOfflineTests {
+    private let ann = UUID128(high: 1, low: 1)
+    private let bob = UUID128(high: 1, low: 2)
+    private let carl = UUID128(high: 1, low: 3)
+    private let room = UUID128(high: 2, low: 1)
+    private let world = World()
+
+    private func message(_ seq: Int64, _ content: String = "hello", at: Int64 = 1000) -> PushMessage {
+        PushMessage(
+            id: UUID128(high: 3, low: UInt64(seq)), sender: ann, seq: seq, contentType: .text, content: content,
+            roomName: "R", createdAt: at)
+    }
+
+    private func recipient(
+        _ user: UUID128, _ kind: PushKind = .webPush, devices: Int = 1, wish: PushRecipient.Wish = .everything,
+        silences: Bool = false, seen: Int64 = 0, silent: Bool = true
+    ) -> PushRecipient {
+        PushRecipient(
+            user: user,
+            devices: (0..<devices).map {
+                PushDevice(user: user, id: "\(user.low)-\($0)", kind: kind, address: "a", takesSilent: silent)
+            }, lastSeenSeq: seen, unread: 1, wish: wish, silencesThreads: silences)
+    }
+
+    private func push(_ offline: PushOffline, through seq: Int64, since: Int64 = 1000) throws {
+        try offline.push(room, through: seq, since: since, at: 2000)
+    }
+
+    @Test func theNewestMessageThatAUserWants() throws {
+        world.messages = [
+            message(4, "plain"), message(3, "to @\(bob)"), message(2, "plain"), message(1, "to @\(carl)", at: 0),
+        ]
+        world.recipients = [
+            recipient(ann), recipient(bob, wish: .mentions), recipient(carl, wish: .mentions),
+            recipient(UUID128(high: 1, low: 4)), recipient(UUID128(high: 1, low: 5), wish: .nothing),
+        ]
+        try push(world.offline(), through: 4, since: 60_500)
+        // Carl's mention is older than the job.
+        #expect(world.sent == ["2-0 message 3 badge 9", "4-0 message 4 badge 9"])
+        #expect(world.counted.spared == 3 && world.counted.sent == 2)
+    }
+
+    @Test func aThreadIsSilentButForMentionsWhereThatIsWanted() throws {
+        world.messages = [message(3, "to @\(carl)"), message(2, "in the thread"), message(1, "outside")]
+        world.recipients = [recipient(bob, silences: true), recipient(carl, silences: true)]
+        for seq in [2, 3] as [UInt64] {
+            world.silenced.append(
+                SilencedMessage(user: bob, message: UUID128(high: 3, low: seq), exceptMentions: false))
+            world.silenced.append(
+                SilencedMessage(user: carl, message: UUID128(high: 3, low: seq), exceptMentions: true))
+        }
+        try push(world.offline(), through: 3)
+        #expect(world.sent == ["2-0 message 1 badge 9", "3-0 message 3 badge 9"])
+    }
+
+    @Test func aUserIsToldOfNothingTwice() throws {
+        world.messages = [message(3)]
+        world.recipients = [recipient(bob, seen: 3), recipient(carl)]
+        let offline = world.offline()
+        try push(offline, through: 3)
+        try push(offline, through: 3)
+        #expect(world.sent == ["3-0 message 3 badge 9"])
+    }
+
+    @Test func aServiceThatAsksToWaitDelaysItsOwnPushesAlone() throws {
+        world.messages = [message(1)]
+        world.recipients = [recipient(bob, devices: 2), recipient(carl, .apns)]
+        world.answers = ["2-0": [.later(seconds: 7), .sent]]
+        let offline = world.offline()
+        try push(offline, through: 1)
+        #expect(world.sent == ["2-0 message 1 badge 9", "2-1 message 1 badge 9", "3-0 message 1 badge 9"])
+        #expect(world.paused.isEmpty && world.counted.sent == 2)
+        world.now += 6999
+        try offline.retryDue()
+        #expect(world.counted.sent == 2)
+        world.now += 1
+        try offline.retryDue()
+        #expect(world.counted.sent == 3 && world.counted.failed == 0)
+    }
+
+    @Test func aNewerPushTakesThePlaceOfTheOneThatWaits() throws {
+        world.messages = [message(1)]
+        world.recipients = [recipient(bob)]
+        world.answers = ["2-0": [.failed("500")]]
+        let offline = world.offline()
+        try push(offline, through: 1)
+        world.messages = [message(2)]
+        try push(offline, through: 2)
+        world.now += 10_000
+        try offline.retryDue()
+        #expect(world.sent == ["2-0 message 1 badge 9", "2-0 message 2 badge 9"])
+        // Seen before it was sent: a device that takes silent pushes is told, another gets nothing at all.
+        world.messages = [message(3)]
+        world.answers = ["2-0": [.failed("500")]]
+        try push(offline, through: 3)
+        world.recipients = [recipient(bob, silent: false)]
+        try offline.clear(room, of: bob, through: 3)
+        world.now += 10_000
+        try offline.retryDue()
+        #expect(world.sent.count == 3)
+    }
+
+    @Test func itIsGivenUpAfterFiveTries() throws {
+        world.messages = [message(1)]
+        world.recipients = [recipient(bob)]
+        world.answers = ["2-0": Array(repeating: .failed("500"), count: 9)]
+        let offline = world.offline()
+        try push(offline, through: 1)
+        for _ in 0..<20 {
+            world.now += 60_000
+            try offline.retryDue()
+        }
+        #expect(world.sent.count == 5 && world.counted.failed == 1)
+    }
+
+    /// Each try takes four seconds: without a rest they would take all the time.
+    @Test func slowAddressesOfOneUserCostOthersLittle() throws {
+        world.messages = [message(1)]
+        world.recipients = [recipient(bob, devices: 20), recipient(carl)]
+        world.slow = ["2": 4000]
+        let offline = world.offline()
+        let begun = world.now
+        try push(offline, through: 1)
+        #expect(world.now - begun == 4000)
+        #expect(world.sent == ["2-0 message 1 badge 9", "3-0 message 1 badge 9"])
+        for _ in 0..<1000 {
+            world.now += 1000
+            try offline.retryDue()
+        }
+        #expect(world.sent.count == 21 && world.now - begun > 800_000)
+    }
+
+    @Test func oneUserCannotTakeTheRoomOfAll() throws {
+        var retries = PushRetries()
+        func add(_ user: UUID128, _ number: Int) -> Bool {
+            let device = PushDevice(user: user, id: "\(number)", kind: .webPush, address: "a")
+            return retries.add(
+                PushRetries.Entry(push: Push(room: room, content: .seen(seq: 1)), device: device, dueAt: 1, tries: 0))
+        }
+        #expect((0..<100).map { add(bob, $0) }.filter { $0 }.count == PushRetries.mostOfUser)
+        #expect(add(carl, 1))
+        #expect(retries.take(1000, at: 1).count == PushRetries.mostOfUser + 1)
+        #expect(add(bob, 1) && retries.count == 1)
+    }
+
+    @Test func aDeviceThatIsGoneIsForgotten() throws {
+        world.messages = [message(1)]
+        world.recipients = [recipient(bob, devices: 2)]
+        world.answers = ["2-1": [.unregistered]]
+        try push(world.offline(), through: 1)
+        #expect(world.forgotten == ["2-1"] && world.counted.devicesForgotten == 1)
+    }
+}
+
+/// Used by one thread at a time; the clock must be Sendable.
+private final class World: PushAudience, PushMarks, PushSender, @unchecked Sendable {
+    var recipients: [PushRecipient] = []
+    var messages: [PushMessage] = []
+    var silenced: [SilencedMessage] = []
+    var answers: [String: [PushOutcome]] = [:]
+    /// Milliseconds that a try takes, by the beginning of the device's id.
+    var slow: [String: Int64] = [:]
+    var sent: [String] = []
+    var forgotten: [String] = []
+    var paused: [Int] = []
+    var now: Int64 = 1_000_000
+    private var pushedTo: [UUID128: Int64] = [:]
+    var counted: PushOffline.Counts { counts() }
+    private var counts: () -> PushOffline.Counts = { .init() }
+
+    func offline() -> PushOffline {
+        let offline = PushOffline(
+            audience: self, marks: self, sender: self, clock: { [self] in now }, log: Logger(label: "test"),
+            pause: { [self] in
+                paused.append($0)
+                return true
+            })
+        counts = { offline.counts }
+        return offline
+    }
+
+    func recipients(of room: UUID128, at now: Int64) throws(StoreError) -> [PushRecipient] { recipients }
+    func newestMessages(of room: UUID128, through seq: Int64, limit: Int) throws(StoreError) -> [PushMessage] {
+        Array(messages.prefix(limit))
+    }
+    func silencedThreads(
+        of users: [UUID128], in room: UUID128, among messages: [UUID128], at now: Int64
+    ) throws(StoreError) -> [SilencedMessage] { silenced.filter { users.contains($0.user) } }
+    func badges(of users: [UUID128]) throws(StoreError) -> [UUID128: Int64] {
+        Dictionary(uniqueKeysWithValues: users.map { ($0, 9) })
+    }
+    func devices(of user: UUID128) throws(StoreError) -> [PushDevice] {
+        recipients.filter { $0.user == user }.flatMap(\.devices)
+    }
+    func forget(_ device: PushDevice) throws(StoreError) { forgotten.append(device.id) }
+
+    func probe(_ users: [UUID128]) throws(BusError) {}
+    func signsOfLife(of users: [UUID128]) throws(BusError) -> [UUID128: Int64] { [:] }
+    func pushed(in room: UUID128, to users: [UUID128]) throws(BusError) -> [UUID128: Int64] { pushedTo }
+    func note(pushed seq: Int64, in room: UUID128, to user: UUID128) throws(BusError) { pushedTo[user] = seq }
+    func clear(_ room: UUID128, of user: UUID128) throws(BusError) { pushedTo[user] = nil }
+    func note(_ step: TrailStep) throws(BusError) {}
+
+    func send(_ push: Push, to device: PushDevice) -> PushOutcome {
+        switch push.content {
+        case .message(let message, _): sent.append("\(device.id) message \(message.seq) badge \(push.badge)")
+        case .seen(let seq): sent.append("\(device.id) seen \(seq)")
+        case .deleted(_, let seq): sent.append("\(device.id) deleted \(seq)")
+        }
+        now += slow[String(device.id.prefix(1))] ?? 0
+        guard answers[device.id]?.isEmpty == false else { return .sent }
+        return answers[device.id]!.removeFirst()
+    }
+}
