@@ -57,7 +57,7 @@ let package = Package(
             path: "Sources/Common", exclude: ["Adapters", "C", "Commands", "Process"], swiftSettings: settings),
         // The master and workers, shared by the three programs.
         .target(
-            name: "ChatProcess", dependencies: ["CLinux", log], path: "Sources/Common/Process",
+            name: "ChatProcess", dependencies: ["ChatCore", "CLinux", log], path: "Sources/Common/Process",
             swiftSettings: settings),
         // The commands shared by the three programs: serve, status, scale.
         .target(

@@ -34,7 +34,16 @@ public struct Settings: Sendable {
     /// The folder of openapi.yaml and similar files.
     public var documents: String
 
+    /// Where all of this was read.
+    private var origin: SettingsOrigin
+
+    /// The same settings with other values for some names.
+    public func with(_ values: [String: String]) throws(SettingsError) -> Settings {
+        try Settings(ChangedSettings(values: values, others: origin.source))
+    }
+
     public init(_ source: some SettingsSource) throws(SettingsError) {
+        origin = SettingsOrigin(source: source)
         var values = SettingsReader(source)
         let files = InstalledFiles.ofThisProcess()
         runDirectory = values.text("RUN_DIR", default: "/run/chat")

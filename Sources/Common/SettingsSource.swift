@@ -11,6 +11,17 @@ extension SettingsSource {
     public func decided(_ name: String, _ value: String) {}
 }
 
+/// A source that is only asked, and changes nothing.
+struct SettingsOrigin: @unchecked Sendable { let source: any SettingsSource }
+
+/// Values of some names over those of another source.
+struct ChangedSettings: SettingsSource {
+    let values: [String: String]
+    let others: any SettingsSource
+
+    func value(_ name: String) -> String? { values[name] ?? others.value(name) }
+}
+
 /// All problems of the settings, one sentence each.
 public struct SettingsError: Error, CustomStringConvertible {
     public let problems: [String]

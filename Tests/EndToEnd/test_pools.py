@@ -200,6 +200,10 @@ def test_a_tenant_below_a_prefix_as_the_document_says(here, secret):
     ("[own]\nroutes = nothing\n", "bad.conf:2: routes: there is no route nothing"),
     ("[own]\nroutes = send\nuser = nobody-has-this\n", "bad.conf:3: user: there is no user nobody-has-this"),
     ("[own]\nroutes = send\nlisten = {run}/fcgi-rooms.sock\n", "bad.conf:3: listen: unix:{run}/fcgi-rooms.sock is the address of rooms"),
+    ("[own]\nroutes = send\nlisten = {run}/../run/fcgi-rooms.sock\n", "bad.conf:3: listen: unix:{run}/../run/fcgi-rooms.sock is the address of rooms"),
+    ("[own]\nroutes = send\nlisten = {run}/fcgi-api.control\n", "bad.conf:3: listen: unix:{run}/fcgi-api.control is a file of these programs' own"),
+    ("[own]\nroutes = send\nenv[STORAGE] = bogus\n", "bad.conf:3: env[STORAGE]: STORAGE"),
+    ("[a]\nroutes = send\nlisten = 127.0.0.1:19777\n[b]\nroutes =\nlisten = localhost:19777\n", "bad.conf:6: listen: localhost:19777 is the address of a"),
 ])
 def test_a_bad_file_is_refused_with_its_line(here, text, said):
     write(here, "bad", text.replace("{run}", str(here.run)))
@@ -253,3 +257,71 @@ def test_workers_on_demand_and_the_stack_of_a_slow_one(here, psql, user):
         (here.pools / "idle.conf").unlink()
         reload(here)
     eventually(lambda: "idle" not in pools(here))
+
+
+def test_a_socket_stays_until_others_serve(here):
+    """Another spelling of the path, and workers that cannot start at another address: clients are answered where they were."""
+    address, other = f"{here.run}/own.sock", f"{here.run}/own2.sock"
+    answers = lambda: ask(address, "GET", "/api/v1/healthz", {})[0] == 200
+    said = lambda text: here.log("fcgi-api.log").count(text)
+    try:
+        write(here, "own", f"[own]\nroutes =\nlisten = {address}\n")
+        reload(here)
+        eventually(lambda: pools(here).get("own", {}).get("ready"))
+        assert answers()
+        for spelling in ["./own.sock", "../run/own.sock"]:
+            before = said("pool own: generation")
+            write(here, "own", f"[own]\nroutes =\nlisten = {here.run}/{spelling}\n")
+            reload(here)
+            eventually(lambda: said("pool own: generation") > before)
+            assert answers()
+        before = said("reload of pool own failed, its old workers stay in service")
+        write(here, "own", f"[own]\nroutes =\nlisten = {other}\nenv[JWT_JWKS_FILE] = /none/here\n")
+        reload(here)
+        eventually(lambda: said("reload of pool own failed, its old workers stay in service") > before)
+        assert answers()
+        eventually(lambda: not os.path.exists(other))
+        write(here, "own", f"[own]\nroutes =\nlisten = {other}\n")
+        reload(here)
+        eventually(lambda: os.path.exists(other) and not os.path.exists(address))
+        assert ask(other, "GET", "/api/v1/healthz", {})[0] == 200
+    finally:
+        (here.pools / "own.conf").unlink()
+        reload(here)
+    eventually(lambda: "own" not in pools(here))
+    assert run(here, "status").returncode == 0
+
+
+def test_nginx_takes_what_a_pool_may_have(here):
+    """Hosts of more than one parameter of nginx, a blank in a path; an id with a slash is no end of it. No line has a device's token."""
+    hosts = ",".join(f"tenant{number:03}.chat.example.com" for number in range(140))
+    log = here.folder / "tenants.log"
+    write(here, "tenants", f"[tenants]\nroutes = describeUser, registerDevice\nhosts = {hosts}\nlisten = \"{here.run}/a b;.sock\"\n"
+          f"access_log = {log}\naccess_log.format = \"%r {chr(92) + chr(34)}\"\n")
+    try:
+        reload(here)
+        eventually(lambda: pools(here).get("tenants", {}).get("ready"), why=lambda: here.log("fcgi-api.log")[-3000:])
+        follow(here)
+        for path in ["/users/a%2Fb", "/devices/FCMTOKEN1"]:
+            requests.put(f"{here.base()}/api/v1{path}", json={}, timeout=20, headers={"Host": "tenant139.chat.example.com"})
+        text = eventually(lambda: log.exists() and (text := log.read_text()).count("\n") == 2 and text)
+        assert "/users/a%2Fb \"" in text and "FCMTOKEN1" not in text
+    finally:
+        (here.pools / "tenants.conf").unlink()
+        follow(here)
+        reload(here)
+    eventually(lambda: "tenants" not in pools(here))
+
+
+def test_a_worker_reads_every_pool_that_its_master_takes(here):
+    """A worker is told lines that are longer than those of the file."""
+    hosts = ",".join(f"h{number}.e" for number in range(570))
+    write(here, "long", f"[long]\nroutes = send\nhosts = {hosts}\naccess_log.format = x{chr(34) * 3000}\n")
+    try:
+        assert run(here, "-t").returncode == 0
+        reload(here)
+        eventually(lambda: pools(here).get("long", {}).get("ready"), why=lambda: here.log("fcgi-api.log")[-3000:])
+    finally:
+        (here.pools / "long.conf").unlink()
+        reload(here)
+    eventually(lambda: "long" not in pools(here))

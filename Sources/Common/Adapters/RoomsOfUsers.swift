@@ -18,10 +18,14 @@ public final class RoomsOfUsers: UserNews {
     private let log: Logger
     private var second: Int64 = 0
     private var told = 0
+    private let suppressed: () -> Void
 
+    /// - Parameter suppressed: called for each change that no room is told of.
     public init(
-        _ users: PostgresUsers, _ redis: RedisConnection, clock: @escaping Clock = systemClock, log: Logger
+        _ users: PostgresUsers, _ redis: RedisConnection, clock: @escaping Clock = systemClock, log: Logger,
+        suppressed: @escaping () -> Void = {}
     ) {
+        self.suppressed = suppressed
         self.users = users
         self.redis = redis
         self.clock = clock
@@ -40,8 +44,10 @@ public final class RoomsOfUsers: UserNews {
     private func tell(_ id: UUID128, at now: Int64) throws {
         let key = RedisKey.userTold(id, now / Self.period)
         let counted = try redis.pipeline([["INCR", key].words, ["PEXPIRE", key, "\(Self.period)"].words])
-        guard case .int(let changes)? = counted.first, changes <= Self.mostChanges, mayTell(at: now / 1000),
-            let (profile, rooms) = try users.told(of: id, rooms: Self.mostRooms, members: Self.mostMembers)
+        guard case .int(let changes)? = counted.first, changes <= Self.mostChanges, mayTell(at: now / 1000) else {
+            return suppressed()
+        }
+        guard let (profile, rooms) = try users.told(of: id, rooms: Self.mostRooms, members: Self.mostMembers)
         else { return }
         _ = try redis.pipeline(
             rooms.map { room in

@@ -40,7 +40,7 @@ struct SettingsCheck {
                 problems += error.problems
             }
         }
-        problems += sharedAddresses() + tooManyWorkers()
+        problems += sharedAddresses() + tooManyWorkers() + databasesOfPools()
         if let file, let text = Self.read(file) {
             problems = SettingsError(problems: problems).placed(in: file, text).problems
         }
@@ -52,9 +52,29 @@ struct SettingsCheck {
     private func sharedAddresses() -> [String] {
         var names = settings.fcgi.pools.map { (name: "FCGI_\($0.name.uppercased())_LISTEN", address: $0.listen) }
         names.append(("WS_LISTEN", settings.relay.listen))
-        return names.indices.dropFirst().compactMap { index in
-            guard let first = names[..<index].first(where: { $0.address == names[index].address }) else { return nil }
-            return "\(names[index].name)=\(names[index].address) is the address of \(first.name)"
+        var (problems, places): ([String], [SocketPlace]) = ([], [])
+        for (name, address) in names {
+            let place = SocketPlace(address)
+            if let first = places.firstIndex(where: place.collides) {
+                problems.append("\(name)=\(address) is the address of \(names[first].name)")
+            } else if place.isReserved(in: settings.runDirectory) {
+                problems.append("\(name)=\(address) is a file of these programs' own")
+            }
+            places.append(place)
+        }
+        return problems
+    }
+
+    /// Databases that the workers of a pool alone use.
+    private func databasesOfPools() -> [String] {
+        pools.flatMap { pool -> [String] in
+            guard let database = try? settings.with(pool.environment).database else { return [] }
+            return [("DATABASE_URL", database.url), ("DATABASE_READ_URL", database.readURL)].compactMap { name, url in
+                guard pool.environment[name] != nil, let problem = PostgresConnection.problem(in: url) else {
+                    return nil
+                }
+                return "the pool \(pool.name): env[\(name)]: \(problem)"
+            }
         }
     }
 

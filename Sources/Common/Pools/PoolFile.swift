@@ -26,13 +26,19 @@ struct PoolFile {
     /// Each begins with the file and the line.
     private(set) var problems: [String] = []
 
-    init(path: String, _ text: [UInt8]) {
+    private let isBounded: Bool
+
+    /// - Parameter isBounded: false for a text of our own, which is longer than the file that it was made of.
+    init(path: String, _ text: [UInt8], isBounded: Bool = true) {
         self.path = path
-        guard text.count <= Limit.fileBytes else {
+        self.isBounded = isBounded
+        guard text.count <= Limit.fileBytes || !isBounded else {
             problem(1, "the file has more than \(Limit.fileBytes) bytes")
             return
         }
-        for (index, line) in text.split(separator: 10, omittingEmptySubsequences: false).enumerated() {
+        // An editor of Windows may have put a mark of UTF-8 before everything.
+        let start = text.starts(with: [0xef, 0xbb, 0xbf]) ? 3 : 0
+        for (index, line) in text[start...].split(separator: 10, omittingEmptySubsequences: false).enumerated() {
             read(line.last == 13 ? line.dropLast() : line, index + 1)
         }
     }
@@ -40,7 +46,7 @@ struct PoolFile {
     private mutating func problem(_ line: Int, _ text: String) { problems.append("\(path):\(line): \(text)") }
 
     private mutating func read(_ bytes: ArraySlice<UInt8>, _ line: Int) {
-        guard bytes.count <= Limit.lineBytes else {
+        guard bytes.count <= Limit.lineBytes || !isBounded else {
             return problem(line, "the line has \(bytes.count) bytes, at most \(Limit.lineBytes) are read")
         }
         guard !bytes.contains(where: { $0 < 0x20 && $0 != 9 || $0 == 0x7f }),
@@ -111,6 +117,12 @@ struct PoolFile {
             index += 1
         }
         return index == bytes.count - 1 ? String(decoding: result, as: UTF8.self) : nil
+    }
+
+    /// A value that reads as itself, in quotation marks only where it needs them.
+    static func written(_ value: String) -> String {
+        let isPlain = value.utf8.first != UInt8(ascii: "\"") && areSameBytes(trimmed(value), value)
+        return isPlain ? value : quoted(value)
     }
 
     /// The opposite of ``unquoted(_:)``.

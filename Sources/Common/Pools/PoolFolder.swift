@@ -104,13 +104,16 @@ public enum PoolFolder {
             }
             return ""
         }
-        var listens: [String: String] = [plain(settings.relay.listen): "ws-relay"]
+        var listens = [(place: SocketPlace(settings.relay.listen), name: "ws-relay")]
         var claims: [String: String] = [:]
         var paths: [String: String] = [:]
         for pool in pools.filter({ $0.place == nil }) + pools.filter({ $0.place != nil }) {
-            if let other = listens.updateValue(pool.name, forKey: plain(pool.listen)), pool.place != nil {
-                problems.append("\(at(pool, "listen"))\(pool.listen) is the address of \(other)")
+            let place = SocketPlace(pool.listen)
+            if pool.place != nil, let problem = problem(with: pool.listen, place, listens, settings) {
+                problems.append("\(at(pool, "listen"))\(problem)")
             }
+            listens.append((place, pool.name))
+            problems += wrongVariables(of: pool, settings).map { "\(at(pool, $0.key))\($0.text)" }
             for route in pool.routes ?? [] {
                 for host in pool.hosts.isEmpty ? [""] : pool.hosts {
                     guard let other = claims.updateValue(pool.name, forKey: "\(route) \(host)") else { continue }
@@ -145,13 +148,39 @@ public enum PoolFolder {
         return problems
     }
 
-    /// Two spellings of one path are one address.
-    static func plain(_ listen: String) -> String {
-        guard listen.utf8.starts(with: "unix:".utf8) else { return listen }
-        let words = pieces(of: Substring(listen.utf8.dropFirst(5)), at: UInt8(ascii: "/")).filter {
-            $0.utf8.elementsEqual(".".utf8) == false
+    private static func problem(
+        with listen: String, _ place: SocketPlace, _ others: [(place: SocketPlace, name: String)], _ settings: Settings
+    ) -> String? {
+        if let other = others.first(where: { $0.place.collides(with: place) }) {
+            return "\(listen) is the address of \(other.name)"
         }
-        return "unix:/" + words.joined(separator: "/")
+        if place.isReserved(in: settings.runDirectory) { return "\(listen) is a file of these programs' own" }
+        let path = Substring(listen.utf8.dropFirst(5))
+        guard case .file = place, let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return nil }
+        var status = stat()
+        if lstat(String(path), &status) == 0, status.st_mode & S_IFMT != S_IFSOCK {
+            return "\(path) exists and is not a socket"
+        }
+        // The programs make RUN_DIR themselves.
+        let folder = String(path[..<end])
+        guard !folder.isEmpty, stat(folder, &status) != 0, errno == ENOENT,
+            SocketPlace("unix:\(settings.runDirectory)/x") != SocketPlace("unix:\(folder)/x")
+        else { return nil }
+        return "there is no folder \(folder)"
+    }
+
+    /// The settings as the pool's workers will read them.
+    private static func wrongVariables(of pool: PoolSettings, _ settings: Settings) -> [(key: String, text: String)] {
+        guard !pool.environment.isEmpty else { return [] }
+        do throws(SettingsError) {
+            _ = try settings.with(pool.environment)
+            return []
+        } catch {
+            return error.problems.map { problem in
+                let names = pool.environment.keys.filter { problem.utf8.starts(with: $0.utf8) }
+                return ("env[\(names.max { $0.utf8.count < $1.utf8.count } ?? "")]", problem)
+            }
+        }
     }
 }
 

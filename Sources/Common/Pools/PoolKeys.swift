@@ -121,6 +121,14 @@ extension PoolSettings {
         guard isPlain, name.utf8.count <= 253 else {
             throw Problem(text: "\"\(name)\" is not a host's name in lower case")
         }
+        // nginx compares without it.
+        if name.utf8.count > 1, name.utf8.last == UInt8(ascii: ".") {
+            throw Problem(text: "\"\(name)\": write it without the dot at its end")
+        }
+        let labels = pieces(of: name, at: UInt8(ascii: "."), omittingEmpty: false)
+        guard labels.allSatisfy({ (1...63).contains($0.utf8.count) }) else {
+            throw Problem(text: "\"\(name)\" is not a host's name: a part between dots has 1 to 63 characters")
+        }
         return name
     }
 
@@ -187,6 +195,10 @@ extension PoolSettings {
         guard isPlain, value.utf8.first == UInt8(ascii: "/"), (2...100).contains(value.utf8.count),
             value.utf8.last != UInt8(ascii: "/"), value.firstRange(of: "//") == nil
         else { throw Problem(text: "\"\(value)\" is not a path such as /status/search") }
+        // In nginx's files the relay's location stands first, and takes what begins so.
+        guard !value.utf8.starts(with: "/events".utf8) else {
+            throw Problem(text: "\(value) begins with the address of the events")
+        }
         if let taken = PoolRoute.all.first(where: { $0.matches(value) }) {
             throw Problem(text: "\(value) is the address of \(taken.name)")
         }
@@ -238,7 +250,7 @@ extension PoolSettings {
     /// The section with every value in force: reading it gives the same pool. Without the environment, whose values may
     /// be secret.
     public var text: String {
-        var lines = ["[\(name)]", "listen = \(listen)"]
+        var lines = ["[\(name)]", "listen = \(PoolFile.written(listen))"]
         func put(_ key: String, _ value: String?) { if let value { lines.append("\(key) = \(value)") } }
         put("listen.owner", listenOwner)
         put("listen.group", listenGroup)
@@ -277,12 +289,16 @@ extension PoolSettings {
 
     /// The same for an operator's eyes: with the names of the environment, and values that are no secret.
     public var shown: String {
-        text + environment.sorted { $0.key < $1.key }.map { "env[\($0)] = \(Settings.shown($0, $1))\n" }.joined()
+        // Which variables of other programs are secrets is not known.
+        text
+            + environment.sorted { $0.key < $1.key }.map { name, value in
+                "env[\(name)] = \(Settings.names.contains(name) ? Settings.shown(name, value) : "***")\n"
+            }.joined()
     }
 
     /// The pool that ``text`` of another process is of.
     public init(told text: String, in settings: Settings) throws(SettingsError) {
-        let file = PoolFile(path: "CHAT_POOL", Array(text.utf8))
+        let file = PoolFile(path: "CHAT_POOL", Array(text.utf8), isBounded: false)
         guard file.problems.isEmpty, let section = file.sections.first, file.sections.count == 1 else {
             throw SettingsError(problems: file.problems)
         }

@@ -13,12 +13,15 @@ public struct PoolRoute: Sendable, Equatable {
         (self.name, self.family, self.method, self.path) = (name, family, method, path)
     }
 
-    /// A regular expression of nginx over "METHOD /path". HEAD is answered as GET.
+    /// A regular expression of nginx over "METHOD prefix address". HEAD is answered as GET, and a client of tus may send
+    /// POST where it means PATCH.
     public var expression: String {
         let words = pieces(of: path, at: UInt8(ascii: "/")).map { word in
-            word.utf8.first == UInt8(ascii: "{") ? "[^/]+" : word.replacing(".", with: "\\.")
+            word.utf8.first == UInt8(ascii: "{") ? "[^/?]+" : word.replacing(".", with: "\\.")
         }
-        return "\(method == "GET" ? "(?:GET|HEAD)" : method) /\(words.joined(separator: "/"))/?$"
+        let isTus = path.utf8.starts(with: "/files/tus/".utf8)
+        let methods = method == "GET" ? "(?:GET|HEAD)" : method == "PATCH" && isTus ? "(?:PATCH|POST)" : method
+        return "\(methods) ([^ ]*) \\1/\(words.joined(separator: "/"))/?(?:\\?|$)"
     }
 
     /// Whether this route takes the path, whatever the method.

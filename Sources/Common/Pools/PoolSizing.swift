@@ -38,6 +38,9 @@ struct PoolSizing {
         if least > most {
             problems.append(("workers.min", "\(least) is more than workers.max, which is \(most)"))
         }
+        if self.mode == .dynamic, given["workers.max"] == nil, least == most {
+            problems.append(("workers", "a dynamic pool needs workers.max, above workers.min, which is \(least)"))
+        }
         pool.isOnDemand = mode == .ondemand
         pool.maxWorkers = most
         pool.workers = mode == .ondemand ? 0 : mode == .fixed ? most : least

@@ -10,19 +10,32 @@ public struct PoolTable {
         return claimed ?? pools.first { areSameBytes($0.name, family.rawValue) } ?? pools[0]
     }
 
-    /// In the order in which they count. The expression is over "host METHOD /path".
+    /// Bytes of the hosts in one expression: nginx takes a parameter of fewer than 4096.
+    private static let hostBytes = 2000
+
+    /// Alternatives for a pool's hosts, each short enough for nginx.
+    private func hosts(of pool: PoolSettings) -> [String] {
+        var (groups, size): ([[String]], Int) = ([], Self.hostBytes)
+        for host in pool.hosts.map({ $0.replacing(".", with: "\\.") }) {
+            size += host.utf8.count + 1
+            if size > Self.hostBytes { (groups, size) = (groups + [[]], host.utf8.count + 1) }
+            groups[groups.count - 1].append(host)
+        }
+        return groups.map { "(?:" + $0.joined(separator: "|") + ")" }
+    }
+
+    /// In the order in which they count. The expression is over "host METHOD prefix address", where the address is as the
+    /// client wrote it: so the programs read it, and a slash in a user's id is no end of it.
     public func claims(in family: PoolRoute.Family) -> [(expression: String, pool: PoolSettings)] {
         var found: [(String, PoolSettings)] = []
         let routes = PoolRoute.all.filter { $0.family == family }
         for pool in pools where !pool.hosts.isEmpty {
-            let hosts = "(?:" + pool.hosts.map { $0.replacing(".", with: "\\.") }.joined(separator: "|") + ")"
             for route in routes where pool.routes?.contains(route.name) == true {
-                found.append(("^\(hosts) \(route.expression)", pool))
+                found += hosts(of: pool).map { ("^\($0) \(route.expression)", pool) }
             }
         }
         for pool in pools where !pool.hosts.isEmpty && pool.routes?.contains(family.rawValue) == true {
-            let hosts = "(?:" + pool.hosts.map { $0.replacing(".", with: "\\.") }.joined(separator: "|") + ")"
-            found.append(("^\(hosts) ", pool))
+            found += hosts(of: pool).map { ("^\($0) ", pool) }
         }
         let usual = self.pool(of: family)
         for pool in pools where pool.hosts.isEmpty {

@@ -13,20 +13,21 @@ final class ControlSocket {
     static let mostClients = 8
 
     let listener: Descriptor
-    private let path: String
+    private let file: SocketFile?
     private var clients: [(descriptor: Descriptor, text: [UInt8], deadline: Nanoseconds)] = []
 
-    init(listener: Descriptor, path: String) {
+    init(listener: Descriptor, file: SocketFile?) {
         self.listener = listener
-        self.path = path
+        self.file = file
         listener.setNonBlocking()
     }
 
     convenience init(bindingAt path: String) throws {
-        self.init(listener: try bindUnix(path, mode: 0o600), path: path)
+        let (listener, file) = try bindUnix(path, mode: 0o600)
+        self.init(listener: listener, file: file)
     }
 
-    func remove() { unlink(path) }
+    func remove() { file?.remove() }
 
     var descriptors: [Int32] { [listener.number] + clients.map(\.descriptor.number) }
 

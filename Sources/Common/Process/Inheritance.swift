@@ -11,13 +11,16 @@ struct Inheritance {
         var workers: Int
         var maxWorkers: Int
         var wanted: Int
+        /// Of the workers in service, and of those that start. Empty in images from before it existed.
+        var listen: [String] = []
     }
 
     var generation = 1
     var board: Int32 = -1
     var lock: Int32 = -1
     var control: Int32 = -1
-    var listeners: [(name: String, descriptor: Int32, inherited: Bool, path: String)] = []
+    /// `file` is nil for TCP, and in images from before it existed.
+    var listeners: [(name: String, descriptor: Int32, inherited: Bool, path: String, file: SocketFile?)] = []
     var pools: [OldPool] = []
     /// `keeper` is -1 when there is none, as in images from before it existed.
     var workers: [(worker: Worker, channel: Int32, keeper: Int32)] = []
@@ -30,8 +33,11 @@ struct Inheritance {
         lines.append("descriptors\t\(board)\t\(lock)\t\(control)")
         lines += listeners.map {
             "listener\t\($0.descriptor)\t\($0.inherited ? 1 : 0)\t\($0.name)\t\($0.path)"
+                + ($0.file.map { "\t\($0.device)\t\($0.inode)" } ?? "")
         }
-        lines += pools.map { "pool\t\($0.name)\t\($0.workers)\t\($0.maxWorkers)\t\($0.wanted)" }
+        lines += pools.map {
+            "pool\t\($0.name)\t\($0.workers)\t\($0.maxWorkers)\t\($0.wanted)" + $0.listen.map { "\t\($0)" }.joined()
+        }
         lines += workers.map { entry in
             let worker = entry.worker
             let place = "\(worker.pool)\t\(worker.slot)\t\(worker.generation)\t\(worker.board)"
@@ -67,12 +73,16 @@ struct Inheritance {
         case "generation": generation = try number(1)
         case "descriptors": (board, lock, control) = (try number(1), try number(2), try number(3))
         case "listener" where fields.count > 4:
-            listeners.append((String(fields[3]), try number(1), try number(2) == 1, String(fields[4])))
+            let path = String(fields[4])
+            let file =
+                fields.count > 6 ? SocketFile(path: path, device: try number(5), inode: try number(6)) : nil
+            listeners.append((String(fields[3]), try number(1), try number(2) == 1, path, file))
         case "pool":
             let name = String(fields[1])
             pools.append(
                 OldPool(
-                    name: name, workers: try number(2), maxWorkers: try number(3), wanted: try number(4)))
+                    name: name, workers: try number(2), maxWorkers: try number(3), wanted: try number(4),
+                    listen: fields.dropFirst(5).map(String.init)))
         case "worker" where fields.count > 10:
             var worker = Worker(
                 id: try number(1), pool: String(fields[3]), slot: try number(4), generation: try number(5),

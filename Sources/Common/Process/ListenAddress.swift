@@ -28,10 +28,24 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    private static func isOfHost(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: ".-_:%".utf8.contains(byte)
+        }
+    }
+
     static func checked(path: String) throws -> String {
         guard path.hasPrefix("/") else {
             throw OperatorError(
                 "the socket path \"\(path)\" must be absolute: write unix:/run/chat/\(path)")
+        }
+        let name =
+            path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).last ?? path.utf8[...]
+        guard !name.isEmpty, !name.elementsEqual(".".utf8), !name.elementsEqual("..".utf8) else {
+            throw OperatorError("\"\(path)\" is a folder, and no path of a socket")
         }
         guard path.utf8.count <= longestPath else {
             let size = path.utf8.count
@@ -43,14 +57,14 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
     }
 
     private static func hostAndPort(_ text: String) throws -> ListenAddress {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]),
-            port > 0
+        guard let colon = text.lastIndex(of: ":"), case let digits = text[text.index(after: colon)...],
+            digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(digits), port > 0
         else {
             throw OperatorError("\"\(text)\" is not a listen address: write unix:/path or host:port")
         }
         var host = String(text[..<colon])
         if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-        guard !host.contains("[") && !host.contains("]") else {
+        guard host == "*" || host.utf8.allSatisfy(isOfHost) else {
             throw OperatorError("\"\(text)\" is not a listen address: write unix:/path or host:port")
         }
         return .tcp(host: host.isEmpty || host == "*" ? "0.0.0.0" : host, port: port)

@@ -1,14 +1,40 @@
 import CLinux
+import ChatCore
 import Glibc
+
+/// The file of a bound socket. Its path may lead to another file by now, and that one is somebody else's.
+struct SocketFile: Equatable {
+    let path: String
+    let device: UInt64
+    let inode: UInt64
+
+    init(path: String, device: UInt64, inode: UInt64) {
+        (self.path, self.device, self.inode) = (path, device, inode)
+    }
+
+    /// Nil: no socket is there.
+    init?(at path: String) {
+        var status = stat()
+        guard !path.isEmpty, lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return nil }
+        self.init(path: path, device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+    }
+
+    var isThere: Bool { SocketFile(at: path) == self }
+
+    /// Call it while the socket is open: the inode is nobody else's as long.
+    func remove() { if isThere { unlink(path) } }
+}
 
 /// A bound, listening, non-blocking socket that the master holds for its workers.
 final class Listener {
-    let name: String
+    /// As the pools spell it, the last spelling first.
+    private(set) var names: [String]
+    let place: SocketPlace
     let descriptor: Descriptor
     /// Passed in by systemd: this program must not remove it.
     let inherited: Bool
-    /// Empty for TCP.
-    let path: String
+    /// Nil for TCP.
+    let file: SocketFile?
 
     /// nginx answers 502 as soon as the queue of a unix socket is full, so it must be larger than any burst (php-fpm:
     /// 511). A client of a full TCP queue retries only after a second. The kernel's own limit is net.core.somaxconn.
@@ -16,36 +42,49 @@ final class Listener {
     /// After a SIGKILL of a master its workers hold the port until they finish: a short wait is worth it.
     static let portPatience = 50
 
-    init(name: String, descriptor: Descriptor, inherited: Bool, path: String) {
-        self.name = name
+    init(name: String, descriptor: Descriptor, inherited: Bool, file: SocketFile?) {
+        names = [name]
+        // The name of one from systemd is no address.
+        place = inherited ? .file(folder: "", name: name) : SocketPlace(name)
         self.descriptor = descriptor
         self.inherited = inherited
-        self.path = path
+        self.file = file
         descriptor.setNonBlocking()
     }
 
-    static func bind(_ address: ListenAddress, left: [Descriptor] = []) throws -> Listener {
+    /// - Parameter attempts: tries at a port that is taken, 0.1 s apart.
+    static func bind(
+        _ address: ListenAddress, left: [Descriptor] = [], attempts: Int = portPatience
+    ) throws -> Listener {
         switch address {
         case .unix(let path, let mode, let group, let owner):
-            let descriptor = try bindUnix(path, mode: mode, group: group, owner: owner)
-            return Listener(
-                name: address.description, descriptor: descriptor, inherited: false, path: path)
+            let (descriptor, file) = try bindUnix(path, mode: mode, group: group, owner: owner)
+            return Listener(name: address.description, descriptor: descriptor, inherited: false, file: file)
         case .tcp(let host, let port):
-            let descriptor = try bindTCP(host, port, address.description, left)
-            return Listener(name: address.description, descriptor: descriptor, inherited: false, path: "")
+            let descriptor = try bindTCP(host, port, address.description, left, attempts)
+            return Listener(name: address.description, descriptor: descriptor, inherited: false, file: nil)
         }
     }
 
+    var name: String { names[0] }
+
     /// Removes the path, so that nobody connects to a socket without a server.
     func removePath() {
-        if !path.isEmpty, !inherited { unlink(path) }
+        if !inherited { file?.remove() }
     }
+
+    /// False: somebody has removed or replaced its path, and no client finds it.
+    var isReachable: Bool { inherited || file?.isThere != false }
+
+    func alsoCall(_ name: String) { names = [name] + names.filter { $0 != name } }
 }
 
 // MARK: - Unix
 
 /// Binds under a temporary name and renames: clients see the old socket or the new one, never none.
-func bindUnix(_ path: String, mode: UInt32, group: String? = nil, owner: String? = nil) throws -> Descriptor {
+func bindUnix(_ path: String, mode: UInt32, group: String? = nil, owner: String? = nil) throws -> (
+    Descriptor, SocketFile
+) {
     if let owner = livingOwner(ofSocket: path) {
         throw OperatorError(
             "unix:\(path) is in use by process \(owner): stop it first, or choose another path")
@@ -73,12 +112,12 @@ func bindUnix(_ path: String, mode: UInt32, group: String? = nil, owner: String?
         unlink(temporary)
         throw error
     }
-    guard rename(temporary, path) == 0 else {
+    guard let file = SocketFile(at: temporary), rename(temporary, path) == 0 else {
         let code = errno
         unlink(temporary)
         throw SystemError("bind unix:\(path)", code: code)
     }
-    return socket
+    return (socket, SocketFile(path: path, device: file.device, inode: file.inode))
 }
 
 func giveSocket(_ path: String, mode: UInt32, group: String?, owner: String?) throws {
@@ -116,7 +155,9 @@ private func livingOwner(ofSocket path: String) -> pid_t? {
 
 // MARK: - TCP
 
-private func bindTCP(_ host: String, _ port: UInt16, _ name: String, _ left: [Descriptor]) throws -> Descriptor {
+private func bindTCP(
+    _ host: String, _ port: UInt16, _ name: String, _ left: [Descriptor], _ attempts: Int
+) throws -> Descriptor {
     var hints = addrinfo()
     hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
     hints.ai_flags = AI_PASSIVE
@@ -131,13 +172,13 @@ private func bindTCP(_ host: String, _ port: UInt16, _ name: String, _ left: [De
         high: Glibc.socket(address.ai_family, address.ai_socktype, 0), "make a socket")
     var on: Int32 = 1
     setsockopt(socket.number, SOL_SOCKET, SO_REUSEADDR, &on, 4)
-    for attempt in 1...Listener.portPatience {
+    for attempt in 1...max(1, attempts) {
         if bind(socket.number, address.ai_addr, address.ai_addrlen) == 0,
             listen(socket.number, Listener.backlog) == 0
         {
             return socket
         }
-        guard errno == EADDRINUSE, attempt < Listener.portPatience else { break }
+        guard errno == EADDRINUSE, attempt < attempts else { break }
         usleep(100_000)
     }
     guard errno != EADDRINUSE else {

@@ -23,6 +23,7 @@ extension Master {
         case .readConfiguration: readConfiguration()
         case .checkBinary: checkBinary()
         case .exec: replaceOwnImage()
+        case .dropListeners: dropUnusedListeners()
         case .closeListeners:
             listeners.forEach { $0.removePath() }
             listeners = []
@@ -84,7 +85,7 @@ extension Master {
     /// Without this socket (its path may be too long) the descriptor holder ends with this master.
     private func openDoor(_ worker: Worker) -> Descriptor? {
         let path = folder.door(of: worker)
-        guard let door = try? bindUnix(path, mode: 0o600) else { return nil }
+        guard let (door, _) = try? bindUnix(path, mode: 0o600) else { return nil }
         doors[worker.id] = path
         return door
     }
@@ -100,7 +101,7 @@ extension Master {
             "pool=\(worker.pool) slot=\(worker.slot) of=\(poolSize) generation=\(worker.generation)"
         let ties =
             "board=\(worker.board) listen=\(sockets.count) ends=\(ends.map(\.name).joined(separator: ",")) master=\(getpid())"
-        let own = specs.first { $0.name == worker.pool }?.environment ?? [:]
+        let own = state.pools.first { $0.spec.name == worker.pool && !$0.removed }?.spec.environment ?? [:]
         return Spawn(
             path: path, arguments: [CommandLine.arguments[0]] + workerArguments,
             environment: inheritedEnvironment(before: own) + ["CHAT_WORKER=program=\(program) \(place) \(ties)"],
@@ -113,12 +114,13 @@ extension Master {
         Systemd.notify("RELOADING=1\nMONOTONIC_USEC=\(monotonicNow() / 1000)")
         do {
             let new = try readSpecs()
-            listeners += try missingListeners(for: new)
+            let missing = try missingListeners(for: new, attempts: 1)
+            // Workers of before have sockets without a path: they answer those who are connected, then end.
+            state.expectOldSockets { address in listeners.contains { $0.names.contains(address) && !$0.isReachable } }
+            listeners += missing
             try keepAddresses(of: new)
             try board.write(pools: new.map(\.name))
             specs = new
-            // First: no client may come to a socket whose last worker has looked for clients.
-            dropUnusedListeners()
             handle(.reload(new))
         } catch {
             dropUnusedListeners()
@@ -158,11 +160,13 @@ extension Master {
         (result.board, result.lock, result.control) = (
             board.descriptor.number, lock.number, control.listener.number
         )
-        result.listeners = listeners.map { ($0.name, $0.descriptor.number, $0.inherited, $0.path) }
+        result.listeners = listeners.map {
+            ($0.name, $0.descriptor.number, $0.inherited, $0.file?.path ?? "", $0.file)
+        }
         result.pools = state.pools.map {
             .init(
                 name: $0.spec.name, workers: $0.spec.workers, maxWorkers: $0.spec.maxWorkers,
-                wanted: $0.wanted)
+                wanted: $0.wanted, listen: $0.addresses.map(\.description))
         }
         result.workers = state.workers.compactMap { worker in
             channels[worker.id].map { (worker, $0.descriptor.number, keepers[worker.id]?.descriptor.number ?? -1) }

@@ -52,6 +52,8 @@ enum MasterAction: Equatable {
     case readConfiguration
     case checkBinary
     case exec
+    /// Close and remove the sockets on which no pool listens, before a worker that has them looks for its last clients.
+    case dropListeners
     /// During a stop new clients are refused at once, instead of waiting in a queue without a server.
     case closeListeners
     case notify(String)

@@ -1,4 +1,5 @@
 import CLinux
+import ChatCore
 import Glibc
 import Logging
 
@@ -12,8 +13,7 @@ extension Master {
             givenNames.insert(socket.name)
             listeners.append(
                 Listener(
-                    name: givenName(socket.name, index), descriptor: socket.descriptor, inherited: true,
-                    path: ""))
+                    name: givenName(socket.name, index), descriptor: socket.descriptor, inherited: true, file: nil))
         }
         let left = findLeftovers()
         listeners += try missingListeners(for: specs, left: left)
@@ -31,18 +31,48 @@ extension Master {
 
     private func givenName(_ pool: String, _ index: Int) -> String { "systemd:\(pool):\(index)" }
 
-    /// Binds the missing listeners of `specs`. All or nothing: a failure leaves no partial set.
+    /// Binds the missing listeners of `specs`. All or nothing: a failure leaves no partial set. One whose path was removed
+    /// or replaced by somebody is missing too.
     ///
-    /// - Parameter left: listening sockets that the workers of a dead master still hold.
-    func missingListeners(for specs: [PoolSpec], left: [Descriptor] = []) throws -> [Listener] {
-        var result: [Listener] = []
-        for spec in specs where !givenNames.contains(spec.name) {
-            for address in spec.listen
-            where !(listeners + result).contains(where: { $0.name == address.description }) {
-                result.append(try Listener.bind(address, left: left))
+    /// - Parameters:
+    ///   - left: listening sockets that the workers of a dead master still hold.
+    ///   - attempts: at a port that is taken. A master that serves already does not wait.
+    func missingListeners(
+        for specs: [PoolSpec], left: [Descriptor] = [], attempts: Int = Listener.portPatience
+    ) throws -> [Listener] {
+        var (result, known): ([Listener], [(Listener, String)]) = ([], [])
+        do {
+            for spec in specs where !givenNames.contains(spec.name) {
+                for address in spec.listen {
+                    let place = SocketPlace(address.description)
+                    guard !place.isReserved(in: folder.path) else {
+                        throw OperatorError("\(address) is a file of these programs' own: choose another path")
+                    }
+                    if let here = (listeners + result).first(where: { $0.place == place && $0.isReachable }) {
+                        known.append((here, address.description))
+                    } else {
+                        result.append(try bind(address, place, left, attempts))
+                    }
+                }
             }
+        } catch {
+            result.forEach { $0.removePath() }
+            throw error
         }
+        known.forEach { $0.alsoCall($1) }
         return result
+    }
+
+    private func bind(
+        _ address: ListenAddress, _ place: SocketPlace, _ left: [Descriptor], _ attempts: Int
+    ) throws -> Listener {
+        let other = listeners.first { $0.place != place && $0.place.collides(with: place) }
+        do { return try Listener.bind(address, left: left, attempts: other == nil ? attempts : 1) } catch {
+            guard let other else { throw error }
+            throw OperatorError(
+                "\(address) cannot be had beside \(other.name), which this program has: remove that, reload, then add this"
+            )
+        }
     }
 
     /// Gives sockets that stay another owner, group or mode.
@@ -50,7 +80,7 @@ extension Master {
         let old = Set(self.specs.flatMap(\.listen))
         for address in specs.flatMap(\.listen) where !old.contains(address) {
             guard case .unix(let path, let mode, let group, let owner) = address,
-                listeners.contains(where: { $0.path == path && !$0.inherited })
+                listeners.contains(where: { $0.names.contains(address.description) && !$0.inherited })
             else { continue }
             try giveSocket(path, mode: mode, group: group, owner: owner)
         }
@@ -68,36 +98,40 @@ extension Master {
         if givenNames.contains(pool) {
             return listeners.filter { $0.name.hasPrefix("systemd:\(pool):") }
         }
-        let names = specs.first { $0.name == pool }?.listen.map(\.description) ?? []
-        return names.compactMap { name in listeners.first { $0.name == name } }
+        let names = state.pools.first { $0.spec.name == pool && !$0.removed }?.spec.listen.map(\.description) ?? []
+        return names.compactMap(listener)
     }
+
+    /// The newest of this name: an older one has lost its path.
+    private func listener(_ name: String) -> Listener? { listeners.last { $0.names.contains(name) } }
 
     /// Closes sockets on which no pool listens any more; draining workers hold their own copies.
     func dropUnusedListeners() {
-        let used = Set(specs.flatMap { listeners(of: $0.name) }.map(\.name))
-        for listener in listeners where !used.contains(listener.name) && !listener.inherited {
-            listener.removePath()
-        }
-        listeners.removeAll { !used.contains($0.name) && !$0.inherited }
+        let used = state.pools.flatMap(\.addresses).compactMap { listener($0.description) }
+        let unused = listeners.filter { one in !one.inherited && !used.contains { $0 === one } }
+        unused.forEach { $0.removePath() }
+        listeners.removeAll { one in unused.contains { $0 === one } }
     }
 
     // MARK: - After an execve
 
     private func adopt(_ old: Inheritance) throws {
         lock = Descriptor(old.lock)
-        control = ControlSocket(listener: Descriptor(old.control), path: folder.control)
+        control = ControlSocket(listener: Descriptor(old.control), file: SocketFile(at: folder.control))
         for entry in old.listeners {
             let descriptor = Descriptor(entry.descriptor)
             listeners.append(
                 Listener(
-                    name: entry.name, descriptor: descriptor, inherited: entry.inherited, path: entry.path))
+                    name: entry.name, descriptor: descriptor, inherited: entry.inherited,
+                    file: entry.file ?? SocketFile(at: entry.path)))
             if entry.inherited { givenNames.insert(String(entry.name.split(separator: ":")[1])) }
         }
         try adoptBoard(Descriptor(old.board))
         state = MasterState(pools: [], boards: Scoreboard.workerRows, generation: old.generation)
         for pool in old.pools {
             state.adopt(
-                pool: pool.name, workers: pool.workers, maxWorkers: pool.maxWorkers, wanted: pool.wanted)
+                pool: pool.name, workers: pool.workers, maxWorkers: pool.maxWorkers, wanted: pool.wanted,
+                listen: pool.listen.compactMap { try? ListenAddress(parsing: $0) })
         }
         for entry in old.workers {
             channels[entry.worker.id] = Channel(descriptor: Descriptor(entry.channel))
@@ -110,7 +144,6 @@ extension Master {
         for descriptor in ownDescriptors { descriptor.keepOnExec(false) }
         listeners += try missingListeners(for: specs)
         log.notice("upgraded in place, \(old.workers.count) workers adopted")
-        dropUnusedListeners()
         handle(.reload(specs))
     }
 

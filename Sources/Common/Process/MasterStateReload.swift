@@ -6,6 +6,8 @@ extension MasterState {
         generation += 1
         announcedReady = false
         out.append(.log(.notice, "reload: starting generation \(generation)"))
+        // No client may come to a socket whose last worker has looked for clients.
+        out.append(.dropListeners)
         for index in pools.indices {
             if let spec = specs.first(where: { $0.name == pools[index].spec.name }) {
                 renew(index, spec, now, &out)
@@ -27,8 +29,12 @@ extension MasterState {
             pools[index].spec.workers != spec.workers || pools[index].spec.maxWorkers != spec.maxWorkers
         if countChanged || pools[index].spec.isOnDemand != spec.isOnDemand { pools[index].wanted = spec.workers }
         if pools[index].spec.listen.map(\.description) != spec.listen.map(\.description) {
+            if pools[index].oldListen.isEmpty, !pools[index].removed {
+                pools[index].oldListen = pools[index].spec.listen
+            }
             pools[index].hasOldSockets = true
         }
+        if !pools[index].reloading { pools[index].oldEnvironment = pools[index].spec.environment }
         pools[index].spec = spec
         pools[index].target = generation
         pools[index].reloading = true
@@ -45,12 +51,26 @@ extension MasterState {
         }
     }
 
+    /// Marks the pools whose workers have a socket that no client finds.
+    mutating func expectOldSockets(_ isUnreachable: (String) -> Bool) {
+        for index in pools.indices where pools[index].spec.listen.contains(where: { isUnreachable($0.description) }) {
+            pools[index].hasOldSockets = true
+        }
+    }
+
     mutating func refuseGeneration(
         of index: Int, _ reason: String, _ now: Nanoseconds, _ out: inout [MasterAction]
     ) {
         pools[index].target = 0
         pools[index].reloading = false
         pools[index].dropReplacements(now: now, &out)
+        // A worker that dies later gets a successor of the same kind.
+        if !pools[index].oldEnvironment.isEmpty { pools[index].spec.environment = pools[index].oldEnvironment }
+        if !pools[index].oldListen.isEmpty {
+            pools[index].spec.listen = pools[index].oldListen
+            pools[index].leaveOldListen(&out)
+            pools[index].hasOldSockets = false
+        }
         out.append(
             .log(
                 .error,
@@ -63,8 +83,11 @@ extension MasterState {
 
 extension MasterState {
     /// Adopts a pool of the earlier image; the `reload` that follows compares it with the settings.
-    mutating func adopt(pool name: String, workers: Int, maxWorkers: Int, wanted: Int) {
-        let spec = PoolSpec(name: name, workers: workers, maxWorkers: maxWorkers, isOnDemand: workers == 0)
+    mutating func adopt(
+        pool name: String, workers: Int, maxWorkers: Int, wanted: Int, listen: [ListenAddress] = []
+    ) {
+        let spec = PoolSpec(
+            name: name, workers: workers, maxWorkers: maxWorkers, listen: listen, isOnDemand: workers == 0)
         var pool = PoolState(spec: spec, target: generation)
         pool.wanted = wanted
         pools.append(pool)

@@ -22,6 +22,7 @@ extension MasterState {
         }
         pools[index].reloading = false
         pools[index].hasOldSockets = false
+        pools[index].leaveOldListen(&out)
         out.append(.log(.notice, "pool \(pool.spec.name): generation \(generation) is in service"))
     }
 

@@ -64,6 +64,10 @@ struct PoolState {
     var removed = false
     /// Its workers of before have sockets that those of now have not.
     var hasOldSockets = false
+    /// Addresses of the workers in service, while those of a reload that has others are not ready.
+    var oldListen: [ListenAddress] = []
+    /// Variables of the workers in service, during a reload.
+    var oldEnvironment: [String: String] = [:]
     var load = PoolLoad()
 
     init(spec: PoolSpec, target: Int) {
@@ -77,6 +81,9 @@ struct PoolState {
         case next(Int)
         case leaving
     }
+
+    /// Where clients may come.
+    var addresses: [ListenAddress] { removed ? [] : spec.listen + oldListen }
 
     var workers: [Worker] { slots.flatMap { [$0.current, $0.next].compactMap { $0 } } + leaving }
 
@@ -161,6 +168,13 @@ struct PoolState {
         return current.generation < target || current.renewal != nil
     }
 
+    /// From here on clients come to the new sockets alone.
+    mutating func leaveOldListen(_ out: inout [MasterAction]) {
+        guard !oldListen.isEmpty else { return }
+        oldListen = []
+        out.append(.dropListeners)
+    }
+
     /// A reload switches when every new worker is ready: a generation that cannot start replaces nobody. With
     /// `handover` each slot switches by itself, because its sockets have already moved.
     mutating func promote(now: Nanoseconds, _ out: inout [MasterAction]) {
@@ -169,6 +183,7 @@ struct PoolState {
             guard let next = slots[index].next, next.phase == .ready else { continue }
             guard allReady || spec.handover || !reloading else { continue }
             let old = slots[index].current
+            leaveOldListen(&out)
             slots[index].current = next
             slots[index].next = nil
             slots[index].releaseWreck(&out)

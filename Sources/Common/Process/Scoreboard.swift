@@ -8,23 +8,23 @@ import Synchronization
 /// Each row has one writer, its worker, and every field is a 64-bit word: a reader may see a slightly old row or half
 /// of a change, never a torn number. The layout depends on machine and version; the header names the version.
 ///
-///     header (8192 bytes) | rows × 256 bytes | rows × 64 counters | rows × 16 histograms
+///     header (16384 bytes) | rows × 256 bytes | rows × 64 counters | rows × 16 histograms
 ///
 /// The last `pools` rows belong to no worker. They hold the totals of ended workers, one row per pool, so that a
 /// counter never decreases when a worker ends.
 public final class Scoreboard {
     public static let workerRows = 496
-    /// 64 pools, and some whose last workers are still ending.
-    static let poolRows = 80
+    /// 64 pools, and as many whose last workers are still ending: one reload may replace all of them.
+    static let poolRows = 128
     static let rows = workerRows + poolRows
     static let rowBytes = 256
     public static let mostCounters = 64
     public static let mostHistograms = 16
-    static let headerBytes = 8192
+    static let headerBytes = 16_384
     static let histograms = headerBytes + rows * (rowBytes + mostCounters * 8)
     static let bytes = histograms + rows * mostHistograms * Histogram.words * 8
     /// "chatsb" and the layout's version.
-    static let magic: Int64 = 0x6368_6174_7362_0003
+    static let magic: Int64 = 0x6368_6174_7362_0004
     static let nameBytes = 40
 
     let base: UnsafeMutableRawPointer

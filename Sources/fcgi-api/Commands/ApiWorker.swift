@@ -52,7 +52,8 @@ final class ApiWorker {
             settings.tokens,
             sets: KeySet.start(settings.tokens, folder: settings.runDirectory, program: FcgiApi.program, log: log))
         users = PostgresUsers(primary)
-        news = RoomsOfUsers(users, redis, log: log)
+        let counters = channel.scoreboard
+        news = RoomsOfUsers(users, redis, log: log) { counters.add(to: ApiCounter.changesUntold.rawValue) }
         let directory = UserDirectory(store: users, news: news, log: log)
         keys = HostKeys(
             store: PostgresKeys(primary), setting: settings.adminKey, settings.audit, directory: directory, log: log)

@@ -42,7 +42,9 @@ struct FcgiApi: ParsableCommand, MasterProgram {
     static func pools(_ settings: Settings) throws -> [PoolSpec] {
         let pools = try PoolFolder.pools(settings)
         return try pools.map { pool in
-            PoolSpec(
+            // A worker that could not read it would end, and the next as well.
+            _ = try PoolSettings(told: pool.text, in: settings)
+            return PoolSpec(
                 name: pool.name, workers: pool.workers, maxWorkers: pool.maxWorkers,
                 listen: [try address(of: pool, settings)], timeLimit: .milliseconds(pool.timeLimit),
                 hangLimit: settings.hangSeconds > 0 ? .seconds(settings.hangSeconds) : nil, waits: true,
@@ -75,7 +77,7 @@ struct FcgiApi: ParsableCommand, MasterProgram {
 
 /// The program's own counters, by their position in the scoreboard.
 enum ApiCounter: Int, CaseIterable {
-    case queued, spansExported, spansDropped, shed
+    case queued, spansExported, spansDropped, shed, changesUntold
 
     static var names: [String] {
         allCases.map {
@@ -84,6 +86,7 @@ enum ApiCounter: Int, CaseIterable {
             case .spansExported: "spans_exported_total"
             case .spansDropped: "spans_dropped_total"
             case .shed: "shed_total"
+            case .changesUntold: "user_updates_untold_total"
             }
         }
     }

@@ -163,9 +163,11 @@ struct NginxFiles {
     private func upstreams(_ text: String) -> String {
         var text = text
         for pool in pools where pool.isOwn {
-            put(pool.upstream, [pool.listen, pool.listen], " max_fails=0", &text)
+            let server = Self.server(pool.listen)
+            put(pool.upstream, [server, server], " max_fails=0", &text)
         }
-        put("chat_ws_relay", [settings.relay.listen, settings.relay.listen], " max_fails=0", &text)
+        let relay = Self.server(settings.relay.listen)
+        put("chat_ws_relay", [relay, relay], " max_fails=0", &text)
         if let scheme = settings.storage.endpoint.firstRange(of: "://") {
             let host = settings.storage.endpoint[scheme.upperBound...].utf8.prefix { $0 != UInt8(ascii: "/") }
             put("chat_store", [String(decoding: host, as: UTF8.self)], "", &text)
@@ -177,12 +179,12 @@ struct NginxFiles {
     private var ownPools: String {
         var text = ""
         for pool in pools where !pool.isOwn {
-            let server = "  server \(pool.listen) max_fails=0;\n"
+            let server = "  server \(Self.server(pool.listen)) max_fails=0;\n"
             text += "\n# The pool \(pool.name)\nupstream \(pool.upstream) {\n\(server)\(server)}\n"
         }
         let table = PoolTable(pools)
         for family in PoolRoute.Family.allCases where table.isChanged(family) {
-            text += "\nmap \"$host $request_method $chat_path\" $chat_pool_of_\(family.rawValue) {\n"
+            text += "\nmap \"$host $request_method $chat_prefix $request_uri\" $chat_pool_of_\(family.rawValue) {\n"
             text += "  default  \(table.pool(of: family).upstream);\n"
             for (expression, pool) in table.claims(in: family) {
                 text += "  \"~\(expression)\"  \(pool.upstream);\n"
@@ -190,6 +192,21 @@ struct NginxFiles {
             text += "}\n"
         }
         return text
+    }
+
+    /// The address as nginx connects to it, written for its files.
+    static func server(_ listen: String) -> String {
+        guard let address = try? ListenAddress(parsing: listen) else { return listen }
+        switch address {
+        case .tcp("0.0.0.0", let port): return "127.0.0.1:\(port)"
+        case .tcp("::", let port): return "[::1]:\(port)"
+        case .tcp: return address.description
+        case .unix:
+            let text = address.description
+            let isPlain = text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7f && !";{}\"'\\#".utf8.contains($0) }
+            return isPlain
+                ? text : "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+        }
     }
 
     private func put(_ upstream: String, _ servers: [String], _ options: String, _ text: inout String) {

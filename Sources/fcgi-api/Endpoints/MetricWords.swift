@@ -35,6 +35,8 @@ enum MetricWords {
         "request_duration_seconds": "Time from a REST request's arrival in a worker to its answer, by endpoint family.",
         "request_wait_seconds": "Time from nginx's decision for a pool until a worker of it took the request.",
         "shed_total": "REST requests refused, since they had waited too long for a worker.",
+        "user_updates_untold_total":
+            "Changes of users that rooms were not told of by user_updated: above 20 a second of a worker, or 5 in 5 s of a user.",
         "confirm_seconds": "Time from handing commands to RabbitMQ until it confirmed them.",
         "queue_messages": "Messages with commands in RabbitMQ that no worker has taken; each holds up to 256 commands.",
         // queue-worker

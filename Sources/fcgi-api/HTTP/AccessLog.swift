@@ -28,7 +28,7 @@ final class AccessLog {
             case .user: escape(call.user?.description, &line)
             case .time: line += timestampText(call.now).utf8
             case .method: escape(call.request.method, &line)
-            case .path: escape(call.request.path, &line)
+            case .path: escape(call.request.shownPath, &line)
             case .status: line += "\(response.status)".utf8
             case .bytes: line += "\(response.body.count)".utf8
             case .seconds: decimal(nanoseconds / 1_000_000, &line)

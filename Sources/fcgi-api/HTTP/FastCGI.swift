@@ -13,6 +13,8 @@ final class FastCGI {
     private static let socketSeconds = 30
     /// Less than the master waits before it kills a worker that was told to stop.
     private static let lastSeconds: Nanoseconds = 10
+    /// For the refusal of those who are left.
+    private static let refusalSeconds: Nanoseconds = 2
 
     private let channel: WorkerChannel
     private let connection: UnsafeMutablePointer<FCGX_Request>
@@ -65,11 +67,17 @@ final class FastCGI {
         }
     }
 
-    /// Nobody else answers those who are connected already. Bounded: clients may still come to a TCP socket.
+    /// Nobody else answers those who are connected already. Bounded: clients may still come to a TCP socket. Those for whom
+    /// no time is left are told to come back, which the next pool of their route will answer.
     private func answerTheLast(_ answer: (Request) -> Response, _ refused: (Refusal) -> Response) {
         let end = monotonicNow() + FastCGI.lastSeconds * 1_000_000_000
         for listener in channel.listeners {
             while monotonicNow() < end, accept(listener, answer, refused) {}
+        }
+        let busy = Refusal(.busy, "this worker ends; try again", field: nil, retryAfterMilliseconds: 1000)
+        let last = max(end, monotonicNow()) + FastCGI.refusalSeconds * 1_000_000_000
+        for listener in channel.listeners {
+            while monotonicNow() < last, accept(listener, { _ in refused(busy) }, refused) {}
         }
     }
 
