@@ -1,6 +1,5 @@
 # The three programs on a small Debian without Swift, run by a user of their own. One image; the command selects the
-# program:
-# Settings come from the environment, see .env.example.
+# program: `fcgi-api serve`, `ws-relay serve` or `queue-worker serve`. Settings come from the environment, see .env.example.
 
 FROM docker.io/library/swift:6.3-bookworm AS build
 RUN apt-get -q update && apt-get -q -y --no-install-recommends install \
