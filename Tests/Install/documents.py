@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("install", "upgrade", "operate", "scale", "troubleshooting", "backup")
+PAGES = ("install", "upgrade", "operate", "scale", "pools", "troubleshooting", "backup")
 ran = set()
 
 

@@ -233,7 +233,7 @@ def message(machine):
     return ann.data("POST", f"/rooms/{ann.group()}/messages", {"Content": "look for me"}, 201)["ID"]
 
 
-@pytest.mark.parametrize("page, heading, place", documents.all_blocks(["operate", "scale", "troubleshooting"]))
+@pytest.mark.parametrize("page, heading, place", documents.all_blocks(["operate", "scale", "pools", "troubleshooting"]))
 def test_what_operators_read(machine, message, page, heading, place):
     print(machine.document(page, heading, place, env={"ID": message}))
 
