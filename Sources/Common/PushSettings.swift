@@ -78,7 +78,14 @@ public struct WebPushSettings: Sendable {
                     + "make a pair with: fcgi-api push keys")
             return nil
         }
-        if !subject.utf8.starts(with: "mailto:".utf8), !subject.utf8.starts(with: "https://".utf8) {
+        for host in hosts where !PushEndpoint.isHostRule(host) {
+            values.problem("WEB_PUSH_HOSTS: \(host) is not a host such as fcm.googleapis.com or *.push.apple.com")
+        }
+        let subject = subject
+        let isURL = ["mailto:", "https://"].contains {
+            subject.utf8.starts(with: $0.utf8) && subject.utf8.count > $0.utf8.count
+        }
+        if !isURL {
             values.problem(
                 "VAPID_SUBJECT is not a mailto: or https: URL: by it a push service reaches you when pushes go wrong")
         }
@@ -115,7 +122,7 @@ public struct APNsSettings: Sendable {
         (keyFile, keyID, teamID, self.topic) = (file, key, team, topic)
         for (name, id) in [("APNS_KEY_ID", key), ("APNS_TEAM_ID", team)] {
             let isID = id.utf8.count == 10 && id.utf8.allSatisfy { (0x30...0x39).contains($0) || isLetter($0) }
-            if !isID { values.problem("\(name)=\(id) is not one of Apple's ids of 10 letters and digits") }
+            if !isID { values.problem("\(name) is not one of Apple's ids of 10 letters and digits") }
         }
         if !topic.utf8.allSatisfy({ (0x30...0x39).contains($0) || isLetter($0) || $0 == 0x2d || $0 == 0x2e }) {
             values.problem("APNS_TOPIC=\(topic) is not an app's bundle id, such as org.example.chat")

@@ -26,6 +26,8 @@ final class PushConsumer {
     private var backoff = Backoff()
     private var outage = Outage()
     private var isReady = false
+    /// The connection's heartbeats are sent by another thread: nothing may read it.
+    private var isAway = false
 
     init(settings: Settings, channel: WorkerChannel, log: Logger, makePush: (@escaping (Int) -> Bool) -> PushOffline) {
         self.settings = settings
@@ -42,7 +44,7 @@ final class PushConsumer {
                 let connection = try connected()
                 try receive(connection)
                 try pushDue(connection)
-                try push.retryDue()
+                try away(connection) { try push.retryDue() }
                 Counter.record(push.counts, in: channel.scoreboard)
                 if held.isEmpty, connection.shouldMoveBack() {
                     connection.endAbruptly()
@@ -95,9 +97,11 @@ final class PushConsumer {
             for job in jobs {
                 switch job {
                 case .messages(let room, _, _): rooms.insert(room)
-                case .seen(let room, let user, let seq): try push.clear(room, of: user, through: seq)
+                case .seen(let room, let user, let seq):
+                    try away(connection) { try push.clear(room, of: user, through: seq) }
                 // A message that was not pushed yet is not affected; held jobs skip it or push it when they are due.
-                case .deleted(let room, let message, let seq): try push.takeBack(message, in: room, at: seq)
+                case .deleted(let room, let message, let seq):
+                    try away(connection) { try push.takeBack(message, in: room, at: seq) }
                 }
             }
         }
@@ -127,11 +131,21 @@ final class PushConsumer {
         }
         channel.scoreboard.beginRequest("push", "\(rooms.count) rooms")
         for (room, newest) in rooms {
-            try push.push(room, through: newest.seq, since: newest.since, at: newest.at)
+            channel.scoreboard.heartbeat()
+            try away(connection) {
+                try push.push(room, through: newest.seq, since: newest.since, at: newest.at)
+            }
         }
         try connection.acknowledge(last.tag, multiple: true)
         held.removeFirst(due.count)
         channel.scoreboard.endRequest(status: 200, bytes: rooms.count)
+    }
+
+    /// Push services may take their time; the broker is not to lose its patience meanwhile.
+    private func away(_ connection: RabbitMQConnection, _ work: () throws -> Void) throws {
+        isAway = true
+        defer { isAway = false }
+        try connection.whileAway(work)
     }
 
     /// Answers the broker's heartbeats meanwhile. False when the master says quit.
@@ -145,7 +159,9 @@ final class PushConsumer {
             var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
             poll(&descriptor, 1, Int32(min(left, 1000)))
             // The prefetch bounds further deliveries; a broken connection shows after the wait.
-            guard let connection, case .delivery(let delivery)? = try? connection.next(timeout: 0) else { continue }
+            guard !isAway, let connection, case .delivery(let delivery)? = try? connection.next(timeout: 0) else {
+                continue
+            }
             held.append(
                 Held(
                     tag: delivery.tag, jobs: (try? PushJob.decode(delivery.body)) ?? [],

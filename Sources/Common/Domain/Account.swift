@@ -52,10 +52,13 @@ public struct QuietHours: Sendable, Equatable {
         return "\(two(minute / 60)):\(two(minute % 60))"
     }
 
-    /// Whether the text has the form of a time zone's name; the store knows whether there is such a zone.
+    /// Whether the text has the form of a time zone's name, such as Europe/Berlin, or is UTC; the store knows whether
+    /// there is such a zone. `UTC+3` is none: PostgreSQL would read it by POSIX, as three hours west.
     public static func isZoneName(_ text: String) -> Bool {
-        (1...64).contains(text.utf8.count) && (text.utf8.first.map { isLetter($0) } ?? false)
-            && text.utf8.allSatisfy { isLetter($0) || (0x30...0x39).contains($0) || "_+-/".utf8.contains($0) }
+        areSameBytes(text, "UTC")
+            || text.utf8.contains(UInt8(ascii: "/")) && (1...64).contains(text.utf8.count)
+                && (text.utf8.first.map { isLetter($0) } ?? false)
+                && text.utf8.allSatisfy { isLetter($0) || (0x30...0x39).contains($0) || "_+-/".utf8.contains($0) }
     }
 
     private static func isLetter(_ byte: UInt8) -> Bool { (0x41...0x5a).contains(byte & 0xdf) && byte < 0x80 }

@@ -108,6 +108,11 @@ public struct PushEndpoint: Sendable, Equatable {
             && (labels.last?.utf8.first.map { (0x61...0x7a).contains($0) } ?? false)
     }
 
+    /// Whether a text is a host, or `*.` and a host.
+    static func isHostRule(_ text: String) -> Bool {
+        isPublicName(text.utf8.starts(with: "*.".utf8) ? String(Substring(text.utf8.dropFirst(2))) : text)
+    }
+
     private static func matches(_ host: String, _ rule: String) -> Bool {
         guard rule.utf8.starts(with: "*.".utf8) else { return areSameBytes(host, rule) }
         let end = rule.utf8.dropFirst()

@@ -39,6 +39,17 @@ public struct Push: Sendable, Equatable {
     }
 
     public var isMessage: Bool { if case .message = content { true } else { false } }
+
+    /// Whether it may take the place of a push of the same room that waits: anybody may delete an older message than
+    /// the one that waits, which must come all the same.
+    func supersedes(_ waiting: Push) -> Bool {
+        guard case .message(let message, _) = waiting.content else { return true }
+        return switch content {
+        case .message(let newer, _): newer.seq >= message.seq
+        case .seen(let seq): seq >= message.seq
+        case .deleted(let id, _): id == message.id
+        }
+    }
 }
 
 public struct PushMessage: Sendable, Equatable {
@@ -86,7 +97,7 @@ public protocol PushAudience: AnyObject {
     /// Unread messages of all rooms of each user.
     func badges(of users: [UUID128]) throws(StoreError) -> [UUID128: Int64]
     func devices(of user: UUID128) throws(StoreError) -> [PushDevice]
-    /// Removes the device for all of its users.
+    /// Removes the device for all of its users; a name of the host's gateway for this user.
     func forget(_ device: PushDevice) throws(StoreError)
 }
 

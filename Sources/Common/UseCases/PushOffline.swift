@@ -114,7 +114,14 @@ public final class PushOffline {
         let recipients = try audience.recipients(of: room, at: clock()).filter { $0.lastSeenSeq < seq }
         guard !recipients.isEmpty else { return }
         let pushed = try marks.pushed(in: room, to: recipients.map(\.user))
-        let affected = recipients.filter { pushed[$0.user, default: 0] >= seq }
+        // The screen shows the newest message of a room; FCM's data may be shown one by one.
+        let affected = recipients.compactMap { recipient -> PushRecipient? in
+            var recipient = recipient
+            let last = pushed[recipient.user, default: 0]
+            guard last >= seq else { return nil }
+            if last > seq { recipient.devices.removeAll { $0.kind != .fcm } }
+            return recipient.devices.isEmpty ? nil : recipient
+        }
         guard !affected.isEmpty else { return }
         let badges = try audience.badges(of: affected.map(\.user))
         for recipient in affected {
@@ -129,45 +136,67 @@ public final class PushOffline {
     /// FCM's wait is a wait for every push. A wait that another service asks for delays only the push that it refused.
     private func deliver(_ push: Push, to device: PushDevice) throws {
         if device.kind == .fcm { return try deliverInTurn(push, to: device) }
-        guard push.isMessage || device.takesSilent else { return retries.cancel(push, to: device) }
-        guard !retries.replace(by: push, to: device) else { return }
+        if let waiting = retries.waiting(push, device) {
+            guard push.supersedes(waiting) else { return }
+            if !push.isMessage, !device.takesSilent { return retries.cancel(push, to: device) }
+            return retries.replace(by: push, to: device)
+        }
+        guard push.isMessage || device.takesSilent else { return }
         try attempt(PushRetries.Entry(push: push, device: device, dueAt: clock(), tries: 0))
     }
 
     /// Tries those again whose time has come. Call this often.
     public func retryDue() throws {
-        for entry in retries.take(Self.mostRetries, at: clock()) { try attempt(entry) }
+        for entry in retries.take(Self.mostRetries, at: clock()) {
+            if let entry = try renewed(entry) { try attempt(entry) }
+        }
+    }
+
+    /// The push as it is right by now: the user may have left, read, or logged out meanwhile, and the text may be
+    /// another one. Nil: it is not wanted any more.
+    private func renewed(_ entry: PushRetries.Entry) throws -> PushRetries.Entry? {
+        var entry = entry
+        guard case .message(let old, _) = entry.push.content else {
+            return try audience.devices(of: entry.device.user).contains(entry.device) ? entry : nil
+        }
+        let room = entry.push.room
+        let recipient = try audience.recipients(of: room, at: clock()).first { $0.user == entry.device.user }
+        guard let recipient, recipient.wish != .nothing, recipient.lastSeenSeq < old.seq,
+            recipient.devices.contains(entry.device),
+            let message = try audience.newestMessages(of: room, through: old.seq, limit: 1).first, message.id == old.id
+        else { return nil }
+        let unread = max(1, recipient.unread)
+        entry.push.content = .message(message, unread: unread)
+        entry.push.badge = max(unread, entry.push.badge)
+        return entry
     }
 
     private func attempt(_ entry: PushRetries.Entry) throws {
         var entry = entry
-        let lane = PushRests.Lane(of: entry.device)
         let begun = clock()
-        if let end = rests.end(of: lane, at: begun) {
+        if let end = rests.end(of: entry.device, at: begun) {
             entry.dueAt = end
             return keep(entry, "its turn did not come")
         }
         let outcome = sender.send(entry.push, to: entry.device)
         let now = clock()
-        rests.tried(lane, took: now - begun, at: now)
+        rests.tried(entry.device, took: now - begun, outcome, at: now)
         switch outcome {
         case .sent: counts.sent += 1
         case .unregistered: try forget(entry.device)
         case .rejected(let reason): giveUp(entry.push, reason)
-        case .later(let seconds): again(entry, after: seconds, lane, "told to wait", now)
-        case .failed(let reason): again(entry, after: 1 << entry.tries, lane, reason, now)
+        case .later(let seconds): again(entry, after: seconds, "told to wait", now)
+        case .failed(let reason): again(entry, after: 1 << entry.tries, reason, now)
         }
     }
 
     private func again(
-        _ entry: PushRetries.Entry, after seconds: Int, _ lane: PushRests.Lane, _ reason: String, _ now: Int64
+        _ entry: PushRetries.Entry, after seconds: Int, _ reason: String, _ now: Int64
     ) {
         var entry = entry
         entry.tries += 1
         guard entry.tries < Self.mostTries else { return giveUp(entry.push, reason) }
         entry.dueAt = now + Int64(min(max(seconds, 1), Self.longestWait)) * 1000
-        // The same service would refuse the others too; the addresses of one user may be of several services.
-        if case .service = lane { rests.rest(lane, until: entry.dueAt, at: now) }
         keep(entry, reason)
     }
 

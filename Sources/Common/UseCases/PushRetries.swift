@@ -38,13 +38,14 @@ struct PushRetries {
         return true
     }
 
-    /// Puts a push in the place of the one that waits for the same device and room; false: none waits.
-    mutating func replace(by push: Push, to device: PushDevice) -> Bool {
+    /// The push that waits for the same device and room.
+    func waiting(_ push: Push, _ device: PushDevice) -> Push? { entries[Self.place(of: push, device)]?.push }
+
+    /// Puts a push in the place of the one that waits.
+    mutating func replace(by push: Push, to device: PushDevice) {
         let place = Self.place(of: push, device)
-        guard entries[place] != nil else { return false }
         entries[place]?.push = push
         entries[place]?.tries = 0
-        return true
     }
 
     mutating func cancel(_ push: Push, to device: PushDevice) { remove(Self.place(of: push, device)) }
@@ -67,38 +68,91 @@ struct PushRetries {
     }
 }
 
-/// Senders and users that take too much of a worker's time, and until when nothing is sent to them.
+/// Users, servers and services that take too much of a worker's time, and until when nothing is sent to them.
 ///
-/// A user who registers slow addresses gets a tenth of the worker's time at most.
+/// A user's own addresses get a tenth of the worker's time, beyond two seconds at once: many that are each a little slow
+/// count as one that is very slow. A server that takes its time to fail rests for all of its users.
 struct PushRests {
-    /// The service of a kind, or one user's own addresses.
     enum Lane: Hashable {
         case service(PushKind)
+        /// A user's own Web Push addresses.
         case user(UUID128)
-
-        init(of device: PushDevice) {
-            self = device.kind == .webPush ? .user(device.user) : .service(device.kind)
-        }
+        /// `https://host` of Web Push addresses.
+        case server(String)
     }
 
-    /// Milliseconds that a try may take without consequence, and the longest rest after one.
-    private static let free: Int64 = 1000
+    /// Milliseconds of a user's addresses at once, and the share of the time after it: one part of so many.
+    private static let burst: Int64 = 2000
+    private static let share: Int64 = 10
+    /// Milliseconds after which a failure is a slow one, and of the longest rest after it.
+    private static let slow: Int64 = 1000
     private static let longest: Int64 = 60_000
+    /// Users of one service that it refuses one after the other, until it rests as a whole.
+    private static let mostRefused = 3
     private static let mostLanes = 10_000
 
     private var ends: [Lane: Int64] = [:]
+    /// Milliseconds of each user's addresses, as of a time.
+    private var spent: [UUID128: (milliseconds: Int64, at: Int64)] = [:]
+    private var refused: [PushKind: Set<UUID128>] = [:]
 
-    /// Unix milliseconds; nil: it does not rest.
-    func end(of lane: Lane, at now: Int64) -> Int64? { ends[lane].flatMap { $0 > now ? $0 : nil } }
-
-    mutating func tried(_ lane: Lane, took milliseconds: Int64, at now: Int64) {
-        guard milliseconds >= Self.free else { return }
-        rest(lane, until: now + min(milliseconds * 10, Self.longest), at: now)
+    /// Unix milliseconds; nil: nothing of the device rests.
+    func end(of device: PushDevice, at now: Int64) -> Int64? {
+        Self.lanes(of: device).compactMap { ends[$0] }.filter { $0 > now }.max()
     }
 
-    mutating func rest(_ lane: Lane, until end: Int64, at now: Int64) {
-        if ends.count >= Self.mostLanes { ends = ends.filter { $0.value > now } }
+    /// After each try.
+    mutating func tried(_ device: PushDevice, took milliseconds: Int64, _ outcome: PushOutcome, at now: Int64) {
+        let took = max(0, milliseconds)
+        guard device.kind == .webPush else { return note(outcome, of: device, took, at: now) }
+        if case .failed = outcome, took >= Self.slow {
+            for case .server(let origin) in Self.lanes(of: device) {
+                rest(.server(origin), until: now + min(took * Self.share, Self.longest), at: now)
+            }
+        }
+        makeRoom(at: now)
+        let before = spent[device.user] ?? (0, now)
+        let total = max(0, before.milliseconds - max(0, now - before.at) / Self.share) + took
+        guard total > 0, spent.count < Self.mostLanes || spent[device.user] != nil else { return }
+        spent[device.user] = (total, now)
+        if total > Self.burst {
+            rest(.user(device.user), until: now + min((total - Self.burst) * Self.share, Self.longest), at: now)
+        }
+    }
+
+    /// A refusal is of one device. Only a service that refuses several users, and serves none between, rests.
+    private mutating func note(_ outcome: PushOutcome, of device: PushDevice, _ took: Int64, at now: Int64) {
+        var wait = took >= Self.slow ? min(took * Self.share, Self.longest) : 1000
+        switch outcome {
+        case .later(let seconds): wait = max(wait, min(Int64(max(seconds, 1)) * 1000, Self.longest))
+        case .failed: break
+        case .sent, .unregistered, .rejected:
+            refused[device.kind] = nil
+            return
+        }
+        refused[device.kind, default: []].insert(device.user)
+        let isAway = refused[device.kind, default: []].count >= Self.mostRefused
+        guard isAway || took >= Self.slow else { return }
+        if isAway { refused[device.kind] = nil }
+        rest(.service(device.kind), until: now + wait, at: now)
+    }
+
+    private mutating func rest(_ lane: Lane, until end: Int64, at now: Int64) {
+        makeRoom(at: now)
         guard ends.count < Self.mostLanes else { return }
         ends[lane] = max(ends[lane] ?? 0, end)
+    }
+
+    private mutating func makeRoom(at now: Int64) {
+        if ends.count >= Self.mostLanes { ends = ends.filter { $0.value > now } }
+        if spent.count >= Self.mostLanes {
+            spent = spent.filter { $0.value.milliseconds > max(0, now - $0.value.at) / Self.share }
+        }
+    }
+
+    private static func lanes(of device: PushDevice) -> [Lane] {
+        guard device.kind == .webPush else { return [.service(device.kind)] }
+        let origin = (try? PushEndpoint(device.address, allowsLoopback: true))?.origin
+        return [.user(device.user)] + (origin.map { [.server($0)] } ?? [])
     }
 }

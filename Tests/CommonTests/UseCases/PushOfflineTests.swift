@@ -19,12 +19,12 @@ import Testing
 
     private func recipient(
         _ user: UUID128, _ kind: PushKind = .webPush, devices: Int = 1, wish: PushRecipient.Wish = .everything,
-        silences: Bool = false, seen: Int64 = 0, silent: Bool = true
+        silences: Bool = false, seen: Int64 = 0, silent: Bool = true, address: String = "a"
     ) -> PushRecipient {
         PushRecipient(
             user: user,
             devices: (0..<devices).map {
-                PushDevice(user: user, id: "\(user.low)-\($0)", kind: kind, address: "a", takesSilent: silent)
+                PushDevice(user: user, id: "\(user.low)-\($0)", kind: kind, address: address, takesSilent: silent)
             }, lastSeenSeq: seen, unread: 1, wish: wish, silencesThreads: silences)
     }
 
@@ -136,6 +136,119 @@ import Testing
         #expect(world.sent.count == 21 && world.now - begun > 800_000)
     }
 
+    /// Addresses that are each a little slow, in many rooms' messages, are as one that is very slow.
+    @Test func manySlightlySlowAddressesOfOneUserCostOthersLittle() throws {
+        world.recipients = [recipient(bob, devices: 20)]
+        world.slow = ["2": 850]
+        let offline = world.offline()
+        let begun = world.now
+        for seq in 1...6 {
+            world.messages = [message(Int64(seq))]
+            try push(offline, through: Int64(seq))
+        }
+        #expect(world.now - begun <= 3400)
+        for _ in 0..<100 {
+            world.now += 1000
+            try offline.retryDue()
+        }
+        let busy = Int64(world.sent.count) * 850
+        #expect(busy > 2000 && busy <= 3400 + (world.now - begun) / 10)
+    }
+
+    @Test func aServerThatIsSlowToFailRestsForAllItsUsers() throws {
+        world.messages = [message(1)]
+        world.recipients = (2...9).map {
+            recipient(UUID128(high: 1, low: $0), address: "https://push.example.org/\($0)")
+        }
+        world.recipients.append(recipient(UUID128(high: 1, low: 99), address: "https://other.example.org/1"))
+        world.answers = ["2-0": [.failed("timed out")]]
+        world.slow = ["2": 5000]
+        let offline = world.offline()
+        try push(offline, through: 1)
+        #expect(world.sent == ["2-0 message 1 badge 9", "99-0 message 1 badge 9"])
+        for _ in 0..<60 {
+            world.now += 1000
+            try offline.retryDue()
+        }
+        #expect(Set(world.sent).count == 9)
+    }
+
+    @Test func aRefusalOfOneUsersDevicesIsNotTheServices() throws {
+        let dora = UUID128(high: 1, low: 4)
+        world.messages = [message(1)]
+        world.recipients = [recipient(bob, .webhook, devices: 20), recipient(carl, .webhook)]
+        for number in 0..<20 { world.answers["2-\(number)"] = Array(repeating: .later(seconds: 30), count: 9) }
+        let offline = world.offline()
+        try push(offline, through: 1)
+        #expect(world.sent.last == "3-0 message 1 badge 9")
+        // Three users in a row: it is away, and is not asked for a fourth.
+        world.sent = []
+        world.recipients = [
+            recipient(bob, .webhook), recipient(carl, .webhook), recipient(dora, .webhook),
+            recipient(UUID128(high: 1, low: 5), .webhook), recipient(UUID128(high: 1, low: 6), .webhook),
+        ]
+        world.messages = [message(2)]
+        for user in 3...5 { world.answers["\(user)-0"] = [.failed("500")] }
+        try push(offline, through: 2)
+        #expect(world.sent == ["3-0 message 2 badge 9", "4-0 message 2 badge 9", "5-0 message 2 badge 9"])
+    }
+
+    /// Anybody may delete a message of their own while another one of the room waits.
+    @Test func anOlderMessageThatIsDeletedTakesNoOtherWithIt() throws {
+        for isSilent in [true, false] {
+            let world = World()
+            world.recipients = [recipient(bob, silent: isSilent)]
+            let offline = world.offline()
+            world.messages = [message(1)]
+            try push(offline, through: 1)
+            world.messages = [message(2), message(1)]
+            world.answers = ["2-0": [.failed("500")]]
+            try push(offline, through: 2)
+            try offline.takeBack(message(1).id, in: room, at: 1)
+            world.now += 10_000
+            try offline.retryDue()
+            #expect(
+                world.sent == ["2-0 message 1 badge 9", "2-0 message 2 badge 9", "2-0 message 2 badge 9"], "\(isSilent)"
+            )
+        }
+    }
+
+    @Test func onlyWhatIsAboutItTakesThePlaceOfAPushThatWaits() {
+        func push(_ content: Push.Content) -> Push { Push(room: room, content: content) }
+        let waiting = push(.message(message(5), unread: 1))
+        for (content, isRight) in [
+            (.message(message(6), unread: 1), true), (.message(message(4), unread: 1), false), (.seen(seq: 5), true),
+            (.seen(seq: 4), false), (.deleted(message: message(5).id, seq: 5), true),
+            (.deleted(message: message(4).id, seq: 4), false),
+        ] as [(Push.Content, Bool)] {
+            #expect(push(content).supersedes(waiting) == isRight)
+            #expect(push(content).supersedes(push(.seen(seq: 9))))
+        }
+    }
+
+    @Test func aPushThatWaitsIsLookedAtAgain() throws {
+        for change in ["left", "logged out", "seen", "silenced", "deleted", "edited"] {
+            let world = World()
+            world.recipients = [recipient(bob)]
+            world.messages = [message(1)]
+            world.answers = ["2-0": [.failed("500")]]
+            let offline = world.offline()
+            try push(offline, through: 1)
+            switch change {
+            case "left": world.recipients = []
+            case "logged out": world.recipients[0].devices = []
+            case "seen": world.recipients[0].lastSeenSeq = 1
+            case "silenced": world.recipients[0].wish = .nothing
+            case "deleted": world.messages = []
+            default: world.messages[0].content = "after the edit"
+            }
+            world.now += 10_000
+            try offline.retryDue()
+            #expect(world.sent.count == (change == "edited" ? 2 : 1), "\(change)")
+            #expect(world.told.last == (change == "edited" ? "after the edit" : "hello"), "\(change)")
+        }
+    }
+
     @Test func oneUserCannotTakeTheRoomOfAll() throws {
         var retries = PushRetries()
         func add(_ user: UUID128, _ number: Int) -> Bool {
@@ -167,6 +280,7 @@ private final class World: PushAudience, PushMarks, PushSender, @unchecked Senda
     /// Milliseconds that a try takes, by the beginning of the device's id.
     var slow: [String: Int64] = [:]
     var sent: [String] = []
+    var told: [String] = []
     var forgotten: [String] = []
     var paused: [Int] = []
     var now: Int64 = 1_000_000
@@ -209,7 +323,9 @@ private final class World: PushAudience, PushMarks, PushSender, @unchecked Senda
 
     func send(_ push: Push, to device: PushDevice) -> PushOutcome {
         switch push.content {
-        case .message(let message, _): sent.append("\(device.id) message \(message.seq) badge \(push.badge)")
+        case .message(let message, _):
+            sent.append("\(device.id) message \(message.seq) badge \(push.badge)")
+            told.append(message.content)
         case .seen(let seq): sent.append("\(device.id) seen \(seq)")
         case .deleted(_, let seq): sent.append("\(device.id) deleted \(seq)")
         }

@@ -123,7 +123,10 @@ public final class PostgresPushAudience: PushAudience {
             _ = try query("DELETE FROM user_devices WHERE token = \(device.id)")
         } else {
             _ = try query(
-                "DELETE FROM user_endpoints WHERE device = \(device.id) AND kind = \(.int2(device.kind.rawValue))")
+                """
+                DELETE FROM user_endpoints WHERE device = \(device.id) AND kind = \(.int2(device.kind.rawValue))
+                    AND (user_id = \(device.user) OR kind <> \(.int2(PushKind.webhook.rawValue)))
+                """)
         }
     }
 

@@ -18,7 +18,8 @@ public final class APNsPushSender: PushSender {
     public init(_ settings: PushSettings, _ apns: APNsSettings, clock: @escaping Clock = systemClock)
         throws(SettingsError)
     {
-        let name = "APNS_KEY_FILE=\(apns.keyFile)"
+        // Somebody may have put the key itself there.
+        let name = "APNS_KEY_FILE"
         let pem: [UInt8]
         do throws(TextFile.Problem) { pem = try TextFile.read(apns.keyFile, atMost: 65_536) } catch {
             throw SettingsError(problems: ["\(name) cannot be read: \(error)"])

@@ -26,9 +26,9 @@ public final class WebhookPushSender: PushSender {
     /// The same in every repeat of this push.
     static func id(_ push: Push, _ device: PushDevice) -> String {
         switch push.content {
-        case .message(let message, _): "\(push.room)/\(message.seq)/\(device.id)"
-        case .seen(let seq): "\(push.room)/\(seq)/seen/\(device.id)"
-        case .deleted(_, let seq): "\(push.room)/\(seq)/deleted/\(device.id)"
+        case .message(let message, _): "\(push.room)/\(message.seq)/\(device.user)/\(device.id)"
+        case .seen(let seq): "\(push.room)/\(seq)/seen/\(device.user)/\(device.id)"
+        case .deleted(_, let seq): "\(push.room)/\(seq)/deleted/\(device.user)/\(device.id)"
         }
     }
 
