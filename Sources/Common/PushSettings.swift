@@ -111,8 +111,14 @@ public struct APNsSettings: Sendable {
     init?(_ values: inout SettingsReader) {
         let names = ["APNS_KEY_FILE", "APNS_KEY_ID", "APNS_TEAM_ID", "APNS_TOPIC"]
         let given = names.map { values.optional($0) }
-        endpoint = values.text("APNS_ENDPOINT", default: "https://api.push.apple.com")
-        values.expectHTTP("APNS_ENDPOINT", endpoint)
+        var address = values.text("APNS_ENDPOINT", default: "https://api.push.apple.com")
+        values.expectHTTP("APNS_ENDPOINT", address)
+        while address.utf8.last == UInt8(ascii: "/") { address.removeLast() }
+        let plain = ["http://127.0.0.1", "http://localhost"]
+        if address.utf8.starts(with: "http://".utf8), !plain.contains(where: { address.utf8.starts(with: $0.utf8) }) {
+            values.problem("APNS_ENDPOINT does not begin with https://: the token could be read on the way")
+        }
+        endpoint = address
         authorities = values.optional("APNS_CA_FILE")
         guard given.contains(where: { $0 != nil }) else { return nil }
         for (name, value) in zip(names, given) where value == nil {

@@ -356,11 +356,14 @@ import Testing
         for wrong in [
             #"{"From":"22:00","To":"22:00","TimeZone":"Europe/Berlin"}"#,
             #"{"From":"24:00","To":"07:30","TimeZone":"Europe/Berlin"}"#,
-            #"{"From":"22:00","To":"07:30","TimeZone":"Mars"}"#, #"{"From":"22:00","To":"07:30"}"#, #""UTC""#, "7",
+            #"{"From":"22:00","To":"07:30","TimeZone":"Mars"}"#,
+            #"{"From":"22:00","To":"07:30"}"#, #""UTC""#, "7",
         ] {
             #expect(api.ask("PATCH", "/account", body: "{\"QuietHours\":\(wrong)}").field == "QuietHours", "\(wrong)")
         }
         #expect(api.accounts.account.quietHours != nil)
+        let zones = ["UTC", "Etc/GMT+5", "America/Port-au-Prince", "UTC+3", "FOO3", "Factory", "Europe/Berlin-1", ""]
+        #expect(zones.filter(QuietHours.isZoneName) == Array(zones.prefix(3)))
         #expect(api.ask("PATCH", "/account", body: #"{"QuietHours":null}"#).status == 200)
         #expect(api.accounts.account.quietHours == nil)
     }

@@ -53,12 +53,16 @@ public struct QuietHours: Sendable, Equatable {
     }
 
     /// Whether the text has the form of a time zone's name, such as Europe/Berlin, or is UTC; the store knows whether
-    /// there is such a zone. `UTC+3` is none: PostgreSQL would read it by POSIX, as three hours west.
+    /// there is such a zone. `UTC+3` and `Europe/Berlin+1` are none: PostgreSQL would read them by POSIX, where + is
+    /// west. Names with a number are those of `Etc/GMT` alone.
     public static func isZoneName(_ text: String) -> Bool {
-        areSameBytes(text, "UTC")
-            || text.utf8.contains(UInt8(ascii: "/")) && (1...64).contains(text.utf8.count)
-                && (text.utf8.first.map { isLetter($0) } ?? false)
-                && text.utf8.allSatisfy { isLetter($0) || (0x30...0x39).contains($0) || "_+-/".utf8.contains($0) }
+        if areSameBytes(text, "UTC") { return true }
+        let mayCount = text.utf8.starts(with: "Etc/GMT".utf8)
+        return text.utf8.contains(UInt8(ascii: "/")) && text.utf8.count <= 64
+            && (text.utf8.first.map { isLetter($0) } ?? false)
+            && text.utf8.allSatisfy {
+                isLetter($0) || "_-/".utf8.contains($0) || mayCount && ((0x30...0x39).contains($0) || $0 == 0x2b)
+            }
     }
 
     private static func isLetter(_ byte: UInt8) -> Bool { (0x41...0x5a).contains(byte & 0xdf) && byte < 0x80 }
