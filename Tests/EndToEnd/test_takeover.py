@@ -54,7 +54,7 @@ class Writer:
         return len(frames)
 
     def waits(self, since):
-        return [self.answered[sign] - sent for sign, sent in list(self.sent.items()) if sign in self.answered and sent >= since]
+        return [self.answered[sign] - sent for sign, sent in self.sent.copy().items() if sign in self.answered and sent >= since]
 
     def wait_for_all(self, seconds=60):
         """Waits until every message sent so far is answered."""
