@@ -147,8 +147,15 @@ public final class PushOffline {
 
     /// Tries those again whose time has come. Call this often.
     public func retryDue() throws {
-        for entry in retries.take(Self.mostRetries, at: clock()) {
-            if let entry = try renewed(entry) { try attempt(entry) }
+        let due = retries.take(Self.mostRetries, at: clock())
+        for (index, entry) in due.enumerated() {
+            do {
+                if let entry = try renewed(entry) { try attempt(entry) }
+            } catch {
+                // The store is away: they wait on.
+                for entry in due[index...] { keep(entry, "\(error)") }
+                throw error
+            }
         }
     }
 

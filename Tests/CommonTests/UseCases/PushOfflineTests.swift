@@ -249,6 +249,20 @@ import Testing
         }
     }
 
+    @Test func whatWaitsOutlivesAStoreThatIsAway() throws {
+        world.messages = [message(1)]
+        world.recipients = [recipient(bob), recipient(carl)]
+        world.answers = ["2-0": [.failed("500")], "3-0": [.failed("500")]]
+        let offline = world.offline()
+        try push(offline, through: 1)
+        world.now += 10_000
+        world.isAway = true
+        #expect(throws: StoreError.self) { try offline.retryDue() }
+        world.isAway = false
+        try offline.retryDue()
+        #expect(world.counted.sent == 2)
+    }
+
     @Test func oneUserCannotTakeTheRoomOfAll() throws {
         var retries = PushRetries()
         func add(_ user: UUID128, _ number: Int) -> Bool {
@@ -281,6 +295,7 @@ private final class World: PushAudience, PushMarks, PushSender, @unchecked Senda
     var slow: [String: Int64] = [:]
     var sent: [String] = []
     var told: [String] = []
+    var isAway = false
     var forgotten: [String] = []
     var paused: [Int] = []
     var now: Int64 = 1_000_000
@@ -299,7 +314,10 @@ private final class World: PushAudience, PushMarks, PushSender, @unchecked Senda
         return offline
     }
 
-    func recipients(of room: UUID128, at now: Int64) throws(StoreError) -> [PushRecipient] { recipients }
+    func recipients(of room: UUID128, at now: Int64) throws(StoreError) -> [PushRecipient] {
+        if isAway { throw StoreError("away", isTransient: true) }
+        return recipients
+    }
     func newestMessages(of room: UUID128, through seq: Int64, limit: Int) throws(StoreError) -> [PushMessage] {
         Array(messages.prefix(limit))
     }
