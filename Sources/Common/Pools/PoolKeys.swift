@@ -241,9 +241,8 @@ extension PoolSettings {
     private static func shown(bytes: Int) -> String {
         if bytes == Int.max { return "unlimited" }
         if bytes == 0 { return "0" }
-        for (shift, unit) in [(30, "G"), (20, "M")] where bytes & ((1 << shift) - 1) == 0 {
-            return "\(bytes >> shift)\(unit)"
-        }
+        if bytes & ((1 << 30) - 1) == 0 { return "\(bytes >> 30)G" }
+        if bytes & ((1 << 20) - 1) == 0 { return "\(bytes >> 20)M" }
         return "\(bytes >> 10)K"
     }
 
