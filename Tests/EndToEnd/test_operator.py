@@ -21,14 +21,18 @@ def wait_for(program, pool, workers):
         time.sleep(0.1)
 
 
+def wanted(pool, count):
+    return f"pool {pool}: {count} {'worker' if count == 1 else 'workers'} wanted\n"
+
+
 @pytest.mark.parametrize("program, pool", POOLS)
 def test_a_pool_grows_and_shrinks(program, pool):
     before = ready(program, pool)
     # The pool may be omitted when the program has a main pool.
     words = ["scale"] if program != "fcgi-api" else ["scale", pool]
-    assert run_program(program, *words, "+1") == f"pool {pool}: {before + 1} workers wanted\n"
+    assert run_program(program, *words, "+1") == wanted(pool, before + 1)
     wait_for(program, pool, before + 1)
-    assert run_program(program, "scale", pool, "-1") == f"pool {pool}: {before} workers wanted\n"
+    assert run_program(program, "scale", pool, "-1") == wanted(pool, before)
     wait_for(program, pool, before)
 
 

@@ -69,7 +69,8 @@ def test_everything_is_in_its_place(built):
     units = [path for kind in ("service", "socket") for path in (CHECKOUT / "deploy/systemd").glob(f"*.{kind}")]
     wanted |= {f"/usr/lib/systemd/system/{path.name}" for path in units}
     wanted |= {"/usr/lib/tmpfiles.d/chat-server.conf", "/usr/lib/sysusers.d/chat-server.conf", "/usr/share/chat/env.example",
-               "/usr/share/chat/prometheus/alerts.yml", "/usr/share/chat/grafana/chat.json", "/etc/default/chat-server", "/etc/chat/"}
+               "/usr/share/chat/prometheus/alerts.yml", "/usr/share/chat/grafana/chat.json", "/etc/default/chat-server", "/etc/logrotate.d/chat-server",
+               "/etc/chat/"}
     wanted |= {f"/etc/chat/pools.d/{name}.conf" for name in ["rooms", "messages", "search", "uploads", "account"]}
     assert wanted - set(found) == set()
     # debhelper compresses large ones.

@@ -55,11 +55,9 @@ def write(here, name, text):
 
 
 def follow(here):
-    """nginx gets the files that `nginx-config` prints; returns when no worker of before is left."""
-    for name in ["upstreams", "uploads", "metrics", "json", "locations"]:
-        done = run(here, "nginx-config", f"{name}.conf", "--includes", CHECKOUT / "nginx/include")
-        assert done.returncode == 0, done.stderr
-        (here.folder / f"chat/{name}.conf").write_text(done.stdout)
+    """nginx gets the files that `nginx-config` writes; returns when no worker of before is left."""
+    done = run(here, "nginx-config", "--includes", CHECKOUT / "nginx/include", "--to", here.folder / "chat")
+    assert done.returncode == 0, done.stderr
     old = children_of(here.pid())
     os.kill(here.pid(), signal.SIGHUP)
     eventually(lambda: all(state_of(pid) in "ZX" for pid in old), why=lambda: here.log("error.log")[-2000:])

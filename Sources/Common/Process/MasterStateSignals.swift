@@ -46,7 +46,7 @@ extension MasterState {
             case .to(let count): count
             }
         pools[index].wanted = min(max(pools[index].spec.isOnDemand ? 0 : 1, asked), pools[index].spec.mostWorkers)
-        out.append(.log(.notice, "pool \(name): \(pools[index].wanted) workers wanted"))
+        out.append(.log(.notice, "pool \(name): \(workersWanted(pools[index].wanted))"))
     }
 
     mutating func binaryChecked(_ problem: String?, _ out: inout [MasterAction]) {
@@ -55,3 +55,5 @@ extension MasterState {
         out.append(.log(.error, "upgrade refused, the running program continues: \(problem)"))
     }
 }
+
+func workersWanted(_ count: Int) -> String { "\(count) \(count == 1 ? "worker" : "workers") wanted" }

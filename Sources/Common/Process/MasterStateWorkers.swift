@@ -97,7 +97,7 @@ extension MasterState {
             pools[index].wanted += change
             let name = pools[index].spec.name
             out.append(
-                .log(.info, "pool \(name): \(pools[index].wanted) workers wanted (\(busy.count) busy)"))
+                .log(.info, "pool \(name): \(workersWanted(pools[index].wanted)) (\(busy.count) busy)"))
         }
     }
 

@@ -28,8 +28,7 @@ extension Master {
         }
         let relative = amount.hasPrefix("+") || amount.hasPrefix("-")
         handle(.scale(pool: pool, relative ? .by(number) : .to(number)))
-        return
-            "pool \(pool): \(state.pools.first { $0.spec.name == pool }?.wanted ?? 0) workers wanted\n"
+        return "pool \(pool): \(workersWanted(state.pools.first { $0.spec.name == pool }?.wanted ?? 0))\n"
     }
 
     private func status() -> String {

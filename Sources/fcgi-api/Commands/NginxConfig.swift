@@ -11,8 +11,8 @@ struct NginxConfigCommand: ParsableCommand {
         commandName: "nginx-config",
         abstract: "Print nginx's files for these settings, and check nginx.conf.",
         discussion: """
-            Prints each file whose values these settings decide, or FILE alone. Copy them to the folder `chat` beside \
-            nginx.conf, with the other shipped files.
+            Prints each file whose values these settings decide, or FILE alone. They belong in the folder `chat` beside \
+            nginx.conf, with the other shipped files: --to writes them there.
             """)
 
     @OptionGroup var settings: SettingsOption
@@ -21,23 +21,34 @@ struct NginxConfigCommand: ParsableCommand {
     @Option(help: "The folder of the shipped files.") var includes: String?
     @Option(help: "Serve below this path, such as /chat; locations.conf then goes into the server{} as well.")
     var prefix = ""
+    @Option(help: "Write the files into this folder, such as /etc/nginx/chat, and print the names of those that changed.")
+    var to: String?
     @Option(help: "Check this nginx.conf and warn about limits that are too low.") var nginxConf: String?
 
     func run() throws {
         let settings = try self.settings.read()
         let files = NginxFiles(settings: settings, prefix: try checkedPrefix(), pools: try PoolFolder.pools(settings))
         let folder = try includes ?? found(settings)
-        for name in NginxFiles.names where file == nil || file == name {
+        if let file, !NginxFiles.names.contains(file) {
+            throw OperatorError("\(file) is none of: \(NginxFiles.names.joined(separator: ", "))")
+        }
+        let texts = try NginxFiles.names.filter { file == nil || file == $0 }.map { name in
             let source = name == "locations.conf" && !files.prefix.isEmpty ? "prefixed.conf" : name
             guard let text = readFile("\(folder)/\(source)") else {
                 throw OperatorError(
                     "\(folder)/\(source) cannot be read: --includes names the folder of the shipped files")
             }
-            if file == nil { print("# -- chat/\(name)") }
-            print(files.changed(name, text), terminator: "")
+            return (name: name, text: files.changed(name, text))
         }
-        if let file, !NginxFiles.names.contains(file) {
-            throw OperatorError("\(file) is none of: \(NginxFiles.names.joined(separator: ", "))")
+        for (name, text) in texts {
+            if let to {
+                guard readFile("\(to)/\(name)") != text else { continue }
+                try replaceFile("\(to)/\(name)", text, mode: 0o644)
+                print("\(to)/\(name)")
+            } else {
+                if file == nil { print("# -- chat/\(name)") }
+                print(text, terminator: "")
+            }
         }
         guard let nginxConf else { return }
         guard let text = readFile(nginxConf) else { throw OperatorError("\(nginxConf) cannot be read") }

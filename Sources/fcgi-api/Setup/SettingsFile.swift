@@ -37,29 +37,10 @@ struct SettingsFile {
         changed.append(name)
     }
 
-    /// Written atomically. Only the owner and the group may read it, because it contains secrets.
+    /// Only the owner and the group may read it, because it contains secrets.
     ///
     /// - Parameter group: the group that may read it; nil: unchanged.
     func write(to path: String, group: gid_t?) throws(OperatorError) {
-        let draft = "\(path).new"
-        unlink(draft)
-        let descriptor = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else {
-            throw OperatorError("\(draft) cannot be written (\(String(cString: strerror(errno)))): run as root")
-        }
-        defer { close(descriptor) }
-        var bytes = Array(text.utf8)[...]
-        while !bytes.isEmpty {
-            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else {
-                throw OperatorError("\(draft) cannot be written (\(String(cString: strerror(errno)))): make room")
-            }
-            bytes = bytes.dropFirst(count)
-        }
-        if let group { _ = fchown(descriptor, uid_t.max, group) }
-        guard fchmod(descriptor, 0o640) == 0, fsync(descriptor) == 0, rename(draft, path) == 0 else {
-            throw OperatorError("\(path) cannot be written (\(String(cString: strerror(errno)))): run as root")
-        }
+        try replaceFile(path, text, mode: 0o640, group: group)
     }
 }
