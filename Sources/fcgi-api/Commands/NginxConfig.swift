@@ -21,7 +21,7 @@ struct NginxConfigCommand: ParsableCommand {
     @Option(help: "The folder of the shipped files.") var includes: String?
     @Option(help: "Serve below this path, such as /chat; locations.conf then goes into the server{} as well.")
     var prefix = ""
-    @Option(help: "Write the files into this folder, such as /etc/nginx/chat, and print the names of those that changed.")
+    @Option(help: "Write the files here, such as /etc/nginx/chat, and name those that changed.")
     var to: String?
     @Option(help: "Check this nginx.conf and warn about limits that are too low.") var nginxConf: String?
 
