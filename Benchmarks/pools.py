@@ -1,5 +1,8 @@
 """A send's time while searches and uploads wait for workers: in one pool with them, and in a pool of its own.
 
+Slow uploads (100 KB/s) hold workers and no CPU, so what they show is the pools' part alone; fast ones take all the CPU of a
+small machine as well, which pools can share out (`nice`, few workers) and not make more of.
+
 It starts an fcgi-api of its own with the stack's settings, and speaks FastCGI to its sockets as nginx does."""
 
 import json
@@ -19,18 +22,20 @@ from stack import CHECKOUT, new_user, number, table
 SECONDS = number("BENCH_SECONDS", 10)
 SEARCHERS, UPLOADERS = number("BENCH_SEARCHERS", 24), number("BENCH_UPLOADERS", 8)
 UPLOAD_BYTES = 200_000
+# A client that is slower than its worker: eight of them hold eight workers.
+SLOW_BYTES_PER_SECOND, SLOW_PIECE = 100_000, 10_000
 OWN = """
 [messages]
 workers = static
 workers.max = 4
 [search]
 workers = static
-workers.max = 2
-nice = 10
+workers.max = 1
+nice = 19
 [uploads]
 workers = static
-workers.max = 2
-nice = 10
+workers.max = 1
+nice = 19
 """
 ONE = "[rooms]\nroutes = rooms, messages, search, uploads\nworkers = static\nworkers.max = 8\n"
 SHEDDING = ONE + "max_wait = 100ms\n"
@@ -62,7 +67,7 @@ class Api:
         self.stop()
         raise RuntimeError("the fcgi-api to measure did not start")
 
-    def ask(self, pool, method, path, token, body=b"", kind="application/json"):
+    def ask(self, pool, method, path, token, body=b"", kind="application/json", is_slow=False):
         """(status, milliseconds)"""
         begin = time.monotonic()
         address, _, query = path.partition("?")
@@ -72,7 +77,11 @@ class Api:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(120)
             connection.connect(f"{self.run}/fcgi-{'rooms' if self.is_one else pool}.sock")
-            connection.sendall(records(values, body))
+            content = records(values, body)
+            for start in range(0, len(content), SLOW_PIECE if is_slow else len(content)):
+                connection.sendall(content[start:start + SLOW_PIECE] if is_slow else content)
+                if is_slow:
+                    time.sleep(SLOW_PIECE / SLOW_BYTES_PER_SECOND)
             answer = b""
             while block := connection.recv(65_536):
                 answer += block
@@ -109,8 +118,8 @@ class Others:
     """Searches and uploads without a pause; counts answers and refusals. Each client is a process of low priority: it
     stands for one on another machine."""
 
-    def __init__(self, stack, api):
-        self.api = api
+    def __init__(self, stack, api, is_slow):
+        self.api, self.is_slow = api, is_slow
         context = multiprocessing.get_context("fork")
         self.counts = {name: context.Value("i", 0) for name in ["searches", "uploads", "refused", "failed"]}
         self.stopped = context.Event()
@@ -132,7 +141,7 @@ class Others:
 
     def upload(self, room, token):
         body, kind = form()
-        return self.api.ask("uploads", "POST", f"/rooms/{room}/files", token, body, kind)[0], "uploads"
+        return self.api.ask("uploads", "POST", f"/rooms/{room}/files", token, body, kind, self.is_slow)[0], "uploads"
 
     def stop(self):
         self.stopped.set()
@@ -161,13 +170,14 @@ def sends(stack, api):
 def measure(stack):
     header = ["pools", "beside", "sends", "p50", "p99", "refused sends", "searches/s", "uploads/s", "refused/s"]
     rows = []
-    for name, pools, is_one, is_loaded in [
-        ("own: 4 + 2 + 2", OWN, False, False), ("own: 4 + 2 + 2", OWN, False, True), ("one of 8", ONE, True, True),
-        ("one of 8, max_wait = 100ms", SHEDDING, True, True),
+    own, one = "own: 4 + 1 + 1", "one of 8"
+    for name, pools, is_one, speed in [
+        (own, OWN, False, None), (own, OWN, False, "slowly"), (one, ONE, True, "slowly"),
+        (own, OWN, False, "fast"), (one, ONE, True, "fast"), (f"{one}, max_wait = 100ms", SHEDDING, True, "fast"),
     ]:
         api = Api(stack, pools, is_one)
         try:
-            others = Others(stack, api) if is_loaded else None
+            others = Others(stack, api, speed == "slowly") if speed else None
             begin = time.monotonic()
             try:
                 times, refused = sends(stack, api)
@@ -180,8 +190,8 @@ def measure(stack):
         if others and (failed := others.counts["failed"].value):
             print(f"  {failed} searches or uploads failed")
         pick = [f"{times[int(len(times) * part)]:.0f} ms" for part in (0.5, 0.99)] if times else ["–", "–"]
-        rate = [f"{others.counts[name].value / spent:.0f}" for name in ("searches", "uploads", "refused")] if others else ["–"] * 3
-        rows.append([name, f"{SEARCHERS} searching, {UPLOADERS} uploading" if others else "nobody", str(len(times)), *pick,
-                     str(refused), *rate])
+        rate = [f"{others.counts[name].value / spent:.1f}" for name in ("searches", "uploads", "refused")] if others else ["–"] * 3
+        beside = f"{SEARCHERS} searching, {UPLOADERS} uploading {speed}" if others else "nobody"
+        rows.append([name, beside, str(len(times)), *pick, str(refused), *rate])
     print(f"\nSends beside searches and uploads of {UPLOAD_BYTES // 1000} KB, {SECONDS} s a row.")
     table(header, rows)
