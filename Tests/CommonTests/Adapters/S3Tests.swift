@@ -124,6 +124,21 @@ import Testing
         let failure = #expect(throws: HTTPTransfer.Failure.self) { try HTTPClient(authorities: nil).send(request) }
         #expect(failure?.description.contains("Timeout") == true)
     }
+
+    /// In a process of its own, because the environment belongs to all tests.
+    @Test func aProxyOfTheEnvironmentDoesNotReachForUsers() async {
+        await #expect(processExitsWith: .success) {
+            let proxy = try TestHTTPServer([TestHTTPServer.answer(204), TestHTTPServer.answer(204)])
+            setenv("http_proxy", proxy.url, 1)
+            var request = HTTPTransfer(method: "GET", url: "http://192.0.2.1/")
+            request.timeout = 300
+            // TEST-NET is no address that answers: the first answer is the proxy's.
+            #expect(try HTTPClient(authorities: nil).send(request).status == 204)
+            request.publicOnly = true
+            #expect(throws: HTTPTransfer.Failure.self) { try HTTPClient(authorities: nil).send(request) }
+            #expect(proxy.heads.count == 1)
+        }
+    }
 }
 
 /// TLS: the identity that a store must prove. `openssl s_server` is the store.

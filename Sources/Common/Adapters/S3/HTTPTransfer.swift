@@ -10,7 +10,7 @@ struct HTTPTransfer {
     var body: Body = .none
     /// Milliseconds for the whole request.
     var timeout = 30_000
-    /// Refuses every address of this machine or of a private network, whatever name resolves to it.
+    /// Refuses every address of this machine or of a private network, whatever name resolves to it. Goes around a proxy.
     var publicOnly = false
     /// Bytes of an answer that are kept; a longer one fails the request.
     var maxAnswer = HTTPClient.maxAnswer
@@ -105,13 +105,20 @@ final class HTTPClient {
             chat_curl_set_string(handle, CURLOPT_USERPWD, signature.credentials)
         }
         if let authorities { chat_curl_set_string(handle, CURLOPT_CAINFO, authorities) }
-        if request.publicOnly { chat_curl_set_open_socket(handle, openPublicSocket) }
+        if request.publicOnly {
+            chat_curl_set_open_socket(handle, openPublicSocket)
+            // A proxy of the environment would resolve the name itself, and reach what is refused here.
+            chat_curl_set_string(handle, CURLOPT_PROXY, "")
+        }
         // Use HTTP/2 when TLS negotiates it.
         chat_curl_set_long(handle, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
         chat_curl_set_string(handle, CURLOPT_CUSTOMREQUEST, request.method)
         chat_curl_set_list(handle, CURLOPT_HTTPHEADER, list)
         chat_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
         chat_curl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, 3000)
+        // Name resolution has a thread. After a timeout libcurl would wait for its end: 10 s and more when a name server is
+        // silent. It ends alone, so a client leaves at most one for each 3 s of such requests.
+        chat_curl_set_long(handle, CURLOPT_QUICK_EXIT, 1)
         chat_curl_set_long(handle, CURLOPT_TIMEOUT_MS, request.timeout)
         // Below 1 KiB/s for 20 s the transfer counts as stalled.
         chat_curl_set_long(handle, CURLOPT_LOW_SPEED_LIMIT, 1024)
