@@ -239,14 +239,14 @@ def test_what_operators_read(machine, message, page, heading, place):
 
 
 def test_logs_of_a_pool_are_rotated(machine):
-    log = "/var/log/chat/search.log"
-    machine.run(f"printf '[search]\\naccess_log = {log}\\n' > /etc/chat/pools.d/zz-log.conf && systemctl reload chat-fcgi-api")
+    log, pool = "/var/log/chat/search.log", "/etc/chat/pools.d/search.conf"
+    machine.run(f"cp -p {pool} /root/search.conf && echo access_log = {log} >> {pool} && systemctl reload chat-fcgi-api")
     ask = "curl -s http://127.0.0.1/api/v1/search?q=x > /dev/null && grep -c /search"
     machine.wait(f"{ask} {log}", 30)
     machine.run("logrotate -f /etc/logrotate.d/chat-server")
     machine.wait(f"{ask} {log}", 30)
     assert int(machine.run(f"grep -c /search {log}.1")) >= 1
-    machine.run(f"rm /etc/chat/pools.d/zz-log.conf {log}* && systemctl reload chat-fcgi-api")
+    machine.run(f"mv /root/search.conf {pool} && rm {log}* && systemctl reload chat-fcgi-api")
 
 
 def test_a_restart_and_a_restored_backup_serve_on(machine):
