@@ -2,10 +2,11 @@
 
 import importlib.util
 import json
-import os
 import re
 import shutil
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
@@ -14,78 +15,143 @@ from browser import chromium, until, watched
 from conftest import CHECKOUT
 
 OPENAPI = yaml.safe_load((CHECKOUT / "docs/openapi.yaml").read_text())
-spec = importlib.util.spec_from_file_location("examples_of_docs", CHECKOUT / "deploy/docs/examples.py")
-examples = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(examples)
-
-OPERATIONS = [(method, OPENAPI["servers"][0]["url"] + path, operation) for path, item in OPENAPI["paths"].items()
-              for method, operation in item.items() if method in ("get", "post", "put", "patch", "delete") and examples.has_examples(operation)]
-# A request of each shape: without a body, with one, with a query, with quotes of each language in its path.
-IN_ALL = {"send", "sendFiles", "searchRoom", "addReaction"}
-# The next example needs another room or message.
-USES_UP = {"deleteRoom", "removeMember", "deleteMessage"}
-# Their examples name somebody or something that is not there, or the room is not fit for them.
-MAY_BE_REFUSED = {"joinRoom", "changeMember", "addMembers", "removeMember", "revokeInvitation", "uploadState", "abortUpload", "presignChunks",
-                  "completeUpload", "download", "abortFile", "thumbnail", "unregisterDevice", "markSeen", "createInvitation", "registerDevice"}
 
 
-def command(language, folder):
-    if language == "curl":
-        return ["bash", folder / "example.sh"]
-    if language == "JavaScript":
-        return ["node", folder / "example.mjs"]
-    if language == "PHP":
-        return ["php", folder / "example.php"]
-    return ["python3", folder / "example.py"]
+def module(name):
+    spec = importlib.util.spec_from_file_location(f"{name}_of_docs", CHECKOUT / f"deploy/docs/{name}.py")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
 
 
-def run(language, text, folder, values):
-    """The status that the example was answered with."""
-    if language == "curl":
-        text = text.replace("curl ", "curl -s -o answer -w '%{http_code}' ", 1)
-    suffix = {"curl": "sh", "JavaScript": "mjs", "PHP": "php", "Python": "py"}[language]
-    (folder / f"example.{suffix}").write_text(text)
+examples, errors = module("examples"), module("errors")
+ALL = [(method, path, operation) for path, item in OPENAPI["paths"].items()
+       for method, operation in item.items() if method in ("get", "post", "put", "patch", "delete")]
+OPERATIONS = [(method, OPENAPI["servers"][0]["url"] + path, operation) for method, path, operation in ALL if examples.has_examples(operation)]
+PROGRAMS = {"curl": "bash", "JavaScript": "node", "PHP": "php", "Python": sys.executable}
+SUFFIXES = {"curl": "sh", "JavaScript": "mjs", "PHP": "php", "Python": "py"}
+# A text has no picture, and this store may take no parts from clients.
+MAY_BE_REFUSED = {"thumbnail": {404}, "presignChunks": {409}}
+# Each runs all examples of its language, one after the other, and writes a line of JSON for each: its number and its output.
+RUNNERS = {
+    "curl": """
+while IFS=$'\\t' read -r file values; do
+  ( eval "export $values"; . "./$file.sh" > said 2>&1; printf '["%s","%s"]\\n' "$file" "$(head -c 3 said)" )
+done < jobs.tsv
+""",
+    "JavaScript": """
+import { readFileSync } from 'node:fs';
+const told = console.log;
+for (const [file, values] of JSON.parse(readFileSync('jobs.json'))) {
+  Object.assign(process.env, values);
+  let said = '';
+  console.log = (...words) => { said += words.join(' '); };
+  try { await import(`${process.cwd()}/${file}.mjs`); } catch (error) { said = String(error); }
+  told(JSON.stringify([file, said]));
+}
+""",
+    "PHP": """<?php
+$run = function ($file) { ob_start(); try { include "./$file.php"; } catch (Throwable $error) { echo $error; } return ob_get_clean(); };
+foreach (json_decode(file_get_contents('jobs.json'), true) as [$file, $values]) {
+    foreach ($values as $name => $value) putenv("$name=$value");
+    echo json_encode([$file, $run($file)], JSON_INVALID_UTF8_SUBSTITUTE), "\\n";
+}
+""",
+    "Python": """
+import contextlib, io, json, os, runpy, urllib.error
+for file, values in json.load(open("jobs.json")):
+    os.environ.update(values)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            runpy.run_path(f"{file}.py")
+        said = said.getvalue()
+    except urllib.error.HTTPError as error:
+        said = f"{error.code} {error.read().decode()}"
+    except Exception as error:
+        said = repr(error)
+    print(json.dumps([file, said]), flush=True)
+"""}
+
+
+def values_for(me, other, language):
+    """The environment of the examples. Those that take something away get their own."""
+    room = me.group(other)
+    messages = [me.data("POST", f"/rooms/{room}/messages", {"Content": f"hello {number}"}, 201)["ID"] for number in range(8)]
+    here = {"CHAT": me.base_url, "TOKEN": me.token, "ROOM": room, "MESSAGE": messages[0], "USER": other.id, "DEVICE": f"device-{language}",
+            "EMOJI": "%F0%9F%91%8D", "INVITATION": me.data("POST", f"/rooms/{room}/invitations", {"MaxUses": 2}, 201)["ID"]}
+
+    def file(whole):
+        if not whole:
+            return me.data("POST", f"/rooms/{room}/messages", {"Content": "notes.txt", "ContentType": "file"}, 201)["ID"]
+        answer = requests.post(f"{me.base_url}/api/v1/rooms/{room}/files", headers={"Authorization": f"Bearer {me.token}"},
+                               files={"File": ("notes.txt", b"hello")}, timeout=30)
+        return answer.json()["Data"]["ID"]
+    own = {"deleteRoom": {"ROOM": me.group(other)}, "removeMember": {"ROOM": me.group(other)}, "deleteMessage": {"MESSAGE": messages[1]},
+           **{name: {"MESSAGE": file(False)} for name in ("uploadChunk", "uploadState", "abortUpload", "presignChunks", "abortFile")},
+           **{name: {"MESSAGE": file(True)} for name in ("completeUpload", "download", "thumbnail")}}
+    return {operation["operationId"]: {**here, **own.get(operation["operationId"], {})} for _, _, operation in OPERATIONS}
+
+
+def run_all(language, me, other, folder):
+    """{operation: the status that its example was answered with}"""
+    folder.mkdir()
     (folder / "notes.txt").write_text("hello")
-    done = subprocess.run(command(language, folder), cwd=folder, capture_output=True, text=True, timeout=60, env={**os.environ, **values})
-    if language == "Python" and (refused := re.search(r"HTTP Error (\d+)", done.stderr)):
-        return int(refused[1])
-    assert re.match(r"\d{3}\b", done.stdout), f"{language}: {text}\n{done.stdout}{done.stderr}"
-    return int(done.stdout[:3])
+    invitation = other.data("POST", f"/rooms/{other.group()}/invitations", {"MaxUses": 1}, 201)["Token"]
+    values, jobs = values_for(me, other, language), []
+    for method, path, operation in OPERATIONS:
+        name, text = operation["operationId"], examples.of(method, path, operation)[language]
+        # In the place of names that one reader alone can have.
+        for made_up, real in [("5e9d2c7b8a4f4d1e9c0b7a6f5e4d3c2b", invitation), ("gAAAAABk", invitation)]:
+            text = text.replace(made_up, real)
+        if language == "curl":
+            text = text.replace("curl ", "curl -s -o answer -w '%{http_code}' ", 1)
+        (folder / f"{name}.{SUFFIXES[language]}").write_text(text)
+        jobs.append((name, values[name]))
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    (folder / "jobs.tsv").write_text("".join(f"{name}\t{' '.join(f'{key}={value}' for key, value in mine.items())}\n" for name, mine in jobs))
+    runner = folder / f"all.{SUFFIXES[language]}"
+    runner.write_text(RUNNERS[language])
+    done = subprocess.run([PROGRAMS[language], runner.name], cwd=folder, capture_output=True, text=True, timeout=240)
+    said = dict(json.loads(line) for line in done.stdout.splitlines())
+    assert set(said) == {name for name, _ in jobs}, f"{language}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert all(re.match(r"\d{3}\b", one) for one in said.values()), (language, {name: one for name, one in said.items() if not re.match(r"\d{3}\b", one)})
+    return {name: int(one[:3]) for name, one in said.items()}
 
 
-def test_the_examples_run(base_url, ann, bob, tmp_path):
-    programs = {"curl": "curl", "JavaScript": "node", "PHP": "php", "Python": "python3"}
-    missing = [language for language, name in programs.items() if not shutil.which(name)]
+def test_all_examples_run(base_url, make_user, tmp_path):
+    """The text of the page, of each operation, in each language, against this stack."""
+    missing = [language for language, name in PROGRAMS.items() if not shutil.which(name)]
     if missing:
         print("not run, their programs are missing:", missing)
     languages = [language for language in examples.LANGUAGES if language not in missing]
-    seen, said, values = set(), {}, None
-    for number, (method, path, operation) in enumerate(OPERATIONS):
+    with ThreadPoolExecutor(len(languages)) as threads:
+        users = [(make_user(), make_user()) for _ in languages]
+        done = dict(zip(languages, threads.map(lambda language, pair: run_all(language, *pair, tmp_path / language), languages, users)))
+    wrong = {}
+    for _, _, operation in OPERATIONS:
         name = operation["operationId"]
-        made = examples.of(method, path, operation)
-        # All are made by the same four functions. THOROUGH=1 runs each of them, else every third operation runs in one language.
-        one = [languages[number // 3 % len(languages)]] if number % 3 == 0 else []
-        chosen = languages if name in IN_ALL or os.environ.get("THOROUGH") else one
-        for language in chosen:
-            if language not in made:
-                continue
-            if not values:
-                room = ann.group(bob)
-                message = requests.post(f"{base_url}/api/v1/rooms/{room}/messages", timeout=30, headers={"Authorization": f"Bearer {ann.token}"},
-                                        json={"Content": "hello"}).json()["Data"]["ID"]
-                values = {"CHAT": base_url, "TOKEN": ann.token, "ROOM": room, "MESSAGE": message, "USER": bob.id, "DEVICE": "device-1",
-                          "EMOJI": "%F0%9F%91%8D", "INVITATION": message}
-            text = re.sub(r"unique-sign-\w+", f"sign-{number}-{language}", made[language])
-            status = run(language, text, tmp_path, values)
-            said[f"{name} {language}"] = status
-            values = None if name in USES_UP else values
-            seen.add(language)
-            allowed = {int(one) for one in operation["responses"]} - {400, 401, 403, 405, 415, 500}
-            if name not in MAY_BE_REFUSED:
-                allowed = {one for one in allowed if one < 400}
-            assert status in allowed, f"{name} {language}: {status}\n{text}"
-    print(said)
-    assert seen == set(languages) and "curl" in seen
+        allowed = {int(one) for one in operation["responses"] if one < "400"} | MAY_BE_REFUSED.get(name, set())
+        wrong |= {f"{name} {language}": done[language][name] for language in languages if done[language][name] not in allowed}
+    assert wrong == {} and len(OPERATIONS) > 45 and "curl" in done
+
+
+def test_each_error_of_an_operation_has_its_codes():
+    """The page names the codes of each status that an operation lists, and each code that REST has belongs to some operation."""
+    named = set()
+    for _, path, operation in ALL:
+        found = errors.of(OPENAPI, path, operation)
+        assert set(found) == {status for status in operation["responses"] if status >= "400"}
+        assert all(found.values()), operation["operationId"]
+        named |= {code for codes in found.values() for code in codes}
+    # 405 and 500 are no operation's own, and one code is the socket's.
+    assert named == set(OPENAPI["components"]["schemas"]["ErrorCode"]["enum"]) - {"unknown_type", "method_not_allowed", "internal"}
+    # And the statuses are those of the program.
+    source = (CHECKOUT / "Sources/Common/Wire/ErrorCode.swift").read_text()
+    names = {case: text or case for case, text in re.findall(r"^    case (\w+)(?: = \"(\w+)\")?$", source, re.M)}
+    statuses = {names[case]: status for cases, status in re.findall(r"case (\..*): (\d{3})", source) for case in re.findall(r"\.(\w+)", cases)}
+    assert {code: status for code, (status, _) in errors.meanings(OPENAPI).items() if status} == {
+        code: status for code, status in statuses.items() if code != "unknown_type"}
 
 
 def test_every_example_is_on_the_page(base_url):

@@ -9,9 +9,9 @@ import re
 from pprint import pformat
 
 LANGUAGES = ("curl", "JavaScript", "PHP", "Python")
-# Left out: a protocol of its own, a key that is not a user's, pages and probes.
+# Left out: a protocol of its own, a key that is not a user's, pages and probes, and cookies, which are a browser's.
 TAGS = {"rooms", "messages", "uploads", "account"}
-LEFT_OUT = {"uploadChunk", "beginSession", "endSession"}
+LEFT_OUT = {"beginSession", "endSession"}
 
 
 def body_of(operation):
@@ -29,19 +29,27 @@ def parts_of(path):
 
 def of(method, path, operation):
     """{language: text}. `path` has its prefix; `{room}` in it becomes ROOM of the environment."""
-    query = "?q=hello" if any(one.get("$ref", "").endswith("/Query") for one in operation.get("parameters", [])) else ""
+    # Parameters that a request needs.
+    asked = ["q=hello" for one in operation.get("parameters", []) if one.get("$ref", "").endswith("/Query")]
+    asked += [f"{one['name']}={one['schema']['example']}" for one in operation.get("parameters", []) if one.get("in") == "query" and one.get("required")]
+    query = asked and f"?{'&'.join(asked)}" or ""
     call = {"method": method.upper(), "path": path + query, "body": body_of(operation),
-            "form": "multipart/form-data" in operation.get("requestBody", {}).get("content", {})}
-    return {language: make(**call) for language, make in
-            zip(LANGUAGES, (curl, javascript, php, python)) if not call["form"] or make in (curl, javascript, php)}
+            "form": fields_of(operation)}
+    return {language: make(**call) for language, make in zip(LANGUAGES, (curl, javascript, php, python))}
+
+
+def fields_of(operation):
+    """Of a form with a file: the numbers that it needs besides; None when the operation takes no form."""
+    content = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data")
+    return content and {name: 1 for name in content["schema"].get("required", []) if name != "File"}
 
 
 def curl(method, path, body, form):
     address = re.sub(r"\{(\w+)\}", lambda part: f"${part[1].upper()}", path)
     lines = [f'curl -X {method} "$CHAT{address}" \\', '  -H "Authorization: Bearer $TOKEN"']
-    if form:
+    if form is not None:
         lines[-1] += " \\"
-        lines.append("  -F File=@notes.txt")
+        lines.append("  " + " ".join(f"-F {name}={value}" for name, value in form.items()) + (" " if form else "") + "-F File=@notes.txt")
     elif body is not None:
         text = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
         lines[-1] += " \\"
@@ -55,8 +63,8 @@ def javascript(method, path, body, form):
     headers = ["Authorization: `Bearer ${TOKEN}`"]
     more = ""
     lines = [f"const {{ {', '.join(names)} }} = process.env;"]
-    if form:
-        lines += ["const body = new FormData();", "body.append('File', new Blob(['hello']), 'notes.txt');"]
+    if form is not None:
+        lines += ["const body = new FormData();", *[f"body.append('{name}', {value});" for name, value in form.items()], "body.append('File', new Blob(['hello']), 'notes.txt');"]
         more = "\n  body,"
     elif body is not None:
         headers.append("'Content-Type': 'application/json'")
@@ -70,8 +78,9 @@ def php(method, path, body, form):
     address = "getenv('CHAT') . '" + re.sub(r"\{(\w+)\}", lambda part: f"' . getenv('{part[1].upper()}') . '", path) + "'"
     headers = ["'Authorization: Bearer ' . getenv('TOKEN')"]
     fields = []
-    if form:
-        fields = ["    CURLOPT_POSTFIELDS => ['File' => new CURLStringFile('hello', 'notes.txt')],"]
+    if form is not None:
+        numbers = "".join(f"'{name}' => {value}, " for name, value in form.items())
+        fields = [f"    CURLOPT_POSTFIELDS => [{numbers}'File' => new CURLStringFile('hello', 'notes.txt')],"]
     elif body is not None:
         headers.append("'Content-Type: application/json'")
         text = json.dumps(body, ensure_ascii=False).replace("\\", "\\\\").replace("'", "\\'")
@@ -87,11 +96,15 @@ def python(method, path, body, form):
     address = re.sub(r"\{(\w+)\}", lambda part: f"{{{part[1].upper()}}}", path)
     headers = ['"Authorization": f"Bearer {TOKEN}"']
     data = []
-    if body is not None:
+    if form is not None:
+        headers.append('"Content-Type": "multipart/form-data; boundary=part"')
+        parts = [f'name="{name}"\\r\\n\\r\\n{value}' for name, value in form.items()] + ['name="File"; filename="notes.txt"\\r\\n\\r\\nhello']
+        data = ["body = ''.join([", *[f"    '--part\\r\\nContent-Disposition: form-data; {part}\\r\\n'," for part in parts], "    '--part--\\r\\n'])"]
+    elif body is not None:
         headers.append('"Content-Type": "application/json"')
         data = [f"body = {pformat(body, width=100, sort_dicts=False)}"]
-    more = ", data=json.dumps(body).encode()" if data else ""
-    return "\n".join([f"import {'json, ' if data else ''}os, urllib.request", *[f'{name} = os.environ["{name}"]' for name in names], *data,
+    more = "" if not data else ", data=body.encode()" if form is not None else ", data=json.dumps(body).encode()"
+    return "\n".join([f"import {'json, ' if 'json' in more else ''}os, urllib.request", *[f'{name} = os.environ["{name}"]' for name in names], *data,
                       f'request = urllib.request.Request(f"{{CHAT}}{address}", method="{method}"{more},',
                       f"    headers={{{', '.join(headers)}}})",
                       "with urllib.request.urlopen(request) as answer:", "    print(answer.status, answer.read().decode())"])
