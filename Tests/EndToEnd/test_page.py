@@ -12,7 +12,7 @@ def test_the_page_is_whole_and_strict(base_url):
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy and "unsafe" not in policy
     assert not re.search(r"<style|<script(?![^>]*\ssrc=)|\son\w+=|\sstyle=", page.text)
-    for name in ("page.js", "page.css", "chat.js", "chat-room.js"):
+    for name in ("page.js", "page.css", "chat.js", "chat-room.js", "push.js", "push-worker.js", "app.webmanifest"):
         answer = requests.get(f"{base_url}/{name}", timeout=10)
         assert answer.status_code == 200 and answer.headers["Content-Security-Policy"] == policy, name
     assert requests.get(f"{base_url}/chat.js", timeout=10).text == (CHECKOUT / "clients/js/chat.js").read_text()

@@ -14,7 +14,8 @@ from signal import SIGHUP
 
 import pytest
 import requests
-from conftest import program, run_program, workers
+from browser import chromium, until, watched
+from conftest import CHECKOUT, program, run_program, workers
 from push_services import KEY_ID, SUBJECT, TEAM_ID, TOPIC, Browser, Services
 from waiting import eventually
 
@@ -353,3 +354,86 @@ def test_no_secret_of_a_device_is_logged(services):
     assert "/webpush/" not in text
     for browser in services.browsers.values():
         assert browser.id not in text and browser.subscription["Keys"]["auth"] not in text
+
+
+SHOWN = "navigator.serviceWorker.ready.then(one => one.getNotifications()).then(all => all.map(one => [one.title, one.body, one.tag]))"
+
+
+def test_a_page_subscribes_and_its_worker_shows_and_takes_back(services, base_url):
+    """Real Chromium: permission, service worker, notifications. Its push service is played: no subscription reaches one from here."""
+    demo = requests.get(f"{base_url}/demo.json", timeout=10).json()
+    people = [{"Authorization": f"Bearer {user['Token']}"} for user in demo["Users"]]
+    bob = demo["Users"][1]["ID"]
+
+    def ask(who, method, path, **body):
+        answer = requests.request(method, f"{base_url}/api/v1{path}", headers=people[who], json=body or None, timeout=30)
+        assert answer.ok, answer.text
+        return answer.json()["Data"] if answer.content else None
+
+    room = ask(0, "POST", "/rooms", Type="GROUP", Name="Kitchen", Members=[bob])["ID"]
+    made = Browser(services)
+    with chromium() as browser:
+        context = browser.new_context()
+        context.grant_permissions(["notifications"], origin=base_url)
+        script = (CHECKOUT / "Tests/EndToEnd/push_page.js").read_text()
+        context.add_init_script(f"({script[script.index('({'):].strip()})({json.dumps(made.subscription)})")
+        page = context.new_page()
+        said = watched(page)
+        page.goto(base_url)
+        button = page.get_by_role("region", name="Bob").get_by_role("button", name="Notifications")
+        button.click()
+        until(page, "panes[1].notifies && !panes[0].notifies")
+        assert button.get_attribute("aria-pressed") == "true"
+        (device,) = ask(1, "GET", "/devices")["Devices"]
+        assert device["Kind"] == "webpush" and device["Silent"]
+        # Loaded again: what is subscribed stays so, and is the same device.
+        page.reload()
+        until(page, "globalThis.panes?.length === 2 && panes[1].notifies")
+        assert [one["Device"] for one in ask(1, "GET", "/devices")["Devices"]] == [device["Device"]]
+        # Both are away now; the worker is still there.
+        page.goto(f"{base_url}/plain.html")
+        eventually(lambda: not ask(0, "GET", f"/users/{bob}/presence")["Online"])
+        wire, registrations = context.new_cdp_session(page), []
+        wire.on("ServiceWorker.workerRegistrationUpdated", lambda event: registrations.extend(event["registrations"]))
+        wire.send("ServiceWorker.enable")
+        assert page.evaluate("navigator.serviceWorker.ready.then(one => one.active.state)") in ("activating", "activated")
+        eventually(lambda: page.evaluate("1") and registrations)
+
+        def delivered(count):
+            """The newest of so many pushes, decrypted by the service that got it, as Chromium hands it to the worker."""
+            push = services.sent_to(made.id, count)[count - 1]["data"]
+            wire.send("ServiceWorker.deliverPushMessage", {
+                "origin": f"{base_url}/", "registrationId": registrations[-1]["registrationId"], "data": json.dumps(push)})
+            return push
+        first = ask(0, "POST", f"/rooms/{room}/messages", Content="Dinner?")
+        older = delivered(1)
+        until(page, f"async () => JSON.stringify(await {SHOWN}).includes('Dinner?')")
+        assert page.evaluate(SHOWN) == [[older["Title"], "Dinner?", room]]
+        second = ask(0, "POST", f"/rooms/{room}/messages", Content="At eight")
+        delivered(2)
+        # One for each room.
+        until(page, f"async () => JSON.stringify(await {SHOWN}).includes('At eight')")
+        assert len(page.evaluate(SHOWN)) == 1 and second["Seq"] > first["Seq"]
+        ask(0, "DELETE", f"/messages/{second['ID']}")
+        assert delivered(3)["Type"] == "deleted"
+        until(page, f"async () => !(await {SHOWN}).length")
+        ask(0, "POST", f"/rooms/{room}/messages", Content="Or at nine")
+        delivered(4)
+        until(page, f"async () => (await {SHOWN}).length")
+        ask(1, "POST", f"/rooms/{room}/seen", Seq=second["Seq"] + 2)
+        assert delivered(5)["Type"] == "seen"
+        until(page, f"async () => !(await {SHOWN}).length")
+        # A click leads an open page to the room. Only a person's click gives focus, so the worker's function is called.
+        ask(0, "POST", f"/rooms/{room}/messages", Content="So nine")
+        delivered(6)
+        until(page, f"async () => (await {SHOWN}).length")
+        page.goto(base_url)
+        until(page, "id => globalThis.panes?.length === 2 && panes.every(one => one.chat.rooms.has(id) && one.room !== id)", room)
+        context.service_workers[0].evaluate("registration.getNotifications().then(([one]) => clicked(one))")
+        until(page, "id => panes.every(one => one.room === id)", room)
+        assert page.evaluate(SHOWN) == []
+        until(page, "panes[1].notifies")
+        button.click()
+        until(page, "!panes[1].notifies")
+        assert ask(1, "GET", "/devices")["Devices"] == [] and not page.evaluate("localStorage.subscribed")
+        assert said == []

@@ -2,7 +2,7 @@
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync, chmodSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 
-const here = new URL('.', import.meta.url), sources = ['chat.js', 'chat-room.js', 'cli.mjs'];
+const here = new URL('.', import.meta.url), sources = ['chat.js', 'chat-room.js', 'push.js', 'push-worker.js', 'cli.mjs'];
 rmSync(new URL('dist/', here), { recursive: true, force: true });
 mkdirSync(new URL('dist/', here));
 copyFileSync(new URL('../../LICENSE', here), new URL('dist/LICENSE', here));

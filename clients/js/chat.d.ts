@@ -56,6 +56,7 @@ export interface Events {
 }
 export class Chat {
   constructor(options?: Options);
+  readonly store: Store;
   readonly rooms: Map<UUID, Room>; readonly presence: Map<UUID, Presence>; readonly uploads: Map<string, Upload>; readonly queue: Item[];
   readonly me: UUID | null; readonly state: 'closed' | 'connecting' | 'open' | 'waiting' | 'replaced'; /** nothing is missing any more */ readonly synced: boolean;
   readonly stats: { frames: number; missed: number; doubled: number; resyncs: number; connects: number; sent: number; resent: number };

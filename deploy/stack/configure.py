@@ -123,7 +123,7 @@ def nginx_folder(instance, values):
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "chat").mkdir(parents=True)
     shutil.copytree(CHECKOUT / "nginx" / "html", folder / "html")
-    for name in ("chat.js", "chat-room.js"):
+    for name in ("chat.js", "chat-room.js", "push.js", "push-worker.js"):
         shutil.copy(CHECKOUT / "clients" / "js" / name, folder / "html")
     link(folder / "log", instance.log)
     for source in (CHECKOUT / "nginx" / "include").glob("*.conf"):

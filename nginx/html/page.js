@@ -1,5 +1,6 @@
 // Two people of `make run` side by side: each pane is a separate client with its own store. See clients/js.
 import { Chat, IndexedDBStore } from './chat.js';
+import { onPushOpen, pushState, renewPush, subscribePush, unsubscribePush } from './push.js';
 import { draw as drawHash } from './blurhash.js';
 import { fill, language, words } from './words.js';
 
@@ -45,10 +46,11 @@ function pane({ Name, ID, Token }, others, first) {
   const input = make('input', { autocomplete: 'off', maxLength: 4000, 'aria-label': `${words.say}: ${Name}`, placeholder: words.say });
   const send = make('button', { textContent: words.send, className: 'main' }), say = make('form', { className: 'say' }, input, send);
   const chosen = make('input', { type: 'file', multiple: true }), picker = make('label', { className: 'picker' }, chosen, words.file);
-  const told = make('p', { className: 'hidden', role: 'status' });
+  const told = make('p', { className: 'hidden', role: 'status' }), notify = button(words.notify, toggleNotify);
+  notify.hidden = true;
   const element = make('section', { 'aria-labelledby': key },
     make('div', { className: 'head' }, make('h2', { id: key, textContent: Name }), state, presence), counters,
-    make('nav', { 'aria-label': `${words.rooms}: ${Name}` }, list), makeRoom, find, hits, log, typing, files, about, say, make('div', { className: 'buttons' }, picker), told);
+    make('nav', { 'aria-label': `${words.rooms}: ${Name}` }, list), makeRoom, find, hits, log, typing, files, about, say, make('div', { className: 'buttons' }, picker, notify), told);
   stop.hidden = true;
   about.after(stop);
 
@@ -58,6 +60,24 @@ function pane({ Name, ID, Token }, others, first) {
     return found;
   }
   const show = error => { told.textContent = ''; told.textContent = error.message; state.textContent = error.message; };
+
+  // -- Notifications: the button is there when the service sends pushes to browsers
+  const pushOptions = { open: '/?room={room}', icon: '/icon.svg' };
+  let notifies = false;
+  async function drawNotify() {
+    const found = await pushState(chat).catch(() => 'off');
+    notifies = found === 'on';
+    notify.hidden = found === 'off' || found === 'unsupported';
+    notify.disabled = found === 'denied';
+    notify.title = found === 'denied' ? words.notifyDenied : '';
+    notify.setAttribute('aria-pressed', notifies);
+  }
+  async function toggleNotify() {
+    // Both people of this page share one browser, and so one subscription.
+    const shared = panes.some(one => one.chat !== chat && one.notifies);
+    await (notifies ? unsubscribePush(chat, { keepSubscription: shared }) : subscribePush(chat, pushOptions)).catch(show);
+    await drawNotify();
+  }
 
   // -- Rooms
   function drawRooms() {
@@ -290,7 +310,8 @@ function pane({ Name, ID, Token }, others, first) {
     for (const user of others) chat.request('GET', `/users/${user}/presence`).then(found => { chat.presence.set(user, found); soon(); }, () => {});
   });
   chat.connect();
-  return { Name, id: ID, chat, element, get room() { return current; } };
+  renewPush(chat, pushOptions).catch(show).finally(drawNotify);
+  return { Name, id: ID, chat, element, enter, get room() { return current; }, get notifies() { return notifies; } };
 }
 
 // -- Faults: those caused on the server, and the time until both clients got an answer again
@@ -378,8 +399,10 @@ if (answer?.ok) {
   // Stores of an earlier `make run` are of no use any more.
   const current = new Set(Users.map(user => `demo-${user.ID}`));
   for (const { name } of await indexedDB.databases?.().catch(() => []) ?? []) if (name.startsWith('demo-') && !current.has(name)) indexedDB.deleteDatabase(name);
-  for (const user of Users) panes.push(pane(user, Users.filter(one => one !== user).map(one => one.ID), RoomID));
+  for (const user of Users) panes.push(pane(user, Users.filter(one => one !== user).map(one => one.ID), new URLSearchParams(location.search).get('room') || RoomID));
   document.getElementById('panes').replaceChildren(...panes.map(one => one.element));
   globalThis.panes = panes;
+  // A clicked notification: the room is shown to those who are in it.
+  onPushOpen(({ RoomID: id }) => { for (const one of panes) if (one.chat.rooms.has(id)) one.enter(id); });
   if (Secret) trial(Secret);
 }

@@ -10,7 +10,7 @@ export const WORDS = {
     counters: 'frames {frames} · missed {missed} · doubled {doubled} · connections {connects}',
     trial: 'Try to break it', faults: { 'reload-relay': 'Reload the relay', 'kill-relay': 'Kill the relay', 'reload-worker': 'Reload the queue worker', 'kill-worker': 'Kill the queue worker' }, write: 'Let both write',
     stop: 'Stop writing', total: 'Frames missed: {missed} · doubled: {doubled}', happened: 'What happened', answered: '{fault}: both were answered after {time} ms, {lost} connections lost', failed: '{fault}: {error}',
-    drawn: 'The last minute: frames, connections and faults', linkDocs: 'Documentation', linkPlain: 'Without JavaScript', language: 'Language',
+    drawn: 'The last minute: frames, connections and faults', notify: 'Notifications', notifyDenied: 'Notifications are blocked in this browser', linkDocs: 'Documentation', linkPlain: 'Without JavaScript', language: 'Language',
   },
   de: {
     title: 'Chat-Backend', intro: 'Zwei Personen, zwei Clients, ein Server. Schreiben, das Relay neu laden, es abschießen: Niemandem fehlt ein Frame.', rooms: 'Räume', newRoom: 'Neuer Raum', roomName: 'Name des neuen Raums',
@@ -22,7 +22,7 @@ export const WORDS = {
     counters: 'Frames {frames} · verpasst {missed} · doppelt {doubled} · Verbindungen {connects}',
     trial: 'Zum Kaputtmachen', faults: { 'reload-relay': 'Relay neu laden', 'kill-relay': 'Relay abschießen', 'reload-worker': 'Queue-Worker neu laden', 'kill-worker': 'Queue-Worker abschießen' }, write: 'Beide schreiben lassen',
     stop: 'Nicht mehr schreiben', total: 'Frames verpasst: {missed} · doppelt: {doubled}', happened: 'Was geschah', answered: '{fault}: Beide bekamen nach {time} ms Antwort, {lost} Verbindungen verloren', failed: '{fault}: {error}',
-    drawn: 'Die letzte Minute: Frames, Verbindungen und Störungen', linkDocs: 'Dokumentation', linkPlain: 'Ohne JavaScript', language: 'Sprache',
+    drawn: 'Die letzte Minute: Frames, Verbindungen und Störungen', notify: 'Benachrichtigungen', notifyDenied: 'Benachrichtigungen sind in diesem Browser gesperrt', linkDocs: 'Dokumentation', linkPlain: 'Ohne JavaScript', language: 'Sprache',
   },
   ar: {
     title: 'خادم المحادثة', intro: 'شخصان وعميلان وخادم واحد. اكتب، أعد تحميل المُرحِّل، أوقفه قسرًا: لا يفوت أحدًا أي إطار.', rooms: 'الغرف', newRoom: 'غرفة جديدة', roomName: 'اسم الغرفة الجديدة',
@@ -34,7 +34,7 @@ export const WORDS = {
     counters: 'إطارات {frames} · فائتة {missed} · مكررة {doubled} · اتصالات {connects}',
     trial: 'حاول تعطيله', faults: { 'reload-relay': 'إعادة تحميل المُرحِّل', 'kill-relay': 'إيقاف المُرحِّل قسرًا', 'reload-worker': 'إعادة تحميل عامل الطابور', 'kill-worker': 'إيقاف عامل الطابور قسرًا' }, write: 'دع الاثنين يكتبان',
     stop: 'أوقف الكتابة', total: 'إطارات فائتة: {missed} · مكررة: {doubled}', happened: 'ما حدث', answered: '{fault}: تلقى الاثنان جوابًا بعد {time} مللي ثانية، وانقطع {lost} من الاتصالات', failed: '{fault}: {error}',
-    drawn: 'الدقيقة الأخيرة: الإطارات والاتصالات والأعطال', linkDocs: 'التوثيق', linkPlain: 'من دون JavaScript', language: 'اللغة',
+    drawn: 'الدقيقة الأخيرة: الإطارات والاتصالات والأعطال', notify: 'الإشعارات', notifyDenied: 'الإشعارات محظورة في هذا المتصفح', linkDocs: 'التوثيق', linkPlain: 'من دون JavaScript', language: 'اللغة',
   },
 };
 const wanted = [new URLSearchParams(location.search).get('lang'), ...navigator.languages.map(name => name.slice(0, 2))];
