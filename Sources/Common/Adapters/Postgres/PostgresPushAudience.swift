@@ -32,7 +32,7 @@ public final class PostgresPushAudience: PushAudience {
             LEFT JOIN accounts a ON a.user_id = p.user_id
             LEFT JOIN LATERAL (SELECT chat_minute_of_day(a.quiet_zone, \(.time(now))) AS minute) q
                 ON a.quiet_zone IS NOT NULL
-            WHERE p.room_id = \(room) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+            WHERE p.room_id = \(room) AND \(unsafeSQL: Member.active()) AND r.deleted_at IS NULL
                 AND d.kind = ANY (\(.int2s(kinds)))
             ORDER BY p.user_id, d.device
             """)
@@ -102,7 +102,7 @@ public final class PostgresPushAudience: PushAudience {
             SELECT p.user_id, sum(greatest(0, r.message_count - p.seen_count - (p.sent_count - p.seen_sent_count)
                 - \(unsafeSQL: Member.nothingToRead)))::bigint
             FROM members p JOIN rooms r ON r.id = p.room_id
-            WHERE p.user_id = ANY (\(users)) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+            WHERE p.user_id = ANY (\(users)) AND \(unsafeSQL: Member.active()) AND r.deleted_at IS NULL
                 AND r.last_message_seq > p.last_seen_seq
             GROUP BY p.user_id
             """)

@@ -185,7 +185,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         JOIN messages m ON m.id = f.message_id
         JOIN members p ON p.room_id = m.room_id AND p.user_id = f.user_id
         JOIN rooms r ON r.id = m.room_id
-        WHERE p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+        WHERE \(unsafeSQL: Member.active("p")) AND r.deleted_at IS NULL
         """
     }
 
@@ -198,7 +198,8 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         UNION ALL
         SELECT e.command_id, m.seq, \(.int2(Int16(FrameKind.newMessage.rawValue))), NULL, m.id, '{}', '{}', 0::int2, NULL,
             m.room_id, \(unsafeSQL: Message.columns)
-        FROM room_events e JOIN messages m ON m.room_id = e.room_id AND m.seq = e.seq + 1 AND m.message_type = 4
+        FROM room_events e JOIN messages m ON m.room_id = e.room_id AND m.seq = e.seq + 1
+            AND \(unsafeSQL: Message.isSystem())
         WHERE e.command_id = ANY(\(needs.commands))
         ORDER BY 2
         """
@@ -209,7 +210,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         SELECT b.blocker, b.blocked FROM rooms r
         JOIN members a ON a.room_id = r.id JOIN members o ON o.room_id = r.id
         JOIN blocks b ON b.blocker = a.user_id AND b.blocked = o.user_id
-        WHERE r.id = ANY(\(needs.pairRooms)) AND r.type = 1
+        WHERE r.id = ANY(\(needs.pairRooms)) AND \(unsafeSQL: Room.isPrivate())
         """
     }
 
@@ -228,8 +229,8 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         WHERE a.added_by = \(.int2(AddedBy.nobody.rawValue))
             OR a.added_by = \(.int2(AddedBy.shared.rawValue)) AND NOT EXISTS (
                 SELECT FROM members p JOIN members o USING (room_id) JOIN rooms r ON r.id = room_id
-                WHERE p.user_id = n.actor AND p.left_at IS NULL AND p.banned_at IS NULL
-                    AND o.user_id = n.other AND o.left_at IS NULL AND o.banned_at IS NULL AND r.deleted_at IS NULL)
+                WHERE p.user_id = n.actor AND \(unsafeSQL: Member.active("p"))
+                    AND o.user_id = n.other AND \(unsafeSQL: Member.active("o")) AND r.deleted_at IS NULL)
         """
     }
 
@@ -240,7 +241,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         CROSS JOIN LATERAL (
             SELECT count(*) AS rooms FROM (
                 SELECT FROM members p JOIN rooms r ON r.id = p.room_id
-                WHERE p.user_id = n.user_id AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+                WHERE p.user_id = n.user_id AND \(unsafeSQL: Member.active("p")) AND r.deleted_at IS NULL
                 LIMIT \(Int64(limits.roomsPerUser))
             ) p
         ) c
@@ -262,8 +263,8 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         CROSS JOIN LATERAL (
             SELECT count(*) AS rooms FROM (
                 SELECT FROM members p JOIN rooms r ON r.id = p.room_id
-                WHERE p.user_id = n.user_id AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
-                    AND r.type <> 1 AND r.created_by = COALESCE(t.created_by, n.actor)
+                WHERE p.user_id = n.user_id AND \(unsafeSQL: Member.active("p")) AND r.deleted_at IS NULL
+                    AND \(unsafeSQL: Room.isShared()) AND r.created_by = COALESCE(t.created_by, n.actor)
                 LIMIT \(Int64(limits.addedRooms))
             ) p
         ) c
@@ -299,7 +300,8 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         JOIN members p ON p.room_id = s.room_id AND p.user_id = s.user_id
         CROSS JOIN LATERAL (
             SELECT count(*) AS total, count(*) FILTER (WHERE m.sender_id = s.user_id) AS own FROM messages m
-            WHERE m.room_id = s.room_id AND m.seq > p.last_seen_seq AND m.seq <= s.seq AND m.message_type <> 4
+            WHERE m.room_id = s.room_id AND m.seq > p.last_seen_seq AND m.seq <= s.seq
+                AND \(unsafeSQL: Message.isOfUser())
         ) c
         """
     }
@@ -337,7 +339,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         SELECT \(unsafeSQL: Message.columns) FROM unnest(\(needs.erasedRooms), \(needs.erasedUsers)) n (room_id, user_id)
         CROSS JOIN LATERAL (
             SELECT * FROM messages m WHERE m.room_id = n.room_id AND (
-                m.sender_id = n.user_id AND m.deleted_at IS NULL AND m.message_type <> 4
+                m.sender_id = n.user_id AND m.deleted_at IS NULL AND \(unsafeSQL: Message.isOfUser())
                 OR m.reactions IS NOT NULL AND m.reactions::text LIKE '%' || n.user_id::text || '%')
             ORDER BY m.seq LIMIT \(Int64(RoomBatch.hostPart))
         ) m
@@ -346,7 +348,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
 
     private func old(_ needs: BatchNeeds) -> SQL {
         """
-        SELECT m.room_id, m.seq, m.sender_id, m.message_type <> 4
+        SELECT m.room_id, m.seq, m.sender_id, \(unsafeSQL: Message.isOfUser())
         FROM unnest(\(needs.purgedRooms), \(.times(needs.purgedBefore))) n (room_id, before)
         CROSS JOIN LATERAL (
             SELECT * FROM messages m WHERE m.room_id = n.room_id AND m.seq > 0

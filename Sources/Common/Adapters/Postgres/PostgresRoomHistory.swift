@@ -39,7 +39,7 @@ public final class PostgresRoomHistory: RoomHistory {
                     AND coalesce(p.muted_until <= now(), true),
                 r.epoch
             FROM members p JOIN rooms r ON r.id = p.room_id LEFT JOIN accounts a ON a.user_id = p.user_id
-            WHERE p.user_id = ANY(\(users)) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+            WHERE p.user_id = ANY(\(users)) AND \(unsafeSQL: Member.active("p")) AND r.deleted_at IS NULL
             """
         ).map {
             Membership(

@@ -20,7 +20,7 @@ extension PostgresRoomReader {
             SELECT * FROM messages m WHERE m.room_id = p.room_id AND m.seq > 0
             ORDER BY m.seq DESC LIMIT \(Int64(count))
         ) m
-        WHERE p.user_id = \(user) AND p.room_id = ANY(\(rooms)) AND p.left_at IS NULL AND p.banned_at IS NULL
+        WHERE p.user_id = \(user) AND p.room_id = ANY(\(rooms)) AND \(unsafeSQL: Member.active("p"))
         ORDER BY m.room_id, m.seq DESC
         """
     }

@@ -24,7 +24,7 @@ public final class PostgresRoomReader: RoomReader {
         """
         WITH page AS MATERIALIZED (
             SELECT p.room_id, p.user_id FROM members p JOIN rooms r ON r.id = p.room_id
-            WHERE p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+            WHERE p.user_id = \(user) AND \(unsafeSQL: Member.active("p")) AND r.deleted_at IS NULL
                 AND (r.last_activity_at, r.id) < (\(.time(before?.lastActivityAt ?? Self.farFuture)),
                     \(before?.room ?? UUID128(high: .max, low: .max)))
             ORDER BY r.last_activity_at DESC, r.id DESC LIMIT \(Int64(limit))
@@ -40,7 +40,7 @@ public final class PostgresRoomReader: RoomReader {
             """
             SELECT \(unsafeSQL: Self.viewColumns)
             FROM members p JOIN rooms r ON r.id = p.room_id \(unsafeSQL: Self.newestMessage)
-            WHERE p.room_id = \(room) AND p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL
+            WHERE p.room_id = \(room) AND p.user_id = \(user) AND \(unsafeSQL: Member.active("p"))
                 AND r.deleted_at IS NULL
             """
         ).first.map { RoomView($0) }
@@ -64,7 +64,7 @@ public final class PostgresRoomReader: RoomReader {
             Self.membership(room, user),
             """
             SELECT \(unsafeSQL: Member.columns) FROM members p
-            WHERE p.room_id = \(room) AND p.left_at IS NULL AND p.banned_at IS NULL
+            WHERE p.room_id = \(room) AND \(unsafeSQL: Member.active("p"))
                 AND p.user_id > \(after ?? UUID128.zero)
             ORDER BY p.user_id LIMIT \(Int64(limit))
             """,
@@ -126,8 +126,8 @@ public final class PostgresRoomReader: RoomReader {
                     AND s.last_seen_seq >= m.seq AND s.left_at IS NULL)
             FROM messages m JOIN members p ON p.room_id = m.room_id AND p.user_id = \(user)
             JOIN rooms r ON r.id = m.room_id
-            WHERE m.id = \(id) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
-                AND (m.seq > 0 OR m.sender_id = p.user_id)
+            WHERE m.id = \(id) AND \(unsafeSQL: Member.active("p")) AND r.deleted_at IS NULL
+                AND \(unsafeSQL: Message.isVisible())
             """
         ).first.map { row in
             var message = Message(row)
@@ -141,8 +141,9 @@ public final class PostgresRoomReader: RoomReader {
             """
             SELECT \(unsafeSQL: Message.columns) FROM messages m
             JOIN members p ON p.room_id = m.room_id AND p.user_id = m.sender_id JOIN rooms r ON r.id = m.room_id
-            WHERE m.sender_id = \(user) AND m.status = 2 AND m.id < \(before ?? UUID128(high: .max, low: .max))
-                AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+            WHERE m.sender_id = \(user) AND \(unsafeSQL: Message.isUploading())
+                AND m.id < \(before ?? UUID128(high: .max, low: .max))
+                AND \(unsafeSQL: Member.active("p")) AND r.deleted_at IS NULL
             ORDER BY m.id DESC LIMIT \(Int64(limit))
             """
         ).map { Message($0) }
@@ -152,7 +153,8 @@ public final class PostgresRoomReader: RoomReader {
         try read(
             """
             SELECT \(unsafeSQL: Message.columns) FROM messages m
-            WHERE m.sender_id = \(user) AND m.sign = \(sign) AND m.status = 2 AND m.room_id = \(room)
+            WHERE m.sender_id = \(user) AND m.sign = \(sign) AND \(unsafeSQL: Message.isUploading())
+                AND m.room_id = \(room)
             """
         ).first.map { Message($0) }
     }
@@ -235,8 +237,8 @@ public final class PostgresRoomReader: RoomReader {
         try read(
             """
             SELECT FROM members a JOIN members b USING (room_id) JOIN rooms r ON r.id = room_id
-            WHERE a.user_id = \(one) AND a.left_at IS NULL AND a.banned_at IS NULL AND r.deleted_at IS NULL
-                AND b.user_id = \(other) AND b.left_at IS NULL AND b.banned_at IS NULL LIMIT 1
+            WHERE a.user_id = \(one) AND \(unsafeSQL: Member.active("a")) AND r.deleted_at IS NULL
+                AND b.user_id = \(other) AND \(unsafeSQL: Member.active("b")) LIMIT 1
             """
         ).count > 0
     }
@@ -246,7 +248,7 @@ public final class PostgresRoomReader: RoomReader {
     static func membership(_ room: UUID128, _ user: UUID128) -> SQL {
         """
         SELECT p.role FROM members p JOIN rooms r ON r.id = p.room_id
-        WHERE p.room_id = \(room) AND p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL
+        WHERE p.room_id = \(room) AND p.user_id = \(user) AND \(unsafeSQL: Member.active("p"))
             AND r.deleted_at IS NULL
         """
     }

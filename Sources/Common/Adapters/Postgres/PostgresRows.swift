@@ -1,22 +1,18 @@
 import ChatCore
 
-// Maps rows to values: the column lists stand beside the code that reads them.
+// Maps rows to values. The columns stand in `Columns.swift`.
 
 extension Message {
-    static let columns = """
-        m.id, m.room_id, m.sender_id, m.seq, m.change_seq, m.content, m.content_type, m.message_type, \
-        m.parent_message_id, m.forwarded_from, m.sign, m.status, m.file_name, m.file_size, m.file_content_type, \
-        m.file_thumbnail, m.reactions, m.edited_at, m.deleted_at, m.created_at, m.file_media, m.pinned_at, \(Profile.column("m.sender_id"))
-        """
-    static let columnCount = 23
+    static let columns = "\(MessageColumn.table.selected), \(Profile.column("m.sender_id"))"
+    static let columnCount = MessageColumn.count + 1
 
     init(_ row: PGRow, at first: Int = 0, marks: SeenMarks? = nil) {
         let fields = MessageRow(row, at: first, marks: marks)
         self.init(
             id: fields.id, roomID: fields.roomID, senderID: fields.senderID, seq: fields.seq,
-            changeSeq: fields.changeSeq, content: row.text(first + 5), contentType: fields.contentType,
+            changeSeq: fields.changeSeq, content: fields.content, contentType: fields.contentType,
             messageType: fields.messageType, parentMessageID: fields.parentMessageID,
-            forwardedFrom: fields.forwardedFrom, sign: row.optionalText(first + 10), status: fields.status,
+            forwardedFrom: fields.forwardedFrom, sign: fields.sign, status: fields.status,
             file: fields.file, reactions: fields.reactions, editedAt: fields.editedAt, deletedAt: fields.deletedAt,
             pinnedAt: fields.pinnedAt, createdAt: fields.createdAt, sender: fields.sender)
     }
@@ -45,40 +41,44 @@ struct MessageRow: MessageFields {
         }
     }
 
-    private func wire(_ column: Int) -> Text? { row.raw(first + column).map { Text(row: row, bytes: $0) } }
+    private func at(_ column: MessageColumn) -> Int { first + column.rawValue }
+    private func wire(_ column: MessageColumn) -> Text? { row.raw(at(column)).map { Text(row: row, bytes: $0) } }
 
-    var id: UUID128 { row.uuid(first) }
-    var roomID: UUID128 { row.uuid(first + 1) }
-    var senderID: UUID128 { row.uuid(first + 2) }
-    var sender: Profile? { Profile(row, at: first + 22) }
-    var seq: Int64 { row.int8(first + 3) }
-    var changeSeq: Int64 { row.int8(first + 4) }
-    var contentText: Text { wire(5)! }
-    var contentType: ContentType { ContentType(rawValue: row.int2(first + 6)) ?? .text }
-    var messageType: MessageType { MessageType(rawValue: row.int2(first + 7)) ?? .direct }
-    var parentMessageID: UUID128? { row.optionalUUID(first + 8) }
-    var forwardedFrom: UUID128? { row.optionalUUID(first + 9) }
-    var signText: Text? { wire(10) }
+    var id: UUID128 { row.uuid(at(.id)) }
+    var roomID: UUID128 { row.uuid(at(.roomID)) }
+    var senderID: UUID128 { row.uuid(at(.senderID)) }
+    var sender: Profile? { Profile(row, at: first + MessageColumn.count) }
+    var seq: Int64 { row.int8(at(.seq)) }
+    var changeSeq: Int64 { row.int8(at(.changeSeq)) }
+    var content: String { row.text(at(.content)) }
+    var contentText: Text { wire(.content)! }
+    var contentType: ContentType { ContentType(rawValue: row.int2(at(.contentType))) ?? .text }
+    var messageType: MessageType { MessageType(rawValue: row.int2(at(.messageType))) ?? .direct }
+    var parentMessageID: UUID128? { row.optionalUUID(at(.parentMessageID)) }
+    var forwardedFrom: UUID128? { row.optionalUUID(at(.forwardedFrom)) }
+    var sign: String? { row.optionalText(at(.sign)) }
+    var signText: Text? { wire(.sign) }
     var status: MessageStatus {
-        let stored = MessageStatus(rawValue: row.int2(first + 11)) ?? .sent
+        let stored = MessageStatus(rawValue: row.int2(at(.status))) ?? .sent
         return marks?.status(stored, of: senderID, seq: seq) ?? stored
     }
 
     var file: FileInfo? {
-        guard let name = row.optionalText(first + 12) else { return nil }
+        guard let name = row.optionalText(at(.fileName)) else { return nil }
         return FileInfo(
-            name: name, size: row.optionalInt8(first + 13) ?? 0, contentType: row.optionalText(first + 14) ?? "",
+            name: name, size: row.optionalInt8(at(.fileSize)) ?? 0,
+            contentType: row.optionalText(at(.fileContentType)) ?? "",
             // Older rows contain an origin, perhaps one that no longer exists.
-            thumbnailURL: row.raw(first + 15).map { _ in FileInfo.thumbnailPath(of: id) },
-            media: row.jsonb(first + 20).flatMap { try? JSONReader.decode($0) }.map { FileMedia($0) })
+            thumbnailURL: row.raw(at(.fileThumbnail)).map { _ in FileInfo.thumbnailPath(of: id) },
+            media: row.jsonb(at(.fileMedia)).flatMap { try? JSONReader.decode($0) }.map { FileMedia($0) })
     }
 
-    var reactions: [Reaction] { row.jsonb(first + 16).map { [Reaction](json: $0) } ?? [] }
-    var editedAt: Int64? { row.optionalTime(first + 17) }
-    var deletedAt: Int64? { row.optionalTime(first + 18) }
-    var createdAt: Int64 { row.time(first + 19) }
-    var pinnedAt: Int64? { row.optionalTime(first + 21) }
-    var mentions: [UUID128] { row.raw(first + 5).map { mentionedUsers(in: $0) } ?? [] }
+    var reactions: [Reaction] { row.jsonb(at(.reactions)).map { [Reaction](json: $0) } ?? [] }
+    var editedAt: Int64? { row.optionalTime(at(.editedAt)) }
+    var deletedAt: Int64? { row.optionalTime(at(.deletedAt)) }
+    var createdAt: Int64 { row.time(at(.createdAt)) }
+    var pinnedAt: Int64? { row.optionalTime(at(.pinnedAt)) }
+    var mentions: [UUID128] { row.raw(at(.content)).map { mentionedUsers(in: $0) } ?? [] }
 }
 
 /// The positions of the members who have read furthest. A message becomes `seen` when somebody besides its sender has
@@ -99,23 +99,20 @@ struct SeenMarks {
 }
 
 extension Room {
-    static let columns = """
-        r.id, r.type, r.name, r.description, r.avatar, r.owner_id, r.member_count, r.member_limit, r.last_seq, \
-        r.message_count, r.last_message_seq, r.last_activity_at, r.created_at, r.created_by, r.created_sign, \
-        r.deleted_at, r.epoch
-        """
-    static let columnCount = 17
+    static let columns = RoomColumn.table.selected
+    static let columnCount = RoomColumn.count
 
     init(_ row: PGRow, at first: Int = 0) {
+        func at(_ column: RoomColumn) -> Int { first + column.rawValue }
         self.init(
-            id: row.uuid(first), type: RoomType(rawValue: row.int2(first + 1)) ?? .group, name: row.text(first + 2),
-            description: row.text(first + 3), avatar: row.text(first + 4), ownerID: row.uuid(first + 5),
-            memberCount: row.int4(first + 6), memberLimit: row.optionalInt4(first + 7), lastSeq: row.int8(first + 8),
-            messageCount: row.int8(first + 9), lastMessageSeq: row.int8(first + 10),
-            lastActivityAt: row.time(first + 11), createdAt: row.time(first + 12),
-            createdBy: row.uuid(first + 13),
-            createdSign: row.optionalText(first + 14), deletedAt: row.optionalTime(first + 15),
-            epoch: row.int8(first + 16))
+            id: row.uuid(at(.id)), type: RoomType(rawValue: row.int2(at(.type))) ?? .group, name: row.text(at(.name)),
+            description: row.text(at(.description)), avatar: row.text(at(.avatar)), ownerID: row.uuid(at(.ownerID)),
+            memberCount: row.int4(at(.memberCount)), memberLimit: row.optionalInt4(at(.memberLimit)),
+            lastSeq: row.int8(at(.lastSeq)), messageCount: row.int8(at(.messageCount)),
+            lastMessageSeq: row.int8(at(.lastMessageSeq)), lastActivityAt: row.time(at(.lastActivityAt)),
+            createdAt: row.time(at(.createdAt)), createdBy: row.uuid(at(.createdBy)),
+            createdSign: row.optionalText(at(.createdSign)), deletedAt: row.optionalTime(at(.deletedAt)),
+            epoch: row.int8(at(.epoch)))
     }
 }
 
@@ -124,22 +121,22 @@ extension Member {
     /// can read them. The index `messages_not_to_read` covers exactly these.
     static let nothingToRead = """
         (SELECT count(*) FROM messages n WHERE n.room_id = p.room_id AND n.seq > p.last_seen_seq
-            AND n.sender_id <> p.user_id AND n.status = 4 AND n.message_type <> 4)
+            AND n.sender_id <> p.user_id AND \(Message.isDeleted("n")) AND \(Message.isOfUser("n")))
         """
 
-    static let columns = """
-        p.room_id, p.user_id, p.role, p.last_seen_seq, p.seen_count, p.seen_sent_count, p.sent_count, p.muted_until, \
-        p.banned_at, p.joined_at, p.joined_seq, p.left_at, \(Profile.column("p.user_id"))
-        """
-    static let columnCount = 13
+    static let columns = "\(MemberColumn.table.selected), \(Profile.column("p.user_id"))"
+    static let columnCount = MemberColumn.count + 1
 
     init(_ row: PGRow, at first: Int = 0) {
+        func at(_ column: MemberColumn) -> Int { first + column.rawValue }
         self.init(
-            roomID: row.uuid(first), userID: row.uuid(first + 1), role: Role(rawValue: row.int2(first + 2)) ?? .member,
-            lastSeenSeq: row.int8(first + 3), seenCount: row.int8(first + 4), seenSentCount: row.int8(first + 5),
-            sentCount: row.int8(first + 6), mutedUntil: row.optionalTime(first + 7),
-            bannedAt: row.optionalTime(first + 8), joinedAt: row.time(first + 9), joinedSeq: row.int8(first + 10),
-            leftAt: row.optionalTime(first + 11), profile: Profile(row, at: first + 12))
+            roomID: row.uuid(at(.roomID)), userID: row.uuid(at(.userID)),
+            role: Role(rawValue: row.int2(at(.role))) ?? .member, lastSeenSeq: row.int8(at(.lastSeenSeq)),
+            seenCount: row.int8(at(.seenCount)), seenSentCount: row.int8(at(.seenSentCount)),
+            sentCount: row.int8(at(.sentCount)), mutedUntil: row.optionalTime(at(.mutedUntil)),
+            bannedAt: row.optionalTime(at(.bannedAt)), joinedAt: row.time(at(.joinedAt)),
+            joinedSeq: row.int8(at(.joinedSeq)), leftAt: row.optionalTime(at(.leftAt)),
+            profile: Profile(row, at: first + MemberColumn.count))
     }
 }
 
@@ -162,15 +159,15 @@ extension Profile {
 }
 
 extension Invitation {
-    static let columns = """
-        i.id, i.room_id, i.token, i.created_by, i.sign, i.expires_at, i.max_uses, i.uses, i.created_at, i.revoked_at
-        """
+    static let columns = InvitationColumn.table.selected
 
     init(_ row: PGRow) {
+        func at(_ column: InvitationColumn) -> Int { column.rawValue }
         self.init(
-            id: row.uuid(0), roomID: row.uuid(1), token: row.text(2), createdBy: row.uuid(3), sign: row.optionalText(4),
-            expiresAt: row.optionalTime(5), maxUses: row.optionalInt4(6), uses: row.int4(7), createdAt: row.time(8),
-            revokedAt: row.optionalTime(9))
+            id: row.uuid(at(.id)), roomID: row.uuid(at(.roomID)), token: row.text(at(.token)),
+            createdBy: row.uuid(at(.createdBy)), sign: row.optionalText(at(.sign)),
+            expiresAt: row.optionalTime(at(.expiresAt)), maxUses: row.optionalInt4(at(.maxUses)),
+            uses: row.int4(at(.uses)), createdAt: row.time(at(.createdAt)), revokedAt: row.optionalTime(at(.revokedAt)))
     }
 }
 

@@ -21,12 +21,13 @@ public final class PostgresUploadRecords: UploadRecords {
     }
 
     public func begin(_ record: UploadRecord, fence: Int64) throws(StoreError) -> UploadRecord? {
-        // A deleted message no longer takes a file (status 2: uploading).
+        // A deleted message no longer takes a file.
         _ = try query(
             """
             INSERT INTO uploads (message_id, upload_id, total, media_type, owner, fence)
             SELECT id, \(record.upload), \(.int4(Int32(record.total))), \(.text(record.mediaType)), sender_id, \(fence)
-            FROM messages WHERE id = \(record.message) AND status = 2 ON CONFLICT DO NOTHING
+            FROM messages m WHERE m.id = \(record.message) AND \(unsafeSQL: Message.isUploading())
+            ON CONFLICT DO NOTHING
             """)
         return try find(record.message)
     }

@@ -9,13 +9,17 @@ public final class PostgresUploadSweepRecords: UploadSweepRecords {
         try query(
             """
             SELECT \(unsafeSQL: Message.columns) FROM messages m
-            WHERE m.status = 2 AND m.created_at < \(.time(time)) ORDER BY m.created_at LIMIT \(Int64(limit))
+            WHERE \(unsafeSQL: Message.isUploading()) AND m.created_at < \(.time(time)) ORDER BY m.created_at LIMIT \(Int64(limit))
             """
         ).map { Message($0) }
     }
 
     public func removeEnded(before time: Int64) throws(StoreError) {
-        _ = try query("DELETE FROM messages WHERE seq < 0 AND status = 4 AND deleted_at < \(.time(time))")
+        _ = try query(
+            """
+            DELETE FROM messages m
+            WHERE m.seq < 0 AND \(unsafeSQL: Message.isDeleted()) AND m.deleted_at < \(.time(time))
+            """)
     }
 
     public func released(limit: Int) throws(StoreError) -> [UploadRecord] {

@@ -51,8 +51,8 @@ public final class PostgresUsers: UserStore {
             WITH shared AS (
                 SELECT DISTINCT o.user_id FROM members o
                 JOIN members p ON p.room_id = o.room_id JOIN rooms r ON r.id = o.room_id
-                WHERE o.user_id = ANY(\(ids)) AND o.left_at IS NULL AND o.banned_at IS NULL AND p.user_id = \(user)
-                    AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+                WHERE o.user_id = ANY(\(ids)) AND \(unsafeSQL: Member.active("o")) AND p.user_id = \(user)
+                    AND \(unsafeSQL: Member.active("p")) AND r.deleted_at IS NULL
             )
             SELECT n.id, \(unsafeSQL: Self.columns)
             FROM unnest(\(ids)) WITH ORDINALITY n (id, place) LEFT JOIN users u ON u.id = n.id
@@ -88,7 +88,7 @@ public final class PostgresUsers: UserStore {
         let rows = try write(
             """
             SELECT p.room_id, \(unsafeSQL: Profile.column("p.user_id")) FROM members p JOIN rooms r ON r.id = p.room_id
-            WHERE p.user_id = \(user) AND p.left_at IS NULL AND p.banned_at IS NULL AND r.deleted_at IS NULL
+            WHERE p.user_id = \(user) AND \(unsafeSQL: Member.active("p")) AND r.deleted_at IS NULL
                 AND r.member_count <= \(.int4(members))
             ORDER BY r.last_activity_at DESC, r.id LIMIT \(rooms)
             """)

@@ -69,6 +69,7 @@ public enum PGValue: Sendable {
     case texts([String?])
     case times([Int64?])
     case byteses([[UInt8]?])
+    case jsonbs([String?])
 
     /// The type's oid, from pg_type.
     var oid: UInt32 {
@@ -90,6 +91,7 @@ public enum PGValue: Sendable {
         case .texts: 1009
         case .uuids: 2951
         case .times: 1185
+        case .jsonbs: 3807
         }
     }
 
@@ -118,8 +120,7 @@ public enum PGValue: Sendable {
             bytes.append(network: pgMicroseconds(value))
         case .jsonb(let value):
             guard let value else { return false }
-            bytes.append(1)  // jsonb's only format version
-            bytes.append(contentsOf: value.utf8)
+            bytes.append(jsonb: value)
         case .uuids(let values): array(values, of: 2950, &bytes) { $1.appendBytes(to: &$0) }
         case .bools(let values): array(values, of: 16, &bytes) { $0.append($1 ? 1 : 0) }
         case .int2s(let values): array(values, of: 21, &bytes) { $0.append(network: $1) }
@@ -128,6 +129,7 @@ public enum PGValue: Sendable {
         case .texts(let values): array(values, of: 25, &bytes) { $0.append(contentsOf: $1.utf8) }
         case .times(let values): array(values, of: 1184, &bytes) { $0.append(network: pgMicroseconds($1)) }
         case .byteses(let values): array(values, of: 17, &bytes) { $0.append(contentsOf: $1) }
+        case .jsonbs(let values): array(values, of: 3802, &bytes) { $0.append(jsonb: $1) }
         }
         return true
     }
@@ -179,5 +181,10 @@ func unixMilliseconds(_ pgMicroseconds: Int64) -> Int64 {
 extension [UInt8] {
     fileprivate mutating func append(network value: some FixedWidthInteger) {
         Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
+    }
+
+    fileprivate mutating func append(jsonb value: String) {
+        append(1)  // jsonb's only format version
+        append(contentsOf: value.utf8)
     }
 }

@@ -1,0 +1,41 @@
+import ChatCore
+
+// Conditions that several statements share. The numbers are literals and no parameters: a partial index serves a
+// statement only when its condition is in the text.
+
+extension Message {
+    static func isUploading(_ message: String = "m") -> String {
+        "\(message).status = \(MessageStatus.uploading.rawValue)"
+    }
+
+    static func isDeleted(_ message: String = "m") -> String {
+        "\(message).status = \(MessageStatus.deleted.rawValue)"
+    }
+
+    /// A message of the room's own.
+    static func isSystem(_ message: String = "m") -> String {
+        "\(message).message_type = \(MessageType.system.rawValue)"
+    }
+
+    /// Written by a user: only these count.
+    static func isOfUser(_ message: String = "m") -> String {
+        "\(message).message_type <> \(MessageType.system.rawValue)"
+    }
+
+    /// A file's message without a Seq is for its sender alone.
+    static func isVisible(_ message: String = "m", to member: String = "p.user_id") -> String {
+        "(\(message).seq > 0 OR \(message).sender_id = \(member))"
+    }
+}
+
+extension Room {
+    static func isPrivate(_ room: String = "r") -> String { "\(room).type = \(RoomType.privateRoom.rawValue)" }
+    static func isShared(_ room: String = "r") -> String { "\(room).type <> \(RoomType.privateRoom.rawValue)" }
+}
+
+extension Member {
+    /// A current member: neither left nor banned.
+    static func active(_ member: String = "p") -> String {
+        "\(member).left_at IS NULL AND \(member).banned_at IS NULL"
+    }
+}
