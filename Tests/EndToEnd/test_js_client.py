@@ -11,6 +11,7 @@ import tarfile
 import time
 
 import pytest
+from client import make_token
 from conftest import CHECKOUT, thorough
 
 PACKAGE = CHECKOUT / "clients/js"
@@ -151,6 +152,39 @@ def test_nothing_is_lost_or_doubled_while_everything_restarts(base_url, ann, bob
     assert found["ordered"] and found["differ"] == [0, 0] and found["marks"] == [True, True], found
     assert found["file"] == [11 << 20]
     assert (found["total"]["missed"], found["total"]["doubled"]) == (0, 0), found
+
+
+def test_names_of_users_are_the_hosts_newest(base_url, ann, bob, secret):
+    def called(name):
+        ann.token = make_token(secret, ann.id, iat=round(time.time(), 3), name=name)
+        ann.data("GET", "/account")
+    called("Ann")
+    room = ann.group(bob)
+    ann.data("POST", f"/rooms/{room}/messages", {"Content": "hello"}, 201)
+    values = {"URL": base_url, "BOB": bob.token, "ROOM": room}
+    client = subprocess.Popen(["node", "--experimental-websocket", "--no-warnings", PACKAGE / "test/names.mjs"], text=True, bufsize=1,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **values})
+
+    def until(wanted):
+        for line in client.stdout:
+            if json.loads(line) == wanted:
+                return
+        raise AssertionError(f"it ended before it said {wanted}")
+    try:
+        until(["Ann", "Ann", "Ann"])
+        called("Ann Other")
+        until(["Ann Other", "Ann Other", "Ann Other"])
+        client.stdin.write("away\n")
+        until("closed")
+        called("Ann Third")
+        client.stdin.write("back\n")
+        until(["Ann Third", "Ann Third", "Ann Third"])
+        client.stdin.write("end\n")
+        heard = json.loads(client.stdout.readline())
+        assert list(dict.fromkeys(heard)) == ["Ann", "Ann Other", "Ann Third"]
+    finally:
+        client.kill()
+        client.communicate()
 
 
 def test_the_example_client_through_kills(base_url, ann, bob, pids):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 from browser import chromium, until, watched
+from client import make_token
 from conftest import CHECKOUT
 
 SYNCED = "globalThis.panes?.length === 2 && panes.every(({chat}) => chat.synced)"
@@ -313,3 +314,20 @@ def test_the_buttons_need_the_pages_secret(base_url, demo):
     # An installed server has no such address.
     for path in [*(CHECKOUT / "nginx/include").iterdir(), CHECKOUT / "deploy/package/stage", *(CHECKOUT / "deploy/systemd").iterdir()]:
         assert "faults" not in path.read_text(), path
+
+
+def test_names_are_those_of_the_host(page, base_url, demo, room, secret):
+    def called(name, picture=""):
+        token = make_token(secret, demo["Users"][0]["ID"], iat=round(time.time(), 3), name=name, picture=picture)
+        requests.get(f"{base_url}/api/v1/account", headers={"Authorization": f"Bearer {token}"}, timeout=30).raise_for_status()
+    enter(page, room)
+    say(page, "Ann", "whose words are these")
+    row = log_of(page, "Bob").locator("article", has_text="whose words are these")
+    row.locator(".who", has_text="Ann").wait_for()
+    try:
+        called("Ann Other", f"{base_url}/icon.svg")
+        row.locator(".who", has_text="Ann Other").wait_for()
+        until(page, "document.querySelector('article .avatar')?.naturalWidth > 0")
+    finally:
+        called("Ann")
+    until(page, "document.querySelector('article .who')?.textContent === 'Ann'")

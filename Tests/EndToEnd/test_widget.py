@@ -4,12 +4,13 @@ import http.server
 import importlib.util
 import json
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from browser import chromium, until, watched
-from client import User
+from client import User, make_token
 from conftest import CHECKOUT
 from own_nginx import free_port, site
 
@@ -20,7 +21,7 @@ HTTP = """
   server { listen 127.0.0.1:{main}; include {folder}/chat/locations.conf; location / { return 404; } }
 """
 # A host's own policy: scripts of its own, and the chat's address to talk to. Nothing inline.
-POLICY = "default-src 'none'; script-src 'self'; connect-src 'self' {chat} {socket}"
+POLICY = "default-src 'none'; script-src 'self'; img-src 'self'; connect-src 'self' {chat} {socket}"
 
 
 @contextmanager
@@ -35,6 +36,8 @@ def host(chat, tokens):
                 self.tell("text/html", f"""<!doctype html><html lang="de"><title>Host</title><h1>Support</h1>
                     <script type="module" src="/chat-room.js"></script>
                     <chat-room room="{room}" ticket="/token" url="{chat}"></chat-room></html>""".encode())
+            elif name == "/ann.svg":
+                self.tell("image/svg+xml", b'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><path fill="red" d="M0 0h8v8H0z"/></svg>')
             elif name in modules:
                 self.tell("text/javascript", modules[name])
             else:
@@ -120,3 +123,89 @@ def test_a_page_of_an_origin_that_is_not_listed_gets_nothing(here, secret):
         page.goto(f"{address}/page?{room}")
         until(page, "document.querySelector('chat-room').chat?.state === 'waiting'")
         assert page.evaluate("document.querySelector('chat-room').chat.stats.connects") == 0
+
+
+def test_what_a_host_expects_of_it(here, secret):
+    """Names and pictures, unread, attributes that change, styles, languages, tokens by an event, and errors in plain words."""
+    ann, bob = User(here.base(), secret), User(here.base(), secret)
+
+    def called(name):
+        ann.token = make_token(secret, ann.id, iat=round(time.time(), 3), name=name, picture=f"{HOST}/ann.svg")
+        ann.data("GET", "/account")
+    called("Ann <b>One</b>")
+    room, other, closed = ann.group(bob, name="Kitchen"), ann.group(bob, name="Garden"), ann.group(name="Cellar")
+
+    def say(text, where=room):
+        return ann.data("POST", f"/rooms/{where}/messages", {"Content": text}, 201)
+    say("in the kitchen")
+    say("in the garden", other)
+    tokens = {"bob": bob.token}
+    with chromium() as browser, host(here.base(), tokens) as address:
+        context = browser.new_context()
+        context.add_cookies([{"name": "user", "value": "bob", "url": address}])
+        page = context.new_page()
+        page.add_init_script("""globalThis.told = [];
+            for (const name of ['chat-unread', 'chat-error', 'chat-state']) addEventListener(name, event => told.push([name, Object.values(event.detail)[0]]));""")
+        page.goto(f"{address}/page?{room}")
+        log, alert = page.get_by_role("log"), page.get_by_role("alert")
+        row = log.locator("article", has_text="in the kitchen")
+        assert row.locator("header").inner_text() == "Ann <b>One</b>"
+        until(page, "document.querySelector('chat-room').shadowRoot.querySelector('img')?.naturalWidth === 8")
+        called("Ann Two")
+        until(page, "document.querySelector('chat-room').shadowRoot.querySelector('header')?.textContent === 'Ann Two'")
+        until(page, "document.querySelector('chat-room').unread === 0")
+        # In a panel that is closed it is not read.
+        page.evaluate("document.querySelector('chat-room').hidden = true")
+        until(page, "!document.querySelector('chat-room').checkVisibility()")
+        page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        say("one"), say("two")
+        until(page, "told.some(([name, value]) => name === 'chat-unread' && value === 2) && document.querySelector('chat-room').unread === 2")
+        page.evaluate("document.querySelector('chat-room').hidden = false")
+        until(page, "told.at(-1)[0] === 'chat-unread' && told.at(-1)[1] === 0")
+        # Of two that follow each other the first has the name.
+        assert log.locator("article header").count() == 1 and log.locator("article").count() == 3
+        # Another language, with what was being written; then another room.
+        page.get_by_role("textbox", name="Nachricht").fill("half a sentence")
+        page.evaluate("globalThis.before = document.querySelector('chat-room').chat; document.querySelector('chat-room').lang = 'ar'")
+        page.get_by_role("button", name="إرسال").wait_for()
+        assert page.evaluate("[getComputedStyle(document.querySelector('chat-room')).direction, before === document.querySelector('chat-room').chat]") == ["rtl", True]
+        assert page.get_by_role("textbox").input_value() == "half a sentence"
+        page.evaluate("id => { const one = document.querySelector('chat-room'); one.lang = 'en'; one.setAttribute('room', id); }", other)
+        log.get_by_text("in the garden").wait_for()
+        assert not log.get_by_text("in the kitchen").count() and page.evaluate("before.state") == "closed"
+        # The host's colours.
+        page.get_by_role("textbox", name="Message").fill("mine")
+        page.get_by_role("button", name="Send").click()
+        log.locator("article.mine", has_text="mine").wait_for()
+        colours = page.evaluate("""() => {
+          const sheet = new CSSStyleSheet(), all = document.querySelector('chat-room').shadowRoot;
+          sheet.replaceSync('chat-room { --chat-background: rgb(250, 240, 230); --chat-bubble: rgb(1, 2, 3) } chat-room::part(mine) { background: rgb(4, 5, 6) }');
+          document.adoptedStyleSheets = [sheet];
+          return [all.host, all.querySelector('article:not(.mine)'), all.querySelector('article.mine')].map(one => getComputedStyle(one).backgroundColor);
+        }""")
+        assert colours == ["rgb(250, 240, 230)", "rgb(1, 2, 3)", "rgb(4, 5, 6)"]
+        # A room of others, until one is let in; and out again.
+        page.evaluate("id => document.querySelector('chat-room').setAttribute('room', id)", closed)
+        alert.get_by_text("This room is not open to you.").wait_for()
+        assert not log.is_visible() and page.evaluate("told.some(([name, value]) => name === 'chat-error' && value === 'room')")
+        say("down here", closed)
+        ann.rest("POST", f"/rooms/{closed}/members", {"Members": [bob.id]}, expect=201)
+        log.get_by_text("down here").wait_for()
+        ann.rest("DELETE", f"/rooms/{closed}/members/{bob.id}", expect=200)
+        alert.get_by_text("This room is not open to you.").wait_for()
+        # Signed out at the host, and in again.
+        tokens.clear()
+        page.evaluate("id => document.querySelector('chat-room').setAttribute('room', id)", room)
+        alert.get_by_text("You are not signed in.").wait_for()
+        page.get_by_role("button", name="Try again").click()
+        alert.get_by_text("You are not signed in.").wait_for()
+        # It tries again by itself too.
+        tokens["bob"] = bob.token
+        log.get_by_text("in the kitchen").wait_for()
+        # A page that has the token itself.
+        page.evaluate("""token => {
+          addEventListener('chat-token', event => event.detail.respondWith(Promise.resolve(token)));
+          document.querySelector('chat-room').removeAttribute('ticket');
+        }""", bob.token)
+        until(page, "document.querySelector('chat-room').chat?.synced")
+        assert page.evaluate("document.querySelector('chat-room').error") is None

@@ -1,7 +1,8 @@
 export type UUID = string;
 export interface File_ { Name: string; Size: number; ContentType: string; ThumbnailURL?: string; Width?: number; Height?: number; BlurHash?: string; Duration?: number }
+export interface Profile { UserID: UUID; ExternalID: string | null; Name: string; Avatar: string }
 export interface Message {
-  ID: UUID; RoomID: UUID; SenderID: UUID; /** null while its file is not complete */ Seq: number | null; Content: string;
+  ID: UUID; RoomID: UUID; SenderID: UUID; /** null when the host has said nothing of them */ Sender?: Profile | null; /** null while its file is not complete */ Seq: number | null; Content: string;
   ContentType: 'text' | 'image' | 'video' | 'audio' | 'file'; MessageType: 'direct' | 'replied' | 'forwarded' | 'system';
   ParentMessageID: UUID | null; ForwardedFrom: UUID | null; Sign: string | null; Status: string; File: File_ | null;
   Reactions: { Reaction: string; Count: number; Users: UUID[] }[]; EditedAt: string | null; DeletedAt: string | null;
@@ -12,7 +13,7 @@ export interface RoomInfo {
   LastSeq: number; Epoch?: number; LastMessage: Message | null; Unread: number | null; Role: 'OWNER' | 'ADMIN' | 'MEMBER' | null;
   MutedUntil: string | null; CreatedAt: string;
 }
-export interface Member { UserID: UUID; Role: 'OWNER' | 'ADMIN' | 'MEMBER'; LastSeenSeq: number; MutedUntil: string | null; BannedAt: string | null; JoinedAt: string }
+export interface Member extends Partial<Profile> { UserID: UUID; Role: 'OWNER' | 'ADMIN' | 'MEMBER'; LastSeenSeq: number; MutedUntil: string | null; BannedAt: string | null; JoinedAt: string }
 export interface Presence { UserID: UUID; Online: boolean; LastSeenAt: string | null }
 export interface SeenMark { RoomID: UUID; UserID: UUID; Seq: number; At: string }
 export interface Page<T> { Data: T[]; Next: string | null }
@@ -50,14 +51,14 @@ export interface Options {
   clock?: { now(): number; set(run: () => void, wait: number): unknown; clear(id: unknown): void }; random?: () => number; uuid?: () => string;
 }
 export interface Events {
-  state: Chat['state']; synced: undefined; closed: { code: number; reason: string }; rooms: undefined; room: Room; queue: UUID; upload: Upload;
-  message: { room: Room; message: Message; isNew: boolean }; seen: { room: Room; UserID: UUID; Seq: number }; typing: Room; presence: Presence;
+  state: Chat['state']; synced: undefined; closed: { code: number; reason: string; /** no connection could be made */ error?: Error }; rooms: undefined; room: Room; queue: UUID; upload: Upload;
+  message: { room: Room; message: Message; isNew: boolean }; seen: { room: Room; UserID: UUID; Seq: number }; typing: Room; presence: Presence; profile: Profile;
   frame: Record<string, unknown>; error: Error;
 }
 export class Chat {
   constructor(options?: Options);
   readonly store: Store;
-  readonly rooms: Map<UUID, Room>; readonly presence: Map<UUID, Presence>; readonly uploads: Map<string, Upload>; readonly queue: Item[];
+  readonly rooms: Map<UUID, Room>; readonly presence: Map<UUID, Presence>; /** names and pictures of the users heard of */ readonly profiles: Map<UUID, Profile>; readonly uploads: Map<string, Upload>; readonly queue: Item[];
   readonly me: UUID | null; readonly state: 'closed' | 'connecting' | 'open' | 'waiting' | 'replaced'; /** nothing is missing any more */ readonly synced: boolean;
   readonly stats: { frames: number; missed: number; doubled: number; resyncs: number; connects: number; sent: number; resent: number };
   on<T extends keyof Events>(type: T, listener: (value: Events[T]) => void): () => void;

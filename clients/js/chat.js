@@ -55,7 +55,7 @@ class Room {
   typing = new Map(); seenSeq = 0;
   infoSeq = -1; early = new Map(); answered = new Set(); generation = 0; catching = false; again = false; resuming = false;
   marks = new Map(); jumps = 0; loading = false; aside = new Map(); caught = 0; dirty = false;
-  constructor(id) { this.ID = id; }
+  constructor(id, know) { this.ID = id; this.know = know; }
 
   /** Oldest first, then the user's own uploads in progress. */
   list() {
@@ -72,6 +72,7 @@ class Room {
 
   /** Keeps the newest state of a message, in whatever order states arrive. */
   merge(message) {
+    this.know(message.Sender);
     if (message.Seq == null) {
       if (message.Status === 'deleted') this.drafts.delete(message.ID);
       else if (!this.messages.has(message.ID)) this.drafts.set(message.ID, message);
@@ -114,8 +115,8 @@ class Room {
     // JSON has no Infinity, and the store of an older release has no epoch.
     this.from ??= Infinity;
     this.epoch ??= 1;
-    for (const message of messages) this.messages.set(message.ID, message);
-    for (const member of members) this.members.set(member.UserID, member);
+    for (const message of messages) { this.messages.set(message.ID, message); this.know(message.Sender); }
+    for (const member of members) { this.members.set(member.UserID, member); this.know(member); }
   }
 }
 
@@ -149,7 +150,7 @@ class Upload {
 }
 
 export class Chat {
-  rooms = new Map(); presence = new Map(); uploads = new Map(); queue = []; me = null; state = 'closed'; synced = false;
+  rooms = new Map(); presence = new Map(); profiles = new Map(); uploads = new Map(); queue = []; me = null; state = 'closed'; synced = false;
   stats = { frames: 0, missed: 0, doubled: 0, resyncs: 0, connects: 0, sent: 0, resent: 0 };
   #options; #socket = null; #listeners = new Map(); #timers = new Map(); #waiting = new Map(); #token; #fails = 0; #wanted = false;
   #heard = 0; #attempt = 0; #saving = new Set(); #limits = {}; #saved = Promise.resolve(); #loads = new Map();
@@ -187,7 +188,7 @@ export class Chat {
       const waited = [];
       for (const [key, value] of entries.sort((a, b) => (a[1]?.At ?? 0) - (b[1]?.At ?? 0))) {
         if (key === 'me') this.me = value;
-        else if (key.startsWith('room:')) { const room = new Room(value.ID); room.restore(value); this.rooms.set(room.ID, room); }
+        else if (key.startsWith('room:')) { const room = new Room(value.ID, this.#know); room.restore(value); this.rooms.set(room.ID, room); }
         else if (key.startsWith('send:')) waited.push({ ...value, busy: false, tried: 0 });
         else if (key.startsWith('file:')) this.uploads.set(value.Sign, new Upload(this, value));
       }
@@ -216,7 +217,7 @@ export class Chat {
   }
   /** Deletes all local data, so that the next user does not see it. */
   async clear() {
-    this.rooms.clear(); this.queue = []; this.uploads.clear(); this.me = null;
+    this.rooms.clear(); this.profiles.clear(); this.queue = []; this.uploads.clear(); this.me = null;
     await this.#saved;
     await this.store.clear();
     this._emit('rooms');
@@ -274,7 +275,7 @@ export class Chat {
       socket.onclose = event => socket === this.#socket && this.#lost(event.code, event.reason ?? '');
       socket.onerror = () => {};
     } catch (error) {
-      if (attempt === this.#attempt) this.#lost(error.status === 401 ? 4001 : 1006, '', error.retryAfter);
+      if (attempt === this.#attempt) this.#lost(error.status === 401 ? 4001 : 1006, '', error.retryAfter, error);
     }
   }
   #lose() {
@@ -289,11 +290,11 @@ export class Chat {
     for (const call of this.#waiting.values()) call.fail(new ChatError('closed', 'the connection ended'));
     this.#waiting.clear();
   }
-  #lost(code, reason, wait) {
+  #lost(code, reason, wait, error) {
     // The server would close the connection again because of the same message.
     if (code === 1009) for (const item of this.queue) if (item.busy) item.error = new ChatError('too_large', 'the frame is too large');
     this.#lose();
-    this._emit('closed', { code, reason });
+    this._emit('closed', { code, reason, error });
     if (!this.#wanted) return this.#become('closed');
     if (STAY_AWAY.has(code)) { this.#wanted = false; return this.#become(code === 4009 ? 'replaced' : 'closed'); }
     if (code === 4001) this.#token = undefined;
@@ -321,7 +322,7 @@ export class Chat {
 
   #welcome(data) {
     this.#stop('open');
-    if (this.me && this.me !== data.UserID) { this.rooms.clear(); this.queue = []; this.uploads.clear(); this.#keepCleared(); }
+    if (this.me && this.me !== data.UserID) { this.rooms.clear(); this.profiles.clear(); this.queue = []; this.uploads.clear(); this.#keepCleared(); }
     this.me = data.UserID;
     this.#keep('me', this.me);
     this.#limits = data.Limits ?? {};
@@ -330,7 +331,7 @@ export class Chat {
     // Sent first and immediately: the relay holds back the rooms' frames until it arrives, for a short time only.
     const points = [...this.rooms.values()].filter(room => room.seq != null);
     for (const room of points) room.resuming = true;
-    const asked = [];
+    const asked = [], known = new Map([...this.profiles].slice(-100));
     for (let at = 0; at < points.length; at += 1000) {
       asked.push(this.ask({ Type: 'resume', Rooms: points.slice(at, at + 1000).map(room =>
         ({ RoomID: room.ID, Seq: room.seq, ...(room.info?.Epoch !== undefined && { Epoch: room.epoch }) })) }).catch(() => {}));
@@ -339,7 +340,13 @@ export class Chat {
     this.#listRooms(current).then(async () => {
       // A server of the previous release does not answer a resume.
       await Promise.race([Promise.all(asked), this.#pause(5000)]);
-      if (current()) { this.synced = true; this._emit('synced'); }
+      if (!current()) return;
+      this.synced = true;
+      this._emit('synced');
+      // No frame that was missed told of these.
+      if (!known.size) return;
+      const users = await this.request('GET', '/users', { query: { ids: [...known.keys()].join() } }).catch(() => []);
+      for (const user of users) if (!alike(known.get(user.UserID), user)) for (const room of this.rooms.values()) this.#renamed(room, user);
     }, () => current() && this.#socket?.close());
     this.#after('calm', 5000, () => { this.#fails = 0; for (const room of points) room.resuming = false; });
     this.#beat((data.Heartbeat || 30) * 1000);
@@ -379,8 +386,28 @@ export class Chat {
     if (Type === 'presence') { this.presence.set(Data.UserID, Data); return this._emit('presence', Data); }
     if (Type === 'typing') return this.#typed(Data);
     const room = frame.RoomID ?? Data?.RoomID;
+    if (Type === 'user_updated') return this.#renamed(this.rooms.get(room), Data);
     if (Type === 'resync') return this.#resync(room, Data);
     if (room && typeof frame.Seq === 'number') this.#stream(room, frame, Type);
+  }
+  /** The newest description of a user, wherever it comes from. */
+  #know = profile => {
+    const { UserID, ExternalID, Name, Avatar } = profile ?? {};
+    if (Name == null || alike(this.profiles.get(UserID), profile)) return;
+    this.profiles.set(UserID, { UserID, ExternalID, Name, Avatar });
+    this._emit('profile', this.profiles.get(UserID));
+  };
+  /** The messages and the member that the copy has get the new description too. */
+  #renamed(room, { UserID, ExternalID, Name, Avatar }) {
+    const Sender = { UserID, ExternalID, Name, Avatar };
+    this.#know(Sender);
+    if (!room) return;
+    const now = message => (message?.SenderID === UserID && !alike(message.Sender, Sender) ? { ...message, Sender } : message), member = room.members.get(UserID);
+    for (const [id, message] of room.messages) room.messages.set(id, now(message));
+    if (room.info) room.info.LastMessage = now(room.info.LastMessage);
+    if (member) room.members.set(UserID, { ...member, ...Sender });
+    this.#save(room);
+    this._emit('room', room);
   }
   #typed({ RoomID, UserID }) {
     const room = this.rooms.get(RoomID);
@@ -399,7 +426,7 @@ export class Chat {
   }
   #room(id) {
     let room = this.rooms.get(id);
-    if (!room) { this.rooms.set(id, room = new Room(id)); room.from = Infinity; }
+    if (!room) { this.rooms.set(id, room = new Room(id, this.#know)); room.from = Infinity; }
     return room;
   }
   /** One frame in a room's order: applied in turn, kept if early, dropped if already applied. */
@@ -537,6 +564,7 @@ export class Chat {
   #inform(room, info) {
     if (info.LastSeq < room.infoSeq) return;
     room.info = info;
+    this.#know(info.LastMessage?.Sender);
     room.infoSeq = info.LastSeq;
     room.dirty = false;
     this.#save(room);
@@ -613,7 +641,7 @@ export class Chat {
       changed.splice(0, Infinity, ...newest.Data);
     }
     for (const message of changed) { room.merge(message); this.#sent(message); }
-    for (const { UserID, LastSeenSeq } of members ?? []) room.mark(UserID, LastSeenSeq);
+    for (const member of members ?? []) { room.mark(member.UserID, member.LastSeenSeq); this.#know(member); }
     if (hasMembers) room.members = new Map(members.map(member => [member.UserID, member]));
     const mine = members?.find(member => member.UserID === this.me);
     if (mine) room.seenSeq = Math.max(room.seenSeq, mine.LastSeenSeq);
@@ -929,6 +957,8 @@ export class Chat {
 /** A server without epochs is in the first one. */
 const epochOf = info => info.Epoch ?? 1;
 const older = (one, other) => (one.ChangeSeq ?? 0) < (other?.ChangeSeq ?? 0);
+/** Of a user of whom the host has said nothing there is no description, or an empty one. */
+const alike = (one, other) => (one?.Name ?? '') === other.Name && (one?.Avatar ?? '') === other.Avatar && (one?.ExternalID ?? null) === other.ExternalID;
 const laneOf = item => item.lane ?? item.frame.RoomID ?? item.frame.ReceiverID;
 
 /** randomUUID exists only on https and localhost. */

@@ -260,7 +260,7 @@ def make_demo(instance):
     """Two people and their rooms for the page at /, good for a day. Only here: no other nginx serves such a file."""
     users = [{"Name": name, "ID": str(uuid.uuid4())} for name in ("Ann", "Bob")]
     for user in users:
-        user["Token"] = issue_token(instance, user["ID"], 86400)
+        user["Token"] = issue_token(instance, user["ID"], 86400, user["Name"])
     secret = secrets.token_urlsafe(32)
     try:
         rooms = [make_room(instance, users, name) for name in ("Hello", "Plans")]

@@ -34,11 +34,11 @@ def send_message(instance, url):
     return opens_websocket(url, token)
 
 
-def issue_token(instance, user, seconds):
+def issue_token(instance, user, seconds, name=None):
     """Runs the program itself, without the caller's environment: the secret must be the one in the file."""
     # The programs of the running stack, which `make up CHAT_BIN=…` may have started.
     words = [f"{instance.runtime}/bin/fcgi-api", "token", "issue", "--user", str(user), "--ttl", str(seconds),
-             "-c", str(instance.env_file)]
+             "-c", str(instance.env_file), *(["--name", name] if name else [])]
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     answer = subprocess.run(words, env=kept, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if answer.returncode:

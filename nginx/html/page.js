@@ -24,13 +24,16 @@ function make(name, more = {}, ...children) {
 const time = text => new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' }).format(new Date(text));
 const size = bytes => new Intl.NumberFormat(language, { style: 'unit', unit: bytes < 1e6 ? 'kilobyte' : 'megabyte', maximumFractionDigits: 1 }).format(bytes / (bytes < 1e6 ? 1e3 : 1e6));
 const reactions = ['👍', '❤️', '😂'], panes = [], moments = [];
-const nameOf = user => panes.find(one => one.id === user)?.Name ?? user.slice(0, 8);
+/** A picture of the page's own site: its policy allows no others. */
+const pictureOf = profile => { try { const place = new URL(profile?.Avatar, location.href); return profile.Avatar && place.origin === location.origin ? place.href : null; } catch { return null; } };
 const summary = message => (message.Status === 'deleted' ? words.deleted : message.File?.Name ?? message.Content);
 let number = 0;
 
 function pane({ Name, ID, Token }, others, first) {
   const chat = new Chat({ token: Token, store: new IndexedDBStore(`demo-${ID}`) }), key = `pane-${number++}`;
   const pictures = new Map(), rows = new Map();
+  /** As the host calls them. */
+  const nameOf = user => chat.profiles.get(user)?.Name || panes.find(one => one.id === user)?.Name || user.slice(0, 8);
   let current = first, parent = null, change = null, older = null;
 
   // -- The parts of the pane
@@ -117,10 +120,12 @@ function pane({ Name, ID, Token }, others, first) {
   }
 
   // -- Messages
-  function row(message, all) {
+  function row(message, all, first) {
     const mine = message.SenderID === chat.me, gone = message.Status === 'deleted', item = make('article', { className: mine ? 'mine' : '' });
     item.dataset.id = message.ID;
-    item.append(make('span', { className: 'hidden', textContent: nameOf(message.SenderID) }));
+    const src = pictureOf(chat.profiles.get(message.SenderID));
+    // Seen above the first of several messages of one user; read with each of them.
+    item.append(make('span', { className: first && !mine ? 'who' : 'hidden' }, src ? make('img', { src, alt: '', className: 'avatar' }) : null, make('bdi', { textContent: nameOf(message.SenderID) })));
     if (message.ParentMessageID) item.append(make('blockquote', { textContent: all.has(message.ParentMessageID) ? summary(all.get(message.ParentMessageID)) : '…', dir: 'auto' }));
     // A name and a size in two directions do not mix.
     if (message.File && !gone) item.append(make('p', {}, make('bdi', { textContent: message.File.Name }), ' (', make('bdi', { textContent: size(message.File.Size) }), ')'));
@@ -181,9 +186,9 @@ function pane({ Name, ID, Token }, others, first) {
     if (!room) return;
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80, before = log.scrollHeight, oldest = log.children[1], messages = room.list();
     put(top, older ? words.loading : !room.complete ? words.older : messages.length ? words.begins : words.empty);
-    const wanted = messages.map(message => {
-      const said = room.messages.get(message.ParentMessageID);
-      return keyed(message.ID, JSON.stringify([message.ChangeSeq, message.Status, message.Seq, message.Reactions, message.EditedAt, message.File?.BlurHash, said && summary(said)]), () => row(message, room.messages));
+    const wanted = messages.map((message, at) => {
+      const first = messages[at - 1]?.SenderID !== message.SenderID, said = room.messages.get(message.ParentMessageID);
+      return keyed(message.ID, JSON.stringify([message.ChangeSeq, message.Status, message.Seq, message.Reactions, message.EditedAt, message.File?.BlurHash, said && summary(said), first, nameOf(message.SenderID), chat.profiles.get(message.SenderID)?.Avatar]), () => row(message, room.messages, first));
     });
     for (const item of chat.pending(current)) wanted.push(keyed(item.Sign, `${item.error?.code}`, () => waiting(item)));
     arrange(log, [top, ...wanted]);
@@ -302,7 +307,7 @@ function pane({ Name, ID, Token }, others, first) {
   }
   let due = false;
   const soon = () => { if (!due) { due = true; setTimeout(() => { due = false; draw(); }, 30); } };
-  for (const name of ['room', 'rooms', 'queue', 'state', 'typing', 'upload', 'presence']) chat.on(name, soon);
+  for (const name of ['room', 'rooms', 'queue', 'state', 'typing', 'upload', 'presence', 'profile']) chat.on(name, soon);
   chat.on('frame', frame => { if (typeof frame.Seq === 'number') moments.push({ at: Date.now(), who: Name, kind: 'frame' }); soon(); });
   chat.on('state', state => moments.push({ at: Date.now(), who: Name, kind: state === 'open' ? 'open' : 'shut' }));
   chat.on('synced', () => {
