@@ -1,13 +1,10 @@
 """Push services of our own: one for Web Push, which decrypts as a browser does, Apple's, and a gateway of the host's. Each checks
 every request, and answers as a test wants."""
 
-import asyncio
 import base64
 import hashlib
 import hmac
 import json
-import subprocess
-import threading
 import time
 import uuid
 
@@ -16,8 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
+
+from push_server import PushServer
 
 KEY_ID, TEAM_ID, TOPIC = "ABC123DEFG", "TEAM456789", "org.example.chat"
 SUBJECT = "mailto:operator@example.org"
@@ -82,62 +79,25 @@ class Browser:
         return json.loads(text[:-1])
 
 
-class Services:
+class Services(PushServer):
     """`answers`: device → successive answers (status, headers, body), then success. `pushes` records what came, `trouble` errors."""
 
     def __init__(self, folder, port, tls_port, hook_secret, vapid_key):
-        self.folder, self.port, self.tls_port = folder, port, tls_port
+        super().__init__(folder, tls_port, port)
         self.hook_secret, self.vapid_key = hook_secret, vapid_key
-        self.answers, self.pushes, self.trouble, self.browsers = {}, [], [], {}
-        self.apple_tokens = []
-        self.changed = threading.Condition()
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "tls.key", "-out", "tls.pem", "-days", "2",
-                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, cwd=folder, capture_output=True)
+        self.browsers, self.apple_tokens = {}, []
         self.apple_key = ec.generate_private_key(ec.SECP256R1())
         (folder / "apns.p8").write_bytes(self.apple_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-        self.loop = asyncio.new_event_loop()
-        self.stop = asyncio.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
+        self.start()
 
-    def run(self):
-        config = Config()
-        config.bind, config.insecure_bind = [f"127.0.0.1:{self.tls_port}"], [f"127.0.0.1:{self.port}"]
-        config.certfile, config.keyfile = str(self.folder / "tls.pem"), str(self.folder / "tls.key")
-        config.accesslog = config.errorlog = None
-        config.graceful_timeout = config.shutdown_timeout = 0.2
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(serve(self.app, config, shutdown_trigger=self.stop.wait))
-
-    def close(self):
-        self.loop.call_soon_threadsafe(self.stop.set)
-        self.thread.join(10)
-
-    async def app(self, scope, receive, send):
-        if scope["type"] != "http":
-            return
-        body = b""
-        while (part := await receive())["type"] == "http.request":
-            body += part["body"]
-            if not part["more_body"]:
-                break
-        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        try:
-            assert scope["method"] == "POST", scope["method"]
-            kind, _, name = scope["path"][1:].partition("/")
-            push = {"webpush": self.web_push, "3": self.apple, "hook": self.hook}[kind](name, scope, headers, body)
-            waiting = self.answers.get(push["device"], [])
-            status, more, text = waiting.pop(0) if waiting else (201 if kind == "webpush" else 200, {}, b"")
-            with self.changed:
-                self.pushes.append({**push, "status": status, "at": time.monotonic()})
-                self.changed.notify_all()
-        except Exception as problem:
-            self.trouble.append(f"{scope['path']}: {problem!r}")
-            status, more, text = 400, {}, b"{}"
-        await send({"type": "http.response.start", "status": status,
-                    "headers": [(name.encode(), str(value).encode()) for name, value in more.items()]})
-        await send({"type": "http.response.body", "body": text})
+    def answer(self, scope, headers, body):
+        assert scope["method"] == "POST", scope["method"]
+        kind, _, name = scope["path"][1:].partition("/")
+        push = {"webpush": self.web_push, "3": self.apple, "hook": self.hook}[kind](name, scope, headers, body)
+        answer = self.next_answer(push["device"], (201 if kind == "webpush" else 200, {}, b""))
+        self.record({**push, "status": answer[0], "at": time.monotonic()})
+        return answer
 
     def web_push(self, name, scope, headers, body):
         assert headers["content-encoding"] == "aes128gcm" and int(headers["ttl"]) > 0, headers
@@ -172,14 +132,3 @@ class Services:
         event = json.loads(body)
         assert event["ID"] == headers["x-chat-event-id"] and event["Event"] == "push", event
         return {"device": event["Device"], "data": event["Push"], "event": event, "headers": headers}
-
-    def to(self, device):
-        with self.changed:
-            return [push for push in self.pushes if push["device"] == device]
-
-    def sent_to(self, device, count=1, seconds=30):
-        """Waits for this many tries."""
-        with self.changed:
-            there = lambda: [push for push in self.pushes if push["device"] == device]
-            assert self.changed.wait_for(lambda: len(there()) >= count, seconds), f"{there()} {self.trouble}"
-            return there()
