@@ -4,7 +4,7 @@ import Glibc
 /// Counts the worker deaths that each message caused: one file per message in RUN_DIR/queue-worker.attempts.
 ///
 /// A file is written before a redelivered message is tried again, and removed when it is done. A file that is still
-/// there therefore proves that a worker ended in between; it contains the crash report (``CrashTrail``). Files are used
+/// there therefore proves that a worker ended in between; it contains the crash report (``CrashReport``). Files are used
 /// instead of Redis or PostgreSQL because they survive a crash and are available when no server is.
 final class Attempts {
     struct Deaths: Equatable {
@@ -32,7 +32,7 @@ final class Attempts {
         guard let text = textOfFile(path(key)) else { return Deaths() }
         let lines = text.split(separator: "\n")
         let tries = lines.count { $0.hasPrefix(Self.tried) }
-        let crashed = lines.count { $0.hasPrefix(CrashTrail.mark) }
+        let crashed = lines.count { $0.hasPrefix(CrashReport.mark) }
         return Deaths(crashed: crashed, silent: max(0, tries - crashed), text: text)
     }
 
@@ -44,7 +44,7 @@ final class Attempts {
         open = (key, descriptor, lseek(descriptor, 0, SEEK_END))
         let line = Array("\(Self.tried)\(getpid())\n".utf8)
         _ = Glibc.write(descriptor, line, line.count)
-        CrashTrail.write(to: descriptor)
+        CrashReport.write(to: descriptor)
     }
 
     /// The message is done: its file is removed.
@@ -56,7 +56,7 @@ final class Attempts {
     /// Takes the last attempt back: the work waits or was interrupted, so a death now would not be its fault.
     func takeBack() {
         guard let open else { return }
-        CrashTrail.write(to: -1)
+        CrashReport.write(to: -1)
         if open.before == 0 { forget(open.key) } else { ftruncate(open.descriptor, open.before) }
         _ = close()
     }
@@ -76,7 +76,7 @@ final class Attempts {
 
     private func close() -> String? {
         guard let (key, descriptor, _) = open else { return nil }
-        CrashTrail.write(to: -1)
+        CrashReport.write(to: -1)
         Glibc.close(descriptor)
         open = nil
         return key

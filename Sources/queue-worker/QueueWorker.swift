@@ -56,7 +56,7 @@ struct Work: ParsableCommand {
 
     func run() throws {
         let channel = try WorkerChannel.fromEnvironment()
-        CrashTrail.install()
+        CrashReport.install()
         let settings = try self.settings.read()
         let log = self.settings.startLog(settings, QueueWorker.program, worker: channel.label)
         ServiceAddress.publicURL = settings.web.publicURL

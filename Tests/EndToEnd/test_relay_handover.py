@@ -19,7 +19,7 @@ SECONDS = float(os.environ.get("HANDOVER_SECONDS", "8"))
 
 
 def workers_of(master):
-    """The workers, without their descriptor holders."""
+    """The workers, without their file keepers."""
     found = []
     for child in children_of(master):
         try:

@@ -49,7 +49,7 @@ class Service:
 
     @property
     def cgroup(self):
-        """Workers and their descriptor holders are children of the main process."""
+        """Workers and their file keepers are children of the main process."""
         return children_of(self.main.pid)
 
     def kill(self, others):

@@ -10,7 +10,7 @@ struct MasterScenario {
     private var nextPid: pid_t = 100
 
     init(_ pools: PoolSpec...) {
-        state = MasterState(pools: pools, boards: 64)
+        state = MasterState(pools: pools, rows: 64)
         send(.start)
     }
 

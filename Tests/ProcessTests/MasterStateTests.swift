@@ -7,7 +7,7 @@ import Testing
     @Test func startsEveryPoolAndSaysReadyOnce() {
         var master = MasterScenario(pool("rooms", 2), pool("messages", 3))
         #expect(master.spawned.count == 5)
-        #expect(Set(master.spawned.map(\.board)).count == 5)
+        #expect(Set(master.spawned.map(\.row)).count == 5)
         #expect(!master.actions.contains(.notify("READY=1")))
         master.allReady()
         #expect(master.actions.contains(.notify("READY=1")))
@@ -108,6 +108,10 @@ import Testing
         #expect(master.actions.contains { if case .tellPoolSize(_, 3) = $0 { true } else { false } })
         master.send(.scale(pool: "messages", .to(0)))
         #expect(master.state.pools[1].wanted == 1)
+        master.send(.scale(pool: "messages", .by(.max)))
+        #expect(master.state.pools[1].wanted == master.state.pools[1].spec.mostWorkers)
+        master.send(.scale(pool: "messages", .by(.min)))
+        #expect(master.state.pools[1].wanted == 1)
     }
 
     @Test func renewalStartsTheNewOneFirst() {
@@ -141,7 +145,7 @@ import Testing
             spec.frozenLimit = limit
             var master = MasterScenario(spec)
             master.allReady()
-            let frozen = [master.ready[0].board: Observation(frozenSince: master.now)]
+            let frozen = [master.ready[0].row: Observation(frozenSince: master.now)]
             master.now += 5_000_000_000
             master.send(.tick(frozen))
             #expect(master.killed.isEmpty)
@@ -159,7 +163,7 @@ import Testing
         let (worker, begun) = (master.ready[0], master.now)
         func tick(after seconds: Int64, silent: Bool = true) {
             master.now = begun + seconds * 1_000_000_000
-            master.send(.tick([worker.board: Observation(silentSince: silent ? begun : nil)]))
+            master.send(.tick([worker.row: Observation(silentSince: silent ? begun : nil)]))
         }
         tick(after: 5)
         #expect(master.actions.isEmpty)
@@ -182,17 +186,17 @@ import Testing
         let (worker, begun) = (master.ready[0], master.now)
         func asks(after seconds: Int64, burnt: Int64) -> Bool {
             master.now = begun + seconds * 1_000_000_000
-            master.send(.tick([worker.board: Observation(silentSince: begun, burnt: burnt * 1_000_000_000)]))
+            master.send(.tick([worker.row: Observation(silentSince: begun, burnt: burnt * 1_000_000_000)]))
             return master.actions.contains(.askWhere(worker: worker.id))
         }
         #expect(!asks(after: 6, burnt: 0) && !asks(after: 40, burnt: 2))
         #expect(asks(after: 41, burnt: 3))
         var other = MasterScenario(spec)
         other.allReady()
-        let board = other.ready[0].board
+        let row = other.ready[0].row
         let silent = Observation(silentSince: other.now)
         other.now += 51_000_000_000
-        other.send(.tick([board: silent]))
+        other.send(.tick([row: silent]))
         #expect(other.actions.contains(.askWhere(worker: other.ready[0].id)))
     }
 
@@ -210,7 +214,7 @@ import Testing
         let (slow, fat) = (master.ready[0], master.ready[1])
         let busy = Observation(busySince: master.now, request: "GET /slow")
         master.now += 6_000_000_000
-        master.send(.tick([slow.board: busy, fat.board: Observation(residentBytes: 65 << 20)]))
+        master.send(.tick([slow.row: busy, fat.row: Observation(residentBytes: 65 << 20)]))
         #expect(master.killed == [slow.id])
         #expect(master.log.contains("GET /slow"))
         #expect(master.spawned.map(\.slot) == [1])
@@ -265,7 +269,7 @@ import Testing
         master.allReady()
         let worker = master.state.workers[0]
         func seen(_ since: Nanoseconds) -> [Int: Observation] {
-            [worker.board: Observation(busySince: since, frozenSince: nil, residentBytes: 0, request: "GET /x")]
+            [worker.row: Observation(busySince: since, frozenSince: nil, residentBytes: 0, request: "GET /x")]
         }
         let start = master.now
         master.now += 900_000_000

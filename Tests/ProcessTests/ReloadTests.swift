@@ -211,8 +211,8 @@ import Testing
     }
 }
 
-@Suite struct WreckTests {
-    private static func salvaged(_ master: MasterScenario) -> [Int?] {
+@Suite struct OrphanedFilesTests {
+    private static func adopted(_ master: MasterScenario) -> [Int?] {
         master.actions.compactMap { if case .spawn(_, _, let id, _) = $0 { .some(id) } else { nil } }
     }
 
@@ -227,7 +227,7 @@ import Testing
         var master = Self.relays()
         let dead = master.ready[0]
         master.end(dead, .killed(SIGKILL))
-        #expect(Self.salvaged(master) == [dead.id])
+        #expect(Self.adopted(master) == [dead.id])
         #expect(!master.actions.contains(.release(worker: dead.id)))
         master.allReady()
         #expect(master.actions.contains(.release(worker: dead.id)))
@@ -235,22 +235,22 @@ import Testing
         let second = master.ready[0]
         master.pass(.seconds(60))
         master.end(second, .killed(SIGKILL))
-        #expect(Self.salvaged(master) == [second.id])
+        #expect(Self.adopted(master) == [second.id])
     }
 
     @Test func successorsThatDieOverItGiveItUp() {
         var master = Self.relays()
         let dead = master.ready[0]
         master.end(dead, .killed(SIGSEGV))
-        for _ in 1..<Slot.salvageAttempts {
+        for _ in 1..<Slot.adoptionAttempts {
             master.end(where: { $0.phase == .starting }, .killed(SIGSEGV))
             master.pass(.seconds(30))
-            #expect(Self.salvaged(master) == [dead.id])
+            #expect(Self.adopted(master) == [dead.id])
         }
         master.end(where: { $0.phase == .starting }, .killed(SIGSEGV))
         #expect(master.actions.contains(.release(worker: dead.id)))
         master.pass(.seconds(30))
-        #expect(Self.salvaged(master) == [nil])
+        #expect(Self.adopted(master) == [nil])
     }
 
     /// It may already hold the sockets without having reported it: then the old one ends, and the next one adopts its
@@ -264,7 +264,7 @@ import Testing
         #expect(master.ready == [old] && !master.actions.contains(.release(worker: dead.id)))
         var other = master
         master.end(old, .exited(1))
-        #expect(Self.salvaged(master) == [dead.id])
+        #expect(Self.adopted(master) == [dead.id])
         #expect(master.actions.contains(.release(worker: old.id)))
         // The old one still has them: it stays, and the kept descriptors are released.
         other.pass(.seconds(4))
@@ -288,7 +288,7 @@ import Testing
         other.send(.reload([pool("relays", 1, handover: true)]))
         other.end(where: { $0.phase == .starting }, .exited(1))
         other.pass(.seconds(1))
-        #expect(other.spawned.map(\.generation) == [2] && Self.salvaged(other) == [dead.id])
+        #expect(other.spawned.map(\.generation) == [2] && Self.adopted(other) == [dead.id])
         #expect(!other.log.contains("failed"))
     }
 
@@ -303,16 +303,16 @@ import Testing
     }
 
     @Test func whatAnotherMasterLeftGoesToTheFirstWorker() {
-        var state = MasterState(pools: [pool("relays", 2, handover: true)], boards: 64)
-        let wreck = state.leaveWreck(in: "relays", slot: 1, at: 5)
-        #expect(wreck != nil && state.leaveWreck(in: "relays", slot: 1, at: 5) == nil)
-        #expect(state.leaveWreck(in: "relays", slot: 2, at: 5) == nil)
-        #expect(state.leaveWreck(in: "rooms", slot: 0, at: 5) == nil)
-        let salvaged = state.handle(.start, at: 10).compactMap {
+        var state = MasterState(pools: [pool("relays", 2, handover: true)], rows: 64)
+        let files = state.reserveFiles(in: "relays", slot: 1, at: 5)
+        #expect(files != nil && state.reserveFiles(in: "relays", slot: 1, at: 5) == nil)
+        #expect(state.reserveFiles(in: "relays", slot: 2, at: 5) == nil)
+        #expect(state.reserveFiles(in: "rooms", slot: 0, at: 5) == nil)
+        let adopted = state.handle(.start, at: 10).compactMap {
             if case .spawn(let worker, _, let id, _) = $0 { id == nil ? nil : (worker.slot, id) } else { nil }
         }
-        #expect(salvaged.map(\.0) == [1] && salvaged.map(\.1) == [wreck])
-        #expect(state.handle(.ready(worker: state.workers[1].id), at: 20).contains(.release(worker: wreck!)))
+        #expect(adopted.map(\.0) == [1] && adopted.map(\.1) == [files])
+        #expect(state.handle(.ready(worker: state.workers[1].id), at: 20).contains(.release(worker: files!)))
     }
 
     @Test func whoEndsInGoodOrderLeavesNone() {
@@ -382,9 +382,9 @@ import Testing
     }
 
     @Test func workersThatWereStartingAreAskedToStopByTheNextImage() {
-        var state = MasterState(pools: [], boards: 64)
+        var state = MasterState(pools: [], rows: 64)
         state.adopt(pool: "rooms", workers: 1, maxWorkers: 1, wanted: 1)
-        state.adopt(Worker(id: 3, pool: "rooms", slot: 0, generation: 1, board: 0, startedAt: 5, pid: 100))
+        state.adopt(Worker(id: 3, pool: "rooms", slot: 0, generation: 1, row: 0, startedAt: 5, pid: 100))
         let actions = state.handle(.reload([pool("rooms", 1)]), at: 10)
         #expect(actions.contains(.askToStop(worker: 3)))
         #expect(actions.contains { if case .spawn = $0 { true } else { false } })
@@ -412,17 +412,17 @@ import Testing
         ]
         for slot in 0..<2 {
             var worker = Worker(
-                id: 7 + slot, pool: "rooms", slot: slot, generation: 4, board: slot, startedAt: 5, pid: 100)
+                id: 7 + slot, pool: "rooms", slot: slot, generation: 4, row: slot, startedAt: 5, pid: 100)
             worker.phase = .ready
             old.workers.append((worker, 74, slot == 0 ? 75 : -1))
         }
         let read = try Inheritance(parsing: old.text)
         #expect(read.text == old.text && read.pools == old.pools && read.listeners[0].file == file)
-        // The format of an image without descriptor holders.
+        // The format of an image without file keepers.
         let older = try Inheritance(parsing: old.text.replacing("\t74\t75", with: "\t74"))
         #expect(older.workers.map(\.keeper) == [-1, -1])
 
-        var state = MasterState(pools: [], boards: 64, generation: read.generation)
+        var state = MasterState(pools: [], rows: 64, generation: read.generation)
         for pool in read.pools {
             state.adopt(
                 pool: pool.name, workers: pool.workers, maxWorkers: pool.maxWorkers, wanted: pool.wanted)

@@ -53,7 +53,7 @@ import Testing
         mkdir(shared, 0o700)
         // The crashing process is a child of this one: the folder's name contains this PID.
         await #expect(processExitsWith: .signal(SIGABRT)) {
-            CrashTrail.install()
+            CrashReport.install()
             Attempts(runDirectory: "/tmp/attempts-of-a-crash-\(getppid())").begin("a")
             abort()
         }
@@ -63,7 +63,7 @@ import Testing
         rmdir("\(shared)/queue-worker.attempts")
         rmdir(shared)
         #expect(deaths.crashed == 1 && deaths.silent == 0)
-        #expect(deaths.text.contains("\(CrashTrail.mark)6"))
+        #expect(deaths.text.contains("\(CrashReport.mark)6"))
         #expect(deaths.text.split(separator: "\n").count > 3, "no stack: \(deaths.text)")
     }
 }

@@ -23,7 +23,7 @@ public enum SocketPlace: Hashable, Sendable {
     // MARK: Files of RUN_DIR
 
     /// A file that a program of ours keeps in RUN_DIR for itself: its control socket, lock, scoreboard, the sockets of its
-    /// descriptor holders. Nobody else may listen there.
+    /// file keepers. Nobody else may listen there.
     public func isReserved(in runDirectory: String) -> Bool {
         guard case .file(let folder, let name) = self, folder == Self.folder(runDirectory) else { return false }
         return name.utf8.first == UInt8(ascii: ".")

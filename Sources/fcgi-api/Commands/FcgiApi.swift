@@ -100,8 +100,8 @@ struct WorkerCommand: ParsableCommand {
 
     func run() throws {
         let channel = try WorkerChannel.fromEnvironment()
-        CrashTrail.install()
-        CrashTrail.write(to: STDERR_FILENO)
+        CrashReport.install()
+        CrashReport.write(to: STDERR_FILENO)
         let read = try settings.read()
         ServiceAddress.publicURL = read.web.publicURL
         HostUser.namespace = read.tokens.userNamespace

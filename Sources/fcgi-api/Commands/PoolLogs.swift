@@ -21,7 +21,7 @@ final class PoolLogs {
     /// From here on the master may ask for this process's stack.
     func catchSlow(_ channel: WorkerChannel) {
         guard slow >= 0 else { return }
-        do { try SlowTrail.install(log: slow, label: channel.label, row: channel.scoreboard) } catch {
+        do { try SlowReport.install(log: slow, label: channel.label, row: channel.scoreboard) } catch {
             log.warning("the slow log gets no stacks", metadata: ["error": "\(error)"])
         }
     }

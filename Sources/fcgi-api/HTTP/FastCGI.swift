@@ -96,7 +96,7 @@ final class FastCGI {
         connection.pointee.ipcFd = client
         // Without this, FCGX_Accept_r begins by closing the connection.
         connection.pointee.keepConnection = 1
-        guard SlowTrail.withoutSignal({ FCGX_Accept_r(connection) }) == 0 else { return true }
+        guard SlowReport.withoutSignal({ FCGX_Accept_r(connection) }) == 0 else { return true }
         let response = respond(answer, refused)
         drain()
         // Written and closed here: libfcgi needs a system call for each 8 KiB and four more for the end. One request
@@ -153,7 +153,7 @@ final class FastCGI {
         let read: (UnsafeMutableRawBufferPointer) -> Int = { buffer in
             let room = Int32(min(buffer.count, 1 << 20))
             let start = buffer.bindMemory(to: CChar.self).baseAddress
-            return SlowTrail.withoutSignal { Int(max(0, FCGX_GetStr(start, room, connection.pointee.in))) }
+            return SlowReport.withoutSignal { Int(max(0, FCGX_GetStr(start, room, connection.pointee.in))) }
         }
         let request = try Request(parameter: parameter, read: read)
         guard request.contentLength == 0, !["GET", "HEAD", "OPTIONS"].contains(request.method) else { return request }

@@ -25,8 +25,8 @@ struct Relay {
                 "WS_MAX_CONNECTIONS exceeds this process's limit of open files",
                 metadata: ["connections": "\(settings.relay.maxConnections)", "files": "\(files)"])
         }
-        if channel.keepsake == nil {
-            log.warning("no descriptor holder could be started: a crash will close all sockets")
+        if channel.stateFile == nil {
+            log.warning("no file keeper could be started: a crash will close all sockets")
         }
         let arrival = EventCounter()
         let answers = BoundedInbox<Found>(
@@ -56,7 +56,7 @@ struct Relay {
                 patience: 20, remembered: 0), feed: feed, commands: commands,
             lookups: CatchUp(redisURL: settings.redisURL, answers: answers, log: log, makeStores: makeStores),
             ephemerals: ephemerals,
-            memory: RelayMemory(capacity: settings.relay.maxConnections, file: channel.keepsake), log: log)
+            memory: RelayMemory(capacity: settings.relay.maxConnections, file: channel.stateFile), log: log)
         hub.timings = timings
         let row = channel.scoreboard
         exporter = settings.spanExporter("ws-relay", worker: channel.label, log) {
@@ -87,7 +87,7 @@ struct Relay {
         exporter?.end()
     }
 
-    /// The state to take over: from a running relay, or from a dead one's descriptor holder.
+    /// The state to take over: from a running relay, or from a dead one's file keeper.
     private static func legacy(_ channel: WorkerChannel, _ log: Logger) throws -> (Inherited?, Salvage?) {
         if let line = channel.handover {
             do {
@@ -98,15 +98,15 @@ struct Relay {
                 return (nil, nil)
             }
         }
-        guard let wreckage = channel.wreck.map({ Wreckage($0) }) else { return (nil, nil) }
-        if let survivor = wreckage.survivor(named: channel.label) {
+        guard let files = channel.orphanedFiles.map({ KeptFiles($0) }) else { return (nil, nil) }
+        if let orphan = files.worker(named: channel.label) {
             do {
-                return (try Inherited(HandoffChannel(survivor.openLine()), log: log), nil)
+                return (try Inherited(HandoffChannel(orphan.openLine()), log: log), nil)
             } catch HandoffChannel.Failure.refused {
-                survivor.askToEnd()
+                orphan.askToEnd()
                 return (nil, nil)
-            } catch { survivor.kill() }
+            } catch { orphan.kill() }
         }
-        return (nil, Salvage(wreckage, log: log))
+        return (nil, Salvage(files, log: log))
     }
 }

@@ -45,8 +45,8 @@ struct Work: ParsableCommand {
 
     func run() throws {
         let channel = try WorkerChannel.fromEnvironment()
-        CrashTrail.install()
-        CrashTrail.write(to: STDERR_FILENO)
+        CrashReport.install()
+        CrashReport.write(to: STDERR_FILENO)
         let settings = try self.settings.read()
         _ = self.settings.startLog(settings, WsRelay.program, worker: channel.label)
         HostUser.namespace = settings.tokens.userNamespace

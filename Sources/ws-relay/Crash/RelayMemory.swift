@@ -71,7 +71,7 @@ final class RelayMemory {
 
     /// For a relay at its start.
     ///
-    /// - Parameter file: a file that the descriptor holder keeps; nil: the memory ends with the process.
+    /// - Parameter file: a file that the file keeper keeps; nil: the memory ends with the process.
     convenience init(capacity: Int, file: Int32? = nil) {
         let size = Self.size(capacity)
         if let file, ftruncate(file, off_t(size)) != 0 {

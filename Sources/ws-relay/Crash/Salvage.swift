@@ -3,7 +3,7 @@ import ChatProcess
 import Glibc
 import Logging
 
-/// Takes over the sockets of a killed relay, which its descriptor holder keeps open, and its tables as of its last
+/// Takes over the sockets of a killed relay, which its file keeper keeps open, and its tables as of its last
 /// instruction. Sockets between two frames continue. For the others it is unknown what the client has, so they are
 /// closed.
 struct Salvage {
@@ -26,8 +26,8 @@ struct Salvage {
     }
 
     /// Nil: there is nothing to take over, or its version differs.
-    init?(_ wreckage: Wreckage, log: Logger) {
-        guard let file = wreckage.keepsake() else {
+    init?(_ kept: KeptFiles, log: Logger) {
+        guard let file = kept.stateFile() else {
             log.warning("nothing is taken over: the dead relay left nothing")
             return nil
         }
@@ -36,7 +36,7 @@ struct Salvage {
             log.warning("nothing is taken over: the dead relay's tables are of another version")
             return nil
         }
-        self.init(memory, files: wreckage.files, log: log)
+        self.init(memory, files: kept.files, log: log)
     }
 
     func takeOver(_ hub: Hub, _ history: any RoomHistory) throws {

@@ -220,7 +220,7 @@ final class RelayLoop {
     }
 
     /// Ends this process so that the next worker can adopt the sockets. Either the successor died with the sockets
-    /// before the master knew that it had them, and they are with its descriptor holder; or they are here, and there is
+    /// before the master knew that it had them, and they are with its file keeper; or they are here, and there is
     /// no master.
     private func giveWay() -> Never {
         log.warning("the successor died: this relay ends so that the next worker can take over")

@@ -91,7 +91,7 @@ static inline ssize_t chat_receive_fds(int socket, void *bytes, size_t length, i
     return got;
 }
 
-// The descriptor holder: a process that shares only this process's table of open files, so that they stay open, under
+// The file keeper: a process that shares only this process's table of open files, so that they stay open, under
 // their numbers, when this process is killed. It runs no Swift: it waits for a connection on `channel` and answers
 // there. Asked for numbers (int32, at most 250), it sends those descriptors; -1 is `table`, -2 is `line`. It ends when
 // it is released (R). When `channel` closes without that, its master is dead, and another master may connect to `door`.

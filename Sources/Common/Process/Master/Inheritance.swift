@@ -40,7 +40,7 @@ struct Inheritance {
         }
         lines += workers.map { entry in
             let worker = entry.worker
-            let place = "\(worker.pool)\t\(worker.slot)\t\(worker.generation)\t\(worker.board)"
+            let place = "\(worker.pool)\t\(worker.slot)\t\(worker.generation)\t\(worker.row)"
             let life =
                 "\(worker.phase.rawValue)\t\(worker.startedAt)\t\(worker.deadline ?? 0)\t\(entry.channel)\t\(entry.keeper)"
             return "worker\t\(worker.id)\t\(worker.pid)\t\(place)\t\(life)"
@@ -86,7 +86,7 @@ struct Inheritance {
         case "worker" where fields.count > 10:
             var worker = Worker(
                 id: try number(1), pool: String(fields[3]), slot: try number(4), generation: try number(5),
-                board: try number(6), startedAt: try number(8), pid: try number(2))
+                row: try number(6), startedAt: try number(8), pid: try number(2))
             worker.phase = Worker.Phase(rawValue: String(fields[7])) ?? .stopping
             let deadline: Nanoseconds = try number(9)
             worker.deadline = deadline == 0 ? nil : deadline

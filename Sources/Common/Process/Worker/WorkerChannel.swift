@@ -29,12 +29,12 @@ public final class WorkerChannel {
     public let listeners: [Int32]
     /// In a pool with `handover`: the socket to the worker that this one replaces; nil when there is none.
     public let handover: Int32?
-    /// In a pool with `handover`: the socket to the descriptor holder of a worker that died here; nil when there is
-    /// none, or when it has ended. See `Wreckage`.
-    public let wreck: Int32?
+    /// In a pool with `handover`: the socket to the file keeper of a worker that died here; nil when there is none, or
+    /// when it has ended. See `KeptFiles`.
+    public let orphanedFiles: Int32?
     /// In a pool with `handover`: a file that outlives this process like its other descriptors, with the state for its
     /// successor; nil where descriptors are not kept.
-    public let keepsake: Int32?
+    public let stateFile: Int32?
     public let scoreboard: ScoreboardRow
     /// Readable when `next()` has a message.
     public var fileDescriptor: Int32 { channel.descriptor.number }
@@ -42,7 +42,7 @@ public final class WorkerChannel {
     /// Also the process's name.
     public var label: String { "\(pool)/\(slot)" }
 
-    private let channel: Channel
+    private let channel: DescriptorSocket
     /// All rows, for /metrics; this worker writes only its own.
     public let board: Scoreboard
     private var toldToQuit = false
@@ -68,7 +68,7 @@ public final class WorkerChannel {
             throw OperatorError("\"worker\" is started by \"serve\" and not by hand")
         }
         unsetenv("CHAT_WORKER")
-        CrashTrail.installForHang()
+        CrashReport.installForHang()
         let facts = Dictionary(
             text.split(separator: " ").compactMap { entry -> (String, String)? in
                 let parts = entry.split(separator: "=", maxSplits: 1)
@@ -88,13 +88,13 @@ public final class WorkerChannel {
         let firstEnd = WorkerChannel.firstListener + Int32(listeners.count)
         let ends = (facts["ends"] ?? "").split(separator: ",").map(String.init)
         func end(_ name: String) -> Int32? { ends.firstIndex(of: name).map { firstEnd + Int32($0) } }
-        (handover, wreck) = (end("handover"), end("wreck"))
+        (handover, orphanedFiles) = (end("handover"), end("wreck"))
         for descriptor in WorkerChannel.channelNumber..<firstEnd + Int32(ends.count) {
             _ = chat_fcntl_set(descriptor, F_SETFD, FD_CLOEXEC)
         }
-        (keepsake, line) =
+        (stateFile, line) =
             end("keeper").flatMap { WorkerChannel.startKeeper($0, door: end("door") ?? -1) } ?? (nil, nil)
-        channel = Channel(descriptor: Descriptor(WorkerChannel.channelNumber))
+        channel = DescriptorSocket(descriptor: Descriptor(WorkerChannel.channelNumber))
         channel.descriptor.setNonBlocking()
         board = try Scoreboard(mapping: Descriptor(WorkerChannel.boardNumber), writable: true)
         scoreboard = board.row(number("board"))
@@ -103,9 +103,9 @@ public final class WorkerChannel {
         try followMaster(pid_t(number("master")))
     }
 
-    /// Starts the descriptor holder: from here on this process's descriptors outlive it, until the master releases
+    /// Starts the file keeper: from here on this process's descriptors outlive it, until the master releases
     /// them. Call it before anything else, because the holder is a copy of this process.
-    private static func startKeeper(_ channel: Int32, door: Int32) -> (keepsake: Int32?, line: Int32?)? {
+    private static func startKeeper(_ channel: Int32, door: Int32) -> (stateFile: Int32?, line: Int32?)? {
         let file = chat_memfd_create("chat-keepsake", 0)
         var line: [Int32] = [-1, -1]
         let type = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)

@@ -41,11 +41,11 @@ public final class Master {
     var specs: [PoolSpec]
     var state: MasterState
     /// A worker's channel, by the worker's id.
-    var channels: [Int: Channel] = [:]
-    /// Channels to the descriptor holders, by the worker's id; closing one closes the kept descriptors.
-    var keepers: [Int: Channel] = [:]
-    /// The socket at which another master finds each descriptor holder, by the worker's id.
-    var doors: [Int: String] = [:]
+    var channels: [Int: DescriptorSocket] = [:]
+    /// Channels to the workers' file keepers, by the worker's id; closing one closes the kept descriptors.
+    var fileKeepers: [Int: DescriptorSocket] = [:]
+    /// The path at which another master finds each file keeper, by the worker's id.
+    var keeperSockets: [Int: String] = [:]
     var listeners: [Listener] = []
     var check: BinaryCheck?
     var exitCode: Int32?
@@ -73,7 +73,7 @@ public final class Master {
         self.histogramNames = histograms
         self.readSpecs = reload
         self.log = Logger(label: program)
-        self.state = MasterState(pools: pools, boards: Scoreboard.workerRows)
+        self.state = MasterState(pools: pools, rows: Scoreboard.workerRows)
     }
 
     /// Serves until it is told to stop. Returns the exit status; 1: it could not start, and the log says why.
@@ -162,11 +162,11 @@ public final class Master {
     private func observations(now: Nanoseconds) -> [Int: Observation] {
         var result: [Int: Observation] = [:]
         for worker in state.workers {
-            let row = board.row(worker.board)
+            let row = board.row(worker.row)
             guard row[.pid] == worker.pid else { continue }
             let since = Nanoseconds(row[.requestStartedAt])
             let silence = silence(of: worker, row, now)
-            result[worker.board] = Observation(
+            result[worker.row] = Observation(
                 busySince: since == 0 ? nil : since, frozenSince: frozenSince(worker, row, now),
                 silentSince: since == 0 ? silence?.since : nil, burnt: silence?.burnt ?? 0,
                 residentBytes: row[.residentBytes],

@@ -8,7 +8,7 @@ public struct PoolSpec: Equatable, Sendable {
     /// The master binds these; workers receive them as descriptors in this order.
     public var listen: [ListenAddress]
     /// A replacement receives a socketpair to the worker that it replaces (see `WorkerChannel.handover`), and a killed
-    /// worker's descriptors are kept for the next one (see `WorkerChannel.wreck`).
+    /// worker's descriptors are kept for the next one (see `WorkerChannel.orphanedFiles`).
     public var handover: Bool
     /// A worker that is not ready after this time is killed.
     public var startLimit: Duration

@@ -3,7 +3,7 @@ import Glibc
 
 /// Crash reports: a process that dies by a trap, a bad access or an abort writes the signal and its stack into a file
 /// that was opened before. SIGKILL leaves no report.
-public enum CrashTrail {
+public enum CrashReport {
     /// The beginning of each report; readers count them.
     public static let mark = "died by signal "
     private static let signals = [SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGABRT]

@@ -18,9 +18,9 @@ extension Master {
 
     private func number(_ value: Int) -> Logger.Metadata.Value { .stringConvertible(value) }
 
-    private func json(_ pool: PoolState) -> Logger.Metadata.Value {
+    private func json(_ pool: Pool) -> Logger.Metadata.Value {
         let name = pool.spec.name
-        let live = pool.workers.map { board.row($0.board) }
+        let live = pool.workers.map { board.row($0.row) }
         let ended = board.ended(pool: board.pools.firstIndex(of: name) ?? 0)
         func total(_ field: ScoreboardRow.Field) -> Logger.Metadata.Value {
             number(live.reduce(ended[field]) { $0 + $1[field] })
@@ -35,7 +35,7 @@ extension Master {
     }
 
     private func json(_ worker: Worker, _ now: Nanoseconds) -> Logger.Metadata.Value {
-        let row = board.row(worker.board)
+        let row = board.row(worker.row)
         let since = row[.requestStartedAt]
         var values: Logger.Metadata = [
             "pool": "\(worker.pool)", "slot": number(worker.slot), "pid": number(Int(worker.pid)),

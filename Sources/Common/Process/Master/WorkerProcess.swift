@@ -10,7 +10,7 @@ struct Worker: Equatable {
     let slot: Int
     let generation: Int
     /// Its row in the scoreboard. It differs from the slot: during a reload two workers share one slot.
-    let board: Int
+    let row: Int
     let startedAt: Nanoseconds
     var pid: pid_t = 0
     var phase = Phase.starting
@@ -24,6 +24,8 @@ struct Worker: Equatable {
     var askedStack: Nanoseconds?
 
     var label: String { "\(pool)/\(slot)" }
+    /// For the log.
+    var name: String { "worker \(label) (pid \(pid))" }
 }
 
 /// The exit status of a child, from `waitpid`.

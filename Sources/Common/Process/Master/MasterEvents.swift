@@ -33,8 +33,8 @@ enum Scale: Equatable {
 /// The actions of a master, in this order.
 enum MasterAction: Equatable {
     /// `replaces`: the ready worker whose sockets the new one takes over.
-    /// `salvages`: the dead worker whose descriptors it receives.
-    case spawn(Worker, replaces: Int?, salvages: Int? = nil, poolSize: Int)
+    /// `adopts`: the dead worker whose descriptors it receives.
+    case spawn(Worker, replaces: Int?, adopts: Int? = nil, poolSize: Int)
     case askToStop(worker: Int)
     /// The same, but it first answers the clients that are already connected: nobody else will.
     case askToDrain(worker: Int)

@@ -15,22 +15,24 @@ public struct RunFolder: Sendable {
     public var control: String { "\(path)/\(program).control" }
     var lockFile: String { "\(path)/\(program).pid" }
 
-    /// The socket of this worker's descriptor holder, for another master once this one is dead.
-    func door(of worker: Worker) -> String { "\(doors)\(worker.pool).\(worker.slot).\(getpid()).\(worker.id)" }
+    /// The socket of this worker's file keeper, for another master once this one is dead.
+    func keeperSocket(of worker: Worker) -> String {
+        "\(keeperSocketStart)\(worker.pool).\(worker.slot).\(getpid()).\(worker.id)"
+    }
 
     /// All such sockets, newest first.
-    func leftDoors() -> [(path: String, pool: String, slot: Int)] {
+    func keeperSockets() -> [(path: String, pool: String, slot: Int)] {
         var found = glob_t()
         defer { globfree(&found) }
-        guard glob("\(doors)*", GLOB_NOSORT, nil, &found) == 0 else { return [] }
+        guard glob("\(keeperSocketStart)*", GLOB_NOSORT, nil, &found) == 0 else { return [] }
         let paths = (0..<Int(found.gl_pathc)).map { String(cString: found.gl_pathv[$0]!) }
         return paths.sorted { Self.made($0) > Self.made($1) }.compactMap { path in
-            let parts = path.dropFirst(doors.count).split(separator: ".")
+            let parts = path.dropFirst(keeperSocketStart.count).split(separator: ".")
             return parts.count == 4 ? Int(parts[1]).map { (path, String(parts[0]), $0) } : nil
         }
     }
 
-    private var doors: String { "\(path)/\(program).kept." }
+    private var keeperSocketStart: String { "\(path)/\(program).kept." }
 
     private static func made(_ path: String) -> Int64 {
         var status = stat()

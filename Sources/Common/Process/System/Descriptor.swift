@@ -68,4 +68,6 @@ extension Duration {
     var nanoseconds: Nanoseconds {
         components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
     }
+
+    var milliseconds: Int64 { nanoseconds / 1_000_000 }
 }

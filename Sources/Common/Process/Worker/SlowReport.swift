@@ -8,14 +8,14 @@ import Glibc
 ///
 ///     2026-11-29T02:44:38Z search/0 pid 4711, 1034 ms in GET /search
 ///     fcgi-api(…)[0x…]
-public enum SlowTrail {
+public enum SlowReport {
     /// Ignored by workers without a slow log.
     static let signal = SIGUSR1
     private static let most = 65_536
     /// MFD_CLOEXEC
     private static let closeOnExec: UInt32 = 1
 
-    /// Call this once in a worker, after ``CrashTrail/install()``.
+    /// Call this once in a worker, after ``CrashReport/install()``.
     ///
     /// - Parameters:
     ///   - log: opened to append.
@@ -32,7 +32,7 @@ public enum SlowTrail {
         var action = sigaction()
         action.__sigaction_handler.sa_handler = { _ in
             let code = errno
-            SlowTrail.write()
+            SlowReport.write()
             errno = code
         }
         action.sa_flags = SA_RESTART

@@ -6,16 +6,16 @@ import Logging
 extension Master {
     func perform(_ action: MasterAction) {
         switch action {
-        case .spawn(let worker, let replaces, let salvages, let poolSize):
-            spawn(worker, replaces: replaces, salvages: salvages, poolSize: poolSize)
+        case .spawn(let worker, let replaces, let adopts, let poolSize):
+            spawn(worker, replaces: replaces, adopts: adopts, poolSize: poolSize)
         case .askToStop(let id): if channels[id]?.send("quit") == false { signal(id, SIGTERM) }
         case .kill(let id): signal(id, SIGKILL)
         case .askToDrain(let id):
             // A worker of an earlier release does not know the first word.
             _ = channels[id]?.send("drain")
             if channels[id]?.send("quit") == false { signal(id, SIGTERM) }
-        case .askWhere(let id): signal(id, CrashTrail.hangSignal)
-        case .askStack(let id): signal(id, SlowTrail.signal)
+        case .askWhere(let id): signal(id, CrashReport.hangSignal)
+        case .askStack(let id): signal(id, SlowReport.signal)
         case .tellPoolSize(let id, let size): channels[id]?.send("pool \(size)")
         case .cancelHandover(let id): channels[id]?.send("handover-cancelled")
         case .forget(let worker): forget(worker)
@@ -40,7 +40,7 @@ extension Master {
 
     private func forget(_ worker: Worker) {
         channels[worker.id] = nil
-        let row = board.row(worker.board)
+        let row = board.row(worker.row)
         // A worker of an image with another scoreboard never wrote here.
         guard row[.generation] == worker.generation, row[.startedAt] != 0 else { return }
         board.ended(pool: row[.pool]).absorb(row)
@@ -48,31 +48,33 @@ extension Master {
     }
 
     private func release(_ id: Int) {
-        keepers.removeValue(forKey: id)?.send("R")
-        if let door = doors.removeValue(forKey: id) { unlink(door) }
+        fileKeepers.removeValue(forKey: id)?.send("R")
+        if let path = keeperSockets.removeValue(forKey: id) { unlink(path) }
     }
 
     // MARK: - Spawn
 
-    private func spawn(_ worker: Worker, replaces: Int?, salvages: Int?, poolSize: Int) {
+    private func spawn(_ worker: Worker, replaces: Int?, adopts: Int?, poolSize: Int) {
         do {
-            let (ours, theirs) = try Channel.pair()
+            let (ours, theirs) = try DescriptorSocket.pair()
             ours.setNonBlocking()
-            let handover = try replaces.map { _ in try Channel.pair() }
-            let wreck = try salvages.flatMap { keepers[$0] }.map { ($0, try Channel.pair()) }
-            let keeper = try keepsFiles(worker.pool) ? (ends: Channel.pair(), door: openDoor(worker)) : nil
+            let handover = try replaces.map { _ in try DescriptorSocket.pair() }
+            let orphaned = try adopts.flatMap { fileKeepers[$0] }.map { ($0, try DescriptorSocket.pair()) }
+            let keeper =
+                try keepsFiles(worker.pool) ? (ends: DescriptorSocket.pair(), socket: keeperSocket(of: worker)) : nil
             let poolIndex = board.pools.firstIndex(of: worker.pool) ?? 0
-            board.row(worker.board).prepare(
+            board.row(worker.row).prepare(
                 pool: poolIndex, slot: worker.slot, generation: worker.generation)
             let ends = [
-                ("handover", handover?.1), ("wreck", wreck?.1.1), ("keeper", keeper?.ends.1), ("door", keeper?.door),
+                ("handover", handover?.1), ("wreck", orphaned?.1.1), ("keeper", keeper?.ends.1),
+                ("door", keeper?.socket),
             ]
             let pid = try plan(worker, theirs, ends.compactMap { name, end in end.map { (name, $0) } }, poolSize)
                 .start()
-            channels[worker.id] = Channel(descriptor: ours)
+            channels[worker.id] = DescriptorSocket(descriptor: ours)
             keeper?.ends.0.setNonBlocking()
-            if let keeper { keepers[worker.id] = Channel(descriptor: keeper.ends.0) }
-            if let (keeper, ends) = wreck { keeper.send("G", descriptor: ends.0.number) }
+            if let keeper { fileKeepers[worker.id] = DescriptorSocket(descriptor: keeper.ends.0) }
+            if let (keeper, ends) = orphaned { keeper.send("G", descriptor: ends.0.number) }
             if let replaces, let handover {
                 channels[replaces]?.send("handover", descriptor: handover.0.number)
             }
@@ -82,12 +84,12 @@ extension Master {
         }
     }
 
-    /// Without this socket (its path may be too long) the descriptor holder ends with this master.
-    private func openDoor(_ worker: Worker) -> Descriptor? {
-        let path = folder.door(of: worker)
-        guard let (door, _) = try? bindUnix(path, mode: 0o600) else { return nil }
-        doors[worker.id] = path
-        return door
+    /// Without this socket (its path may be too long) the file keeper ends with this master.
+    private func keeperSocket(of worker: Worker) -> Descriptor? {
+        let path = folder.keeperSocket(of: worker)
+        guard let (socket, _) = try? bindUnix(path, mode: 0o600) else { return nil }
+        keeperSockets[worker.id] = path
+        return socket
     }
 
     private func keepsFiles(_ pool: String) -> Bool { specs.first { $0.name == pool }?.handover == true }
@@ -100,8 +102,8 @@ extension Master {
         let place =
             "pool=\(worker.pool) slot=\(worker.slot) of=\(poolSize) generation=\(worker.generation)"
         let ties =
-            "board=\(worker.board) listen=\(sockets.count) ends=\(ends.map(\.name).joined(separator: ",")) master=\(getpid())"
-        let own = state.pools.first { $0.spec.name == worker.pool && !$0.removed }?.spec.environment ?? [:]
+            "board=\(worker.row) listen=\(sockets.count) ends=\(ends.map(\.name).joined(separator: ",")) master=\(getpid())"
+        let own = state.pools.first { $0.spec.name == worker.pool && !$0.isLeaving }?.spec.environment ?? [:]
         return Spawn(
             path: path, arguments: [CommandLine.arguments[0]] + workerArguments,
             environment: inheritedEnvironment(before: own) + ["CHAT_WORKER=program=\(program) \(place) \(ties)"],
@@ -169,7 +171,7 @@ extension Master {
                 wanted: $0.wanted, listen: $0.addresses.map(\.description))
         }
         result.workers = state.workers.compactMap { worker in
-            channels[worker.id].map { (worker, $0.descriptor.number, keepers[worker.id]?.descriptor.number ?? -1) }
+            channels[worker.id].map { (worker, $0.descriptor.number, fileKeepers[worker.id]?.descriptor.number ?? -1) }
         }
         return result
     }

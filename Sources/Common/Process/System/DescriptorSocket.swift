@@ -6,10 +6,10 @@ import Glibc
 ///
 ///     master → worker: quit · handover + descriptor · handover-cancelled · pool N
 ///     worker → master: ready · renew REASON
-///     master → descriptor holder: G + descriptor: answer there · R: end
+///     master → file keeper: G + descriptor: answer there · R: end
 ///
 /// Different versions exchange these words: an upgraded master has workers of the old version.
-struct Channel {
+struct DescriptorSocket {
     static let longest = 512
 
     let descriptor: Descriptor
@@ -25,7 +25,7 @@ struct Channel {
 
     @discardableResult
     func send(_ text: String, descriptor passed: Int32? = nil) -> Bool {
-        let bytes = Array(text.utf8.prefix(Channel.longest))
+        let bytes = Array(text.utf8.prefix(DescriptorSocket.longest))
         return chat_send_fds(
             descriptor.number, bytes, bytes.count, passed.map { [$0] } ?? [], passed == nil ? 0 : 1) >= 0
     }
@@ -37,7 +37,7 @@ struct Channel {
     }
 
     func receive() -> Received {
-        var bytes = [UInt8](repeating: 0, count: Channel.longest)
+        var bytes = [UInt8](repeating: 0, count: DescriptorSocket.longest)
         var passed = [Int32](repeating: -1, count: 250)
         var count: Int32 = 0
         while true {

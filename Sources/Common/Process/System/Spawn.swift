@@ -67,7 +67,7 @@ func inheritedEnvironment(before own: [String: String] = [:]) -> [String] {
         if !ours.contains(where: text.hasPrefix), own[String(Substring(name))] == nil { result.append(text) }
         next += 1
     }
-    // Swift's own crash backtrace takes seconds of a whole CPU, during which the worker is not replaced. ``CrashTrail``
+    // Swift's own crash backtrace takes seconds of a whole CPU, during which the worker is not replaced. ``CrashReport``
     // has written the stack by then; an operator can turn the backtrace on by setting the variable.
     let backtrace = "SWIFT_BACKTRACE="
     if !result.contains(where: { $0.hasPrefix(backtrace) }) { result.append(backtrace + "enable=no") }

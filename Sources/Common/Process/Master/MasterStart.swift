@@ -15,7 +15,7 @@ extension Master {
                 Listener(
                     name: givenName(socket.name, index), descriptor: socket.descriptor, inherited: true, file: nil))
         }
-        let left = findLeftovers()
+        let left = findOrphans()
         listeners += try missingListeners(for: specs, left: left)
         board = try newBoard()
         control = try ControlSocket(bindingAt: folder.control)
@@ -88,7 +88,8 @@ extension Master {
 
     /// The sockets of pools that wait for their first client.
     var quietListeners: [(pool: String, descriptor: Int32)] {
-        state.pools.filter { $0.spec.isOnDemand && $0.wanted == 0 && !$0.removed && !state.stopping }.flatMap { pool in
+        state.pools.filter { $0.spec.isOnDemand && $0.wanted == 0 && !$0.isLeaving && !state.stopping }.flatMap {
+            pool in
             listeners(of: pool.spec.name).map { (pool.spec.name, $0.descriptor.number) }
         }
     }
@@ -98,7 +99,7 @@ extension Master {
         if givenNames.contains(pool) {
             return listeners.filter { $0.name.hasPrefix("systemd:\(pool):") }
         }
-        let names = state.pools.first { $0.spec.name == pool && !$0.removed }?.spec.listen.map(\.description) ?? []
+        let names = state.pools.first { $0.spec.name == pool && !$0.isLeaving }?.spec.listen.map(\.description) ?? []
         return names.compactMap(listener)
     }
 
@@ -127,17 +128,17 @@ extension Master {
             if entry.inherited { givenNames.insert(String(entry.name.split(separator: ":")[1])) }
         }
         try adoptBoard(Descriptor(old.board))
-        state = MasterState(pools: [], boards: Scoreboard.workerRows, generation: old.generation)
+        state = MasterState(pools: [], rows: Scoreboard.workerRows, generation: old.generation)
         for pool in old.pools {
             state.adopt(
                 pool: pool.name, workers: pool.workers, maxWorkers: pool.maxWorkers, wanted: pool.wanted,
                 listen: pool.listen.compactMap { try? ListenAddress(parsing: $0) })
         }
         for entry in old.workers {
-            channels[entry.worker.id] = Channel(descriptor: Descriptor(entry.channel))
+            channels[entry.worker.id] = DescriptorSocket(descriptor: Descriptor(entry.channel))
             if entry.keeper >= 0 {
-                keepers[entry.worker.id] = Channel(descriptor: Descriptor(entry.keeper))
-                doors[entry.worker.id] = folder.door(of: entry.worker)
+                fileKeepers[entry.worker.id] = DescriptorSocket(descriptor: Descriptor(entry.keeper))
+                keeperSockets[entry.worker.id] = folder.keeperSocket(of: entry.worker)
             }
             state.adopt(entry.worker)
         }
@@ -162,6 +163,6 @@ extension Master {
 
     var ownDescriptors: [Descriptor] {
         [lock, control.listener, board.descriptor] + listeners.map(\.descriptor)
-            + channels.values.map(\.descriptor) + keepers.values.map(\.descriptor)
+            + channels.values.map(\.descriptor) + fileKeepers.values.map(\.descriptor)
     }
 }

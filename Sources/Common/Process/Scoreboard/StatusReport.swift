@@ -28,7 +28,7 @@ extension Master {
         }
         let relative = amount.hasPrefix("+") || amount.hasPrefix("-")
         handle(.scale(pool: pool, relative ? .by(number) : .to(number)))
-        return "pool \(pool): \(workersWanted(state.pools.first { $0.spec.name == pool }?.wanted ?? 0))\n"
+        return "pool \(pool): \(state.pools.first { $0.spec.name == pool }?.wantedText ?? "")\n"
     }
 
     private func status() -> String {
@@ -44,7 +44,7 @@ extension Master {
         var rows = [["POOL", "READY", "WANTED", "LIMITS", "BUSY", "REQUESTS", "LISTENS ON"]]
         for pool in state.pools {
             let name = pool.spec.name
-            let live = pool.workers.map { board.row($0.board) }
+            let live = pool.workers.map { board.row($0.row) }
             let index = board.pools.firstIndex(of: name) ?? 0
             let requests = live.reduce(board.ended(pool: index)[.requests]) { $0 + $1[.requests] }
             let ready = pool.slots.filter { $0.current?.phase == .ready }.count
@@ -68,7 +68,7 @@ extension Master {
             ]
         ]
         for worker in workersInOrder {
-            let row = board.row(worker.board)
+            let row = board.row(worker.row)
             let requests = row[.requests]
             let mean = requests == 0 ? "-" : decimal(row[.busyNanoseconds] / requests, unit: 1_000_000)
             let since = row[.requestStartedAt]
