@@ -49,6 +49,7 @@ let package = Package(
         .systemLibrary(
             name: "CZlib", path: "Sources/Common/C/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CLinux", path: "Sources/Common/C/CLinux"),
+        .systemLibrary(name: "CLoad", path: "Sources/Common/C/CLoad"),
 
         // Values, rules, ports, the wire and the settings: no C library, no adapter.
         .target(
@@ -76,6 +77,9 @@ let package = Package(
         .executableTarget(
             name: "ws-relay", dependencies: program + ["CLinux", crypto], swiftSettings: settings),
         .executableTarget(name: "queue-worker", dependencies: program + ["CLinux"], swiftSettings: settings),
+        .executableTarget(
+            name: "chat-load", dependencies: ["ChatCore", "ChatAdapters", "CLoad", argumentParser, crypto],
+            swiftSettings: settings),
 
         .target(
             name: "TestSupport", dependencies: ["ChatCore", "ChatAdapters"], path: "Tests/Support",
@@ -88,6 +92,7 @@ let package = Package(
             name: "FcgiApiTests", dependencies: ["fcgi-api", "ChatCore", "TestSupport"], swiftSettings: tests),
         .testTarget(
             name: "WsRelayTests", dependencies: ["ws-relay", "ChatCore", "TestSupport"], swiftSettings: tests),
+        .testTarget(name: "ChatLoadTests", dependencies: ["chat-load", "ChatCore"], swiftSettings: tests),
         .testTarget(
             name: "QueueWorkerTests",
             dependencies: ["queue-worker", "ChatCore", "ChatAdapters", "ChatProcess", "TestSupport"],

@@ -21,7 +21,7 @@ def built(tmp_path_factory):
     # Each tool on the way would read the debug information of a test build, several times.
     programs = folder / "programs"
     programs.mkdir()
-    for name in ["fcgi-api", "ws-relay", "queue-worker"]:
+    for name in ["fcgi-api", "ws-relay", "queue-worker", "chat-load"]:
         subprocess.run(["strip", "-o", programs / name, program(name)], check=True)
     # These programs need the Swift libraries, which are in no Debian package; the real ones have them linked in. And xz
     # takes longer than all the rest: a package is as reproducible with gzip.
@@ -57,9 +57,9 @@ def test_two_builds_give_the_same_bytes(built):
 
 def test_everything_is_in_its_place(built):
     found = entries(built[0])
-    wanted = {f"/usr/bin/{name}" for name in ["fcgi-api", "ws-relay", "queue-worker", "chat-setup"]}
-    wanted |= {f"/usr/share/man/man8/{name}.8.gz" for name in ["fcgi-api", "ws-relay", "queue-worker", "chat-setup"]}
-    for name in ["fcgi-api", "ws-relay", "queue-worker"]:
+    wanted = {f"/usr/bin/{name}" for name in ["fcgi-api", "ws-relay", "queue-worker", "chat-load", "chat-setup"]}
+    wanted |= {f"/usr/share/man/man8/{name}.8.gz" for name in ["fcgi-api", "ws-relay", "queue-worker", "chat-load", "chat-setup"]}
+    for name in ["fcgi-api", "ws-relay", "queue-worker", "chat-load"]:
         wanted |= {f"/usr/share/bash-completion/completions/{name}", f"/usr/share/zsh/vendor-completions/_{name}",
                    f"/usr/share/fish/vendor_completions.d/{name}.fish"}
     wanted |= {f"/usr/share/chat/migrations/{path.name}" for path in (CHECKOUT / "Migrations").glob("*.sql")}
@@ -120,7 +120,7 @@ def test_lintian_has_nothing_to_say(built):
 
 
 def test_the_manual_has_every_command():
-    for name in ["fcgi-api", "ws-relay", "queue-worker"]:
+    for name in ["fcgi-api", "ws-relay", "queue-worker", "chat-load"]:
         page = subprocess.run([FOLDER / "man", program(name), "1", "0"], capture_output=True, text=True, check=True).stdout
         listed = subprocess.run([program(name), "--help"], capture_output=True, text=True).stdout
         words = re.findall(r"^  (\S+)(?: \(default\))?  ", listed.split("SUBCOMMANDS:")[1], re.M)
@@ -145,7 +145,7 @@ def test_the_table_of_settings_has_every_setting():
 
 def test_one_version_everywhere():
     [version] = re.findall(r'"(.*)"', (CHECKOUT / "Sources/Common/Version.swift").read_text().splitlines()[-1])
-    for name in ["fcgi-api", "ws-relay", "queue-worker"]:
+    for name in ["fcgi-api", "ws-relay", "queue-worker", "chat-load"]:
         said = subprocess.run([program(name), "--version"], capture_output=True, text=True)
         assert (said.returncode, said.stdout) == (0, version + "\n")
     for name in ["openapi", "asyncapi"]:

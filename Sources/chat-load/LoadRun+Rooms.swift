@@ -1,0 +1,205 @@
+import ChatCore
+
+/// Before and after the load: what is asked by REST.
+extension LoadRun {
+    /// Looks whether this is the chat, makes the users' tokens, and opens the rooms.
+    func prepare() throws(Unusable) {
+        let users = try credentials.users(options.users, &chance)
+        members = users.enumerated().map { Member(index: $0, user: $1) }
+        try greet(users[0].token)
+        for number in 0..<options.rooms {
+            guard interrupts == 0 else { throw Unusable("interrupted before the run began") }
+            try open(number)
+        }
+        for room in ledger.rooms.indices {
+            for index in ledger.rooms[room].members {
+                members[index].join(room: room, id: ledger.rooms[room].id, last: ledger.rooms[room].base)
+                members[index].roomIDs.append(ledger.rooms[room].id)
+            }
+        }
+        countCalls()
+    }
+
+    private func greet(_ token: String) throws(Unusable) {
+        let reply = caller.call("GET", "/rooms?limit=1", token: token)
+        switch reply.status {
+        case 200 where reply.body["Success"]?.bool == true: break
+        case 0: throw Unusable("\(place.base) cannot be reached: \(reply.code)")
+        case 401:
+            throw Unusable(
+                "\(place.base) refuses the token (401): is this the secret or the token of that installation?")
+        case 404, 200: throw Unusable("\(place.api)/rooms answered \(reply.status): is this the chat's address?")
+        default: throw Unusable("\(place.api)/rooms answered \(reply.status) (\(reply.code))")
+        }
+        // The documents have the version of the programs; an operator may have closed them to this machine.
+        if let document = try? WebDocument.read("\(place.base)/openapi.yaml", place) { version = document }
+    }
+
+    private func open(_ number: Int) throws(Unusable) {
+        let list = (0..<options.members).map { (number * options.members + $0) % options.users }
+        let owner = members[list[0]]
+        let name = "chat-load \(run) \(number + 1)"
+        let body = RestCaller.json { writer in
+            writer.field("Type", "GROUP")
+            writer.field("Name", name)
+            writer.array("Members", list.dropFirst().map { members[$0].user.id }) { $0.string($1) }
+        }
+        let headers = ["Idempotency-Key: \(ledger.prefix)room-\(number)"]
+        // A busy installation may ask to come again.
+        for attempt in 0... {
+            let reply = caller.call("POST", "/rooms", token: owner.user.token, body: body, headers: headers)
+            if reply.status == 201 || reply.status == 200, let id = reply.body["Data"]?["ID"]?.string,
+                id.utf8.count == 36
+            {
+                ledger.rooms.append(
+                    Ledger.Room(id: id, name: name, members: list, base: reply.body["Data"]?["LastSeq"]?.int ?? 0))
+                return
+            }
+            guard reply.isTransient || reply.status == 202, attempt < 20, interrupts == 0 else {
+                let left = cleanUp()
+                let sentence = reply.body["Error"]?["Message"]?.string.map { ": \($0)" } ?? ""
+                throw Unusable(
+                    "room \(number + 1) was not opened (\(reply.code)\(sentence))\(left.isEmpty ? "" : "; \(left)")")
+            }
+            pause(milliseconds: max(100, min(reply.retryAfter ?? 500, 10_000)))
+        }
+    }
+
+    /// Deletes the rooms, oldest first.
+    ///
+    /// - Returns: a sentence about what is left; empty when nothing is.
+    func cleanUp() -> String {
+        var left = 0
+        for room in ledger.rooms where !options.keeps {
+            var isGone = false
+            for _ in 0..<5 where !isGone {
+                let reply = caller.call("DELETE", "/rooms/\(room.id)", token: members[room.members[0]].user.token)
+                isGone = (200..<300).contains(reply.status) || reply.status == 404
+                if !isGone { pause(milliseconds: max(100, min(reply.retryAfter ?? 300, 2000))) }
+            }
+            if !isGone { left += 1 }
+        }
+        countCalls()
+        if options.keeps { left = ledger.rooms.count }
+        return left == 0
+            ? "" : "\(left) room\(left == 1 ? "" : "s") named 'chat-load \(run) …' \(left == 1 ? "is" : "are") left"
+    }
+
+    /// The ledger's last page: what the history has, and what never came.
+    func settle() -> Settlement {
+        var result = Settlement()
+        var found = [Bool](repeating: false, count: ledger.next)
+        var unread: Set<Int> = []
+        let unfinished = Set((ledger.first..<ledger.next).compactMap { ledger.message($0).map { Int($0.room) } })
+        for room in ledger.rooms.indices where options.checksHistory || unfinished.contains(room) {
+            let token = members[ledger.rooms[room].members[0]].user.token
+            var after = ledger.rooms[room].base
+            var problem: RestCaller.Reply?
+            for attempt in 0..<20 {
+                problem = caller.pages(ledger.rooms[room].id, token, after: after) { message in
+                    after = max(after, message.seq)
+                    guard let number = ledger.number(of: message.sign), number < ledger.next else { return }
+                    if found[number] {
+                        ledger.report(
+                            .doubled, "\(ledger.place(room, message.seq)), Sign \(message.sign) is in the history twice"
+                        )
+                    }
+                    found[number] = true
+                    result.inHistory += 1
+                    let index = message.seq &- ledger.rooms[room].base &- 1
+                    let order = ledger.rooms[room].order
+                    if index >= 0, index < order.count, order[Int(index)] & Ledger.acknowledgedBit != 0,
+                        order[Int(index)] & ~Ledger.acknowledgedBit != UInt32(number + 1)
+                    {
+                        ledger.report(
+                            .altered,
+                            "\(ledger.place(room, message.seq)) is Sign \(message.sign) in the history, and another one was acknowledged"
+                        )
+                    }
+                }
+                guard let reply = problem, reply.isTransient, attempt < 19 else { break }
+                pause(milliseconds: max(100, min(reply.retryAfter ?? 500, 2000)))
+            }
+            result.roomsRead += 1
+            if let problem {
+                unread.insert(room)
+                result.problems.append(
+                    "the history of room \(ledger.rooms[room].id) could not be read: \(problem.code)")
+            } else {
+                lookForLost(room, found)
+            }
+        }
+        countCalls()
+        judge(found, unread, &result)
+        return result
+    }
+
+    private func lookForLost(_ room: Int, _ found: [Bool]) {
+        for (index, entry) in ledger.rooms[room].order.enumerated() where entry & Ledger.acknowledgedBit != 0 {
+            let number = Int(entry & ~Ledger.acknowledgedBit) - 1
+            guard number < found.count, !found[number] else { continue }
+            let seq = ledger.rooms[room].base + 1 + Int64(index)
+            ledger.report(
+                .lost,
+                "\(ledger.place(room, seq)), Sign \(ledger.sign(number)) was acknowledged and is not in the history")
+        }
+    }
+
+    private func judge(_ found: [Bool], _ unread: Set<Int>, _ result: inout Settlement) {
+        for number in ledger.first..<ledger.next {
+            guard let message = ledger.message(number) else { continue }
+            switch message.state {
+            case .waiting: result.unsent += 1
+            case .sent:
+                if unread.contains(Int(message.room)) {
+                    result.unknown += 1
+                } else if found[number] {
+                    result.stored += 1
+                } else {
+                    result.notStored += 1
+                }
+            case .refused: break
+            case .acknowledged where message.missing > 0: missing(number, message, &result)
+            case .acknowledged: break
+            }
+        }
+        for member in members {
+            for stream in member.streams where stream.missing > 0 {
+                ledger.report(
+                    .hole,
+                    "\(ledger.place(stream.room, stream.holes[0].lowerBound)) never came, to user \(member.user.id)",
+                    times: stream.missing)
+            }
+        }
+    }
+
+    /// An acknowledged message that somebody lacks: lost, unless that member's socket did not come back.
+    private func missing(_ number: Int, _ message: Ledger.Message, _ result: inout Settlement) {
+        let lacking = ledger.rooms[Int(message.room)].members.filter { index in
+            members[index].streams.contains { $0.room == Int(message.room) && $0.lacks(message.seq) }
+        }
+        if !lacking.isEmpty, lacking.allSatisfy({ members[$0].phase != .ready }) {
+            result.undelivered += 1
+            return
+        }
+        let to = lacking.first { members[$0].phase == .ready }.map { ", to user \(members[$0].user.id)" } ?? ""
+        ledger.report(
+            .lost,
+            "\(ledger.place(Int(message.room), message.seq)), Sign \(ledger.sign(number)) was acknowledged and never came\(to)"
+        )
+    }
+}
+
+/// The findings at the end of a run.
+struct Settlement {
+    var roomsRead = 0
+    var inHistory = 0
+    /// Without an answer: in the history, not in it, or not known because that could not be read.
+    var stored = 0, notStored = 0, unknown = 0
+    /// Due, but the sender's socket did not come back in time.
+    var unsent = 0
+    /// Acknowledged; the members that lack them were away at the end.
+    var undelivered = 0
+    var problems: [String] = []
+    var left = ""
+}

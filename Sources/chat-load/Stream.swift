@@ -1,0 +1,86 @@
+/// One member's view of one room: which Seqs came on it, in which order.
+struct Stream {
+    enum Step: Equatable {
+        /// The next one, or the first of those that a hole lacked.
+        case new
+        /// A Seq that an earlier one should have preceded came now.
+        case late
+        /// It was here before, and may be: the socket resumes.
+        case again
+        /// It was here before.
+        case twice
+        /// The answer to a repeated request: its frame came before.
+        case answer
+        /// An answer before its turn, as after a repeated request: its frame may follow in its own turn.
+        case early
+    }
+
+    /// The index of the room.
+    let room: Int
+    /// Every Seq up to here came, but those in the holes.
+    private(set) var last: Int64
+    private(set) var holes: [ClosedRange<Int64>] = []
+    /// Seqs of answers that came before their turn.
+    private var early: Set<Int64> = []
+    /// Between `resume` and its answer frames may come that were here before, and newer ones before older ones.
+    var isResuming = false
+
+    /// More holes than this are joined: the count of missing Seqs is too high then, and the run has failed anyway.
+    private static let mostHoles = 256
+
+    init(room: Int, last: Int64) { (self.room, self.last) = (room, last) }
+
+    mutating func take(_ seq: Int64, isResponse: Bool) -> Step {
+        if isResponse, seq > last, seq - 1 > last {
+            guard early.count < Self.mostHoles else { return .answer }
+            return early.insert(seq).inserted ? .early : .answer
+        }
+        if seq > last {
+            let wasEarly = early.remove(seq) != nil
+            leap(to: seq)
+            return wasEarly ? .again : .new
+        }
+        guard let place = holes.firstIndex(where: { $0.contains(seq) }) else {
+            return isResponse ? .answer : isResuming ? .again : .twice
+        }
+        let hole = holes.remove(at: place)
+        if seq < hole.upperBound { holes.insert(seq + 1...hole.upperBound, at: place) }
+        if seq > hole.lowerBound { holes.insert(hole.lowerBound...seq - 1, at: place) }
+        return isResuming ? .new : .late
+    }
+
+    /// All that lies between is missing, but for the early answers.
+    private mutating func leap(to seq: Int64) {
+        for answered in early.sorted() where answered < seq {
+            if answered > last + 1 { open(last + 1...answered - 1) }
+            last = max(last, answered)
+            early.remove(answered)
+        }
+        if seq - 1 > last { open(last + 1...seq - 1) }
+        last = seq
+    }
+
+    private mutating func open(_ hole: ClosedRange<Int64>) {
+        if holes.count == Self.mostHoles {
+            holes[holes.count - 1] = holes[holes.count - 1].lowerBound...hole.upperBound
+        } else {
+            holes.append(hole)
+        }
+    }
+
+    /// `resync`: what is missing up to here comes by REST.
+    ///
+    /// - Returns: the missing Seqs.
+    mutating func skip(to seq: Int64) -> [ClosedRange<Int64>] {
+        let wanted = holes + (seq > last ? [last + 1...seq] : [])
+        holes = []
+        last = max(last, seq)
+        early = early.filter { $0 > last }
+        return wanted
+    }
+
+    /// The Seq from which `resume` continues. Holes of a live socket stay: filling them would hide that they were there.
+    var resumePoint: Int64 { isResuming ? holes.first.map { $0.lowerBound - 1 } ?? last : last }
+    var missing: Int { holes.reduce(0) { $0 + Int(clamping: $1.upperBound - $1.lowerBound + 1) } }
+    func lacks(_ seq: Int64) -> Bool { seq > last && !early.contains(seq) || holes.contains { $0.contains(seq) } }
+}
