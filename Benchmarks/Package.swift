@@ -7,6 +7,6 @@ let package = Package(
     name: "benchmarks",
     targets: [
         .systemLibrary(name: "CLoad"),
-        .executableTarget(name: "chat-load", dependencies: ["CLoad"]),
+        .executableTarget(name: "bench-client", dependencies: ["CLoad"]),
     ]
 )

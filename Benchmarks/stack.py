@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-CLIENT = CHECKOUT / ".build-bench/release/chat-load"
+CLIENT = CHECKOUT / ".build-bench/release/bench-client"
 TICK = os.sysconf("SC_CLK_TCK")
 
 

@@ -1,8 +1,8 @@
 import CLoad
 import Glibc
 
-/// `chat-load messages|history name=value …`: prints `ready` when its connections are open, starts when it reads a line
-/// from standard input, and prints its counters, one name and value per line; the last line is `end`. `chat-load
+/// `bench-client messages|history name=value …`: prints `ready` when its connections are open, starts when it reads a line
+/// from standard input, and prints its counters, one name and value per line; the last line is `end`. `bench-client
 /// pauses` starts at once.
 @main
 struct ChatLoad {

@@ -15,7 +15,7 @@ func ownCPU() -> Int64 {
 }
 
 func fail(_ text: String) -> Never {
-    fputs("chat-load: \(text)\n", stderr)
+    fputs("bench-client: \(text)\n", stderr)
     exit(1)
 }
 
