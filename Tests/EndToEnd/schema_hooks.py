@@ -93,6 +93,9 @@ def before_call(context, case, kwargs):
         case.body = {**case.body, "Sign": sign}
     if case.path_parameters and "emoji" in case.path_parameters:
         case.path_parameters["emoji"] = "👍"
+    # Nor one that has bounds at every depth, and no NUL.
+    if isinstance(case.body, dict) and isinstance(case.body.get("Metadata"), dict):
+        case.body = {**case.body, "Metadata": {"kind": "order"}}
     name = case.operation.definition.raw.get("operationId")
     if name == "addDevice" and isinstance(case.body, dict):
         kind = case.body.get("Kind", "webpush")

@@ -22,7 +22,7 @@ PATHS = yaml.safe_load((CHECKOUT / "docs/openapi.yaml").read_text())["paths"]
 OPERATIONS = [(method.upper(), path, operation.get("x-key-scope")) for path, item in PATHS.items()
               for method, operation in item.items() if method != "parameters"]
 # A key need act for no user here, as in /admin.
-FOR_NOBODY = {("GET", "/users"), ("PUT", "/users/{user}")}
+FOR_NOBODY = {("GET", "/users"), ("PUT", "/users/{user}"), ("PATCH", "/users/{user}")}
 KEYED = [one for one in OPERATIONS if one[2]]
 
 

@@ -31,7 +31,7 @@ final class OneRoom: RoomReader {
     var asked: [HistoryPage] = []
     var problem: StoreError?
 
-    func rooms(of user: UUID128, before: RoomCursor?, limit: Int) throws(StoreError) -> [RoomView] {
+    func rooms(of user: UUID128, before: RoomCursor?, limit: Int, kind: String?) throws(StoreError) -> [RoomView] {
         (0..<Int64(min(limit, 3))).map { index in
             RoomView(
                 room: Room(
@@ -53,12 +53,14 @@ final class OneRoom: RoomReader {
             uniqueKeysWithValues: rooms.dropLast().map { ($0, (1...Int64(count)).reversed().map { message($0) }) })
     }
 
-    func members(of id: UUID128, for user: UUID128, after: UUID128?, limit: Int) throws(StoreError) -> [Member]? {
+    func members(
+        of id: UUID128, for user: UUID128, after: UUID128?, limit: Int, kind: String?
+    ) throws(StoreError) -> [Member]? {
         user == bob ? [Member(roomID: id, userID: bob, role: .owner, joinedAt: 0)] : nil
     }
 
     func history(
-        of id: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
+        of id: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int, kind: String?
     ) throws(StoreError) -> (any MessagePage)? {
         asked.append(page)
         guard user == bob else { return nil }

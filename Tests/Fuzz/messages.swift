@@ -10,7 +10,10 @@ public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
         precondition(
             String(describing: try? MessagePackReader.decode(writer.bytes)) == String(describing: Optional(value)))
     }
-    if let value = try? JSONReader.decode(bytes) { parse(value) }
+    if let value = try? JSONReader.decode(bytes) {
+        parse(value)
+        merge(value)
+    }
     _ = try? Command.decodeAll(bytes)
     _ = try? FrameChunk.decode(bytes)
     _ = try? UserEvent.decode(bytes)
@@ -21,6 +24,14 @@ public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
 private func parse(_ value: WireValue) {
     var sign: String?
     _ = try? ChatRequest.parse(value, sign: &sign)
+}
+
+/// A patch twice is a patch once, and the result can be read and merged again.
+private func merge(_ value: WireValue) {
+    guard let patch = MetadataPatch(value), let once = try? Metadata.merged(patch, into: nil) else { return }
+    precondition(once.text.utf8.count <= Metadata.limit)
+    precondition((try? Metadata.merged(patch, into: once)) == once)
+    precondition((try? Metadata.merged(MetadataPatch(once.value), into: once)) == once)
 }
 
 extension UUID128 {

@@ -6,14 +6,14 @@ export interface Message {
   ContentType: 'text' | 'image' | 'video' | 'audio' | 'file'; MessageType: 'direct' | 'replied' | 'forwarded' | 'system';
   ParentMessageID: UUID | null; ForwardedFrom: UUID | null; Sign: string | null; Status: string; File: File_ | null;
   Reactions: { Reaction: string; Count: number; Users: UUID[] }[]; EditedAt: string | null; DeletedAt: string | null;
-  PinnedAt: string | null; ChangeSeq: number; Mentions: UUID[]; CreatedAt: string;
+  PinnedAt: string | null; ChangeSeq: number; Mentions: UUID[]; CreatedAt: string; Metadata?: object;
 }
 export interface RoomInfo {
   ID: UUID; Type: 'PRIVATE' | 'GROUP' | 'CHANNEL'; Name: string; Description: string; Avatar: string; OwnerID: UUID; MemberCount: number;
   LastSeq: number; Epoch?: number; LastMessage: Message | null; Unread: number | null; Role: 'OWNER' | 'ADMIN' | 'MEMBER' | null;
-  MutedUntil: string | null; CreatedAt: string;
+  MutedUntil: string | null; CreatedAt: string; Metadata?: object;
 }
-export interface Member extends Partial<Profile> { UserID: UUID; Role: 'OWNER' | 'ADMIN' | 'MEMBER'; LastSeenSeq: number; MutedUntil: string | null; BannedAt: string | null; JoinedAt: string }
+export interface Member extends Partial<Profile> { UserID: UUID; Role: 'OWNER' | 'ADMIN' | 'MEMBER'; LastSeenSeq: number; MutedUntil: string | null; BannedAt: string | null; JoinedAt: string; Metadata?: object }
 export interface Presence { UserID: UUID; Online: boolean; LastSeenAt: string | null }
 export interface SeenMark { RoomID: UUID; UserID: UUID; Seq: number; At: string }
 export interface Page<T> { Data: T[]; Next: string | null }
@@ -63,7 +63,7 @@ export class Chat {
   readonly stats: { frames: number; missed: number; doubled: number; resyncs: number; connects: number; sent: number; resent: number };
   on<T extends keyof Events>(type: T, listener: (value: Events[T]) => void): () => void;
   open(): Promise<void>; connect(): Promise<void>; close(): Promise<void>; flush(): Promise<void>; clear(): Promise<void>;
-  send(to: UUID | { user: UUID }, Content: string, more?: { ParentMessageID?: UUID; MessageType?: string; ContentType?: string }): Promise<Message>;
+  send(to: UUID | { user: UUID }, Content: string, more?: { ParentMessageID?: UUID; MessageType?: string; ContentType?: string; Metadata?: object }): Promise<Message>;
   edit(message: Message, Content: string): Promise<Message>; delete(message: Message): Promise<Message>;
   react(message: Message, reaction: string, remove?: boolean): Promise<Message>;
   seen(room: UUID, seq?: number): Promise<SeenMark | null>; typing(room: UUID): void;

@@ -55,7 +55,7 @@ public struct Command: Sendable, Equatable {
         case seen(seq: Int64?)
         /// `base`: the room's Seq up to which the editor has seen everything; a later edit is a conflict. nil: no
         /// check.
-        case edit(message: UUID128, content: String, base: Int64? = nil)
+        case edit(message: UUID128, content: String, base: Int64? = nil, metadata: MetadataPatch? = nil)
         case delete(message: UUID128)
         case react(message: UUID128, reaction: String, remove: Bool)
         case createRoom(RoomDraft)
@@ -77,6 +77,8 @@ public struct Command: Sendable, Equatable {
         case revokeInvitation(UUID128)
         /// The actor joins by an invitation.
         case join(invitation: UUID128)
+        case messageMetadata(message: UUID128, MetadataPatch)
+        case memberMetadata(user: UUID128, MetadataPatch)
         // The host application's commands: clients cannot send these, and no role is checked.
         /// A SYSTEM message in its own words.
         case announce(String)
@@ -92,7 +94,7 @@ public struct Command: Sendable, Equatable {
         case seen, edit, delete, react, createRoom, updateRoom, deleteRoom, addMembers, removeMember, setRole, mute, ban
         case completeFile, abandonFile, describeFile
         case pin = 20
-        case createInvitation, revokeInvitation, join
+        case createInvitation, revokeInvitation, join, messageMetadata, memberMetadata
         case announce = 30
         case erase, purge
 
@@ -123,6 +125,8 @@ public struct Command: Sendable, Equatable {
             case .createInvitation: ("create invitation", .invitations)
             case .revokeInvitation: ("revoke invitation", .changes)
             case .join: ("join", .invitations)
+            case .messageMetadata: ("message metadata", .sends)
+            case .memberMetadata: ("member metadata", .changes)
             case .announce: ("announce", nil)
             case .erase: ("erase", nil)
             case .purge: ("purge", nil)
@@ -147,12 +151,14 @@ public struct RoomDraft: Sendable, Equatable {
     /// Members besides the actor.
     public var members: [UUID128]
     public var memberLimit: Int?
+    public var metadata: Metadata?
 
     public init(
         type: RoomType, name: String = "", description: String = "", avatar: String = "", members: [UUID128],
-        memberLimit: Int? = nil
+        memberLimit: Int? = nil, metadata: Metadata? = nil
     ) {
         self.type = type
+        self.metadata = metadata
         self.name = name
         self.description = description
         self.avatar = avatar
@@ -167,9 +173,14 @@ public struct RoomPatch: Sendable, Equatable {
     public var description: String?
     public var avatar: String?
     public var memberLimit: Int?
+    public var metadata: MetadataPatch?
 
-    public init(name: String? = nil, description: String? = nil, avatar: String? = nil, memberLimit: Int? = nil) {
+    public init(
+        name: String? = nil, description: String? = nil, avatar: String? = nil, memberLimit: Int? = nil,
+        metadata: MetadataPatch? = nil
+    ) {
         self.name = name
+        self.metadata = metadata
         self.description = description
         self.avatar = avatar
         self.memberLimit = memberLimit
@@ -182,10 +193,13 @@ public struct MessageDraft: Sendable, Equatable {
     public var contentType: ContentType
     public var messageType: MessageType
     public var parent: UUID128?
+    public var metadata: Metadata?
 
     public init(
-        content: String, contentType: ContentType = .text, messageType: MessageType = .direct, parent: UUID128? = nil
+        content: String, contentType: ContentType = .text, messageType: MessageType = .direct, parent: UUID128? = nil,
+        metadata: Metadata? = nil
     ) {
+        self.metadata = metadata
         self.content = content
         self.contentType = contentType
         self.messageType = messageType

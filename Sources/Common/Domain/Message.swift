@@ -116,13 +116,14 @@ public struct Message: Sendable, Equatable {
     /// When it was pinned; nil: not pinned.
     public var pinnedAt: Int64?
     public var createdAt: Int64
+    public var metadata: Metadata?
 
     public init(
         id: UUID128, roomID: UUID128, senderID: UUID128, seq: Int64, changeSeq: Int64, content: String,
         contentType: ContentType, messageType: MessageType, parentMessageID: UUID128? = nil,
         forwardedFrom: UUID128? = nil, sign: String? = nil, status: MessageStatus = .sent, file: FileInfo? = nil,
         reactions: [Reaction] = [], editedAt: Int64? = nil, deletedAt: Int64? = nil, pinnedAt: Int64? = nil,
-        createdAt: Int64, sender: Profile? = nil
+        createdAt: Int64, sender: Profile? = nil, metadata: Metadata? = nil
     ) {
         self.id = id
         self.roomID = roomID
@@ -143,6 +144,7 @@ public struct Message: Sendable, Equatable {
         self.deletedAt = deletedAt
         self.pinnedAt = pinnedAt
         self.createdAt = createdAt
+        self.metadata = metadata
     }
 }
 

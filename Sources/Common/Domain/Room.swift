@@ -65,14 +65,17 @@ public struct Room: Sendable, Equatable {
     public var deletedAt: Int64?
     /// Another one: a part of the history was lost, and Seqs have been given a second time.
     public var epoch: Int64
+    public var metadata: Metadata?
 
     public init(
         id: UUID128, type: RoomType, name: String = "", description: String = "", avatar: String = "",
         ownerID: UUID128, memberCount: Int = 0, memberLimit: Int? = nil, lastSeq: Int64 = 0, messageCount: Int64 = 0,
         lastMessageSeq: Int64 = 0, lastActivityAt: Int64, createdAt: Int64,
-        createdBy: UUID128? = nil, createdSign: String? = nil, deletedAt: Int64? = nil, epoch: Int64 = 1
+        createdBy: UUID128? = nil, createdSign: String? = nil, deletedAt: Int64? = nil, epoch: Int64 = 1,
+        metadata: Metadata? = nil
     ) {
         self.epoch = epoch
+        self.metadata = metadata
         self.id = id
         self.type = type
         self.name = name
@@ -112,11 +115,14 @@ public struct Member: Sendable, Equatable {
     public var leftAt: Int64?
     /// nil: nothing is known of the user.
     public var profile: Profile?
+    /// About the user in this room; a user who comes back has none.
+    public var metadata: Metadata?
 
     public init(
         roomID: UUID128, userID: UUID128, role: Role, lastSeenSeq: Int64 = 0, seenCount: Int64 = 0,
         seenSentCount: Int64 = 0, sentCount: Int64 = 0, mutedUntil: Int64? = nil, bannedAt: Int64? = nil,
-        joinedAt: Int64, joinedSeq: Int64 = 0, leftAt: Int64? = nil, profile: Profile? = nil
+        joinedAt: Int64, joinedSeq: Int64 = 0, leftAt: Int64? = nil, profile: Profile? = nil,
+        metadata: Metadata? = nil
     ) {
         self.roomID = roomID
         self.userID = userID
@@ -131,6 +137,7 @@ public struct Member: Sendable, Equatable {
         self.joinedSeq = joinedSeq
         self.leftAt = leftAt
         self.profile = profile
+        self.metadata = metadata
     }
 
     public var isActive: Bool { leftAt == nil && bannedAt == nil }

@@ -96,6 +96,7 @@ public struct PoolRoute: Sendable, Equatable {
         PoolRoute("unblockUser", .rooms, "DELETE", "/users/{user}/block"),
         PoolRoute("listUsers", .rooms, "GET", "/users"),
         PoolRoute("describeUser", .rooms, "PUT", "/users/{user}"),
+        PoolRoute("patchUser", .rooms, "PATCH", "/users/{user}"),
         PoolRoute("getPresence", .rooms, "GET", "/users/{user}/presence"),
         PoolRoute("listUploads", .rooms, "GET", "/uploads"),
         PoolRoute("silenceRoom", .rooms, "PUT", "/rooms/{room}/silence"),

@@ -1,7 +1,9 @@
 /// The reads of REST, straight from the store. Each result shows what the asking user may see; everything else is nil.
 public protocol RoomReader: AnyObject {
     /// The user's rooms, most recently active first; `before` is the last entry of the previous page.
-    func rooms(of user: UUID128, before: RoomCursor?, limit: Int) throws(StoreError) -> [RoomView]
+    ///
+    /// - Parameter kind: only what has this text as `kind` of its ``Metadata``; nil: everything. So in the other lists.
+    func rooms(of user: UUID128, before: RoomCursor?, limit: Int, kind: String?) throws(StoreError) -> [RoomView]
     func room(_ room: UUID128, for user: UUID128) throws(StoreError) -> RoomView?
     /// The newest messages of rooms that the user is in, newest first, as this user may see them.
     func newestMessages(
@@ -9,7 +11,7 @@ public protocol RoomReader: AnyObject {
     ) throws(StoreError) -> [UUID128: [Message]]
     /// Members in the order of their ids; nil when the user is not one.
     func members(
-        of room: UUID128, for user: UUID128, after: UUID128?, limit: Int
+        of room: UUID128, for user: UUID128, after: UUID128?, limit: Int, kind: String?
     ) throws(StoreError) -> [Member]?
     /// Banned users, for OWNER and ADMIN; nil for everyone else.
     func banned(
@@ -17,7 +19,7 @@ public protocol RoomReader: AnyObject {
     ) throws(StoreError) -> [Member]?
     /// A page of history; nil when the user is not a member.
     func history(
-        of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
+        of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int, kind: String?
     ) throws(StoreError) -> (any MessagePage)?
     func message(_ id: UUID128, for user: UUID128) throws(StoreError) -> Message?
     /// The user's messages with incomplete files, newest first, in rooms that they are in.
@@ -50,6 +52,24 @@ public protocol RoomReader: AnyObject {
     func presenceVisibility(of other: UUID128, for user: UUID128) throws(StoreError) -> PresenceVisibility
     func account(of user: UUID128) throws(StoreError) -> Account
     func check() throws(StoreError)
+}
+
+extension RoomReader {
+    public func rooms(of user: UUID128, before: RoomCursor?, limit: Int) throws(StoreError) -> [RoomView] {
+        try rooms(of: user, before: before, limit: limit, kind: nil)
+    }
+
+    public func members(
+        of room: UUID128, for user: UUID128, after: UUID128?, limit: Int
+    ) throws(StoreError) -> [Member]? {
+        try members(of: room, for: user, after: after, limit: limit, kind: nil)
+    }
+
+    public func history(
+        of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
+    ) throws(StoreError) -> (any MessagePage)? {
+        try history(of: room, for: user, page, limit: limit, kind: nil)
+    }
 }
 
 /// The position of a room in its user's list.

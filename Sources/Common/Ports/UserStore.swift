@@ -31,8 +31,9 @@ public protocol UserStore: AnyObject {
     func users(_ ids: [UUID128], for user: UUID128?) throws(StoreError) -> [UserView]
     /// Changes what is given, of a user who need not be known yet.
     ///
-    /// - Returns: the user, and whether others see them otherwise than before.
-    func change(_ user: HostUser, _ patch: UserPatch) throws(StoreError) -> (UserView, isNews: Bool)
+    /// - Returns: the user, and whether others see them otherwise than before; nil: the Metadata is not ``UserPatch/base``
+    ///   any more, and nothing was changed.
+    func change(_ user: HostUser, _ patch: UserPatch) throws(StoreError) -> (UserView, isNews: Bool)?
 }
 
 /// Tells those who share rooms with a user how the user is described now.
@@ -67,6 +68,10 @@ public struct UserPatch: Sendable, Equatable {
     public var name: String?
     public var avatar: String?
     public var metadata: String?
+    /// A change of what is there; it becomes `metadata`.
+    public var merged: MetadataPatch?
+    /// The value from which `metadata` was made; nil: it takes the place of anything.
+    public var base: String?
 
     public init(name: String? = nil, avatar: String? = nil, metadata: String? = nil) {
         self.name = name

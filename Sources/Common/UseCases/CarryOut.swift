@@ -27,8 +27,8 @@ extension RoomBatch {
             switch command.action {
             case .send(let draft, let receiver): return try sendMessage(draft, receiver: receiver, command)
             case .seen(let seq): return try markSeen(upTo: seq, command)
-            case .edit(let message, let content, let base):
-                return try editMessage(message, content: content, base: base, command)
+            case .edit(let message, let content, let base, let metadata):
+                return try editMessage(message, content: content, base: base, metadata, command)
             case .delete(let message): return try deleteMessage(message, command)
             case .react(let message, let reaction, let remove):
                 return try react(to: message, with: reaction, remove: remove, command)
@@ -47,6 +47,8 @@ extension RoomBatch {
             case .createInvitation(let draft): return try createInvitation(draft, command)
             case .revokeInvitation(let id): return try revokeInvitation(id, command)
             case .join(let invitation): return try join(by: invitation, command)
+            case .messageMetadata(let message, let patch): return try change(metadata: patch, of: message, command)
+            case .memberMetadata(let user, let patch): return try change(metadata: patch, ofMember: user, command)
             case .announce(let content): return try announce(content, command)
             case .erase(let user): return try erase(user, command)
             case .purge(let before): return try purge(before: before, command)

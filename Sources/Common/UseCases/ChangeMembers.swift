@@ -158,6 +158,26 @@ extension RoomBatch {
         return outcome
     }
 
+    /// Members change their own, OWNER and ADMIN everybody's, and so does the host.
+    mutating func change(
+        metadata patch: MetadataPatch, ofMember user: UUID128, _ command: Command
+    ) throws(Refusal) -> CommandOutcome {
+        let actor = try member(command)
+        let target = try other(user, command)
+        if !command.isHost {
+            guard user == command.actor || actor.role >= .admin else {
+                throw Refusal(.forbidden, "only the member, OWNER and ADMIN may change a member's Metadata")
+            }
+            // Everybody reads it, as a message.
+            try refuseMuted(actor)
+            try refuseBlockedPair(actor)
+        }
+        let metadata = try Metadata.merged(patch, into: target.metadata)
+        guard metadata != target.metadata else { return standing(.metadata, member: user, command) }
+        change(member: MemberKey(command.room, user)) { $0.metadata = metadata }
+        return changed(.metadata, member: user, command)
+    }
+
     private func other(_ user: UUID128, _ command: Command) throws(Refusal) -> Member {
         guard let member = members[MemberKey(command.room, user)], member.isActive else {
             throw Refusal(.notFound, "that user is not a member of this room")

@@ -1,7 +1,7 @@
 extension RoomBatch {
     /// Only the sender may edit, within the time limit; earlier content is kept.
     mutating func editMessage(
-        _ id: UUID128, content: String, base: Int64?, _ command: Command
+        _ id: UUID128, content: String, base: Int64?, _ patch: MetadataPatch? = nil, _ command: Command
     ) throws(Refusal) -> CommandOutcome {
         let member = try member(command)
         var message = try message(id, command)
@@ -14,25 +14,53 @@ extension RoomBatch {
         guard message.forwardedFrom == nil, message.messageType != .forwarded else {
             throw Refusal(.forbidden, "a forwarded message cannot be edited: another user wrote it")
         }
-        guard now - message.createdAt <= Int64(limits.editSeconds) * 1000 else {
-            throw Refusal(.forbidden, "the time for editing is over")
-        }
-        // Otherwise an old message could be changed to say what a new one may not.
-        try refuseMuted(member)
-        try refuseBlockedPair(member)
+        try mayChange(message, member)
         if let base, let last = lastEdit(of: id), last > base {
             throw Refusal(.conflict, "the message was edited after Seq \(base): read it again", field: "BaseSeq")
         }
         let content = try judged(content, command)
-        guard !areSameBytes(message.content, content) else {
-            return answered(unchanged(message), command, inFrame: false)
+        let (before, metadata) = (message.content, try Metadata.merged(patch, into: message.metadata))
+        guard !areSameBytes(before, content) else {
+            guard metadata != message.metadata else { return answered(unchanged(message), command, inFrame: false) }
+            message.metadata = metadata
+            return update(&message, command)
         }
-        let before = message.content
+        message.metadata = metadata
         message.content = content
         message.editedAt = now
         let outcome = update(&message, command)
         keep(edit: Edit(message: id, changeSeq: message.changeSeq, before: before, at: now))
         return outcome
+    }
+
+    private func mayChange(_ message: Message, _ sender: Member) throws(Refusal) {
+        guard now - message.createdAt <= Int64(limits.editSeconds) * 1000 else {
+            throw Refusal(.forbidden, "the time for editing is over")
+        }
+        // Otherwise an old message could be changed to say what a new one may not.
+        try refuseMuted(sender)
+        try refuseBlockedPair(sender)
+    }
+
+    /// Its sender, as for an edit, also of a file and of a forwarded message; and the host, of every message. It is no
+    /// edit for readers: `EditedAt` stays.
+    mutating func change(
+        metadata patch: MetadataPatch, of id: UUID128, _ command: Command
+    ) throws(Refusal) -> CommandOutcome {
+        let member = try member(command)
+        var message = try message(id, command)
+        guard message.deletedAt == nil else { throw Refusal(.gone, "the message was deleted") }
+        if !command.isHost {
+            guard message.senderID == command.actor, message.messageType != .system else {
+                throw Refusal(.forbidden, "only its sender may change a message's Metadata")
+            }
+            try mayChange(message, member)
+        }
+        guard message.hasPlace else { throw Refusal(.conflict, "the message's file is not complete") }
+        let metadata = try Metadata.merged(patch, into: message.metadata)
+        guard metadata != message.metadata else { return answered(unchanged(message), command, inFrame: false) }
+        message.metadata = metadata
+        return update(&message, command)
     }
 
     /// The Seq of the message's newest edit.
@@ -61,6 +89,7 @@ extension RoomBatch {
         message.status = .deleted
         message.deletedAt = now
         message.pinnedAt = nil
+        message.metadata = nil
         guard wasTold else {
             change(message: message)
             return answered(unchanged(message), command, inFrame: false)

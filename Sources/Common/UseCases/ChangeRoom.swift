@@ -2,8 +2,15 @@ extension RoomBatch {
     mutating func updateRoom(_ patch: RoomPatch, _ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         let room = try room(command.room)
-        guard room.type != .privateRoom else { throw Refusal(.forbidden, "a PRIVATE room has nothing to change") }
-        guard actor.role >= .admin else { throw Refusal(.forbidden, "only OWNER and ADMIN may change a room") }
+        // The host may keep something with every room.
+        let isHosts = command.isHost && patch == RoomPatch(metadata: patch.metadata)
+        guard room.type != .privateRoom || isHosts else {
+            throw Refusal(.forbidden, "a PRIVATE room has nothing to change")
+        }
+        guard actor.role >= .admin || isHosts else {
+            throw Refusal(.forbidden, "only OWNER and ADMIN may change a room")
+        }
+        let metadata = try Metadata.merged(patch.metadata, into: room.metadata)
         if let limit = patch.memberLimit {
             let most = limits.limit(of: room.type)
             guard limit <= most else { throw .invalid("MemberLimit", "is above \(most)") }
@@ -14,6 +21,7 @@ extension RoomBatch {
             room.description = patch.description ?? room.description
             room.avatar = patch.avatar ?? room.avatar
             room.memberLimit = patch.memberLimit ?? room.memberLimit
+            room.metadata = metadata
         }
         return changed(.changed, command)
     }

@@ -8,6 +8,7 @@ extension RoomBatch {
                 isKnown || room.lastSeq > 0
                     || areSameBytes(room.name, draft.name)
                         && areSameBytes(room.description, draft.description) && areSameBytes(room.avatar, draft.avatar)
+                        && room.metadata == draft.metadata
             else { throw .otherRequest }
             return answered(view(of: room, for: command.actor), command, inFrame: false)
         }
@@ -41,7 +42,7 @@ extension RoomBatch {
         let room = Room(
             id: id, type: draft.type, name: draft.name, description: draft.description, avatar: draft.avatar,
             ownerID: owner, memberCount: users.count, memberLimit: draft.memberLimit, lastActivityAt: now,
-            createdAt: now, createdSign: sign)
+            createdAt: now, createdSign: sign, metadata: draft.metadata)
         add(room: room)
         for user in users {
             // The two members of a PRIVATE room have the same role.

@@ -36,6 +36,7 @@ extension RoomBatch {
     /// The next member in rank becomes the OWNER; an empty room is deleted.
     private mutating func leaveForGood(_ user: UUID128, _ command: Command) throws(Refusal) {
         let key = MemberKey(command.room, user)
+        if members[key]?.metadata != nil { change(member: key) { $0.metadata = nil } }
         guard let room = rooms[command.room], room.deletedAt == nil, let member = members[key], member.isActive else {
             return
         }

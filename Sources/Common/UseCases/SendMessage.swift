@@ -10,7 +10,7 @@ extension RoomBatch {
             id: command.id, roomID: command.room, senderID: command.actor, seq: 0, changeSeq: 0,
             content: draft.content, contentType: draft.contentType, messageType: draft.messageType,
             parentMessageID: draft.parent, sign: command.sign,
-            status: draft.contentType == .text ? .sent : .uploading, createdAt: now)
+            status: draft.contentType == .text ? .sent : .uploading, createdAt: now, metadata: draft.metadata)
         try attachParent(to: &message, draft, command)
         if message.forwardedFrom == nil { message.content = try judged(message.content, command) }
         guard message.status != .uploading else { return keep(pending: &message, command) }
@@ -55,6 +55,7 @@ extension RoomBatch {
         guard type == draft.messageType, message.parentMessageID == draft.parent else { return false }
         guard message.messageType != .forwarded, message.deletedAt == nil else { return true }
         guard message.contentType == draft.contentType else { return false }
+        guard message.metadata == draft.metadata || message.changeSeq != message.seq else { return false }
         return message.editedAt != nil || verdicts[command.id] != nil || areSameBytes(message.content, draft.content)
     }
 

@@ -3,7 +3,8 @@ public enum ChatRequest: Sendable, Equatable {
     case message(room: UUID128?, receiver: HostUser?, draft: MessageDraft)
     case seen(room: UUID128, seq: Int64?)
     case typing(room: UUID128)
-    case edit(message: UUID128, content: String, base: Int64?)
+    /// Of a message: its content, its Metadata, or both.
+    case edit(Command.Action, of: UUID128)
     case delete(message: UUID128)
     case react(message: UUID128, reaction: String, remove: Bool)
     case resume([ResumePoint])
@@ -64,9 +65,8 @@ extension ChatRequest {
         case "seen": return .seen(room: try fields.required("RoomID"), seq: try fields.seq("Seq"))
         case "typing": return .typing(room: try fields.required("RoomID"))
         case "edit":
-            return .edit(
-                message: try fields.required("MessageID"), content: try fields.content(of: .text),
-                base: try fields.seq("BaseSeq"))
+            let message = try fields.required("MessageID")
+            return .edit(try fields.edit(of: message), of: message)
         case "delete": return .delete(message: try fields.required("MessageID"))
         case "react":
             return .react(
@@ -101,5 +101,6 @@ extension MessageDraft {
         }
         // A forwarded message takes the content of the original.
         content = messageType == .forwarded && fields.isAbsent("Content") ? "" : try fields.content(of: contentType)
+        metadata = try fields.metadata()
     }
 }

@@ -80,17 +80,28 @@ extension Command.Action {
     fileprivate func describe<F: ActionForm>(to form: inout F) {
         switch self {
         case .send(let draft, let receiver):
-            form.put(.send) { $0.add(draft.content, draft.contentType, draft.messageType, draft.parent, receiver) }
+            form.put(.send) {
+                $0.add(draft.content, draft.contentType, draft.messageType, draft.parent, receiver)
+                if let metadata = draft.metadata { $0.add(metadata) }
+            }
         case .seen(let seq): form.put(.seen) { $0.add(seq) }
-        case .edit(let message, let content, let base): form.put(.edit) { $0.add(message, content, base) }
+        case .edit(let message, let content, let base, let metadata):
+            form.put(.edit) {
+                $0.add(message, content, base)
+                if let metadata { $0.add(metadata) }
+            }
         case .delete(let message): form.put(.delete) { $0.add(message) }
         case .react(let message, let reaction, let remove): form.put(.react) { $0.add(message, reaction, remove) }
         case .createRoom(let room):
             form.put(.createRoom) {
                 $0.add(room.type, room.name, room.description, room.avatar, room.members, room.memberLimit)
+                if let metadata = room.metadata { $0.add(metadata) }
             }
         case .updateRoom(let room):
-            form.put(.updateRoom) { $0.add(room.name, room.description, room.avatar, room.memberLimit) }
+            form.put(.updateRoom) {
+                $0.add(room.name, room.description, room.avatar, room.memberLimit)
+                if let metadata = room.metadata { $0.add(metadata) }
+            }
         case .deleteRoom: form.put(.deleteRoom) { _ in }
         case .addMembers(let users): form.put(.addMembers) { $0.add(users) }
         case .removeMember(let user): form.put(.removeMember) { $0.add(user) }
@@ -111,6 +122,8 @@ extension Command.Action {
             form.put(.createInvitation) { $0.add(draft.token, draft.expiresAt, draft.maxUses) }
         case .revokeInvitation(let id): form.put(.revokeInvitation) { $0.add(id) }
         case .join(let id): form.put(.join) { $0.add(id) }
+        case .messageMetadata(let message, let patch): form.put(.messageMetadata) { $0.add(message, patch) }
+        case .memberMetadata(let user, let patch): form.put(.memberMetadata) { $0.add(user, patch) }
         case .announce(let content): form.put(.announce) { $0.add(content) }
         case .erase(let user): form.put(.erase) { $0.add(user) }
         case .purge(let before): form.put(.purge) { $0.add(before) }
@@ -122,25 +135,30 @@ extension Command.Action {
         var fields = values
         switch kind {
         case .send:
-            let draft = MessageDraft(
+            var draft = MessageDraft(
                 content: try fields.next(), contentType: try fields.next(), messageType: try fields.next(),
                 parent: try fields.next())
-            self = .send(draft, receiver: try fields.next())
+            let receiver: UUID128? = try fields.next()
+            draft.metadata = try fields.nextOrNil()
+            self = .send(draft, receiver: receiver)
         case .seen: self = .seen(seq: try fields.next())
         case .edit:
-            self = .edit(message: try fields.next(), content: try fields.next(), base: try fields.nextOrNil())
+            self = .edit(
+                message: try fields.next(), content: try fields.next(), base: try fields.nextOrNil(),
+                metadata: try fields.nextOrNil())
         case .delete: self = .delete(message: try fields.next())
         case .react: self = .react(message: try fields.next(), reaction: try fields.next(), remove: try fields.next())
         case .createRoom:
             self = .createRoom(
                 RoomDraft(
                     type: try fields.next(), name: try fields.next(), description: try fields.next(),
-                    avatar: try fields.next(), members: try fields.next(), memberLimit: try fields.next()))
+                    avatar: try fields.next(), members: try fields.next(), memberLimit: try fields.next(),
+                    metadata: try fields.nextOrNil()))
         case .updateRoom:
             self = .updateRoom(
                 RoomPatch(
                     name: try fields.next(), description: try fields.next(), avatar: try fields.next(),
-                    memberLimit: try fields.next()))
+                    memberLimit: try fields.next(), metadata: try fields.nextOrNil()))
         case .deleteRoom: self = .deleteRoom
         case .addMembers: self = .addMembers(try fields.next())
         case .removeMember: self = .removeMember(try fields.next())
@@ -156,6 +174,8 @@ extension Command.Action {
                 InvitationDraft(token: try fields.next(), expiresAt: try fields.next(), maxUses: try fields.next()))
         case .revokeInvitation: self = .revokeInvitation(try fields.next())
         case .join: self = .join(invitation: try fields.next())
+        case .messageMetadata: self = .messageMetadata(message: try fields.next(), try fields.next())
+        case .memberMetadata: self = .memberMetadata(user: try fields.next(), try fields.next())
         case .announce: self = .announce(try fields.next())
         case .erase: self = .erase(user: try fields.next())
         case .purge: self = .purge(before: try fields.next())

@@ -24,6 +24,7 @@ public protocol MessageFields {
     /// The users mentioned by `@` and a UUID in the content.
     var mentions: [UUID128] { get }
     var createdAt: Int64 { get }
+    var metadata: Metadata? { get }
 }
 
 extension String: WireShape {
@@ -67,6 +68,7 @@ extension MessageFields {
             $0.field("ChangeSeq", changeSeq > 0 ? changeSeq : nil)
             $0.field("Mentions", mentions)
             $0.field("CreatedAt", time: createdAt)
+            $0.field("Metadata", ifAny: metadata)
             extra(&$0)
         }
     }

@@ -92,6 +92,7 @@ public struct RoomView: WireShape, Sendable, Equatable {
             $0.field("Role", role?.name)
             $0.field("MutedUntil", time: mutedUntil)
             $0.field("CreatedAt", time: room.createdAt)
+            $0.field("Metadata", ifAny: room.metadata)
         }
     }
 }
@@ -106,6 +107,7 @@ extension Member: WireShape {
             $0.field("MutedUntil", time: mutedUntil)
             $0.field("BannedAt", time: bannedAt)
             $0.field("JoinedAt", time: joinedAt)
+            $0.field("Metadata", ifAny: metadata)
         }
     }
 }
@@ -154,7 +156,7 @@ public struct SeenMark: WireShape, Sendable, Equatable {
 /// The kind of change in a `room_updated` frame.
 public enum RoomChange: String, Sendable, CaseIterable {
     case created, changed, deleted, joined, left, removed, role, owner, muted, unmuted, banned, unbanned, pinned,
-        unpinned, purged
+        unpinned, purged, metadata
     /// This Seq contains nothing: see ``RoomFrame/skipped(_:in:)``.
     case skipped
     case invitationCreated = "invitation_created"

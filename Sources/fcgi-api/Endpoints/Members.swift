@@ -4,7 +4,8 @@ struct MemberEndpoints {
     let doors: Doors
 
     func add(to router: inout Router) {
-        router.on("GET", "/rooms/{id}/members", query: ["limit", "cursor", "banned"]) { call throws(Refusal) in
+        router.on("GET", "/rooms/{id}/members", query: ["limit", "cursor", "banned", "Metadata.kind"]) {
+            call throws(Refusal) in
             try list(call)
         }
         router.on("POST", "/rooms/{id}/members") { call throws(Refusal) in try invite(call) }
@@ -24,11 +25,12 @@ struct MemberEndpoints {
             after = UUID128(text)
             guard after != nil else { throw .invalid("cursor", "is not a Next value of a list") }
         }
-        let wantsBanned = try call.request.query.flag("banned")
+        let (wantsBanned, kind) = (try call.request.query.flag("banned"), try call.request.query.kind())
+        guard kind == nil || !wantsBanned else { throw .invalid("Metadata.kind", "does not go together with banned") }
         let found = try doors.read(call) { reader, user throws(StoreError) in
             wantsBanned
                 ? try reader.banned(from: room, for: user, after: after, limit: limit + 1)
-                : try reader.members(of: room, for: user, after: after, limit: limit + 1)
+                : try reader.members(of: room, for: user, after: after, limit: limit + 1, kind: kind)
         }
         guard let found else {
             throw wantsBanned ? Refusal(.forbidden, "only OWNER and ADMIN may see who is banned") : .notAMember
@@ -55,13 +57,13 @@ struct MemberEndpoints {
         return try doors.room(after: outcome, room, call, 201)
     }
 
-    /// One change per request: `Role`, `MutedUntil` (null ends it) or `Banned`.
+    /// One change per request: `Role`, `MutedUntil` (null ends it), `Banned` or `Metadata`.
     private func change(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: doors.maxBody)
         let (room, user) = (try call.uuid("id"), try call.userID("user"))
-        let given = ["Role", "MutedUntil", "Banned"].filter(fields.has)
+        let given = ["Role", "MutedUntil", "Banned", "Metadata"].filter(fields.has)
         guard given.count == 1 else {
-            throw .invalid("Role", "or MutedUntil or Banned is needed, and only one of them")
+            throw .invalid("Role", "or MutedUntil, Banned or Metadata is needed, and only one of them")
         }
         switch given[0] {
         case "Role":
@@ -72,6 +74,9 @@ struct MemberEndpoints {
         case "MutedUntil":
             return try doors.submit(call, room: room, .mute(user: user, until: try mutedUntil(fields))).member
                 .response()
+        case "Metadata":
+            guard let patch = try fields.givenMetadata() else { throw .invalid("Metadata", "is missing") }
+            return try doors.submit(call, room: room, .memberMetadata(user: user, patch)).member.response()
         default:
             _ = try fields.given("Banned")
             let banned = try fields.flag("Banned")

@@ -5,7 +5,8 @@ struct MessageEndpoints {
 
     func add(to router: inout Router) {
         router.on(
-            "GET", "/rooms/{id}/messages", query: ["limit", "before", "after", "around", "changed_since"]
+            "GET", "/rooms/{id}/messages",
+            query: ["limit", "before", "after", "around", "changed_since", "Metadata.kind"]
         ) { call throws(Refusal) in try history(call) }
         router.on("POST", "/rooms/{id}/messages") { call throws(Refusal) in try send(call) }
         router.on("GET", "/rooms/{id}/pins") { call throws(Refusal) in try pins(call) }
@@ -29,10 +30,10 @@ struct MessageEndpoints {
     private func history(_ call: Call) throws(Refusal) -> Response {
         let room = try call.uuid("id")
         let limit = try call.request.query.limit()
-        let page = try HistoryPage(call.request.query)
+        let (page, kind) = (try HistoryPage(call.request.query), try call.request.query.kind())
         // One more than requested shows whether there is a next page.
         let found = try doors.read(call) { reader, user throws(StoreError) in
-            try reader.history(of: room, for: user, page, limit: page.isOpenEnded ? limit + 1 : limit)
+            try reader.history(of: room, for: user, page, limit: page.isOpenEnded ? limit + 1 : limit, kind: kind)
         }
         guard let found else { throw .notAMember }
         let next =
@@ -64,8 +65,7 @@ struct MessageEndpoints {
     private func edit(_ call: Call) throws(Refusal) -> Response {
         let message = try call.uuid("id")
         let fields = try call.request.fields(limit: doors.maxBody)
-        let edit = Command.Action.edit(
-            message: message, content: try fields.content(of: .text), base: try fields.seq("BaseSeq"))
+        let edit = try fields.edit(of: message)
         return try doors.submit(call, room: try doors.roomOfMessage(message, call), edit).response()
     }
 

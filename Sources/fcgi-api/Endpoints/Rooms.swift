@@ -8,7 +8,9 @@ struct RoomEndpoints {
             _ = try doors.user(call)
             return try create(call, try call.request.fields(limit: doors.maxBody))
         }
-        router.on("GET", "/rooms", query: ["limit", "cursor", "messages"]) { call throws(Refusal) in try list(call) }
+        router.on("GET", "/rooms", query: ["limit", "cursor", "messages", "Metadata.kind"]) { call throws(Refusal) in
+            try list(call)
+        }
         router.on("GET", "/rooms/{id}") { call throws(Refusal) in try show(call) }
         router.on("PATCH", "/rooms/{id}") { call throws(Refusal) in try update(call) }
         router.on("DELETE", "/rooms/{id}") { call throws(Refusal) in
@@ -43,9 +45,10 @@ struct RoomEndpoints {
             cursor = RoomCursor(text: text)
             guard cursor != nil else { throw .invalid("cursor", "is not a Next value of a list") }
         }
+        let kind = try query.kind()
         // One more than requested shows whether there is a next page.
         let found = try doors.read(call) { reader, user throws(StoreError) in
-            try reader.rooms(of: user, before: cursor, limit: limit + 1)
+            try reader.rooms(of: user, before: cursor, limit: limit + 1, kind: kind)
         }
         var page = Array(found.prefix(limit))
         let next = found.count > limit ? page.last.map { query.next("cursor", RoomCursor($0).text) } : nil
@@ -79,9 +82,12 @@ struct RoomEndpoints {
         for name in ["Description", "Avatar"] where fields.isNull(name) {
             throw .invalid(name, "is missing: an empty text empties it")
         }
-        let (room, patch) = (try call.uuid("id"), try RoomPatch(fields))
+        let room = try call.uuid("id")
+        var patch = try RoomPatch(fields)
+        patch.metadata = try fields.givenMetadata()
         guard patch != RoomPatch() else {
-            throw .invalid("Name", "or Description, Avatar or MemberLimit is needed: there is nothing to change")
+            throw .invalid(
+                "Name", "or Description, Avatar, MemberLimit or Metadata is needed: there is nothing to change")
         }
         return try doors.room(after: doors.submit(call, room: room, .updateRoom(patch)), room, call)
     }
@@ -94,7 +100,7 @@ extension RoomDraft {
         let patch = try RoomPatch(fields)
         self.init(
             type: type, name: patch.name ?? "", description: patch.description ?? "", avatar: patch.avatar ?? "",
-            members: members, memberLimit: patch.memberLimit)
+            members: members, memberLimit: patch.memberLimit, metadata: try fields.metadata())
         guard type == .privateRoom || !name.isEmpty else {
             throw .invalid("Name", "is missing: a \(type.name) has one")
         }

@@ -10,7 +10,8 @@ struct UserEndpoints {
 
     func add(to router: inout Router) {
         router.on("GET", "/users", query: ["ids"]) { call throws(Refusal) in try list(call) }
-        router.on("PUT", "/users/{id}") { call throws(Refusal) in try change(call) }
+        router.on("PUT", "/users/{id}") { call throws(Refusal) in try change(call, merges: false) }
+        router.on("PATCH", "/users/{id}") { call throws(Refusal) in try change(call, merges: true) }
     }
 
     /// `ids`: in either form, with commas between them; a text with a comma is named by its UUID. Users whom one may not
@@ -30,17 +31,40 @@ struct UserEndpoints {
         return .list(found, next: nil) { $1.write(to: &$0) }
     }
 
-    /// `Name`, `Avatar`, `Metadata`: what is left out stays as it is. The user need not be known yet.
-    private func change(_ call: Call) throws(Refusal) -> Response {
+    /// `Name`, `Avatar`, `Metadata`: what is left out stays as it is. The user need not be known yet. PUT replaces all of
+    /// `Metadata`, PATCH merges it.
+    private func change(_ call: Call, merges: Bool) throws(Refusal) -> Response {
         guard call.key != nil else {
             throw Refusal(.forbidden, "only the host application says how users are called: send a key of the server")
         }
         let user = try RequestFields.user(call.text("id"), "id")
         call.onBehalf = user.id
-        let patch = try UserPatch(try call.request.fields(limit: doors.maxBody))
-        let (view, isNews) = try doors.stored { () throws(StoreError) in try store.change(user, patch) }
+        let patch = try UserPatch(try call.request.fields(limit: doors.maxBody), merges: merges)
+        let (view, isNews) = try carryOut(patch, of: user)
         if isNews { news.tell([user.id]) }
         return .data { view.write(to: &$0) }
+    }
+}
+
+extension UserEndpoints {
+    /// Tries of one merge: each that fails means that another one has succeeded.
+    private static let tries = 50
+
+    /// A merge counts only for the object from which it was made, so that two at once both count.
+    private func carryOut(_ patch: UserPatch, of user: HostUser) throws(Refusal) -> (UserView, isNews: Bool) {
+        for _ in 0..<Self.tries {
+            var patch = patch
+            if let merged = patch.merged {
+                let found = try doors.stored { () throws(StoreError) in try store.users([user.id], for: nil) }
+                let before = found.first?.metadata ?? "{}"
+                patch.metadata = try Metadata.merged(merged, into: Metadata(stored: before))?.text ?? "{}"
+                patch.base = before
+            }
+            let changed = patch
+            let result = try doors.stored { () throws(StoreError) in try store.change(user, changed) }
+            if let result { return result }
+        }
+        throw .busy("the user's Metadata changes all the time")
     }
 }
 
@@ -48,7 +72,7 @@ extension UserPatch {
     /// Bytes of `Metadata` as JSON without spaces.
     private static let longestMetadata = 4096
 
-    init(_ fields: RequestFields) throws(Refusal) {
+    init(_ fields: RequestFields, merges: Bool) throws(Refusal) {
         self.init()
         for field in ["Name", "Avatar", "Metadata"] where fields.isNull(field) {
             throw .invalid(field, "is null: leave the field out to keep its value")
@@ -65,6 +89,10 @@ extension UserPatch {
             }
             avatar = text
         }
-        if fields.has("Metadata") { metadata = try fields.object("Metadata", limit: Self.longestMetadata) }
+        if merges {
+            merged = try fields.metadataPatch()
+        } else if fields.has("Metadata") {
+            metadata = try fields.object("Metadata", limit: Self.longestMetadata)
+        }
     }
 }

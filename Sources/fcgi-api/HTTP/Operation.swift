@@ -17,7 +17,9 @@ struct Operation {
         name = "\(method) \(pattern)"
         route = pattern
         isAdmin = pattern.utf8.starts(with: "/admin/".utf8)
-        isForHost = isAdmin || (method, pattern) == ("PUT", "/users/{id}") || (method, pattern) == ("GET", "/users")
+        isForHost =
+            isAdmin || (["PUT", "PATCH"].contains(method) && pattern == "/users/{id}")
+            || (method, pattern) == ("GET", "/users")
         scope = Self.scope(method, pattern, isAdmin)
     }
 

@@ -89,6 +89,16 @@ struct Query {
 
     func seq(_ name: String) throws(Refusal) -> Int64? { try number(name, in: 0...Int64.max) }
 
+    /// `Metadata.kind`: only what has this kind.
+    func kind() throws(Refusal) -> String? {
+        let name = "Metadata.kind"
+        guard let kind = pairs.first(where: { areSameBytes($0.name, name) })?.value else { return nil }
+        guard (1...Metadata.kind).contains(kind.utf8.count) else {
+            throw .invalid(name, "is not a text of 1 to \(Metadata.kind) bytes")
+        }
+        return kind
+    }
+
     /// The most entries of a page.
     func limit() throws(Refusal) -> Int { Int(try number("limit", in: 1...100) ?? 50) }
 }

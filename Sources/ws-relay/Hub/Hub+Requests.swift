@@ -81,8 +81,7 @@ extension Hub {
             if rooms[room]?.members.contains(connections[slot].user) != true { try count(.rooms, slot) }
             try submit(.send(draft, receiver: receiver.id), room, sign, slot, naming: receiver)
         case .seen(let room, let seq): try submit(.seen(seq: seq), room, sign, slot)
-        case .edit(let message, let content, let base):
-            try submit(.edit(message: message, content: content, base: base), ofMessage: message, sign, slot)
+        case .edit(let edit, let message): try submit(edit, ofMessage: message, sign, slot)
         case .delete(let message): try submit(.delete(message: message), ofMessage: message, sign, slot)
         case .react(let message, let reaction, let remove):
             try submit(.react(message: message, reaction: reaction, remove: remove), ofMessage: message, sign, slot)

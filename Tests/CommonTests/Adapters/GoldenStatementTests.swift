@@ -95,6 +95,9 @@ private struct Life {
         _ = try reader.banned(from: room, for: user, after: nil, limit: 5)
         _ = try reader.invitations(to: room, for: user)
         _ = try reader.invitation(token: "t")
+        _ = try reader.rooms(of: user, before: nil, limit: 5, kind: "k")
+        _ = try reader.members(of: room, for: user, after: nil, limit: 5, kind: "k")
+        _ = try reader.history(of: room, for: user, .changedSince(1), limit: 5, kind: "k")
         for page in [HistoryPage.newest, .before(3), .after(1), .around(2), .changedSince(1)] {
             _ = try reader.history(of: room, for: user, page, limit: 5)
         }

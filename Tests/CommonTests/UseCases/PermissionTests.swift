@@ -139,6 +139,8 @@ private struct Deed {
         Deed(name: name) { cast, _ in make(cast.othersMessage) }
     }
 
+    private static let patch = MetadataPatch(.map([.init("kind", .string("x"))]))!
+
     static var all: [Deed] {
         [
             Deed(name: "send") { _, _ in .send(MessageDraft(content: "x"), receiver: nil) },
@@ -153,6 +155,15 @@ private struct Deed {
             toAnothers("pin") { .pin(message: $0, pinned: true) },
             Deed(name: "mark as seen") { _, _ in .seen(seq: nil) },
             Deed(name: "change name, description, avatar, limit") { _, _ in .updateRoom(RoomPatch(name: "x")) },
+            toOnesOwn("change Metadata of one's own message") { .messageMetadata(message: $0, patch) },
+            toAnothers("change Metadata of another's message") { .messageMetadata(message: $0, patch) },
+            Deed(name: "change Metadata of the room") { _, _ in .updateRoom(RoomPatch(metadata: patch)) },
+            Deed(name: "change one's own Metadata in the room") { cast, actor in
+                .memberMetadata(user: cast.users[actor]!, patch)
+            },
+            Deed(name: "change another member's Metadata") { cast, _ in
+                .memberMetadata(user: cast.type == .privateRoom ? cast.scene.owner : cast.someMember, patch)
+            },
             Deed(name: "delete the room") { _, _ in .deleteRoom },
             Deed(name: "invite a user") { cast, _ in .addMembers([cast.scene.stranger]) },
             Deed(name: "make an invitation link") { _, _ in .createInvitation(InvitationDraft(token: "x")) },

@@ -111,9 +111,26 @@ private enum Things {
             shapes.append(("map of \(count)", TreeShape(value: .map((0..<count).map { .init("k\($0)", .int(1)) }))))
             shapes.append(("array of \(count)", TreeShape(value: .array((0..<count).map { .int(Int64($0)) }))))
         }
+        shapes += [("message with metadata", described), ("member with metadata", describedMember)]
+        shapes += [("room with metadata", RoomView(room: describedRoom))]
         let inner = WireValue.map((0..<16).map { .init("i\($0)", .map([.init("x", .null)])) })
         shapes.append(("maps in maps", TreeShape(value: .map([.init("a", inner), .init("b", inner)]))))
         return shapes
+    }
+
+    static let metadata = Metadata(stored: #"{"kind":"order","n":[1,2.5,null,{"ä":true}]}"#)
+    static var described: Message {
+        var message = plain
+        message.metadata = metadata
+        return message
+    }
+    static var describedMember: Member {
+        var member = stranger
+        member.metadata = metadata
+        return member
+    }
+    static var describedRoom: Room {
+        Room(id: room, type: .group, ownerID: user, lastActivityAt: 0, createdAt: 0, metadata: metadata)
     }
 
     static var updates: [RoomUpdate] {
@@ -149,6 +166,14 @@ private enum Things {
         for file in files {
             all += [.completeFile(message: user, file: file), .describeFile(message: user, file: file)]
         }
+        let patch = MetadataPatch(.map([.init("kind", .null), .init("n", .int(1))]))!
+        all += [
+            .send(MessageDraft(content: "y", metadata: metadata), receiver: nil),
+            .edit(message: user, content: "z", metadata: patch),
+            .createRoom(RoomDraft(type: .group, name: "n", members: [], metadata: metadata)),
+            .updateRoom(RoomPatch(metadata: patch)), .messageMetadata(message: user, patch),
+            .memberMetadata(user: user, patch),
+        ]
         return all
     }
 

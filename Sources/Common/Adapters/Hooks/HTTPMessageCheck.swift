@@ -69,6 +69,7 @@ private struct Question: WireShape {
     let content: String
     var contentType = ContentType.text
     private var kind = "edit"
+    private var metadata: WireValue?
     private var message: UUID128
 
     init?(_ command: Command) {
@@ -77,7 +78,8 @@ private struct Question: WireShape {
         // Forwarded content was checked when it was first sent.
         case .send(let draft, _) where draft.messageType != .forwarded:
             (content, contentType, kind, message) = (draft.content, draft.contentType, "send", command.id)
-        case .edit(let id, let text, _): (content, message) = (text, id)
+            metadata = draft.metadata?.value
+        case .edit(let id, let text, _, let patch): (content, message, metadata) = (text, id, patch?.value)
         default: return nil
         }
     }
@@ -91,6 +93,7 @@ private struct Question: WireShape {
             $0.field("SenderID", command.actor)
             $0.field("ContentType", contentType.name)
             $0.field("Content", content)
+            if let metadata { $0.field("Metadata", metadata) }
         }
     }
 }

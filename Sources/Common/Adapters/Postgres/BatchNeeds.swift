@@ -93,10 +93,11 @@ struct BatchNeeds {
             seenRooms.append(command.room)
             seenUsers.append(command.actor)
             seenSeqs.append(seq)
-        case .edit(let message, _, let base):
+        case .edit(let message, _, let base, _):
             messages.append(message)
             if base != nil { conditionalEdits.append(message) }
-        case .delete(let message), .react(let message, _, _), .completeFile(let message, _), .abandonFile(let message),
+        case .delete(let message), .react(let message, _, _), .messageMetadata(let message, _),
+            .completeFile(let message, _), .abandonFile(let message),
             .describeFile(let message, _):
             messages.append(message)
         case .pin(let message, _):
@@ -143,7 +144,7 @@ struct BatchNeeds {
                 member(command.room, user)
                 pair(command.actor, user)
             }
-        case .removeMember(let user), .setRole(let user, _), .mute(let user, _):
+        case .removeMember(let user), .setRole(let user, _), .mute(let user, _), .memberMetadata(let user, _):
             member(command.room, user)
         case .ban(let user, let banned):
             member(command.room, user)

@@ -84,7 +84,7 @@ struct Table<Column: Columns>: Sendable {
 enum MessageColumn: Int, Columns {
     case id, roomID, senderID, seq, changeSeq, content, contentType, messageType, parentMessageID, forwardedFrom, sign,
         status, fileName, fileSize, fileContentType, fileThumbnail, reactions, editedAt, deletedAt, createdAt,
-        fileMedia, pinnedAt
+        fileMedia, pinnedAt, metadata
 
     static let table = Table<Self>(
         "messages", as: "m", key: [.id],
@@ -114,13 +114,14 @@ enum MessageColumn: Int, Columns {
         case .createdAt: .times(messages.map(\.createdAt))
         case .fileMedia: .jsonbs(messages.map(\.file?.media?.json))
         case .pinnedAt: .times(messages.map(\.pinnedAt))
+        case .metadata: .jsons(messages.map(\.metadata?.text))
         }
     }
 }
 
 enum RoomColumn: Int, Columns {
     case id, type, name, description, avatar, ownerID, memberCount, memberLimit, lastSeq, messageCount, lastMessageSeq,
-        lastActivityAt, createdAt, createdBy, createdSign, deletedAt, epoch
+        lastActivityAt, createdAt, createdBy, createdSign, deletedAt, epoch, metadata
 
     /// A restore from a backup alone changes `epoch`.
     static let table = Table<Self>(
@@ -146,13 +147,14 @@ enum RoomColumn: Int, Columns {
         case .createdSign: .texts(rooms.map(\.createdSign))
         case .deletedAt: .times(rooms.map(\.deletedAt))
         case .epoch: .int8s(rooms.map(\.epoch))
+        case .metadata: .jsons(rooms.map(\.metadata?.text))
         }
     }
 }
 
 enum MemberColumn: Int, Columns {
     case roomID, userID, role, lastSeenSeq, seenCount, seenSentCount, sentCount, mutedUntil, bannedAt, joinedAt,
-        joinedSeq, leftAt
+        joinedSeq, leftAt, metadata
 
     static let table = Table<Self>("members", as: "p", key: [.roomID, .userID])
 
@@ -170,6 +172,7 @@ enum MemberColumn: Int, Columns {
         case .joinedAt: .times(members.map(\.joinedAt))
         case .joinedSeq: .int8s(members.map(\.joinedSeq))
         case .leftAt: .times(members.map(\.leftAt))
+        case .metadata: .jsons(members.map(\.metadata?.text))
         }
     }
 }

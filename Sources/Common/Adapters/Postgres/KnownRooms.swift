@@ -49,8 +49,11 @@ struct KnownRooms {
                 continue
             }
             entries[room.id, default: Entry(room: room)].room = room
+            // No frame of a plain message shows these, and no such batch writes them.
+            entries[room.id]?.room.metadata = nil
         }
-        for (key, member) in batch.members where entries[key.room] != nil {
+        for (key, var member) in batch.members where entries[key.room] != nil {
+            member.metadata = nil
             if entries[key.room]!.members.updateValue(member, forKey: key.user) == nil { memberCount += 1 }
         }
         if memberCount > Self.limit { self = KnownRooms() }

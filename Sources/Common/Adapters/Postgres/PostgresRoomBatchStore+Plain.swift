@@ -46,13 +46,14 @@ extension PostgresRoomBatchStore {
                 WHERE p.room_id = n.room_id AND p.user_id = n.user_id
             ), message AS (
                 INSERT INTO messages (id, room_id, sender_id, seq, change_seq, content, content_type, message_type, sign,
-                    status, created_at)
+                    status, created_at, metadata)
                 SELECT id, room_id, sender_id, seq, seq, content, \(.int2(ContentType.text.rawValue)),
                     \(.int2(MessageType.direct.rawValue)), sign, \(.int2(MessageStatus.sent.rawValue)),
-                    \(.time(batch.now))
+                    \(.time(batch.now)), metadata
                 FROM unnest(\(messages.map(\.id)), \(messages.map(\.roomID)), \(messages.map(\.senderID)),
-                    \(.int8s(messages.map(\.seq))), \(.texts(messages.map(\.content))), \(.texts(messages.map(\.sign))))
-                    n (id, room_id, sender_id, seq, content, sign)
+                    \(.int8s(messages.map(\.seq))), \(.texts(messages.map(\.content))), \(.texts(messages.map(\.sign))),
+                    \(.jsons(messages.map(\.metadata?.text))))
+                    n (id, room_id, sender_id, seq, content, sign, metadata)
             )
             SELECT 1 / CASE WHEN (SELECT count(*) FROM room) = \(Int64(rooms.count)) AND NOT EXISTS (
                 SELECT FROM members a JOIN members o ON o.room_id = a.room_id

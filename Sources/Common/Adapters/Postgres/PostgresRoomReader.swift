@@ -15,18 +15,20 @@ public final class PostgresRoomReader: RoomReader {
 
     // MARK: Rooms
 
-    public func rooms(of user: UUID128, before: RoomCursor?, limit: Int) throws(StoreError) -> [RoomView] {
-        try read(Self.list(user, before, limit)).map { RoomView($0) }
+    public func rooms(
+        of user: UUID128, before: RoomCursor?, limit: Int, kind: String?
+    ) throws(StoreError) -> [RoomView] {
+        try read(Self.list(user, before, limit, kind)).map { RoomView($0) }
     }
 
     /// Selects the page by rooms alone, then joins the newest message of each.
-    static func list(_ user: UUID128, _ before: RoomCursor?, _ limit: Int) -> SQL {
+    static func list(_ user: UUID128, _ before: RoomCursor?, _ limit: Int, _ kind: String? = nil) -> SQL {
         """
         WITH page AS MATERIALIZED (
             SELECT p.room_id, p.user_id FROM members p JOIN rooms r ON r.id = p.room_id
             WHERE p.user_id = \(user) AND \(unsafeSQL: Member.active("p")) AND r.deleted_at IS NULL
                 AND (r.last_activity_at, r.id) < (\(.time(before?.lastActivityAt ?? Self.farFuture)),
-                    \(before?.room ?? UUID128(high: .max, low: .max)))
+                    \(before?.room ?? UUID128(high: .max, low: .max))) \(Self.of(kind, "r"))
             ORDER BY r.last_activity_at DESC, r.id DESC LIMIT \(Int64(limit))
         )
         SELECT \(unsafeSQL: Self.viewColumns) FROM page JOIN members p USING (room_id, user_id)
@@ -58,14 +60,14 @@ public final class PostgresRoomReader: RoomReader {
         """
 
     public func members(
-        of room: UUID128, for user: UUID128, after: UUID128?, limit: Int
+        of room: UUID128, for user: UUID128, after: UUID128?, limit: Int, kind: String?
     ) throws(StoreError) -> [Member]? {
         let rows = try pipeline([
             Self.membership(room, user),
             """
             SELECT \(unsafeSQL: Member.columns) FROM members p
             WHERE p.room_id = \(room) AND \(unsafeSQL: Member.active("p"))
-                AND p.user_id > \(after ?? UUID128.zero)
+                AND p.user_id > \(after ?? UUID128.zero) \(Self.of(kind, "p"))
             ORDER BY p.user_id LIMIT \(Int64(limit))
             """,
         ])
@@ -111,10 +113,10 @@ public final class PostgresRoomReader: RoomReader {
     // MARK: Messages
 
     public func history(
-        of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int
+        of room: UUID128, for user: UUID128, _ page: HistoryPage, limit: Int, kind: String?
     ) throws(StoreError) -> (any MessagePage)? {
         // Runs the membership check and the query in one round trip.
-        let rows = try pipeline([Self.membership(room, user), Self.page(room, page, limit), Self.seenBy(room)])
+        let rows = try pipeline([Self.membership(room, user), Self.page(room, page, limit, kind), Self.seenBy(room)])
         return rows[0].first == nil ? nil : PostgresMessagePage(rows[1], SeenMarks(rows[2]))
     }
 
@@ -261,25 +263,26 @@ public final class PostgresRoomReader: RoomReader {
         """
     }
 
-    static func page(_ room: UUID128, _ page: HistoryPage, _ limit: Int) -> SQL {
-        let limit = Int64(limit)
+    static func page(_ room: UUID128, _ page: HistoryPage, _ limit: Int, _ kind: String? = nil) -> SQL {
+        let (limit, ofKind) = (Int64(limit), of(kind, "m"))
         switch page {
-        case .newest: return before(room, Int64.max, limit)
-        case .before(let seq): return before(room, seq, limit)
+        case .newest: return before(room, Int64.max, limit, ofKind)
+        case .before(let seq): return before(room, seq, limit, ofKind)
         case .after(let after):
             let seq = max(0, after)
             return """
                 SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq > \(seq)
+                    \(ofKind)
                 ORDER BY m.seq LIMIT \(limit)
                 """
         case .around(let around):
             let seq = max(0, around)
             return """
                 (SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq <= \(seq)
-                    AND m.seq > 0 ORDER BY m.seq DESC LIMIT \((limit + 1) / 2))
+                    AND m.seq > 0 \(ofKind) ORDER BY m.seq DESC LIMIT \((limit + 1) / 2))
                 UNION ALL
                 (SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq > \(seq)
-                    ORDER BY m.seq LIMIT \(limit / 2))
+                    \(ofKind) ORDER BY m.seq LIMIT \(limit / 2))
                 ORDER BY seq
                 """
         case .changedSince(let since):
@@ -288,21 +291,30 @@ public final class PostgresRoomReader: RoomReader {
             return """
                 SELECT * FROM (
                     (SELECT \(unsafeSQL: Message.columns) FROM messages m
-                        WHERE m.room_id = \(room) AND m.seq > \(seq) AND m.change_seq = m.seq
+                        WHERE m.room_id = \(room) AND m.seq > \(seq) AND m.change_seq = m.seq \(ofKind)
                         ORDER BY m.seq LIMIT \(limit))
                     UNION ALL
                     (SELECT \(unsafeSQL: Message.columns) FROM messages m
                         WHERE m.room_id = \(room) AND m.change_seq > \(seq) AND m.change_seq > m.seq
-                        AND m.seq > 0 ORDER BY m.change_seq LIMIT \(limit))
+                        AND m.seq > 0 \(ofKind) ORDER BY m.change_seq LIMIT \(limit))
                 ) m ORDER BY change_seq LIMIT \(limit)
                 """
         }
     }
 
-    private static func before(_ room: UUID128, _ seq: Int64, _ limit: Int64) -> SQL {
+    /// With the words of the index `messages_of_kind`.
+    private static func of(_ kind: String?, _ table: String) -> SQL {
+        guard let kind else { return "" }
+        return """
+            AND \(unsafeSQL: table).metadata->>'kind' = \(kind)
+            AND octet_length(\(unsafeSQL: table).metadata->>'kind') BETWEEN 1 AND 64
+            """
+    }
+
+    private static func before(_ room: UUID128, _ seq: Int64, _ limit: Int64, _ ofKind: SQL) -> SQL {
         """
         SELECT \(unsafeSQL: Message.columns) FROM messages m WHERE m.room_id = \(room) AND m.seq < \(seq)
-            AND m.seq > 0
+            AND m.seq > 0 \(ofKind)
         ORDER BY m.seq DESC LIMIT \(limit)
         """
     }

@@ -14,7 +14,7 @@ extension Message {
             messageType: fields.messageType, parentMessageID: fields.parentMessageID,
             forwardedFrom: fields.forwardedFrom, sign: fields.sign, status: fields.status,
             file: fields.file, reactions: fields.reactions, editedAt: fields.editedAt, deletedAt: fields.deletedAt,
-            pinnedAt: fields.pinnedAt, createdAt: fields.createdAt, sender: fields.sender)
+            pinnedAt: fields.pinnedAt, createdAt: fields.createdAt, sender: fields.sender, metadata: fields.metadata)
     }
 }
 
@@ -78,6 +78,7 @@ struct MessageRow: MessageFields {
     var deletedAt: Int64? { row.optionalTime(at(.deletedAt)) }
     var createdAt: Int64 { row.time(at(.createdAt)) }
     var pinnedAt: Int64? { row.optionalTime(at(.pinnedAt)) }
+    var metadata: Metadata? { Metadata(row, at: at(.metadata)) }
     var mentions: [UUID128] { row.raw(at(.content)).map { mentionedUsers(in: $0) } ?? [] }
 }
 
@@ -112,7 +113,7 @@ extension Room {
             lastMessageSeq: row.int8(at(.lastMessageSeq)), lastActivityAt: row.time(at(.lastActivityAt)),
             createdAt: row.time(at(.createdAt)), createdBy: row.uuid(at(.createdBy)),
             createdSign: row.optionalText(at(.createdSign)), deletedAt: row.optionalTime(at(.deletedAt)),
-            epoch: row.int8(at(.epoch)))
+            epoch: row.int8(at(.epoch)), metadata: Metadata(row, at: at(.metadata)))
     }
 }
 
@@ -136,7 +137,14 @@ extension Member {
             sentCount: row.int8(at(.sentCount)), mutedUntil: row.optionalTime(at(.mutedUntil)),
             bannedAt: row.optionalTime(at(.bannedAt)), joinedAt: row.time(at(.joinedAt)),
             joinedSeq: row.int8(at(.joinedSeq)), leftAt: row.optionalTime(at(.leftAt)),
-            profile: Profile(row, at: first + MemberColumn.count))
+            profile: Profile(row, at: first + MemberColumn.count), metadata: Metadata(row, at: at(.metadata)))
+    }
+}
+
+extension Metadata {
+    fileprivate init?(_ row: PGRow, at column: Int) {
+        guard let text = row.optionalText(column) else { return nil }
+        self.init(stored: text)
     }
 }
 

@@ -62,10 +62,11 @@ public final class PostgresUsers: UserStore {
         ).map { UserView($0) }
     }
 
-    public func change(_ user: HostUser, _ patch: UserPatch) throws(StoreError) -> (UserView, isNews: Bool) {
+    public func change(_ user: HostUser, _ patch: UserPatch) throws(StoreError) -> (UserView, isNews: Bool)? {
         let name = PGValue.text(patch.name)
         let avatar = PGValue.text(patch.avatar)
         let metadata = PGValue.text(patch.metadata)
+        let base = PGValue.text(patch.base)
         let row = try write(
             """
             WITH known AS (SELECT name, avatar FROM users WHERE id = \(user.id))
@@ -76,9 +77,12 @@ public final class PostgresUsers: UserStore {
             ON CONFLICT (id) DO UPDATE SET external_id = coalesce(u.external_id, EXCLUDED.external_id),
                 name = coalesce(\(name), u.name), avatar = coalesce(\(avatar), u.avatar),
                 metadata = coalesce(\(metadata), u.metadata), version = u.version + 1, updated_at = now()
+            WHERE \(base) IS NULL OR u.metadata = \(base)
             RETURNING u.id, \(unsafeSQL: Self.columns),
                 (u.name, u.avatar) IS DISTINCT FROM (coalesce((SELECT name FROM known), ''), coalesce((SELECT avatar FROM known), ''))
-            """)[0]
+            """
+        ).first
+        guard let row else { return nil }
         return (UserView(row), isNews: row.bool(3))
     }
 

@@ -44,6 +44,20 @@ public struct SQL: ExpressibleByStringInterpolation, Sendable {
         public mutating func appendInterpolation(_ value: String) { appendInterpolation(.text(value)) }
         public mutating func appendInterpolation(_ value: [UUID128]) { appendInterpolation(.uuids(value)) }
 
+        /// Inserts another statement, or a part of one, with its values.
+        public mutating func appendInterpolation(_ part: SQL) {
+            let before = values.count
+            for (place, piece) in part.text.split(separator: "$", omittingEmptySubsequences: false).enumerated() {
+                let digits = place == 0 ? piece.prefix(0) : piece.prefix { $0.isASCII && $0.isNumber }
+                guard let number = Int(digits) else {
+                    text += (place == 0 ? "" : "$") + piece
+                    continue
+                }
+                text += "$\(number + before)" + piece.dropFirst(digits.count)
+            }
+            values += part.values
+        }
+
         /// Inserts SQL from our own code, such as a list of columns. Never untrusted text.
         public mutating func appendInterpolation(unsafeSQL sql: String) { text += sql }
     }
@@ -70,6 +84,7 @@ public enum PGValue: Sendable {
     case times([Int64?])
     case byteses([[UInt8]?])
     case jsonbs([String?])
+    case jsons([String?])
 
     /// The type's oid, from pg_type.
     var oid: UInt32 {
@@ -92,6 +107,7 @@ public enum PGValue: Sendable {
         case .uuids: 2951
         case .times: 1185
         case .jsonbs: 3807
+        case .jsons: 199
         }
     }
 
@@ -130,6 +146,7 @@ public enum PGValue: Sendable {
         case .times(let values): array(values, of: 1184, &bytes) { $0.append(network: pgMicroseconds($1)) }
         case .byteses(let values): array(values, of: 17, &bytes) { $0.append(contentsOf: $1) }
         case .jsonbs(let values): array(values, of: 3802, &bytes) { $0.append(jsonb: $1) }
+        case .jsons(let values): array(values, of: 114, &bytes) { $0.append(contentsOf: $1.utf8) }
         }
         return true
     }

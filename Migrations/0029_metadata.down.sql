@@ -1,0 +1,3 @@
+ALTER TABLE messages DROP COLUMN metadata;
+ALTER TABLE rooms DROP COLUMN metadata;
+ALTER TABLE members DROP COLUMN metadata;

@@ -1,0 +1,166 @@
+/// A JSON object that the host application or users keep with a message, a room or a member. It never holds a null as a
+/// value of an object: a patch removes such a key. An empty object is none.
+public struct Metadata: Sendable, Equatable {
+    /// JSON without spaces, at most ``limit`` bytes.
+    public let text: String
+
+    /// Bytes.
+    public static let limit = 4096
+    /// Objects and lists inside each other. Our own readers refuse more than ``WireLimit/depth`` around it and in it.
+    public static let depth = 8
+    /// Keys of one object: readers refuse more.
+    public static let keys = 64
+    /// Bytes of a `kind` by which lists can be filtered; the index has no longer ones.
+    public static let kind = 64
+
+    /// - Parameter stored: text that was checked when it was stored.
+    public init(stored: String) { text = stored }
+
+    public var value: WireValue { (try? JSONReader.decode(Array(text.utf8))) ?? .map([]) }
+
+    /// Texts in two spellings of one letter are two texts.
+    public static func == (a: Metadata, b: Metadata) -> Bool { areSameBytes(a.text, b.text) }
+
+    /// The object after a patch; nil: nothing is left. It fits the limits, or the patch is refused.
+    public static func merged(_ patch: MetadataPatch?, into before: Metadata?) throws(Refusal) -> Metadata? {
+        guard let patch else { return before }
+        let value = merge(patch.value, into: before?.value)
+        guard case .map(let entries) = value, !entries.isEmpty else { return nil }
+        guard isBounded(value, depth: depth) else {
+            throw .invalid("Metadata", "would have an object of more than \(keys) keys, or more than \(depth) levels")
+        }
+        let text = json(value)
+        guard text.count <= limit else {
+            throw .invalid("Metadata", "would have \(text.count) bytes as JSON; the limit is \(limit)")
+        }
+        return Metadata(stored: String(decoding: text, as: UTF8.self))
+    }
+
+    /// RFC 7396: objects are merged key by key, null removes a key, everything else takes the place of what was there.
+    static func merge(_ patch: WireValue, into target: WireValue?) -> WireValue {
+        guard case .map(let changes) = patch else { return patch }
+        var entries: [WireValue.Entry] = []
+        if case .map(let before)? = target { entries = before }
+        for change in changes {
+            let place = entries.firstIndex { areSameBytes($0.key, change.key) }
+            guard !change.value.isNull else {
+                if let place { entries.remove(at: place) }
+                continue
+            }
+            let value = merge(change.value, into: place.map { entries[$0].value })
+            if let place { entries[place].value = value } else { entries.append(.init(change.key, value)) }
+        }
+        return .map(entries)
+    }
+
+    fileprivate static func json(_ value: WireValue) -> [UInt8] {
+        var writer = JSONWriter(reserving: 1024)
+        writer.value(value)
+        return writer.take()
+    }
+
+    fileprivate static func isBounded(_ value: WireValue, depth: Int) -> Bool {
+        switch value {
+        case .map(let entries):
+            depth > 0 && entries.count <= keys && entries.allSatisfy { isBounded($0.value, depth: depth - 1) }
+        case .array(let values): depth > 0 && values.allSatisfy { isBounded($0, depth: depth - 1) }
+        default: true
+        }
+    }
+}
+
+/// A merge patch of ``Metadata``: a JSON object, in which null removes a key.
+public struct MetadataPatch: Sendable, Equatable {
+    /// JSON without spaces.
+    public let text: String
+
+    /// Bytes: enough to replace all keys of a full ``Metadata``.
+    public static let limit = 2 * Metadata.limit
+
+    fileprivate init(text: String) { self.text = text }
+
+    /// nil: not an object that ``Metadata`` may hold.
+    public init?(_ value: WireValue) {
+        guard case .map = value, Self.isPlain(value), Metadata.isBounded(value, depth: Metadata.depth) else {
+            return nil
+        }
+        let text = Metadata.json(value)
+        guard text.count <= Self.limit else { return nil }
+        self.text = String(decoding: text, as: UTF8.self)
+    }
+
+    public var value: WireValue { (try? JSONReader.decode(Array(text.utf8))) ?? .map([]) }
+
+    public static func == (a: MetadataPatch, b: MetadataPatch) -> Bool { areSameBytes(a.text, b.text) }
+
+    /// No NUL, which the store cannot hold, and no number that would be another one afterwards: whole numbers have 64
+    /// bits, others those of a Double.
+    private static func isPlain(_ value: WireValue) -> Bool {
+        func isPlain(_ text: String) -> Bool { !text.utf8.contains(0) }
+        switch value {
+        case .null, .bool, .int: return true
+        case .double(let number): return number.isFinite && (number.rounded() != number || abs(number) < 0x1p63)
+        case .string(let text): return isPlain(text)
+        case .binary: return false
+        case .array(let values): return values.allSatisfy { Self.isPlain($0) }
+        case .map(let entries): return entries.allSatisfy { isPlain($0.key) && Self.isPlain($0.value) }
+        }
+    }
+}
+
+extension Metadata: WireShape {
+    public func write<W: WireWriter>(to writer: inout W) { writer.value(value) }
+}
+
+extension Metadata: RecordField {
+    func write(to writer: inout MessagePackWriter) { writer.string(text) }
+
+    init?(field: WireValue) {
+        guard let text = field.string else { return nil }
+        self.init(stored: text)
+    }
+}
+
+extension MetadataPatch: RecordField {
+    func write(to writer: inout MessagePackWriter) { writer.string(text) }
+
+    init?(field: WireValue) {
+        guard let text = field.string else { return nil }
+        self.init(text: text)
+    }
+}
+
+extension RequestFields {
+    /// A patch of `Metadata`; nil when it is absent.
+    public func metadataPatch() throws(Refusal) -> MetadataPatch? {
+        guard let value = value["Metadata"], !isAbsent("Metadata") else { return nil }
+        guard case .map = value else { throw .invalid("Metadata", "is not an object") }
+        guard let patch = MetadataPatch(value) else {
+            throw .invalid(
+                "Metadata",
+                """
+                has more than \(MetadataPatch.limit) bytes as JSON, \(Metadata.keys) keys or \(Metadata.depth) levels, \
+                a NUL, or a number that would not stay as it is
+                """)
+        }
+        return patch
+    }
+
+    /// For partial changes, in which null has no meaning of its own.
+    public func givenMetadata() throws(Refusal) -> MetadataPatch? {
+        try given("Metadata") ? metadataPatch() : nil
+    }
+
+    /// The `Metadata` of something new.
+    public func metadata() throws(Refusal) -> Metadata? { try Metadata.merged(metadataPatch(), into: nil) }
+
+    /// An edit of a message: of its `Content`, its `Metadata`, or both.
+    public func edit(of message: UUID128) throws(Refusal) -> Command.Action {
+        let (metadata, base) = (try metadataPatch(), try seq("BaseSeq"))
+        guard let metadata, isAbsent("Content") else {
+            return .edit(message: message, content: try content(of: .text), base: base, metadata: metadata)
+        }
+        guard base == nil else { throw .invalid("BaseSeq", "goes with Content: Metadata is merged") }
+        return .messageMetadata(message: message, metadata)
+    }
+}
