@@ -91,7 +91,8 @@ let package = Package(
         .testTarget(
             name: "FcgiApiTests", dependencies: ["fcgi-api", "ChatCore", "TestSupport"], swiftSettings: tests),
         .testTarget(
-            name: "WsRelayTests", dependencies: ["ws-relay", "ChatCore", "TestSupport"], swiftSettings: tests),
+            name: "WsRelayTests", dependencies: ["ws-relay", "ChatCore", "ChatAdapters", "TestSupport"],
+            swiftSettings: tests),
         .testTarget(name: "ChatLoadTests", dependencies: ["chat-load", "ChatCore"], swiftSettings: tests),
         .testTarget(
             name: "QueueWorkerTests",

@@ -374,11 +374,11 @@ public struct RoomSettings: Sendable {
     public var roomsByOthers: Int { roomsPerUser - roomsPerUser / 5 }
 
     /// A frame that removes all members counts them in 16 bits.
-    public static let mostMembers = 65_535
+    public static let maxMembers = 65_535
 
     init(_ values: inout SettingsReader) {
-        groupLimit = values.number("ROOM_GROUP_LIMIT", default: 50, in: 2...Self.mostMembers)
-        channelLimit = values.number("ROOM_CHANNEL_LIMIT", default: 100, in: 2...Self.mostMembers)
+        groupLimit = values.number("ROOM_GROUP_LIMIT", default: 50, in: 2...Self.maxMembers)
+        channelLimit = values.number("ROOM_CHANNEL_LIMIT", default: 100, in: 2...Self.maxMembers)
         editSeconds = values.number("MESSAGE_EDIT_SECONDS", default: 86_400, in: 0...Int(Int32.max))
         pins = values.number("ROOM_PIN_LIMIT", default: 50, in: 1...1000)
         invitations = values.number("ROOM_INVITATION_LIMIT", default: 100, in: 1...10_000)
@@ -430,7 +430,7 @@ public struct StorageSettings: Sendable {
     /// `auto`, `bwrap` or `none`: the sandbox of the programs that inspect files.
     public var mediaJail: String
     /// Pictures with more pixels are not decoded.
-    public var mostPixels: Int
+    public var maxPixels: Int
     /// The file types that the operator allows.
     public var types: TypeRules
     /// ClamAV's daemon, `unix:/path` or `host:port`; nil: files are not scanned.
@@ -459,7 +459,7 @@ public struct StorageSettings: Sendable {
         sweepSeconds = values.number("UPLOAD_SWEEP_SECONDS", default: 60, in: 1...86_400)
         temporaryFolder = values.text("UPLOAD_TEMP_DIR", default: "/var/tmp")
         mediaJail = values.choice("MEDIA_JAIL", ["auto", "bwrap", "none"], default: "auto")
-        mostPixels = values.number("MEDIA_MAX_PIXELS", default: 50_000_000, in: 1...2_000_000_000)
+        maxPixels = values.number("MEDIA_MAX_PIXELS", default: 50_000_000, in: 1...2_000_000_000)
         types = TypeRules([
             .image: values.list("UPLOAD_TYPES_IMAGE"), .video: values.list("UPLOAD_TYPES_VIDEO"),
             .audio: values.list("UPLOAD_TYPES_AUDIO"), .file: values.list("UPLOAD_TYPES_FILE"),

@@ -46,7 +46,7 @@ public final class TemporaryFile: @unchecked Sendable {
 
 extension Refusal {
     /// - Parameter problem: errno.
-    static func disk(_ what: String, _ problem: Int32) -> Refusal {
+    public static func disk(_ what: String, _ problem: Int32) -> Refusal {
         let isFull = problem == ENOSPC || problem == EDQUOT
         let name = isFull ? problem == ENOSPC ? "ENOSPC: " : "EDQUOT: " : ""
         let state = isFull ? "is full" : "cannot be used"

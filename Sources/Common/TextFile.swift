@@ -9,7 +9,7 @@ public enum TextFile {
     }
 
     /// Bytes of a file of settings.
-    public static let mostBytes = 1 << 20
+    public static let maxBytes = 1 << 20
 
     /// Nil when the file can be opened; its content may still be wrong.
     public static func problem(_ path: String) -> Problem? {
@@ -17,7 +17,7 @@ public enum TextFile {
         return nil
     }
 
-    public static func read(_ path: String, atMost limit: Int = mostBytes) throws(Problem) -> [UInt8] {
+    public static func read(_ path: String, atMost limit: Int = maxBytes) throws(Problem) -> [UInt8] {
         let descriptor = try opened(path, atMost: limit)
         defer { close(descriptor) }
         var text: [UInt8] = []
@@ -54,7 +54,7 @@ public enum TextFile {
 extension TextFile.Problem {
     fileprivate static func system(_ code: Int32) -> Self { Self(description: String(cString: strerror(code))) }
     fileprivate static func tooLarge(_ limit: Int) -> Self {
-        Self(description: "it is larger than \(limit >> 20) MiB")
+        Self(description: "it is larger than \(limit >= 1 << 20 ? "\(limit >> 20) MiB" : "\(limit >> 10) KiB")")
     }
 }
 

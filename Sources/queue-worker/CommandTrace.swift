@@ -12,7 +12,7 @@ struct CommandTrace {
         var told: Int64
     }
 
-    func record(_ parts: [BatchRun.Stored], _ times: Times) {
+    func record(_ parts: [ExecutedBatch], _ times: Times) {
         let now = unixNanoseconds()
         let clock = monotonicNanoseconds()
         func unix(_ time: Int64) -> Int64 { now - (clock - time) }

@@ -5,7 +5,7 @@ import ChatProcess
 /// Handles redelivered messages with care: such a message may be the one that crashed its worker.
 extension Consumer {
     /// SIGKILL is seldom caused by a command; only this many in a row count against it.
-    private static let mostSilentDeaths = 10
+    private static let maxSilentDeaths = 10
 
     /// Tries the message alone. When a worker dies again, its commands are tried one by one; a command that ends a
     /// third worker goes to the dead letter queue.
@@ -18,22 +18,22 @@ extension Consumer {
         channel.scoreboard.beginRequest("batch again", "\(commands.count) commands")
         if deaths.crashed + deaths.silent == 0 {
             attempts.begin(whole)
-            try carryOut(commands, connection)
+            try execute(commands, connection)
             attempts.end()
         } else {
-            for command in commands { try carryOutAlone(command, after: deaths, delivery.consumer, connection) }
+            for command in commands { try executeAlone(command, after: deaths, delivery.consumer, connection) }
             attempts.forget(whole)
         }
         try finishFirst(connection)
         channel.scoreboard.endRequest(status: 200, bytes: commands.count)
     }
 
-    private func carryOutAlone(
+    private func executeAlone(
         _ command: Command, after earlier: Attempts.Deaths, _ queue: String, _ connection: RabbitMQConnection
     ) throws(RabbitMQError) {
         let key = "command-\(command.id)"
         let deaths = attempts.deaths(of: key)
-        guard deaths.crashed == 0, deaths.silent < Self.mostSilentDeaths else {
+        guard deaths.crashed == 0, deaths.silent < Self.maxSilentDeaths else {
             let reason =
                 deaths.crashed > 0 ? "it crashed three workers" : "\(deaths.silent) workers ended while handling it"
             try putAside(command.joinedAlone, queue, reason: reason, stack: earlier.text + deaths.text)
@@ -41,7 +41,7 @@ extension Consumer {
             return attempts.forget(key)
         }
         attempts.begin(key)
-        try carryOut([command], connection)
+        try execute([command], connection)
         attempts.end()
     }
 }

@@ -4,7 +4,7 @@ import ChatProcess
 
 /// Publishes stored batches: to the relays, then answers to REST, then jobs to the push workers.
 extension Consumer {
-    func tell(_ stored: [BatchRun.Stored], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    func tell(_ stored: [ExecutedBatch], _ connection: RabbitMQConnection) throws(RabbitMQError) {
         for part in stored { try tell(part.notice, connection) }
         for part in stored { try answer(part.outcomes, connection) }
         if settings.push.isOn { try announce(stored, connection) }
@@ -42,7 +42,7 @@ extension Consumer {
     }
 
     /// Before the acknowledgement and on the same channel: the broker processes both in this order.
-    private func announce(_ stored: [BatchRun.Stored], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func announce(_ stored: [ExecutedBatch], _ connection: RabbitMQConnection) throws(RabbitMQError) {
         let jobs = stored.flatMap(\.pushJobs)
         for part in [jobs.filter { !$0.isDeletion }, jobs.filter(\.isDeletion)] where !part.isEmpty {
             try connection.publish(
@@ -50,7 +50,7 @@ extension Consumer {
         }
     }
 
-    private func count(_ stored: [BatchRun.Stored]) {
+    private func count(_ stored: [ExecutedBatch]) {
         let outcomes = stored.flatMap(\.outcomes).filter { !$0.command.isProbe }
         channel.scoreboard.add(outcomes.count, to: Counter.commands)
         channel.scoreboard.add(outcomes.count { $0.refusal != nil }, to: Counter.refused)

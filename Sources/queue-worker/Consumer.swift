@@ -17,11 +17,11 @@ final class Consumer {
     /// messages are redelivered after a crash and recognised by their ids.
     private static let acknowledgeWithin: Int64 = 20
     /// Bytes in progress above which nothing more is taken from the broker.
-    private static let mostBytes = 32 << 20
+    private static let maxBytes = 32 << 20
 
     let settings: Settings
     let channel: WorkerChannel
-    let run: BatchRun
+    let run: ExecuteBatch
     let bus: any FrameBus
     private let dead: RabbitMQDeadLetters
     let strays: StrayAnswers
@@ -43,7 +43,7 @@ final class Consumer {
     var outage = Outage()
 
     init(
-        settings: Settings, channel: WorkerChannel, run: BatchRun, bus: any FrameBus,
+        settings: Settings, channel: WorkerChannel, run: ExecuteBatch, bus: any FrameBus,
         generations: any QueueGenerations, trace: CommandTrace? = nil, log: Logger
     ) {
         self.settings = settings
@@ -162,7 +162,7 @@ final class Consumer {
             poll(&descriptors, 2, Int32(milliseconds))
         }
         var bytes = backlog.bytes
-        while bytes < Self.mostBytes {
+        while bytes < Self.maxBytes {
             switch try connection.next(timeout: 0) {
             case .delivery(let delivery):
                 waiting.append(delivery)
@@ -198,7 +198,7 @@ final class Consumer {
         let begun = monotonicNow()
         channel.scoreboard.beginRequest("batch", "\(commands.count) commands", at: begun)
         note(waitOf: commands)
-        try carryOut(commands, connection)
+        try execute(commands, connection)
         // Deliveries are taken in the channel's order, so everything up to this tag is done.
         if let tag = backlog.finish() {
             unacknowledged = (tag, unacknowledged?.since ?? monotonicMilliseconds())
@@ -253,7 +253,7 @@ final class Consumer {
         try finishFirst(connection)
     }
 
-    func carryOut(_ commands: [Command], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    func execute(_ commands: [Command], _ connection: RabbitMQConnection) throws(RabbitMQError) {
         guard !commands.isEmpty else { return }
         let begun = monotonicNow()
         let stored = try store(commands, connection)
@@ -293,7 +293,7 @@ final class Consumer {
     /// Retries until the batch is stored: the room's later commands must wait for it.
     private func store(
         _ commands: [Command], _ connection: RabbitMQConnection
-    ) throws(RabbitMQError) -> [BatchRun.Stored] {
+    ) throws(RabbitMQError) -> [ExecutedBatch] {
         var backoff = Backoff()
         var isAlone = false
         while true {
@@ -301,7 +301,7 @@ final class Consumer {
                 defer { if !isAlone { outage.ended("PostgreSQL", log) } }
                 let begun = monotonicNow()
                 let stored = try connection.whileAway { () throws(StoreError) in
-                    isAlone ? try run.carryOutOneByOne(commands) : [try run.carryOut(commands)]
+                    isAlone ? try run.oneByOne(commands) : [try run.together(commands)]
                 }
                 channel.scoreboard.histogram(Timing.commit).observe(monotonicNow() - begun)
                 return stored

@@ -141,7 +141,7 @@ final class PushConsumer {
         channel.scoreboard.endRequest(status: 200, bytes: rooms.count)
     }
 
-    /// Push services may take their time; the broker is not to lose its patience meanwhile.
+    /// Push services may take their time; the broker must not wait too long meanwhile.
     private func away(_ connection: RabbitMQConnection, _ work: () throws -> Void) throws {
         isAway = true
         defer { isAway = false }

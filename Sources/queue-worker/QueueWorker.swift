@@ -99,11 +99,12 @@ struct Work: ParsableCommand {
             trailLength: settings.traceLength)
         return Consumer(
             settings: settings, channel: channel,
-            run: BatchRun(store: store, check: check, limits: settings.rooms, clock: systemClock, log: log), bus: bus,
+            run: ExecuteBatch(store: store, check: check, limits: settings.rooms, clock: systemClock, log: log),
+            bus: bus,
             generations: PostgresQueueGenerations(
                 PostgresConnection(
                     url: settings.database.url, applicationName: "queue-worker queues",
-                    statementTimeout: PostgresQueueGenerations.patience)), trace: trace, log: log)
+                    statementTimeout: PostgresQueueGenerations.timeout)), trace: trace, log: log)
     }
 
     private func pushWorker(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws -> PushConsumer {

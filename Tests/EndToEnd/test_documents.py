@@ -54,7 +54,7 @@ def test_every_route_is_described(openapi):
 
 
 def test_every_code_is_described(openapi):
-    source = (CHECKOUT / "Sources/Common/Wire/ErrorCode.swift").read_text()
+    source = (CHECKOUT / "Sources/Common/Domain/Refusal.swift").read_text()
     cases = source[source.index("enum ErrorCode"):source.index("The HTTP status")]
     named = re.findall(r"case (\w+)(?: = \"(\w+)\")?((?:, \w+)*)", cases)
     codes = {code for name, text, more in named for code in [text or name, *more.split(", ")[1:]]}

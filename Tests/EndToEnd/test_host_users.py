@@ -1,4 +1,4 @@
-"""Users with the ids that a host application has already: any text, beside UUIDs, at every door."""
+"""Users with the ids that a host application has already: any text, beside UUIDs, at every endpoint."""
 
 import os
 import secrets
@@ -38,7 +38,7 @@ NAMES = ["{}", "user-{}", "a/b?c#d%{}", "{}@example.com", "Zoë {}", "用户{}",
 
 
 @pytest.mark.parametrize("text", NAMES)
-def test_any_text_is_a_user_at_every_door(hosted, ann, text):
+def test_any_text_is_a_user_at_every_endpoint(hosted, ann, text):
     bob = hosted(text)
     room = ann.data("POST", "/rooms", {"Type": "GROUP", "Name": "all", "Members": [bob.name]}, 201)["ID"]
     member = next(one for one in ann.data("GET", f"/rooms/{room}/members") if one["UserID"] == bob.id)

@@ -154,7 +154,7 @@ def test_the_oldest_of_too_many_sockets_is_replaced(ann):
 
 @pytest.mark.parametrize("data", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n\r\n",
                                   b"\0" * 9000], ids=["http2", "a page", "nothing", "zeros"])
-def test_other_protocols_get_an_answer_and_the_door(relay, data):
+def test_other_protocols_are_answered_and_closed(relay, data):
     raw = opened(relay, data)
     raw.read_head()
     assert raw.head.startswith("HTTP/1.1 4") and raw.has_ended()

@@ -11,7 +11,7 @@ from conftest import run_program
 def test_a_command_that_crashes_three_workers_is_put_aside(ann, bob, psql, pids):
     room = ann.group(bob)
     earlier = run_program("queue-worker", "dead", "list")
-    holder, looker = psql(), psql()
+    holder, watcher = psql(), psql()
     holder.ask(f"BEGIN; SELECT 1 FROM rooms WHERE id = '{room}' FOR UPDATE")
 
     # Its worker waits for the room; then it gets the signal of a crash.
@@ -24,7 +24,7 @@ def test_a_command_that_crashes_three_workers_is_put_aside(ann, bob, psql, pids)
                            if "crashed three" in line and line not in earlier]):
         assert time.monotonic() < end, f"not put aside after {crashes} crashes"
         # The sessions of dead workers keep waiting for a while.
-        waiting = set(looker.ask("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
+        waiting = set(watcher.ask("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
                                  "application_name = 'queue-worker'"))
         if waiting - known:
             known |= waiting

@@ -179,20 +179,20 @@ final class TestApi {
     private var router: Router
 
     init(push: PushSettings? = nil) {
-        let doors = Doors(
+        let services = EndpointServices(
             tokens: PlainTokens(), readers: Readers(primary: store), accounts: accounts, presences: accounts,
             commands: queue, rates: rates, clock: { 1_795_386_496_000 })
-        router = Router { call throws(Refusal) in _ = try doors.user(call) }
-        MessageEndpoints(doors: doors).add(to: &router)
-        PendingFileEndpoints(doors: doors).add(to: &router)
-        RoomEndpoints(doors: doors).add(to: &router)
-        MemberEndpoints(doors: doors).add(to: &router)
-        BlockEndpoints(doors: doors, events: accounts).add(to: &router)
-        InvitationEndpoints(doors: doors, lifetime: 60).add(to: &router)
-        SearchEndpoints(doors: doors).add(to: &router)
-        AccountEndpoints(doors: doors, tickets: NumberedTickets(), events: accounts).add(to: &router)
-        if let push { DeviceEndpoints(doors: doors, settings: push).add(to: &router) }
-        SilenceEndpoints(doors: doors).add(to: &router)
+        router = Router { call throws(Refusal) in _ = try services.user(call) }
+        MessageEndpoints(services: services).add(to: &router)
+        PendingFileEndpoints(services: services).add(to: &router)
+        RoomEndpoints(services: services).add(to: &router)
+        MemberEndpoints(services: services).add(to: &router)
+        BlockEndpoints(services: services, events: accounts).add(to: &router)
+        InvitationEndpoints(services: services, lifetime: 60).add(to: &router)
+        SearchEndpoints(services: services).add(to: &router)
+        AccountEndpoints(services: services, tickets: NumberedTickets(), events: accounts).add(to: &router)
+        if let push { DeviceEndpoints(services: services, settings: push).add(to: &router) }
+        SilenceEndpoints(services: services).add(to: &router)
         HealthEndpoints(dependencies: []).add(to: &router)
     }
 

@@ -52,7 +52,7 @@ import Testing
     }
 
     @Test func boundsTheNumberOfPairs() {
-        let text = (0...Query.mostPairs).map { "a\($0)=1" }.joined(separator: "&")
+        let text = (0...Query.maxPairs).map { "a\($0)=1" }.joined(separator: "&")
         #expect(throws: Refusal.self) { try Query(text[...]) }
     }
 

@@ -109,7 +109,7 @@ import Testing
         master.send(.scale(pool: "messages", .to(0)))
         #expect(master.state.pools[1].wanted == 1)
         master.send(.scale(pool: "messages", .by(.max)))
-        #expect(master.state.pools[1].wanted == master.state.pools[1].spec.mostWorkers)
+        #expect(master.state.pools[1].wanted == master.state.pools[1].spec.workerLimit)
         master.send(.scale(pool: "messages", .by(.min)))
         #expect(master.state.pools[1].wanted == 1)
     }

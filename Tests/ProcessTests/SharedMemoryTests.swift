@@ -56,7 +56,7 @@ private func folder() -> String {
         row.clear()
         #expect(row.histogram(1).numbers.allSatisfy { $0 == 0 })
         #expect(reader.ended(pool: 0).histogram(1).numbers == before)
-        #expect(row.counter(Scoreboard.mostCounters - 1) == 0)
+        #expect(row.counter(Scoreboard.maxCounters - 1) == 0)
     }
 
     @Test func otherFilesAreRefused() {

@@ -17,9 +17,9 @@ import Testing
 
         func publish(_ answer: RelayAnswer, to relay: UInt64) {
             events = [
-                .message(channel: RedisKey.relayChannel(relay), payload: answer.encode()),
+                .message(channel: BusChannel.relay(relay), payload: answer.encode()),
                 .message(
-                    channel: RedisKey.roomChannel(id(1)),
+                    channel: BusChannel.room(id(1)),
                     payload: FrameChunk(room: id(1), frames: [.numbered(1)]).encode()),
             ]
         }

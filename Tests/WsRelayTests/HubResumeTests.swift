@@ -112,12 +112,12 @@ import Testing
         for client in clients { _ = client.take() }
         for client in clients { resume(client, rooms: 1...50, sign: "r") }
         relay.run()
-        #expect(framesAsked(relay).count == ResumeDesk.window)
-        #expect(Set(framesAsked(relay).map(\.socket)).count == ResumeDesk.window)
+        #expect(framesAsked(relay).count == ResumeQueue.window)
+        #expect(Set(framesAsked(relay).map(\.socket)).count == ResumeQueue.window)
         var answered = 0
         while !relay.lookups.asked.isEmpty {
             answered += framesAsked(relay).count
-            #expect(framesAsked(relay).count <= ResumeDesk.window)
+            #expect(framesAsked(relay).count <= ResumeQueue.window)
             relay.answerFrames { room in (1...9).map { .numbered($0, room: room.low & 0xFF) } }
         }
         #expect(answered == 5000 && relay.hub.resumes.isIdle && relay.hub.resumeRequests.isEmpty)

@@ -14,7 +14,7 @@ final class FakeFeed: Feed {
 final class FakeCommands: CommandOutlet {
     var commands: [Command] = []
     var isFull = false
-    func put(_ command: Command, from socket: UInt64) -> Bool {
+    func put(_ command: Command, encoded: [UInt8], from socket: UInt64) -> Bool {
         if !isFull { commands.append(command) }
         return !isFull
     }

@@ -1,7 +1,7 @@
 import Glibc
 
 /// Bytes of the largest text that is read whole.
-private let mostBytes = 16 << 20
+private let maxBytes = 16 << 20
 
 /// Reads a whole text file; nil when it cannot be read, is too large or is not UTF-8.
 public func readFile(_ path: String) -> String? {
@@ -13,7 +13,7 @@ public func readFile(_ path: String) -> String? {
         let count = fread(&buffer, 1, buffer.count, file)
         guard count > 0 else { break }
         bytes.append(contentsOf: buffer[0..<count])
-        guard bytes.count <= mostBytes else { return nil }
+        guard bytes.count <= maxBytes else { return nil }
     }
     // A folder can be opened, but not read.
     guard ferror(file) == 0 else { return nil }

@@ -4,12 +4,12 @@ public import Logging
 /// Publishes `user_updated` to the rooms of a user, outside of their order, as presence is.
 public final class RoomsOfUsers: UserNews {
     /// Users of one second, of this process: after an upgrade or a new login page everybody has another name at once.
-    private static let mostUsers = 20
+    private static let maxUsers = 20
     /// The rooms of each, and the members of a room that is told.
-    private static let mostRooms: Int64 = 100
-    private static let mostMembers: Int32 = 100
+    private static let maxRooms: Int64 = 100
+    private static let maxMembers: Int32 = 100
     /// Changes of one user that are told in so many milliseconds: more are seen with the user's next message.
-    private static let mostChanges: Int64 = 5
+    private static let maxChanges: Int64 = 5
     private static let period: Int64 = 5000
 
     private let users: PostgresUsers
@@ -44,16 +44,16 @@ public final class RoomsOfUsers: UserNews {
     private func tell(_ id: UUID128, at now: Int64) throws {
         let key = RedisKey.userTold(id, now / Self.period)
         let counted = try redis.pipeline([["INCR", key].words, ["PEXPIRE", key, "\(Self.period)"].words])
-        guard case .int(let changes)? = counted.first, changes <= Self.mostChanges, mayTell(at: now / 1000) else {
+        guard case .int(let changes)? = counted.first, changes <= Self.maxChanges, mayTell(at: now / 1000) else {
             return suppressed()
         }
-        guard let (profile, rooms) = try users.told(of: id, rooms: Self.mostRooms, members: Self.mostMembers)
+        guard let (profile, rooms) = try users.told(of: id, rooms: Self.maxRooms, members: Self.maxMembers)
         else { return }
         _ = try redis.pipeline(
             rooms.map { room in
                 let frame = RoomFrame(
                     seq: 0, kind: .userUpdated, body: FrameBody(room: room) { profile.write(as: id, to: &$0) })
-                return ["PUBLISH", RedisKey.roomChannel(room)].words
+                return ["PUBLISH", BusChannel.room(room)].words
                     + [FrameChunk(room: room, frames: [frame]).encode()]
             })
     }
@@ -61,6 +61,6 @@ public final class RoomsOfUsers: UserNews {
     private func mayTell(at now: Int64) -> Bool {
         if now != second { (second, told) = (now, 0) }
         told += 1
-        return told <= Self.mostUsers
+        return told <= Self.maxUsers
     }
 }

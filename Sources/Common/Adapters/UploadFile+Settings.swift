@@ -13,9 +13,10 @@ extension UploadFile {
             UploadStores(
                 objects: objects, records: PostgresUploadRecords(database), progress: RedisUploadProgress(redis),
                 pause: { usleep(useconds_t($0) * 1000) }, log: log),
-            rules: UploadRules(storage),
+            rules: UploadRules(maxSize: Int64(storage.maxUpload), quota: Int64(storage.quota)),
             inspection: InspectFile(
                 typer: MagicContentTyper(), scanner: storage.clamd.map { ClamdScanner(address: $0) },
-                rules: storage.types, folder: storage.temporaryFolder, log: log))
+                rules: storage.types, files: DiskWorkFiles(storage.temporaryFolder),
+                log: log))
     }
 }

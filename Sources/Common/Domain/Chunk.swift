@@ -37,10 +37,6 @@ public struct UploadRules: Sendable {
         self.quota = quota
     }
 
-    public init(_ settings: StorageSettings) {
-        self.init(maxSize: Int64(settings.maxUpload), quota: Int64(settings.quota))
-    }
-
     /// Checks everything that depends on this chunk alone.
     public func check(_ chunk: Chunk) throws(Refusal) {
         guard (1...Chunk.maxTotal).contains(chunk.total) else {

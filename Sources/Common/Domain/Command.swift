@@ -135,6 +135,17 @@ public struct Command: Sendable, Equatable {
     }
 }
 
+/// A socket, unique among all relays: neither number is ever reused.
+public struct SocketAddress: Sendable, Hashable {
+    public var relay: UInt64
+    public var socket: UInt64
+
+    public init(relay: UInt64, socket: UInt64) {
+        self.relay = relay
+        self.socket = socket
+    }
+}
+
 /// The recipient of the answer.
 public enum CommandOrigin: Sendable, Equatable {
     case nobody

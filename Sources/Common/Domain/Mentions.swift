@@ -1,9 +1,9 @@
 import Glibc
 
 /// Further mentions are ignored: a text of 16 KiB could contain hundreds.
-private let mostMentions = 50
+private let maxMentions = 50
 /// Of `<@`, also of those that mention nobody or somebody again: each costs a hash, on every page of history.
-private let mostTries = 100
+private let maxTries = 100
 
 extension Message {
     /// The users mentioned in the content, by `@` and a UUID or by `<@…>` with the host's id.
@@ -19,9 +19,9 @@ public func mentionedUsers(in text: UnsafeRawBufferPointer) -> [UUID128] {
     var found: [UUID128] = []
     var (at, tries) = (0, 0)
     // Few texts contain an `@`, and every page of history needs this.
-    while let next = place(of: UInt8(ascii: "@"), in: text, from: at), found.count < mostMentions {
+    while let next = place(of: UInt8(ascii: "@"), in: text, from: at), found.count < maxMentions {
         at = next + 1
-        let isMarked = next > 0 && text[next - 1] == UInt8(ascii: "<") && tries < mostTries
+        let isMarked = next > 0 && text[next - 1] == UInt8(ascii: "<") && tries < maxTries
         if isMarked { tries += 1 }
         guard let user = (isMarked ? hostUser(in: text, at: at) : nil) ?? plainUser(in: text, at: at),
             !found.contains(user)

@@ -76,3 +76,8 @@ public func isHTTPTokenByte(_ byte: UInt8) -> Bool {
     default: false
     }
 }
+
+/// C0, DEL and C1: people do not write them, and they break terminals and logs.
+func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
+}

@@ -43,8 +43,8 @@ public struct TraceParent: Sendable, Equatable, CustomStringConvertible {
     }
 
     public var description: String {
-        let hex = String(span, radix: 16)
-        let zeros = String(repeating: "0", count: 16 - hex.count)
-        return "00-\(trace.description.filter { $0 != "-" })-\(zeros)\(hex)-0\(isSampled ? 1 : 0)"
+        let digits = String(span, radix: 16)
+        let zeros = String(repeating: "0", count: 16 - digits.count)
+        return "00-\(trace.description.filter { $0 != "-" })-\(zeros)\(digits)-0\(isSampled ? 1 : 0)"
     }
 }

@@ -69,25 +69,10 @@ public enum PoolFolder {
         return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(folder)/\($0)" }
     }
 
-    /// Reads one byte more than allowed, so that a file that is too long is seen as such. A pipe would not end.
     private static func read(_ path: String) throws(SettingsError) -> [UInt8] {
-        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard file >= 0 else {
-            throw SettingsError(problems: ["\(path):1: it cannot be read: \(String(cString: strerror(errno)))"])
+        do throws(TextFile.Problem) { return try TextFile.read(path, atMost: PoolFile.Limit.fileBytes) } catch {
+            throw SettingsError(problems: ["\(path):1: it cannot be read: \(error)"])
         }
-        defer { close(file) }
-        var status = stat()
-        guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            throw SettingsError(problems: ["\(path):1: it is not a file"])
-        }
-        var (text, buffer): ([UInt8], [UInt8]) = ([], [UInt8](repeating: 0, count: 16_384))
-        while text.count <= PoolFile.Limit.fileBytes {
-            let count = Glibc.read(file, &buffer, buffer.count)
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { break }
-            text += buffer.prefix(count)
-        }
-        return text
     }
 
     // MARK: Pools beside each other
@@ -124,28 +109,35 @@ public enum PoolFolder {
                 guard let path, let other = paths.updateValue(pool.name, forKey: path) else { continue }
                 problems.append("\(at(pool, key))\(path) is already a path of the pool \(other)")
             }
-            for (key, name, isGroup) in [
-                ("listen.owner", pool.listenOwner, false), ("listen.group", pool.listenGroup, true),
-                ("user", pool.user, false), ("group", pool.group, true),
-            ] {
-                guard let name,
-                    let problem = SystemAccount.problem(name, isGroup: isGroup, changesProcess: !key.contains("."))
-                else { continue }
-                problems.append("\(at(pool, key))\(problem)")
-            }
-            for (key, path) in [("slow_log", pool.slowLog), ("access_log", pool.accessLog)] {
-                guard let path, let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { continue }
-                let folder = end == path.startIndex ? "/" : String(path[..<end])
-                var status = stat()
-                guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
-                    problems.append("\(at(pool, key))there is no folder \(folder)")
-                    continue
-                }
-                guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { continue }
-                problems.append("\(at(pool, key))\(path) is a folder")
-            }
+            problems += (wrongAccounts(of: pool) + wrongLogs(of: pool)).map { "\(at(pool, $0.key))\($0.text)" }
         }
         return problems
+    }
+
+    private static func wrongAccounts(of pool: PoolSettings) -> [(key: String, text: String)] {
+        [
+            ("listen.owner", pool.listenOwner, false), ("listen.group", pool.listenGroup, true),
+            ("user", pool.user, false), ("group", pool.group, true),
+        ].compactMap { key, name, isGroup in
+            name.flatMap { SystemAccount.problem($0, isGroup: isGroup, changesProcess: !key.contains(".")) }
+                .map { (key, $0) }
+        }
+    }
+
+    private static func wrongLogs(of pool: PoolSettings) -> [(key: String, text: String)] {
+        var wrong: [(key: String, text: String)] = []
+        for (key, path) in [("slow_log", pool.slowLog), ("access_log", pool.accessLog)] {
+            guard let path, let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { continue }
+            let folder = end == path.startIndex ? "/" : String(path[..<end])
+            var status = stat()
+            guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+                wrong.append((key, "there is no folder \(folder)"))
+                continue
+            }
+            guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { continue }
+            wrong.append((key, "\(path) is a folder"))
+        }
+        return wrong
     }
 
     private static func problem(

@@ -34,10 +34,3 @@ public struct BusError: Error, Sendable, CustomStringConvertible {
     public let description: String
     public init(_ description: String) { self.description = description }
 }
-
-/// The newest frames of each room, kept for a limited time.
-public protocol RoomLog: AnyObject {
-    /// The frames after `seq`, in order and without a gap from `seq + 1` on. Empty when there are none; nil when the
-    /// log begins later or has a gap, in which case the store must be read.
-    func frames(of room: UUID128, after seq: UInt64, limit: Int) throws(BusError) -> [RoomFrame]?
-}

@@ -7,17 +7,17 @@ public struct InspectFile {
     private let typer: any ContentTyper
     private let scanner: (any ContentScanner)?
     private let rules: TypeRules
-    /// The folder for a file during the scan.
-    private let folder: String
+    /// Hold a file during the scan.
+    private let files: any WorkFiles
     private let log: Logger
 
     public init(
-        typer: any ContentTyper, scanner: (any ContentScanner)?, rules: TypeRules, folder: String, log: Logger
+        typer: any ContentTyper, scanner: (any ContentScanner)?, rules: TypeRules, files: any WorkFiles, log: Logger
     ) {
         self.typer = typer
         self.scanner = scanner
         self.rules = rules
-        self.folder = folder
+        self.files = files
         self.log = log
     }
 
@@ -54,13 +54,13 @@ public struct InspectFile {
 
     private func scan(_ message: Message, _ stores: UploadStores) throws(Refusal) {
         guard let scanner else { return }
-        let file = try TemporaryFile(in: folder)
-        let size = try stores.objects { store throws(StoreError) in
-            try store.fetch(UploadFile.key(message), into: file.descriptor, atMost: nil)
+        let file = try files.file { descriptor throws(Refusal) in
+            try stores.objects { store throws(StoreError) in
+                try store.fetch(UploadFile.key(message), into: descriptor, atMost: nil)
+            }
         }
-        try file.continueBehind(size)
         let found: String?
-        do throws(StoreError) { found = try scanner.scan(file.part()) } catch {
+        do throws(StoreError) { found = try scanner.scan(file) } catch {
             log.error("a file cannot be scanned", metadata: ["message": "\(message.id)", "error": "\(error)"])
             throw .unavailable("the scanner of files")
         }
@@ -69,7 +69,7 @@ public struct InspectFile {
             "an infected file was moved to quarantine", metadata: ["message": "\(message.id)", "found": "\(found)"])
         try stores.objects { store throws(StoreError) in
             try store.put(
-                "quarantine/\(message.id)", contentType: MediaType.unknown.description, from: file.part())
+                "quarantine/\(message.id)", contentType: MediaType.unknown.description, from: file)
         }
         throw Refusal(.infected, "the file is infected (\(found)) and was not sent", field: "File")
     }

@@ -4,7 +4,7 @@ public import Logging
 public final class KeepRetention {
     private static let roomsAtOnce = 200
     /// Milliseconds that one part of a room may take.
-    private static let patience = 30_000
+    private static let timeout = 30_000
 
     private let host: any HostStore
     private let queue: any CommandQueue
@@ -57,7 +57,7 @@ public final class KeepRetention {
             let command = Command(
                 id: .v7(at: now), room: room, actor: .zero, acceptedAt: now, action: .purge(before: before))
             do throws(Refusal) {
-                guard case .answered(let frame) = try queue.submit(command, timeout: Self.patience) else { break }
+                guard case .answered(let frame) = try queue.submit(command, timeout: Self.timeout) else { break }
                 removed += frame["Data"]?["Messages"]?.int ?? 0
                 guard frame["Data"]?["More"]?.bool == true else { break }
             } catch {

@@ -11,12 +11,12 @@ struct PushChoice {
     /// Most rooms have nobody with wishes of their own: then the newest message is all that is read.
     init?(
         room: UUID128, recipients: [PushRecipient], since: Int64, at now: Int64,
-        messages read: (Int) throws -> [PushMessage], _ audience: any PushAudience, mostMessages: Int
+        messages read: (Int) throws -> [PushMessage], _ audience: any PushAudience, maxMessages: Int
     ) throws {
         guard recipients.contains(where: { $0.wish != .nothing }) else { return nil }
         let silencers = recipients.filter { $0.silencesThreads && $0.wish != .nothing }.map(\.user)
         let isChoosy = !silencers.isEmpty || recipients.contains { $0.wish == .mentions }
-        messages = try read(isChoosy ? mostMessages : 1)
+        messages = try read(isChoosy ? maxMessages : 1)
         guard !messages.isEmpty else { return nil }
         self.since = since
         silenced =

@@ -17,15 +17,15 @@ public final class PushOffline {
     public struct Stopped: Error, Sendable {}
 
     /// Tries of one push.
-    private static let mostTries = 5
+    private static let maxTries = 5
     /// Seconds of the longest wait: the broker takes back a message that stays unacknowledged for half an hour.
     private static let longestWait = 300
     /// Messages among which those are found that a user with wishes of their own gets.
-    private static let mostMessages = 50
+    private static let maxMessages = 50
     /// Milliseconds that a message may have waited before it was stored.
     private static let slack: Int64 = 60_000
     /// Pushes that are tried again at a time: new ones need their turn too.
-    private static let mostRetries = 20
+    private static let maxRetries = 20
 
     private let audience: any PushAudience
     private let marks: any PushMarks
@@ -68,7 +68,7 @@ public final class PushOffline {
         let choice = try PushChoice(
             room: room, recipients: recipients, since: since - Self.slack, at: clock(),
             messages: { limit in try audience.newestMessages(of: room, through: seq, limit: limit) }, audience,
-            mostMessages: Self.mostMessages)
+            maxMessages: Self.maxMessages)
         guard let choice else { return }
         let users = recipients.map(\.user)
         let alive = try marks.signsOfLife(of: users)
@@ -147,7 +147,7 @@ public final class PushOffline {
 
     /// Tries those again whose time has come. Call this often.
     public func retryDue() throws {
-        let due = retries.take(Self.mostRetries, at: clock())
+        let due = retries.take(Self.maxRetries, at: clock())
         for (index, entry) in due.enumerated() {
             do {
                 if let entry = try renewed(entry) { try attempt(entry) }
@@ -202,7 +202,7 @@ public final class PushOffline {
     ) {
         var entry = entry
         entry.tries += 1
-        guard entry.tries < Self.mostTries else { return giveUp(entry.push, reason) }
+        guard entry.tries < Self.maxTries else { return giveUp(entry.push, reason) }
         entry.dueAt = now + Int64(min(max(seconds, 1), Self.longestWait)) * 1000
         keep(entry, reason)
     }
@@ -213,7 +213,7 @@ public final class PushOffline {
 
     private func deliverInTurn(_ push: Push, to device: PushDevice) throws {
         var problem = ""
-        for attempt in 0..<Self.mostTries {
+        for attempt in 0..<Self.maxTries {
             switch sender.send(push, to: device) {
             case .sent:
                 counts.sent += 1

@@ -13,7 +13,7 @@ struct PushRetries {
 
     /// Of all users, and of one user: one user cannot take all the room.
     static let most = 2000
-    static let mostOfUser = 40
+    static let maxOfUser = 40
 
     private struct Place: Hashable {
         let user: UUID128
@@ -30,7 +30,7 @@ struct PushRetries {
     mutating func add(_ entry: Entry) -> Bool {
         let place = Self.place(of: entry.push, entry.device)
         let known = entries[place] != nil
-        guard known || entries.count < Self.most && counts[entry.device.user, default: 0] < Self.mostOfUser else {
+        guard known || entries.count < Self.most && counts[entry.device.user, default: 0] < Self.maxOfUser else {
             return false
         }
         if !known { counts[entry.device.user, default: 0] += 1 }
@@ -88,8 +88,8 @@ struct PushRests {
     private static let slow: Int64 = 1000
     private static let longest: Int64 = 60_000
     /// Users of one service that it refuses one after the other, until it rests as a whole.
-    private static let mostRefused = 3
-    private static let mostLanes = 10_000
+    private static let maxRefused = 3
+    private static let maxLanes = 10_000
 
     private var ends: [Lane: Int64] = [:]
     /// Milliseconds of each user's addresses, as of a time.
@@ -113,7 +113,7 @@ struct PushRests {
         makeRoom(at: now)
         let before = spent[device.user] ?? (0, now)
         let total = max(0, before.milliseconds - max(0, now - before.at) / Self.share) + took
-        guard total > 0, spent.count < Self.mostLanes || spent[device.user] != nil else { return }
+        guard total > 0, spent.count < Self.maxLanes || spent[device.user] != nil else { return }
         spent[device.user] = (total, now)
         if total > Self.burst {
             rest(.user(device.user), until: now + min((total - Self.burst) * Self.share, Self.longest), at: now)
@@ -131,7 +131,7 @@ struct PushRests {
             return
         }
         refused[device.kind, default: []].insert(device.user)
-        let isAway = refused[device.kind, default: []].count >= Self.mostRefused
+        let isAway = refused[device.kind, default: []].count >= Self.maxRefused
         guard isAway || took >= Self.slow else { return }
         if isAway { refused[device.kind] = nil }
         rest(.service(device.kind), until: now + wait, at: now)
@@ -139,13 +139,13 @@ struct PushRests {
 
     private mutating func rest(_ lane: Lane, until end: Int64, at now: Int64) {
         makeRoom(at: now)
-        guard ends.count < Self.mostLanes else { return }
+        guard ends.count < Self.maxLanes else { return }
         ends[lane] = max(ends[lane] ?? 0, end)
     }
 
     private mutating func makeRoom(at now: Int64) {
-        if ends.count >= Self.mostLanes { ends = ends.filter { $0.value > now } }
-        if spent.count >= Self.mostLanes {
+        if ends.count >= Self.maxLanes { ends = ends.filter { $0.value > now } }
+        if spent.count >= Self.maxLanes {
             spent = spent.filter { $0.value.milliseconds > max(0, now - $0.value.at) / Self.share }
         }
     }

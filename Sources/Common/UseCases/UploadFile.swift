@@ -38,7 +38,7 @@ public final class UploadFile {
     static let prefix = "files/"
     public static func thumbnailKey(_ message: UUID128) -> String { "thumbnails/\(message)" }
 
-    // MARK: Doors
+    // MARK: Entry points
 
     /// - Parameter message: in the form that its sender sees.
     public func store<Answer>(

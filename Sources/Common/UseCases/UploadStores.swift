@@ -4,7 +4,7 @@ public import Logging
 public struct UploadStores {
     /// Milliseconds. A worker that dies while holding the lock delays others for at most this long.
     private static let lockTime = 10_000
-    private static let lockPatience: Int64 = 12_000
+    private static let lockTimeout: Int64 = 12_000
 
     private let objectStore: any ObjectStore
     private let uploadRecords: any UploadRecords
@@ -46,7 +46,7 @@ public struct UploadStores {
     /// - Parameter body: receives the lock's fence; must be safe even when the lock expires in the middle.
     func locked<T>(_ message: UUID128, _ body: (_ fence: Int64) throws(Refusal) -> T) throws(Refusal) -> T {
         let token = UUID128.v7(at: systemClock()).description
-        let end = monotonicMilliseconds() + Self.lockPatience
+        let end = monotonicMilliseconds() + Self.lockTimeout
         while true {
             let fence = try progress { progress throws(BusError) in
                 try progress.lock(.state, of: message, token: token, milliseconds: Self.lockTime)

@@ -39,17 +39,6 @@ public struct RoomFrame: Sendable, Equatable {
     }
 }
 
-/// A socket, unique among all relays: neither number is ever reused.
-public struct SocketAddress: Sendable, Hashable {
-    public var relay: UInt64
-    public var socket: UInt64
-
-    public init(relay: UInt64, socket: UInt64) {
-        self.relay = relay
-        self.socket = socket
-    }
-}
-
 /// The content of `room:{id}` and of the room's log: one or more frames of one room, in order.
 ///
 /// A batch is published and logged as one chunk per room: one Redis command instead of one per frame. The log's entry

@@ -14,8 +14,8 @@ final class ApiWorker {
     private let readers: Readers
     private let commands: RabbitMQCommandQueue
     private let redis: RedisConnection
-    private let doors: Doors
-    private let files: UploadDesk?
+    private let services: EndpointServices
+    private let files: UploadServices?
     private let keys: HostKeys
     private let users: PostgresUsers
     private let news: RoomsOfUsers
@@ -63,7 +63,7 @@ final class ApiWorker {
             row.set(ApiCounter.spansDropped.rawValue, to: $0.dropped)
         }
         tracer = exporter.map { Tracer(settings.tracing.sampler, $0) }
-        doors = Doors(
+        services = EndpointServices(
             tokens: RevocableTokens(tokens, store: PostgresRevocations(primary)),
             readers: readers, directory: directory,
             accounts: PostgresAccountStore(primary, limits: settings.account),
@@ -72,24 +72,26 @@ final class ApiWorker {
             answerTimeout: settings.fcgi.answerTimeout,
             maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, tracer: tracer, log: log)
-        files = pool.families?.contains(.uploads) != false ? ApiWorker.files(settings, doors, primary, redis, log) : nil
-        admin = AdminEndpoints(doors: doors, host: PostgresHostStore(primary), keys: keys)
+        files =
+            pool.families?.contains(.uploads) != false ? ApiWorker.files(settings, services, primary, redis, log) : nil
+        admin = AdminEndpoints(services: services, host: PostgresHostStore(primary), keys: keys)
     }
 
     private static func files(
-        _ settings: Settings, _ doors: Doors, _ primary: PostgresConnection, _ redis: RedisConnection, _ log: Logger
-    ) -> UploadDesk {
+        _ settings: Settings, _ services: EndpointServices, _ primary: PostgresConnection, _ redis: RedisConnection,
+        _ log: Logger
+    ) -> UploadServices {
         let objects = settings.openObjectStore()
         let upload = UploadFile(settings, objects: objects, database: primary, redis: redis, log: log)
-        return UploadDesk(
-            doors: doors, upload: upload, objects: objects, web: settings.web,
+        return UploadServices(
+            services: services, upload: upload, objects: objects, web: settings.web,
             folder: settings.storage.temporaryFolder)
     }
 
     func run() throws {
         let api = Api(
             router: router(), scoreboard: channel.scoreboard, log: log, clock: systemClock, slow: pool.slowAfter,
-            origins: AllowedOrigins(settings.web.origins), doors: doors, keys: keys,
+            origins: AllowedOrigins(settings.web.origins), services: services, keys: keys,
             trace: tracer.map { RequestTrace(tracer: $0, pool: channel.pool) },
             maxWait: pool.measuresWait ? pool.maxWait : nil, access: logs.access)
         let server = try FastCGI(channel)
@@ -101,28 +103,30 @@ final class ApiWorker {
 
     private func router() -> Router {
         var router = Router(
-            authenticate: { [doors] call throws(Refusal) in _ = try doors.user(call) },
+            authenticate: { [services] call throws(Refusal) in _ = try services.user(call) },
             admit: { [keys] call throws(Refusal) in try keys.admit(call) })
         let events = RedisUserEvents(redis)
-        MessageEndpoints(doors: doors).add(to: &router)
-        PendingFileEndpoints(doors: doors).add(to: &router)
-        RoomEndpoints(doors: doors).add(to: &router)
-        MemberEndpoints(doors: doors).add(to: &router)
-        BlockEndpoints(doors: doors, events: events).add(to: &router)
-        InvitationEndpoints(doors: doors, lifetime: settings.rooms.invitationSeconds).add(to: &router)
-        SearchEndpoints(doors: doors).add(to: &router)
-        AccountEndpoints(doors: doors, tickets: RedisTickets(redis), events: events).add(to: &router)
-        UserEndpoints(doors: doors, store: users, news: news).add(to: &router)
-        DeviceEndpoints(doors: doors, settings: settings.push).add(to: &router)
-        SilenceEndpoints(doors: doors).add(to: &router)
-        SessionEndpoints(doors: doors, web: settings.web) { [tokens] in try? tokens.issue(subject: $0, lifetime: $1) }
-            .add(to: &router)
+        MessageEndpoints(services: services).add(to: &router)
+        PendingFileEndpoints(services: services).add(to: &router)
+        RoomEndpoints(services: services).add(to: &router)
+        MemberEndpoints(services: services).add(to: &router)
+        BlockEndpoints(services: services, events: events).add(to: &router)
+        InvitationEndpoints(services: services, lifetime: settings.rooms.invitationSeconds).add(to: &router)
+        SearchEndpoints(services: services).add(to: &router)
+        AccountEndpoints(services: services, tickets: RedisTickets(redis), events: events).add(to: &router)
+        UserEndpoints(services: services, store: users, news: news).add(to: &router)
+        DeviceEndpoints(services: services, settings: settings.push).add(to: &router)
+        SilenceEndpoints(services: services).add(to: &router)
+        SessionEndpoints(services: services, web: settings.web) { [tokens] in
+            try? tokens.issue(subject: $0, lifetime: $1)
+        }
+        .add(to: &router)
         if let files {
-            TusEndpoints(desk: files, lifetime: Int64(settings.storage.expireSeconds) * 1000).add(to: &router)
-            UploadEndpoints(desk: files).add(to: &router)
-            WholeFileEndpoints(desk: files).add(to: &router)
+            TusEndpoints(uploads: files, lifetime: Int64(settings.storage.expireSeconds) * 1000).add(to: &router)
+            UploadEndpoints(uploads: files).add(to: &router)
+            WholeFileEndpoints(uploads: files).add(to: &router)
             DownloadEndpoints(
-                desk: files, isProxied: settings.storage.areDownloadsProxied,
+                uploads: files, isProxied: settings.storage.areDownloadsProxied,
                 links: settings.storage.folder == nil ? nil : settings.fileLinks
             ).add(to: &router)
         }

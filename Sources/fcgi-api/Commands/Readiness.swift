@@ -66,7 +66,7 @@ struct Readiness {
 
     /// A relay that hangs keeps its subscription for long; its beats stop at once.
     private func askRelays() throws -> String? {
-        let prefix = RedisKey.relayChannel(0).dropLast()
+        let prefix = BusChannel.relay(0).dropLast()
         let words = ["PUBSUB", "CHANNELS", "\(prefix)*"].map { RedisWord(word: $0) }
         // A Redis user without permission gets no answer here; the check is skipped then.
         guard case .array(let channels) = try redis.pipeline([words])[0] else { return nil }

@@ -3,7 +3,7 @@ import Logging
 
 /// Users' own data outside of rooms.
 struct AccountEndpoints {
-    let doors: Doors
+    let services: EndpointServices
     let tickets: any TicketStore
     let events: any UserEvents
 
@@ -16,11 +16,11 @@ struct AccountEndpoints {
     /// A ticket for a WebSocket's `?ticket=`, valid once. The socket lives as long as the token that asked for the
     /// ticket.
     private func ticket(_ call: Call) throws(Refusal) -> Response {
-        let identity = try doors.identity(call)
-        try doors.limit(.changes, call)
+        let identity = try services.identity(call)
+        try services.limit(.changes, call)
         let ticket: String
         do { ticket = try tickets.issue(for: identity) } catch {
-            doors.log.error("Redis failed", metadata: ["error": "\(error)"])
+            services.log.error("Redis failed", metadata: ["error": "\(error)"])
             throw .unavailable("the store of tickets")
         }
         return .data(status: 201) {
@@ -32,15 +32,15 @@ struct AccountEndpoints {
     }
 
     private func show(_ call: Call) throws(Refusal) -> Response {
-        let account = try doors.read(call) { reader, me throws(StoreError) in try reader.account(of: me) }
-        return answer(try doors.user(call), account)
+        let account = try services.read(call) { reader, me throws(StoreError) in try reader.account(of: me) }
+        return answer(try services.user(call), account)
     }
 
     /// `HidePresence` and `PushMentionsOnly`: true or false; `AddedBy`: everybody, shared or nobody; `QuietHours`: a map
     /// or null. At least one of them.
     private func change(_ call: Call) throws(Refusal) -> Response {
-        let me = try doors.user(call)
-        let fields = try call.request.fields(limit: doors.maxBody)
+        let me = try services.user(call)
+        let fields = try call.request.fields(limit: services.maxBody)
         var patch = AccountPatch(
             hidesPresence: try fields.given("HidePresence") ? try fields.flag("HidePresence") : nil,
             addedBy: try fields.given("AddedBy")
@@ -54,8 +54,8 @@ struct AccountEndpoints {
         guard patch != AccountPatch() else {
             throw .invalid("HidePresence", "is missing, and so are AddedBy, PushMentionsOnly and QuietHours")
         }
-        try doors.limit(.changes, call)
-        let account = try doors.stored { () throws(StoreError) in try doors.accounts.change(patch, of: me) }
+        try services.limit(.changes, call)
+        let account = try services.stored { () throws(StoreError) in try services.accounts.change(patch, of: me) }
         if patch.hidesPresence != nil { tell(me, account) }
         return answer(me, account)
     }
@@ -67,7 +67,7 @@ struct AccountEndpoints {
         else { throw refused("needs From and To, times of a day such as 22:00") }
         guard from != to else { throw refused("has no hours: From and To are the same") }
         guard let zone = try fields.text("TimeZone"), QuietHours.isZoneName(zone),
-            try doors.stored({ () throws(StoreError) in try doors.accounts.isTimeZone(zone) })
+            try services.stored({ () throws(StoreError) in try services.accounts.isTimeZone(zone) })
         else { throw refused("needs TimeZone, a time zone such as Europe/Berlin") }
         return QuietHours(from: from, to: to, zone: zone)
     }
@@ -75,7 +75,7 @@ struct AccountEndpoints {
     private func tell(_ me: UUID128, _ account: Account) {
         do { try events.tell(me, .presence(isHidden: account.hidesPresence)) } catch {
             // The change is stored; open sockets show the old setting until they close.
-            doors.log.warning("relays were not told of a changed setting", metadata: ["error": "\(error)"])
+            services.log.warning("relays were not told of a changed setting", metadata: ["error": "\(error)"])
         }
     }
 

@@ -2,11 +2,11 @@ import ChatCore
 
 /// The host application's own endpoints, behind its keys. They act as the room's owner.
 struct AdminEndpoints {
-    let doors: Doors
+    let services: EndpointServices
     let host: any HostStore
     let keys: HostKeys
     /// Milliseconds after which a long task returns `More` instead of continuing.
-    private static let patience: Int64 = 15_000
+    private static let timeout: Int64 = 15_000
 
     func add(to router: inout Router) {
         func on(_ method: String, _ path: String, query: [String] = [], _ handle: @escaping Router.Handler) {
@@ -20,7 +20,7 @@ struct AdminEndpoints {
         on("POST", "/rooms") { call throws(Refusal) in try createRoom(call) }
         on("DELETE", "/rooms/{id}") { call throws(Refusal) in try asOwner(call, .deleteRoom).response() }
         on("POST", "/rooms/{id}/members") { call throws(Refusal) in
-            let users = try MemberEndpoints.users(call, try call.request.fields(limit: doors.maxBody))
+            let users = try MemberEndpoints.users(call, try call.request.fields(limit: services.maxBody))
             return try asOwner(call, .addMembers(users)).response(status: 201)
         }
         on("DELETE", "/rooms/{id}/members/{user}") { call throws(Refusal) in
@@ -45,7 +45,7 @@ struct AdminEndpoints {
     private func audit(_ call: Call) throws(Refusal) -> Response {
         let query = call.request.query
         let (before, limit) = (try query.seq("before"), try query.limit())
-        let found = try doors.stored { () throws(StoreError) in
+        let found = try services.stored { () throws(StoreError) in
             try keys.store.audit(before: before, limit: limit + 1)
         }
         let page = Array(found.prefix(limit))
@@ -55,29 +55,29 @@ struct AdminEndpoints {
 
     /// Reads `OwnerID` and the fields of a user's request.
     private func createRoom(_ call: Call) throws(Refusal) -> Response {
-        let fields = try call.request.fields(limit: doors.maxBody)
+        let fields = try call.request.fields(limit: services.maxBody)
         call.user = call.note(try fields.requiredUser("OwnerID"))
-        return try RoomEndpoints(doors: doors).create(call, fields)
+        return try RoomEndpoints(services: services).create(call, fields)
     }
 
     private func asOwner(_ call: Call, _ action: Command.Action) throws(Refusal) -> Outcome {
         let room = try call.uuid("id")
-        call.user = try doors.stored { () throws(StoreError) in try host.owner(of: room) }
+        call.user = try services.stored { () throws(StoreError) in try host.owner(of: room) }
         guard call.user != nil else { throw Refusal(.notFound, "there is no such room") }
-        return try doors.submit(call, room: room, action)
+        return try services.submit(call, room: room, action)
     }
 
     private func announce(_ call: Call) throws(Refusal) -> Response {
-        let fields = try call.request.fields(limit: doors.maxBody)
+        let fields = try call.request.fields(limit: services.maxBody)
         let content = try fields.content(of: .text)
-        return try doors.submit(call, room: try call.uuid("id"), sign: try call.sign(fields), .announce(content))
+        return try services.submit(call, room: try call.uuid("id"), sign: try call.sign(fields), .announce(content))
             .response(status: 201)
     }
 
     /// `Before`: older messages are removed for good.
     private func purge(_ call: Call) throws(Refusal) -> Response {
-        let text = try call.request.fields(limit: doors.maxBody).text("Before")
-        guard let before = text.flatMap({ parseTimestamp($0) }), before <= doors.clock() else {
+        let text = try call.request.fields(limit: services.maxBody).text("Before")
+        guard let before = text.flatMap({ parseTimestamp($0) }), before <= services.clock() else {
             throw .invalid("Before", "is not an RFC 3339 time of the past such as 2020-01-31T12:00:00Z")
         }
         let result = try work(call, on: [try call.uuid("id")], .purge(before: before))
@@ -88,9 +88,9 @@ struct AdminEndpoints {
     private func erase(_ call: Call) throws(Refusal) -> Response {
         let user = try call.userID("id")
         call.onBehalf = user
-        let rooms = try doors.stored { () throws(StoreError) in try host.roomsEver(of: user) }
+        let rooms = try services.stored { () throws(StoreError) in try host.roomsEver(of: user) }
         let result = try work(call, on: rooms, .erase(user: user))
-        if !result.isMore { try doors.stored { () throws(StoreError) in try host.forget(user) } }
+        if !result.isMore { try services.stored { () throws(StoreError) in try host.forget(user) } }
         return done(result)
     }
 
@@ -98,12 +98,13 @@ struct AdminEndpoints {
 
     /// Works in parts, so that rooms stay usable; the caller repeats the request until it is done.
     private func work(_ call: Call, on rooms: [UUID128], _ action: Command.Action) throws(Refusal) -> Work {
-        let end = doors.clock() + Self.patience
+        let end = services.clock() + Self.timeout
         var result: Work = (0, false)
         for room in rooms {
             var isMore = true
             while isMore {
-                guard doors.clock() < end, case .done(let part) = try doors.submit(call, room: room, action) else {
+                guard services.clock() < end, case .done(let part) = try services.submit(call, room: room, action)
+                else {
                     return (result.messages, true)
                 }
                 result.messages += part["Messages"]?.int ?? 0
@@ -127,9 +128,9 @@ struct AdminEndpoints {
     private func export(_ call: Call) throws(Refusal) -> Response {
         let (id, query) = (try call.uuid("id"), call.request.query)
         let (after, limit) = (try query.seq("after") ?? 0, try query.limit())
-        let found = try doors.stored { () throws(StoreError) in try host.room(id) }
+        let found = try services.stored { () throws(StoreError) in try host.room(id) }
         guard let found else { throw Refusal(.notFound, "there is no such room") }
-        let messages = try doors.stored { () throws(StoreError) in
+        let messages = try services.stored { () throws(StoreError) in
             try host.messages(of: id, after: after, limit: limit + 1)
         }
         let page = messages.prefix(limit)

@@ -11,7 +11,7 @@ final class Api {
     /// Milliseconds from which a request counts as slow; 0: never.
     private let slow: Int
     private let origins: AllowedOrigins
-    private let doors: Doors?
+    private let services: EndpointServices?
     private let keys: HostKeys?
     /// nil: nothing is traced.
     private let trace: RequestTrace?
@@ -21,7 +21,7 @@ final class Api {
 
     init(
         router: Router, scoreboard: ScoreboardRow, log: Logger, clock: @escaping Clock, slow: Int,
-        origins: AllowedOrigins = AllowedOrigins(), doors: Doors? = nil, keys: HostKeys? = nil,
+        origins: AllowedOrigins = AllowedOrigins(), services: EndpointServices? = nil, keys: HostKeys? = nil,
         trace: RequestTrace? = nil, maxWait: Int? = nil, access: AccessLog? = nil
     ) {
         self.router = router
@@ -30,7 +30,7 @@ final class Api {
         self.clock = clock
         self.slow = slow
         self.origins = origins
-        self.doors = doors
+        self.services = services
         self.keys = keys
         self.trace = trace
         self.maxWait = maxWait
@@ -67,7 +67,7 @@ final class Api {
             response.headers.append(("Cache-Control", "no-store"))
         }
         response.putPrefix(request.prefix)
-        doors?.countRest(of: response, call)
+        services?.countRest(of: response, call)
         keys?.record(call, status: response.status)
         if let command = call.command { response.headers.append(("traceparent", "\(TraceParent(of: command))")) }
         let end = monotonicNow()

@@ -4,7 +4,7 @@ import Crypto
 
 /// The devices that get a user's pushes.
 struct DeviceEndpoints {
-    let doors: Doors
+    let services: EndpointServices
     let settings: PushSettings
     /// FCM registration tokens have about 160 bytes today and no promised limit.
     private static let longestToken = 4096
@@ -17,16 +17,16 @@ struct DeviceEndpoints {
         router.on("GET", "/devices") { call throws(Refusal) in try list(call) }
         router.on("POST", "/devices") { call throws(Refusal) in try register(call) }
         router.on("PUT", "/devices/{token}") { call throws(Refusal) in
-            let (token, me) = (try Self.token(call.text("token")), try doors.user(call))
-            try doors.limit(.changes, call)
+            let (token, me) = (try Self.token(call.text("token")), try services.user(call))
+            try services.limit(.changes, call)
             try check(
-                doors.stored { () throws(StoreError) in try doors.accounts.register(device: token, of: me) })
+                services.stored { () throws(StoreError) in try services.accounts.register(device: token, of: me) })
             return .noContent
         }
         router.on("DELETE", "/devices/{token}") { call throws(Refusal) in
-            let (token, me) = (try Self.token(call.text("token")), try doors.user(call))
-            try doors.limit(.changes, call)
-            try doors.stored { () throws(StoreError) in try doors.accounts.unregister(device: token, of: me) }
+            let (token, me) = (try Self.token(call.text("token")), try services.user(call))
+            try services.limit(.changes, call)
+            try services.stored { () throws(StoreError) in try services.accounts.unregister(device: token, of: me) }
             return .noContent
         }
     }
@@ -36,9 +36,9 @@ struct DeviceEndpoints {
     }
 
     private func list(_ call: Call) throws(Refusal) -> Response {
-        let me = try doors.user(call)
-        try doors.limit(.reads, call)
-        let devices = try doors.stored { () throws(StoreError) in try doors.accounts.devices(of: me) }
+        let me = try services.user(call)
+        try services.limit(.reads, call)
+        let devices = try services.stored { () throws(StoreError) in try services.accounts.devices(of: me) }
         return .data {
             $0.map {
                 $0.array("Devices", devices) { writer, entry in
@@ -56,16 +56,16 @@ struct DeviceEndpoints {
     }
 
     private func register(_ call: Call) throws(Refusal) -> Response {
-        let me = try doors.user(call)
-        let fields = try call.request.fields(limit: doors.maxBody)
+        let me = try services.user(call)
+        let fields = try call.request.fields(limit: services.maxBody)
         let kind = try kind(fields)
         var device = try device(kind, of: me, fields)
         if try fields.given("Silent") { device.takesSilent = try fields.flag("Silent") }
-        try doors.limit(.changes, call)
+        try services.limit(.changes, call)
         try check(
-            doors.stored { () throws(StoreError) in
+            services.stored { () throws(StoreError) in
                 kind == .fcm
-                    ? try doors.accounts.register(device: device.id, of: me) : try doors.accounts.register(device)
+                    ? try services.accounts.register(device: device.id, of: me) : try services.accounts.register(device)
             })
         return .data(status: 201) {
             $0.map {

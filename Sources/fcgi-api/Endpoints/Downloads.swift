@@ -4,7 +4,7 @@ import Glibc
 
 /// Serves files to the members of their room, by links that are valid for a short time.
 struct DownloadEndpoints {
-    let desk: UploadDesk
+    let uploads: UploadServices
     /// nginx follows the link instead of the client.
     let isProxied: Bool
     /// Signs links to a folder's files; nil: the store has links of its own.
@@ -40,7 +40,7 @@ struct DownloadEndpoints {
         }
         return answer(
             call,
-            desk.objects.downloadLink(
+            uploads.objects.downloadLink(
                 for: UploadFile.key(message), name: file.name,
                 contentType: (type.isActive ? .unknown : type).description,
                 asAttachment: !type.isShownInline || isOurOrigin && type.canRunScripts,
@@ -52,20 +52,20 @@ struct DownloadEndpoints {
         guard file.thumbnailURL != nil else { throw Refusal(.notFound, "the file has no thumbnail") }
         let key = UploadFile.thumbnailKey(message.forwardedFrom ?? message.id)
         if call.request.method == "HEAD" {
-            let size = try desk.upload.stores.objects { store throws(StoreError) in try store.size(of: key) }
+            let size = try uploads.upload.stores.objects { store throws(StoreError) in try store.size(of: key) }
             guard let size else { throw Refusal(.notFound, "the file has no thumbnail") }
             return facts("image/jpeg", "thumbnail.jpg", asAttachment: false, size)
         }
         return answer(
             call,
-            desk.objects.downloadLink(
+            uploads.objects.downloadLink(
                 for: key, name: "thumbnail.jpg",
                 contentType: "image/jpeg", asAttachment: false, seconds: Self.linkSeconds))
     }
 
     /// Milliseconds for which a picture that may contain a location waits for its inspection. After that the inspector
     /// counts as unavailable, and the picture is served as it is.
-    private static let patience: Int64 = 60_000
+    private static let inspectionTimeout: Int64 = 60_000
     /// Milliseconds of that time for which one request waits.
     private static let wait: Int64 = 5_000
     private static let headBytes = 16_384
@@ -77,7 +77,7 @@ struct DownloadEndpoints {
         let busy = Refusal.busy("the picture is still being inspected")
         do throws(Refusal) {
             // Only one request of each user waits, so that no user can block all workers.
-            try desk.upload.stores.alone(user) { () throws(Refusal) in
+            try uploads.upload.stores.alone(user) { () throws(Refusal) in
                 let end = monotonicMilliseconds() + Self.wait
                 while try record(of: message)?.unseenSince != nil {
                     guard monotonicMilliseconds() < end else { throw busy }
@@ -89,14 +89,14 @@ struct DownloadEndpoints {
     }
 
     private func record(of message: Message) throws(Refusal) -> UploadRecord? {
-        try desk.upload.stores.record(of: message.forwardedFrom ?? message.id)
+        try uploads.upload.stores.record(of: message.forwardedFrom ?? message.id)
     }
 
     private func isUnseen(_ message: Message, _ file: FileInfo, _ user: UUID128) throws(Refusal) -> Bool {
         guard MediaType(file.contentType)?.contentType == .image, message.senderID != user, file.size > 0,
-            let since = try record(of: message)?.unseenSince, desk.doors.clock() - since < Self.patience
+            let since = try record(of: message)?.unseenSince, uploads.services.clock() - since < Self.inspectionTimeout
         else { return false }
-        let head = try desk.upload.stores.objects { store throws(StoreError) in
+        let head = try uploads.upload.stores.objects { store throws(StoreError) in
             try store.head(of: UploadFile.key(message), bytes: Self.headBytes)
         }
         return PictureMetadata.mayBe(in: head)
@@ -115,8 +115,8 @@ struct DownloadEndpoints {
 
     private func complete(_ call: Call) throws(Refusal) -> (Message, FileInfo) {
         // A browser that follows a plain link sends only its cookie. SameSite keeps other sites' pages from using it.
-        _ = try desk.doors.userOrCookie(call)
-        let message = try desk.doors.newest(try call.uuid("id"), call)
+        _ = try uploads.services.userOrCookie(call)
+        let message = try uploads.services.newest(try call.uuid("id"), call)
         guard message.status == .sent || message.status == .seen, let file = message.file else {
             throw Refusal(.messageNotFound, "the message has no complete file")
         }
@@ -138,7 +138,7 @@ struct DownloadEndpoints {
     /// that support only such links.
     private func ownAddress(_ link: String, _ request: Request) -> String {
         let path = request.prefix + link
-        let origin = desk.web.publicOrigin
+        let origin = uploads.web.publicOrigin
         guard let host = request.header("host"), !origin.isEmpty,
             origin.utf8.elementsEqual("http://\(host)".utf8) || origin.utf8.elementsEqual("https://\(host)".utf8)
         else { return path }

@@ -2,7 +2,7 @@ import ChatCore
 
 /// Invitation links.
 struct InvitationEndpoints {
-    let doors: Doors
+    let services: EndpointServices
     /// The default lifetime of an invitation, in seconds.
     let lifetime: Int
     /// The longest lifetime, in seconds: a year.
@@ -13,14 +13,14 @@ struct InvitationEndpoints {
         router.on("POST", "/rooms/{id}/invitations") { call throws(Refusal) in try create(call) }
         router.on("DELETE", "/rooms/{id}/invitations/{invitation}") { call throws(Refusal) in
             let id = try call.uuid("invitation")
-            return try doors.submit(call, room: try call.uuid("id"), .revokeInvitation(id)).response()
+            return try services.submit(call, room: try call.uuid("id"), .revokeInvitation(id)).response()
         }
         router.on("POST", "/rooms/join") { call throws(Refusal) in try join(call) }
     }
 
     private func list(_ call: Call) throws(Refusal) -> Response {
         let room = try call.uuid("id")
-        let found = try doors.read(call) { reader, user throws(StoreError) in
+        let found = try services.read(call) { reader, user throws(StoreError) in
             try reader.invitations(to: room, for: user)
         }
         guard let found else { throw Refusal(.forbidden, "only OWNER and ADMIN may see a room's invitations") }
@@ -29,29 +29,29 @@ struct InvitationEndpoints {
 
     /// `ExpiresIn` (seconds) and `MaxUses`, both optional.
     private func create(_ call: Call) throws(Refusal) -> Response {
-        let fields = try call.request.fields(limit: doors.maxBody)
+        let fields = try call.request.fields(limit: services.maxBody)
         let seconds = try fields.integer("ExpiresIn", in: 1...Self.longest) ?? Int64(lifetime)
         let draft = InvitationDraft(
-            token: Self.token(), expiresAt: doors.clock() + seconds * 1000,
+            token: Self.token(), expiresAt: services.clock() + seconds * 1000,
             maxUses: try fields.integer("MaxUses", in: 1...1_000_000).map { Int($0) })
         let sign = try call.sign(fields)
-        return try doors.submit(call, room: try call.uuid("id"), sign: sign, of: fields, .createInvitation(draft))
+        return try services.submit(call, room: try call.uuid("id"), sign: sign, of: fields, .createInvitation(draft))
             .response(status: 201)
     }
 
     /// The token is in the body, because addresses are logged.
     private func join(_ call: Call) throws(Refusal) -> Response {
-        guard let token = try call.request.fields(limit: doors.maxBody).text("Token") else {
+        guard let token = try call.request.fields(limit: services.maxBody).text("Token") else {
             throw .invalid("Token", "is missing")
         }
         // The database takes no NUL, and need not be asked for what no invitation has.
         guard token.utf8.count <= 64, token.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
             throw Self.unknown
         }
-        let found = try doors.read(call) { reader, _ throws(StoreError) in try reader.invitation(token: token) }
+        let found = try services.read(call) { reader, _ throws(StoreError) in try reader.invitation(token: token) }
         guard let found else { throw Self.unknown }
-        let outcome = try doors.submit(call, room: found.roomID, .join(invitation: found.id))
-        return try doors.room(after: outcome, found.roomID, call)
+        let outcome = try services.submit(call, room: found.roomID, .join(invitation: found.id))
+        return try services.room(after: outcome, found.roomID, call)
     }
 
     private static let unknown = Refusal(.notFound, "there is no such invitation", field: "Token")

@@ -1,7 +1,7 @@
 import ChatCore
 
 struct MemberEndpoints {
-    let doors: Doors
+    let services: EndpointServices
 
     func add(to router: inout Router) {
         router.on("GET", "/rooms/{id}/members", query: ["limit", "cursor", "banned", "Metadata.kind"]) {
@@ -12,7 +12,7 @@ struct MemberEndpoints {
         router.on("PATCH", "/rooms/{id}/members/{user}") { call throws(Refusal) in try change(call) }
         router.on("DELETE", "/rooms/{id}/members/{user}") { call throws(Refusal) in
             let user = try call.userID("user")
-            return try doors.submit(call, room: try call.uuid("id"), .removeMember(user)).response()
+            return try services.submit(call, room: try call.uuid("id"), .removeMember(user)).response()
         }
         router.on("GET", "/users/{id}/presence") { call throws(Refusal) in try presence(call) }
     }
@@ -27,7 +27,7 @@ struct MemberEndpoints {
         }
         let (wantsBanned, kind) = (try call.request.query.flag("banned"), try call.request.query.kind())
         guard kind == nil || !wantsBanned else { throw .invalid("Metadata.kind", "does not go together with banned") }
-        let found = try doors.read(call) { reader, user throws(StoreError) in
+        let found = try services.read(call) { reader, user throws(StoreError) in
             wantsBanned
                 ? try reader.banned(from: room, for: user, after: after, limit: limit + 1)
                 : try reader.members(of: room, for: user, after: after, limit: limit + 1, kind: kind)
@@ -49,17 +49,17 @@ struct MemberEndpoints {
     }
 
     private func invite(_ call: Call) throws(Refusal) -> Response {
-        let fields = try call.request.fields(limit: doors.maxBody)
+        let fields = try call.request.fields(limit: services.maxBody)
         let users = try Self.users(call, fields)
         let sign = try call.sign(fields)
         let room = try call.uuid("id")
-        let outcome = try doors.submit(call, room: room, sign: sign, of: fields, .addMembers(users))
-        return try doors.room(after: outcome, room, call, 201)
+        let outcome = try services.submit(call, room: room, sign: sign, of: fields, .addMembers(users))
+        return try services.room(after: outcome, room, call, 201)
     }
 
     /// One change per request: `Role`, `MutedUntil` (null ends it), `Banned` or `Metadata`.
     private func change(_ call: Call) throws(Refusal) -> Response {
-        let fields = try call.request.fields(limit: doors.maxBody)
+        let fields = try call.request.fields(limit: services.maxBody)
         let (room, user) = (try call.uuid("id"), try call.userID("user"))
         let given = ["Role", "MutedUntil", "Banned", "Metadata"].filter(fields.has)
         guard given.count == 1 else {
@@ -70,17 +70,17 @@ struct MemberEndpoints {
             _ = try fields.given("Role")
             let role = try fields.name("Role", Role.init(name:), "is not OWNER, ADMIN or MEMBER")
             guard let role else { throw .invalid("Role", "is missing") }
-            return try doors.submit(call, room: room, .setRole(user: user, role: role)).member.response()
+            return try services.submit(call, room: room, .setRole(user: user, role: role)).member.response()
         case "MutedUntil":
-            return try doors.submit(call, room: room, .mute(user: user, until: try mutedUntil(fields))).member
+            return try services.submit(call, room: room, .mute(user: user, until: try mutedUntil(fields))).member
                 .response()
         case "Metadata":
             guard let patch = try fields.givenMetadata() else { throw .invalid("Metadata", "is missing") }
-            return try doors.submit(call, room: room, .memberMetadata(user: user, patch)).member.response()
+            return try services.submit(call, room: room, .memberMetadata(user: user, patch)).member.response()
         default:
             _ = try fields.given("Banned")
             let banned = try fields.flag("Banned")
-            return try doors.submit(call, room: room, .ban(user: user, banned: banned)).member.response()
+            return try services.submit(call, room: room, .ban(user: user, banned: banned)).member.response()
         }
     }
 
@@ -89,19 +89,19 @@ struct MemberEndpoints {
         guard let time = parseTimestamp(text) else {
             throw .invalid("MutedUntil", "is not an RFC 3339 time such as 2030-01-31T12:00:00Z")
         }
-        return time > doors.clock() ? time : nil
+        return time > services.clock() ? time : nil
     }
 
     /// Only for users who share a room with the asking user.
     private func presence(_ call: Call) throws(Refusal) -> Response {
         let user = try call.userID("id")
-        let visibility = try doors.read(call) { reader, me throws(StoreError) in
+        let visibility = try services.read(call) { reader, me throws(StoreError) in
             try reader.presenceVisibility(of: user, for: me)
         }
         guard visibility != .stranger else { throw Refusal(.notFound, "there is no such user in your rooms") }
         // A user who hides their presence looks like somebody who has never been online.
         let mark =
-            visibility == .hidden ? PresenceMark(userID: user, isOnline: false) : try doors.presence(of: user)
+            visibility == .hidden ? PresenceMark(userID: user, isOnline: false) : try services.presence(of: user)
         return .data { mark.write(to: &$0) }
     }
 }

@@ -1,7 +1,7 @@
 import ChatCore
 
 struct MessageEndpoints {
-    let doors: Doors
+    let services: EndpointServices
 
     func add(to router: inout Router) {
         router.on(
@@ -15,7 +15,7 @@ struct MessageEndpoints {
         router.on("PATCH", "/messages/{id}") { call throws(Refusal) in try edit(call) }
         router.on("DELETE", "/messages/{id}") { call throws(Refusal) in
             let message = try call.uuid("id")
-            return try doors.submit(call, room: try doors.roomOfMessage(message, call), .delete(message: message))
+            return try services.submit(call, room: try services.roomOfMessage(message, call), .delete(message: message))
                 .response()
         }
         router.on("GET", "/messages/{id}/edits") { call throws(Refusal) in try edits(call) }
@@ -32,7 +32,7 @@ struct MessageEndpoints {
         let limit = try call.request.query.limit()
         let (page, kind) = (try HistoryPage(call.request.query), try call.request.query.kind())
         // One more than requested shows whether there is a next page.
-        let found = try doors.read(call) { reader, user throws(StoreError) in
+        let found = try services.read(call) { reader, user throws(StoreError) in
             try reader.history(of: room, for: user, page, limit: page.isOpenEnded ? limit + 1 : limit, kind: kind)
         }
         guard let found else { throw .notAMember }
@@ -43,66 +43,68 @@ struct MessageEndpoints {
     }
 
     private func send(_ call: Call) throws(Refusal) -> Response {
-        let fields = try call.request.fields(limit: doors.maxBody)
+        let fields = try call.request.fields(limit: services.maxBody)
         let draft = try MessageDraft(fields)
         let sign = try call.sign(fields)
-        return try doors.submit(call, room: try call.uuid("id"), sign: sign, .send(draft, receiver: nil))
+        return try services.submit(call, room: try call.uuid("id"), sign: sign, .send(draft, receiver: nil))
             .response(status: 201)
     }
 
     private func seen(_ call: Call) throws(Refusal) -> Response {
-        let fields = try call.request.fields(limit: doors.maxBody)
-        return try doors.submit(call, room: try call.uuid("id"), .seen(seq: try fields.seq("Seq"))).response()
+        let fields = try call.request.fields(limit: services.maxBody)
+        return try services.submit(call, room: try call.uuid("id"), .seen(seq: try fields.seq("Seq"))).response()
     }
 
     private func show(_ call: Call) throws(Refusal) -> Response {
         let id = try call.uuid("id")
-        let message = try doors.read(call) { reader, user throws(StoreError) in try reader.message(id, for: user) }
+        let message = try services.read(call) { reader, user throws(StoreError) in try reader.message(id, for: user) }
         guard let message else { throw .messageNotFound }
         return .data { message.write(to: &$0) }
     }
 
     private func edit(_ call: Call) throws(Refusal) -> Response {
         let message = try call.uuid("id")
-        let fields = try call.request.fields(limit: doors.maxBody)
+        let fields = try call.request.fields(limit: services.maxBody)
         let edit = try fields.edit(of: message)
-        return try doors.submit(call, room: try doors.roomOfMessage(message, call), edit).response()
+        return try services.submit(call, room: try services.roomOfMessage(message, call), edit).response()
     }
 
     private func react(_ call: Call, remove: Bool) throws(Refusal) -> Response {
         let message = try call.uuid("id")
         let emoji = try RequestFields.check(reaction: call.text("emoji"))
-        let room = try doors.roomOfMessage(message, call)
-        return try doors.submit(call, room: room, .react(message: message, reaction: emoji, remove: remove)).response()
+        let room = try services.roomOfMessage(message, call)
+        return try services.submit(call, room: room, .react(message: message, reaction: emoji, remove: remove))
+            .response()
     }
 
     /// Returns the message after the change; the room's frame says only that it was pinned.
     private func pin(_ call: Call, _ pinned: Bool) throws(Refusal) -> Response {
         let id = try call.uuid("id")
-        let room = try doors.roomOfMessage(id, call)
-        let outcome = try doors.submit(call, room: room, .pin(message: id, pinned: pinned))
+        let room = try services.roomOfMessage(id, call)
+        let outcome = try services.submit(call, room: room, .pin(message: id, pinned: pinned))
         guard case .done = outcome else { return outcome.response() }
-        let message = try doors.newest(id, call)
+        let message = try services.newest(id, call)
         return .data { message.write(to: &$0) }
     }
 
     private func pins(_ call: Call) throws(Refusal) -> Response {
         let room = try call.uuid("id")
-        let found = try doors.read(call) { reader, user throws(StoreError) in try reader.pins(of: room, for: user) }
+        let found = try services.read(call) { reader, user throws(StoreError) in try reader.pins(of: room, for: user) }
         guard let found else { throw .notAMember }
         return .list(found, next: nil) { $1.write(to: &$0) }
     }
 
     private func edits(_ call: Call) throws(Refusal) -> Response {
         let id = try call.uuid("id")
-        let found = try doors.read(call) { reader, user throws(StoreError) in try reader.edits(of: id, for: user) }
+        let found = try services.read(call) { reader, user throws(StoreError) in try reader.edits(of: id, for: user) }
         guard let found else { throw .messageNotFound }
         return .list(found, next: nil) { $1.write(to: &$0) }
     }
 
     private func receipts(_ call: Call) throws(Refusal) -> Response {
         let id = try call.uuid("id")
-        let marks = try doors.read(call) { reader, user throws(StoreError) in try reader.receipts(of: id, for: user) }
+        let marks = try services.read(call) { reader, user throws(StoreError) in try reader.receipts(of: id, for: user)
+        }
         guard let marks else { throw .messageNotFound }
         return .list(marks, next: nil) { $1.write(to: &$0) }
     }

@@ -2,7 +2,7 @@ import ChatCore
 
 /// The asking user's incomplete files. Every pool serves them, because this is a read.
 struct PendingFileEndpoints {
-    let doors: Doors
+    let services: EndpointServices
 
     func add(to router: inout Router) {
         router.on("GET", "/uploads", query: ["limit", "cursor"]) { call throws(Refusal) in try list(call) }
@@ -16,7 +16,7 @@ struct PendingFileEndpoints {
             before = UUID128(text)
             guard before != nil else { throw .invalid("cursor", "is not a Next value of a list") }
         }
-        let found = try doors.read(call) { reader, user throws(StoreError) in
+        let found = try services.read(call) { reader, user throws(StoreError) in
             try reader.uploads(of: user, before: before, limit: limit + 1)
         }
         let page = found.prefix(limit)

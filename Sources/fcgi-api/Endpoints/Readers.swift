@@ -6,7 +6,7 @@ import Logging
 /// while and always sees their own message.
 final class Readers {
     /// Milliseconds; a replica that lags more counts as broken.
-    static let patience: Int64 = 5000
+    static let replicaDelay: Int64 = 5000
     /// Milliseconds for which a failed replica is not used.
     static let pause: Int64 = 10_000
     private static let name = "the read replica (the primary reads in its place)"
@@ -33,7 +33,7 @@ final class Readers {
         for user: UUID128, _ body: (any RoomReader) throws(StoreError) -> T
     ) throws(StoreError) -> T {
         let now = monotonicMilliseconds()
-        guard let replica, let writes, !writes.hasWritten(user, since: now - Readers.patience),
+        guard let replica, let writes, !writes.hasWritten(user, since: now - Readers.replicaDelay),
             lostAt.map({ now - $0 > Readers.pause }) ?? true
         else { return try body(primary) }
         do throws(StoreError) {

@@ -1,12 +1,12 @@
 import ChatCore
 
 struct RoomEndpoints {
-    let doors: Doors
+    let services: EndpointServices
 
     func add(to router: inout Router) {
         router.on("POST", "/rooms") { call throws(Refusal) in
-            _ = try doors.user(call)
-            return try create(call, try call.request.fields(limit: doors.maxBody))
+            _ = try services.user(call)
+            return try create(call, try call.request.fields(limit: services.maxBody))
         }
         router.on("GET", "/rooms", query: ["limit", "cursor", "messages", "Metadata.kind"]) { call throws(Refusal) in
             try list(call)
@@ -14,32 +14,32 @@ struct RoomEndpoints {
         router.on("GET", "/rooms/{id}") { call throws(Refusal) in try show(call) }
         router.on("PATCH", "/rooms/{id}") { call throws(Refusal) in try update(call) }
         router.on("DELETE", "/rooms/{id}") { call throws(Refusal) in
-            try doors.submit(call, room: try call.uuid("id"), .deleteRoom).response()
+            try services.submit(call, room: try call.uuid("id"), .deleteRoom).response()
         }
     }
 
     func create(_ call: Call, _ fields: RequestFields) throws(Refusal) -> Response {
-        let user = try doors.user(call)
+        let user = try services.user(call)
         let draft = try RoomDraft(fields, members: try call.userIDs(fields, "Members"))
         let sign = try call.sign(fields)
         // The id of a PRIVATE room follows from its two members.
         guard draft.type == .privateRoom else {
-            let id = UUID128.v7(at: doors.clock())
-            return try doors.submit(call, room: id, id: id, sign: sign, of: fields, .createRoom(draft))
+            let id = UUID128.v7(at: services.clock())
+            return try services.submit(call, room: id, id: id, sign: sign, of: fields, .createRoom(draft))
                 .response(status: 201)
         }
         guard draft.members.count == 1, let room = privateRoomID(user, draft.members[0]) else {
             throw .invalid("Members", "of a PRIVATE room must be exactly the other user")
         }
-        let outcome = try doors.submit(call, room: room, sign: sign, of: fields, .createRoom(draft))
-        return try doors.room(after: outcome, room, call, 201)
+        let outcome = try services.submit(call, room: room, sign: sign, of: fields, .createRoom(draft))
+        return try services.room(after: outcome, room, call, 201)
     }
 
     private func list(_ call: Call) throws(Refusal) -> Response {
         let query = call.request.query
-        let count = Int(try query.number("messages", in: 0...Int64(Self.mostMessages)) ?? 0)
+        let count = Int(try query.number("messages", in: 0...Int64(Self.maxMessages)) ?? 0)
         // A page with many messages per room has fewer rooms.
-        let limit = min(try query.limit(), Self.mostOfPage / max(count, 1))
+        let limit = min(try query.limit(), Self.maxOfPage / max(count, 1))
         var cursor: RoomCursor?
         if let text = try query.cursor("cursor") {
             cursor = RoomCursor(text: text)
@@ -47,7 +47,7 @@ struct RoomEndpoints {
         }
         let kind = try query.kind()
         // One more than requested shows whether there is a next page.
-        let found = try doors.read(call) { reader, user throws(StoreError) in
+        let found = try services.read(call) { reader, user throws(StoreError) in
             try reader.rooms(of: user, before: cursor, limit: limit + 1, kind: kind)
         }
         var page = Array(found.prefix(limit))
@@ -57,12 +57,12 @@ struct RoomEndpoints {
     }
 
     /// Limits of messages: per room, and for all rooms of a page.
-    private static let mostMessages = 50
-    private static let mostOfPage = 1000
+    private static let maxMessages = 50
+    private static let maxOfPage = 1000
 
     private func put(_ count: Int, into page: inout [RoomView], _ call: Call) throws(Refusal) {
         let rooms = page.map(\.room.id)
-        let newest = try doors.read(call) { reader, user throws(StoreError) in
+        let newest = try services.read(call) { reader, user throws(StoreError) in
             count == 0 ? [:] : try reader.newestMessages(of: rooms, for: user, count: count)
         }
         for place in page.indices { page[place].messages = newest[page[place].room.id, default: []] }
@@ -70,13 +70,13 @@ struct RoomEndpoints {
 
     private func show(_ call: Call) throws(Refusal) -> Response {
         let id = try call.uuid("id")
-        let view = try doors.read(call) { reader, user throws(StoreError) in try reader.room(id, for: user) }
+        let view = try services.read(call) { reader, user throws(StoreError) in try reader.room(id, for: user) }
         guard let view else { throw .notAMember }
         return .data { view.write(to: &$0) }
     }
 
     private func update(_ call: Call) throws(Refusal) -> Response {
-        let fields = try call.request.fields(limit: doors.maxBody)
+        let fields = try call.request.fields(limit: services.maxBody)
         // Description and Avatar may be emptied; a GROUP or CHANNEL always has a name.
         for name in ["Name", "MemberLimit"] { _ = try fields.given(name) }
         for name in ["Description", "Avatar"] where fields.isNull(name) {
@@ -89,7 +89,7 @@ struct RoomEndpoints {
             throw .invalid(
                 "Name", "or Description, Avatar, MemberLimit or Metadata is needed: there is nothing to change")
         }
-        return try doors.room(after: doors.submit(call, room: room, .updateRoom(patch)), room, call)
+        return try services.room(after: services.submit(call, room: room, .updateRoom(patch)), room, call)
     }
 }
 
@@ -117,6 +117,6 @@ extension RoomPatch {
             name: name,
             description: try fields.line("Description", limit: RequestLimit.roomDescription),
             avatar: try fields.line("Avatar", limit: RequestLimit.avatar),
-            memberLimit: try fields.integer("MemberLimit", in: 2...Int64(RoomSettings.mostMembers)).map { Int($0) })
+            memberLimit: try fields.integer("MemberLimit", in: 2...Int64(RoomSettings.maxMembers)).map { Int($0) })
     }
 }

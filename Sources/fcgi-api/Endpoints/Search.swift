@@ -1,7 +1,7 @@
 import ChatCore
 
 struct SearchEndpoints {
-    let doors: Doors
+    let services: EndpointServices
 
     func add(to router: inout Router) {
         router.on("GET", "/rooms/{id}/search", query: ["q", "limit", "cursor"]) { call throws(Refusal) in
@@ -23,8 +23,8 @@ struct SearchEndpoints {
             after = SearchCursor(text: text)
             guard after != nil else { throw .invalid("cursor", "is not a Next value of a search") }
         }
-        try doors.limit(.searches, call)
-        let found = try doors.read(call) { reader, user throws(StoreError) in
+        try services.limit(.searches, call)
+        let found = try services.read(call) { reader, user throws(StoreError) in
             try reader.search(words, in: room, for: user, after: after, limit: limit + 1)
         }
         guard let found else { throw .notAMember }

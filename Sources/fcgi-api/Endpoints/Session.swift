@@ -2,7 +2,7 @@ import ChatCore
 
 /// Turns a bearer token into a browser's cookie, for pages without JavaScript.
 struct SessionEndpoints {
-    let doors: Doors
+    let services: EndpointServices
     let web: WebSettings
     /// Makes a token of a subject for some seconds; nil: there is no secret to sign it with.
     let issue: (String, Int64) -> String?
@@ -22,15 +22,15 @@ struct SessionEndpoints {
 
     /// The request's own token, or one for the user for whom a key acts: the cookie would carry a key into a browser.
     private func token(_ call: Call) throws(Refusal) -> String {
-        guard let user = call.hosted else { return try doors.bearer(call) }
-        guard let token = issue(user.externalID ?? user.id.description, Doors.hostedSeconds) else {
+        guard let user = call.hosted else { return try services.bearer(call) }
+        guard let token = issue(user.externalID ?? user.id.description, EndpointServices.hostedSeconds) else {
             throw Refusal(.conflict, "this service signs no tokens: begin the session with a token of the user")
         }
         return token
     }
 
     private func begin(_ call: Call) throws(Refusal) -> Response {
-        let identity = try doors.identity(call)
+        let identity = try services.identity(call)
         let token = try token(call)
         guard token.utf8.count <= SessionCookie.longestToken else {
             throw .invalid(
@@ -44,7 +44,7 @@ struct SessionEndpoints {
                 $0.field("ExpiresAt", time: end * 1000)
             }
         }
-        let seconds = max(0, end - doors.clock() / 1000)
+        let seconds = max(0, end - services.clock() / 1000)
         response.headers += [
             SessionCookie.header(token, seconds: seconds, call.request, web),
             ("Cache-Control", "no-store"),

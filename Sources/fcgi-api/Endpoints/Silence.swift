@@ -3,52 +3,52 @@ import ChatCore
 /// Rooms, and threads in them, for which a user wants no pushes: `Until` a time, or for good without one. With
 /// `Mentions` those that mention the user are pushed all the same. Frames still arrive.
 struct SilenceEndpoints {
-    let doors: Doors
+    let services: EndpointServices
 
     func add(to router: inout Router) {
         router.on("PUT", "/rooms/{id}/silence") { call throws(Refusal) in
             let room = try call.uuid("id")
-            let fields = try call.request.fields(limit: doors.maxBody)
+            let fields = try call.request.fields(limit: services.maxBody)
             let silence = try silence(fields)
             let user = try member(of: room, call)
-            try doors.limit(.changes, call)
-            try doors.stored { () throws(StoreError) in
-                try doors.accounts.silence(room, for: user, silence)
+            try services.limit(.changes, call)
+            try services.stored { () throws(StoreError) in
+                try services.accounts.silence(room, for: user, silence)
             }
             return .noContent
         }
         router.on("DELETE", "/rooms/{id}/silence") { call throws(Refusal) in
             let room = try call.uuid("id")
             let user = try member(of: room, call)
-            try doors.limit(.changes, call)
-            try doors.stored { () throws(StoreError) in try doors.accounts.unsilence(room, for: user) }
+            try services.limit(.changes, call)
+            try services.stored { () throws(StoreError) in try services.accounts.unsilence(room, for: user) }
             return .noContent
         }
         router.on("PUT", "/messages/{id}/silence") { call throws(Refusal) in
             let id = try call.uuid("id")
-            let silence = try silence(try call.request.fields(limit: doors.maxBody))
-            let user = try doors.user(call)
-            let found = try doors.read(call) { reader, user throws(StoreError) in try reader.message(id, for: user) }
+            let silence = try silence(try call.request.fields(limit: services.maxBody))
+            let user = try services.user(call)
+            let found = try services.read(call) { reader, user throws(StoreError) in try reader.message(id, for: user) }
             guard let message = found else { throw .messageNotFound }
-            try doors.limit(.changes, call)
-            try doors.stored { () throws(StoreError) in
-                try doors.accounts.silence(thread: id, in: message.roomID, for: user, silence)
+            try services.limit(.changes, call)
+            try services.stored { () throws(StoreError) in
+                try services.accounts.silence(thread: id, in: message.roomID, for: user, silence)
             }
             return .noContent
         }
         router.on("DELETE", "/messages/{id}/silence") { call throws(Refusal) in
             let id = try call.uuid("id")
-            let user = try doors.user(call)
-            try doors.limit(.changes, call)
-            try doors.stored { () throws(StoreError) in try doors.accounts.unsilence(thread: id, for: user) }
+            let user = try services.user(call)
+            try services.limit(.changes, call)
+            try services.stored { () throws(StoreError) in try services.accounts.unsilence(thread: id, for: user) }
             return .noContent
         }
     }
 
     private func member(of room: UUID128, _ call: Call) throws(Refusal) -> UUID128 {
-        let view = try doors.read(call) { reader, user throws(StoreError) in try reader.room(room, for: user) }
+        let view = try services.read(call) { reader, user throws(StoreError) in try reader.room(room, for: user) }
         guard view != nil else { throw .notAMember }
-        return try doors.user(call)
+        return try services.user(call)
     }
 
     private func silence(_ fields: RequestFields) throws(Refusal) -> Silence {

@@ -5,7 +5,7 @@ import ChatCore
 /// The store takes parts of one size; the bytes of an incomplete part are kept in an object beside them. The offset
 /// counts both, so it is correct after any crash: at worst a client repeats the beginning of a part.
 struct TusEndpoints {
-    let desk: UploadDesk
+    let uploads: UploadServices
     /// Milliseconds that an upload may take.
     let lifetime: Int64
 
@@ -39,7 +39,7 @@ struct TusEndpoints {
                 try call.request.refuseEncodings()
                 response = try handle(call)
             } catch {
-                response = .refusal(desk.noted(error), requestID: call.requestID)
+                response = .refusal(uploads.noted(error), requestID: call.requestID)
                 if error.code == .checksumMismatch { response.status = Self.checksumMismatch }
                 if error.code == .unsupportedVersion { response.headers.append(("Tus-Version", Self.version)) }
             }
@@ -52,7 +52,7 @@ struct TusEndpoints {
         var response = Response.noContent
         response.headers = [
             ("Tus-Version", Self.version), ("Tus-Extension", Self.extensions),
-            ("Tus-Max-Size", "\(desk.upload.rules.maxSize)"), ("Tus-Checksum-Algorithm", TusChecksum.algorithms),
+            ("Tus-Max-Size", "\(uploads.upload.rules.maxSize)"), ("Tus-Checksum-Algorithm", TusChecksum.algorithms),
         ]
         return response
     }
@@ -61,9 +61,9 @@ struct TusEndpoints {
 
     /// `Upload-Metadata`: `room`, the room's id; `filename`; `filetype`; `sign`, as a send has it.
     private func create(_ call: Call) throws(Refusal) -> Response {
-        try desk.doors.limit(.uploads, call)
+        try uploads.services.limit(.uploads, call)
         let length = try number("upload-length", call)
-        try desk.upload.rules.check(size: length)
+        try uploads.upload.rules.check(size: length)
         try Self.refuseEncoded(call)
         let told = call.request.header("upload-metadata") ?? ""
         // HEAD repeats it in a header, and the web server refuses an answer with a header that is too long.
@@ -80,13 +80,13 @@ struct TusEndpoints {
         let claimed = metadata["filetype"].flatMap { MediaType($0) }
         let type = claimed ?? MediaType(fileName: name)
         let sign = try call.sign(RequestFields(.map([.init("Sign", metadata["sign"].map { .string($0) } ?? .null)])))
-        let message = try desk.send(
+        let message = try uploads.send(
             MessageDraft(content: name, contentType: type.contentType), to: room, sign: sign, call)
-        guard message.contentType != .text else { throw UploadDesk.nothingToUpload }
+        guard message.contentType != .text else { throw UploadServices.nothingToUpload }
         guard message.status != .deleted else { throw Refusal(.gone, "the message was deleted") }
         // A refused creation gives no address and leaves nothing behind, unless a retry with the same Sign can continue
         // it.
-        var response = try desk.leavingNothing(of: message, isKept: sign != nil, call) { () throws(Refusal) in
+        var response = try uploads.leavingNothing(of: message, isKept: sign != nil, call) { () throws(Refusal) in
             try begin(message, length, Outline(total: total(length), mediaType: claimed), told, call)
         }
         response.status = 201
@@ -98,12 +98,12 @@ struct TusEndpoints {
         _ message: Message, _ length: Int64, _ outline: Outline, _ metadata: String, _ call: Call
     ) throws(Refusal) -> Response {
         guard message.status == .uploading else { return progress(length, message) }
-        try desk.upload.announce(length, outline, metadata: metadata.isEmpty ? nil : metadata, of: message)
+        try uploads.upload.announce(length, outline, metadata: metadata.isEmpty ? nil : metadata, of: message)
         // The upload is complete at once.
         if length == 0 {
             let empty = Chunk(
                 index: 1, total: 1, bytes: FilePart(descriptor: -1, offset: 0, length: 0), mediaType: outline.mediaType)
-            _ = try desk.take(empty, of: message, call)
+            _ = try uploads.take(empty, of: message, call)
         }
         guard call.request.mediaType == Self.body, call.request.contentLength > 0 else { return progress(0, message) }
         return try append(call, message, length, at: 0)
@@ -120,19 +120,19 @@ struct TusEndpoints {
     // MARK: An upload
 
     private func offset(_ call: Call) throws(Refusal) -> Response {
-        let message = try desk.own(call)
+        let message = try uploads.liveMessage(of: call)
         let length = try length(message)
         var response = progress(try offset(message, length), message)
         response.status = 200
         response.headers.append(("Upload-Length", "\(length)"))
-        if let metadata = try desk.upload.record(of: message)?.metadata {
+        if let metadata = try uploads.upload.record(of: message)?.metadata {
             response.headers.append(("Upload-Metadata", metadata))
         }
         return response
     }
 
     private func append(_ call: Call) throws(Refusal) -> Response {
-        let message = try desk.own(call)
+        let message = try uploads.liveMessage(of: call)
         guard call.request.mediaType == Self.body else {
             throw Refusal(.unsupportedMediaType, "the body must be \(Self.body)")
         }
@@ -141,19 +141,19 @@ struct TusEndpoints {
     }
 
     private func abort(_ call: Call) throws(Refusal) -> Response {
-        let message = try desk.own(call)
+        let message = try uploads.liveMessage(of: call)
         guard message.status == .uploading else {
             throw Refusal(.conflict, "the file is complete: delete its message instead")
         }
-        _ = try desk.doors.submit(call, room: message.roomID, .delete(message: message.id))
-        try desk.upload.abort(message)
+        _ = try uploads.services.submit(call, room: message.roomID, .delete(message: message.id))
+        try uploads.upload.abort(message)
         return .noContent
     }
 
     private func append(
         _ call: Call, _ message: Message, _ length: Int64, at start: Int64
     ) throws(Refusal) -> Response {
-        try desk.upload.continuing(message) { () throws(Refusal) in
+        try uploads.upload.continuing(message) { () throws(Refusal) in
             try appendAlone(call, message, length, at: start)
         }
     }
@@ -169,9 +169,9 @@ struct TusEndpoints {
             throw Refusal(.tooLarge, "the body is longer than the missing part of the upload", field: "Upload-Length")
         }
         guard known < length else { return progress(known, message) }
-        let tail = try TemporaryFile(in: desk.folder)
+        let tail = try TemporaryFile(in: uploads.folder)
         let before = start % Self.partBytes
-        if before > 0 { try desk.upload.fetchTail(of: message, into: tail.descriptor, size: before) }
+        if before > 0 { try uploads.upload.fetchTail(of: message, into: tail.descriptor, size: before) }
         try tail.continueBehind(before)
         try receive(call, into: tail)
         return progress(try store(tail, from: start - before, length, message, call), message)
@@ -203,16 +203,16 @@ struct TusEndpoints {
             let size = min(Self.partBytes, file.size - offset)
             let bytes = file.part(from: offset, length: size)
             guard size == Self.partBytes || first + offset + size == length else {
-                try desk.upload.putTail(bytes, of: message)
+                try uploads.upload.putTail(bytes, of: message)
                 return first + offset + size
             }
             // Removes an old tail: it would be taken for the beginning of a later part.
-            if offset == 0 { try desk.upload.removeTail(of: message) }
+            if offset == 0 { try uploads.upload.removeTail(of: message) }
             let index = Int((first + offset) / Self.partBytes) + 1
             let chunk = Chunk(index: index, total: total(length), bytes: bytes)
-            do throws(Refusal) { _ = try desk.take(chunk, of: message, call) } catch {
+            do throws(Refusal) { _ = try uploads.take(chunk, of: message, call) } catch {
                 // Only another upload can change the type.
-                if error.code == .unsupportedMediaType { desk.withdraw(message, call) }
+                if error.code == .unsupportedMediaType { uploads.withdraw(message, call) }
                 throw error
             }
             offset += size
@@ -223,17 +223,17 @@ struct TusEndpoints {
     /// The number of bytes stored without a gap from the beginning.
     private func offset(_ message: Message, _ length: Int64) throws(Refusal) -> Int64 {
         guard message.status == .uploading else { return length }
-        let parts = try desk.upload.contiguousParts(of: message)
+        let parts = try uploads.upload.contiguousParts(of: message)
         // All parts are stored, but the room was not told: the client repeats the last bytes, which tells it. An empty
         // upload has none.
         guard length > 0 else { return 0 }
         guard parts < total(length) else { return Int64(parts - 1) * Self.partBytes }
-        let here = Int64(parts) * Self.partBytes + (try desk.upload.tailSize(of: message))
+        let here = Int64(parts) * Self.partBytes + (try uploads.upload.tailSize(of: message))
         return min(here, length)
     }
 
     private func length(_ message: Message) throws(Refusal) -> Int64 {
-        guard let length = try desk.upload.record(of: message)?.length else {
+        guard let length = try uploads.upload.record(of: message)?.length else {
             throw Refusal(.messageNotFound, "there is no such tus upload")
         }
         return length

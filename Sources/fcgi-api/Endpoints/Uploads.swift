@@ -2,13 +2,13 @@ import ChatCore
 
 /// Chunked uploads by a client program: through a worker, or straight to the store.
 struct UploadEndpoints {
-    let desk: UploadDesk
-    private var upload: UploadFile { desk.upload }
+    let uploads: UploadServices
+    private var upload: UploadFile { uploads.upload }
 
-    init(desk: UploadDesk) { self.desk = desk }
+    init(uploads: UploadServices) { self.uploads = uploads }
 
     /// The most links that one request may ask for.
-    private static let mostLinks = 1000
+    private static let maxLinks = 1000
     /// Seconds for which a link to store a part is valid.
     private static let partSeconds = 3600
     /// Bytes of a request for links.
@@ -24,37 +24,37 @@ struct UploadEndpoints {
     }
 
     private func chunk(_ call: Call) throws(Refusal) -> Response {
-        let message = try desk.own(call)
+        let message = try uploads.liveMessage(of: call)
         let form: UploadForm
         do throws(Refusal) {
-            form = try UploadForm(call.request, maxFile: upload.rules.maxSize, folder: desk.folder)
-        } catch { throw desk.noted(error) }
+            form = try UploadForm(call.request, maxFile: upload.rules.maxSize, folder: uploads.folder)
+        } catch { throw uploads.noted(error) }
         var bytes = form.file.content.part()
         bytes.toldMD5 = form.file.toldMD5
         let chunk = Chunk(
             index: try form.number("ChunkIndex"), total: try form.number("TotalChunk"), bytes: bytes,
             mediaType: form.file.mediaType)
-        let result = try desk.take(chunk, of: message, call)
-        return try desk.answer(result, message, call, total: chunk.total, index: chunk.index)
+        let result = try uploads.take(chunk, of: message, call)
+        return try uploads.answer(result, message, call, total: chunk.total, index: chunk.index)
     }
 
     private func state(_ call: Call) throws(Refusal) -> Response {
-        let message = try desk.own(call)
+        let message = try uploads.liveMessage(of: call)
         guard message.status == .uploading else {
-            guard try upload.record(of: message) != nil else { throw UploadDesk.nothingToUpload }
-            return try desk.answer(.alreadyCompleted, message, call)
+            guard try upload.record(of: message) != nil else { throw UploadServices.nothingToUpload }
+            return try uploads.answer(.alreadyCompleted, message, call)
         }
-        if let result = try desk.resume(message, call) { return try desk.answer(result, message, call) }
+        if let result = try uploads.resume(message, call) { return try uploads.answer(result, message, call) }
         return .data { UploadProgressBody(message: message.id, received: []).write(to: &$0) }
     }
 
     /// Aborts an unfinished upload and deletes its message.
     private func abort(_ call: Call) throws(Refusal) -> Response {
-        let message = try desk.mine(call)
+        let message = try uploads.messageOfSender(call)
         guard message.status == .uploading || message.status == .deleted else {
             throw Refusal(.conflict, "the file is complete: delete its message instead")
         }
-        let outcome = try desk.doors.submit(call, room: message.roomID, .delete(message: message.id))
+        let outcome = try uploads.services.submit(call, room: message.roomID, .delete(message: message.id))
         try upload.abort(message)
         return outcome.response()
     }
@@ -63,19 +63,19 @@ struct UploadEndpoints {
 
     /// Returns links that each store exactly the announced part: its size and its MD5 are signed.
     private func presign(_ call: Call) throws(Refusal) -> Response {
-        let message = try desk.own(call)
+        let message = try uploads.liveMessage(of: call)
         guard message.status == .uploading else { throw Refusal(.conflict, "the file is complete") }
         let fields = try call.request.fields(limit: Self.presignBody)
         guard let total = try fields.integer("TotalChunk", in: 1...Int64(Chunk.maxTotal)) else {
             throw .invalid("TotalChunk", "is missing")
         }
         let type = try fields.text("ContentType").flatMap { MediaType($0) }
-        let parts = try fields.objects("Chunks", limit: Self.mostLinks).map { fields throws(Refusal) in
+        let parts = try fields.objects("Chunks", limit: Self.maxLinks).map { fields throws(Refusal) in
             try PlannedPart(fields)
         }
         let links = try upload.links(
             for: parts, outline: Outline(total: Int(total), mediaType: type), of: message, seconds: Self.partSeconds)
-        let end = desk.doors.clock() + Int64(Self.partSeconds) * 1000
+        let end = uploads.services.clock() + Int64(Self.partSeconds) * 1000
         return .data {
             $0.map {
                 $0.field("ExpiresAt", time: end)
@@ -85,15 +85,15 @@ struct UploadEndpoints {
     }
 
     private func complete(_ call: Call) throws(Refusal) -> Response {
-        let message = try desk.own(call)
+        let message = try uploads.liveMessage(of: call)
         guard message.status == .uploading else { return try state(call) }
-        guard let result = try desk.resume(message, call) else {
+        guard let result = try uploads.resume(message, call) else {
             throw Refusal(.conflict, "no part of the file is here")
         }
         if case .stored(let state) = result {
             throw Refusal(.conflict, "parts are missing: \(state.missing(atMost: 20))")
         }
-        return try desk.answer(result, message, call)
+        return try uploads.answer(result, message, call)
     }
 }
 

@@ -2,7 +2,7 @@ import ChatCore
 
 /// Users as the host application describes them.
 struct UserEndpoints {
-    let doors: Doors
+    let services: EndpointServices
     let store: any UserStore
     let news: any UserNews
     /// Users of one request.
@@ -17,7 +17,7 @@ struct UserEndpoints {
     /// `ids`: in either form, with commas between them; a text with a comma is named by its UUID. Users whom one may not
     /// see are left out.
     private func list(_ call: Call) throws(Refusal) -> Response {
-        let me = try doors.user(call)
+        let me = try services.user(call)
         let isWholeHost = call.isHost && call.hosted == nil
         guard let text = call.request.query["ids"] else { throw .invalid("ids", "is missing") }
         var ids: [UUID128] = []
@@ -26,8 +26,8 @@ struct UserEndpoints {
             let id = try RequestFields.user(String(name), "ids").id
             if !ids.contains(id) { ids.append(id) }
         }
-        try doors.limit(.reads, call)
-        let found = try doors.stored { () throws(StoreError) in try store.users(ids, for: isWholeHost ? nil : me) }
+        try services.limit(.reads, call)
+        let found = try services.stored { () throws(StoreError) in try store.users(ids, for: isWholeHost ? nil : me) }
         return .list(found, next: nil) { $1.write(to: &$0) }
     }
 
@@ -39,7 +39,7 @@ struct UserEndpoints {
         }
         let user = try RequestFields.user(call.text("id"), "id")
         call.onBehalf = user.id
-        let patch = try UserPatch(try call.request.fields(limit: doors.maxBody), merges: merges)
+        let patch = try UserPatch(try call.request.fields(limit: services.maxBody), merges: merges)
         let (view, isNews) = try carryOut(patch, of: user)
         if isNews { news.tell([user.id]) }
         return .data { view.write(to: &$0) }
@@ -55,13 +55,13 @@ extension UserEndpoints {
         for _ in 0..<Self.tries {
             var patch = patch
             if let merged = patch.merged {
-                let found = try doors.stored { () throws(StoreError) in try store.users([user.id], for: nil) }
+                let found = try services.stored { () throws(StoreError) in try store.users([user.id], for: nil) }
                 let before = found.first?.metadata ?? "{}"
                 patch.metadata = try Metadata.merged(merged, into: Metadata(stored: before))?.text ?? "{}"
                 patch.base = before
             }
             let changed = patch
-            let result = try doors.stored { () throws(StoreError) in try store.change(user, changed) }
+            let result = try services.stored { () throws(StoreError) in try store.change(user, changed) }
             if let result { return result }
         }
         throw .busy("the user's Metadata changes all the time")

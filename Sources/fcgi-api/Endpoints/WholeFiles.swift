@@ -2,7 +2,7 @@ import ChatCore
 
 /// Whole files from a plain HTML form without JavaScript.
 struct WholeFileEndpoints {
-    let desk: UploadDesk
+    let uploads: UploadServices
 
     /// Bytes of one part of a whole file.
     static let partBytes: Int64 = 8 << 20
@@ -19,11 +19,11 @@ struct WholeFileEndpoints {
             == true
         do throws(Refusal) {
             // A header is checked before a file is read.
-            if call.request.header("authorization") != nil { _ = try desk.doors.user(call) }
+            if call.request.header("authorization") != nil { _ = try uploads.services.user(call) }
             let form = try UploadForm(
-                call.request, maxFile: desk.upload.rules.maxSize, folder: desk.folder, many: true)
-            _ = try desk.doors.user(call, form: form["token"], web: desk.web)
-            try desk.doors.limit(.uploads, call)
+                call.request, maxFile: uploads.upload.rules.maxSize, folder: uploads.folder, many: true)
+            _ = try uploads.services.user(call, form: form["token"], web: uploads.web)
+            try uploads.services.limit(.uploads, call)
             let target = try target(form)
             let response = try sendAll(form, call)
             guard isBrowser else { return response }
@@ -31,7 +31,7 @@ struct WholeFileEndpoints {
             seeOther.headers = [("Location", target)]
             return seeOther
         } catch {
-            _ = desk.noted(error)
+            _ = uploads.noted(error)
             let refusal = Response.refusal(error, requestID: call.requestID)
             return isBrowser ? .page(error, like: refusal, call) : refusal
         }
@@ -41,7 +41,7 @@ struct WholeFileEndpoints {
     /// server refuses an answer with a header that is too long.
     private func target(_ form: UploadForm) throws(Refusal) -> String {
         guard let wanted = form["Redirect"] else { return "/" }
-        let target = SameOrigin.path(wanted, publicURL: desk.web.publicURL) ?? "/"
+        let target = SameOrigin.path(wanted, publicURL: uploads.web.publicURL) ?? "/"
         guard max(wanted.utf8.count, target.utf8.count) <= RequestLimit.redirect else {
             throw .invalid("Redirect", "has more than \(RequestLimit.redirect) bytes")
         }
@@ -56,7 +56,7 @@ struct WholeFileEndpoints {
         for file in form.files {
             let (name, type) = Self.nameAndType(file)
             let whole = Chunk(index: 1, total: 1, bytes: file.content.part(), mediaType: type)
-            try desk.upload.check(whole, as: type.contentType, name: name)
+            try uploads.upload.check(whole, as: type.contentType, name: name)
         }
         var sent: [Message] = []
         for (index, file) in form.files.enumerated() {
@@ -84,17 +84,18 @@ struct WholeFileEndpoints {
         let (name, type) = Self.nameAndType(file)
         let draft = MessageDraft(content: name, contentType: type.contentType)
         var message: Message
-        do throws(Refusal) { message = try desk.send(draft, to: room, sign: sign, call) } catch {
+        do throws(Refusal) { message = try uploads.send(draft, to: room, sign: sign, call) } catch {
             // The Sign of a page without JavaScript cannot change: an upload that never completed is replaced.
-            guard error.code == .idempotencyMismatch, let sign, let left = try desk.doors.pending(sign, in: room, call)
+            guard error.code == .idempotencyMismatch, let sign,
+                let left = try uploads.services.pending(sign, in: room, call)
             else { throw error }
-            desk.withdraw(left, call)
-            message = try desk.send(draft, to: room, sign: sign, call)
+            uploads.withdraw(left, call)
+            message = try uploads.send(draft, to: room, sign: sign, call)
         }
         // Left by a form that was cut off, and this is another file.
         if message.status == .uploading, try isOfAnother(file, message, draft) {
-            desk.withdraw(message, call)
-            message = try desk.send(draft, to: room, sign: sign, call)
+            uploads.withdraw(message, call)
+            message = try uploads.send(draft, to: room, sign: sign, call)
         }
         guard message.status == .uploading else {
             guard message.contentType != .text else {
@@ -102,11 +103,11 @@ struct WholeFileEndpoints {
             }
             return .sent(message)
         }
-        let queued = try desk.leavingNothing(of: message, isKept: sign != nil, call) { () throws(Refusal) in
+        let queued = try uploads.leavingNothing(of: message, isKept: sign != nil, call) { () throws(Refusal) in
             try store(file, type, message, call)
         }
         if let queued { return .queued(queued) }
-        return .sent(try desk.doors.newest(message.id, call))
+        return .sent(try uploads.services.newest(message.id, call))
     }
 
     private static func nameAndType(_ file: UploadedFile) -> (String, MediaType) {
@@ -118,7 +119,7 @@ struct WholeFileEndpoints {
         _ file: UploadedFile, _ message: Message, _ draft: MessageDraft
     ) throws(Refusal) -> Bool {
         guard message.content == draft.content, message.contentType == draft.contentType else { return true }
-        guard let record = try desk.upload.record(of: message) else { return false }
+        guard let record = try uploads.upload.record(of: message) else { return false }
         return record.total != Self.parts(file.size)
     }
 
@@ -135,7 +136,7 @@ struct WholeFileEndpoints {
             let start = Int64(index - 1) * Self.partBytes
             let bytes = file.content.part(from: start, length: min(Self.partBytes, file.size - start))
             let chunk = Chunk(index: index, total: total, bytes: bytes, mediaType: type)
-            if case .completed(let outcome) = try desk.take(chunk, of: message, call) { ended = outcome }
+            if case .completed(let outcome) = try uploads.take(chunk, of: message, call) { ended = outcome }
         }
         if case .queued? = ended { return ended }
         return nil

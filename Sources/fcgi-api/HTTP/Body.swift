@@ -9,12 +9,12 @@ extension Refusal {
 
 extension Request {
     /// Bytes of a body without a length.
-    private static let mostUnmeasured = 65_536
+    private static let maxUnmeasured = 65_536
 
     /// Apache and Caddy pass on a chunked body without its length: a small one is read at once, a large one is refused.
     func withUnmeasuredBody() throws(Refusal) -> Request {
         var filled = 0
-        let bytes = [UInt8](unsafeUninitializedCapacity: Self.mostUnmeasured + 1) { buffer, count in
+        let bytes = [UInt8](unsafeUninitializedCapacity: Self.maxUnmeasured + 1) { buffer, count in
             let whole = UnsafeMutableRawBufferPointer(buffer)
             while filled < whole.count {
                 let got = read(UnsafeMutableRawBufferPointer(rebasing: whole[filled...]))
@@ -24,7 +24,7 @@ extension Request {
             count = filled
         }
         guard !bytes.isEmpty else { return self }
-        guard bytes.count <= Self.mostUnmeasured else { throw .lengthRequired }
+        guard bytes.count <= Self.maxUnmeasured else { throw .lengthRequired }
         var rest = bytes[...]
         let parameter = parameter
         return try Request(

@@ -7,7 +7,7 @@ final class Call {
     /// The time of its arrival in this worker.
     let now: Int64
     fileprivate(set) var values: [String: String] = [:]
-    /// Set by `Doors.user(_:)`; for the access log.
+    /// Set by `EndpointServices.user(_:)`; for the access log.
     var user: UUID128?
     /// The host application asks on behalf of `user`: no rate limit applies.
     var isHost = false

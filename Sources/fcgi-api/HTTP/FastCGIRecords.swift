@@ -4,15 +4,15 @@ enum FastCGIRecords {
     private static let endRequest: UInt8 = 3
     private static let stdout: UInt8 = 6
     /// A record's length has 16 bits; a multiple of eight needs no padding.
-    private static let mostContent = 65_528
+    private static let maxContent = 65_528
 
     /// Head and body on the standard output stream, its end, and the end of the request.
     static func answer(to request: UInt16, _ response: Response) -> [UInt8] {
         let content = Array(response.head().utf8) + response.body
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(content.count + (content.count / mostContent + 4) * 8)
-        for start in stride(from: 0, to: content.count, by: mostContent) {
-            append(stdout, request, content[start..<min(start + mostContent, content.count)], to: &bytes)
+        bytes.reserveCapacity(content.count + (content.count / maxContent + 4) * 8)
+        for start in stride(from: 0, to: content.count, by: maxContent) {
+            append(stdout, request, content[start..<min(start + maxContent, content.count)], to: &bytes)
         }
         append(stdout, request, [], to: &bytes)
         // Application status 0 (four bytes), FCGI_REQUEST_COMPLETE, three reserved.

@@ -6,13 +6,13 @@ struct Query {
     let pairs: [(name: String, value: String)]
 
     /// More pairs are an attack on the search through them.
-    static let mostPairs = 64
+    static let maxPairs = 64
 
     init(_ text: Substring) throws(Refusal) {
         var pairs: [(String, String)] = []
         for part in pieces(of: text, at: UInt8(ascii: "&")) {
-            guard pairs.count < Query.mostPairs else {
-                throw Refusal(.malformed, "more than \(Query.mostPairs) fields")
+            guard pairs.count < Query.maxPairs else {
+                throw Refusal(.malformed, "more than \(Query.maxPairs) fields")
             }
             let sides = pieces(of: part, at: UInt8(ascii: "="), maxSplits: 1, omittingEmpty: false)
             let value = sides.count > 1 ? sides[1] : ""

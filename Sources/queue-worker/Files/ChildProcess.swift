@@ -4,7 +4,7 @@ import Glibc
 /// Runs another program to its end.
 enum ChildProcess {
     /// Bytes of its output that are kept.
-    private static let mostOutput = 65_536
+    private static let maxOutput = 65_536
 
     /// - Parameter words: its name, found in PATH, and its arguments. The program must end by itself: there is no time
     ///   limit here.
@@ -43,7 +43,7 @@ enum ChildProcess {
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { break }
             // Read the rest too, or the child would block forever.
-            bytes += buffer[..<count].prefix(max(0, mostOutput - bytes.count))
+            bytes += buffer[..<count].prefix(max(0, maxOutput - bytes.count))
         }
         return String(decoding: bytes, as: UTF8.self)
     }

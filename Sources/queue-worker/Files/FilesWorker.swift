@@ -13,7 +13,7 @@ final class FilesWorker {
     private let channel: WorkerChannel
     private let leadership: any Leadership
     private let sweep: SweepUploads
-    private let looker: FileLooker
+    private let inspector: FileInspector
     /// Milliseconds between two sweeps.
     private let pause: Int64
     private let commands: RabbitMQCommandQueue
@@ -37,13 +37,14 @@ final class FilesWorker {
         sweep = SweepUploads(
             upload: upload, records: PostgresUploadSweepRecords(database), commands: commands,
             age: Int64(settings.storage.expireSeconds) * 1000, log: log)
-        looker = FileLooker(
+        inspector = FileInspector(
             jobs: PostgresFileJobs(database),
             describe: DescribeFile(
                 stores: upload.stores,
                 tools: MediaPrograms(
-                    limits: .init(pixels: settings.storage.mostPixels),
-                    jail: .make(settings.storage.mediaJail, log: log)), folder: settings.storage.temporaryFolder,
+                    limits: .init(pixels: settings.storage.maxPixels),
+                    jail: .make(settings.storage.mediaJail, log: log)),
+                files: DiskWorkFiles(settings.storage.temporaryFolder),
                 log: log), commands: commands, log: log)
         pause = Int64(settings.storage.sweepSeconds) * 1000
     }
@@ -67,7 +68,7 @@ final class FilesWorker {
 
     private func lookAtFiles() -> Int {
         do {
-            let count = try looker.work { !channel.mustQuit }
+            let count = try inspector.work { !channel.mustQuit }
             channel.scoreboard.add(count, to: Counter.filesLookedAt)
             return count
         } catch {

@@ -53,7 +53,7 @@ struct Relay {
             tokens: try JWTTokens(
                 settings.tokens,
                 sets: KeySet.start(settings.tokens, folder: settings.runDirectory, program: WsRelay.program, log: log),
-                patience: 20, remembered: 0), feed: feed, commands: commands,
+                keyTimeout: 20, remembered: 0), feed: feed, commands: commands,
             lookups: CatchUp(redisURL: settings.redisURL, answers: answers, log: log, makeStores: makeStores),
             ephemerals: ephemerals,
             memory: RelayMemory(capacity: settings.relay.maxConnections, file: channel.stateFile), log: log)

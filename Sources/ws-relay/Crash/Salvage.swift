@@ -8,7 +8,7 @@ import Logging
 /// closed.
 struct Salvage {
     /// Milliseconds in which PostgreSQL must return the memberships; after that the clients reconnect.
-    private static let patience: Int64 = 60_000
+    private static let timeout: Int64 = 60_000
     /// Users per query.
     private static let batch = 1000
 
@@ -106,7 +106,7 @@ struct Salvage {
                     found += try history.memberships(of: some)
                     break
                 } catch {
-                    guard monotonicMilliseconds() - begun < Self.patience else { throw error }
+                    guard monotonicMilliseconds() - begun < Self.timeout else { throw error }
                     log.warning("the memberships must be read from PostgreSQL first", metadata: ["error": "\(error)"])
                     usleep(200_000)
                 }
@@ -180,7 +180,7 @@ extension Hub {
             }
         }
         users.forEach { user in
-            feed.subscribe(RedisKey.userChannel(users[user].id))
+            feed.subscribe(BusChannel.user(users[user].id))
             guard users[user].stage == .ready else { return }
             users.forEachConnection(of: user, connections) { welcome($0) }
         }

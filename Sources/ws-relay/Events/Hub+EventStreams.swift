@@ -11,7 +11,7 @@ extension Hub {
     }
 
     /// The rooms that an id does not name are told one by one up to this number: for more, fetching all costs less.
-    private static let mostUnnamed = 32
+    private static let maxUnnamed = 32
 
     /// The client's place is known here, so what it missed comes by itself: nothing has to be held for its request.
     func welcomeToEvents(_ slot: UInt32) {
@@ -36,7 +36,7 @@ extension Hub {
                 }
             }
         }
-        guard stream.isResumed, fits, unnamed.count <= Self.mostUnnamed else {
+        guard stream.isResumed, fits, unnamed.count <= Self.maxUnnamed else {
             stream.cursor = EventCursor(
                 places: fits ? rooms.map { .init($0.id, $0.sequencer.last, epoch: $0.epoch) } : [])
             return reply(welcomeBody(slot, isResumed: false), .welcome, to: slot)
@@ -115,9 +115,9 @@ extension Hub {
             let next = heartbeat - min(heartbeat - 1, now &- connections[slot].heard)
             return connections[slot].deadline = now &+ max(1, min(next, left))
         }
-        let wait = (poll.until ?? now) &- now
-        if wait == 0 || wait >= UInt32.max / 2 { return answerPoll(slot) }
-        connections[slot].deadline = now &+ max(1, min(wait, left))
+        let until = poll.until ?? now
+        if until.hasPassed(at: now) { return answerPoll(slot) }
+        connections[slot].deadline = now &+ max(1, min(until &- now, left))
     }
 
     /// A stream is told why, and when to come back; the id of the last event before it is where to go on.

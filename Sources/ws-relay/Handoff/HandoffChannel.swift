@@ -15,17 +15,17 @@ import Glibc
 /// Every wait has a limit. Until R the sockets belong to the predecessor: if an end closes before, the other one gave
 /// up and nothing was handed over. After R they belong to the successor.
 final class HandoffChannel {
-    enum Tag: UInt8 {
-        case hello = 0x48
-        case refused = 0x58
+    enum Tag: Unicode.Scalar {
+        case hello = "H"
+        case refused = "X"
         /// From a successor: what it can read besides its own layout.
-        case prologue = 0x50
-        case sockets = 0x46
-        case subscribed = 0x53
-        case state = 0x44
-        case end = 0x45
-        case adopted = 0x41
-        case released = 0x52
+        case prologue = "P"
+        case sockets = "F"
+        case subscribed = "S"
+        case state = "D"
+        case end = "E"
+        case adopted = "A"
+        case released = "R"
     }
 
     struct Packet {
@@ -68,7 +68,7 @@ final class HandoffChannel {
     deinit { close(descriptor) }
 
     func send(_ packet: Packet) throws(Failure) {
-        let bytes = [packet.tag.rawValue] + packet.bytes
+        let bytes = [UInt8(ascii: packet.tag.rawValue)] + packet.bytes
         let sent = chat_send_fds(
             descriptor, bytes, bytes.count, packet.descriptors, Int32(packet.descriptors.count))
         guard sent == bytes.count else { throw errno == EPIPE ? .closed : .system(errno) }
@@ -98,7 +98,7 @@ final class HandoffChannel {
         var count: Int32 = 0
         let got = chat_receive_fds(descriptor, &bytes, bytes.count, &descriptors, &count)
         guard got > 0 else { throw got == 0 ? .closed : .system(errno) }
-        guard let tag = Tag(rawValue: bytes[0]) else { throw .system(EPROTO) }
+        guard let tag = Tag(rawValue: Unicode.Scalar(bytes[0])) else { throw .system(EPROTO) }
         return Packet(tag: tag, bytes: Array(bytes[1..<got]), descriptors: Array(descriptors[..<Int(count)]))
     }
 }

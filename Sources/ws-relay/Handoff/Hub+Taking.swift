@@ -97,10 +97,10 @@ extension Hub {
             rooms[room.id] = room
             for user in room.members { users[user].rooms.append(room) }
             guard heard.contains(room.id) else {
-                feed.subscribe(RedisKey.roomChannel(room.id))
+                feed.subscribe(BusChannel.room(room.id))
                 continue
             }
-            room.stage = wasLive ? .live : .closing
+            room.stage = wasLive ? .live : .catchingUp
             if !wasLive || room.expected > room.sequencer.last { behind.append(room) }
         }
         return behind
@@ -239,7 +239,7 @@ extension Hub {
             let id = users[user].id
             if ready.contains(user) { users[user].stage = .ready }
             if !heard.contains(id) {
-                feed.subscribe(RedisKey.userChannel(id))
+                feed.subscribe(BusChannel.user(id))
             } else if users[user].stage != .ready {
                 confirmed(user: user)
             }

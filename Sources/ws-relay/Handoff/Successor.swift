@@ -55,8 +55,8 @@ struct Successor {
     }
 
     private func subscribeAll() -> Bool {
-        inherited.users.forEach { feed.subscribe(RedisKey.userChannel($0)) }
-        inherited.rooms.forEach { feed.subscribe(RedisKey.roomChannel($0)) }
+        inherited.users.forEach { feed.subscribe(BusChannel.user($0)) }
+        inherited.rooms.forEach { feed.subscribe(BusChannel.room($0)) }
         let deadline = monotonicMilliseconds() + Self.subscribeLimit
         var isRestored = false
         while !isRestored, monotonicMilliseconds() < deadline {
@@ -122,8 +122,8 @@ struct Successor {
 
     /// Unsubscribes from rooms and users that disappeared meanwhile.
     private func dropUnused(_ hub: Hub) {
-        for id in inherited.rooms where hub.rooms[id] == nil { feed.unsubscribe(RedisKey.roomChannel(id)) }
-        for id in inherited.users where hub.users.index(id) == nil { feed.unsubscribe(RedisKey.userChannel(id)) }
+        for id in inherited.rooms where hub.rooms[id] == nil { feed.unsubscribe(BusChannel.room(id)) }
+        for id in inherited.users where hub.users.index(id) == nil { feed.unsubscribe(BusChannel.user(id)) }
     }
 }
 

@@ -26,8 +26,8 @@ struct ChannelBook {
 
         var channel: String {
             switch self {
-            case .room(let id): RedisKey.roomChannel(id)
-            case .user(let id): RedisKey.userChannel(id)
+            case .room(let id): BusChannel.room(id)
+            case .user(let id): BusChannel.user(id)
             case .other(let name): name
             }
         }

@@ -25,7 +25,7 @@ extension Hub {
     private func restored() {
         log.notice("the feed is back", metadata: ["rooms": "\(rooms.count)", "users": "\(users.count)"])
         for room in rooms.values {
-            if room.stage == .subscribing { room.stage = .closing }
+            if room.stage == .subscribing { room.stage = .catchingUp }
             // A fetch in progress may have been answered before the loss.
             room.sequencer.fetchFailed()
             room.retryAt = now
@@ -87,7 +87,15 @@ extension Hub {
 
     // MARK: Found
 
+    /// Asks, and counts the questions of sockets: a hand-over waits for their answers.
+    func ask(_ lookup: Lookup) -> Bool {
+        guard lookups.ask(lookup) else { return false }
+        if lookup.isOfSocket { waitingLookups += 1 }
+        return true
+    }
+
     func handle(_ found: Found) {
+        if found.answersSocket { waitingLookups -= 1 }
         switch found {
         case .memberships(let user, let epoch, let list): self.found(list, user: user, epoch: epoch)
         case .frames(let room, _, let run, .room(let number)): self.found(run, room: room, fetch: number)
@@ -117,7 +125,6 @@ extension Hub {
             giveUpResume(room: id, ticket: ticket)
             resumes.answered(for: ticket)
         case .room(_, let command):
-            waitingLookups -= 1
             if let slot = slots[command.socket] { refuse(.unavailable("the store"), sign: command.sign, to: slot) }
         case .ticket(_, let ticket): couldNotRedeem(connection: ticket)
         // The next request follows in half a second anyway.

@@ -49,10 +49,9 @@ extension Hub {
 
     /// Redeems the ticket; the client's bytes are not read until the answer.
     private func redeem(_ ticket: String, _ wish: Wish, _ slot: UInt32, early: [UInt8]) {
-        guard lookups.ask(.ticket(ticket, connection: connections.ticket(slot))) else {
+        guard ask(.ticket(ticket, connection: connections.ticket(slot))) else {
             return refuse(.unavailable(retryAfter: 1), slot, for: wish)
         }
-        waitingLookups += 1
         let state = slowState(slot)
         (state.head, state.early, state.wish) = (nil, early, wish)
         connections[slot].flags.insert(.readPaused)
@@ -60,7 +59,6 @@ extension Hub {
     }
 
     func found(_ identity: Identity?, connection ticket: UInt64) {
-        waitingLookups -= 1
         guard let slot = connections.slot(ticket), let state = slowIfAny(slot), let wish = state.wish else {
             return
         }
@@ -73,7 +71,6 @@ extension Hub {
     }
 
     func couldNotRedeem(connection ticket: UInt64) {
-        waitingLookups -= 1
         guard let slot = connections.slot(ticket), let state = slowIfAny(slot), let wish = state.wish else { return }
         state.wish = nil
         refuse(.unavailable(retryAfter: 1), slot, for: wish)
@@ -120,7 +117,7 @@ extension Hub {
         guard let user = users.index(id) else {
             let user = users.open(id, deadline: deadline)
             users.attach(slot, to: user, connections)
-            return feed.subscribe(RedisKey.userChannel(id))
+            return feed.subscribe(BusChannel.user(id))
         }
         if users[user].connections >= settings.maxConnectionsPerUser { makeRoom(for: user) }
         users.attach(slot, to: user, connections)
@@ -286,7 +283,7 @@ extension Hub {
             room.resumes.removeAll { connections.slot($0.ticket) == nil }
             if room.isOver { untrack(room) }
         }
-        feed.unsubscribe(RedisKey.userChannel(entry.id))
+        feed.unsubscribe(BusChannel.user(entry.id))
         users.close(user)
     }
 }

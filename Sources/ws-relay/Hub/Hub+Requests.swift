@@ -18,7 +18,7 @@ extension Hub {
         }
         counters.requests += 1
         if isAdmitted(slot) {
-            carryOut(bytes, isText: isText, slot)
+            read(bytes, isText: isText, slot)
         } else if !connections[slot].flags.contains(.closing) {
             refuseForRate(bytes, isText: isText, slot)
         }
@@ -51,17 +51,17 @@ extension Hub {
             Refusal(.rateLimited, "more than \(settings.rate) requests a second", retryAfter: 1), sign: sign, to: slot)
     }
 
-    private func carryOut(_ bytes: [UInt8], isText: Bool, _ slot: UInt32) {
+    private func read(_ bytes: [UInt8], isText: Bool, _ slot: UInt32) {
         var sign: String?
         do throws(Refusal) {
             let request = try ChatRequest.parse(try decode(bytes, isText: isText), sign: &sign)
-            try carryOut(request, sign, slot)
+            try handle(request, sign, slot)
         } catch {
             refuse(error, sign: sign, to: slot)
         }
     }
 
-    private func carryOut(_ request: ChatRequest, _ sign: String?, _ slot: UInt32) throws(Refusal) {
+    private func handle(_ request: ChatRequest, _ sign: String?, _ slot: UInt32) throws(Refusal) {
         if case .resume = request {} else { endHold(slot) }
         switch request {
         case .ping: reply(FrameBody { $0.null() }, .pong, sign: sign, to: slot)
@@ -100,17 +100,19 @@ extension Hub {
             id: newID(), room: room, actor: users[connections[slot].user].id, sign: sign,
             origin: .socket(SocketAddress(relay: relayID, socket: socket)), acceptedAt: unixMilliseconds,
             names: user.flatMap { user in user.externalID.map { [user.id: $0] } } ?? [:], action: action)
-        guard commands.put(command, from: socket) else { throw .busy("too many commands wait") }
-        unanswered.insert(sign, of: socket, command: command.encode(), traced: command)
+        let encoded = command.encode()
+        guard commands.put(command, encoded: encoded, from: socket) else { throw .busy("too many commands wait") }
+        unanswered.insert(sign, of: socket, command: encoded, traced: command)
     }
 
     /// Sends a dead relay's command again, whether it was forwarded or not: its id prevents a second effect.
     func resubmit(_ command: Command, of socket: UInt64) {
         guard let slot = slots[socket] else { return }
-        guard commands.put(command, from: socket) else {
+        let encoded = command.encode()
+        guard commands.put(command, encoded: encoded, from: socket) else {
             return refuse(.busy("too many commands wait"), sign: command.sign, to: slot)
         }
-        unanswered.insert(command.sign, of: socket, command: command.encode(), traced: command)
+        unanswered.insert(command.sign, of: socket, command: encoded, traced: command)
     }
 
     /// Counts against the user's limit over all sockets and programs; the socket's own limit was checked before.
@@ -144,12 +146,10 @@ extension Hub {
         // Count it before any look-up.
         try count(action, slot)
         let latent = LatentCommand(socket: connections[slot].serial, sign: sign, action: action)
-        guard lookups.ask(.room(ofMessage: message, latent)) else { throw .busy("too many look-ups wait") }
-        waitingLookups += 1
+        guard ask(.room(ofMessage: message, latent)) else { throw .busy("too many look-ups wait") }
     }
 
     func found(_ room: UUID128?, ofMessage message: UUID128, _ latent: LatentCommand) {
-        waitingLookups -= 1
         guard let slot = slots[latent.socket] else { return }
         guard let room else { return refuse(.messageNotFound, sign: latent.sign, to: slot) }
         if messageRooms.count >= Self.rememberedMessages { messageRooms.removeAll(keepingCapacity: true) }

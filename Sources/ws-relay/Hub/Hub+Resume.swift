@@ -47,10 +47,10 @@ extension Hub {
             // The client already has, from another source, frames that have not arrived here yet.
             entry.seq = last
             resumeRequests[number]?.entries.append(entry)
-        } else if connections[slot].resumes >= ResumeDesk.roomsOfSocket {
+        } else if connections[slot].resumes >= ResumeQueue.roomsOfSocket {
             counters.resumesRefused += 1
             entry.seq = last
-            entry.error = .busy("more than \(ResumeDesk.roomsOfSocket) rooms are being resumed on this socket")
+            entry.error = .busy("more than \(ResumeQueue.roomsOfSocket) rooms are being resumed on this socket")
             refuse(entry.error!, sign: resumeRequests[number]?.sign, to: slot)
             resumeRequests[number]?.entries.append(entry)
         } else {
@@ -66,7 +66,7 @@ extension Hub {
 
     func beginResume(of slot: UInt32, in room: TrackedRoom, after last: UInt64, for request: UInt64? = nil) {
         // Holds and departures begin resumes by themselves; a socket in too many rooms must fetch the rest.
-        guard connections[slot].resumes <= ResumeDesk.roomsOfSocket else { return sendResync(room, to: slot) }
+        guard connections[slot].resumes <= ResumeQueue.roomsOfSocket else { return sendResync(room, to: slot) }
         let ticket = connections.ticket(slot)
         room.resumes.append(.init(ticket: ticket, first: last, last: last, requests: request.map { [$0] } ?? []))
         connections[slot].resumes += 1
@@ -135,7 +135,7 @@ extension Hub {
 
     /// A leaving user must get everything up to the frame that says so. This includes a socket whose frames are held,
     /// or that is still receiving what it missed.
-    func sayFarewell(to user: UInt32, in room: TrackedRoom, through seq: UInt64) {
+    func limitResumes(to user: UInt32, in room: TrackedRoom, through seq: UInt64) {
         users.forEachConnection(of: user, connections) { slot in
             if let last = takeHeld(room.id, of: slot) { beginResume(of: slot, in: room, after: last) }
             let ticket = connections.ticket(slot)
@@ -146,7 +146,7 @@ extension Hub {
     }
 
     /// A user who is back before that is complete gets the room's frames from here on, and fetches the earlier ones.
-    func endFarewells(to user: UInt32, in room: TrackedRoom, before seq: UInt64) {
+    func endLimitedResumes(to user: UInt32, in room: TrackedRoom, before seq: UInt64) {
         guard !room.resumes.isEmpty else { return }
         users.forEachConnection(of: user, connections) { slot in
             let ticket = connections.ticket(slot)

@@ -13,7 +13,7 @@ extension Hub {
         let room = TrackedRoom(id: id, last: last)
         room.row = memory.open(id, last: last)
         rooms[id] = room
-        feed.subscribe(RedisKey.roomChannel(id))
+        feed.subscribe(BusChannel.room(id))
         return room
     }
 
@@ -23,7 +23,7 @@ extension Hub {
         for resume in room.resumes { endResume(of: resume.ticket, in: room) }
         memory.close(room.row)
         troubled.remove(room.id)
-        feed.unsubscribe(RedisKey.roomChannel(room.id))
+        feed.unsubscribe(BusChannel.room(room.id))
     }
 
     @discardableResult
@@ -46,7 +46,7 @@ extension Hub {
 
     /// The channel is confirmed: the room fetches what it missed before, then it is live.
     func confirmed(_ room: TrackedRoom) {
-        room.stage = .closing
+        room.stage = .catchingUp
         fetch(room)
     }
 
@@ -90,7 +90,7 @@ extension Hub {
             room.changes.note(id, joined: true, seq: frame.seq)
             if let user = users.index(id) {
                 add(user, to: room)
-                endFarewells(to: user, in: room, before: frame.seq)
+                endLimitedResumes(to: user, in: room, before: frame.seq)
             }
         }
         fanOut(frame, in: room)
@@ -98,7 +98,7 @@ extension Hub {
         for id in frame.left {
             room.changes.note(id, joined: false, seq: frame.seq)
             if let user = users.index(id) {
-                sayFarewell(to: user, in: room, through: frame.seq)
+                limitResumes(to: user, in: room, through: frame.seq)
                 remove(user, from: room)
             }
         }
@@ -196,7 +196,7 @@ extension Hub {
     // MARK: What is missing
 
     func fetch(_ room: TrackedRoom) {
-        guard now &- room.retryAt < UInt32.max / 2, !room.sequencer.isFetching else {
+        guard room.retryAt.hasPassed(at: now), !room.sequencer.isFetching else {
             troubled.insert(room.id)
             return
         }
@@ -222,7 +222,7 @@ extension Hub {
         } else {
             (room.failures, room.retryAt) = (0, now)
             if room.expected > room.sequencer.last { fetchFailed(room) }
-            if room.stage == .closing {
+            if room.stage == .catchingUp {
                 room.stage = .live
                 release(room)
             }
@@ -254,9 +254,9 @@ extension Hub {
                 troubled.remove(id)
                 continue
             }
-            guard now &- room.retryAt < UInt32.max / 2, !room.sequencer.isFetching else { continue }
+            guard room.retryAt.hasPassed(at: now), !room.sequencer.isFetching else { continue }
             troubled.remove(id)
-            if room.stage == .closing || room.sequencer.due != nil || room.expected > room.sequencer.last {
+            if room.stage == .catchingUp || room.sequencer.due != nil || room.expected > room.sequencer.last {
                 fetch(room)
             }
         }

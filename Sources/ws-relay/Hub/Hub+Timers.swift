@@ -4,7 +4,7 @@ import ChatCore
 extension Hub {
     func everySecond() {
         for slot in 0..<UInt32(connections.used)
-        where connections[slot].descriptor >= 0 && now &- connections[slot].deadline < UInt32.max / 2 { due(slot) }
+        where connections[slot].descriptor >= 0 && connections[slot].deadline.hasPassed(at: now) { due(slot) }
         let overdue = slow.filter { $0.value.outbox.isOverdue(now: now, limits: limits) }.keys
         for slot in overdue where !connections[slot].flags.contains(.closing) { closeSlow(slot, lost: nil) }
         lookAtTroubledRooms()

@@ -61,7 +61,7 @@ final class Hub {
     var presenceBudget = Hub.presenceRate
     let writes: TickWrites
     /// The queue of resumes, and the requests that wait for them, by number.
-    var resumes = ResumeDesk()
+    var resumes = ResumeQueue()
     var resumeRequests: [UInt64: ResumeRequest] = [:]
     /// Bytes of resent frames so far.
     var resumedBytes = 0
@@ -136,7 +136,7 @@ final class Hub {
         users = UserTable(memory)
         unanswered = UnansweredCommands(memory.journal)
         memory.header.pointee.relayID = relayID
-        feed.subscribe(RedisKey.relayChannel(relayID))
+        feed.subscribe(BusChannel.relay(relayID))
     }
 
     deinit {

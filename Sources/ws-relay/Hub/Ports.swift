@@ -20,7 +20,9 @@ enum FeedEvent {
 /// Sends commands. `put` collects them; commands of one tick for one queue are sent together.
 protocol CommandOutlet: AnyObject {
     /// False when the outlet is full: the sender gets `busy`.
-    func put(_ command: Command, from socket: UInt64) -> Bool
+    ///
+    /// - Parameter encoded: the command's bytes, which the journal keeps too.
+    func put(_ command: Command, encoded: [UInt8], from socket: UInt64) -> Bool
     func endTick()
 }
 
@@ -98,6 +100,26 @@ enum Found: Sendable {
     case tooMany(RateKind, UUID128, milliseconds: Int)
     /// Commands that were not forwarded.
     case refused([UnsentCommand], Refusal)
+}
+
+extension Lookup {
+    /// A socket's command or handshake waits for it.
+    var isOfSocket: Bool {
+        switch self {
+        case .room, .ticket: true
+        default: false
+        }
+    }
+}
+
+extension Found {
+    var answersSocket: Bool {
+        switch self {
+        case .room, .ticket: true
+        case .failed(let lookup): lookup.isOfSocket
+        default: false
+        }
+    }
 }
 
 struct UnsentCommand: Sendable, Equatable {

@@ -17,7 +17,7 @@ struct RateLedger {
     }
 
     /// Refusals that a client may ignore before it is closed.
-    private static let patience = 1000
+    private static let maxIgnoredRefusals = 1000
 
     private var counts: [Key: Int] = [:]
     private var closed: [Key: (until: Int64, refused: Int)] = [:]
@@ -30,7 +30,7 @@ struct RateLedger {
             return .pass
         }
         closed[key]?.refused += 1
-        return refused < Self.patience ? .refuse(Int(until - now)) : .close(Int(until - now))
+        return refused < Self.maxIgnoredRefusals ? .refuse(Int(until - now)) : .close(Int(until - now))
     }
 
     /// The shared counter requires this user to wait.

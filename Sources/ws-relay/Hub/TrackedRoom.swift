@@ -8,7 +8,7 @@ final class TrackedRoom {
         /// The channel is not confirmed: frames may be missed.
         case subscribing
         /// The channel is confirmed; frames missed before are being fetched.
-        case closing
+        case catchingUp
         case live
     }
 

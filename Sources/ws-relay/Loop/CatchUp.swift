@@ -240,7 +240,7 @@ final class RoomLogs: RoomLogReader {
     /// Entries in the first answer, and the most in a later one: each entry has up to a batch of frames, and its size
     /// is known only after reading it.
     private static let firstEntries = 8
-    private static let mostEntries = 256
+    private static let maxEntries = 256
     private let connection: RedisConnection?
 
     init(_ connection: RedisConnection?) { self.connection = connection }
@@ -303,7 +303,7 @@ final class RoomLogs: RoomLogReader {
             guard entries.count == asked, run.through > through else { return }
             // As many entries as fit, by the size of these.
             let each = max(1, (bytes - before) / max(1, entries.count))
-            asked = min(RoomLogs.mostEntries, max(1, (question.pageBytes - bytes) / each))
+            asked = min(RoomLogs.maxEntries, max(1, (question.pageBytes - bytes) / each))
             wantsMore = bytes < question.pageBytes && run.frames.count < question.limit
         }
     }

@@ -71,13 +71,13 @@ final class CommandPublisher: CommandOutlet {
     private static let joined = 256
     /// Bytes of an AMQP message after which no further command joins it.
     private static let joinedBytes = 256 << 10
-    /// `patience`: milliseconds from a command's arrival until it is given up. `blip`: how long a broker may be
+    /// `timeout`: milliseconds from a command's arrival until it is given up. `blip`: how long a broker may be
     /// unreachable unnoticed; after that senders are told at once.
-    private static let patience: Int64 = 10_000
+    private static let timeout: Int64 = 10_000
     private static let blip: Int64 = 1000
     /// Milliseconds: without a confirm before another broker is tried; between two connections closed for that reason.
     /// Then the number of tries of a batch, and how long a queue counts as full after that.
-    private static let confirmPatience: Int64 = 3000
+    private static let confirmTimeout: Int64 = 3000
     private static let reopening: Int64 = 1000
     private static let tries = 4
     private static let fullness: Int64 = 5000
@@ -116,7 +116,7 @@ final class CommandPublisher: CommandOutlet {
 
     deinit { inbox.close() }
 
-    func put(_ command: Command, from socket: UInt64) -> Bool {
+    func put(_ command: Command, encoded: [UInt8], from socket: UInt64) -> Bool {
         let now = layout.value
         if now != tickLayout {
             endTick()
@@ -124,7 +124,7 @@ final class CommandPublisher: CommandOutlet {
         }
         let queue = now.index(command)
         tick[queue, default: Parcel()].append(
-            command.encode(), of: UnsentCommand(socket: socket, sign: command.sign))
+            encoded, of: UnsentCommand(socket: socket, sign: command.sign))
         if tick[queue]!.isFull { hand(over: queue) }
         return true
     }
@@ -142,7 +142,7 @@ final class CommandPublisher: CommandOutlet {
     private func hand(over queue: Int) {
         guard let parcel = tick.removeValue(forKey: queue) else { return }
         let batch = Batch(
-            layout: tickLayout, queue: queue, parcel: parcel, deadline: monotonicMilliseconds() + Self.patience)
+            layout: tickLayout, queue: queue, parcel: parcel, deadline: monotonicMilliseconds() + Self.timeout)
         if !inbox.put(batch, weight: parcel.bytes) {
             _ = answers.put(.refused(parcel.senders, .busy("too many commands wait")))
         }
@@ -341,7 +341,7 @@ final class CommandPublisher: CommandOutlet {
         private func leaveIfDoubtful() {
             guard let connection else { return }
             let now = monotonicMilliseconds()
-            let overdue = monotonicNow() - CommandPublisher.confirmPatience * 1_000_000
+            let overdue = monotonicNow() - CommandPublisher.confirmTimeout * 1_000_000
             let isSilent = unconfirmed.contains { $0.sentAt < overdue }
             if !isSilent, !isDoubtful, unconfirmed.isEmpty, connection.shouldMoveBack() {
                 self.connection = nil

@@ -59,7 +59,7 @@ final class Ephemerals: EphemeralOutlet {
                 for some in counts.drain() {
                     for found in Self.charge(some, limiter) { answers.putWaiting(found) }
                 }
-                do { try publishing.carryOut(items) } catch {
+                do { try publishing.send(items) } catch {
                     log.debug("typing and presence are dropped", metadata: ["error": "\(error)"])
                 }
             }
@@ -108,7 +108,7 @@ final class Ephemerals: EphemeralOutlet {
             self.trailLength = trailLength
         }
 
-        func carryOut(_ items: [Item]) throws(RedisError) {
+        func send(_ items: [Item]) throws(RedisError) {
             var frames: [(RoomFrame, UUID128)] = []
             var steps: [TrailStep] = []
             for item in items {
@@ -116,7 +116,7 @@ final class Ephemerals: EphemeralOutlet {
                 case .frame(let frame, let room): frames.append((frame, room))
                 case .step(let step): steps.append(step)
                 case .answer(let answer, let relay):
-                    let channel = RedisKey.relayChannel(relay)
+                    let channel = BusChannel.relay(relay)
                     try connection.command([[UInt8](word: "PUBLISH"), [UInt8](word: channel), answer.encode()])
                 case .presence(let presence): if try note(presence) { frames += presence.frames }
                 case .renewal(let users, let at): try renew(users, at)
@@ -136,7 +136,7 @@ final class Ephemerals: EphemeralOutlet {
             _ = try connection.pipeline(
                 frames.map { frame, room in
                     [
-                        [UInt8](word: "PUBLISH"), [UInt8](word: RedisKey.roomChannel(room)),
+                        [UInt8](word: "PUBLISH"), [UInt8](word: BusChannel.room(room)),
                         FrameChunk(room: room, frames: [frame]).encode(),
                     ]
                 })

@@ -12,7 +12,7 @@ final class RedisFeed: Feed {
     private static let delays: ClosedRange<Int64> = 100...2000
     /// Milliseconds of silence after which Redis gets a ping, and after which the connection is closed.
     private static let silence: Int64 = 10_000
-    private static let patience: Int64 = 15_000
+    private static let timeout: Int64 = 15_000
 
     private let subscription: RedisSubscription
     private let log: Logger
@@ -77,7 +77,7 @@ final class RedisFeed: Feed {
     }
 
     private func checkLife(_ now: Int64, _ handle: (FeedEvent) -> Void) {
-        if now - heardAt > Self.patience { return lose("Redis does not answer", now, handle) }
+        if now - heardAt > Self.timeout { return lose("Redis does not answer", now, handle) }
         if now - heardAt > Self.silence, !hasPinged {
             hasPinged = true
             subscription.ping()

@@ -200,9 +200,9 @@ final class RelayLoop {
     private func serveOn(_ line: Int32) {
         log.error("the master is dead: this relay serves on until another one takes over")
         hub.epoll.remove(channel.fileDescriptor)
-        let patience = hasHandedOver ? 0 : WorkerChannel.orphanPatience * 1000
-        orphanedUntil = monotonicMilliseconds() + patience
-        if patience > 0 { beginHandover(line) }
+        let timeout = hasHandedOver ? 0 : WorkerChannel.takeoverSeconds * 1000
+        orphanedUntil = monotonicMilliseconds() + timeout
+        if timeout > 0 { beginHandover(line) }
     }
 
     // MARK: Handing over

@@ -35,7 +35,7 @@ private struct Life {
     var message = UUID128.zero
 
     mutating func write(with store: PostgresRoomBatchStore) throws {
-        func run(_ commands: [Command]) throws { _ = try store.carryOut(commands, now: 1_000_000) }
+        func run(_ commands: [Command]) throws { _ = try store.execute(commands, now: 1_000_000) }
         func add(_ room: UUID128, _ actor: UUID128, _ action: Command.Action, sign: String? = nil, id: UUID128? = nil)
             -> Command
         { scene.command(room, actor, action, sign: sign, id: id) }

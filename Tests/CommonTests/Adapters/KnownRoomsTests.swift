@@ -22,7 +22,7 @@ struct KnownRoomsTests {
     private mutating func create(_ type: RoomType = .group) throws -> UUID128 {
         let id = type == .privateRoom ? try #require(privateRoomID(scene.owner, scene.member)) : scene.id()
         let draft = RoomDraft(type: type, name: "room", members: [scene.member])
-        _ = try store.carryOut([scene.command(id, scene.owner, .createRoom(draft), id: id)], now: 1_000_000)
+        _ = try store.execute([scene.command(id, scene.owner, .createRoom(draft), id: id)], now: 1_000_000)
         return id
     }
 
@@ -42,14 +42,14 @@ struct KnownRoomsTests {
     @Test mutating func aSecondWriterIsNoticed() throws {
         let room = try create()
         let (first, second, third) = (text(room, scene.owner), text(room, scene.member), text(room, scene.owner))
-        #expect(try store.carryOut([first], now: 2_000_000).seqs == [1])
-        #expect(try other.carryOut([second], now: 2_000_000).seqs == [2])
+        #expect(try store.execute([first], now: 2_000_000).seqs == [1])
+        #expect(try other.execute([second], now: 2_000_000).seqs == [2])
         let before = try backend()
         let batch = try act([third])
         #expect(batch.rooms[room]?.lastSeq == 2)
         let error = #expect(throws: StoreError.self) { try store.store(batch) }
         #expect(error?.isConflict == true)
-        #expect(try store.carryOut([third], now: 2_000_000).seqs == [3])
+        #expect(try store.execute([third], now: 2_000_000).seqs == [3])
         // A conflict must not cause a reconnection: every repeated Sign would cost one.
         #expect(try backend() == before)
         let history = PostgresRoomHistory(database.connection())
@@ -59,34 +59,34 @@ struct KnownRoomsTests {
     @Test mutating func whoMayNotIsAskedAboutAgain() throws {
         let room = try create()
         let silence = scene.command(room, scene.owner, .mute(user: scene.member, until: 9_000_000))
-        _ = try store.carryOut([text(room, scene.member), silence], now: 2_000_000)
-        #expect(try store.carryOut([text(room, scene.member)], now: 2_000_000).outcomes[0].refusal == .muted)
+        _ = try store.execute([text(room, scene.member), silence], now: 2_000_000)
+        #expect(try store.execute([text(room, scene.member)], now: 2_000_000).outcomes[0].refusal == .muted)
         let voice = scene.command(room, scene.owner, .mute(user: scene.member, until: nil))
-        _ = try other.carryOut([voice], now: 2_000_000)
-        #expect(try store.carryOut([text(room, scene.member)], now: 2_000_000).outcomes[0].refusal == nil)
+        _ = try other.execute([voice], now: 2_000_000)
+        #expect(try store.execute([text(room, scene.member)], now: 2_000_000).outcomes[0].refusal == nil)
         let leave = scene.command(room, scene.member, .removeMember(scene.member))
-        _ = try other.carryOut([leave], now: 2_000_000)
-        let outcomes = try store.carryOut([text(room, scene.owner), text(room, scene.member)], now: 2_000_000).outcomes
+        _ = try other.execute([leave], now: 2_000_000)
+        let outcomes = try store.execute([text(room, scene.owner), text(room, scene.member)], now: 2_000_000).outcomes
         #expect(outcomes.map(\.refusal) == [nil, .notAMember])
     }
 
     @Test mutating func aBlockTakesNoSeqAndCounts() throws {
         let accounts = PostgresAccountStore(database.connection(), limits: Scene.accounts)
         let pair = try create(.privateRoom)
-        #expect(try store.carryOut([text(pair, scene.owner)], now: 2_000_000).outcomes[0].refusal == nil)
+        #expect(try store.execute([text(pair, scene.owner)], now: 2_000_000).outcomes[0].refusal == nil)
         _ = try accounts.block(scene.owner, by: scene.member)
         for sender in [scene.owner, scene.member] {
-            #expect(try store.carryOut([text(pair, sender)], now: 2_000_000).outcomes[0].refusal == .blocked)
+            #expect(try store.execute([text(pair, sender)], now: 2_000_000).outcomes[0].refusal == .blocked)
         }
         _ = try accounts.unblock(scene.owner, by: scene.member)
-        #expect(try store.carryOut([text(pair, scene.owner)], now: 2_000_000).outcomes[0].refusal == nil)
+        #expect(try store.execute([text(pair, scene.owner)], now: 2_000_000).outcomes[0].refusal == nil)
     }
 
     @Test mutating func aSignAndARedeliveryAreKnown() throws {
         let (room, elsewhere) = (try create(), try create())
         let once = text(room, scene.owner, sign: "s")
-        let first = try store.carryOut([text(elsewhere, scene.owner), once], now: 2_000_000)
-        let again = try store.carryOut([text(elsewhere, scene.owner, sign: "s"), once], now: 3_000_000)
+        let first = try store.execute([text(elsewhere, scene.owner), once], now: 2_000_000)
+        let again = try store.execute([text(elsewhere, scene.owner, sign: "s"), once], now: 3_000_000)
         #expect(again.batch.isUnchanged)
         // The same Sign in another room is another request.
         #expect(again.outcomes[0].refusal == .idempotencyMismatch)
@@ -97,9 +97,9 @@ struct KnownRoomsTests {
 
     @Test mutating func aRoomThatIsGoneIsGone() throws {
         let room = try create()
-        _ = try store.carryOut([text(room, scene.owner)], now: 2_000_000)
+        _ = try store.execute([text(room, scene.owner)], now: 2_000_000)
         _ = try connection.query("DELETE FROM rooms WHERE id = \(room)")
-        #expect(try store.carryOut([text(room, scene.owner)], now: 2_000_000).outcomes[0].refusal == .notAMember)
+        #expect(try store.execute([text(room, scene.owner)], now: 2_000_000).outcomes[0].refusal == .notAMember)
     }
 
     /// Plain batches store the numbers for unread counts too.
@@ -110,13 +110,13 @@ struct KnownRoomsTests {
             let batch = [
                 text(room, owner, sign: "a\(round)"), text(room, member, sign: "b\(round)"), text(room, owner),
             ]
-            _ = try store.carryOut(batch, now: 2_000_000)
+            _ = try store.execute(batch, now: 2_000_000)
         }
         let join = scene.command(room, owner, .addMembers([stranger]))
-        _ = try store.carryOut([join, text(room, stranger)], now: 3_000_000)
-        _ = try store.carryOut([text(room, stranger)], now: 3_000_000)
+        _ = try store.execute([join, text(room, stranger)], now: 3_000_000)
+        _ = try store.execute([text(room, stranger)], now: 3_000_000)
         let seen = scene.command(room, member, .seen(seq: 7))
-        _ = try other.carryOut([seen, text(room, owner)], now: 3_000_000)
+        _ = try other.execute([seen, text(room, owner)], now: 3_000_000)
         let reader = PostgresRoomReader(database.connection())
         let view = try #require(try reader.room(room, for: member))
         #expect(view.room.messageCount == 12)

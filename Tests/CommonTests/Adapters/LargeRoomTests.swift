@@ -12,10 +12,10 @@ struct LargeRoomTests {
     private static let messages = getenv("HISTORY_MESSAGES").flatMap { Int64(String(cString: $0)) } ?? 20_000
     private static let rooms: Int64 = 1000
     /// Blocks of 8 KiB that a page of 50 messages may touch: 50 rows and the ways to them.
-    private static let mostBlocks = 400
+    private static let maxBlocks = 400
 
     /// For ten rooms: 31 messages of each, the path through its index, its matches, and the shown messages.
-    private static let mostBlocksOfTenRooms = 2000
+    private static let maxBlocksOfTenRooms = 2000
 
     private let connection: PostgresConnection
     private let reader: PostgresRoomReader
@@ -43,7 +43,7 @@ struct LargeRoomTests {
         for (name, page) in pages {
             let statement = PostgresRoomReader.page(room, page, 50)
             let plan = try explain(statement)
-            #expect(plan.blocks <= Self.mostBlocks, "\(name): \(plan.text)")
+            #expect(plan.blocks <= Self.maxBlocks, "\(name): \(plan.text)")
             #expect(!plan.text.contains("Seq Scan"), "\(name): \(plan.text)")
             #expect(try reader.history(of: room, for: user, page, limit: 50)?.count == 50, "\(name)")
             report.add(name, plan, milliseconds: try median { _ = try connection.query(statement) })
@@ -75,7 +75,7 @@ struct LargeRoomTests {
             let statement = PostgresRoomReader.hits(try #require(SearchWords(text)), room, user, nil, 50)
             let plan = try explain(statement)
             // At most two segments are read for a page: their matches and their index entries.
-            #expect(plan.blocks <= Self.mostBlocks + 2 * 4096, "\(name): \(plan.text)")
+            #expect(plan.blocks <= Self.maxBlocks + 2 * 4096, "\(name): \(plan.text)")
             report.add(name, plan, milliseconds: try median { _ = try connection.query(statement) })
         }
         try addSearchesOfTenRooms(to: &report)
@@ -115,7 +115,7 @@ struct LargeRoomTests {
             // One warm-up run: a new connection reads the catalogue.
             #expect(try connection.query(statement).count == found, "\(name)")
             let plan = try explain(statement)
-            #expect(plan.blocks <= Self.mostBlocksOfTenRooms, "\(name): \(plan.text)")
+            #expect(plan.blocks <= Self.maxBlocksOfTenRooms, "\(name): \(plan.text)")
             report.add(name, plan, milliseconds: try median { _ = try connection.query(statement) })
         }
     }

@@ -16,29 +16,11 @@ struct RedisFrameBusTests {
         Notice(frames: [FrameChunk(room: room, frames: seqs.map { frame($0) })])
     }
 
-    @Test func theLogIsReadFromAnySeqAndTrustedOnlyWithoutAHole() throws {
-        let bus = RedisFrameBus(try TestServers.redis())
-        try bus.publish(notice([1, 2, 3]))
-        try bus.publish(notice([4]))
-        #expect(try bus.frames(of: room, after: 0, limit: 10)?.map(\.seq) == [1, 2, 3, 4])
-        #expect(try bus.frames(of: room, after: 2, limit: 10) == [frame(3), frame(4)])
-        #expect(try bus.frames(of: room, after: 4, limit: 10) == [])
-        // A partial repeat changes nothing.
-        try bus.publish(notice([2, 3, 4, 5]))
-        #expect(try bus.frames(of: room, after: 4, limit: 10)?.map(\.seq) == [5])
-        try bus.publish(notice([7]))
-        #expect(try bus.frames(of: room, after: 5, limit: 10) == nil)
-        var wiping = Notice()
-        wiping.wiped = [room]
-        try bus.publish(wiping)
-        #expect(try bus.frames(of: room, after: 0, limit: 10) == [])
-    }
-
     @Test func subscribersGetEventsThenFramesThenAnswers() throws {
         let user = UUID128.v7(at: systemClock())
         let subscription = try RedisSubscription(url: TestServers.settings!.redisURL)
         try subscription.connect(timeout: 1000)
-        let channels = [RedisKey.roomChannel(room), RedisKey.userChannel(user), RedisKey.relayChannel(5)]
+        let channels = [BusChannel.room(room), BusChannel.user(user), BusChannel.relay(5)]
         subscription.subscribe(channels)
         var subscribed: [String] = []
         var messages: [(String, [UInt8])] = []

@@ -21,7 +21,8 @@ struct RoomStoreTests {
 
     @discardableResult
     private func run(_ commands: [Command], now: Int64 = 1_000_000) throws -> (RoomBatch, [CommandOutcome]) {
-        let (batch, outcomes, _) = try store.carryOut(commands, now: now)
+        let stored = try store.execute(commands, now: now)
+        let (batch, outcomes) = (stored.batch, stored.outcomes)
         return (batch, outcomes)
     }
 

@@ -125,7 +125,8 @@ struct UploadStoreTests {
                 pause: { usleep(useconds_t($0) * 1000) }, log: Logger(label: "test")),
             rules: UploadRules(maxSize: 20 << 20),
             inspection: InspectFile(
-                typer: MagicContentTyper(), scanner: nil, rules: .standard, folder: "/tmp", log: Logger(label: "test")))
+                typer: MagicContentTyper(), scanner: nil, rules: .standard, files: DiskWorkFiles("/tmp"),
+                log: Logger(label: "test")))
         let message = Message(
             id: message, roomID: self.message, senderID: self.message, seq: 1, changeSeq: 1, content: "a.zip",
             contentType: .file, messageType: .direct, status: .uploading, createdAt: 0)

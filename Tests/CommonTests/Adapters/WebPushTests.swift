@@ -39,7 +39,7 @@ import Testing
             content: String(repeating: "\"", count: 16_384), roomName: String(repeating: "\\", count: 128))
         let push = Push(room: id, content: .message(message, unread: .max), badge: .max)
         let settings = try Settings(Values([:])).push
-        #expect(WebPushSender.text(settings, push).count <= WebPushEncryption.mostBytes)
+        #expect(WebPushSender.text(settings, push).count <= WebPushEncryption.maxBytes)
         #expect(APNsPushSender.body(settings, push).count <= 4096)
         #expect(WebPushSender.text(settings, push, isLean: true).count < 500)
     }

@@ -270,9 +270,9 @@ import Testing
             return retries.add(
                 PushRetries.Entry(push: Push(room: room, content: .seen(seq: 1)), device: device, dueAt: 1, tries: 0))
         }
-        #expect((0..<100).map { add(bob, $0) }.filter { $0 }.count == PushRetries.mostOfUser)
+        #expect((0..<100).map { add(bob, $0) }.filter { $0 }.count == PushRetries.maxOfUser)
         #expect(add(carl, 1))
-        #expect(retries.take(1000, at: 1).count == PushRetries.mostOfUser + 1)
+        #expect(retries.take(1000, at: 1).count == PushRetries.maxOfUser + 1)
         #expect(add(bob, 1) && retries.count == 1)
     }
 

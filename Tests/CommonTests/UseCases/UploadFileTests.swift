@@ -1,3 +1,4 @@
+import ChatAdapters
 import ChatCore
 import Logging
 import Testing
@@ -137,7 +138,8 @@ private final class Memory: ObjectStore, UploadRecords, UploadProgress, ContentT
             UploadStores(
                 objects: memory, records: memory, progress: memory, pause: pause, log: log),
             rules: UploadRules(maxSize: 20 << 20, quota: quota),
-            inspection: InspectFile(typer: memory, scanner: nil, rules: .standard, folder: "/tmp", log: log))
+            inspection: InspectFile(
+                typer: memory, scanner: nil, rules: .standard, files: DiskWorkFiles("/tmp"), log: log))
     }
 
     /// `version`: other bytes of the same chunk.

@@ -35,7 +35,7 @@ struct FCMMessage {
         case .message(let message, let unread):
             return [
                 ("Type", "message"), ("RoomID", "\(push.room)"), ("MessageID", "\(message.id)"),
-                ("SenderID", "\(message.sender)"), ("SenderName", cut(message.senderName, toBytes: PushText.mostTitle)),
+                ("SenderID", "\(message.sender)"), ("SenderName", cut(message.senderName, toBytes: PushText.maxTitle)),
                 ("Seq", "\(message.seq)"), ("Unread", "\(unread)"), ("Badge", "\(push.badge)"),
                 ("ContentType", message.contentType.name), ("Title", title), ("Body", body),
             ]

@@ -17,7 +17,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
     /// Spans of one request.
     private static let batch = 512
     /// Milliseconds for which the end of a process waits for its last spans, and for one of their requests.
-    private static let endPatience: Int64 = 3000
+    private static let drainTimeout: Int64 = 3000
     private static let endTimeout = 1500
     /// Milliseconds between two tries at a collector that is away.
     private static let firstPause: Int64 = 1000
@@ -64,7 +64,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
 
     /// Sends the last spans, and waits for that for a bounded time. Call it at the end of the process.
     public func end() {
-        let until = monotonicMilliseconds() + Self.endPatience
+        let until = monotonicMilliseconds() + Self.drainTimeout
         monitor.locked {
             isEnding = true
             monitor.notify()

@@ -134,7 +134,7 @@ public final class PostgresAccountStore: AccountStore {
     }
 
     /// Silenced threads of one user.
-    private static let mostThreads: Int64 = 1000
+    private static let maxThreads: Int64 = 1000
 
     public func silence(
         thread message: UUID128, in room: UUID128, for user: UUID128, _ silence: Silence
@@ -151,7 +151,7 @@ public final class PostgresAccountStore: AccountStore {
             """
             DELETE FROM thread_mutes WHERE user_id = \(user) AND message_id IN (
                 SELECT message_id FROM thread_mutes WHERE user_id = \(user)
-                ORDER BY created_at DESC, message_id OFFSET \(Self.mostThreads))
+                ORDER BY created_at DESC, message_id OFFSET \(Self.maxThreads))
             """)
     }
 

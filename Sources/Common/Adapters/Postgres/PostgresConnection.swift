@@ -101,8 +101,6 @@ public final class PostgresConnection {
         return "not a valid libpq connection string: \(safe)"
     }
 
-    public var isConnected: Bool { connection != nil }
-
     public func close() {
         PQfinish(connection)
         connection = nil

@@ -2,7 +2,7 @@ public import ChatCore
 
 public final class PostgresQueueGenerations: QueueGenerations {
     /// Milliseconds.
-    public static let patience = 2000
+    public static let timeout = 2000
     private let connection: PostgresConnection
 
     public init(_ connection: PostgresConnection) { self.connection = connection }
@@ -11,7 +11,7 @@ public final class PostgresQueueGenerations: QueueGenerations {
     /// not wait long for it. Nil when it cannot be read.
     public static func lookUp(_ settings: DatabaseSettings) -> QueueLayout? {
         let connection = PostgresConnection(
-            settings, applicationName: "queues", statementTimeout: Self.patience)
+            settings, applicationName: "queues", statementTimeout: Self.timeout)
         return try? PostgresQueueGenerations(connection).newest()
     }
 

@@ -70,6 +70,11 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         if !needs.entering.isEmpty {
             parts.append((madeCounts(needs), { $1.madeCounts[.init($0.uuid(0), $0.uuid(1))] = Int($0.int8(2)) }))
         }
+        return parts + rareParts(needs)
+    }
+
+    private func rareParts(_ needs: BatchNeeds) -> [Part] {
+        var parts: [Part] = []
         if !needs.requestSigns.isEmpty {
             parts.append((requests(needs), { $1.requests[.init($0.uuid(0), $0.text(1))] = $0.uuid(2) }))
         }
@@ -88,17 +93,15 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         if !needs.invitations.isEmpty { parts.append((invitations(needs), Self.readInvitation)) }
         if !needs.erasedRooms.isEmpty { parts.append((touched(needs), Self.readMessage)) }
         if !needs.purgedRooms.isEmpty {
-            parts.append(
-                (
-                    old(needs),
-                    {
-                        $1.oldMessages[$0.uuid(0), default: []].append(
-                            .init(seq: $0.int8(1), sender: $0.uuid(2), counts: $0.bool(3)))
-                    }
-                ))
+            parts.append((old(needs), Self.readOld))
         }
         if !needs.inviters.isEmpty { parts.append((relatedInvitations(needs), Self.readInvitation)) }
         return parts
+    }
+
+    private static func readOld(_ row: PGRow, _ batch: inout RoomBatch) {
+        batch.oldMessages[row.uuid(0), default: []].append(
+            .init(seq: row.int8(1), sender: row.uuid(2), counts: row.bool(3)))
     }
 
     private static func readRoom(_ row: PGRow, _ batch: inout RoomBatch) {

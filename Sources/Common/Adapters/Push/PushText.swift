@@ -3,13 +3,13 @@ import ChatCore
 /// The texts of a push, and its fields for the app.
 struct PushText {
     /// Bytes. The services take 4,096 in all; FCM gets both texts twice, and JSON escaping may double them.
-    static let mostTitle = 128
-    static let mostBody = 700
+    static let maxTitle = 128
+    static let maxBody = 700
     let settings: PushSettings
     let push: Push
 
-    var title: String { text(settings.title, Self.mostTitle) }
-    var body: String { text(settings.body, Self.mostBody) }
+    var title: String { text(settings.title, Self.maxTitle) }
+    var body: String { text(settings.body, Self.maxBody) }
 
     private func text(_ template: String, _ limit: Int) -> String {
         guard case .message(let message, let unread) = push.content else { return "" }
@@ -43,7 +43,7 @@ struct PushText {
             writer.field("Unread", unread)
             writer.field("ContentType", message.contentType.name)
             if isLean { return }
-            writer.field("SenderName", cut(message.senderName, toBytes: Self.mostTitle))
+            writer.field("SenderName", cut(message.senderName, toBytes: Self.maxTitle))
             writer.field("Title", title)
             writer.field("Body", body)
         }

@@ -6,7 +6,7 @@ enum WebPushEncryption {
     /// Bytes of the record, which is the whole body but its header of 86.
     private static let recordSize = 4096
     /// Bytes of plain text: push services take bodies of 4,096 bytes, with the header, a delimiter and a tag of 16.
-    static let mostBytes = recordSize - 86 - 1 - 16
+    static let maxBytes = recordSize - 86 - 1 - 16
 
     struct Problem: Error {}
 

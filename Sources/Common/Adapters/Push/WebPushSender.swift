@@ -13,7 +13,7 @@ public final class WebPushSender: PushSender {
     private static let tokenLife: Int64 = 43_200
     private static let tokenUse: Int64 = 3600
     /// Origins whose tokens are kept.
-    private static let mostTokens = 200
+    private static let maxTokens = 200
 
     private let settings: PushSettings
     private let webPush: WebPushSettings
@@ -93,7 +93,7 @@ public final class WebPushSender: PushSender {
     private func token(for origin: String) -> String? {
         let now = clock() / 1000
         if let token = tokens[origin], now < token.end { return token.text }
-        if tokens.count >= Self.mostTokens { tokens = [:] }
+        if tokens.count >= Self.maxTokens { tokens = [:] }
         var claims = JSONWriter()
         claims.map {
             $0.field("aud", origin)

@@ -8,7 +8,7 @@ public import Logging
 /// connection, and its rooms wait.
 public final class RabbitMQCommandQueue: CommandQueue {
     /// Milliseconds without a confirm before another broker is tried: this one may be cut off from the cluster.
-    private static let confirmPatience: Int64 = 3000
+    private static let confirmTimeout: Int64 = 3000
     /// `reopening`: the shortest time, in milliseconds, between two connections closed for that reason. `fullness`: how
     /// long a queue that was still full after that counts as full.
     private static let reopening: Int64 = 1000
@@ -28,7 +28,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
     public var onConfirm: ((Int64) -> Void)?
     /// Monotonic milliseconds before which nobody asks for numbers again.
     private var countsAgainAt: Int64 = .min
-    private static let countingPatience: Int64 = 1000
+    private static let countingTimeout: Int64 = 1000
     private static let countingPause: Int64 = 10_000
 
     /// - Parameter newestLayout: called for each new connection; nil when the layout is unknown.
@@ -76,7 +76,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
             let connection = try connected()
             var sum = 0
             for index in 0..<layout.total {
-                guard monotonicMilliseconds() - begun < Self.countingPatience else { return nil }
+                guard monotonicMilliseconds() - begun < Self.countingTimeout else { return nil }
                 sum += try connection.look(at: settings.queueName(layout, index)).messages
             }
             return sum
@@ -165,7 +165,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
             command.joinedAlone, to: queue, exchange: settings.exchangeName, mandatory: true, persistent: true,
             replyTo: replyQueue, correlation: correlation)
         let sentAt = monotonicNanoseconds()
-        let doubtAt = monotonicMilliseconds() + Self.confirmPatience
+        let doubtAt = monotonicMilliseconds() + Self.confirmTimeout
         var confirmed = false
         while true {
             let now = monotonicMilliseconds()

@@ -69,7 +69,7 @@ public final class RabbitMQConnection {
         for host in order.candidates(now: monotonicMilliseconds()) {
             guard let server = servers.all.first(where: { $0.host == host }) else { continue }
             do throws(RabbitMQError) {
-                state = try Self.open(server, settings, patience: servers.all.count > 1 ? 2 : 3)
+                state = try Self.open(server, settings, timeoutSeconds: servers.all.count > 1 ? 2 : 3)
                 order.isGood(host)
                 self.host = host
                 heart = RabbitMQHeart(every: settings.heartbeat)
@@ -84,7 +84,7 @@ public final class RabbitMQConnection {
     }
 
     private static func open(
-        _ server: RabbitMQServers.Server, _ settings: RabbitMQSettings, patience: Int
+        _ server: RabbitMQServers.Server, _ settings: RabbitMQSettings, timeoutSeconds: Int
     ) throws(RabbitMQError) -> amqp_connection_state_t {
         guard let state = amqp_new_connection() else { throw RabbitMQError("no memory") }
         do throws(RabbitMQError) {
@@ -93,7 +93,7 @@ public final class RabbitMQConnection {
             amqp_set_rpc_timeout(state, &handshake)
             let socket = server.isTLS ? try Self.tlsSocket(state, server, settings.tls) : amqp_tcp_socket_new(state)
             guard let socket else { throw RabbitMQError("no memory") }
-            var limit = timeval(tv_sec: patience, tv_usec: 0)
+            var limit = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
             TLSRules.forgetRefusal()
             let opened = amqp_socket_open_noblock(socket, server.host.name, Int32(server.host.port), &limit)
             guard opened == AMQP_STATUS_OK.rawValue else {

@@ -11,7 +11,7 @@ public struct RabbitMQDeadLetters {
     }
 
     /// Milliseconds that the broker may take for one confirm or delivery.
-    private static let patience = 5000
+    private static let timeout = 5000
     private let settings: RabbitMQSettings
     private let name: String
     private let layout: QueueLayout
@@ -27,7 +27,7 @@ public struct RabbitMQDeadLetters {
     public func put(_ letter: DeadLetter) throws(RabbitMQError) {
         let connection = try opened()
         try connection.selectConfirms()
-        try connection.publishConfirmed(letter.encode(), to: settings.deadQueueName, timeout: Self.patience)
+        try connection.publishConfirmed(letter.encode(), to: settings.deadQueueName, timeout: Self.timeout)
     }
 
     /// Visits all letters present now, oldest first. Those that stay keep their order.
@@ -43,11 +43,11 @@ public struct RabbitMQDeadLetters {
         defer { reading.endAbruptly() }
         var done = 0
         for _ in 0..<count {
-            guard case .delivery(let delivery) = try reading.next(timeout: Self.patience) else { break }
+            guard case .delivery(let delivery) = try reading.next(timeout: Self.timeout) else { break }
             guard let letter = try? DeadLetter.decode(delivery.body) else { continue }
             switch decide(letter) {
             case .keep: continue
-            case .retry: try publishing.publishConfirmed(letter.body, to: queue(of: letter), timeout: Self.patience)
+            case .retry: try publishing.publishConfirmed(letter.body, to: queue(of: letter), timeout: Self.timeout)
             case .drop: break
             }
             try reading.acknowledge(delivery.tag)

@@ -4,7 +4,7 @@ public import ChatCore
 ///
 /// Senders publish to one exchange with the queue's name as routing key; a message for an unbound queue comes back.
 public struct RabbitMQQueues {
-    private static let patience = 5000
+    private static let timeout = 5000
     private let settings: RabbitMQSettings
 
     public init(_ settings: RabbitMQSettings) { self.settings = settings }
@@ -38,7 +38,7 @@ public struct RabbitMQQueues {
         try connection.selectConfirms()
         for (index, name) in names(layout).enumerated() {
             let mark = EndMark(generation: layout.generation, queue: index)
-            try connection.publishConfirmed([], to: name, correlation: mark.text, timeout: Self.patience)
+            try connection.publishConfirmed([], to: name, correlation: mark.text, timeout: Self.timeout)
         }
     }
 
@@ -55,13 +55,13 @@ public struct RabbitMQQueues {
             let count = try connection.messages(inCommandQueue: name, settings).ready
             if count > 0 { try connection.consume(name, prefetch: 0) }
             for _ in 0..<count {
-                guard case .delivery(let delivery) = try connection.next(timeout: Self.patience) else { break }
+                guard case .delivery(let delivery) = try connection.next(timeout: Self.timeout) else { break }
                 guard EndMark(delivery.correlation) == nil, let commands = try? Command.decodeAll(delivery.body) else {
                     continue
                 }
                 for command in commands {
                     let queue = settings.queueName(today, today.index(command))
-                    try publishing.publishConfirmed(command.joinedAlone, to: queue, timeout: Self.patience)
+                    try publishing.publishConfirmed(command.joinedAlone, to: queue, timeout: Self.timeout)
                     moved += 1
                 }
             }

@@ -489,7 +489,7 @@ private final class RedisLink {
     }
 
     private func ask(_ commands: [[RedisWord]], until deadline: Int64) throws(RedisError) -> [RedisValue] {
-        let patience = deadline - monotonicMilliseconds()
+        let allowed = deadline - monotonicMilliseconds()
         for words in commands { append(words) }
         try flush(until: deadline)
         var values: [RedisValue] = []
@@ -499,7 +499,7 @@ private final class RedisLink {
             if let value = try withReply({ RedisValue($0) }) {
                 values.append(value)
                 // The time limit starts again with each answer, since each shows that Redis is working.
-                limit = monotonicMilliseconds() + patience
+                limit = monotonicMilliseconds() + allowed
             } else {
                 try wait(for: POLLIN, limit)
                 try receive()

@@ -1,7 +1,7 @@
 public import ChatCore
 
 /// Frames through Redis: one stream per room (the log) and pub/sub.
-public final class RedisFrameBus: FrameBus, RoomLog {
+public final class RedisFrameBus: FrameBus {
     private let connection: RedisConnection
     private let logLength: Int
     private let logSeconds: Int
@@ -9,7 +9,7 @@ public final class RedisFrameBus: FrameBus, RoomLog {
     private let trailLength: Int
     /// Bytes added to each log since its size was last measured.
     private var unmeasured: [UUID128: Int] = [:]
-    private static let mostUnmeasured = 10_000
+    private static let maxUnmeasured = 10_000
 
     /// - Parameters:
     ///   - logLength: entries that a room's log keeps, approximately.
@@ -32,13 +32,13 @@ public final class RedisFrameBus: FrameBus, RoomLog {
         for room in notice.wiped { commands.append(["DEL", RedisKey.roomLog(room)].words) }
         for chunk in notice.frames { log(chunk, into: &commands) }
         for (user, event) in notice.userEvents {
-            commands.append(["PUBLISH", RedisKey.userChannel(user)].words + [event.encode()])
+            commands.append(["PUBLISH", BusChannel.user(user)].words + [event.encode()])
         }
         for chunk in notice.frames {
-            commands.append(["PUBLISH", RedisKey.roomChannel(chunk.room)].words + [chunk.encode()])
+            commands.append(["PUBLISH", BusChannel.room(chunk.room)].words + [chunk.encode()])
         }
         for (relay, answer) in notice.answers {
-            commands.append(["PUBLISH", RedisKey.relayChannel(relay)].words + [answer.encode()])
+            commands.append(["PUBLISH", BusChannel.relay(relay)].words + [answer.encode()])
         }
         if trailLength > 0, let step = notice.trail { commands.append(RedisTrail.words(step, length: trailLength)) }
         guard !commands.isEmpty else { return }
@@ -76,7 +76,7 @@ public final class RedisFrameBus: FrameBus, RoomLog {
     /// A thousand entries may be a thousand batches of long messages, so a log is bounded in bytes too. Measuring makes
     /// Redis scan the log, so it is done once per quarter of the limit.
     private func measure(_ room: UUID128, _ size: Int, into commands: inout [[RedisWord]]) {
-        if unmeasured.count >= Self.mostUnmeasured { unmeasured.removeAll(keepingCapacity: true) }
+        if unmeasured.count >= Self.maxUnmeasured { unmeasured.removeAll(keepingCapacity: true) }
         let total = unmeasured[room, default: 0] + size
         guard total >= logBytes / 4 else {
             unmeasured[room] = total
@@ -101,25 +101,6 @@ public final class RedisFrameBus: FrameBus, RoomLog {
             last = '(' .. kept
         end
         """
-
-    public func frames(of room: UUID128, after seq: UInt64, limit: Int) throws(BusError) -> [RoomFrame]? {
-        let reply: RedisValue
-        do {
-            reply = try connection.command(
-                ["XRANGE", RedisKey.roomLog(room), "\(seq + 1)-0", "+", "COUNT", "\(limit)"].words)
-        } catch { throw BusError("\(error)") }
-        var frames: [RoomFrame] = []
-        for entry in reply.array ?? [] {
-            guard let fields = entry.array, fields.count == 2, let payload = fields[1].array?.last?.bytes,
-                let chunk = try? FrameChunk.decode(payload)
-            else { return nil }
-            for frame in chunk.frames where frame.seq > seq {
-                guard frame.seq == seq + 1 + UInt64(frames.count) else { return nil }
-                frames.append(frame)
-            }
-        }
-        return frames
-    }
 }
 
 extension [String] {

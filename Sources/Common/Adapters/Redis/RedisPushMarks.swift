@@ -15,7 +15,7 @@ public final class RedisPushMarks: PushMarks {
     public func probe(_ users: [UUID128]) throws(BusError) {
         _ = try pipeline(
             users.map {
-                [RedisWord(word: "PUBLISH"), RedisWord(word: RedisKey.userChannel($0)), UserEvent.probe.encode()]
+                [RedisWord(word: "PUBLISH"), RedisWord(word: BusChannel.user($0)), UserEvent.probe.encode()]
             })
     }
 

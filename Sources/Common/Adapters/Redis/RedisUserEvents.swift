@@ -6,7 +6,7 @@ public final class RedisUserEvents: UserEvents {
     public init(_ connection: RedisConnection) { self.connection = connection }
 
     public func tell(_ user: UUID128, _ event: UserEvent) throws(BusError) {
-        do { try connection.command(["PUBLISH", RedisKey.userChannel(user)].words + [event.encode()]) } catch {
+        do { try connection.command(["PUBLISH", BusChannel.user(user)].words + [event.encode()]) } catch {
             throw BusError(error.description)
         }
     }

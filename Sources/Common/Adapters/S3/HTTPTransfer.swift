@@ -110,10 +110,28 @@ final class HTTPClient {
             // A proxy of the environment would resolve the name itself, and reach what is refused here.
             chat_curl_set_string(handle, CURLOPT_PROXY, "")
         }
-        // Use HTTP/2 when TLS negotiates it.
-        chat_curl_set_long(handle, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
+        limit(request)
         chat_curl_set_string(handle, CURLOPT_CUSTOMREQUEST, request.method)
         chat_curl_set_list(handle, CURLOPT_HTTPHEADER, list)
+        chat_curl_set_callback(handle, CURLOPT_WRITEFUNCTION) { bytes, size, count, context in
+            Exchange.of(context).receive(UnsafeRawBufferPointer(start: bytes, count: size * count))
+        }
+        chat_curl_set_pointer(handle, CURLOPT_WRITEDATA, context)
+        chat_curl_set_callback(handle, CURLOPT_HEADERFUNCTION) { bytes, size, count, context in
+            Exchange.of(context).receive(header: UnsafeRawBufferPointer(start: bytes, count: size * count))
+        }
+        chat_curl_set_pointer(handle, CURLOPT_HEADERDATA, context)
+        if let length = exchange.toSend {
+            sendBody(of: length, context)
+        } else if request.method == "HEAD" {
+            chat_curl_set_long(handle, CURLOPT_NOBODY, 1)
+        }
+    }
+
+    private func limit(_ request: HTTPTransfer) {
+        // Use HTTP/2 when TLS negotiates it.
+        chat_curl_set_long(handle, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
+        chat_curl_set_string(handle, CURLOPT_PROTOCOLS_STR, "http,https")
         chat_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
         chat_curl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, 3000)
         // Name resolution has a thread. After a timeout libcurl would wait for its end: 10 s and more when a name server is
@@ -125,19 +143,9 @@ final class HTTPClient {
         chat_curl_set_long(handle, CURLOPT_LOW_SPEED_TIME, 20)
         // libcurl would sign an empty `Expect:` header but not send it.
         chat_curl_set_long(handle, CURLOPT_EXPECT_100_TIMEOUT_MS, 1)
-        chat_curl_set_string(handle, CURLOPT_PROTOCOLS_STR, "http,https")
-        chat_curl_set_callback(handle, CURLOPT_WRITEFUNCTION) { bytes, size, count, context in
-            Exchange.of(context).receive(UnsafeRawBufferPointer(start: bytes, count: size * count))
-        }
-        chat_curl_set_pointer(handle, CURLOPT_WRITEDATA, context)
-        chat_curl_set_callback(handle, CURLOPT_HEADERFUNCTION) { bytes, size, count, context in
-            Exchange.of(context).receive(header: UnsafeRawBufferPointer(start: bytes, count: size * count))
-        }
-        chat_curl_set_pointer(handle, CURLOPT_HEADERDATA, context)
-        guard let length = exchange.toSend else {
-            if request.method == "HEAD" { chat_curl_set_long(handle, CURLOPT_NOBODY, 1) }
-            return
-        }
+    }
+
+    private func sendBody(of length: Int64, _ context: UnsafeMutableRawPointer) {
         chat_curl_set_long(handle, CURLOPT_UPLOAD, 1)
         chat_curl_set_off(handle, CURLOPT_INFILESIZE_LARGE, curl_off_t(length))
         chat_curl_set_callback(handle, CURLOPT_READFUNCTION) { bytes, size, count, context in

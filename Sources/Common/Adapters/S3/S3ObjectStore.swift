@@ -7,7 +7,7 @@ public final class S3ObjectStore: ObjectStore {
     /// Attempts per request; the pauses between them are random, up to a growing limit.
     private static let attempts = 4
     /// Milliseconds after which a request is not tried again.
-    private static let patience: Int64 = 40_000
+    private static let totalTimeout: Int64 = 40_000
     private let settings: StorageSettings
     private let address: S3Address
     private let links: S3Links
@@ -163,7 +163,7 @@ public final class S3ObjectStore: ObjectStore {
         request.body = body
         request.timeout = timeout
         request.sink = sink
-        let end = monotonicMilliseconds() + Self.patience
+        let end = monotonicMilliseconds() + Self.totalTimeout
         for attempt in 1... {
             let failure: StoreError
             do throws(HTTPTransfer.Failure) {

@@ -13,7 +13,7 @@ public final class JWTTokens: TokenVerifier {
     private let clock: Clock
     private let keys: TokenKeys
     private let sets: [KeySet]
-    private let patience: Int
+    private let keyTimeout: Int
     private let remembered: Int
     private var verified: [String: Identity] = [:]
     /// Of the sets, when the tokens were verified.
@@ -21,15 +21,15 @@ public final class JWTTokens: TokenVerifier {
 
     /// - Parameters:
     ///   - sets: of `JWT_JWKS_URL`.
-    ///   - patience: milliseconds for which a token with an unknown key may wait for a newer set, once in some seconds.
+    ///   - keyTimeout: milliseconds for which a token with an unknown key may wait for a newer set, once in some seconds.
     ///   - remembered: the number of verified tokens to cache; above it the cache is emptied.
     /// - Throws: ``SettingsError`` when the JWKS file cannot be used.
     public init(
-        _ settings: TokenSettings, sets: [KeySet] = [], patience: Int = 1000, remembered: Int = 10_000,
+        _ settings: TokenSettings, sets: [KeySet] = [], keyTimeout: Int = 1000, remembered: Int = 10_000,
         clock: @escaping Clock = systemClock
     ) throws(SettingsError) {
         self.sets = sets
-        self.patience = patience
+        self.keyTimeout = keyTimeout
         self.remembered = remembered
         self.settings = settings
         self.clock = clock
@@ -109,7 +109,7 @@ public final class JWTTokens: TokenVerifier {
         guard found.isEmpty, !sets.isEmpty, TokenKeys.isPublic(token.algorithm) else { return found }
         let asked = sets.filter { $0.serves(token.claims["iss"]?.string) }
         var isWaiting = false
-        for set in asked where set.wantNewer(patience: patience / asked.count) { isWaiting = true }
+        for set in asked where set.wantNewer(keyTimeout: keyTimeout / asked.count) { isWaiting = true }
         let newer = known()
         if newer.isEmpty, isWaiting || asked.contains(where: { $0.keys.list == nil }) {
             throw .unavailable("the address of the tokens' keys")

@@ -82,9 +82,9 @@ public final class KeySet: @unchecked Sendable {
     /// Asks for keys newer than those here, unless the address was asked just now. Waits at most once in ``pause``:
     /// anybody can send a token with an unknown `kid`, and this worker serves nobody meanwhile.
     ///
-    /// - Parameter patience: milliseconds to wait for the answer.
+    /// - Parameter keyTimeout: milliseconds to wait for the answer.
     /// - Returns: whether the answer is still to come.
-    func wantNewer(patience: Int) -> Bool {
+    func wantNewer(keyTimeout: Int) -> Bool {
         monitor.locked {
             guard !(0..<pause).contains(clock() - askedAt) else { return rounds.begun > rounds.done }
             isWanted = true
@@ -92,7 +92,7 @@ public final class KeySet: @unchecked Sendable {
             monitor.notify()
             guard !(0..<pause).contains(clock() - waitedAt) else { return true }
             waitedAt = clock()
-            let end = monotonicMilliseconds() + Int64(patience)
+            let end = monotonicMilliseconds() + Int64(keyTimeout)
             while rounds.done < wanted {
                 guard monitor.wait(until: end) else { return true }
             }

@@ -15,7 +15,7 @@ struct TokenKeys: Sendable {
     private static let secretAlgorithm = "HS256"
     private static let kinds = ["RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"]
     /// Keys of one set.
-    private static let mostKeys = 100
+    private static let maxKeys = 100
     /// Characters of a key's longest number: 8192 bits of RSA.
     private static let longestNumber = 1366
     private var keys: [Key] = []
@@ -48,7 +48,7 @@ struct TokenKeys: Sendable {
         guard let list = try JSONReader.decode(set)["keys"]?.array else {
             throw SettingsError(problems: ["it has no list of keys"])
         }
-        guard list.count <= mostKeys else { throw SettingsError(problems: ["it has more than \(mostKeys) keys"]) }
+        guard list.count <= maxKeys else { throw SettingsError(problems: ["it has more than \(maxKeys) keys"]) }
         let keys = try list.enumerated().compactMap { place, value in
             do { return try key(value, issuer) } catch {
                 guard skipsBad else {

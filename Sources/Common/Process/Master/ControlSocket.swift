@@ -5,12 +5,12 @@ import Glibc
 ///
 ///     status · scale POOL +1|-1|N · reload · stop
 ///
-/// The master's loop never blocks on a client: a line that is incomplete after `patience` is dropped, and so is an
+/// The master's loop never blocks on a client: a line that is incomplete after `timeout` is dropped, and so is an
 /// answer that does not fit into the socket at once.
 final class ControlSocket {
-    static let patience: Nanoseconds = 2_000_000_000
+    static let timeout: Nanoseconds = 2_000_000_000
     static let longestLine = 256
-    static let mostClients = 8
+    static let maxClients = 8
 
     let listener: Descriptor
     private let file: SocketFile?
@@ -33,11 +33,11 @@ final class ControlSocket {
 
     /// Accepts new clients, reads their input, answers complete lines.
     func serve(now: Nanoseconds, answer: (String) -> String) {
-        while clients.count < ControlSocket.mostClients {
+        while clients.count < ControlSocket.maxClients {
             let accepted = chat_accept4(
                 listener.number, Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue))
             guard accepted >= 0, let descriptor = try? Descriptor(high: accepted, "accept") else { break }
-            clients.append((descriptor, [], now + ControlSocket.patience))
+            clients.append((descriptor, [], now + ControlSocket.timeout))
         }
         clients = clients.compactMap { client in
             var client = client

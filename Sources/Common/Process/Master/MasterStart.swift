@@ -38,7 +38,7 @@ extension Master {
     ///   - left: listening sockets that the workers of a dead master still hold.
     ///   - attempts: at a port that is taken. A master that serves already does not wait.
     func missingListeners(
-        for specs: [PoolSpec], left: [Descriptor] = [], attempts: Int = Listener.portPatience
+        for specs: [PoolSpec], left: [Descriptor] = [], attempts: Int = Listener.maxPortTries
     ) throws -> [Listener] {
         var (result, known): ([Listener], [(Listener, String)]) = ([], [])
         do {

@@ -323,10 +323,10 @@ struct Pool {
         let asked =
             switch scale {
             // An operator may write any number.
-            case .by(let change): wanted + min(max(-spec.mostWorkers, change), spec.mostWorkers)
+            case .by(let change): wanted + min(max(-spec.workerLimit, change), spec.workerLimit)
             case .to(let count): count
             }
-        wanted = min(max(spec.isOnDemand ? 0 : 1, asked), spec.mostWorkers)
+        wanted = min(max(spec.isOnDemand ? 0 : 1, asked), spec.workerLimit)
         turn.log(.notice, "pool \(spec.name): \(wantedText)")
     }
 

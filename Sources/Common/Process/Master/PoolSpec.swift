@@ -73,5 +73,5 @@ public struct PoolSpec: Equatable, Sendable {
 
     public var isDynamic: Bool { maxWorkers > workers }
     /// The upper limit of `scale`; only the scoreboard limits a static pool.
-    var mostWorkers: Int { isDynamic ? maxWorkers : 128 }
+    var workerLimit: Int { isDynamic ? maxWorkers : 128 }
 }

@@ -18,11 +18,11 @@ public final class Scoreboard {
     static let poolRows = 128
     static let rows = workerRows + poolRows
     static let rowBytes = 256
-    public static let mostCounters = 64
-    public static let mostHistograms = 16
+    public static let maxCounters = 64
+    public static let maxHistograms = 16
     static let headerBytes = 16_384
-    static let histograms = headerBytes + rows * (rowBytes + mostCounters * 8)
-    static let bytes = histograms + rows * mostHistograms * Histogram.words * 8
+    static let histograms = headerBytes + rows * (rowBytes + maxCounters * 8)
+    static let bytes = histograms + rows * maxHistograms * Histogram.words * 8
     /// "chatsb" and the layout's version.
     static let magic: Int64 = 0x6368_6174_7362_0004
     static let nameBytes = 40
@@ -111,12 +111,12 @@ extension Scoreboard {
     private static let histogramsOffset = 32
     private static let poolNames = 64
     private static let counterNames = poolNames + poolRows * nameBytes
-    private static let histogramNames = counterNames + mostCounters * nameBytes
+    private static let histogramNames = counterNames + maxCounters * nameBytes
     /// A histogram's name has its label.
     private static let histogramNameBytes = 128
 
     private func writeHeader(pools: [String], counters: [String], histograms: [String]) throws {
-        precondition(counters.count <= Scoreboard.mostCounters && histograms.count <= Scoreboard.mostHistograms)
+        precondition(counters.count <= Scoreboard.maxCounters && histograms.count <= Scoreboard.maxHistograms)
         setWord(at: Scoreboard.histogramsOffset, to: Int64(histograms.count))
         for (index, name) in histograms.enumerated() {
             write(
@@ -163,13 +163,13 @@ extension Scoreboard {
     }
 
     public var counters: [String] {
-        let count = min(max(0, Int(word(at: Scoreboard.countersOffset))), Scoreboard.mostCounters)
+        let count = min(max(0, Int(word(at: Scoreboard.countersOffset))), Scoreboard.maxCounters)
         return (0..<count).map { text(at: Scoreboard.counterNames + $0 * Scoreboard.nameBytes) }
     }
 
     /// As `name`, or `name{label="value"}`.
     public var histograms: [String] {
-        let count = min(max(0, Int(word(at: Scoreboard.histogramsOffset))), Scoreboard.mostHistograms)
+        let count = min(max(0, Int(word(at: Scoreboard.histogramsOffset))), Scoreboard.maxHistograms)
         return (0..<count).map { text(at: Scoreboard.histogramNames + $0 * Scoreboard.histogramNameBytes) }
     }
 

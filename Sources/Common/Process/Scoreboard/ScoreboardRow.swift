@@ -51,9 +51,9 @@ public struct ScoreboardRow {
     }
 
     private func counterOffset(_ counter: Int) -> Int {
-        precondition(counter >= 0 && counter < Scoreboard.mostCounters)
+        precondition(counter >= 0 && counter < Scoreboard.maxCounters)
         return Scoreboard.headerBytes + Scoreboard.rows * Scoreboard.rowBytes
-            + (index * Scoreboard.mostCounters + counter) * 8
+            + (index * Scoreboard.maxCounters + counter) * 8
     }
 
     /// The program's own counters, by their position in the names passed to `Master`.
@@ -67,8 +67,8 @@ public struct ScoreboardRow {
 
     /// By its place in the names that the program gave to `Master`.
     public func histogram(_ histogram: Int) -> Histogram {
-        precondition(histogram >= 0 && histogram < Scoreboard.mostHistograms)
-        let place = index * Scoreboard.mostHistograms + histogram
+        precondition(histogram >= 0 && histogram < Scoreboard.maxHistograms)
+        let place = index * Scoreboard.maxHistograms + histogram
         return Histogram(board: board, offset: Scoreboard.histograms + place * Histogram.words * 8)
     }
 }
@@ -157,8 +157,8 @@ extension ScoreboardRow {
 
     func clear() {
         for field in Field.allCases { self[field] = 0 }
-        for counter in 0..<Scoreboard.mostCounters { set(counter, to: 0) }
-        for place in 0..<Scoreboard.mostHistograms { histogram(place).clear() }
+        for counter in 0..<Scoreboard.maxCounters { set(counter, to: 0) }
+        for place in 0..<Scoreboard.maxHistograms { histogram(place).clear() }
         board.write("", at: offset + ScoreboardRow.textOffset, room: ScoreboardRow.textRoom)
     }
 

@@ -40,7 +40,7 @@ final class Listener {
     /// 511). A client of a full TCP queue retries only after a second. The kernel's own limit is net.core.somaxconn.
     static let backlog: Int32 = 4096
     /// After a SIGKILL of a master its workers hold the port until they finish: a short wait is worth it.
-    static let portPatience = 50
+    static let maxPortTries = 50
 
     init(name: String, descriptor: Descriptor, inherited: Bool, file: SocketFile?) {
         names = [name]
@@ -54,7 +54,7 @@ final class Listener {
 
     /// - Parameter attempts: tries at a port that is taken, 0.1 s apart.
     static func bind(
-        _ address: ListenAddress, left: [Descriptor] = [], attempts: Int = portPatience
+        _ address: ListenAddress, left: [Descriptor] = [], attempts: Int = maxPortTries
     ) throws -> Listener {
         switch address {
         case .unix(let path, let mode, let group, let owner):

@@ -12,7 +12,7 @@ public enum WorkerMessage: Equatable, Sendable {
     /// The pool has this many workers from now on.
     case poolSize(Int)
     /// In a pool with `handover`: the master is dead. Keep serving: a worker of another master takes over through this
-    /// end of a SOCK_SEQPACKET pair. End after the take-over, or when none happens within `orphanPatience`.
+    /// end of a SOCK_SEQPACKET pair. End after the take-over, or when none happens within `takeoverSeconds`.
     case orphaned(Int32)
 }
 
@@ -59,7 +59,7 @@ public final class WorkerChannel {
     /// The kernel ends a worker without a master after this time, in case it is stuck.
     static let orphanSeconds: UInt32 = 30
     /// Seconds that another master has to start.
-    public static let orphanPatience: Int64 = 15
+    public static let takeoverSeconds: Int64 = 15
 
     /// Reads the master's parameters from `CHAT_WORKER` and ties this process to the master. Call it first, on the main
     /// thread, before any library installs signal handlers.
@@ -134,7 +134,7 @@ public final class WorkerChannel {
         // Another master may take over this worker, so it must not end: it keeps serving for a while.
         if line != nil {
             signal(SIGUSR2) { _ in
-                if getppid() != masterPid { alarm(WorkerChannel.orphanSeconds + UInt32(WorkerChannel.orphanPatience)) }
+                if getppid() != masterPid { alarm(WorkerChannel.orphanSeconds + UInt32(WorkerChannel.takeoverSeconds)) }
             }
         }
         _ = chat_prctl_pdeathsig(line == nil ? SIGTERM : SIGUSR2)

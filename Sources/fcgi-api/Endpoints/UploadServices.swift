@@ -2,8 +2,8 @@ import ChatCore
 import Logging
 
 /// The common steps of all file endpoints: check ownership, tell the room, report the progress.
-struct UploadDesk {
-    let doors: Doors
+struct UploadServices {
+    let services: EndpointServices
     let upload: UploadFile
     let objects: any ObjectStore
     /// For links, and for redirects within our origin.
@@ -14,18 +14,18 @@ struct UploadDesk {
     static let nothingToUpload = Refusal(.conflict, "the message has no file to upload")
 
     /// The message, if it belongs to the asking user.
-    func own(_ call: Call) throws(Refusal) -> Message {
-        let message = try mine(call)
+    func liveMessage(of call: Call) throws(Refusal) -> Message {
+        let message = try messageOfSender(call)
         guard message.status != .deleted else { throw Refusal(.gone, "the message was deleted") }
         return message
     }
 
     /// The same, including a deleted message.
-    func mine(_ call: Call) throws(Refusal) -> Message {
-        if !call.isCounted { try doors.limit(.uploads, call) }
-        let message = try doors.newest(try call.uuid("id"), call)
+    func messageOfSender(_ call: Call) throws(Refusal) -> Message {
+        if !call.isCounted { try services.limit(.uploads, call) }
+        let message = try services.newest(try call.uuid("id"), call)
         guard message.senderID == call.user else { throw .messageNotFound }
-        guard message.contentType != .text, message.forwardedFrom == nil else { throw UploadDesk.nothingToUpload }
+        guard message.contentType != .text, message.forwardedFrom == nil else { throw UploadServices.nothingToUpload }
         return message
     }
 
@@ -48,7 +48,7 @@ struct UploadDesk {
     ) throws(Refusal) -> T {
         do throws(Refusal) { return try body() } catch {
             if error.code == .infected {
-                _ = try doors.submit(call, room: message.roomID, .abandonFile(message: message.id))
+                _ = try services.submit(call, room: message.roomID, .abandonFile(message: message.id))
             }
             throw error
         }
@@ -69,12 +69,12 @@ struct UploadDesk {
     /// The sweeper repeats a step that fails here.
     func withdraw(_ message: Message, _ call: Call) {
         do throws(Refusal) {
-            let outcome = try doors.submit(call, room: message.roomID, .abandonFile(message: message.id))
+            let outcome = try services.submit(call, room: message.roomID, .abandonFile(message: message.id))
             // A message that was completed meanwhile stays with its file.
             guard case .done(let data) = outcome, data["Status"]?.string == MessageStatus.deleted.name else { return }
             try upload.abort(message)
         } catch {
-            doors.log.notice(
+            services.log.notice(
                 "an upload that was refused is left to the sweeper",
                 metadata: ["message": "\(message.id)", "error": "\(error.text)"])
         }
@@ -82,12 +82,12 @@ struct UploadDesk {
 
     /// Logs an error whose answer tells the client less.
     func noted(_ error: Refusal) -> Refusal {
-        if error.code == .unavailable { doors.log.error("an upload failed", metadata: ["error": "\(error.text)"]) }
+        if error.code == .unavailable { services.log.error("an upload failed", metadata: ["error": "\(error.text)"]) }
         return error
     }
 
     private func finish(_ message: Message, _ file: FileInfo, _ call: Call) throws(Refusal) -> Outcome {
-        let outcome = try doors.submit(
+        let outcome = try services.submit(
             call, room: message.roomID, .completeFile(message: message.id, file: file))
         // A queued outcome keeps the upload open: a repeated request tells the room again, which has an effect only
         // once.
@@ -99,12 +99,12 @@ struct UploadDesk {
     func send(
         _ draft: MessageDraft, to room: UUID128, sign: String?, _ call: Call
     ) throws(Refusal) -> Message {
-        let sent = try doors.submit(call, room: room, sign: sign, .send(draft, receiver: nil))
+        let sent = try services.submit(call, room: room, sign: sign, .send(draft, receiver: nil))
         guard case .done(let data) = sent, let id = data["ID"]?.string.flatMap({ UUID128($0) }) else {
             // The message is safe in its queue, but the file cannot be added yet. A retry with the same Sign continues.
             throw .busy("the room is slow to answer")
         }
-        return try doors.newest(id, call)
+        return try services.newest(id, call)
     }
 
     /// - Parameters:
@@ -128,7 +128,7 @@ struct UploadDesk {
                 ).write(to: &$0)
             }
         case .completed(.done), .alreadyCompleted:
-            let message = try doors.newest(message.id, call)
+            let message = try services.newest(message.id, call)
             let total = try self.total(message, told: total)
             return .data {
                 UploadProgressBody(

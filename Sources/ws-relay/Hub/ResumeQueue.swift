@@ -3,7 +3,7 @@ import ChatCore
 /// Schedules the look-ups for sockets that missed frames: one at a time per socket, a bounded number in all, in turn.
 /// Each returns one page (`CatchUp`), so the memory in use is at most `window` pages. A socket that has not written its
 /// page waits until it has (`stall`).
-struct ResumeDesk {
+struct ResumeQueue {
     /// Look-ups in progress at a time.
     static let window = 64
     /// Rooms that one socket may resume at a time.

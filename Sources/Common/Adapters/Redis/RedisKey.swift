@@ -1,8 +1,7 @@
-/// The names of all keys and channels in Redis.
+public import ChatCore
+
+/// The names of all keys in Redis.
 public enum RedisKey {
-    public static func roomChannel(_ room: UUID128) -> String { "room:\(room)" }
-    public static func userChannel(_ user: UUID128) -> String { "user:\(user)" }
-    public static func relayChannel(_ relay: UInt64) -> String { "relay:\(relay)" }
     /// A stream, bounded and expiring; an entry's id is `Seq-0` of the chunk's last frame, its field `f` is the chunk.
     public static func roomLog(_ room: UUID128) -> String { "room:\(room):log" }
     /// The time at which the user's count of this kind is zero again.

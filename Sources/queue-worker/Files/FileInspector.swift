@@ -2,7 +2,7 @@ import ChatCore
 import Logging
 
 /// Takes complete files, one of each owner in turn, inspects them, and tells their rooms.
-final class FileLooker {
+final class FileInspector {
     private static let batch = 10
     private static let answerTimeout = 10_000
     private let jobs: any FileJobs

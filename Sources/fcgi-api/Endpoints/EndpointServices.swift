@@ -4,7 +4,7 @@ import Logging
 
 /// Services shared by all endpoints: authentication, readers, the command queue, rate limits. One for each worker,
 /// which serves one request at a time.
-final class Doors {
+final class EndpointServices {
     private let tokens: any TokenVerifier
     private let readers: Readers
     private let directory: UserDirectory?
