@@ -1,25 +1,5 @@
-/// A JSON object that the host application or users keep with a message, a room or a member. It never holds a null as a
-/// value of an object: a patch removes such a key. An empty object is none.
-public struct Metadata: Sendable, Equatable {
-    /// JSON without spaces, at most ``limit`` bytes.
-    public let text: String
-
-    /// Bytes.
-    public static let limit = 4096
-    /// Objects and lists inside each other. Our own readers refuse more than ``WireLimit/depth`` around it and in it.
-    public static let depth = 8
-    /// Keys of one object: readers refuse more.
-    public static let keys = 64
-    /// Bytes of a `kind` by which lists can be filtered; the index has no longer ones.
-    public static let kind = 64
-
-    /// - Parameter stored: text that was checked when it was stored.
-    public init(stored: String) { text = stored }
-
+extension Metadata {
     public var value: WireValue { (try? JSONReader.decode(Array(text.utf8))) ?? .map([]) }
-
-    /// Texts in two spellings of one letter are two texts.
-    public static func == (a: Metadata, b: Metadata) -> Bool { areSameBytes(a.text, b.text) }
 
     /// The object after a patch; nil: nothing is left. It fits the limits, or the patch is refused.
     public static func merged(_ patch: MetadataPatch?, into before: Metadata?) throws(Refusal) -> Metadata? {
@@ -69,16 +49,7 @@ public struct Metadata: Sendable, Equatable {
     }
 }
 
-/// A merge patch of ``Metadata``: a JSON object, in which null removes a key.
-public struct MetadataPatch: Sendable, Equatable {
-    /// JSON without spaces.
-    public let text: String
-
-    /// Bytes: enough to replace all keys of a full ``Metadata``.
-    public static let limit = 2 * Metadata.limit
-
-    fileprivate init(text: String) { self.text = text }
-
+extension MetadataPatch {
     /// nil: not an object that ``Metadata`` may hold.
     public init?(_ value: WireValue) {
         guard case .map = value, Self.isPlain(value), Metadata.isBounded(value, depth: Metadata.depth) else {
@@ -86,12 +57,10 @@ public struct MetadataPatch: Sendable, Equatable {
         }
         let text = Metadata.json(value)
         guard text.count <= Self.limit else { return nil }
-        self.text = String(decoding: text, as: UTF8.self)
+        self.init(checked: String(decoding: text, as: UTF8.self))
     }
 
     public var value: WireValue { (try? JSONReader.decode(Array(text.utf8))) ?? .map([]) }
-
-    public static func == (a: MetadataPatch, b: MetadataPatch) -> Bool { areSameBytes(a.text, b.text) }
 
     /// No NUL, which the store cannot hold, and no number that would be another one afterwards: whole numbers have 64
     /// bits, others those of a Double.
@@ -126,7 +95,7 @@ extension MetadataPatch: RecordField {
 
     init?(field: WireValue) {
         guard let text = field.string else { return nil }
-        self.init(text: text)
+        self.init(checked: text)
     }
 }
 

@@ -1,0 +1,35 @@
+/// A JSON object that the host application or users keep with a message, a room or a member. It never holds a null as a
+/// value of an object: a patch removes such a key. An empty object is none.
+public struct Metadata: Sendable, Equatable {
+    /// JSON without spaces, at most ``limit`` bytes.
+    public let text: String
+
+    /// Bytes.
+    public static let limit = 4096
+    /// Objects and lists inside each other. Our own readers refuse more than `WireLimit.depth` around it and in it.
+    public static let depth = 8
+    /// Keys of one object: readers refuse more.
+    public static let keys = 64
+    /// Bytes of a `kind` by which lists can be filtered; the index has no longer ones.
+    public static let kind = 64
+
+    /// - Parameter stored: text that was checked when it was stored.
+    public init(stored: String) { text = stored }
+
+    /// Texts in two spellings of one letter are two texts.
+    public static func == (a: Metadata, b: Metadata) -> Bool { areSameBytes(a.text, b.text) }
+}
+
+/// A merge patch of ``Metadata``: a JSON object, in which null removes a key.
+public struct MetadataPatch: Sendable, Equatable {
+    /// JSON without spaces.
+    public let text: String
+
+    /// Bytes: enough to replace all keys of a full ``Metadata``.
+    public static let limit = 2 * Metadata.limit
+
+    /// - Parameter checked: text of a value that ``Metadata`` may hold.
+    init(checked: String) { text = checked }
+
+    public static func == (a: MetadataPatch, b: MetadataPatch) -> Bool { areSameBytes(a.text, b.text) }
+}
