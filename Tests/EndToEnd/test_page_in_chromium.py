@@ -9,7 +9,7 @@ import pytest
 import requests
 from browser import chromium, until, watched
 from client import make_token
-from conftest import CHECKOUT
+from conftest import CHECKOUT, thorough
 
 SYNCED = "globalThis.panes?.length === 2 && panes.every(({chat}) => chat.synced)"
 QUIET = "panes.every(({chat}) => chat.synced && !chat.queue.length)"
@@ -176,10 +176,23 @@ def test_what_was_said_before_a_reload_is_stored_once(page, base_url, demo, room
 
 
 def test_a_large_file_goes_on_after_a_reload(page, base_url, demo, room, tmp_path, reconfigure):
-    reconfigure("fcgi-api", S3_MAX_UPLOAD_SIZE=64 << 20)
+    a_file_goes_on(page, base_url, demo, room, tmp_path, reconfigure, 50)
+
+
+@thorough
+def test_half_a_gibibyte_goes_on_after_a_reload(page, base_url, demo, room, tmp_path, reconfigure):
+    a_file_goes_on(page, base_url, demo, room, tmp_path, reconfigure, 500)
+
+
+def a_file_goes_on(page, base_url, demo, room, tmp_path, reconfigure, size):
+    """`size` in MiB."""
+    reconfigure("fcgi-api", S3_MAX_UPLOAD_SIZE=(size + 14) << 20)
     path = tmp_path / "large.bin"
     block = hashlib.sha256(b"large").digest() * 32768
-    path.write_bytes(block * 50)
+    with open(path, "wb") as file:
+        for _ in range(size):
+            file.write(block)
+    chunks = size // 5
     enter(page, room)
     section = page.get_by_role("region", name="Ann")
     # However fast this machine is: the upload stops at two chunks, and the page goes when four are stored.
@@ -193,14 +206,14 @@ def test_a_large_file_goes_on_after_a_reload(page, base_url, demo, room, tmp_pat
     }""")
     section.locator("input[type=file]").set_input_files(path)
     section.get_by_role("button", name="Continue").wait_for()
-    section.get_by_text(re.compile(r"large.bin .* of 10 chunks")).wait_for()
-    assert section.locator(".chunks progress").count() == 10
+    section.get_by_text(re.compile(rf"large.bin .* of {chunks} chunks")).wait_for()
+    assert section.locator(".chunks progress").count() == chunks
     with page.expect_navigation():
         section.get_by_role("button", name="Continue").click()
     until(page, SYNCED)
     before = int(page.evaluate("sessionStorage.stored"))
-    message = until(page, "id => panes[1].chat.rooms.get(id)?.lastMessage?.File && panes[1].chat.rooms.get(id).lastMessage", room["ID"], seconds=180)
-    assert before < 10 and message["File"]["Size"] == path.stat().st_size
+    message = until(page, "id => panes[1].chat.rooms.get(id)?.lastMessage?.File && panes[1].chat.rooms.get(id).lastMessage", room["ID"], seconds=180 + 3 * size)
+    assert before < chunks and message["File"]["Size"] == path.stat().st_size
     got = ask(base_url, demo, "GET", f"/files/{message['ID']}", who=1)
     assert hashlib.sha256(got.content).digest() == hashlib.sha256(path.read_bytes()).digest()
     until(page, "panes[0].chat.uploads.size === 0")

@@ -37,7 +37,7 @@ function login() {
 }
 const client = () => new Chat({ ...login(), store: new MemoryStore() });
 const textOf = message => plain(message.Status === 'deleted' ? '(deleted)' : message.File ? `[${message.File.Name}, ${message.File.Size} bytes]` : message.Content);
-const line = message => `${message.CreatedAt} ${message.SenderID.slice(0, 8)} ${textOf(message)}${message.EditedAt ? ' (edited)' : ''}`;
+const line = message => `${message.CreatedAt} ${plain(message.Sender?.Name || message.SenderID.slice(0, 8))} ${textOf(message)}${message.EditedAt ? ' (edited)' : ''}`;
 
 const commands = {
   async login([address]) {
