@@ -166,8 +166,8 @@ import Testing
         #expect(ftruncate(large, 1 << 30) == 0)
         close(large)
         for (name, said) in [
-            ("device", "it is not a file"), ("folder", "it is not a file"), ("pipe", "it is not a file"),
-            ("large", "more than 65536 bytes"),
+            ("device", "it is a device"), ("folder", "it is a folder"), ("large", "it is larger than 64 KiB"),
+            ("pipe", "it is a pipe"),
         ] {
             let error = #expect(throws: SettingsError.self) {
                 try PoolFolder.pools(settings(["FCGI_POOLS_DIR": folder]))
