@@ -26,7 +26,6 @@ struct MemberEndpoints {
             guard after != nil else { throw .invalid("cursor", "is not a Next value of a list") }
         }
         let (wantsBanned, kind) = (try call.request.query.flag("banned"), try call.request.query.kind())
-        guard kind == nil || !wantsBanned else { throw .invalid("Metadata.kind", "does not go together with banned") }
         let found = try services.read(call) { reader, user throws(StoreError) in
             wantsBanned
                 ? try reader.banned(from: room, for: user, after: after, limit: limit + 1)
@@ -35,7 +34,8 @@ struct MemberEndpoints {
         guard let found else {
             throw wantsBanned ? Refusal(.forbidden, "only OWNER and ADMIN may see who is banned") : .notAMember
         }
-        let page = Array(found.prefix(limit))
+        // Members alone have Metadata: of the banned none is of any kind.
+        let page = wantsBanned && kind != nil ? [] : Array(found.prefix(limit))
         let next = found.count > limit ? page.last.map { call.request.query.next("cursor", "\($0.userID)") } : nil
         return .list(page, next: next) { $1.write(to: &$0) }
     }
