@@ -204,12 +204,13 @@ def test_lists_of_one_kind(ann, bob):
     for nothing in ("ODD", "od", "%25", "odd%27%20OR%20%271%27=%271", "_dd", "\u006f\u0301dd", "x" * 64, "$1", "null"):
         assert contents(f"Metadata.kind={nothing}") == [], nothing
     for path in (f"/rooms/{room}/messages", f"/rooms/{room}/members", "/rooms"):
-        for wrong in ("", "x" * 65, "ä" * 33):
-            refused(bob.rest("GET", f"{path}?Metadata.kind={wrong}", expect=422), "invalid", "Metadata.kind")
+        refused(bob.rest("GET", f"{path}?Metadata.kind=", expect=422), "invalid", "Metadata.kind")
+        # Of this kind there is a message: a list has none of so long a kind.
+        assert bob.data("GET", f"{path}?Metadata.kind={'x' * 65}") == bob.data("GET", f"{path}?Metadata.kind={'ä' * 33}") == []
         for wrong in ("Metadata.Kind=odd", "metadata.kind=odd", "Metadata=odd", "Metadata.kind=a&Metadata.kind=b", "Metadata.kind=%00", "Metadata.kind=%ff"):
             refused_code = bob.rest("GET", f"{path}?{wrong}", expect=400).json()["Error"]["Code"]
             assert refused_code == "malformed"
-    refused(ann.rest("GET", f"/rooms/{room}/members?Metadata.kind=a&banned=true", expect=422), "invalid", "Metadata.kind")
+    assert ann.data("GET", f"/rooms/{room}/members?Metadata.kind=a&banned=true") == []
     rooms = [ann.data("POST", "/rooms", {"Type": "GROUP", "Name": kind, "Metadata": {"kind": kind}}, 201)["ID"] for kind in ("one", "two", "one")]
     page = ann.rest("GET", "/rooms?Metadata.kind=one&limit=1").json()
     assert [one["ID"] for one in page["Data"]] == [rooms[2]]
