@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -213,7 +214,8 @@ def test_the_page_says_commands_that_work(base_url, secret, tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/chat-load").symlink_to(program("chat-load").resolve())
     token = tmp_path / "bin/host-token"
-    token.write_text(f"#!/bin/sh\nexec {program('fcgi-api').resolve()} token issue --user \"$1\" -c {os.environ['TEST_ENV_FILE']}\n")
+    issue, settings = (shlex.quote(str(path)) for path in (program("fcgi-api").resolve(), os.environ["TEST_ENV_FILE"]))
+    token.write_text(f'#!/bin/sh\nexec {issue} token issue --user "$1" -c {settings}\n')
     token.chmod(0o755)
     found = commands()
     assert len(found) >= 4

@@ -147,7 +147,7 @@ def test_each_error_of_an_operation_has_its_codes():
     # 405 and 500 are no operation's own, and one code is the socket's.
     assert named == set(OPENAPI["components"]["schemas"]["ErrorCode"]["enum"]) - {"unknown_type", "method_not_allowed", "internal"}
     # And the statuses are those of the program.
-    source = (CHECKOUT / "Sources/Common/Wire/ErrorCode.swift").read_text()
+    source = (CHECKOUT / "Sources/Common/Domain/Refusal.swift").read_text()
     names = {case: text or case for case, text in re.findall(r"^    case (\w+)(?: = \"(\w+)\")?$", source, re.M)}
     statuses = {names[case]: status for cases, status in re.findall(r"case (\..*): (\d{3})", source) for case in re.findall(r"\.(\w+)", cases)}
     assert {code: status for code, (status, _) in errors.meanings(OPENAPI).items() if status} == {

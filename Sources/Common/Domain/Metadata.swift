@@ -10,8 +10,6 @@ public struct Metadata: Sendable, Equatable {
     public static let depth = 8
     /// Keys of one object: readers refuse more.
     public static let keys = 64
-    /// Bytes of a `kind` by which lists can be filtered; the index has no longer ones.
-    public static let kind = 64
 
     /// - Parameter stored: text that was checked when it was stored.
     public init(stored: String) { text = stored }
