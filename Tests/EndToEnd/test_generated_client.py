@@ -193,6 +193,7 @@ def test_every_operation(generated, base_url, secret, ann, bob, make_user, recon
     host.call("adminAnnounce", 201, {"Content": "News"}, room=theirs)
     host.call("adminExport", 200, room=theirs)
     assert data(host.call("describeUser", 200, {"Name": "Ann", "Metadata": {"Team": "blue"}}, user=ann.id))["Name"] == "Ann"
+    assert data(host.call("patchUser", 200, {"Metadata": {"Floor": 3}}, user=ann.id))["Metadata"] == {"Team": "blue", "Floor": 3}
     assert data(host.call("adminAudit", 200, limit=1))[0]["Key"] == "ADMIN_API_KEY"
     host.call("adminPurge", 200, {"Before": "2020-01-01T00:00:00+00:00"}, room=theirs)
     host.call("adminRemoveMember", 200, room=theirs, user=uuid.UUID(ann.id))
