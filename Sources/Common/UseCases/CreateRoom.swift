@@ -8,7 +8,7 @@ extension RoomBatch {
                 isKnown || room.lastSeq > 0
                     || areSameBytes(room.name, draft.name)
                         && areSameBytes(room.description, draft.description) && areSameBytes(room.avatar, draft.avatar)
-                        && room.metadata == draft.metadata
+                        && Metadata.areSame(room.metadata, draft.metadata)
             else { throw .otherRequest }
             return answered(view(of: room, for: command.actor), command, inFrame: false)
         }

@@ -55,7 +55,9 @@ extension RoomBatch {
         guard type == draft.messageType, message.parentMessageID == draft.parent else { return false }
         guard message.messageType != .forwarded, message.deletedAt == nil else { return true }
         guard message.contentType == draft.contentType else { return false }
-        guard message.metadata == draft.metadata || message.changeSeq != message.seq else { return false }
+        guard Metadata.areSame(message.metadata, draft.metadata) || message.changeSeq != message.seq else {
+            return false
+        }
         return message.editedAt != nil || verdicts[command.id] != nil || areSameBytes(message.content, draft.content)
     }
 

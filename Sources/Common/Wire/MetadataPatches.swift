@@ -33,6 +33,24 @@ extension Metadata {
         return .map(entries)
     }
 
+    /// Whether both say the same: a client that sends again may write the keys in another order.
+    static func areSame(_ one: Metadata?, _ other: Metadata?) -> Bool {
+        guard let one, let other else { return one == nil && other == nil }
+        return one == other || areSame(one.value, other.value)
+    }
+
+    private static func areSame(_ one: WireValue, _ other: WireValue) -> Bool {
+        switch (one, other) {
+        case (.map(let ours), .map(let theirs)):
+            ours.count == theirs.count
+                && ours.allSatisfy { entry in
+                    theirs.contains { areSameBytes($0.key, entry.key) && areSame($0.value, entry.value) }
+                }
+        case (.array(let ours), .array(let theirs)): ours.count == theirs.count && zip(ours, theirs).allSatisfy(areSame)
+        default: json(one) == json(other)
+        }
+    }
+
     fileprivate static func json(_ value: WireValue) -> [UInt8] {
         var writer = JSONWriter(reserving: 1024)
         writer.value(value)

@@ -69,9 +69,6 @@ extension UserEndpoints {
 }
 
 extension UserPatch {
-    /// Bytes of `Metadata` as JSON without spaces.
-    private static let longestMetadata = 4096
-
     init(_ fields: RequestFields, merges: Bool) throws(Refusal) {
         self.init()
         for field in ["Name", "Avatar", "Metadata"] where fields.isNull(field) {
@@ -92,7 +89,7 @@ extension UserPatch {
         if merges {
             merged = try fields.metadataPatch()
         } else if fields.has("Metadata") {
-            metadata = try fields.object("Metadata", limit: Self.longestMetadata)
+            metadata = try fields.metadata()?.text ?? "{}"
         }
     }
 }

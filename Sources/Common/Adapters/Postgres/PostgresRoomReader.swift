@@ -302,12 +302,13 @@ public final class PostgresRoomReader: RoomReader {
         }
     }
 
-    /// With the words of the index `messages_of_kind`.
+    /// With the words of the index `messages_of_kind`, which also holds numbers and other values as texts.
     private static func of(_ kind: String?, _ table: String) -> SQL {
         guard let kind else { return "" }
         return """
             AND \(unsafeSQL: table).metadata->>'kind' = \(kind)
             AND octet_length(\(unsafeSQL: table).metadata->>'kind') BETWEEN 1 AND 64
+            AND json_typeof(\(unsafeSQL: table).metadata->'kind') = 'string'
             """
     }
 
