@@ -110,7 +110,7 @@ def test_a_repetition_may_have_its_keys_in_another_order(ann, bob):
     for path, fields in zip(paths, [{"Content": "a"}, {"Type": "GROUP", "Name": "r", "Members": [bob.id]}]):
         told = [ann.data("POST", path, {**fields, "Sign": sign, "Metadata": metadata}, 201)["ID"] for metadata in (first, again)]
         assert told[0] == told[1]
-    refused(ann.rest("POST", paths[0], {"Content": "a", "Sign": sign, "Metadata": {"a": 1}}, expect=422), "idempotency_mismatch", None)
+    refused(ann.rest("POST", paths[0], {"Content": "a", "Sign": sign, "Metadata": {"a": 1}}, expect=422), "idempotency_mismatch", "Sign")
 
 
 def test_what_replaces_the_metadata_of_a_user_keeps_its_rules(host):
