@@ -147,11 +147,13 @@ def test_a_host_has_workers_of_its_own(here, user):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only a master that root runs can give its workers another user")
-def test_workers_of_another_user_with_limits_of_their_own(here):
+def test_workers_of_another_user_with_limits_of_their_own(here, settings):
     user = pwd.getpwnam(USER)
     os.chown(here.folder / "chat.env", 0, user.pw_gid)
     (here.folder / "chat.env").chmod(0o640)
-    write(here, "theirs", f"[theirs]\nroutes =\nuser = {USER}\nrlimit.files = 300\nrlimit.core = 0\nenv[OWN] = here\n")
+    write(here, "theirs", f"[theirs]\nroutes =\nuser = {USER}\nrlimit.files = 300\nrlimit.core = 0\nenv[OWN] = here\n"
+          # Beside a replica, workers of all users share a file.
+          f"env[DATABASE_READ_URL] = {settings['DATABASE_URL']}&keepalives=1\n")
     master = here.pid("run/fcgi-api.pid")
     try:
         reload(here)
@@ -165,6 +167,40 @@ def test_workers_of_another_user_with_limits_of_their_own(here):
         (here.pools / "theirs.conf").unlink()
         reload(here)
     eventually(lambda: "theirs" not in pools(here))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root tries for another user")
+def test_a_user_who_cannot_do_the_work_is_refused(here, settings):
+    """-t tries as the user: what root reads and writes, he may not."""
+    secret = here.folder / "ca.pem"
+    secret.touch()
+    secret.chmod(0o600)
+    env = here.folder / "chat.env"
+    kept = env.read_text()
+    try:
+        write(here, "theirs", "[theirs]\nroutes = uploads\nuser = nobody\n")
+        for more, said in [
+            (f"JWT_JWKS_CA_FILE={secret}\n", f"cannot use a setting: JWT_JWKS_CA_FILE={secret} cannot be read: Permission denied"),
+            (f"UPLOAD_TEMP_DIR={here.folder}\n", f"may not use {here.folder}: Permission denied"),
+            (f"DATABASE_URL={settings['DATABASE_URL'].replace('//chat@', '//nobody-has-this@')}\n", "cannot use PostgreSQL: "),
+        ]:
+            env.write_text(kept + more)
+            done = run(here, "-t")
+            assert done.returncode != 0 and f"theirs.conf:1: [theirs] user: nobody {said}" in done.stderr, (more, done)
+        # The stack's servers are its own user's.
+        env.write_text(kept)
+        done = run(here, "-t")
+        assert "user: nobody may not use /" in done.stderr and "/redis.sock: Permission denied" in done.stderr, done
+        assert re.search("user: nobody cannot use PostgreSQL: .* failed: Permission denied", done.stderr), done
+        assert f"user: nobody may not use {here.files}: Permission denied" in done.stderr, done
+        # A database that is away for everybody says nothing about the user.
+        here.files.chmod(0o777)
+        env.write_text(f"{kept}REDIS_URL=redis://127.0.0.1:1\nDATABASE_URL=postgresql://x:x@127.0.0.1:1/x\n")
+        assert run(here, "-t").returncode == 0
+    finally:
+        here.files.chmod(0o711)
+        env.write_text(kept)
+        (here.pools / "theirs.conf").unlink()
 
 
 def test_a_tenant_below_a_prefix_as_the_document_says(here, secret):

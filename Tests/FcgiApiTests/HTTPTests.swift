@@ -12,6 +12,20 @@ import Testing
         #expect(try request(["CHAT_PREFIX": prefix, "REQUEST_URI": uri]).path == path)
     }
 
+    @Test(arguments: [
+        ("/rooms/0190a0b0-1234-7000-8000-123456789abc/messages", nil),
+        ("/users/auth0%7C12%2f3@x", nil), ("/messages/1/reactions/%F0%9F%91%8D", nil), ("", nil), ("//a/", nil),
+        ("/devices", nil), ("/devices/", "/devices/"), ("/devices/FCM:1", "/devices/"), ("//Devices//x", "//Devices/"),
+        ("/devices%2fx", "/"), ("/devices;/x", "/"), ("/d%65vices/x", "/"), ("/devices;x", "/"),
+        ("/rooms%3Ftoken=x", "/"), ("/rooms%253Ftoken%253Dx", "/"), ("/rooms/eyJhbGciOiJIUzI1NiJ9.e30.x", "/rooms/"),
+        ("/rooms/%65yJ", "/rooms/"), ("/a/" + String(repeating: "0", count: 49), "/a/"), ("/a/%", "/a/"),
+        ("/a/%e", "/a/"), ("/a/%+f", "/a/"), ("/a/\u{e9}", "/a/"), ("/a/b\u{301}", "/a/"),
+    ])
+    func showsOnlyPartsOfAPathThatAreNoSecret(_ path: String, _ shown: String?) throws {
+        let request = try request(["REQUEST_URI": "/api/v1" + path, "CHAT_PREFIX": "/api/v1"])
+        #expect(request.shownPath == shown.map { $0 + "[redacted]" } ?? request.path)
+    }
+
     @Test func readsHeadersInAnyCase() throws {
         let request = try request(["HTTP_X_REQUEST_ID": "a", "CONTENT_TYPE": "Application/JSON; charset=utf-8"])
         #expect(request.header("X-Request-Id") == "a")

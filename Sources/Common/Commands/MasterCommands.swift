@@ -16,12 +16,17 @@ public protocol MasterProgram {
     static func pools(_ settings: Settings) throws -> [PoolSpec]
     /// Logs hints about these settings for the operator, once per start.
     static func announce(_ settings: Settings, _ log: Logger)
+    /// More for `-t` to check, beyond the settings alone: a sentence for each problem.
+    ///
+    /// - Parameter arguments: those that pass the settings to a process of this program.
+    static func problems(_ settings: Settings, _ arguments: [String]) throws -> [String]
     /// More than the settings: lines for `-tt`.
     static func inForce(_ settings: Settings) throws -> String
 }
 
 extension MasterProgram {
     public static func announce(_ settings: Settings, _ log: Logger) {}
+    public static func problems(_ settings: Settings, _ arguments: [String]) throws -> [String] { [] }
     public static func inForce(_ settings: Settings) throws -> String { "" }
 }
 
@@ -44,6 +49,8 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
         let pools = try Program.pools(settings)
         if checks > 0 {
             try SettingsCheck(settings, file: option.file, pools: pools).run()
+            let problems = try Program.problems(settings, option.arguments)
+            guard problems.isEmpty else { throw SettingsError(problems: problems) }
             if checks > 1 { print(try option.inForce() + Program.inForce(settings), terminator: "") }
             return print("the settings are good")
         }

@@ -1,5 +1,5 @@
 import ChatAdapters
-import ChatCore
+public import ChatCore
 import ChatProcess
 import Glibc
 
@@ -24,16 +24,7 @@ struct SettingsCheck {
             if let problem = PostgresConnection.problem(in: url) { problems.append("\(name): \(problem)") }
         }
         if let problem = socketGroup() { problems.append(problem) }
-        for (name, path) in [
-            ("TLS_CA_FILE", settings.tls.authorities), ("TLS_CERT_FILE", settings.tls.certificate),
-            ("TLS_KEY_FILE", settings.tls.key), ("JWT_JWKS_FILE", settings.tokens.jwksFile),
-            ("JWT_JWKS_CA_FILE", settings.tokens.keyAuthorities),
-            ("FCM_SERVICE_ACCOUNT_FILE", settings.push.accountFile), ("FCM_CA_FILE", settings.push.authorities),
-            ("APNS_KEY_FILE", settings.push.apns?.keyFile), ("APNS_CA_FILE", settings.push.apns?.authorities),
-        ] {
-            guard let path, let problem = TextFile.problem(path) else { continue }
-            problems.append("\(name)=\(path) cannot be read: \(problem)")
-        }
+        problems += settings.unreadableFiles()
         if problems.isEmpty {
             do throws(SettingsError) { _ = try JWTTokens(settings.tokens) } catch { problems += error.problems }
             do throws(SettingsError) { _ = try PushServices(settings.push, hooks: settings.hooks) } catch {
@@ -117,4 +108,19 @@ struct SettingsCheck {
 
     /// Nil: it could not be read, and that was said before.
     static func read(_ path: String) -> [UInt8]? { try? TextFile.read(path) }
+}
+
+extension Settings {
+    /// A sentence for each file that the settings name and that this process cannot read.
+    public func unreadableFiles() -> [String] {
+        [
+            ("TLS_CA_FILE", tls.authorities), ("TLS_CERT_FILE", tls.certificate), ("TLS_KEY_FILE", tls.key),
+            ("JWT_JWKS_FILE", tokens.jwksFile), ("JWT_JWKS_CA_FILE", tokens.keyAuthorities),
+            ("FCM_SERVICE_ACCOUNT_FILE", push.accountFile), ("FCM_CA_FILE", push.authorities),
+            ("APNS_KEY_FILE", push.apns?.keyFile), ("APNS_CA_FILE", push.apns?.authorities),
+        ].compactMap { name, path in
+            guard let path, let problem = TextFile.problem(path) else { return nil }
+            return "\(name)=\(path) cannot be read: \(problem)"
+        }
+    }
 }

@@ -40,12 +40,17 @@ extension PoolSettings {
             else {
                 throw Problem(text: "\"\(value)\" is not a file mode such as 0660")
             }
+            guard mode & 0o222 != 0 else {
+                throw Problem(text: "nobody could connect with \"\(value)\": that takes the right to write, as in 0660")
+            }
             listenMode = mode
         case "routes": routes = try Self.list(value).map { name throws(Problem) in try Self.route(name) }
         case "hosts": hosts = try Self.list(value).map { name throws(Problem) in try Self.host(name) }
         case "max_requests": maxRequests = try Self.number(value, 0...Int(Int32.max))
         case "time_limit": timeLimit = try Self.milliseconds(value, 1000...86_400_000)
-        case "memory_limit": memoryLimit = try Self.bytes(value, 0...(64 << 30))
+        case "memory_limit":
+            memoryLimit = try Self.bytes(value, 0...(64 << 30))
+            if let problem = Self.problem(ofMemoryLimit: memoryLimit) { throw Problem(text: problem) }
         case "max_wait": maxWait = try Self.milliseconds(value, 0...3_600_000)
         case "slow_log": slowLog = try Self.path(value)
         case "slow_log.after": slowAfter = try Self.milliseconds(value, 100...3_600_000)

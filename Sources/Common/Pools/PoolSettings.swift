@@ -68,7 +68,18 @@ public struct PoolSettings: Sendable, Equatable {
         }
         timeLimit = 1000 * values.number(prefix + "TIME_LIMIT", default: name == "uploads" ? 300 : 30, in: 1...86_400)
         memoryLimit = values.number(prefix + "MEMORY_LIMIT", default: 256, in: 0...65_536) << 20
+        if let problem = Self.problem(ofMemoryLimit: memoryLimit) {
+            values.problem("\(prefix)MEMORY_LIMIT=\(memoryLimit >> 20): \(problem)")
+        }
         maxRequests = values.number(prefix + "MAX_REQUESTS", default: 0, in: 0...Int(Int32.max))
+    }
+
+    /// An idle worker has about 35 MiB: below this, one after the other would be replaced.
+    static let leastMemory = 64 << 20
+
+    static func problem(ofMemoryLimit bytes: Int) -> String? {
+        (1..<leastMemory).contains(bytes)
+            ? "a worker needs up to \(leastMemory >> 20) MiB; write that or more, or 0 for no limit" : nil
     }
 
     /// A pool that the settings do not have.

@@ -25,7 +25,8 @@ final class ApiWorker {
     private let tracer: Tracer?
 
     init(
-        _ channel: WorkerChannel, _ settings: Settings, _ pool: PoolSettings, _ logs: PoolLogs, _ log: Logger
+        _ channel: WorkerChannel, _ settings: Settings, _ pool: PoolSettings, _ writes: RecentWrites?,
+        _ logs: PoolLogs, _ log: Logger
     ) throws {
         self.channel = channel
         self.settings = settings
@@ -41,7 +42,7 @@ final class ApiWorker {
                 ? PostgresRoomReader(
                     PostgresConnection(database, applicationName: name, way: .replica),
                     searchTimeout: database.searchTimeout) : nil,
-            writes: hasReplica ? try RecentWrites(path: "\(settings.runDirectory)/fcgi-api.writes") : nil,
+            writes: writes,
             log: log)
         commands = RabbitMQCommandQueue(
             settings.rabbitMQ, name: name, newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)

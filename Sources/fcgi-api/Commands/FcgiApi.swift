@@ -22,7 +22,8 @@ struct FcgiApi: ParsableCommand, MasterProgram {
             """,
         version: chatVersion,
         subcommands: [
-            ServeCommand<FcgiApi>.self, WorkerCommand.self, Migrate.self, TokenCommand.self, KeysCommand.self,
+            ServeCommand<FcgiApi>.self, WorkerCommand.self, PoolTrialCommand.self, Migrate.self, TokenCommand.self,
+            KeysCommand.self,
             PushCommand.self,
             StatusCommand<FcgiApi>.self, ScaleCommand<FcgiApi>.self, TraceCommand.self,
             EpochCommand.self, NginxConfigCommand.self, RoutesCommand.self,
@@ -67,6 +68,10 @@ struct FcgiApi: ParsableCommand, MasterProgram {
         }
     }
 
+    static func problems(_ settings: Settings, _ arguments: [String]) throws -> [String] {
+        try PoolTrial.problems(of: PoolFolder.pools(settings), settings, arguments)
+    }
+
     static func inForce(_ settings: Settings) throws -> String {
         guard settings.fcgi.poolsFolder != nil else { return "" }
         return try PoolFolder.pools(settings).map { pool in
@@ -108,8 +113,10 @@ struct WorkerCommand: ParsableCommand {
         let log = settings.startLog(read, FcgiApi.program, worker: channel.label)
         let pool = try PoolProcess.pool(of: channel, read)
         let logs = PoolLogs(pool, log)
-        try PoolProcess.become(pool, channel)
+        // The file is shared with the pools of other users.
+        let writes = try RecentWrites(read)
+        if try PoolProcess.become(pool) { try channel.followAgain() }
         logs.catchSlow(channel)
-        try ApiWorker(channel, read, pool, logs, log).run()
+        try ApiWorker(channel, read, pool, writes, logs, log).run()
     }
 }

@@ -8,18 +8,24 @@ enum PoolProcess {
     static let variable = "CHAT_POOL"
 
     static func pool(of channel: WorkerChannel, _ settings: Settings) throws -> PoolSettings {
-        if let text = getenv(variable) {
-            defer { unsetenv(variable) }
-            return try PoolSettings(told: String(cString: text), in: settings)
-        }
+        if let pool = try told(settings) { return pool }
         guard let pool = settings.fcgi.pools.first(where: { $0.name == channel.pool }) else {
             throw OperatorError("there is no pool \(channel.pool)")
         }
         return pool
     }
 
+    /// The pool in this process's environment.
+    static func told(_ settings: Settings) throws -> PoolSettings? {
+        guard let text = getenv(variable) else { return nil }
+        defer { unsetenv(variable) }
+        return try PoolSettings(told: String(cString: text), in: settings)
+    }
+
     /// Takes the limits, and then the user: only root may raise a limit or become somebody else.
-    static func become(_ pool: PoolSettings, _ channel: WorkerChannel) throws {
+    ///
+    /// - Returns: whether this process is another user's now.
+    static func become(_ pool: PoolSettings) throws -> Bool {
         try limit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), "rlimit.files", pool.files)
         try limit(__rlimit_resource_t(RLIMIT_CORE.rawValue), "rlimit.core", pool.core)
         try limit(__rlimit_resource_t(RLIMIT_AS.rawValue), "rlimit.memory", pool.memory)
@@ -28,20 +34,20 @@ enum PoolProcess {
         if let nice = pool.nice, nice > getpriority(process, 0) {
             guard setpriority(process, 0, Int32(nice)) == 0 else { throw SystemError("set nice") }
         }
-        guard let user = pool.user else { return }
+        guard let user = pool.user else { return false }
         guard let entry = getpwnam(user) else { throw OperatorError("there is no user \(user)") }
         let (uid, own) = (entry.pointee.pw_uid, entry.pointee.pw_gid)
-        guard uid != geteuid() || pool.group != nil else { return }
+        guard uid != geteuid() || pool.group != nil else { return false }
         var gid = own
         if let group = pool.group {
             guard let entry = getgrnam(group) else { throw OperatorError("there is no group \(group)") }
             gid = entry.pointee.gr_gid
         }
-        guard uid != geteuid() || gid != getegid() else { return }
+        guard uid != geteuid() || gid != getegid() else { return false }
         guard initgroups(user, gid) == 0, setgid(gid) == 0, setuid(uid) == 0 else {
             throw SystemError("become the user \(user) of the pool \(pool.name) (only a master that root runs can)")
         }
-        try channel.followAgain()
+        return true
     }
 
     private static func limit(_ resource: __rlimit_resource_t, _ key: String, _ value: Int?) throws {

@@ -11,6 +11,12 @@ final class RecentWrites {
     private static let bytes = cells * 8
     private let base: UnsafeMutableRawPointer
 
+    /// - Returns: nil when all reads go to the primary.
+    convenience init?(_ settings: Settings) throws {
+        guard settings.database.readURL != settings.database.url else { return nil }
+        try self.init(path: "\(settings.runDirectory)/fcgi-api.writes")
+    }
+
     /// - Throws: ``SettingsError`` when the file cannot be created.
     init(path: String) throws {
         let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)

@@ -5,7 +5,7 @@ struct Request {
     let method: String
     /// The client's own spelling, without the query and the API's prefix; segments are still percent-encoded.
     let path: String
-    /// The path without secrets, for logs and the status: a device's push token, and what follows a misspelt `?`.
+    /// The path for logs and the status, up to the first part that may be a secret.
     let shownPath: String
     let query: Query
     /// The part of the address before `path`.
@@ -35,20 +35,45 @@ struct Request {
         contentLength = try Request.length(parameter("CONTENT_LENGTH"))
     }
 
+    /// nginx's log has the same rule: upstreams.conf. Only what is surely no secret is shown: a list of what might be one
+    /// always lacks a spelling.
     private static func shown(_ path: String) -> String {
-        let text = path.utf8
-        // Any spelling that somebody may mistake for the address of a device: a push token stands behind it.
-        let lower = Array(asciiLowercased(path).utf8)
-        for word in ["devices/", "devices%2f"] {
-            guard let end = lower.firstRange(of: Array(word.utf8))?.upperBound else { continue }
-            return String(decoding: text.prefix(end), as: UTF8.self) + "[redacted]"
+        var end = path.utf8.startIndex
+        var previous = ""
+        for segment in path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
+            // A device's push token stands there.
+            guard !areSameBytes(previous, "devices"), isPlain(segment) else { return path[..<end] + "[redacted]" }
+            previous = asciiLowercased(Substring(segment))
+            end = segment.endIndex == path.utf8.endIndex ? segment.endIndex : path.utf8.index(after: segment.endIndex)
         }
-        let end = text.indices.first { index in
-            text[index] == UInt8(ascii: "=")
-                || text[index] == UInt8(ascii: "%")
-                    && areSameBytes(asciiLowercased(Substring(text[index...].prefix(3))), "%3d")
+        return path
+    }
+
+    /// A UUID, a word of an address or a user's id, but neither a token nor a ticket, which are longer.
+    private static func isPlain(_ segment: Substring.UTF8View) -> Bool {
+        guard segment.firstRange(of: Array("eyJ".utf8)) == nil else { return false }
+        // Another spelling of `devices/…`.
+        guard segment.count <= 7 || !areSameBytes(asciiLowercased(Substring(segment.prefix(7))), "devices") else {
+            return false
         }
-        return end.map { "\(path[..<$0])=[redacted]" } ?? path
+        var (rest, count) = (segment[...], 0)
+        while let byte = rest.first, count < 48 {
+            let isEscape = byte == UInt8(ascii: "%")
+            let text = rest.prefix(isEscape ? 3 : 1)
+            guard isEscape ? isHarmless(text.dropFirst()) : shownBytes.contains(byte) else { return false }
+            rest = rest.dropFirst(text.count)
+            count += 1
+        }
+        return rest.isEmpty
+    }
+
+    private static let shownBytes = Set(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.~!()*+,:@|-".utf8)
+
+    /// The digits of a percent-encoded space, `/`, `@`, `:`, `|`, as in users' ids, or of a byte that is not ASCII.
+    private static func isHarmless(_ digits: Substring.UTF8View) -> Bool {
+        guard digits.count == 2, let byte = UInt8(String(Substring(digits)), radix: 16) else { return false }
+        return byte >= 0x80 || [0x20, 0x2f, 0x40, 0x3a, 0x7c].contains(byte)
     }
 
     /// `name` in any case, as in "content-type".

@@ -12,8 +12,9 @@ struct OtherProgram {
 
     /// - Parameter input: its standard input. Secrets go here, never into `words`, which every user of the machine can
     ///   see.
+    /// - Parameter environment: its variables, each `NAME=value`; nil: those of this process.
     /// - Returns: nil when the program does not exist.
-    static func run(_ words: [String], input: String = "") -> Ending? {
+    static func run(_ words: [String], input: String = "", environment: [String]? = nil) -> Ending? {
         var inputEnds: [Int32] = [0, 0]
         var outputEnds: [Int32] = [0, 0]
         guard pipe(&inputEnds) == 0, pipe(&outputEnds) == 0 else { return nil }
@@ -27,7 +28,12 @@ struct OtherProgram {
         var child = pid_t()
         let arguments = words.map { strdup($0) } + [nil]
         defer { arguments.forEach { free($0) } }
-        let status = posix_spawnp(&child, words[0], &actions, nil, arguments, environ)
+        var variables = (environment ?? []).map { strdup($0) } + [nil]
+        defer { variables.forEach { free($0) } }
+        let status = variables.withUnsafeMutableBufferPointer {
+            posix_spawnp(
+                &child, words[0], &actions, nil, arguments, environment == nil ? environ : $0.baseAddress ?? environ)
+        }
         close(inputEnds[0])
         close(outputEnds[1])
         defer { close(outputEnds[0]) }

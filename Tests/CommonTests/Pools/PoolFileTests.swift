@@ -49,6 +49,13 @@ import Testing
         #expect(tenant.families?.contains(.messages) == true && tenant.families?.contains(.account) == false)
     }
 
+    @Test(arguments: ["1", "63"]) func aLimitThatEveryWorkerExceedsIsRefused(_ text: String) throws {
+        let error = #expect(throws: SettingsError.self) { try settings(["FCGI_ROOMS_MEMORY_LIMIT": text]) }
+        #expect(error?.description.contains("FCGI_ROOMS_MEMORY_LIMIT=\(text): a worker needs up to 64 MiB") == true)
+        #expect(try settings(["FCGI_ROOMS_MEMORY_LIMIT": "0"]).fcgi.pools[0].memoryLimit == 0)
+        #expect(try settings(["FCGI_ROOMS_MEMORY_LIMIT": "64"]).fcgi.pools[0].memoryLimit == 64 << 20)
+    }
+
     @Test func withoutFilesThePoolsAreThoseOfTheSettings() throws {
         #expect(try pools("") == settings().fcgi.pools)
         #expect(try pools("[search]\nroutes = search\n")[2].maxWorkers == settings().fcgi.pools[2].maxWorkers)
@@ -73,6 +80,8 @@ import Testing
             ("[search]\ntime_limit = 1x", "p.conf:2: time_limit: \"1x\" is not a time"),
             ("[search]\ntime_limit = 99999999999999999999h", "p.conf:2: time_limit: "),
             ("[search]\nmemory_limit = 9223372036854775807G", "p.conf:2: memory_limit: "),
+            ("[search]\nmemory_limit = 1M", "p.conf:2: memory_limit: a worker needs up to 64 MiB; write that or more"),
+            ("[search]\nlisten.mode = 0444", "p.conf:2: listen.mode: nobody could connect with \"0444\""),
             ("[search]\nmax_requests = -1", "p.conf:2: max_requests: \"-1\" is not a whole number"),
             ("[search]\nlisten.mode = 0999", "p.conf:2: listen.mode: "),
             ("[search]\nuser = nobody-has-this", "p.conf:2: user: there is no user nobody-has-this"),

@@ -101,6 +101,16 @@ public final class PostgresConnection {
         return "not a valid libpq connection string: \(safe)"
     }
 
+    /// Whether a server answers there, also when it would refuse this user.
+    public static func answers(_ url: String) -> Bool {
+        let settings = [("dbname", url), ("connect_timeout", "3")]
+        let keys = settings.map { strdup($0.0) }
+        let values = settings.map { strdup($0.1) }
+        defer { (keys + values).forEach { free($0) } }
+        return PQpingParams(
+            keys.map { UnsafePointer($0) } + [nil], values.map { UnsafePointer($0) } + [nil], 1) == PQPING_OK
+    }
+
     public func close() {
         PQfinish(connection)
         connection = nil

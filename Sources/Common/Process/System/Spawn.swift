@@ -54,7 +54,7 @@ func withCStrings<Result>(
 /// The environment for a child: without the variables for the master alone.
 ///
 /// - Parameter own: the child's own variables, which take the place of inherited ones.
-func inheritedEnvironment(before own: [String: String] = [:]) -> [String] {
+public func inheritedEnvironment(before own: [String: String] = [:]) -> [String] {
     let ours = [
         "NOTIFY_SOCKET=", "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=", "CHAT_MASTER_STATE=",
         "CHAT_WORKER=",
