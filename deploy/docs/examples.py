@@ -31,7 +31,7 @@ def of(method, path, operation):
     """{language: text}. `path` has its prefix; `{room}` in it becomes ROOM of the environment."""
     # Parameters that a request needs.
     asked = ["q=hello" for one in operation.get("parameters", []) if one.get("$ref", "").endswith("/Query")]
-    asked += [f"{one['name']}={one['schema']['example']}" for one in operation.get("parameters", []) if one.get("in") == "query" and one.get("required")]
+    asked += [f"{one['name']}={one['schema']['example']}" for one in operation.get("parameters", []) if one.get("in") == "query" and "example" in one.get("schema", {})]
     query = asked and f"?{'&'.join(asked)}" or ""
     call = {"method": method.upper(), "path": path + query, "body": body_of(operation),
             "form": fields_of(operation)}

@@ -29,6 +29,15 @@ public protocol UserStore: AnyObject {
     ///
     /// - Parameter user: nil: the host application, which sees all of whom anything was ever said.
     func users(_ ids: [UUID128], for user: UUID128?) throws(StoreError) -> [UserView]
+    /// Users whose names have words that begin with these, by name; neither `user` nor deactivated ones.
+    ///
+    /// - Parameters:
+    ///   - scope: ``UserSearch/rooms``: members of the 100 newest rooms of `user` that have at most 1000 members.
+    ///     ``UserSearch/everybody``: of the first 5000 that are found, those who do not block `user`.
+    ///   - user: nil: the host application, which may find everybody.
+    func search(
+        _ words: NameWords, _ scope: UserSearch, for user: UUID128?, limit: Int
+    ) throws(StoreError) -> [UserView]
     /// Changes what is given, of a user who need not be known yet.
     ///
     /// - Returns: the user, and whether others see them otherwise than before; nil: the Metadata is not ``UserPatch/base``

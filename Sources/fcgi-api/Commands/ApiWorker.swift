@@ -52,7 +52,7 @@ final class ApiWorker {
         tokens = try JWTTokens(
             settings.tokens,
             sets: KeySet.start(settings.tokens, folder: settings.runDirectory, program: FcgiApi.program, log: log))
-        users = PostgresUsers(primary)
+        users = PostgresUsers(primary, searchTimeout: database.searchTimeout)
         let counters = channel.scoreboard
         news = RoomsOfUsers(users, redis, log: log) { counters.add(to: ApiCounter.changesUntold.rawValue) }
         let directory = UserDirectory(store: users, news: news, log: log)
@@ -115,7 +115,7 @@ final class ApiWorker {
         InvitationEndpoints(services: services, lifetime: settings.rooms.invitationSeconds).add(to: &router)
         SearchEndpoints(services: services).add(to: &router)
         AccountEndpoints(services: services, tickets: RedisTickets(redis), events: events).add(to: &router)
-        UserEndpoints(services: services, store: users, news: news).add(to: &router)
+        UserEndpoints(services: services, store: users, news: news, search: settings.account.search).add(to: &router)
         DeviceEndpoints(services: services, settings: settings.push).add(to: &router)
         SilenceEndpoints(services: services).add(to: &router)
         SessionEndpoints(services: services, web: settings.web) { [tokens] in

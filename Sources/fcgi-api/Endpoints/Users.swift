@@ -5,11 +5,15 @@ struct UserEndpoints {
     let services: EndpointServices
     let store: any UserStore
     let news: any UserNews
+    /// The users whom a user may find by name.
+    let search: UserSearch
     /// Users of one request.
     private static let limit = 100
 
     func add(to router: inout Router) {
-        router.on("GET", "/users", query: ["ids"]) { call throws(Refusal) in try list(call) }
+        router.on("GET", "/users", query: ["ids", "q", "limit"]) { call throws(Refusal) in
+            call.request.query["q"] == nil ? try list(call) : try find(call)
+        }
         router.on("PUT", "/users/{id}") { call throws(Refusal) in try change(call, merges: false) }
         router.on("PATCH", "/users/{id}") { call throws(Refusal) in try change(call, merges: true) }
     }
@@ -19,7 +23,7 @@ struct UserEndpoints {
     private func list(_ call: Call) throws(Refusal) -> Response {
         let me = try services.user(call)
         let isWholeHost = call.isHost && call.hosted == nil
-        guard let text = call.request.query["ids"] else { throw .invalid("ids", "is missing") }
+        guard let text = call.request.query["ids"] else { throw .invalid("ids", "is missing; q looks for a name") }
         var ids: [UUID128] = []
         for name in pieces(of: text, at: UInt8(ascii: ","), omittingEmpty: false) {
             guard ids.count < Self.limit else { throw .invalid("ids", "has more than \(Self.limit) entries") }
@@ -28,6 +32,25 @@ struct UserEndpoints {
         }
         try services.limit(.reads, call)
         let found = try services.stored { () throws(StoreError) in try store.users(ids, for: isWholeHost ? nil : me) }
+        return .list(found, next: nil) { $1.write(to: &$0) }
+    }
+
+    /// `q`: the beginnings of words of a name.
+    private func find(_ call: Call) throws(Refusal) -> Response {
+        let query = call.request.query
+        let me = try services.user(call)
+        let isWholeHost = call.isHost && call.hosted == nil
+        guard isWholeHost || search != .off else {
+            throw Refusal(.forbidden, "users cannot be searched here: the setting USER_SEARCH is off")
+        }
+        guard query["ids"] == nil else { throw .invalid("q", "and ids exclude each other") }
+        guard let text = query["q"], text.unicodeScalars.count <= RequestLimit.userName, let words = NameWords(text)
+        else { throw .invalid("q", "is the beginning of a name, with a letter or a digit, of at most 128 characters") }
+        let limit = try query.limit()
+        try services.limit(.searches, call)
+        let found = try services.stored { () throws(StoreError) in
+            try store.search(words, search, for: isWholeHost ? nil : me, limit: limit)
+        }
         return .list(found, next: nil) { $1.write(to: &$0) }
     }
 

@@ -2,8 +2,13 @@ public import ChatCore
 
 public final class PostgresUsers: UserStore {
     private let connection: PostgresConnection
+    private let searchTimeout: Int
 
-    public init(_ connection: PostgresConnection) { self.connection = connection }
+    /// - Parameter searchTimeout: milliseconds after which PostgreSQL ends a search.
+    public init(_ connection: PostgresConnection, searchTimeout: Int = 2000) {
+        self.connection = connection
+        self.searchTimeout = searchTimeout
+    }
 
     public func learn(_ claims: [UserClaims]) throws(StoreError) -> [UUID128] {
         // One of each user, in the order of ids, so that two programs cannot wait for each other.
@@ -60,6 +65,55 @@ public final class PostgresUsers: UserStore {
             ORDER BY n.place
             """
         ).map { UserView($0) }
+    }
+
+    public func search(
+        _ words: NameWords, _ scope: UserSearch, for user: UUID128?, limit: Int
+    ) throws(StoreError) -> [UserView] {
+        do throws(PostgresError) {
+            return try connection.repeatable([
+                "SELECT set_config('statement_timeout', \("\(searchTimeout)"), true)",
+                user == nil || scope == .everybody
+                    ? Self.everybody(words, user, limit) : Self.members(words, user, limit),
+            ])[1].map { UserView($0) }
+        } catch { throw StoreError(error) }
+    }
+
+    /// In `to_tsquery`'s language. Words have neither quotation marks nor backslashes.
+    private static func query(_ words: NameWords) -> PGValue {
+        .text(words.words.map { "'\($0)':*" }.joined(separator: " & "))
+    }
+
+    /// Sorting everybody whose name begins with a common letter would take seconds.
+    static func everybody(_ words: NameWords, _ user: UUID128?, _ limit: Int) -> SQL {
+        """
+        SELECT u.id, \(unsafeSQL: columns) FROM (
+            SELECT * FROM users WHERE chat_name_words(name) @@ to_tsquery('simple', \(query(words))) AND name <> ''
+                AND deactivated_at IS NULL
+            LIMIT 5000
+        ) u
+        WHERE u.id IS DISTINCT FROM \(user)
+            AND NOT EXISTS (SELECT FROM blocks b WHERE b.blocker = u.id AND b.blocked = \(user))
+        ORDER BY lower(u.name), u.id LIMIT \(.int4(Int32(limit)))
+        """
+    }
+
+    static func members(_ words: NameWords, _ user: UUID128?, _ limit: Int) -> SQL {
+        """
+        WITH mine AS MATERIALIZED (
+            SELECT p.room_id FROM members p JOIN rooms r ON r.id = p.room_id
+            WHERE p.user_id = \(user) AND \(unsafeSQL: Member.active("p")) AND r.deleted_at IS NULL
+                AND r.member_count <= 1000
+            ORDER BY r.last_activity_at DESC, r.id LIMIT 100
+        ), known AS MATERIALIZED (
+            SELECT DISTINCT o.user_id FROM mine JOIN members o ON o.room_id = mine.room_id
+            WHERE \(unsafeSQL: Member.active("o"))
+        )
+        SELECT u.id, \(unsafeSQL: columns) FROM known JOIN users u ON u.id = known.user_id
+        WHERE u.id <> \(user) AND chat_name_words(u.name) @@ to_tsquery('simple', \(query(words)))
+            AND u.deactivated_at IS NULL
+        ORDER BY lower(u.name), u.id LIMIT \(.int4(Int32(limit)))
+        """
     }
 
     public func change(_ user: HostUser, _ patch: UserPatch) throws(StoreError) -> (UserView, isNews: Bool)? {
