@@ -63,13 +63,14 @@ class Issuer:
     """Answers at /keys with the key set, or with what a test puts into `answers`."""
 
     def __init__(self, *keys):
-        self.keys, self.others, self.asked, self.answers = list(keys), [], 0, []
+        self.keys, self.others, self.asked, self.answers, self.special = list(keys), [], 0, [], {}
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 issuer.asked += 1
-                answer = issuer.answers.pop(0) if issuer.answers else (200, {}, issuer.document())
+                document = issuer.special.get(self.path, issuer.document)
+                answer = issuer.answers.pop(0) if issuer.answers else (200, {}, document())
                 status, headers, body = answer
                 try:
                     self.send_response(status)
@@ -243,6 +244,74 @@ def test_sockets_open_with_keys_of_the_address(secret, folder, tmp_path):
         eventually(lambda: opens(new.token(user.id)))
         eventually(lambda: not opens(key.token(user.id)))
     issuer.close()
+
+
+def test_a_providers_configuration_names_the_address_of_its_keys(folder, tmp_path):
+    key, new = Key(folder), Key(folder)
+    issuer = Issuer(key)
+    base = issuer.url.removesuffix("/keys")
+
+    def configuration(**changed):
+        return {"issuer": base + "/", "jwks_uri": issuer.url, **changed}
+
+    said = configuration(issuer="https://other.example")
+    issuer.special = {"/.well-known/openid-configuration": lambda: json.dumps(said).encode()}
+    master = Master(tmp_path, JWT_JWKS_URL=f"{base}/.well-known/openid-configuration", JWT_JWKS_REFRESH_SECONDS="1")
+    try:
+        master.ready("account")
+        token = key.token(iss=base + "/")
+        for wrong in [said, configuration(jwks_uri="http://keys.example/"), configuration(jwks_uri=None), [1],
+                      configuration(jwks_uri=base + "/.well-known/openid-configuration"), configuration(jwks_uri="x=" + issuer.url)]:
+            said = wrong
+            asked = issuer.asked
+            eventually(lambda: issuer.asked > asked + 1)
+            assert status(master, token) == 503, wrong
+        said = configuration()
+        eventually(lambda: status(master, token) == 200)
+        assert status(master, key.token(iss=base)) == 200
+        assert status(master, key.token(iss="https://other.example")) == status(master, key.token()) == 401
+        issuer.keys = [key, new]
+        eventually(lambda: status(master, new.token(iss=base)) == 200)
+    finally:
+        master.stop()
+        issuer.close()
+
+
+def test_a_rotation_under_load_refuses_no_good_token(folder, tmp_path):
+    """The next key is published before it signs, and the last one stays until its tokens have expired."""
+    keys = [Key(folder)]
+    tokens = [keys[0].token()]
+    issuer = Issuer(*keys)
+    master = Master(tmp_path, JWT_JWKS_URL=issuer.url, JWT_JWKS_REFRESH_SECONDS="1")
+    master.ready("account")
+    eventually(lambda: status(master, tokens[0]) == 200)
+    seen, stopped = [], threading.Event()
+
+    def ask():
+        while not stopped.is_set():
+            seen.append(status(master, tokens[-1]))
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            keys.append(Key(folder))
+            issuer.keys = keys[-2:]
+            token = keys[-1].token()
+            eventually(lambda: status(master, token) == 200)
+            tokens.append(token)
+            count = len(seen)
+            eventually(lambda: len(seen) > count + 20)
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    try:
+        assert set(seen) == {200} and len(seen) > 100, (len(seen), set(seen))
+        eventually(lambda: status(master, tokens[0]) == 401)
+    finally:
+        master.stop()
+        issuer.close()
 
 
 @pytest.mark.parametrize("url", ["http://keys.example/", "http://127.0.0.1@keys.example/", "http:///keys.example/", "ftp://127.0.0.1/",

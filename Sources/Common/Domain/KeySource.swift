@@ -3,18 +3,31 @@ public struct KeySource: Sendable, Hashable {
     /// Entries of the setting.
     static let most = 8
 
-    /// Tokens with this `iss` alone are verified by these keys; nil: tokens with any that `JWT_ISSUER` allows.
-    public let issuer: String?
+    /// Tokens with one of these `iss` alone are verified by these keys; empty: tokens with any that `JWT_ISSUER` allows.
+    public let issuers: [String]
     public let url: String
+    /// The address is that of a provider's configuration (OpenID Connect Discovery 1.0), which names the one of the keys.
+    public let isDiscovery: Bool
+
+    private static let configuration = "/.well-known/openid-configuration"
 
     /// - Parameter text: `URL` or `ISSUER=URL`.
     public init(_ text: String) throws(ServerURL.Problem) {
         let bytes = Array(text.utf8)
         let marks = ["=https://", "=http://"].compactMap { bytes.firstRange(of: Array($0.utf8))?.lowerBound }
         let mark = marks.min()
-        issuer = mark.map { String(decoding: bytes[..<$0], as: UTF8.self) }
         url = String(decoding: bytes[(mark.map { $0 + 1 } ?? 0)...], as: UTF8.self)
-        guard issuer != "" else { throw ServerURL.Problem("an entry has no issuer before its =") }
+        isDiscovery = Array(url.utf8).suffix(Self.configuration.utf8.count).elementsEqual(Self.configuration.utf8)
+        if let mark {
+            issuers = [String(decoding: bytes[..<mark], as: UTF8.self)]
+        } else if isDiscovery {
+            // The address has lost the slash at the end of an issuer (section 4 there).
+            let issuer = String(decoding: bytes.dropLast(Self.configuration.utf8.count), as: UTF8.self)
+            issuers = [issuer, issuer + "/"]
+        } else {
+            issuers = []
+        }
+        guard issuers != [""] else { throw ServerURL.Problem("an entry has no issuer before its =") }
         guard url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && !"\"<>\\^`{|}#".utf8.contains($0) }) else {
             throw ServerURL.Problem("an address has characters that no URL has, or a #")
         }
@@ -30,6 +43,12 @@ public struct KeySource: Sendable, Hashable {
             throw ServerURL.Problem(
                 "keys come by https, or from this machine itself")
         }
+    }
+
+    /// Whether the keys verify tokens with this `iss`.
+    public func serves(_ issuer: String?) -> Bool {
+        guard !issuers.isEmpty else { return true }
+        return issuer.map { issuer in issuers.contains { areSameBytes($0, issuer) } } ?? false
     }
 
     private static func isLoopback(_ host: String) -> Bool {

@@ -181,9 +181,14 @@ import Testing
 
     @Test func anAddressOfKeysIsSafe() throws {
         let plain = try KeySource("https://a.example:8443/keys?v=1")
-        #expect((plain.issuer, plain.url) == (nil, "https://a.example:8443/keys?v=1"))
+        #expect((plain.issuers, plain.url) == ([], "https://a.example:8443/keys?v=1"))
+        let found = try KeySource("https://a.example/tenant/.well-known/openid-configuration")
+        #expect(found.isDiscovery && found.issuers == ["https://a.example/tenant", "https://a.example/tenant/"])
+        #expect(found.serves("https://a.example/tenant/") && !found.serves("https://a.example/") && !found.serves(nil))
+        let exact = try KeySource("b=https://a.example/.well-known/openid-configuration")
+        #expect(exact.isDiscovery && exact.serves("b") && !exact.serves("https://a.example"))
         let named = try KeySource("https://a.example/=https://a.example/keys?b=c")
-        #expect((named.issuer, named.url) == ("https://a.example/", "https://a.example/keys?b=c"))
+        #expect((named.issuers, named.url) == (["https://a.example/"], "https://a.example/keys?b=c"))
         for good in ["http://127.0.0.1:1/", "http://[::1]/", "http://localhost/keys", "a=b=http://localhost"] {
             #expect(throws: Never.self) { try KeySource(good) }
         }

@@ -92,7 +92,9 @@ public final class JWTTokens: TokenVerifier {
         if let audience = settings.audience, !claims.audiences.contains(where: { areSameBytes($0, audience) }) {
             throw Refusal(.unauthorized, "the token is for another audience")
         }
-        if key.issuer == nil, let issuer = settings.issuer, claims.issuer.map({ areSameBytes($0, issuer) }) != true {
+        if key.source?.issuers.isEmpty != false, let issuer = settings.issuer,
+            claims.issuer.map({ areSameBytes($0, issuer) }) != true
+        {
             throw Refusal(.unauthorized, "the token is from another issuer")
         }
         return Identity(

@@ -75,9 +75,7 @@ public final class KeySet: @unchecked Sendable {
     /// The keys, and a number that changes with them. Nil: no set was ever read.
     var keys: (list: [TokenKeys.Key]?, version: Int) { monitor.locked { (found, versions) } }
 
-    func serves(_ issuer: String?) -> Bool {
-        source.issuer.map { expected in issuer.map { areSameBytes($0, expected) } ?? false } ?? true
-    }
+    func serves(_ issuer: String?) -> Bool { source.serves(issuer) }
 
     /// Asks for keys newer than those here, unless the address was asked just now. Waits at most once in ``pause``:
     /// anybody can send a token with an unknown `kid`, and this worker serves nobody meanwhile.
@@ -162,29 +160,54 @@ public final class KeySet: @unchecked Sendable {
         return !(0..<refresh).contains(now - known.changedAt)
     }
 
-    private struct Failure {
+    private struct Failure: Error {
         var text: String
         /// The set serves in this process, but the other workers do not get it.
         var isKept = false
     }
 
     private func fetch() -> Failure? {
-        var request = HTTPTransfer(method: "GET", url: source.url)
+        let body: [UInt8]
+        do throws(Failure) { body = try get(try address()) } catch { return error }
+        do { try take(body) } catch { return Failure(text: "its answer is not a usable key set: \(error)") }
+        do throws(StoreError) { try DiskFile.write(body, to: file) } catch {
+            return Failure(text: "\(error)", isKept: true)
+        }
+        known = DiskFile.facts(file)
+        return nil
+    }
+
+    /// The address of the keys, from the provider's configuration where that is given.
+    private func address() throws(Failure) -> String {
+        guard source.isDiscovery else { return source.url }
+        let text = try get(source.url)
+        let document = try? JSONReader.decode(text)
+        guard let issuer = document?["issuer"]?.string, let address = document?["jwks_uri"]?.string else {
+            throw Failure(text: "its answer is not a provider's configuration")
+        }
+        guard source.serves(issuer) else { throw Failure(text: "its configuration is that of another issuer") }
+        let keys: KeySource
+        do throws(ServerURL.Problem) { keys = try KeySource(address) } catch {
+            throw Failure(text: "its jwks_uri is not usable: \(error)")
+        }
+        guard areSameBytes(keys.url, address), !keys.isDiscovery,
+            !source.url.utf8.starts(with: "https:".utf8) || address.utf8.starts(with: "https:".utf8)
+        else { throw Failure(text: "its jwks_uri is not an https address of keys") }
+        return address
+    }
+
+    private func get(_ url: String) throws(Failure) -> [UInt8] {
+        var request = HTTPTransfer(method: "GET", url: url)
         request.headers = ["Accept: application/jwk-set+json, application/json"]
         request.timeout = Self.timeout
         request.maxAnswer = Self.longestSet
         let answer: HTTPTransfer.Answer
         do throws(HTTPTransfer.Failure) { answer = try client.send(request) } catch {
-            return Failure(text: error.description)
+            throw Failure(text: error.description)
         }
         // A redirect is not followed: its address is not the operator's word.
-        guard answer.status == 200 else { return Failure(text: "it answered \(answer.status)") }
-        do { try take(answer.body) } catch { return Failure(text: "its answer is not a usable key set: \(error)") }
-        do throws(StoreError) { try DiskFile.write(answer.body, to: file) } catch {
-            return Failure(text: "\(error)", isKept: true)
-        }
-        known = DiskFile.facts(file)
-        return nil
+        guard answer.status == 200 else { throw Failure(text: "it answered \(answer.status)") }
+        return answer.body
     }
 
     /// Takes the file when another worker has written it.
@@ -198,7 +221,7 @@ public final class KeySet: @unchecked Sendable {
 
     private func take(_ text: [UInt8]) throws {
         guard text != self.text || monitor.locked({ found }) == nil else { return }
-        let keys = try TokenKeys.keys(of: text, issuer: source.issuer, skipsBad: true)
+        let keys = try TokenKeys.keys(of: text, source: source, skipsBad: true)
         self.text = text
         monitor.locked {
             found = keys

@@ -7,8 +7,8 @@ struct TokenKeys: Sendable {
     struct Key: Sendable {
         let id: String?
         let algorithm: String
-        /// The `iss` of the tokens that it verifies; nil: any that the settings allow.
-        let issuer: String?
+        /// The address that it came from; nil: a key of the settings.
+        let source: KeySource?
         let collection: JWTKeyCollection
     }
 
@@ -36,7 +36,7 @@ struct TokenKeys: Sendable {
                 await keys.add(hmac: HMACKey(from: text), digestAlgorithm: .sha256)
                 return keys
             }
-            secrets.append(Key(id: nil, algorithm: Self.secretAlgorithm, issuer: nil, collection: collection))
+            secrets.append(Key(id: nil, algorithm: Self.secretAlgorithm, source: nil, collection: collection))
         }
         if let set { keys = try Self.keys(of: Array(set.utf8)) }
     }
@@ -44,13 +44,13 @@ struct TokenKeys: Sendable {
     /// The usable keys of a JWK Set, at least one. A shared secret in it is never used: whoever reads the set knows it.
     ///
     /// - Parameter skipsBad: keys that cannot be read are passed over (RFC 7517, 5).
-    static func keys(of set: [UInt8], issuer: String? = nil, skipsBad: Bool = false) throws -> [Key] {
+    static func keys(of set: [UInt8], source: KeySource? = nil, skipsBad: Bool = false) throws -> [Key] {
         guard let list = try JSONReader.decode(set)["keys"]?.array else {
             throw SettingsError(problems: ["it has no list of keys"])
         }
         guard list.count <= maxKeys else { throw SettingsError(problems: ["it has more than \(maxKeys) keys"]) }
         let keys = try list.enumerated().compactMap { place, value in
-            do { return try key(value, issuer) } catch {
+            do { return try key(value, source) } catch {
                 guard skipsBad else {
                     if error is SettingsError { throw error }
                     // The library's own errors show names of Swift types.
@@ -63,7 +63,7 @@ struct TokenKeys: Sendable {
         return keys
     }
 
-    private static func key(_ value: WireValue, _ issuer: String?) throws -> Key? {
+    private static func key(_ value: WireValue, _ source: KeySource?) throws -> Key? {
         guard let algorithm = value["kty"]?.string.flatMap({ kinds[$0] }), value["use"]?.string ?? "sig" == "sig",
             value["alg"]?.string ?? algorithm == algorithm
         else { return nil }
@@ -84,7 +84,7 @@ struct TokenKeys: Sendable {
             try await keys.add(jwk: only)
             return keys
         }
-        return Key(id: value["kid"]?.string, algorithm: algorithm, issuer: issuer, collection: collection)
+        return Key(id: value["kid"]?.string, algorithm: algorithm, source: source, collection: collection)
     }
 
     /// Whether a key set could have a key for such tokens.
@@ -98,8 +98,7 @@ struct TokenKeys: Sendable {
         if areSameBytes(token.algorithm, Self.secretAlgorithm) { return secrets }
         let issuer = token.claims["iss"]?.string
         let fitting = (keys + fetched).filter { key in
-            areSameBytes(key.algorithm, token.algorithm)
-                && key.issuer.map { expected in issuer.map { areSameBytes($0, expected) } ?? false } ?? true
+            areSameBytes(key.algorithm, token.algorithm) && key.source?.serves(issuer) != false
         }
         guard let name = token.keyID else { return fitting.count == 1 ? fitting : [] }
         return fitting.first { $0.id.map { areSameBytes($0, name) } == true }.map { [$0] } ?? []
