@@ -15,7 +15,7 @@ from client import User, message_frame
 from own_nginx import site, wait_for
 from test_files import form
 from test_tus import metadata, patch, tus
-from waiting import children_of
+from waiting import children_of, eventually
 from websockets.sync.client import connect
 
 SITES = """
@@ -231,10 +231,12 @@ def test_no_log_shows_what_opens_anything(here, talk_user):
                  f"/talk/api/v1/devices/{token}/more", f"/talk/api/v1/devices%2f{token}", f"/talk/api/v1//devices/{token}",
                  f"/talk/api/v1/Devices/{token}", f"/talk/api/v1/events/{token}", f"/talk/api/v1/events%3F{token}",
                  f"/talk/api/v1/rooms%3Ftoken%253D{token}", f"/talk/api/v1/rooms%253Ftoken%253D{token}", f"/talk/api/v1/rooms?jwt={token}",
-                 f"/talk/api/v1/d%65vices/{token}", f"/talk/api/v1/devices;/{token}", f"/talk/api/v1/rooms?limit={token}", f"/talk/api/v1/{ticket}",
+                 f"/talk/api/v1/d%65vices/{token}", f"/talk/api/v1/devices;/{token}", f"/talk/api/v1/rooms?limit={token}", f"/talk/api/v1/{ticket}", f"/talk/api/v1%2fdevices/{token}", f"/talk/ws/v1/chat?q={ticket}", f"/talk/api/v1/rooms?room={ticket}",
+                 f"/talk/api/v1/rooms?cursor={ticket}", f"/talk/api/v1/rooms/join/{ticket[:32]}", f"/talk/api/v1/search?q=%65yJ{token[3:]}",
                  f"/talk/api/v1/events:token:{token}", f"/talk/api/v1/events%3Ftoken:{token}", f"/talk/ws/v1/chat?ticket={ticket}", "/talk/api/v1/rooms?x=1&y=2"):
         here.ask("GET", path, [f"Referer: http://site.example/page?token={token}"], name="prefixed")
         here.ask("GET", path, [f"Referer: http://site.example/{ticket}", f"X-Request-ID: {token[:64]}"], name="prefixed")
+        here.ask("GET", path, [f"Referer: https://app.example/join/{ticket[:32]}", f"X-Request-ID: {ticket}"], name="prefixed")
         # nginx's error log repeats an address: of REST, which takes no token there, it is kept.
         if "/api/" not in path:
             here.ask("POST", path, ["Content-Length: 99000000"], name="prefixed")
@@ -249,10 +251,35 @@ def test_no_log_shows_what_opens_anything(here, talk_user):
     assert re.search(r'"GET /talk/ws/v1/chat\?\[redacted\]" 4\d\d', log) and "/talk/api/v1/rooms?x=1&y=2" in log
     for name in ("chat.log", "access.log", "error.log", "fcgi-api.log", "ws-relay.log"):
         told = here.log(name)
-        for secret in (token, ticket, signature, token[:64]):
+        for secret in (token, ticket, signature, token[:64], token[3:], ticket[:32]):
             assert secret not in told, (name, [line for line in told.splitlines() if secret in line][:3])
     # The site's own log must not contain chat requests.
     assert "/talk/" not in here.log("access.log")[len(before):]
+
+
+def test_no_address_holds_a_worker_of_nginx(here):
+    """The part that the log shows is found in one pass: PCRE gives up after ten million steps, and nginx says so."""
+    before = here.log("error.log")
+    for path in ["/nothing?" + "q=a&" * 24 + "'", "/nothing?" + "limit=1&" * 800 + "'", "/" + "a/" * 3000 + "'",
+                 "/nothing?ids=" + ",".join(["0190a0b0-1234-7000-8000-123456789abc"] * 150) + "'"]:
+        here.ask("GET", "/talk/api/v1" + path, ["Referer: https://a.example" + path.replace("?", "/")], name="prefixed")
+        shown = path.partition("?")[0].rstrip("'")
+        eventually(lambda: f'"GET /talk/api/v1{shown}' in here.log("chat.log"))
+    assert "match() failed" not in here.log("error.log")[len(before):]
+
+
+def test_a_device_stands_in_no_log_when_its_program_is_away(here, talk_user):
+    ann, device = talk_user(), "FCM-token-of-a-device"
+    before = here.log("error.log")
+    (here.run / "fcgi-account.sock").rename(here.run / "away")
+    try:
+        ann.rest("PUT", f"/devices/{device}", {}, expect=503)
+        ann.rest("GET", "/account", expect=503)
+    finally:
+        (here.run / "away").rename(here.run / "fcgi-account.sock")
+    ann.rest("PUT", f"/devices/{device}", {"Platform": "x" * 70_000}, expect=413)
+    eventually(lambda: "/account" in here.log("error.log")[len(before):])
+    assert not [name for name in ("chat.log", "access.log", "error.log", "fcgi-api.log") if device in here.log(name)]
 
 
 def test_files_live_under_the_prefix_too(here, talk_user):

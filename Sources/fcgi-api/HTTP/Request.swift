@@ -49,18 +49,21 @@ struct Request {
         return path
     }
 
-    /// A UUID, a word of an address or a user's id, but neither a token nor a ticket, which are longer.
+    /// A UUID, a word of an address or a user's id. Tokens and tickets are longer, invitations' codes too.
     private static func isPlain(_ segment: Substring.UTF8View) -> Bool {
+        if segment.count == 36, UUID128(String(Substring(segment))) != nil { return true }
         guard segment.firstRange(of: Array("eyJ".utf8)) == nil else { return false }
-        // Another spelling of `devices/…`.
+        // Other spellings of `devices/…`.
         guard segment.count <= 7 || !areSameBytes(asciiLowercased(Substring(segment.prefix(7))), "devices") else {
             return false
         }
         var (rest, count) = (segment[...], 0)
-        while let byte = rest.first, count < 48 {
+        while let byte = rest.first, count < 31 {
             let isEscape = byte == UInt8(ascii: "%")
             let text = rest.prefix(isEscape ? 3 : 1)
-            guard isEscape ? isHarmless(text.dropFirst()) : shownBytes.contains(byte) else { return false }
+            let isHarmless =
+                isEscape ? shownEscapes.contains(asciiLowercased(Substring(text))) : shownBytes.contains(byte)
+            guard isHarmless else { return false }
             rest = rest.dropFirst(text.count)
             count += 1
         }
@@ -69,12 +72,8 @@ struct Request {
 
     private static let shownBytes = Set(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.~!()*+,:@|-".utf8)
-
-    /// The digits of a percent-encoded space, `/`, `@`, `:`, `|`, as in users' ids, or of a byte that is not ASCII.
-    private static func isHarmless(_ digits: Substring.UTF8View) -> Bool {
-        guard digits.count == 2, let byte = UInt8(String(Substring(digits)), radix: 16) else { return false }
-        return byte >= 0x80 || [0x20, 0x2f, 0x40, 0x3a, 0x7c].contains(byte)
-    }
+    /// A space, `@`, `:`, `|`: in ids that come from e-mail addresses or identity providers.
+    private static let shownEscapes: Set<String> = ["%20", "%40", "%3a", "%7c"]
 
     /// `name` in any case, as in "content-type".
     func header(_ name: String) -> String? {
