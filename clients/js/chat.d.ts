@@ -18,7 +18,7 @@ export interface Presence { UserID: UUID; Online: boolean; LastSeenAt: string | 
 export interface SeenMark { RoomID: UUID; UserID: UUID; Seq: number; At: string }
 export interface Page<T> { Data: T[]; Next: string | null }
 
-export class ChatError extends Error { code: string; status: number; /** milliseconds */ retryAfter: number | null; field: string | null }
+export class ChatError extends Error { code: string; status: number; /** milliseconds */ retryAfter: number | null; field: string | null; cause?: unknown }
 
 export interface Store {
   all(): Promise<[string, unknown][]>; set(key: string, value: unknown): Promise<void>;
@@ -43,10 +43,11 @@ export interface Item { readonly Sign: string; readonly frame: Record<string, un
 
 export interface Options {
   /** the service's origin; in a browser the page's own by default */ url?: string; prefix?: string; path?: string;
-  /** a JWT, or a function that fetches one; `fresh`: the last one was refused or expires soon */ token?: string | ((fresh: boolean) => string | Promise<string>);
+  /** a JWT, or a function that fetches one; `fresh`: the last one was refused or expires soon. One that fails, or gives no line of ASCII, is asked again, less and less often */ token?: string | ((fresh: boolean) => string | Promise<string>);
   /** fetches a ticket for one socket; by default POST /ws-ticket */ ticket?: () => Promise<string>;
+  /** names the signed-in user: the store is shown to the same one alone; by default the token's `sub`, and without one the first frame decides */ user?: string;
   store?: Store; /** of the IndexedDB */ name?: string; WebSocket?: unknown; fetch?: typeof fetch;
-  /** messages a page, 50 */ history?: number; /** newest messages kept of each room, 200 */ keep?: number;
+  /** messages a page, 50 */ history?: number; /** newest messages that the store keeps of each room, 200 */ keep?: number; /** messages of a room in memory, 10,000 */ most?: number;
   /** at least 5 MiB */ chunkSize?: number; /** chunks at once, 3 */ parallel?: number; /** ms */ answerWait?: number; /** ms */ requestWait?: number;
   clock?: { now(): number; set(run: () => void, wait: number): unknown; clear(id: unknown): void }; random?: () => number; uuid?: () => string;
 }
@@ -58,9 +59,9 @@ export interface Events {
 export class Chat {
   constructor(options?: Options);
   readonly store: Store;
-  readonly rooms: Map<UUID, Room>; readonly presence: Map<UUID, Presence>; /** names and pictures of the users heard of */ readonly profiles: Map<UUID, Profile>; readonly uploads: Map<string, Upload>; readonly queue: Item[];
+  readonly rooms: Map<UUID, Room>; readonly presence: Map<UUID, Presence>; /** names and pictures of the 5000 users heard of last */ readonly profiles: Map<UUID, Profile>; readonly uploads: Map<string, Upload>; readonly queue: Item[];
   readonly me: UUID | null; readonly state: 'closed' | 'connecting' | 'open' | 'waiting' | 'replaced'; /** nothing is missing any more */ readonly synced: boolean;
-  readonly stats: { frames: number; missed: number; doubled: number; resyncs: number; connects: number; sent: number; resent: number };
+  readonly stats: { frames: number; missed: number; doubled: number; /** frames and entries of lists that cannot be used */ malformed: number; resyncs: number; connects: number; sent: number; resent: number };
   on<T extends keyof Events>(type: T, listener: (value: Events[T]) => void): () => void;
   open(): Promise<void>; connect(): Promise<void>; close(): Promise<void>; flush(): Promise<void>; clear(): Promise<void>;
   send(to: UUID | { user: UUID }, Content: string, more?: { ParentMessageID?: UUID; MessageType?: string; ContentType?: string; Metadata?: object }): Promise<Message>;
@@ -68,6 +69,7 @@ export class Chat {
   react(message: Message, reaction: string, remove?: boolean): Promise<Message>;
   seen(room: UUID, seq?: number): Promise<SeenMark | null>; typing(room: UUID): void;
   pending(room: UUID): Item[]; retry(sign: string): void; discard(sign: string): void;
+  /** loadOlder: whether there are more, and room for them (`most`) */
   loadOlder(room: UUID): Promise<boolean>; loadMembers(room: UUID): Promise<Member[]>; around(room: UUID, seq: number, limit?: number): Promise<Message[]>;
   search(q: string, options?: { room?: UUID; limit?: number; cursor?: string }): Promise<Page<Message & { Rank: number; Marks: { Start: number; Length: number }[] }>>;
   receipts(message: UUID): Promise<SeenMark[]>; createRoom(draft: Record<string, unknown>): Promise<RoomInfo>;

@@ -6,6 +6,31 @@ const LATER = new Set(['rate_limited', 'busy', 'unavailable', 'locked', 'interna
 /** Close codes after which the same client would be closed again. */
 const STAY_AWAY = new Set([1002, 1003, 1007, 4009]);
 const CHANGES = { message: 'new_message', edit: 'message_updated', delete: 'message_updated', react: 'message_updated' };
+/** setTimeout fires at once above this; and the longest wait that a server can name. Milliseconds. */
+const LONGEST = 2 ** 31 - 1, NAMED = 600000;
+/** Frames outside of a room's order. */
+const ASIDE = new Set(['welcome', 'response', 'presence', 'typing', 'user_updated', 'resync']);
+/** Of what others can make grow: descriptions of users, users who type, frames that wait for an earlier one, pages of a list, rooms and members, malformed frames of one connection. */
+const USERS = 5000, TYPING = 100, EARLY = 1000, PAGES = 1000, MANY = 70000, MALFORMED = 20;
+
+// What a frame or an answer must have to be used. Everything else in it is shown or passed on, not computed with.
+const isMap = one => typeof one === 'object' && one !== null && !Array.isArray(one);
+const isID = one => typeof one === 'string' && /^[\w:-]{1,128}$/.test(one);
+const isSeq = one => Number.isSafeInteger(one) && one >= 0;
+const mayBe = (one, is) => one == null || is(one);
+const isUser = one => isMap(one) && isID(one.UserID);
+const isMember = one => isUser(one) && mayBe(one.LastSeenSeq, isSeq);
+const isMessage = one => isMap(one) && isID(one.ID) && isID(one.SenderID) && mayBe(one.Seq, isSeq) && mayBe(one.ChangeSeq, isSeq)
+  && typeof one.Content === 'string' && Array.isArray(one.Reactions) && mayBe(one.Sender, isUser);
+const isStored = one => isMessage(one) && one.Seq != null;
+const isInfo = one => isMap(one) && isID(one.ID) && isSeq(one.LastSeq) && mayBe(one.Epoch, isSeq) && mayBe(one.LastMessage, isStored);
+const isMark = one => isUser(one) && isSeq(one.Seq);
+const SHAPES = {
+  __proto__: null,
+  welcome: isUser, presence: isUser, user_updated: isUser, typing: isUser, seen: isMark, resync: one => isMap(one) && mayBe(one.Epoch, isSeq),
+  new_message: isStored, message_updated: isStored,
+  room_updated: one => isMap(one) && mayBe(one.Member, isMember) && mayBe(one.PurgedThrough, isSeq) && mayBe(one.Room, info => isMap(info) && mayBe(info.LastMessage, isStored)),
+};
 
 export class ChatError extends Error {
   constructor(code, message, more = {}) {
@@ -52,10 +77,10 @@ export class IndexedDBStore {
 /** A room's copy. `seq`: it contains every frame up to this Seq. `from`: it contains every message from this Seq on. */
 class Room {
   info = null; epoch = 1; seq = null; from = 0; messages = new Map(); members = new Map(); hasMembers = false; drafts = new Map();
-  typing = new Map(); seenSeq = 0;
+  typing = new Map(); seenSeq = 0; used = 0; top = -1; tries = 0; timer = null; caughtAt = 0; waits = [];
   infoSeq = -1; early = new Map(); answered = new Set(); generation = 0; catching = false; again = false; resuming = false;
   marks = new Map(); jumps = 0; loading = false; aside = new Map(); caught = 0; dirty = false;
-  constructor(id, know) { this.ID = id; this.know = know; }
+  constructor(id) { this.ID = id; }
 
   /** Oldest first, then the user's own uploads in progress. */
   list() {
@@ -72,16 +97,19 @@ class Room {
 
   /** Keeps the newest state of a message, in whatever order states arrive. */
   merge(message) {
-    this.know(message.Sender);
     if (message.Seq == null) {
       if (message.Status === 'deleted') this.drafts.delete(message.ID);
-      else if (!this.messages.has(message.ID)) this.drafts.set(message.ID, message);
+      else if (!this.messages.has(message.ID)) put(this.drafts, message.ID, message, EARLY);
       return;
     }
     this.drafts.delete(message.ID);
     const had = this.messages.get(message.ID);
     // A page still being loaded may contain an older state of it.
-    if (!had && message.Seq < this.from) { if (this.loading && !older(message, this.aside.get(message.ID))) this.aside.set(message.ID, message); }
+    if (!had && message.Seq < this.from) {
+      if (this.loading && !older(message, this.aside.get(message.ID))) this.aside.set(message.ID, message);
+      // Too many to keep: the page is loaded again.
+      if (this.aside.size > EARLY) { this.aside.clear(); this.jumps++; }
+    }
     else if (!older(message, had)) this.messages.set(message.ID, this.seenNow(message, had));
   }
   /** `Status` is computed from the other members' seen marks, which do not change ChangeSeq. */
@@ -93,13 +121,24 @@ class Room {
   }
   mark(user, seq) {
     if (seq <= (this.marks.get(user) ?? 0)) return;
-    this.marks.set(user, seq);
+    put(this.marks, user, seq, MANY);
     for (const [id, message] of this.messages) if (message.Seq <= seq) this.messages.set(id, this.seenNow(message));
   }
   /** The server has lost the history of this copy. */
   forget() {
     this.messages.clear(); this.members.clear(); this.early.clear(); this.answered.clear(); this.marks.clear();
-    this.seq = null; this.infoSeq = -1; this.seenSeq = this.caught = 0; this.generation++; this.jumps++;
+    this.seq = null; this.infoSeq = this.top = -1; this.seenSeq = this.caught = 0; this.generation++; this.jumps++;
+  }
+  /** A frame that came is not applied yet. */
+  get behind() { return this.top > (this.seq ?? -1); }
+  /** Drops the oldest messages of the copy; they can be loaded again. */
+  trim(limit) {
+    if (this.messages.size <= limit || this.loading) return false;
+    const list = [...this.messages.values()].sort((a, b) => a.Seq - b.Seq), kept = list.slice(-limit);
+    this.messages = new Map(kept.map(message => [message.ID, message]));
+    this.from = kept[0].Seq;
+    this.jumps++;
+    return true;
   }
   snapshot(limit) {
     let { from } = this, messages = [...this.messages.values()].sort((a, b) => a.Seq - b.Seq);
@@ -109,20 +148,18 @@ class Room {
       // A number that was being asked for is asked for again after a reload: no frame brings it.
       dirty: this.dirty };
   }
-  restore({ messages, members, marks, ...rest }) {
-    Object.assign(this, rest);
-    this.marks = new Map(marks);
+  restore({ messages, members, marks, info, seq, epoch, from, infoSeq, seenSeq, hasMembers, dirty }) {
+    if (!mayBe(seq, isSeq) || !mayBe(info, isInfo) || !messages.every(isStored) || !members.every(isMember)) throw new ChatError('malformed', 'the store has a broken room');
     // JSON has no Infinity, and the store of an older release has no epoch.
-    this.from ??= Infinity;
-    this.epoch ??= 1;
-    for (const message of messages) { this.messages.set(message.ID, message); this.know(message.Sender); }
-    for (const member of members) { this.members.set(member.UserID, member); this.know(member); }
+    Object.assign(this, { info, seq, infoSeq, seenSeq, hasMembers, dirty, epoch: epoch ?? 1, from: from ?? Infinity, marks: new Map(marks) });
+    for (const message of messages) this.messages.set(message.ID, message);
+    for (const member of members) this.members.set(member.UserID, member);
   }
 }
 
 /** An upload. It continues after a reload if the store keeps blobs. */
 class Upload {
-  state = 'waiting'; loaded = []; error = null; running = new Set(); sending = new Set();
+  state = 'waiting'; loaded = []; error = null; rounds = 0; running = new Set(); sending = new Set();
   constructor(chat, record) {
     Object.assign(this, record);
     this.chat = chat;
@@ -136,11 +173,14 @@ class Upload {
   pause() { if (this.state === 'running' || this.state === 'waiting') this.#stop('paused'); }
   resume() { if (['paused', 'failed'].includes(this.state)) { this.state = 'waiting'; this.chat._upload(this); } }
   async cancel() {
-    this.#stop('cancelled');
+    this.end(new ChatError('cancelled', 'the upload was cancelled'));
     this.chat._uploadEnded(this);
-    this.fail(new ChatError('cancelled', 'the upload was cancelled'));
     if (this.MessageID) await this.chat.request('DELETE', `/files/${this.MessageID}/upload`);
     else this.chat.discard(this.Sign);
+  }
+  end(error) {
+    this.#stop('cancelled');
+    this.fail(error);
   }
   #stop(state) {
     this.state = state;
@@ -151,18 +191,24 @@ class Upload {
 
 export class Chat {
   rooms = new Map(); presence = new Map(); profiles = new Map(); uploads = new Map(); queue = []; me = null; state = 'closed'; synced = false;
-  stats = { frames: 0, missed: 0, doubled: 0, resyncs: 0, connects: 0, sent: 0, resent: 0 };
+  stats = { frames: 0, missed: 0, doubled: 0, malformed: 0, resyncs: 0, connects: 0, sent: 0, resent: 0 };
   #options; #socket = null; #listeners = new Map(); #timers = new Map(); #waiting = new Map(); #token; #fails = 0; #wanted = false;
-  #heard = 0; #attempt = 0; #saving = new Set(); #limits = {}; #saved = Promise.resolve(); #loads = new Map();
+  #heard = 0; #attempt = 0; #saving = new Set(); #saved = Promise.resolve(); #loads = new Map();
+  #who = null; #held = []; #asking = null; #refused = false; #tokenFails = 0; #renewals = 0; #broken = 0; #renames = new Map(); #uses = 0; #running = 0; #line = [];
 
   /** @param options see chat.d.ts */
-  constructor(options) {
+  constructor(options = {}) {
     const timers = { now: () => Date.now(), set: (run, wait) => setTimeout(run, wait), clear: id => clearTimeout(id) };
     this.#options = {
-      url: '', prefix: '/api/v1', path: '/ws/v1/chat', clock: timers, random: Math.random, uuid, history: 50, keep: 200,
+      url: '', prefix: '/api/v1', path: '/ws/v1/chat', clock: timers, random: Math.random, uuid, history: 50, keep: 200, most: 10000,
       chunkSize: 5 * MIB, parallel: 3, answerWait: 20000, requestWait: 30000, WebSocket: globalThis.WebSocket,
-      fetch: (...words) => globalThis.fetch(...words), ...options,
+      fetch: (...words) => globalThis.fetch(...words), ...Object.fromEntries(Object.entries(options).filter(([, value]) => value != null)),
     };
+    const { clock, url, prefix, path, user } = this.#options, slash = part => (part = part.trim().replace(/^\/+|\/+$/g, '')) && `/${part}`;
+    // Every wait of this client passes here. One that is no number must not fire at once.
+    const set = (run, wait) => clock.set(run, wait > 0 ? Math.min(wait, LONGEST) : wait <= 0 ? 0 : 1000);
+    Object.assign(this.#options, { url: url.trim().replace(/\/+$/, ''), prefix: slash(prefix), path: slash(path), clock: { now: () => clock.now(), set, clear: id => clock.clear(id) } });
+    if (user) this.#who = `${user}`; else if (typeof this.#options.token === 'string') this.#claim(this.#options.token);
     if (!this.#options.WebSocket) throw new ChatError('no_websocket', 'give a WebSocket class: this Node has none of its own');
     this.store = this.#options.store ?? (globalThis.indexedDB ? new IndexedDBStore(this.#options.name) : new MemoryStore());
   }
@@ -182,30 +228,59 @@ export class Chat {
 
   // -- The store
 
-  /** Loads the store's contents, also without a network. connect() calls it. */
+  /** Loads the store's contents, as soon as it is known that they are this user's. connect() calls it. */
   open() {
-    return this.#opened ??= this.store.all().catch(() => []).then(entries => {
-      const waited = [];
-      for (const [key, value] of entries.sort((a, b) => (a[1]?.At ?? 0) - (b[1]?.At ?? 0))) {
-        if (key === 'me') this.me = value;
-        else if (key.startsWith('room:')) { const room = new Room(value.ID, this.#know); room.restore(value); this.rooms.set(room.ID, room); }
-        else if (key.startsWith('send:')) waited.push({ ...value, busy: false, tried: 0 });
-        else if (key.startsWith('file:')) this.uploads.set(value.Sign, new Upload(this, value));
-      }
-      // Items added while the store was read are newer.
-      this.queue.unshift(...waited);
-      this._emit('rooms');
-    });
+    return this.#opened ??= (async () => {
+      // A token says whose it is. Without one, the first frame does.
+      if (this.#who == null && typeof this.#options.token === 'function') await this.#within(5000, this.#bearer()).catch(() => {});
+      try { this.#held = (await this.store.all()).sort((a, b) => (a[1]?.At ?? 0) - (b[1]?.At ?? 0)); } catch (error) { this._emit('error', error); }
+      this.#unpack(value => this.#who != null && value?.Of === this.#who);
+    })();
   }
   #opened;
-  #keep(key, value) {
-    this.#saved = this.#saved.then(() => value === undefined ? this.store.delete(key) : this.store.set(key, value))
-      .catch(error => this._emit('error', error));
-    return this.#saved;
+  /** Takes out of the store's entries those that are this user's. */
+  #unpack(isOwn) {
+    const waited = [], left = [];
+    for (const entry of this.#held) {
+      const [key, value] = entry, kind = /^(room|send|file):/.exec(key)?.[1];
+      if (!kind || !isOwn(value)) { left.push(entry); continue; }
+      this.me ??= value.Me;
+      try {
+        if (kind === 'room') this.#restored(value);
+        else if (kind === 'send') { if (isMap(value.frame)) waited.push({ ...value, busy: false, tried: 0 }); }
+        else this.uploads.set(value.Sign, new Upload(this, value));
+      } catch (error) { this._emit('error', error); }
+    }
+    this.#held = left;
+    // Items added while the store was read are newer.
+    this.queue.unshift(...waited);
+    this._emit('rooms');
   }
+  #restored(value) {
+    const room = new Room(value.ID);
+    room.restore(value);
+    for (const one of [...room.messages.values()].map(message => message.Sender).concat([...room.members.values()])) this.#know(one);
+    if (this.rooms.has(room.ID)) return;
+    this.rooms.set(room.ID, room);
+    if (!value.Me) this.#save(room);
+  }
+  /** A store that hangs is passed over: the chat goes on without it. */
+  #keep(key, value) {
+    return this.#change(() => value === undefined ? this.store.delete(key) : this.store.set(key, isMap(value) ? { ...value, Of: this.#who, Me: this.me } : value));
+  }
+  #change(run) { return this.#saved = this.#saved.then(() => this.#within(10000, run())).catch(error => this._emit('error', error)); }
   #save(room) {
     this.#saving.add(room);
-    this.#after('save', 300, () => this.flush());
+    this.#after('save', 300, () => { this.#trim(); this.flush(); });
+  }
+  /** Of each room the newest messages stay in memory; of the rooms used longest ago only those that the store keeps. */
+  #trim() {
+    const { most, keep } = this.#options;
+    let left = 5 * most;
+    for (const room of [...this.rooms.values()].sort((a, b) => b.used - a.used)) {
+      if (room.trim(Math.max(1, keep, Math.min(most, left)))) { this.#saving.add(room); this._emit('room', room); }
+      left -= room.messages.size;
+    }
   }
   /** Resolves when the store has everything. */
   flush() {
@@ -217,10 +292,52 @@ export class Chat {
   }
   /** Deletes all local data, so that the next user does not see it. */
   async clear() {
-    this.rooms.clear(); this.profiles.clear(); this.queue = []; this.uploads.clear(); this.me = null;
-    await this.#saved;
-    await this.store.clear();
+    this.#forget();
+    await this.#change(() => this.store.clear());
+  }
+  /** Nothing of this user is shown, kept or sent any more. */
+  #forget() {
+    const error = new ChatError('other_user', 'another user has signed in');
+    for (const item of this.queue) { this.#settleTimer(item); item.fail?.(error); }
+    for (const upload of this.uploads.values()) upload.end(error);
+    for (const map of [this.rooms, this.presence, this.profiles, this.uploads, this.#loads, this.#renames, this.#saving]) map.clear();
+    this.queue = [];
+    this.#held = [];
+    this.me = null;
     this._emit('rooms');
+  }
+  /** Deletes what is another user's. The device of push.js stays: it is what ends that user's notifications here. */
+  #clean(isOther) {
+    return this.#change(async () => { for (const [key, value] of await this.store.all()) if (key !== 'push' && isOther(value)) await this.store.delete(key); });
+  }
+  #isUser(UserID) {
+    const own = value => value?.Me === UserID;
+    if (this.me && this.me !== UserID) this.#forget();
+    else {
+      // Entries of an older release, and those of a page that never knew its user, belong to the store's.
+      const before = this.#held.find(([key]) => key === 'me')?.[1];
+      this.me = UserID;
+      this.#unpack(value => isMap(value) && (value.Me ? own(value) : value.Of ? value.Of === this.#who : !before || before === UserID));
+    }
+    this.me = UserID;
+    if (this.#cleaned === UserID) return;
+    this.#cleaned = UserID;
+    this.#held = [];
+    for (const item of this.queue) if (item.Me !== UserID) this.#keepItem(item);
+    for (const upload of this.uploads.values()) if (upload.Me !== UserID) this.#keepFile(upload);
+    this.#clean(value => !own(value));
+    this.#keep('me', UserID);
+  }
+  #cleaned = null;
+  /** A token of another user ends everything of the one before, at once. */
+  #claim(token) {
+    const { sub } = claimsOf(token), before = this.#who;
+    if (this.#options.user || sub == null) return;
+    this.#who = `${sub}`;
+    if (before == null || before === this.#who) return;
+    this.#forget();
+    this.#cleaned = null;
+    if (this.#socket) this.#lost(1000, 'another user');
   }
 
   // -- The connection
@@ -247,11 +364,43 @@ export class Chat {
     return this.flush();
   }
 
-  async #bearer(fresh = false) {
+  /** The token to send; another one than `used`, which was refused or expires. */
+  async #bearer(used) {
     const { token } = this.#options;
-    if (typeof token !== 'function') return token;
-    if (fresh || !this.#token) this.#token = await token(fresh);
-    return this.#token;
+    if (typeof token !== 'function') return token && lineOf(token, 'token');
+    if (this.#token && this.#token !== used) return this.#token;
+    return this.#asking ??= this.#askToken(Boolean(used) || this.#refused).finally(() => { this.#asking = null; });
+  }
+  /** All requests wait for one answer. Whatever the host's function does, it is asked again, less and less often. */
+  async #askToken(fresh) {
+    try {
+      if (this.#tokenFails) await this.#pause(this.#backoff(this.#tokenFails));
+      const given = Promise.resolve(this.#options.token(fresh)).then(token => lineOf(token, 'token'));
+      // A late answer counts too.
+      given.then(token => { this.#token ??= token; }, () => {});
+      const token = await this.#within(this.#options.requestWait, given);
+      this.#claim(token);
+      this.#tokenFails = 0;
+      this.#refused = false;
+      return this.#token = token;
+    } catch (cause) {
+      this.#tokenFails++;
+      const error = cause instanceof ChatError && cause.code === 'token' ? cause : new ChatError('token', `there is no token: ${cause?.message ?? cause}`, { cause });
+      this._emit('error', error);
+      throw error;
+    }
+  }
+  /** Milliseconds until another try: as the server says, at most ten minutes; otherwise twice as long each time. Always with a random part:
+   *  clients must not all come at once. A server that says the same short wait for ever is asked less and less, too. */
+  #backoff(fails, named, first = 300, most = 30000) {
+    const { random } = this.#options, own = Math.min(most, first * 2 ** Math.min(fails, 20));
+    return named > 0 ? Math.max(Math.min(named, NAMED), own / 16) * (1 + 0.2 * random()) : own * (0.2 + 0.8 * random());
+  }
+  #within(wait, promise) {
+    const { clock } = this.#options;
+    let timer;
+    return Promise.race([promise, new Promise((_, fail) => { timer = clock.set(() => fail(new ChatError('timeout', `no answer within ${wait} ms`)), wait); })])
+      .finally(() => clock.clear(timer));
   }
   async #connect() {
     const attempt = ++this.#attempt, { url, path, ticket, WebSocket } = this.#options;
@@ -260,22 +409,25 @@ export class Chat {
     // A ticket or a handshake that hangs is abandoned like one that fails.
     this.#after('open', 15000, () => attempt === this.#attempt && this.#lost(1006, ''));
     try {
-      const pass = ticket ? await ticket() : (await this.request('POST', '/ws-ticket', { tries: 1 })).Ticket;
+      const pass = lineOf(ticket ? await ticket() : (await this.request('POST', '/ws-ticket', { tries: 1 }))?.Ticket, 'ticket');
       if (attempt !== this.#attempt || !this.#wanted) return;
       const base = url || globalThis.location?.origin || '';
-      const socket = new WebSocket(`${base.replace(/^http/, 'ws')}${path}?ticket=${encodeURIComponent(pass)}`, ['chat.json']);
+      const socket = new WebSocket(`${base.replace(/^http/i, 'ws')}${path}?ticket=${encodeURIComponent(pass)}`, ['chat.json']);
       this.#socket = socket;
+      this.#broken = 0;
       socket.onmessage = event => {
         if (socket !== this.#socket) return;
         this.#heard = this.#options.clock.now();
         let frame;
-        try { frame = JSON.parse(event.data); } catch { return socket.close(); }
-        this.#frame(frame);
+        try { this.#frame(frame = JSON.parse(event.data)); } catch (error) { this.#malformed(error, frame); }
       };
-      socket.onclose = event => socket === this.#socket && this.#lost(event.code, event.reason ?? '');
+      socket.onclose = event => socket === this.#socket && this.#lost(event.code, `${event.reason ?? ''}`);
       socket.onerror = () => {};
-    } catch (error) {
-      if (attempt === this.#attempt) this.#lost(error.status === 401 ? 4001 : 1006, '', error.retryAfter, error);
+    } catch (cause) {
+      if (attempt !== this.#attempt) return;
+      const error = cause instanceof ChatError ? cause : new ChatError(ticket ? 'ticket' : 'network', `${cause?.message ?? cause}`, { cause, status: cause?.status ?? 0 });
+      if (error.code === 'ticket') this._emit('error', error);
+      this.#lost(error.status === 401 ? 4001 : 1006, '', error.retryAfter, error);
     }
   }
   #lose() {
@@ -286,25 +438,25 @@ export class Chat {
     for (const name of ['open', 'connect', 'heartbeat', 'auth', 'calm']) this.#stop(name);
     try { socket?.close(1000); } catch { /* It is closed already. */ }
     for (const item of this.queue) this.#settleTimer(item);
-    for (const room of this.rooms.values()) { room.early.clear(); room.resuming = false; }
+    for (const room of this.rooms.values()) { room.early.clear(); room.top = -1; room.resuming = false; }
     for (const call of this.#waiting.values()) call.fail(new ChatError('closed', 'the connection ended'));
     this.#waiting.clear();
   }
   #lost(code, reason, wait, error) {
-    // The server would close the connection again because of the same message.
-    if (code === 1009) for (const item of this.queue) if (item.busy) item.error = new ChatError('too_large', 'the frame is too large');
+    // The server would close the connection again because of the same message: the longest of those on their way.
+    const [long] = code === 1009 ? this.queue.filter(item => item.busy).sort((a, b) => JSON.stringify(b.frame).length - JSON.stringify(a.frame).length) : [];
     this.#lose();
+    if (long) this.#refuse(long, new ChatError('too_large', 'the frame is too large'));
     this._emit('closed', { code, reason, error });
     if (!this.#wanted) return this.#become('closed');
     if (STAY_AWAY.has(code)) { this.#wanted = false; return this.#become(code === 4009 ? 'replaced' : 'closed'); }
-    if (code === 4001) this.#token = undefined;
-    const { random } = this.#options;
-    const named = wait ?? (code === 1001 ? 1000 * Number(/\d+/.exec(reason)?.[0] ?? 1 + 9 * random()) : 0);
-    // The first retry is short but random, each later one twice as long: clients must not all reconnect to a restarted relay at once.
-    let pause = Math.min(30000, 500 * 2 ** this.#fails++) * (0.2 + 0.8 * random());
-    if (code === 1008) pause = 60000 + 5000 * random();
-    else if (named) pause = named + 500 * random();
-    else if (code === 4008) pause = 200 * random();
+    const { token, random } = this.#options, fails = this.#fails++;
+    if (code === 4001) { this.#token = undefined; this.#refused = true; }
+    let named = wait ?? (code === 1001 ? 1000 * /\d+/.exec(reason)?.[0] : 0);
+    // A token that is a text stays refused, or the server needs some time.
+    if (code === 1008 || (code === 4001 && typeof token === 'string')) named = Math.max(60000, named);
+    // The first retry is short: after 4008 the server expects it at once.
+    const pause = code === 4008 && !fails ? 200 * random() : Math.max(this.#backoff(fails, named, 500), code === 1001 && !(named > 0) ? 1000 + 9000 * random() : 0);
     this.#become('waiting');
     this.#after('connect', pause, () => this.#connect());
   }
@@ -314,26 +466,27 @@ export class Chat {
   /** A request over the socket and its answer; not kept when the connection ends. */
   ask(frame) {
     return new Promise((done, fail) => {
-      const Sign = this.#options.uuid();
+      const { clock, answerWait } = this.#options, Sign = this.#options.uuid();
       if (this.state !== 'open' || !this.#send({ ...frame, Sign })) return fail(new ChatError('closed', 'there is no connection'));
-      this.#waiting.set(Sign, { done, fail });
+      const end = run => value => { clock.clear(timer); this.#waiting.delete(Sign); run(value); }, call = { done: end(done), fail: end(fail), resumes: frame.Type === 'resume' };
+      const timer = clock.set(() => call.fail(new ChatError('timeout', 'there is no answer')), answerWait);
+      this.#waiting.set(Sign, call);
     });
   }
 
   #welcome(data) {
     this.#stop('open');
-    if (this.me && this.me !== data.UserID) { this.rooms.clear(); this.profiles.clear(); this.queue = []; this.uploads.clear(); this.#keepCleared(); }
-    this.me = data.UserID;
-    this.#keep('me', this.me);
-    this.#limits = data.Limits ?? {};
+    this.#isUser(data.UserID);
     this.stats.connects++;
     this.#become('open');
     // Sent first and immediately: the relay holds back the rooms' frames until it arrives, for a short time only.
     const points = [...this.rooms.values()].filter(room => room.seq != null);
     for (const room of points) room.resuming = true;
     const asked = [], known = new Map([...this.profiles].slice(-100));
-    for (let at = 0; at < points.length; at += 1000) {
-      asked.push(this.ask({ Type: 'resume', Rooms: points.slice(at, at + 1000).map(room =>
+    // Each entry has up to 100 bytes, and a longer frame would close the connection.
+    const most = Math.max(1, Math.min(500, Math.floor((data.Limits?.MaxFrame || 65536) / 128)));
+    for (let at = 0; at < points.length; at += most) {
+      asked.push(this.ask({ Type: 'resume', Rooms: points.slice(at, at + most).map(room =>
         ({ RoomID: room.ID, Seq: room.seq, ...(room.info?.Epoch !== undefined && { Epoch: room.epoch }) })) }).catch(() => {}));
     }
     const attempt = this.#attempt, current = () => attempt === this.#attempt;
@@ -345,16 +498,22 @@ export class Chat {
       this._emit('synced');
       // No frame that was missed told of these.
       if (!known.size) return;
-      const users = await this.request('GET', '/users', { query: { ids: [...known.keys()].join() } }).catch(() => []);
-      for (const user of users) if (!alike(known.get(user.UserID), user)) for (const room of this.rooms.values()) this.#renamed(room, user);
-    }, () => current() && this.#socket?.close());
+      const since = this.#options.clock.now(), users = await this.request('GET', '/users', { query: { ids: [...known.keys()].join() } }).catch(() => []);
+      if (!current()) return;
+      for (const user of this.#sound(users, isUser)) {
+        if (known.has(user.UserID) && !alike(known.get(user.UserID), user) && !(this.#renames.get(user.UserID) >= since)) for (const room of this.rooms.values()) this.#renamed(room, user);
+      }
+    }).catch(error => {
+      if (!current()) return;
+      if (error.code !== 'network') this._emit('error', error);
+      this.#lost(1006, '', error.retryAfter, error);
+    });
     this.#after('calm', 5000, () => { this.#fails = 0; for (const room of points) room.resuming = false; });
-    this.#beat((data.Heartbeat || 30) * 1000);
+    this.#beat(Math.min(300, Math.max(1, data.Heartbeat > 0 ? data.Heartbeat : 30)) * 1000);
     this.#renew();
     for (const lane of new Set(this.queue.map(laneOf))) this.#pump(lane);
     for (const upload of this.uploads.values()) { if (upload.state === 'failed') upload.state = 'waiting'; this._upload(upload); }
   }
-  #keepCleared() { this.#saved = this.#saved.then(() => this.store.clear()).catch(() => {}); }
   /** A page does not see the relay's pings: after that long without a frame it sends a request, and closes if there is no answer. */
   #beat(period) {
     this.#after('heartbeat', period, () => {
@@ -364,14 +523,15 @@ export class Chat {
       this.#after('heartbeat', 10000, () => this.#heard < asked ? this.#lost(1006, '') : this.#beat(period));
     });
   }
-  /** Renews the token before it expires; the socket stays open. */
+  /** Renews the token before it expires; the socket stays open. One whose end is unknown stays until the server refuses it. */
   #renew() {
-    const { token, clock } = this.#options;
-    if (typeof token !== 'function' || !this.#token) return;
-    let exp;
-    try { exp = JSON.parse(atob(this.#token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/'))).exp * 1000; } catch { return; }
-    this.#after('auth', Math.min(2 ** 31 - 1, Math.max(5000, (exp - clock.now()) * 0.8)), async () => {
-      try { await this.ask({ Type: 'auth', Token: await this.#bearer(true) }); } catch { /* 4001 comes, and with it a new try. */ }
+    const { token, clock } = this.#options, { exp } = claimsOf(this.#token);
+    if (typeof token !== 'function' || !Number.isFinite(exp)) return;
+    const left = (exp * 1000 - clock.now()) * 0.8;
+    // By this clock each new token may have expired already: then it is asked less and less.
+    if (left > 5000) this.#renewals = 0;
+    this.#after('auth', left > 5000 ? left : 5000 + this.#backoff(this.#renewals++, 0, 5000, 300000), async () => {
+      try { await this.ask({ Type: 'auth', Token: await this.#bearer(this.#token) }); } catch { /* 4001 comes, and with it a new try. */ }
       if (this.state === 'open') this.#renew();
     });
   }
@@ -379,31 +539,65 @@ export class Chat {
   // -- Frames
 
   #frame(frame) {
+    if (!isMap(frame) || typeof frame.Type !== 'string') throw new Error('it is no frame');
+    const { Type, Data } = frame, sound = !SHAPES[Type] || SHAPES[Type](Data), room = frame.RoomID ?? Data?.RoomID;
+    if ((Type === 'welcome') !== (this.state === 'connecting')) throw new Error('it is not its turn');
     this._emit('frame', frame);
-    const { Type, Data } = frame;
+    if (!ASIDE.has(Type)) {
+      if (isID(room) && isSeq(frame.Seq)) this.#stream(room, frame, Type, sound);
+      else if (SHAPES[Type]) { if (this.rooms.has(room)) this.#catchUp(this.rooms.get(room)); throw new Error(`${Type} has no place`); }
+    }
+    if (!sound) throw new Error(`${Type} lacks what it must have`);
     if (Type === 'welcome') return this.#welcome(Data);
     if (Type === 'response') return this.#response(frame);
-    if (Type === 'presence') { this.presence.set(Data.UserID, Data); return this._emit('presence', Data); }
+    if (Type === 'presence') { put(this.presence, Data.UserID, Data, USERS); return this._emit('presence', Data); }
     if (Type === 'typing') return this.#typed(Data);
-    const room = frame.RoomID ?? Data?.RoomID;
-    if (Type === 'user_updated') return this.#renamed(this.rooms.get(room), Data);
-    if (Type === 'resync') return this.#resync(room, Data);
-    if (room && typeof frame.Seq === 'number') this.#stream(room, frame, Type);
+    if (Type === 'resync' && isID(room)) return this.#resync(room, Data);
+    if (Type !== 'user_updated') return;
+    put(this.#renames, Data.UserID, this.#options.clock.now(), USERS);
+    this.#renamed(this.rooms.get(room), Data);
   }
-  /** The newest description of a user, wherever it comes from. */
+  /** A frame that cannot be used is passed over; a room's is fetched by REST. A connection of which too many come is given up. */
+  #malformed(error, frame) {
+    this.stats.malformed++;
+    this._emit('error', new ChatError('malformed', `a frame that cannot be used: ${error?.message ?? error}`, { cause: error, frame }));
+    if (++this.#broken >= MALFORMED) this.#lost(1006, 'too many malformed frames');
+  }
+  /** The entries that can be used. */
+  #sound(list, is) {
+    if (!Array.isArray(list)) throw new ChatError('malformed', 'the answer has no list');
+    const sound = list.filter(is);
+    if (sound.length < list.length) {
+      this.stats.malformed += list.length - sound.length;
+      this._emit('error', new ChatError('malformed', `${list.length - sound.length} entries of a list that cannot be used`));
+    }
+    return sound;
+  }
+  /** The newest description of a user, wherever it comes from. The users heard of last are kept. */
   #know = profile => {
-    const { UserID, ExternalID, Name, Avatar } = profile ?? {};
-    if (Name == null || alike(this.profiles.get(UserID), profile)) return;
-    this.profiles.set(UserID, { UserID, ExternalID, Name, Avatar });
-    this._emit('profile', this.profiles.get(UserID));
+    const { UserID, ExternalID, Name, Avatar } = profile ?? {}, had = this.profiles.get(UserID);
+    if (Name == null) return;
+    const same = alike(had, profile), now = same ? had : { UserID, ExternalID, Name, Avatar };
+    put(this.profiles, UserID, now, USERS);
+    if (!same) this._emit('profile', now);
   };
+  /** A page that was asked for before `user_updated` came has the name before; so has a frame that was on its way, for some seconds. */
+  #called(user, one, since = this.#options.clock.now() - 10000) {
+    const known = this.profiles.get(user), old = this.#renames.get(user) >= since && known;
+    if (!old) this.#know(one);
+    return old || one;
+  }
+  #named(message, since) {
+    const Sender = this.#called(message.SenderID, message.Sender, since);
+    return Sender === message.Sender ? message : { ...message, Sender };
+  }
   /** The messages and the member that the copy has get the new description too. */
   #renamed(room, { UserID, ExternalID, Name, Avatar }) {
     const Sender = { UserID, ExternalID, Name, Avatar };
     this.#know(Sender);
     if (!room) return;
     const now = message => (message?.SenderID === UserID && !alike(message.Sender, Sender) ? { ...message, Sender } : message), member = room.members.get(UserID);
-    for (const [id, message] of room.messages) room.messages.set(id, now(message));
+    for (const map of [room.messages, room.aside]) for (const [id, message] of map) map.set(id, now(message));
     if (room.info) room.info.LastMessage = now(room.info.LastMessage);
     if (member) room.members.set(UserID, { ...member, ...Sender });
     this.#save(room);
@@ -413,6 +607,7 @@ export class Chat {
     const room = this.rooms.get(RoomID);
     if (!room) return;
     const { clock } = this.#options;
+    if (room.typing.size >= TYPING && !room.typing.has(UserID)) return;
     clock.clear(room.typing.get(UserID));
     room.typing.set(UserID, clock.set(() => { room.typing.delete(UserID); this._emit('typing', room); }, 6000));
     this._emit('typing', room);
@@ -426,27 +621,32 @@ export class Chat {
   }
   #room(id) {
     let room = this.rooms.get(id);
-    if (!room) { this.rooms.set(id, room = new Room(id, this.#know)); room.from = Infinity; }
+    if (!room) {
+      if (this.rooms.size >= MANY) throw new ChatError('malformed', 'there are too many rooms');
+      this.rooms.set(id, room = new Room(id));
+      room.from = Infinity;
+    }
     return room;
   }
-  /** One frame in a room's order: applied in turn, kept if early, dropped if already applied. */
-  #stream(id, frame, kind) {
+  /** One frame in a room's order: applied in turn, kept if early, dropped if already applied. One that is not `sound` only says that something is there. */
+  #stream(id, frame, kind, sound) {
     const room = this.#room(id), { Seq } = frame;
-    const first = room.seq == null && kind === 'room_updated' && this.#base(frame.Data);
+    const first = sound && room.seq == null && kind === 'room_updated' && this.#base(frame.Data);
     if (first && !room.catching) room.seq = Seq - 1;
     if (room.seq != null && !room.catching && Seq <= room.seq) {
       if (room.answered.delete(Seq)) return;
       if (!room.resuming && Seq > room.caught) this.stats.doubled++;
-      if (CHANGES.message === kind || CHANGES.edit === kind) room.merge(frame.Data);
+      if (sound && (CHANGES.message === kind || CHANGES.edit === kind)) room.merge(this.#named(frame.Data));
       return;
     }
     this.stats.frames++;
-    room.early.set(Seq, { frame, kind });
+    room.top = Math.max(room.top, Seq);
+    if (sound && (room.early.size < EARLY || Seq === room.seq + 1)) room.early.set(Seq, { frame, kind });
     if (room.catching) return;
     if (room.seq == null) return void this.#catchUp(room);
     this.#drain(room);
-    if (room.early.size && ![...room.early.values()].every(one => one.answer)) {
-      this.stats.missed++;
+    if (room.behind) {
+      if (room.timer == null) this.stats.missed++;
       this.#catchUp(room);
     }
   }
@@ -466,6 +666,7 @@ export class Chat {
   }
   #apply(room, { Data, Seq }, kind) {
     const fresh = Seq > room.infoSeq, { info } = room;
+    if (CHANGES.message === kind || CHANGES.edit === kind) Data = this.#named(Data);
     if (fresh) room.infoSeq = Seq;
     if (info && fresh) info.LastSeq = Seq;
     if (kind === 'new_message') {
@@ -505,7 +706,7 @@ export class Chat {
     room.info.Unread = count;
   }
   #roomChanged(room, data, fresh) {
-    const { Change, Room: info, Member: member, MessageID, PurgedThrough } = data, gone = ['left', 'removed', 'banned'].includes(Change);
+    const { Change, Room: info, MessageID, PurgedThrough } = data, member = data.Member && { ...data.Member, ...this.#described(data.Member) }, gone = ['left', 'removed', 'banned'].includes(Change);
     if (Change === 'deleted' || (gone && member?.UserID === this.me)) return this.#remove(room);
     if (info && fresh) room.info = { ...room.info, ...info, Unread: room.info?.Unread ?? 0, Role: room.info?.Role ?? info.Role,
       MutedUntil: room.info?.MutedUntil ?? null, LastMessage: room.info?.LastMessage ?? info.LastMessage, LastSeq: data.Seq };
@@ -524,8 +725,14 @@ export class Chat {
     if (member || PurgedThrough || !room.info) this.#refresh(room);
     if (Change === 'owner' && room.hasMembers) this.#catchUp(room);
   }
+  /** Name and picture of a member, as in #called. */
+  #described(member, since) {
+    const { Name, Avatar, ExternalID } = this.#called(member.UserID, member, since);
+    return Name == null ? null : { Name, Avatar, ExternalID };
+  }
   #remove(room) {
     room.generation++;
+    for (const done of room.waits.splice(0)) done();
     this.#gone.add(room.ID);
     this.rooms.delete(room.ID);
     this.#keep(`room:${room.ID}`);
@@ -537,11 +744,10 @@ export class Chat {
   #gone = new Set();
   async #listRooms(current) {
     const before = new Map([...this.rooms].map(([id, room]) => [id, room.seq])), seen = new Set();
-    for (let cursor = ''; cursor !== null;) {
-      this.#gone.clear();
-      const page = await this.request('GET', '/rooms', { query: { limit: 100, ...(cursor && { cursor }) }, whole: true, tries: 6 });
+    this.#gone.clear();
+    for await (const { list, since } of this.#pages('/rooms', 'cursor', isInfo, 6)) {
       if (!current()) return;
-      for (const info of page.Data) {
+      for (const info of list) {
         seen.add(info.ID);
         const room = this.#room(info.ID);
         // The page was read before this user was removed from the room.
@@ -549,22 +755,22 @@ export class Chat {
         else if (room.seq == null && !room.catching && room.from === Infinity && !room.hasMembers) {
           Object.assign(room, { epoch: epochOf(info), seq: info.LastSeq, caught: info.LastSeq });
           room.jumps++;
-          this.#inform(room, info);
+          this.#inform(room, info, since);
           this.#drain(room);
+          if (room.behind) this.#catchUp(room);
         } else if (room.seq == null || room.dirty) this.#catchUp(room);
         else if (before.has(info.ID) && (epochOf(info) !== room.epoch || info.LastSeq < (before.get(info.ID) ?? 0))) this.#catchUp(room);
-        else this.#inform(room, info);
+        else this.#inform(room, info, since);
       }
-      cursor = page.Next;
+      this.#gone.clear();
     }
     // Rooms from which this user was removed while offline. Each is requested: one may have been added while the list was read.
     for (const id of before.keys()) if (!seen.has(id) && this.rooms.has(id)) this.#catchUp(this.rooms.get(id));
     this._emit('rooms');
   }
-  #inform(room, info) {
-    if (info.LastSeq < room.infoSeq) return;
-    room.info = info;
-    this.#know(info.LastMessage?.Sender);
+  #inform(room, info, since) {
+    if (info.LastSeq < room.infoSeq || this.rooms.get(room.ID) !== room) return;
+    room.info = { ...info, LastMessage: info.LastMessage ? this.#named(info.LastMessage, since) : null };
     room.infoSeq = info.LastSeq;
     room.dirty = false;
     this.#save(room);
@@ -575,157 +781,192 @@ export class Chat {
     this.#save(room);
     this.#once(`info:${room.ID}`, async () => {
       for (let tries = 0; tries < 20 && this.rooms.get(room.ID) === room; tries++) {
-        const { generation } = room, info = await this.request('GET', `/rooms/${room.ID}`, { tries: 6 });
+        // The stream is already ahead of the last answer: it is requested again.
+        if (tries) await this.#pause(this.#backoff(tries));
+        const { generation } = room, since = this.#options.clock.now(), info = await this.#info(room, 6);
         if (generation !== room.generation) return;
-        // The stream is already ahead of this answer: request it again.
-        if (info.LastSeq >= room.infoSeq) return this.#inform(room, info);
+        if (info.LastSeq >= room.infoSeq) return this.#inform(room, info, since);
       }
     }).catch(() => {});
   }
   #once(key, run) {
     let load = this.#loads.get(key);
-    if (!load) this.#loads.set(key, load = run().finally(() => this.#loads.delete(key)));
+    if (!load) this.#loads.set(key, load = run().finally(() => this.#loads.get(key) === load && this.#loads.delete(key)));
     return load;
   }
+  async #info(room, tries) {
+    const info = await this.request('GET', `/rooms/${room.ID}`, { tries });
+    if (!isInfo(info)) throw new ChatError('malformed', 'the room lacks what it must have');
+    return info;
+  }
 
-  /** Brings a room up to date by REST, while its frames wait. */
+  /** Brings a room up to date by REST, while its frames wait. What REST answers may be behind the frames: then it is asked again, less and less often. */
   #catchUp(room) {
     if (room.catching) { room.generation++; room.again = true; return; }
-    room.catching = true;
-    const run = async () => {
-      for (let fails = 0; this.#wanted && this.rooms.get(room.ID) === room; fails++) {
-        room.again = false;
-        try {
-          if (await this.#catchUpOnce(room)) break;
-        } catch (error) {
-          if ([403, 404].includes(error.status)) { room.catching = false; return this.#remove(room); }
-        }
-        await this.#pause(Math.min(30000, 300 * 2 ** Math.min(fails, 7)) * (0.2 + this.#options.random()));
-      }
-      room.catching = false;
-      if (room.seq == null || this.rooms.get(room.ID) !== room) return;
-      this.#drain(room);
-      this._emit('room', room);
-      if (room.again || [...room.early.values()].some(one => !one.answer)) this.#catchUp(room);
-    };
-    run();
+    const { clock } = this.#options;
+    if (room.timer != null) return;
+    if (clock.now() - room.caughtAt > 10000) room.tries = 0;
+    if (!room.tries++) return void this.#catch(room);
+    room.timer = clock.set(() => { room.timer = null; if (!room.catching) this.#catch(room); }, this.#backoff(room.tries - 2));
   }
+  async #catch(room) {
+    room.catching = true;
+    for (let fails = 0; this.#wanted && this.rooms.get(room.ID) === room; fails++) {
+      room.again = false;
+      await this.#turn();
+      try {
+        if (await this.#catchUpOnce(room)) break;
+      } catch (error) {
+        // A replica may not have a room yet whose frames are here.
+        if ([403, 404].includes(error.status) && !(room.behind && fails < 5)) { room.catching = false; return this.rooms.get(room.ID) === room && this.#remove(room); }
+        if (error.code !== 'network') this._emit('error', error);
+      } finally { this.#line.length ? this.#line.shift()() : this.#running--; }
+      await this.#pause(this.#backoff(fails));
+    }
+    room.catching = false;
+    room.caughtAt = this.#options.clock.now();
+    for (const done of room.waits.splice(0)) done();
+    if (room.seq == null || this.rooms.get(room.ID) !== room) return;
+    this.#drain(room);
+    this._emit('room', room);
+    if (room.again || room.behind) this.#catchUp(room);
+  }
+  /** Of many rooms some are brought up to date at once, the others after them. */
+  async #turn() { if (this.#running < 6) this.#running++; else await new Promise(done => this.#line.push(done)); }
   async #catchUpOnce(room) {
     const { generation, seq } = room, path = `/rooms/${room.ID}`, stale = () => room.generation !== generation;
-    const info = await this.request('GET', path);
+    const since = this.#options.clock.now(), info = await this.#info(room);
     if (stale()) return false;
     if ((seq != null && epochOf(info) !== room.epoch) || info.LastSeq < (seq ?? 0)) {
       room.forget();
       room.epoch = epochOf(info);
       return false;
     }
-    const opened = room.from !== Infinity, changed = [], { hasMembers } = room;
-    const members = opened || hasMembers ? await this.#pages(`${path}/members`, 'cursor') : null;
+    const opened = room.from !== Infinity, changed = [], members = [], { hasMembers } = room;
+    if (opened || hasMembers) for await (const page of this.#pages(`${path}/members`, 'cursor', isMember)) members.push(...page.list);
     let whole = seq == null || (opened && info.LastSeq - seq > 500), newest = null;
     if (opened && !whole) {
-      for (let since = seq, pages = 0; since != null; pages++) {
-        const page = await this.request('GET', `${path}/messages`, { query: { changed_since: since, limit: 100 }, whole: true });
-        changed.push(...page.Data);
-        since = page.Next;
-        if (pages > 20) { whole = true; break; }
+      for (let place = seq, pages = 0; place != null; pages++) {
+        const page = await this.#messages(room, { changed_since: place, limit: 100 }), next = page.next && Number(page.next);
+        changed.push(...page.list);
+        if (pages > 20 || (next != null && !(next > place))) { whole = true; break; }
+        place = next;
       }
     }
-    if (opened && whole) newest = await this.request('GET', `${path}/messages`, { query: { limit: this.#options.history }, whole: true });
+    if (opened && whole) newest = await this.#messages(room, { limit: this.#options.history });
     if (stale() || opened !== (room.from !== Infinity)) return false;
     if (!opened) room.jumps++;
     if (newest) {
       // Too much was missed: the copy starts again with the newest page.
       room.messages.clear();
       room.jumps++;
-      room.from = newest.Next == null ? 0 : newest.Data.at(-1).Seq;
-      changed.splice(0, Infinity, ...newest.Data);
+      room.from = newest.next == null || !newest.list.length ? 0 : newest.list.at(-1).Seq;
+      changed.splice(0, Infinity, ...newest.list);
     }
     for (const message of changed) { room.merge(message); this.#sent(message); }
-    for (const member of members ?? []) { room.mark(member.UserID, member.LastSeenSeq); this.#know(member); }
+    for (const [at, member] of members.entries()) {
+      room.mark(member.UserID, member.LastSeenSeq ?? 0);
+      members[at] = { ...member, ...this.#described(member, since) };
+    }
     if (hasMembers) room.members = new Map(members.map(member => [member.UserID, member]));
-    const mine = members?.find(member => member.UserID === this.me);
-    if (mine) room.seenSeq = Math.max(room.seenSeq, mine.LastSeenSeq);
+    const mine = members.find(member => member.UserID === this.me);
+    if (mine) room.seenSeq = Math.max(room.seenSeq, mine.LastSeenSeq ?? 0);
     room.epoch = epochOf(info);
     room.seq = room.caught = Math.max(room.seq ?? 0, info.LastSeq);
-    this.#inform(room, info);
+    this.#inform(room, info, since);
     return true;
   }
-  async #pages(path, name) {
-    const all = [];
-    for (let next = ''; next !== null;) {
-      const page = await this.request('GET', path, { query: { limit: 100, ...(next && { [name]: next }) }, whole: true });
-      all.push(...page.Data);
-      next = page.Next;
+  /** The pages of a list. One whose `Next` is missing is the last; one that leads nowhere, too, and it is told. */
+  async *#pages(path, name, is, tries) {
+    const places = new Set();
+    for (let next = null; ;) {
+      const since = this.#options.clock.now(), page = await this.request('GET', path, { query: { limit: 100, [name]: next }, whole: true, tries });
+      yield { list: this.#sound(page.Data, is), since };
+      next = page.Next ?? null;
+      if (next === null) return;
+      if (places.has(`${next}`) || places.size > PAGES) return this._emit('error', new ChatError('malformed', `the list ${path} has no end`));
+      places.add(`${next}`);
     }
-    return all;
   }
-  /** A page of older messages; the first call shows the newest. Resolves to whether there are more. */
+  async #messages(room, query) {
+    const since = this.#options.clock.now(), page = await this.request('GET', `/rooms/${room.ID}/messages`, { query, whole: true });
+    return { list: this.#sound(page.Data, isStored).map(message => this.#named(message, since)), next: page.Next ?? null };
+  }
+  /** A page of older messages; the first call shows the newest. Resolves to whether there are more, and room for them. */
   loadOlder(id) {
-    const room = this.#room(id);
+    const room = this.#room(id), { history, most } = this.#options;
+    room.used = ++this.#uses;
     return this.#once(`older:${id}`, async () => {
+      if (room.messages.size >= most) return false;
       room.loading = true;
       try {
-        for (let page, jumps; !room.complete && page === undefined;) {
+        for (let page, jumps, tries = 0; !room.complete && page === undefined; tries++) {
           jumps = room.jumps;
-          const query = { limit: this.#options.history, before: room.from === Infinity ? null : room.from };
-          page = await this.request('GET', `/rooms/${id}/messages`, { query, whole: true });
+          page = await this.#messages(room, { limit: history, before: room.from === Infinity ? null : room.from });
+          if (this.rooms.get(id) !== room) throw new ChatError('closed', 'the room is gone');
           // Frames that were not fetched may have changed the messages on this page.
-          if (jumps !== room.jumps) { page = undefined; continue; }
-          room.from = Math.min(room.from, page.Next == null ? 0 : page.Data.at(-1).Seq);
-          for (const message of [...page.Data, ...room.aside.values()]) room.merge(message);
+          if (jumps !== room.jumps) { page = undefined; await this.#pause(this.#backoff(tries, 0, 10)); continue; }
+          const from = page.next == null ? 0 : page.list.at(-1)?.Seq;
+          if (!(from < room.from)) throw new ChatError('malformed', 'the page does not lead on');
+          room.from = from;
+          for (const message of [...page.list, ...room.aside.values()]) room.merge(message);
         }
       } finally { room.loading = false; room.aside.clear(); }
       this.#save(room);
       this._emit('room', room);
-      return !room.complete;
+      return !room.complete && room.messages.size < most;
     });
   }
   /** Loads all members of the room; its frames keep the list up to date from then on. */
-  loadMembers(id) {
+  async loadMembers(id) {
     const room = this.#room(id);
-    if (room.hasMembers) return Promise.resolve([...room.members.values()]);
-    room.hasMembers = true;
-    return new Promise(done => {
-      const off = this.on('room', changed => { if (changed === room && room.members.size) { off(); done([...room.members.values()]); } });
-      this.#catchUp(room);
-    });
+    if (!room.hasMembers || !room.members.size) {
+      room.hasMembers = true;
+      await new Promise(done => { room.waits.push(done); this.#catchUp(room); });
+      if (!room.members.size) throw new ChatError('closed', 'the members could not be loaded');
+    }
+    return [...room.members.values()];
   }
 
   /** A REST request, repeated after the waits that the server names. Resolves to `Data`, or with `whole` to the answer. */
   async request(method, path, { body, query, sign, tries = 4, whole = false, signal } = {}) {
-    const { url, prefix, clock, random, fetch, requestWait } = this.#options;
+    const { url, prefix, clock, fetch, requestWait } = this.#options, who = this.#who;
     const words = query ? `?${new URLSearchParams(Object.entries(query).filter(([, value]) => value != null))}` : '';
     const isForm = typeof FormData !== 'undefined' && body instanceof FormData;
-    for (let attempt = 1, fresh = false; ; attempt++) {
+    for (let attempt = 1, used; ; attempt++) {
       const controller = new AbortController(), stop = () => controller.abort();
-      const timer = clock.set(stop, requestWait * (isForm ? 20 : 1));
-      signal?.addEventListener('abort', stop);
-      let failure;
+      let failure, timer, token;
       try {
-        const token = await this.#bearer(fresh);
+        token = await this.#bearer(used);
+        if (who != null && who !== this.#who) throw new ChatError('other_user', 'another user has signed in');
+        if (signal?.aborted) stop();
+        signal?.addEventListener('abort', stop);
+        timer = clock.set(stop, requestWait * (isForm ? 20 : 1));
         const answer = await fetch(`${url}${prefix}${path}${words}`, {
           method, signal: controller.signal, credentials: 'same-origin',
           headers: { Accept: 'application/json', ...(token && { Authorization: `Bearer ${token}` }), ...(sign && { 'Idempotency-Key': sign }),
             ...(body && !isForm && { 'Content-Type': 'application/json' }) },
           body: body && !isForm ? JSON.stringify(body) : body,
         });
-        const text = await answer.text(), found = text ? JSON.parse(text) : { Data: null };
-        if (answer.ok) return whole ? found : found.Data;
-        const { Code = 'internal', Message = `HTTP ${answer.status}`, Field = null, RetryAfter } = found.Error ?? {};
-        const seconds = Number(answer.headers.get('Retry-After'));
-        failure = new ChatError(Code, Message, { status: answer.status, field: Field, retryAfter: RetryAfter ?? (seconds ? seconds * 1000 : null) });
+        const text = await answer.text();
+        let found;
+        try { found = JSON.parse(text || '{"Data":null}'); } catch { /* Of a proxy, perhaps. */ }
+        if (answer.ok && isMap(found)) return whole ? found : found.Data;
+        const { Code, Message = `HTTP ${answer.status}`, Field = null, RetryAfter } = isMap(found?.Error) ? found.Error : {};
+        const named = [RetryAfter, answer.headers.get('Retry-After') * 1000].find(one => one > 0) ?? null;
+        failure = new ChatError(`${Code ?? (answer.ok ? 'malformed' : 'internal')}`, `${Message}`, { status: answer.ok ? 0 : answer.status, field: Field, retryAfter: named && Number(named) });
       } catch (error) {
-        failure = signal?.aborted ? new ChatError('aborted', 'the request was given up') : new ChatError('network', String(error?.message ?? error));
+        failure = signal?.aborted ? new ChatError('aborted', 'the request was given up') : error instanceof ChatError ? error : new ChatError('network', String(error?.message ?? error));
       } finally {
         clock.clear(timer);
         signal?.removeEventListener('abort', stop);
       }
       const { status, code } = failure;
-      if (status === 401 && !fresh && typeof this.#options.token === 'function') { fresh = true; continue; }
+      if (status === 401 && !used && typeof this.#options.token === 'function') { used = token; continue; }
       // Only requests that are safe to repeat are repeated.
-      const again = code !== 'aborted' && (status === 429 || status >= 500 || (status === 0 && (method !== 'POST' || sign || isForm)));
+      const again = !['aborted', 'other_user'].includes(code) && (status === 429 || status >= 500 || (status === 0 && (code === 'token' || method !== 'POST' || sign || isForm)));
       if (!again || attempt >= tries) throw failure;
-      await this.#pause(failure.retryAfter ?? Math.min(8000, 300 * 2 ** attempt) * (0.2 + 0.8 * random()));
+      await this.#pause(this.#backoff(attempt, failure.retryAfter, 300, 8000));
     }
   }
   #pause(wait) { return new Promise(done => this.#options.clock.set(done, wait)); }
@@ -791,7 +1032,9 @@ export class Chat {
     this._emit('queue', lane);
     return item.promise;
   }
-  #keepItem({ Sign, lane, frame, At, error }) {
+  #keepItem(item) {
+    const { Sign, lane, frame, At, error } = item;
+    item.Me = this.me;
     return this.#keep(`send:${Sign}`, { Sign, lane, frame, At, error: error && { code: error.code, message: error.message } });
   }
   #drop(item) {
@@ -810,45 +1053,46 @@ export class Chat {
     item.timer = this.#options.clock.set(() => { item.busy = false; this.#pump(lane); }, this.#options.answerWait);
   }
   #response(frame) {
-    const call = this.#waiting.get(frame.Sign), item = this.queue.find(one => one.Sign === frame.Sign);
-    const [, code = 'internal', message = ''] = /^(\w+): ?([^]*)$/.exec(frame.Error ?? '') ?? [];
-    if (call && !(code === 'not_a_member' && !frame.Success)) {
+    const call = this.#waiting.get(frame.Sign), item = this.queue.find(one => one.Sign === frame.Sign), { RoomID, Seq, Data, RetryAfter } = frame;
+    const [, code = 'internal', message = ''] = /^(\w+): ?([^]*)$/.exec(frame.Error ?? '') ?? [], retryAfter = RetryAfter > 0 ? Number(RetryAfter) : null;
+    if (call) {
       // A resume is refused for each room that this user is not in, and then answered.
-      this.#waiting.delete(frame.Sign);
-      if (frame.Success) { this.#resumed(frame.Data); call.done(frame.Data); } else call.fail(new ChatError(code, message));
-      return;
+      if (call.resumes && code === 'not_a_member' && !frame.Success) return;
+      if (!frame.Success) return call.fail(new ChatError(code, message, { retryAfter }));
+      if (call.resumes) this.#resumed(Data);
+      return call.done(Data);
     }
     if (!frame.Success) {
-      if (!item) return call || this._emit('error', new ChatError(code, message, { sign: frame.Sign, retryAfter: frame.RetryAfter ?? null }));
+      if (!item) return this._emit('error', new ChatError(code, message, { sign: frame.Sign, retryAfter }));
       this.#settleTimer(item);
-      if (LATER.has(code) && (code !== 'internal' || item.tried < 5)) {
-        item.busy = true;
-        const wait = frame.RetryAfter ?? Math.min(15000, 400 * 2 ** Math.min(item.tried, 6));
-        item.timer = this.#options.clock.set(() => { item.busy = false; this.#pump(laneOf(item)); }, wait * (1 + 0.2 * this.#options.random()));
-        return;
-      }
-      item.error = new ChatError(code, message, { retryAfter: frame.RetryAfter ?? null });
-      if (item.frame.Type === 'message') this.#keepItem(item); else this.#drop(item);
-      item.fail?.(item.error);
-      this.#uploadRefused(item);
-      this._emit('queue', laneOf(item));
-      this.#pump(laneOf(item));
+      if (!LATER.has(code) || (code === 'internal' && item.tried >= 5)) return this.#refuse(item, new ChatError(code, message, { retryAfter }));
+      item.busy = true;
+      item.timer = this.#options.clock.set(() => { item.busy = false; this.#pump(laneOf(item)); }, this.#backoff(item.tried, retryAfter, 400, 15000));
       return;
     }
-    const { RoomID, Seq, Data } = frame, type = item?.frame.Type, room = this.rooms.get(RoomID ?? Data?.RoomID);
+    const type = item?.frame.Type, is = type === 'seen' ? isMark : item ? isMessage : one => mayBe(one, isMap);
     const kind = CHANGES[type] ?? (type === 'seen' ? 'seen' : Data?.Change ? 'room_updated' : Data?.UserID ? 'seen' : Data?.Seq === Seq ? 'new_message' : 'message_updated');
-    if (RoomID && Seq && !room) this.#room(RoomID);
-    const at = this.rooms.get(RoomID);
-    if (at && Seq && (at.seq == null || at.catching || Seq > at.seq)) {
+    if (!is(Data) || !mayBe(RoomID, isID) || !mayBe(Seq, isSeq)) throw new Error('the response lacks what it must have');
+    const at = this.rooms.get(RoomID ?? Data?.RoomID) ?? (RoomID && Seq ? this.#room(RoomID) : null);
+    if (at && Seq && SHAPES[kind](Data) && (at.seq == null || at.catching || Seq > at.seq)) {
       // The answer counts as the frame with its Seq. The answer to a retry may have an old Seq, or one that the resume has not brought yet.
       const own = kind === 'new_message' ? Data.Seq : kind === 'message_updated' ? Data.ChangeSeq : Seq;
-      if (own === Seq) at.early.set(Seq, { frame, kind, answer: true });
+      if (own === Seq && at.early.size < EARLY) at.early.set(Seq, { frame, kind, answer: true });
       if (at.seq == null) this.#catchUp(at); else if (!at.catching) this.#drain(at);
     }
-    if (at && Data?.Content !== undefined) { if (at.from !== Infinity) at.merge(Data); }
-    if (at && type === 'seen' && Data?.UserID === this.me) { this.#marked(at, Data, false); if (at.info) this.#count(at); }
+    if (at && at.from !== Infinity && isMessage(Data)) at.merge(this.#named(Data));
+    if (at && type === 'seen' && Data.UserID === this.me) { this.#marked(at, Data, false); if (at.info) this.#count(at); }
     if (item) this.#stored(item, Data);
     if (at) this._emit('room', at);
+  }
+  /** Refused for good. */
+  #refuse(item, error) {
+    item.error = error;
+    if (item.frame.Type === 'message') this.#keepItem(item); else this.#drop(item);
+    item.fail?.(error);
+    this.#uploadRefused(item);
+    this._emit('queue', laneOf(item));
+    this.#pump(laneOf(item));
   }
   #resumed(data) {
     for (const { RoomID } of data?.Rooms ?? []) { const room = this.rooms.get(RoomID); if (room) room.resuming = false; }
@@ -880,7 +1124,9 @@ export class Chat {
     this._emit('upload', upload);
     return upload;
   }
-  #keepFile({ Sign, RoomID, name, file, chunkSize, MessageID, At }) {
+  #keepFile(upload) {
+    const { Sign, RoomID, name, file, chunkSize, MessageID, At } = upload;
+    upload.Me = this.me;
     return this.#keep(`file:${Sign}`, { Sign, RoomID, name, file, chunkSize, MessageID, At });
   }
   _uploadEnded(upload) { this.uploads.delete(upload.Sign); this.#keep(`file:${upload.Sign}`); }
@@ -896,13 +1142,14 @@ export class Chat {
   async _upload(upload) {
     if (upload.state !== 'waiting' || !upload.MessageID) return;
     upload.state = 'running';
+    this.#options.clock.clear(upload.timer);
     this._emit('upload', upload);
     const path = `/files/${upload.MessageID}/upload`, { parallel } = this.#options;
     const finished = answer => {
       if (!answer.Completed || upload.state === 'done') return answer.Completed;
       upload.state = 'done';
       upload.loaded = [upload.size];
-      if (answer.Message) this.rooms.get(upload.RoomID)?.merge(answer.Message);
+      if (isMessage(answer.Message)) this.rooms.get(upload.RoomID)?.merge(this.#named(answer.Message));
       this._uploadEnded(upload);
       upload.finish(answer.Message ?? { ID: upload.MessageID });
       this._emit('upload', upload);
@@ -923,7 +1170,7 @@ export class Chat {
         for (let index; upload.state === 'running' && (index = left.shift());) finished(await this.#chunk(upload, path, index));
       };
       await Promise.all(Array.from({ length: parallel }, run));
-      if (upload.state === 'running') { upload.state = 'waiting'; await this.#pause(500); await this._upload(upload); }
+      if (upload.state === 'running') { upload.state = 'waiting'; upload.timer = this.#options.clock.set(() => this._upload(upload), this.#backoff(upload.rounds++, 0, 500)); }
     } catch (error) {
       if (upload.state !== 'running') return;
       Object.assign(upload, { state: 'failed', error });
@@ -954,6 +1201,22 @@ export class Chat {
   }
 }
 
+/** Keeps those entries that were put last. */
+function put(map, key, value, most) {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size > most) map.delete(map.keys().next().value);
+}
+/** A token or a ticket: one line that a header can carry. Never part of an error. */
+function lineOf(given, name) {
+  const line = typeof given === 'string' ? given.trim() : '';
+  if (!/^[\x21-\x7e]+$/.test(line)) throw new ChatError(name, `the ${name} is no line of visible ASCII`);
+  return line;
+}
+/** The claims of a JWT; of anything else none. */
+function claimsOf(token) {
+  try { return JSON.parse(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/'))) ?? {}; } catch { return {}; }
+}
 /** A server without epochs is in the first one. */
 const epochOf = info => info.Epoch ?? 1;
 const older = (one, other) => (one.ChangeSeq ?? 0) < (other?.ChangeSeq ?? 0);

@@ -18,9 +18,11 @@ chat file ROOM [PATH]       send a file; without PATH, or with -, the input (--n
 Exit status: 0 done, 1 refused or failed, 2 a wrong command line.`;
 
 const folder = join(process.env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'chat-client'), kept = join(folder, 'login.json');
-const say = text => process.stdout.write(`${text}\n`);
-/** Removes control characters: texts of other users must not control the terminal. */
-const plain = text => String(text ?? '').replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '\ufffd').replace(/[\n\t]/g, ' ');
+/** Texts of others must not control the terminal: control characters, marks that turn the text after them and lone surrogates are shown as
+ *  escapes, which are also those of JSON. All that is printed passes here. */
+const plain = text => String(text ?? '').replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]|\p{Surrogate}/gu, letter => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`);
+const say = (text, stream = process.stdout) => stream.write(`${plain(text)}\n`);
+const oneLine = text => String(text ?? '').replace(/[\n\t]/g, ' ');
 class Usage extends Error {}
 
 async function readInput() {
@@ -36,8 +38,8 @@ function login() {
   return { url: url.replace(/\/+$/, ''), token };
 }
 const client = () => new Chat({ ...login(), store: new MemoryStore() });
-const textOf = message => plain(message.Status === 'deleted' ? '(deleted)' : message.File ? `[${message.File.Name}, ${message.File.Size} bytes]` : message.Content);
-const line = message => `${message.CreatedAt} ${plain(message.Sender?.Name || message.SenderID.slice(0, 8))} ${textOf(message)}${message.EditedAt ? ' (edited)' : ''}`;
+const textOf = message => oneLine(message.Status === 'deleted' ? '(deleted)' : message.File ? `[${message.File.Name}, ${message.File.Size} bytes]` : message.Content);
+const line = message => `${message.CreatedAt} ${oneLine(message.Sender?.Name || message.SenderID.slice(0, 8))} ${textOf(message)}${message.EditedAt ? ' (edited)' : ''}`;
 
 const commands = {
   async login([address]) {
@@ -57,10 +59,14 @@ const commands = {
   async logout() { rmSync(kept, { force: true }); },
   async rooms(_, { json }) {
     const chat = client();
-    for (let cursor = null, first = true; first || cursor !== null; first = false) {
+    const places = new Set();
+    for (let cursor = null, first = true; first || cursor != null; first = false) {
       const page = await chat.request('GET', '/rooms', { query: { limit: 100, cursor }, whole: true, tries: 6 });
-      for (const room of page.Data) say(json ? JSON.stringify(room) : `${room.ID} ${room.Unread ?? '-'} ${plain(room.Name || room.Type)}${room.LastMessage ? `: ${textOf(room.LastMessage)}` : ''}`);
+      if (!Array.isArray(page.Data)) throw new Error('the answer has no list of rooms');
+      for (const room of page.Data) if (room?.ID) say(json ? JSON.stringify(room) : `${room.ID} ${room.Unread ?? '-'} ${oneLine(room.Name || room.Type)}${room.LastMessage ? `: ${textOf(room.LastMessage)}` : ''}`);
       cursor = page.Next;
+      if (places.has(cursor) || places.size > 1000) throw new Error('the list of rooms has no end');
+      places.add(cursor);
     }
   },
   async tail([id], { json, n }) {
@@ -71,10 +77,14 @@ const commands = {
     await chat.request('GET', `/rooms/${id}`, { tries: 6 });
     const tell = message => {
       if (message.Seq == null || (shown.get(message.ID) ?? -1) >= (message.ChangeSeq ?? 0)) return;
+      shown.delete(message.ID);
       shown.set(message.ID, message.ChangeSeq ?? 0);
+      // More than the client keeps in memory.
+      if (shown.size > 20000) shown.delete(shown.keys().next().value);
       say(json ? JSON.stringify(message) : line(message));
     };
-    chat.on('state', state => { if (state !== 'open') process.stderr.write(`chat: ${state}\n`); });
+    chat.on('state', state => { if (state !== 'open') say(`chat: ${state}`, process.stderr); });
+    chat.on('error', error => say(`chat: ${error.message}`, process.stderr));
     await new Promise((_, fail) => {
       let base = null;
       chat.on('closed', ({ code, reason }) => { if ([1002, 1003, 1007, 4001, 4009].includes(code)) fail(new Error(`the connection was closed: ${code} ${reason}`)); });
@@ -100,7 +110,7 @@ const commands = {
     const Content = words.length ? words.join(' ') : (await readInput()).replace(/\n$/, '');
     const chat = client(), sign = crypto.randomUUID();
     const message = await chat.request('POST', `/rooms/${id}/messages`, { body: { Content }, sign, tries: 10 });
-    say(json ? JSON.stringify(message) : message.ID ?? message.Status);
+    say(json ? JSON.stringify(message) : message?.ID ?? message?.Status);
   },
   async file([id, path = '-'], { json, name, type }) {
     if (!id) throw new Usage('chat file ROOM [PATH]');
@@ -129,12 +139,13 @@ try {
       n: { type: 'string', short: 'n' }, name: { type: 'string' }, type: { type: 'string' } } });
   } catch (error) { throw new Usage(error.message); }
   const { values, positionals: [word, ...rest] } = found;
-  if (values.help || word === 'help') say(HELP);
-  else if (!Object.hasOwn(commands, word ?? '')) throw new Usage(word ? `unknown command '${plain(word)}'` : 'give a command');
+  if (values.help || word === 'help') process.stdout.write(`${HELP}\n`);
+  else if (!Object.hasOwn(commands, word ?? '')) throw new Usage(word ? `unknown command '${word}'` : 'give a command');
   else await commands[word](rest, values);
   process.exitCode = 0;
 } catch (error) {
-  process.stderr.write(`chat: ${plain(error.code && error.name === 'ChatError' ? `${error.code}: ${error.message}` : error.message)}\n${error instanceof Usage ? `\n${HELP}\n` : ''}`);
+  say(`chat: ${oneLine(error.code && error.name === 'ChatError' ? `${error.code}: ${error.message}` : error.message)}`, process.stderr);
+  if (error instanceof Usage) process.stderr.write(`\n${HELP}\n`);
   process.exitCode = error instanceof Usage ? 2 : 1;
 }
 // A remaining socket or timer must not keep the program running.

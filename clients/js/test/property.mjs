@@ -47,7 +47,7 @@ async function play(seed) {
     else if (what < 0.6 && message?.ID) chat.react(message, '👍').catch(() => {});
     else if (what < 0.66) { if (copy?.info) chat.seen(room.ID); }
     else if (what < 0.72) { if (copy) chat.loadOlder(room.ID).catch(() => {}); }
-    else if (what < 0.75) { if (copy) chat.loadMembers(room.ID); }
+    else if (what < 0.75) { if (copy) chat.loadMembers(room.ID).catch(() => {}); }
     else if (what < 0.79) for (let times = 20; times; times--) world.do('eve', { Type: 'message', RoomID: room.ID, Content: 'many', Sign: `x${step}-${times}` });
     else if (what < 0.82) { const old = pick(room.messages); if (old) world.do('eve', { Type: 'edit', MessageID: old.ID, Content: `edited by eve ${step}` }); }
     else if (what < 0.87) { world.note('reload'); await chat.flush(); start(user); }
