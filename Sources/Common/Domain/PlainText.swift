@@ -81,3 +81,19 @@ public func isHTTPTokenByte(_ byte: UInt8) -> Bool {
 func isControl(_ scalar: Unicode.Scalar) -> Bool {
     scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
 }
+
+/// Controls of both sets, the two separators that some viewers take for the end of a line, and what turns the direction
+/// of writing: a text from outside with these moves a terminal's cursor, or reads as something else.
+public func isUnseen(_ scalar: Unicode.Scalar) -> Bool {
+    switch scalar.value {
+    case ..<0x20, 0x7f...0x9f, 0x061c, 0x200e...0x200f, 0x2028...0x202e, 0x2066...0x2069, 0xfeff: true
+    default: false
+    }
+}
+
+/// A text from outside for a terminal or a page: at most so many scalars, each unseen one as a question mark.
+public func printable(_ text: some StringProtocol, atMost count: Int = 160) -> String {
+    var out = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars.prefix(count) { out.append(isUnseen(scalar) ? "?" : scalar) }
+    return String(out)
+}

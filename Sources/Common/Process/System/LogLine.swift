@@ -1,4 +1,5 @@
 import CLinux
+import ChatCore
 @preconcurrency import Glibc
 import Logging
 
@@ -22,7 +23,7 @@ struct LogLine {
             return
         }
         for scalar in text.unicodeScalars {
-            if scalar == "\n" { plain("\\n") } else if LogLine.isUnseen(scalar) { plain("?") } else { append(scalar) }
+            if scalar == "\n" { plain("\\n") } else if isUnseen(scalar) { plain("?") } else { append(scalar) }
         }
     }
 
@@ -51,7 +52,7 @@ struct LogLine {
             case "\"": plain("\\\"")
             case "\\": plain("\\\\")
             case "\n": plain("\\n")
-            case _ where LogLine.isUnseen(scalar): escape(scalar.value)
+            case _ where isUnseen(scalar): escape(scalar.value)
             default: append(scalar)
             }
         }
@@ -98,15 +99,6 @@ struct LogLine {
     }
 
     private mutating func append(_ scalar: UnicodeScalar) { bytes.append(contentsOf: UTF8.encode(scalar)!) }
-
-    /// Controls of both sets, the two separators that some viewers take for the end of a line, and what turns the
-    /// direction of writing.
-    private static func isUnseen(_ scalar: UnicodeScalar) -> Bool {
-        switch scalar.value {
-        case ..<0x20, 0x7f...0x9f, 0x061c, 0x200e...0x200f, 0x2028...0x202e, 0x2066...0x2069, 0xfeff: true
-        default: false
-        }
-    }
 
     // MARK: Numbers, time, the end
 
