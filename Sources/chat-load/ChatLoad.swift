@@ -1,5 +1,6 @@
 import ArgumentParser
 import CLoad
+import ChatAdapters
 import ChatCore
 @preconcurrency import Glibc
 
@@ -20,7 +21,7 @@ struct ChatLoad: ParsableCommand {
             var command = try parseAsRoot()
             try command.run()
         } catch let error as Unusable {
-            fputs("chat-load: \(error)\n", stderr)
+            fputs("chat-load: \(printable(error.description, atMost: 2000))\n", stderr)
             Glibc.exit(2)
         } catch let code as ExitCode {
             Glibc.exit(code.rawValue)
@@ -38,7 +39,7 @@ struct Run: ParsableCommand {
         abstract: "Run once and report.",
         discussion: """
             Exit status: 0 the promises held; 1 one was broken, with an example; 2 wrong use, or the installation cannot be \
-            reached. Ctrl-C ends the run in order, with its report; a second one ends at once.
+            reached, or it is not known: no message was acknowledged, or the history could not be read. Ctrl-C ends the run in order, with its report; a second one ends at once.
 
             The secret that signs the users' tokens comes from the environment (JWT_SECRET) or from a file, never from the \
             command line. JWT_AUDIENCE and JWT_ISSUER are set in the tokens when the environment has them.
@@ -95,7 +96,8 @@ struct Run: ParsableCommand {
         let environment = Self.environment()
         let source = try self.source(environment)
         let options = try checked(source)
-        for path in [options.json, options.html].compactMap({ $0 }) { try ReportFile.check(path) }
+        try Self.checkDescriptors(users: options.users)
+        let (json, html) = (try options.json.map(ReportFile.init), try options.html.map(ReportFile.init))
         var place = try Installation(url, authorities: authorities)
         if let authorities, let problem = TextFile.problem(authorities) { throw Unusable("--authorities: \(problem)") }
         try place.resolve()
@@ -116,10 +118,25 @@ struct Run: ParsableCommand {
         let report = Report(load, settlement)
         print(options.isQuiet ? report.verdict : report.text)
         fflush(stdout)
-        if let path = options.json { try ReportFile.write(report.json, path) }
-        if let path = options.html { try ReportFile.write(Array(HTMLReport(report).page.utf8), path) }
-        if load.ledger.isBroken { throw ExitCode(1) }
-        guard settlement.problems.isEmpty else { throw Unusable(settlement.problems[0]) }
+        var failures: [Unusable] = []
+        do throws(Unusable) { try json?.write(report.json) } catch { failures.append(error) }
+        do throws(Unusable) { try html?.write(Array(HTMLReport(report).page.utf8)) } catch { failures.append(error) }
+        // A broken promise is the result, whatever became of the files.
+        for failure in failures { fputs("chat-load: \(failure)\n", stderr) }
+        switch report.outcome {
+        case .broken: throw ExitCode(1)
+        case .notKnown: throw ExitCode(2)
+        case .held: if !failures.isEmpty { throw ExitCode(2) }
+        }
+    }
+
+    /// Each user has a socket; the rest are the calls by REST, the files of this program, and what libraries open.
+    private static func checkDescriptors(users: Int) throws(Unusable) {
+        let (needed, files) = (users + 50, raiseDescriptorLimit())
+        guard files < needed else { return }
+        throw Unusable(
+            "--users \(users) needs \(needed) open files, and this process may have \(files): run 'ulimit -n \(needed)' "
+                + "before it, or let the administrator raise the limit")
     }
 
     private static func environment() -> [String: String] {
@@ -153,56 +170,5 @@ struct Run: ParsableCommand {
                     : "--secret-file: it is empty")
         }
         return .secret(secret)
-    }
-
-    private func checked(_ source: Credentials.Source) throws -> LoadOptions {
-        var options = LoadOptions()
-        var count = users ?? 20
-        if users == nil, case .tokens(let tokens) = source { count = tokens.count }
-        func within(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws -> Int {
-            guard range.contains(value) else {
-                throw Unusable("--\(name) takes \(range.lowerBound) to \(range.upperBound)")
-            }
-            return value
-        }
-        func time(_ name: String, _ text: String) throws -> Int64 {
-            guard let value = LoadOptions.time(text) else {
-                throw Unusable("--\(name) takes a time such as 60s, 5m or 2h, at most 7 days")
-            }
-            return value
-        }
-        func rate(_ name: String, _ text: String) throws -> Double {
-            guard let value = LoadOptions.rate(text) else {
-                throw Unusable("--\(name) takes a number a second such as 50 or 0.5, at most 1000000")
-            }
-            return value
-        }
-        options.users = try within("users", count, 1...100_000)
-        options.rooms = try within("rooms", rooms, 1...10_000)
-        options.members = try within("members", members, 2...1000)
-        guard members <= count else { throw Unusable("--members is \(members): there are only \(count) users") }
-        options.rate = try rate("rate", self.rate)
-        options.uploads = try rate("uploads", uploads)
-        options.churn = try rate("churn", churn)
-        guard options.rate > 0 || options.uploads > 0 else {
-            throw Unusable("--rate and --uploads are both 0: nothing is sent")
-        }
-        options.duration = try time("duration", duration)
-        guard options.duration >= second / 10 else { throw Unusable("--duration is at least 100ms") }
-        options.ramp = try time("ramp", ramp)
-        options.patience = try time("patience", patience)
-        guard let size = LoadOptions.size(size), size.lowerBound >= 22, size.upperBound <= 16_384 else {
-            throw Unusable("--size takes bytes from 22 to 16384, such as 100 or 30-2000")
-        }
-        options.size = size
-        options.uploadSize = try within("upload-size", uploadSize, 1...5_242_880)
-        options.inFlight = try within("in-flight", inFlight, 1...50_000_000)
-        options.seed = seed ?? UInt64.random(in: 1...UInt64(UInt32.max))
-        guard options.rate * Double(options.duration) / 1e9 < 2e9 else {
-            throw Unusable("--rate and --duration make more than 2000000000 messages")
-        }
-        (options.json, options.html, options.isQuiet) = (json, html, quiet)
-        (options.checksHistory, options.keeps) = (checkHistory, keep)
-        return options
     }
 }

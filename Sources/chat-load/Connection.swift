@@ -10,6 +10,11 @@ final class Connection {
     /// The reason of the end: the server's close code, or what failed.
     private(set) var ending = ""
     private(set) var closeCode = 0
+    static let unauthorized = "the upgrade was answered 401"
+    /// Bytes of one message or frame, and of all that wait for a server which reads nothing.
+    private static let (mostMessage, mostUnsent) = (1 << 20, 16 << 20)
+    /// Bytes of the answer to the upgrade.
+    private static let mostHead = 16_384
     let descriptor: Int32
     private let number: Int
     private let poller: Poller
@@ -94,6 +99,7 @@ final class Connection {
             sent = max(0, Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)))
         }
         guard sent < bytes.count else { return }
+        guard unsent.count < Self.mostUnsent else { return end("the server reads nothing") }
         unsent += bytes[sent...]
         watchWrites(true)
     }
@@ -171,50 +177,63 @@ final class Connection {
     private func take(_ whole: UnsafeRawBufferPointer, _ handle: (UnsafeRawBufferPointer) -> Void) {
         var bytes = whole
         if phase == .upgrading { greet(&bytes) }
-        while phase == .open, let (first, payload, length) = Self.frame(bytes) {
-            switch first & 15 {
-            case 0, 1, 2:
-                if first & 0x80 != 0, fragments.isEmpty {
-                    handle(payload)
-                } else {
-                    fragments += payload
-                    if fragments.count > 1 << 20 { return end("a message is too long") }
-                    if first & 0x80 != 0 {
-                        let message = fragments
-                        fragments = []
-                        message.withUnsafeBytes(handle)
-                    }
-                }
-            case 8:
-                closeCode = payload.count >= 2 ? Int(payload[0]) << 8 | Int(payload[1]) : 1005
-                end("closed with \(closeCode)")
-            case 9: send(Array(payload), opcode: 10)
-            default: break
-            }
+        while phase == .open, let (first, payload, length) = frame(bytes) {
+            take(first, payload, handle)
             bytes = UnsafeRawBufferPointer(rebasing: bytes[length...])
         }
         rest = Array(bytes)
     }
 
+    private func take(
+        _ first: UInt8, _ payload: UnsafeRawBufferPointer, _ handle: (UnsafeRawBufferPointer) -> Void
+    ) {
+        switch first & 15 {
+        case 0, 1, 2:
+            if first & 0x80 != 0, fragments.isEmpty { return handle(payload) }
+            fragments += payload
+            if fragments.count > Self.mostMessage { return end("a message is too long") }
+            guard first & 0x80 != 0 else { return }
+            let message = fragments
+            fragments = []
+            message.withUnsafeBytes(handle)
+        case 8:
+            closeCode = payload.count >= 2 ? Int(payload[0]) << 8 | Int(payload[1]) : 1005
+            end("closed with \(closeCode)")
+        case 9: send(Array(payload), opcode: 10)
+        default: break
+        }
+    }
+
     private func greet(_ bytes: inout UnsafeRawBufferPointer) {
+        let head = bytes.prefix(Self.mostHead)
         guard
-            let end = (0..<max(0, bytes.count - 3)).first(where: {
+            let end = head.indices.dropLast(3).first(where: {
                 bytes[$0] == 13 && bytes[$0 + 1] == 10 && bytes[$0 + 2] == 13 && bytes[$0 + 3] == 10
             })
-        else { return }
-        let line = String(decoding: bytes.prefix(64).prefix { $0 != 13 }, as: UTF8.self)
-        let words = line.split(separator: " ")
-        guard words.count > 1, words[1] == "101" else {
-            return self.end("the upgrade was answered \(words.count > 1 ? String(words[1].prefix(3)) : "with no HTTP")")
+        else {
+            if head.count == Self.mostHead { self.end("the answer to the upgrade is too long") }
+            return
+        }
+        let words = bytes.prefix(64).prefix { $0 != 13 }.split(separator: UInt8(ascii: " "))
+        let status: [UInt8] = words.count > 1 ? Array(words[1].prefix(4)) : []
+        guard status.elementsEqual("101".utf8) else {
+            let isStatus = status.count == 3 && status.allSatisfy { (48...57).contains($0) }
+            return self.end(
+                "the upgrade was answered \(isStatus ? String(decoding: status, as: UTF8.self) : "with no HTTP")")
         }
         phase = .open
         bytes = UnsafeRawBufferPointer(rebasing: bytes[(end + 4)...])
     }
 
-    /// The first byte, the payload and the length of the frame at the beginning; nil while it is incomplete.
-    private static func frame(_ bytes: UnsafeRawBufferPointer) -> (UInt8, UnsafeRawBufferPointer, Int)? {
+    /// The first byte, the payload and the length of the frame at the beginning; nil while it is incomplete, and when
+    /// it ends the connection.
+    private func frame(_ bytes: UnsafeRawBufferPointer) -> (UInt8, UnsafeRawBufferPointer, Int)? {
         guard bytes.count >= 2 else { return nil }
-        var (at, length) = (2, Int(bytes[1] & 0x7f))
+        guard bytes[1] & 0x80 == 0 else {
+            end("a masked frame")
+            return nil
+        }
+        var (at, length) = (2, Int(bytes[1]))
         if length == 126 {
             guard bytes.count >= 4 else { return nil }
             (at, length) = (4, Int(bytes[2]) << 8 | Int(bytes[3]))
@@ -222,6 +241,11 @@ final class Connection {
             guard bytes.count >= 10 else { return nil }
             let long = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 2, as: UInt64.self))
             (at, length) = (10, Int(min(long, 1 << 40)))
+        }
+        // Of a control frame too (RFC 6455, 5.5): it would be answered with as many bytes.
+        guard length < (bytes[0] & 8 == 0 ? Self.mostMessage : 126) else {
+            end("a frame is too long")
+            return nil
         }
         guard bytes.count >= at + length else { return nil }
         return (bytes[0], UnsafeRawBufferPointer(rebasing: bytes[at..<at + length]), at + length)
@@ -243,12 +267,12 @@ final class Connection {
     }
 
     /// Ends as a phone does that loses its network: the peer gets a reset, or nothing.
-    func cut() {
+    func cut(_ reason: String = "cut by the client") {
         if phase != .closed {
             var now = linger(l_onoff: 1, l_linger: 0)
             setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
         }
-        end("cut by the client")
+        end(reason)
     }
 }
 

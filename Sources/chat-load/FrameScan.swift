@@ -14,6 +14,7 @@ struct FrameScan {
     private let payload: UnsafeRawBufferPointer
 
     private static let seqKey: [UInt8] = [0xa3] + Array("Seq".utf8)
+    private static let failure: [UInt8] = [0xa7] + Array("Success".utf8) + [0xc2]
     private static let roomKey: [UInt8] = [0xa6] + Array("RoomID".utf8) + [0xd9, 36]
 
     /// A frame begins with `Type`; one in a room's order ends with `RoomID` and `Seq`.
@@ -53,7 +54,8 @@ struct FrameScan {
         case (2, 0xcc): Int64(bytes[place + 1])
         case (3, 0xcd): Int64(UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: place + 1, as: UInt16.self)))
         case (5, 0xce): Int64(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: place + 1, as: UInt32.self)))
-        case (9, 0xcf): Int64(UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: place + 1, as: UInt64.self)))
+        case (9, 0xcf):
+            Int64(clamping: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: place + 1, as: UInt64.self)))
         default: nil
         }
     }
@@ -61,21 +63,38 @@ struct FrameScan {
     /// The last eight bytes of the room's id.
     var roomEnd: UInt64 { payload.loadUnaligned(fromByteOffset: roomAt + 28, as: UInt64.self) }
 
+    /// The room's id is these 36 bytes.
+    func isOf(room: [UInt8]) -> Bool {
+        room.withUnsafeBytes { memcmp($0.baseAddress!, payload.baseAddress! + roomAt, 36) == 0 }
+    }
+
+    /// A response that says so: it refuses, whatever else is in it.
+    var isFailure: Bool { kind == .response && place(of: Self.failure) != nil }
+
     /// The number that follows the run's marker in the text.
     func number(after marker: [UInt8]) -> Int? {
-        let found = marker.withUnsafeBytes { memmem(payload.baseAddress!, payload.count, $0.baseAddress!, $0.count) }
-        guard let found else { return nil }
-        let start = UnsafeRawPointer(found) + marker.count
-        guard start + 8 <= payload.baseAddress! + payload.count else { return nil }
-        var number = 0
-        for digit in 0..<8 {
-            let byte = start.load(fromByteOffset: digit, as: UInt8.self)
+        guard let found = place(of: marker) else { return nil }
+        let rest = payload[(found + marker.count)...]
+        return rest.count < 8 ? nil : Self.eightDigits(rest.prefix(8))
+    }
+
+    private func place(of bytes: [UInt8]) -> Int? {
+        let found = bytes.withUnsafeBytes { memmem(payload.baseAddress!, payload.count, $0.baseAddress!, $0.count) }
+        return found.map { UnsafeRawPointer($0) - payload.baseAddress! }
+    }
+
+    /// The number of a Sign: exactly eight lower-case hexadecimal digits. `Int` would read a sign before them.
+    static func eightDigits(_ bytes: some Sequence<UInt8>) -> Int? {
+        var (number, count) = (0, 0)
+        for byte in bytes {
             switch byte {
             case 48...57: number = number << 4 | Int(byte - 48)
             case 97...102: number = number << 4 | Int(byte - 87)
             default: return nil
             }
+            count += 1
+            guard count <= 8 else { return nil }
         }
-        return number
+        return count == 8 ? number : nil
     }
 }

@@ -12,7 +12,7 @@ struct HTMLReport {
         max-width:62rem;margin:0 auto;padding:1.5rem}
         h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
         .verdict{border-left:.4rem solid;padding:.5rem 1rem;margin:1rem 0;white-space:pre-wrap;overflow-wrap:anywhere}
-        .held{border-color:var(--good)}.broken{border-color:var(--bad)}
+        .held{border-color:var(--good)}.broken{border-color:var(--bad)}.open{border-color:var(--line)}
         table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
         th,td{text-align:right;padding:.2rem .5rem;border-bottom:1px solid var(--line)}
         th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:600}
@@ -26,11 +26,42 @@ struct HTMLReport {
 
     var page: String {
         let load = report.load
-        let points = load.series.points
+        let errors = load.figures.byCode
+        let (word, title, colour) =
+            switch report.outcome {
+            case .held: ("Held", "the promises held", "held")
+            case .broken: ("Broken", "a promise was broken", "broken")
+            case .notKnown: ("Not known", "not known", "open")
+            }
+        return """
+            <!doctype html>
+            <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+            <title>chat-load: \(title)</title><style>
+            \(Self.style)</style></head><body><main>
+            <h1>chat-load</h1>
+            <p>\(Self.text(load.place.base)), \(Self.text(date(load.began)))</p>
+            <p class="verdict \(colour)"><strong>\(word)</strong>: \(Self.text(report.verdict))</p>
+            <h2>Latency, milliseconds</h2>
+            <p>Counted from the time at which a message was due, not from when it was written to a socket: a stall of the server \
+            counts for every message that was due meanwhile (no coordinated omission).</p>
+            \(latencies)
+            \(pictures.map(\.figure).joined(separator: "\n"))
+            <h2>Ledger</h2>
+            \(Self.table(["", ""], report.rows.map { [$0.0, $0.1] }))
+            \(errors.isEmpty ? "" : "<h2>Errors by code</h2>" + Self.table(["", "count"], errors.prefix(50).map { [$0.text, "\($0.count)"] }))
+            <h2>Settings of the run</h2>
+            \(Self.table(["", ""], report.settings.map { [$0.0, $0.1] }))
+            \(tables)
+            </main></body></html>
+
+            """
+    }
+
+    private var pictures: [Chart] {
         func line(_ value: (Series.Point) -> Double) -> [(Double, Double)] {
-            points.map { (Double($0.at) / 1e9, value($0)) }
+            report.load.series.points.map { (Double($0.at) / 1e9, value($0)) }
         }
-        let pictures = [
+        return [
             Chart(
                 title: "Acknowledgement over time", unit: "ms", across: "seconds",
                 lines: [
@@ -55,29 +86,6 @@ struct HTMLReport {
                     ("errors and refusals", line { Double($0.errors + $0.refused) }),
                 ]),
         ]
-        let held = !load.ledger.isBroken && report.settlement.problems.isEmpty
-        return """
-            <!doctype html>
-            <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-            <title>chat-load: \(held ? "the promises held" : "a promise was broken")</title><style>
-            \(Self.style)</style></head><body><main>
-            <h1>chat-load</h1>
-            <p>\(Self.text(load.place.base)), \(Self.text(date(load.began)))</p>
-            <p class="verdict \(held ? "held" : "broken")"><strong>\(held ? "Held" : "Broken")</strong>: \(Self.text(report.verdict))</p>
-            <h2>Latency, milliseconds</h2>
-            <p>Counted from the time at which a message was due, not from when it was written to a socket: a stall of the server \
-            counts for every message that was due meanwhile (no coordinated omission).</p>
-            \(latencies)
-            \(pictures.map(\.figure).joined(separator: "\n"))
-            <h2>Ledger</h2>
-            \(Self.table(["", ""], report.rows.map { [$0.0, $0.1] }))
-            \(report.errors.isEmpty ? "" : "<h2>Errors by code</h2>" + Self.table(["", "count"], report.errors.prefix(50).map { [$0.0, "\($0.1)"] }))
-            <h2>Settings of the run</h2>
-            \(Self.table(["", ""], report.settings.map { [$0.0, $0.1] }))
-            \(tables)
-            </main></body></html>
-
-            """
     }
 
     private var latencies: String {

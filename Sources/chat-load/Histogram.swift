@@ -1,7 +1,7 @@
 /// Latencies in the manner of HdrHistogram: microseconds, exact below 4 ms, to one part in 2,048 above.
 struct Histogram {
     private static let exactBits = 12
-    private var counts = [UInt32](repeating: 0, count: 4096 + 2048 * 24)
+    private var counts = [Int](repeating: 0, count: 4096 + 2048 * 24)
     private(set) var count = 0
 
     mutating func add(nanoseconds: Int64) {
@@ -25,7 +25,7 @@ struct Histogram {
         guard count > 0 else { return found }
         var (next, seen) = (0, 0)
         for (place, number) in counts.enumerated() where number > 0 {
-            seen += Int(number)
+            seen += number
             while next < shares.count, seen >= max(1, Int((Double(count) * shares[next]).rounded(.up))) {
                 found[next] = Self.value(at: place)
                 next += 1

@@ -14,6 +14,17 @@ struct Ledger {
         case hole
         /// One Seq with two messages, or another Seq than the one that was acknowledged.
         case altered
+
+        /// Its field in the report for programs.
+        var key: String {
+            switch self {
+            case .lost: "Lost"
+            case .doubled: "Doubled"
+            case .outOfOrder: "OutOfOrder"
+            case .hole: "Holes"
+            case .altered: "Altered"
+            }
+        }
     }
 
     enum State: UInt8 { case waiting, sent, acknowledged, refused }
@@ -45,8 +56,11 @@ struct Ledger {
     /// The memory of one message in flight; each message of the run keeps 4 bytes more, for the look into the history.
     static let bytesInFlight = MemoryLayout<Message>.stride
     static let acknowledgedBit: UInt32 = 1 << 31
-    /// No room may have more Seqs than this beyond the run's own messages: a false Seq must not cost memory.
-    private static let slack = 1_000_000
+    /// Every Seq that a server may say, in a frame or by REST: JSON has whole numbers up to there.
+    static let seqs: ClosedRange<Int64> = 1...1 << 53
+    /// No room may have more Seqs than this beyond the run's own messages: a false Seq must cost neither memory nor an
+    /// endless reading of the history.
+    static let slack: Int64 = 100_000
     static let mostExamples = 20
 
     var rooms: [Room] = []
@@ -77,13 +91,13 @@ struct Ledger {
 
     /// The number of a message of this run by its Sign.
     func number(of sign: String) -> Int? {
-        let bytes = Array(sign.utf8)
-        guard bytes.count == prefix.utf8.count + 8, bytes.starts(with: prefix.utf8) else { return nil }
-        return Int(String(decoding: bytes.suffix(8), as: UTF8.self), radix: 16)
+        guard sign.utf8.count == prefix.utf8.count + 8, sign.utf8.starts(with: prefix.utf8) else { return nil }
+        return FrameScan.eightDigits(sign.utf8.suffix(8))
     }
 
     mutating func report(_ breach: Breach, _ text: String, times: Int = 1) {
-        breaches[breach, default: 0] += times
+        let sum = breaches[breach, default: 0].addingReportingOverflow(times)
+        breaches[breach] = sum.overflow ? .max : sum.partialValue
         if examples.count < Self.mostExamples { examples.append("\(breach.rawValue): \(text)") }
     }
 
@@ -160,10 +174,10 @@ struct Ledger {
         if let known = message(number), Int(known.room) != room {
             return report(.altered, "\(place(room, seq)), Sign \(sign(number)) was sent to another room")
         }
-        let index = seq.subtractingReportingOverflow(rooms[room].base).partialValue &- 1
-        guard seq > rooms[room].base, index >= 0, index < Int64(next + Self.slack) else {
+        guard seq > rooms[room].base, seq <= lastPossible(room) else {
             return report(.altered, "\(place(room, seq)), Sign \(sign(number)): no such Seq is possible here")
         }
+        let index = seq - rooms[room].base - 1
         while rooms[room].order.count <= Int(index) { rooms[room].order.append(0) }
         let before = rooms[room].order[Int(index)] & ~Self.acknowledgedBit
         if before == 0, message(number) == nil {
@@ -176,6 +190,9 @@ struct Ledger {
         rooms[room].order[Int(index)] |= UInt32(number + 1) | (isAcknowledged ? Self.acknowledgedBit : 0)
         change(number) { $0.seq = seq }
     }
+
+    /// The greatest Seq that a room can have by now.
+    func lastPossible(_ room: Int) -> Int64 { min(rooms[room].base + Int64(next) + Self.slack, Self.seqs.upperBound) }
 
     func place(_ room: Int, _ seq: Int64) -> String { "room \(rooms[room].id), Seq \(seq)" }
 }

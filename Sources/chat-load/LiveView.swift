@@ -71,11 +71,12 @@ final class LiveView {
         ]
         let verdict = breaches(ledger)
         lines.append(paint(verdict, ledger.isBroken ? "31;1" : "32"))
-        for (code, count) in (figures.refusals.map { ("refused: \($0)", $1) } + figures.errors.map { ($0, $1) })
-            .sorted(by: { $0.1 > $1.1 }).prefix(5)
-        {
-            lines.append("\(padLeft(String(count), 8))  \(code)")
-        }
+        for (text, count) in figures.byCode.prefix(5) { lines.append("\(padLeft(String(count), 8))  \(text)") }
+        redraw(lines, width)
+    }
+
+    /// Over the lines of the last time.
+    private func redraw(_ lines: [String], _ width: Int) {
         var text = height > 0 ? "\u{1b}[\(height)A" : ""
         // Cut to the width: a wrapped line would spoil the count of lines.
         for line in lines {
@@ -109,7 +110,7 @@ func short(_ value: Double) -> String {
 }
 
 func fixed(_ value: Double, _ digits: Int) -> String {
-    guard value.isFinite, value < 1e15 else { return "-" }
+    guard value.isFinite, value >= 0, value < 1e15 else { return "-" }
     let factor = digits == 0 ? 1 : digits == 1 ? 10 : 100
     let whole = Int((value * Double(factor)).rounded())
     guard digits > 0 else { return String(whole) }

@@ -25,12 +25,20 @@ struct LoadOptions {
     var json: String?
     var html: String?
 
+    /// Nanoseconds after which nothing is due: 73 years. A time of the clock may be added to it.
+    static let never: Int64 = 1 << 61
+
     /// When a message is due after the start: the rate grows evenly during the ramp.
+    ///
+    /// - Returns: at most ``never``, also for a rate of 0.
     func due(_ number: Int, rate: Double) -> Int64 {
+        guard rate > 0 else { return Self.never }
         let ramp = Double(min(self.ramp, duration)) / 1e9
         let inRamp = rate * ramp / 2
         let number = Double(number)
         let seconds = number < inRamp ? (2 * number * ramp / rate).squareRoot() : ramp / 2 + number / rate
+        // Also what is no number.
+        guard seconds * 1e9 < Double(Self.never) else { return Self.never }
         return Int64(seconds * 1e9)
     }
 

@@ -6,6 +6,7 @@ extension LoadRun {
     func prepare() throws(Unusable) {
         let users = try credentials.users(options.users, &chance)
         members = users.enumerated().map { Member(index: $0, user: $1) }
+        caller.begin()
         try greet(users[0].token)
         for number in 0..<options.rooms {
             guard interrupts == 0 else { throw Unusable("interrupted before the run began") }
@@ -46,23 +47,24 @@ extension LoadRun {
         }
         let headers = ["Idempotency-Key: \(ledger.prefix)room-\(number)"]
         // A busy installation may ask to come again.
-        for attempt in 0... {
-            let reply = caller.call("POST", "/rooms", token: owner.user.token, body: body, headers: headers)
-            if reply.status == 201 || reply.status == 200, let id = reply.body["Data"]?["ID"]?.string,
-                id.utf8.count == 36
-            {
-                ledger.rooms.append(
-                    Ledger.Room(id: id, name: name, members: list, base: reply.body["Data"]?["LastSeq"]?.int ?? 0))
-                return
-            }
-            guard reply.isTransient || reply.status == 202, attempt < 20, interrupts == 0 else {
-                let left = cleanUp()
-                let sentence = reply.body["Error"]?["Message"]?.string.map { ": \($0)" } ?? ""
-                throw Unusable(
-                    "room \(number + 1) was not opened (\(reply.code)\(sentence))\(left.isEmpty ? "" : "; \(left)")")
-            }
-            pause(milliseconds: max(100, min(reply.retryAfter ?? 500, 10_000)))
+        let reply = caller.repeating(20, pause: 10_000, also: true) {
+            caller.call("POST", "/rooms", token: owner.user.token, body: body, headers: headers)
         }
+        let data = reply.body["Data"] ?? .null
+        guard reply.status == 201 || reply.status == 200, let id = data["ID"]?.string, isID(id) else {
+            let sentence = reply.body["Error"]?["Message"]?.string.map { ": \(printable($0))" } ?? ""
+            throw notOpened(number, "(\(reply.code)\(sentence))")
+        }
+        let last = data["LastSeq"].flatMap { $0.isNull ? nil : $0 } ?? .int(0)
+        guard let base = last.seq, base == 0 || Ledger.seqs.contains(base) else {
+            throw notOpened(number, "(its LastSeq cannot be one)")
+        }
+        ledger.rooms.append(Ledger.Room(id: id, name: name, members: list, base: base))
+    }
+
+    private func notOpened(_ number: Int, _ reason: String) -> Unusable {
+        let left = cleanUp()
+        return Unusable("room \(number + 1) was not opened \(reason)\(left.isEmpty ? "" : "; \(left)")")
     }
 
     /// Deletes the rooms, oldest first.
@@ -70,14 +72,16 @@ extension LoadRun {
     /// - Returns: a sentence about what is left; empty when nothing is.
     func cleanUp() -> String {
         var left = 0
+        caller.begin()
         for room in ledger.rooms where !options.keeps {
-            var isGone = false
-            for _ in 0..<5 where !isGone {
-                let reply = caller.call("DELETE", "/rooms/\(room.id)", token: members[room.members[0]].user.token)
-                isGone = (200..<300).contains(reply.status) || reply.status == 404
-                if !isGone { pause(milliseconds: max(100, min(reply.retryAfter ?? 300, 2000))) }
+            guard !caller.isGivenUp else {
+                left += 1
+                continue
             }
-            if !isGone { left += 1 }
+            let reply = caller.repeating(5, pause: 2000) {
+                caller.call("DELETE", "/rooms/\(room.id)", token: members[room.members[0]].user.token)
+            }
+            if !(200..<300).contains(reply.status), reply.status != 404 { left += 1 }
         }
         countCalls()
         if options.keeps { left = ledger.rooms.count }
@@ -91,40 +95,12 @@ extension LoadRun {
         var found = [Bool](repeating: false, count: ledger.next)
         var unread: Set<Int> = []
         let unfinished = Set((ledger.first..<ledger.next).compactMap { ledger.message($0).map { Int($0.room) } })
+        caller.begin()
         for room in ledger.rooms.indices where options.checksHistory || unfinished.contains(room) {
-            let token = members[ledger.rooms[room].members[0]].user.token
-            var after = ledger.rooms[room].base
-            var problem: RestCaller.Reply?
-            for attempt in 0..<20 {
-                problem = caller.pages(ledger.rooms[room].id, token, after: after) { message in
-                    after = max(after, message.seq)
-                    guard let number = ledger.number(of: message.sign), number < ledger.next else { return }
-                    if found[number] {
-                        ledger.report(
-                            .doubled, "\(ledger.place(room, message.seq)), Sign \(message.sign) is in the history twice"
-                        )
-                    }
-                    found[number] = true
-                    result.inHistory += 1
-                    let index = message.seq &- ledger.rooms[room].base &- 1
-                    let order = ledger.rooms[room].order
-                    if index >= 0, index < order.count, order[Int(index)] & Ledger.acknowledgedBit != 0,
-                        order[Int(index)] & ~Ledger.acknowledgedBit != UInt32(number + 1)
-                    {
-                        ledger.report(
-                            .altered,
-                            "\(ledger.place(room, message.seq)) is Sign \(message.sign) in the history, and another one was acknowledged"
-                        )
-                    }
-                }
-                guard let reply = problem, reply.isTransient, attempt < 19 else { break }
-                pause(milliseconds: max(100, min(reply.retryAfter ?? 500, 2000)))
-            }
             result.roomsRead += 1
-            if let problem {
+            if let problem = readHistory(room, &found, &result) {
                 unread.insert(room)
-                result.problems.append(
-                    "the history of room \(ledger.rooms[room].id) could not be read: \(problem.code)")
+                result.problems.append("the history of room \(ledger.rooms[room].id) could not be read: \(problem)")
             } else {
                 lookForLost(room, found)
             }
@@ -132,6 +108,40 @@ extension LoadRun {
         countCalls()
         judge(found, unread, &result)
         return result
+    }
+
+    /// - Returns: the reason why a part of it was not read.
+    private func readHistory(_ room: Int, _ found: inout [Bool], _ result: inout Settlement) -> String? {
+        guard !caller.isGivenUp else { return "no answer for a minute" }
+        let token = members[ledger.rooms[room].members[0]].user.token
+        var after = ledger.rooms[room].base
+        var isRead = false
+        let reply = caller.repeating(20, pause: 2000) {
+            let problem = caller.pages(
+                ledger.rooms[room].id, token, after: after, through: ledger.lastPossible(room), isWhole: true
+            ) { message in
+                after = max(after, message.seq)
+                guard let number = ledger.number(of: message.sign), number < ledger.next else { return }
+                result.inHistory += 1
+                look(at: message, number, room, isAgain: found[number])
+                found[number] = true
+            }
+            isRead = problem == nil
+            return problem ?? .problem("")
+        }
+        return isRead ? nil : reply.code
+    }
+
+    private func look(at message: RestDesk.Found, _ number: Int, _ room: Int, isAgain: Bool) {
+        let place = "\(ledger.place(room, message.seq))"
+        if isAgain { ledger.report(.doubled, "\(place), Sign \(message.sign) is in the history twice") }
+        let index = message.seq - ledger.rooms[room].base - 1
+        guard index < ledger.rooms[room].order.count else { return }
+        let entry = ledger.rooms[room].order[Int(index)]
+        if entry & Ledger.acknowledgedBit != 0, entry & ~Ledger.acknowledgedBit != UInt32(number + 1) {
+            ledger.report(
+                .altered, "\(place) is Sign \(message.sign) in the history, and another one was acknowledged")
+        }
     }
 
     private func lookForLost(_ room: Int, _ found: [Bool]) {
@@ -167,7 +177,7 @@ extension LoadRun {
             for stream in member.streams where stream.missing > 0 {
                 ledger.report(
                     .hole,
-                    "\(ledger.place(stream.room, stream.holes[0].lowerBound)) never came, to user \(member.user.id)",
+                    "\(ledger.place(stream.room, stream.holes[0].lowerBound)) never came, to user \(member.shownID)",
                     times: stream.missing)
             }
         }
@@ -178,11 +188,15 @@ extension LoadRun {
         let lacking = ledger.rooms[Int(message.room)].members.filter { index in
             members[index].streams.contains { $0.room == Int(message.room) && $0.lacks(message.seq) }
         }
-        if !lacking.isEmpty, lacking.allSatisfy({ members[$0].phase != .ready }) {
+        // Nor is it lost while a `resync` is being answered.
+        let isOnItsWay = ledger.rooms[Int(message.room)].members.contains { index in
+            members[index].streams.contains { $0.room == Int(message.room) && $0.fetches > 0 }
+        }
+        if lacking.isEmpty ? isOnItsWay : lacking.allSatisfy({ members[$0].phase != .ready }) {
             result.undelivered += 1
             return
         }
-        let to = lacking.first { members[$0].phase == .ready }.map { ", to user \(members[$0].user.id)" } ?? ""
+        let to = lacking.first { members[$0].phase == .ready }.map { ", to user \(members[$0].shownID)" } ?? ""
         ledger.report(
             .lost,
             "\(ledger.place(Int(message.room), message.seq)), Sign \(ledger.sign(number)) was acknowledged and never came\(to)"
@@ -196,6 +210,7 @@ struct Settlement {
     var inHistory = 0
     /// Without an answer: in the history, not in it, or not known because that could not be read.
     var stored = 0, notStored = 0, unknown = 0
+    var unanswered: Int { stored + notStored + unknown }
     /// Due, but the sender's socket did not come back in time.
     var unsent = 0
     /// Acknowledged; the members that lack them were away at the end.

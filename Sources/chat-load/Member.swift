@@ -19,11 +19,17 @@ final class Member {
     var waiting: [Int] = []
     var attempts = 0
     var openedAt: Int64 = 0
+    var readyAt: Int64 = 0
+    /// `resume` was sent and has no answer yet.
+    var awaitsResume = false
     var hasBeenReady = false
     /// Its own end of the connection is not an error.
     var isChurned = false
 
     init(index: Int, user: Credentials.User) { (self.index, self.user) = (index, user) }
+
+    /// For a line of the report: a token may name any user.
+    var shownID: String { printable(user.id) }
 
     func join(room: Int, id: String, last: Int64) {
         streams.append(Stream(room: room, last: last))

@@ -1,5 +1,4 @@
 import ChatCore
-import Glibc
 
 /// The result of a run, for people, for programs and for the page.
 struct Report {
@@ -26,48 +25,116 @@ struct Report {
     /// Microseconds of this client's CPU for each message: with sending, its answer and all copies.
     var cpuOfMessage: Double { Double(cpu) / 1000 / Double(max(1, load.figures.sent)) }
 
+    enum Outcome {
+        case held, broken
+        /// Nothing was seen broken, and not enough was seen.
+        case notKnown(String)
+    }
+
+    var outcome: Outcome {
+        if load.ledger.isBroken { return .broken }
+        if let problem = settlement.problems.first { return .notKnown(problem) }
+        guard load.ledger.acknowledged > 0 else {
+            return .notKnown("no message was acknowledged, of \(load.figures.sent) sent")
+        }
+        return .held
+    }
+
+    var isHeld: Bool { if case .held = outcome { true } else { false } }
+
     var verdict: String {
         let ledger = load.ledger
-        guard ledger.isBroken else {
-            return settlement.problems.isEmpty
-                ? "the promises held: \(ledger.acknowledged) messages acknowledged, \(ledger.copies) copies"
-                : "not known: \(settlement.problems[0])"
+        switch outcome {
+        case .held:
+            return "the promises held: \(ledger.acknowledged) messages acknowledged, \(ledger.copies) copies\(leftOpen)"
+        case .notKnown(let reason): return "not known: \(reason)\(leftOpen)"
+        case .broken:
+            let counts = Ledger.Breach.allCases.compactMap { breach in
+                ledger.breaches[breach].map { "\(breach.rawValue) \($0)" }
+            }
+            return (["a promise was broken: \(counts.joined(separator: ", "))"] + ledger.examples.map { "  \($0)" })
+                .joined(separator: "\n") + leftOpen
         }
-        let counts = Ledger.Breach.allCases.compactMap { breach in
-            ledger.breaches[breach].map { "\(breach.rawValue) \($0)" }
-        }
-        return (["a promise was broken: \(counts.joined(separator: ", "))"] + ledger.examples.map { "  \($0)" })
-            .joined(separator: "\n")
+    }
+
+    /// The messages of which neither is known: nothing was promised, or a member was not there.
+    private var leftOpen: String {
+        let parts = [
+            (settlement.unanswered, "without an answer"), (settlement.unsent, "not sent"),
+            (settlement.undelivered, "not yet at a member"), (load.ledger.refused, "refused"),
+        ]
+        let open = parts.filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
+        return open.isEmpty ? "" : "; left open: \(open.joined(separator: ", "))"
+    }
+
+    /// One figure of the ledger: a row for people, a field for programs.
+    struct Row {
+        let name: String
+        /// The field; nil: for people alone.
+        let key: String?
+        let value: Int
+        /// Instead of the number.
+        var text: String?
+        /// A row that says nothing is left out for people.
+        var isShown = true
     }
 
     /// The ledger, row by row.
-    var rows: [(String, String)] {
+    var ledgerRows: [Row] {
         let (ledger, figures) = (load.ledger, load.figures)
-        var rows = [
-            ("sent", "\(figures.sent)"), ("sent again with the same Sign", "\(figures.repeated)"),
-            ("files among them", "\(figures.uploads)"),
-            ("acknowledged", "\(ledger.acknowledged)"), ("at all members", "\(ledger.completed)"),
-            ("copies", "\(ledger.copies)"), ("refused for good", "\(ledger.refused)"),
-            ("refusals, also those repeated later", "\(figures.refused)"),
+        return [
+            Row(name: "sent", key: "Sent", value: figures.sent),
+            Row(name: "sent again with the same Sign", key: "Repeated", value: figures.repeated),
+            Row(name: "files among them", key: "Uploads", value: figures.uploads),
+            Row(name: "acknowledged", key: "Acknowledged", value: ledger.acknowledged),
+            Row(name: "at all members", key: "Completed", value: ledger.completed),
+            Row(name: "copies", key: "Copies", value: ledger.copies),
+            Row(name: "refused for good", key: "Refused", value: ledger.refused),
+            Row(name: "refusals, also those repeated later", key: nil, value: figures.refused),
         ]
-        rows += Ledger.Breach.allCases.map { ($0.rawValue, "\(ledger.breaches[$0] ?? 0)") }
-        rows.append(("unknown: no answer", "\(settlement.stored + settlement.notStored + settlement.unknown)"))
-        rows.append(("of these in the history", "\(settlement.stored)"))
-        if settlement.unsent > 0 { rows.append(("not sent: the socket was away", "\(settlement.unsent)")) }
-        if settlement.undelivered > 0 {
-            rows.append(("acknowledged, but a member was away at the end", "\(settlement.undelivered)"))
-        }
-        if figures.skipped > 0 { rows.append(("not sent: --in-flight was reached", "\(figures.skipped)")) }
-        rows.append(
-            ("read in the history", settlement.roomsRead == 0 ? "not asked" : "\(settlement.inHistory)"))
-        rows.append(("sockets opened", "\(figures.opened)"))
-        rows.append(("reconnects with resume", "\(figures.reconnects)"))
-        rows.append(("closed on purpose", "\(figures.churned)"))
-        rows.append(("resyncs", "\(figures.resyncs)"))
-        rows.append(("own messages told again", "\(figures.ownAgain)"))
-        rows.append(("most messages in flight", "\(ledger.mostInFlight) (\(Ledger.bytesInFlight) bytes each)"))
-        rows.append(("CPU of this client for each message", "\(short(cpuOfMessage)) us"))
-        return rows
+            + Ledger.Breach.allCases.map {
+                Row(name: $0.rawValue, key: $0.key, value: ledger.breaches[$0] ?? 0)
+            } + openRows + socketRows
+    }
+
+    private var openRows: [Row] {
+        let skipped = load.figures.skipped
+        return [
+            Row(name: "unknown: no answer", key: nil, value: settlement.unanswered),
+            Row(name: "of these in the history", key: "UnknownStored", value: settlement.stored),
+            Row(name: "of these not in it", key: "UnknownNotStored", value: settlement.notStored, isShown: false),
+            Row(name: "of these not known", key: "Unknown", value: settlement.unknown, isShown: false),
+            Row(
+                name: "not sent: the socket was away", key: "Unsent", value: settlement.unsent,
+                isShown: settlement.unsent > 0),
+            Row(
+                name: "acknowledged, but a member was away at the end", key: "Undelivered",
+                value: settlement.undelivered, isShown: settlement.undelivered > 0),
+            Row(name: "not sent: --in-flight was reached", key: "Skipped", value: skipped, isShown: skipped > 0),
+            Row(
+                name: "read in the history", key: "InHistory", value: settlement.inHistory,
+                text: settlement.roomsRead == 0 ? "not asked" : nil),
+        ]
+    }
+
+    private var socketRows: [Row] {
+        let (ledger, figures) = (load.ledger, load.figures)
+        return [
+            Row(name: "sockets opened", key: nil, value: figures.opened),
+            Row(name: "reconnects with resume", key: "Reconnects", value: figures.reconnects),
+            Row(name: "closed on purpose", key: "Churned", value: figures.churned),
+            Row(name: "resyncs", key: "Resyncs", value: figures.resyncs),
+            Row(name: "own messages told again", key: nil, value: figures.ownAgain),
+            Row(
+                name: "most messages in flight", key: "MostInFlight", value: ledger.mostInFlight,
+                text: "\(ledger.mostInFlight) (\(Ledger.bytesInFlight) bytes each)"),
+        ]
+    }
+
+    /// For people.
+    var rows: [(String, String)] {
+        ledgerRows.filter(\.isShown).map { ($0.name, $0.text ?? "\($0.value)") }
+            + [("CPU of this client for each message", "\(short(cpuOfMessage)) us")]
     }
 
     var settings: [(String, String)] {
@@ -92,11 +159,6 @@ struct Report {
         return rows
     }
 
-    var errors: [(String, Int)] {
-        (load.figures.refusals.map { ("refused: \($0.key)", $0.value) } + load.figures.errors.map { ($0.key, $0.value) })
-            .sorted { $0.1 != $1.1 ? $0.1 > $1.1 : $0.0 < $1.0 }
-    }
-
     var text: String {
         var lines = [
             "", pad("milliseconds", 26) + Self.shares.map { padLeft($0.name, 10) }.joined() + padLeft("count", 12),
@@ -108,8 +170,9 @@ struct Report {
         }
         lines.append("")
         lines += rows.map { pad($0.0, 48) + $0.1 }
+        let errors = load.figures.byCode
         if !errors.isEmpty {
-            lines += ["", "errors by code"] + errors.prefix(20).map { "\(padLeft("\($0.1)", 8))  \($0.0)" }
+            lines += ["", "errors by code"] + errors.prefix(20).map { "\(padLeft("\($0.count)", 8))  \($0.text)" }
         }
         lines += settlement.problems
         if !settlement.left.isEmpty { lines.append(settlement.left) }
@@ -118,37 +181,14 @@ struct Report {
 
     var json: [UInt8] {
         var writer = JSONWriter(reserving: 65_536)
-        let (ledger, figures) = (load.ledger, load.figures)
         writer.map {
-            $0.field("Held", !ledger.isBroken && settlement.problems.isEmpty)
+            $0.field("Held", isHeld)
             $0.map("Settings") { writer in for (name, value) in settings { writer.field(named: name, value) } }
             $0.map("Ledger") { writer in
-                writer.field("Sent", figures.sent)
-                writer.field("Repeated", figures.repeated)
-                writer.field("Uploads", figures.uploads)
-                writer.field("Acknowledged", ledger.acknowledged)
-                writer.field("Completed", ledger.completed)
-                writer.field("Copies", ledger.copies)
-                writer.field("Refused", ledger.refused)
-                writer.field("Lost", ledger.breaches[.lost] ?? 0)
-                writer.field("Doubled", ledger.breaches[.doubled] ?? 0)
-                writer.field("OutOfOrder", ledger.breaches[.outOfOrder] ?? 0)
-                writer.field("Holes", ledger.breaches[.hole] ?? 0)
-                writer.field("Altered", ledger.breaches[.altered] ?? 0)
-                writer.field("UnknownStored", settlement.stored)
-                writer.field("UnknownNotStored", settlement.notStored)
-                writer.field("Unknown", settlement.unknown)
-                writer.field("Unsent", settlement.unsent)
-                writer.field("Undelivered", settlement.undelivered)
-                writer.field("Skipped", figures.skipped)
-                writer.field("InHistory", settlement.inHistory)
-                writer.field("Reconnects", figures.reconnects)
-                writer.field("Churned", figures.churned)
-                writer.field("Resyncs", figures.resyncs)
-                writer.field("MostInFlight", ledger.mostInFlight)
+                for row in ledgerRows { if let key = row.key { writer.field(named: key, row.value) } }
             }
-            $0.array("Examples", ledger.examples) { $0.string($1) }
-            $0.map("Errors") { writer in for (name, count) in errors { writer.field(named: name, count) } }
+            $0.array("Examples", load.ledger.examples) { $0.string($1) }
+            $0.map("Errors") { writer in for (text, count) in load.figures.byCode { writer.field(named: text, count) } }
             $0.map("Latencies") { writer in
                 for (_, key, histogram) in histograms {
                     writer.key(named: key)
@@ -157,24 +197,26 @@ struct Report {
             }
             $0.field("ClientMicrosecondsOfCPU", cpu / 1000)
             $0.field("Seconds") { $0.double(seconds) }
-            $0.array("Series", load.series.points) { writer, point in
-                writer.map(.long) {
-                    $0.field("At", point.at / millisecond)
-                    $0.field("Sent", point.sent)
-                    $0.field("Acknowledged", point.acknowledged)
-                    $0.field("Copies", point.copies)
-                    $0.field("Reconnects", point.reconnects)
-                    $0.field("Refused", point.refused)
-                    $0.field("Errors", point.errors)
-                    $0.field("Open", point.open)
-                    $0.field("AckP50", point.ackHalf)
-                    $0.field("AckP99", point.ack99)
-                    $0.field("CopyP50", point.copyHalf)
-                    $0.field("CopyP99", point.copy99)
-                }
-            }
+            $0.array("Series", load.series.points) { Self.write($1, &$0) }
         }
         return writer.take() + [UInt8(ascii: "\n")]
+    }
+
+    private static func write(_ point: Series.Point, _ writer: inout JSONWriter) {
+        writer.map(.long) {
+            $0.field("At", point.at / millisecond)
+            $0.field("Sent", point.sent)
+            $0.field("Acknowledged", point.acknowledged)
+            $0.field("Copies", point.copies)
+            $0.field("Reconnects", point.reconnects)
+            $0.field("Refused", point.refused)
+            $0.field("Errors", point.errors)
+            $0.field("Open", point.open)
+            $0.field("AckP50", point.ackHalf)
+            $0.field("AckP99", point.ack99)
+            $0.field("CopyP50", point.copyHalf)
+            $0.field("CopyP99", point.copy99)
+        }
     }
 
     /// Microseconds, and the percentile table of HdrHistogram.
@@ -190,22 +232,5 @@ struct Report {
             writer.int(Int64(row.total))
             writer.endArray()
         }
-    }
-}
-
-/// A report's file: looked at before the run, so that no run is in vain.
-enum ReportFile {
-    static func check(_ path: String) throws(Unusable) {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw Unusable("\(path) cannot be written: \(String(cString: strerror(errno)))") }
-        close(descriptor)
-    }
-
-    static func write(_ bytes: [UInt8], _ path: String) throws(Unusable) {
-        guard let file = fopen(path, "w") else {
-            throw Unusable("\(path) cannot be written: \(String(cString: strerror(errno)))")
-        }
-        let count = fwrite(bytes, 1, bytes.count, file)
-        guard fclose(file) == 0, count == bytes.count else { throw Unusable("\(path) could not be written whole") }
     }
 }

@@ -1,4 +1,5 @@
-/// One member's view of one room: which Seqs came on it, in which order.
+/// One member's view of one room: which Seqs came on it, in which order. Every Seq is one of ``Ledger/seqs``, so that no
+/// arithmetic on them can trap.
 struct Stream {
     enum Step: Equatable {
         /// The next one, or the first of those that a hole lacked.
@@ -22,6 +23,9 @@ struct Stream {
     private(set) var holes: [ClosedRange<Int64>] = []
     /// Seqs of answers that came before their turn.
     private var early: Set<Int64> = []
+    /// Answers by REST to `resync` that are on their way.
+    var fetches = 0
+    static let mostFetches = 16
     /// Between `resume` and its answer frames may come that were here before, and newer ones before older ones.
     var isResuming = false
 
@@ -30,6 +34,7 @@ struct Stream {
 
     init(room: Int, last: Int64) { (self.room, self.last) = (room, last) }
 
+    /// - Parameter seq: one of ``Ledger/seqs``.
     mutating func take(_ seq: Int64, isResponse: Bool) -> Step {
         if isResponse, seq > last, seq - 1 > last {
             guard early.count < Self.mostHoles else { return .answer }
@@ -81,6 +86,6 @@ struct Stream {
 
     /// The Seq from which `resume` continues. Holes of a live socket stay: filling them would hide that they were there.
     var resumePoint: Int64 { isResuming ? holes.first.map { $0.lowerBound - 1 } ?? last : last }
-    var missing: Int { holes.reduce(0) { $0 + Int(clamping: $1.upperBound - $1.lowerBound + 1) } }
+    var missing: Int { holes.reduce(0) { $0 + Int($1.upperBound - $1.lowerBound + 1) } }
     func lacks(_ seq: Int64) -> Bool { seq > last && !early.contains(seq) || holes.contains { $0.contains(seq) } }
 }

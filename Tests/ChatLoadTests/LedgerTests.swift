@@ -1,3 +1,4 @@
+import ChatCore
 import Testing
 
 @testable import chat_load
@@ -90,8 +91,9 @@ import Testing
         for number in 1...10_000 { _ = stream.take(Int64(number) * 2, isResponse: false) }
         #expect(stream.holes.count <= 256)
         #expect(stream.missing >= 10_000)
-        _ = stream.take(.max, isResponse: false)
-        _ = stream.take(.min, isResponse: false)
+        _ = stream.take(Ledger.seqs.upperBound, isResponse: false)
+        _ = stream.take(Ledger.seqs.lowerBound, isResponse: true)
+        #expect(stream.missing > 1 << 52)
     }
 }
 
@@ -168,8 +170,130 @@ import Testing
     @Test func aSignIsOfThisRunOrOfNobody() {
         let ledger = ledger()
         #expect(ledger.number(of: ledger.sign(255)) == 255)
-        for sign in ["", "load-0a0b0c0d-", "load-0a0b0c0e-00000001", "load-0a0b0c0d-0000000g"] {
-            #expect(ledger.number(of: sign) == nil)
+        for end in ["", "0000000g", "-0000001", "+0000001", "0000000A", "00000001a", "\u{663}\u{663}\u{663}\u{663}"] {
+            #expect(ledger.number(of: "load-0a0b0c0d-\(end)") == nil)
+        }
+        #expect(ledger.number(of: "load-0a0b0c0e-00000001") == nil)
+        #expect(ledger.number(of: "load-0a0b0c0d-ffffffff") == Int(UInt32.max))
+    }
+
+    @Test func countsOfBreachesEndAtTheGreatestNumber() {
+        var ledger = ledger()
+        for _ in 0..<3 { ledger.report(.hole, "much", times: .max) }
+        #expect(ledger.breaches == [.hole: .max])
+    }
+
+    @Test func theLastPossibleSeqGrowsWithTheRunAndEndsWhereSeqsEnd() {
+        var ledger = ledger()
+        #expect(ledger.lastPossible(0) == 1 + Ledger.slack)
+        _ = ledger.open(room: 0, sender: 0, due: 0)
+        #expect(ledger.lastPossible(0) == 2 + Ledger.slack)
+        ledger.rooms[0].base = Ledger.seqs.upperBound
+        let number = ledger.open(room: 0, sender: 0, due: 0)
+        _ = ledger.copy(number, room: 0, seq: .max)
+        #expect(ledger.lastPossible(0) == Ledger.seqs.upperBound && ledger.breaches[.altered] == 1)
+    }
+}
+
+@Suite struct FrameScanTests {
+    /// A frame as ws-relay writes it, whose Seq has these bytes.
+    private func scan(_ type: String, _ seq: [UInt8], _ text: String, _ more: [UInt8] = []) -> (
+        seq: Int64?, number: Int?, isFailure: Bool
+    ) {
+        func string(_ text: String) -> [UInt8] {
+            [text.utf8.count < 32 ? 0xa0 | UInt8(text.utf8.count) : 0xd9]
+                + (text.utf8.count < 32 ? [] : [UInt8(text.utf8.count)]) + Array(text.utf8)
+        }
+        let bytes =
+            [0x85] + string("Type") + string(type) + more + string("Content") + string(text) + string("RoomID")
+            + string(String(repeating: "r", count: 36)) + string("Seq") + seq
+        return bytes.withUnsafeBytes {
+            let scan = FrameScan($0)
+            return (scan.seq, scan.number(after: Array("load-1-".utf8)), scan.isFailure)
+        }
+    }
+
+    @Test func aSeqOfAnySizeIsANumber() {
+        let most = [UInt8](repeating: 0xff, count: 8)
+        #expect(scan("new_message", [0xcf] + most, "x").seq == .max)
+        #expect(scan("new_message", [0xcf, 0x80] + most.dropFirst(), "x").seq == .max)
+        #expect(scan("new_message", [0xce] + most.prefix(4), "x").seq == Int64(UInt32.max))
+        #expect(scan("new_message", [7], "x").seq == 7)
+        // A negative one is read by the decoder.
+        #expect(scan("new_message", [0xff], "x").seq == nil)
+    }
+
+    @Test func aNumberIsEightDigitsInsideOfTheFrame() {
+        #expect(scan("new_message", [7], "load-1-0000001f...").number == 31)
+        for text in ["load-1--0000001", "load-1-+0000001", "load-1-0000001F", "load-1-000001", "load-1-"] {
+            #expect(scan("new_message", [7], text).number == nil)
+        }
+        #expect(FrameScan.eightDigits("12345678".utf8) == 0x1234_5678)
+        #expect(FrameScan.eightDigits("123456789".utf8) == nil && FrameScan.eightDigits("1234567".utf8) == nil)
+    }
+
+    @Test func aRefusalIsOneWhateverElseIsInIt() {
+        let failure = [0xa7] + Array("Success".utf8) + [0xc2]
+        #expect(scan("response", [7], "load-1-00000001", failure).isFailure)
+        #expect(!scan("response", [7], "load-1-00000001", failure.dropLast() + [0xc3]).isFailure)
+        #expect(!scan("response", [7], "load-1-00000001 Success").isFailure)
+    }
+}
+
+@Suite struct BoundsTests {
+    @Test func aPauseIsShortWhateverTheServerAsks() {
+        #expect(Pause.asked(nil) == nil && Pause.asked(.null) == nil)
+        for wait in [Int64.min, -1, 0, 1] { #expect(Pause.asked(.int(wait)) == 50) }
+        #expect(Pause.asked(.int(700)) == 700 && Pause.asked(.double(700.5)) == 700)
+        #expect(Pause.asked(.int(.max)) == 60_000 && Pause.asked(.double(1e300)) == 60_000)
+        #expect(Pause.asked(.double(.infinity)) == 60_000 && Pause.asked(.double(-1e300)) == 50)
+        for strange in [WireValue.double(.nan), .string("soon"), .array([]), .bool(true)] {
+            #expect(Pause.asked(strange) == 1000)
+        }
+        #expect(Pause.asked(seconds: .min) == 50 && Pause.asked(seconds: .max) == 60_000)
+        #expect(Pause.asked(seconds: 3) == 3000 && Pause.asked(seconds: nil) == nil)
+    }
+
+    @Test func textsOfAServerAreFewAndShort() {
+        var tally = Tally()
+        for number in 0..<1000 { tally.count("\(number) \(String(repeating: "x", count: 5000))") }
+        #expect(tally.total == 1000 && tally.counts.count == Tally.mostTexts + 1)
+        #expect(tally.counts[Tally.others] == 1000 - Tally.mostTexts)
+        #expect(tally.counts.keys.allSatisfy { $0.utf8.count <= Tally.longest })
+        var one = Tally()
+        one.count("\u{1b}[2J\u{202e}a\n")
+        #expect(one.counts == ["?[2J?a?": 1])
+        #expect(errorCode("busy: later") == "busy" && errorCode("busy") == "busy" && errorCode("") == "")
+    }
+
+    @Test func timersComeInTheirOrder() {
+        var timers = Timers<Int>()
+        var chance = Chance(seed: 7)
+        let times = (0..<500).map { _ in Int.random(in: 0..<1000, using: &chance) }
+        for time in times { timers.add(at: Int64(time), time) }
+        #expect(timers.take(until: -1) == nil)
+        var found: [Int] = []
+        while let next = timers.take(until: 600) { found.append(next) }
+        #expect(found == times.filter { $0 <= 600 }.sorted())
+        #expect(timers.next == times.filter { $0 > 600 }.min().map(Int64.init))
+        #expect(timers.count == times.count - found.count)
+    }
+
+    @Test func aSeqOfAServerIsANumberOrNothing() {
+        #expect(WireValue.int(5).seq == 5 && WireValue.double(5).seq == 5)
+        #expect(WireValue.double(1e300).seq == .max && WireValue.double(-1e300).seq == .min)
+        for strange in [WireValue.double(1.5), .double(.nan), .double(.infinity), .string("5"), .null] {
+            #expect(strange.seq == nil)
+        }
+    }
+
+    @Test func anIDMayStandInAnAddress() {
+        #expect(isID("98128064-c68e-45fb-8385-fd25e788a167"))
+        for text in [
+            "", "98128064-c68e-45fb-8385-fd25e788a16", "98128064-c68e-45fb-8385-fd25e788a16/",
+            "98128064-C68E-45fb-8385-fd25e788a167", "98128064-c68e-45fb-8385-fd25e788a16\u{301}",
+        ] {
+            #expect(!isID(text))
         }
     }
 }
@@ -224,6 +348,21 @@ import Testing
         #expect(times == times.sorted())
         #expect(times.filter { $0 < 10 * second }.count == 500)
         #expect(times.filter { $0 < 15 * second }.count == 1000)
+    }
+
+    @Test func aRateOfNothingIsNeverDueAndNoTimeOverflows() {
+        var options = LoadOptions()
+        for ramp in [0, 5 * second] {
+            options.ramp = ramp
+            for rate in [0, -1, .nan, 1e-7, 1e-300, .leastNonzeroMagnitude, 1_000_000, .infinity] {
+                for number in [0, 1, 1000, .max] {
+                    let due = options.due(number, rate: rate)
+                    #expect((0...LoadOptions.never).contains(due))
+                    #expect(!monotonic().addingReportingOverflow(due).overflow)
+                }
+            }
+            #expect(options.due(0, rate: 0) == LoadOptions.never && options.due(3, rate: 1e-12) == LoadOptions.never)
+        }
     }
 
     @Test func aPictureOfNothingIsAPicture() {
