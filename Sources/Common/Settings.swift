@@ -374,7 +374,7 @@ public struct RoomSettings: Sendable {
     public var roomsByOthers: Int { roomsPerUser - roomsPerUser / 5 }
 
     /// A frame that removes all members counts them in 16 bits.
-    public static let maxMembers = 65_535
+    public static let maxMembers = RequestLimit.roomMembers
 
     init(_ values: inout SettingsReader) {
         groupLimit = values.number("ROOM_GROUP_LIMIT", default: 50, in: 2...Self.maxMembers)

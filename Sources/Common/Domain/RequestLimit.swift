@@ -15,6 +15,10 @@ public enum RequestLimit {
     /// Bytes of a form's `Redirect`, and of tus' `Upload-Metadata`: answers repeat them in a header.
     public static let redirect = 2048
     public static let uploadMetadata = 2048
+    /// Members of one room: a frame counts them in two bytes.
+    public static let roomMembers = 65_535
+    /// Of `MaxUses`.
+    public static let invitationUses = 1_000_000
     /// Rooms in one `resume`.
     public static let resumeRooms = 1000
 }

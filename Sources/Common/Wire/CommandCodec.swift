@@ -52,6 +52,9 @@ extension Command {
         guard try fields.next() == Self.version else { throw WireError("a command of an unknown version", at: 0) }
         let (id, room, actor): (UUID128, UUID128, UUID128) = (try fields.next(), try fields.next(), try fields.next())
         let sign: String? = try fields.next()
+        guard (sign?.utf8.count ?? 0) <= RequestLimit.sign else {
+            throw WireError("a command's Sign is too long", at: 0)
+        }
         let (relay, socket): (Int64?, Int64?) = (try fields.next(), try fields.next())
         var origin = reply
         if let relay, let socket {
@@ -59,7 +62,8 @@ extension Command {
         }
         self.init(
             id: id, room: room, actor: actor, sign: sign, origin: origin, requestID: try fields.next(),
-            acceptedAt: try fields.next(), action: try Action(number: try fields.next(), try fields.record()))
+            acceptedAt: try fields.number(in: 0...lastTime),
+            action: try Action(number: try fields.next(), try fields.record()))
         isHost = try fields.nextIfAny() ?? false
         names = try fields.nextIfAny() ?? [:]
         digest = try fields.nextIfAny().flatMap { $0 == .zero ? nil : $0 }
@@ -152,13 +156,13 @@ extension Command.Action {
             self = .createRoom(
                 RoomDraft(
                     type: try fields.next(), name: try fields.next(), description: try fields.next(),
-                    avatar: try fields.next(), members: try fields.next(), memberLimit: try fields.next(),
+                    avatar: try fields.next(), members: try fields.next(), memberLimit: try fields.memberLimit(),
                     metadata: try fields.nextOrNil()))
         case .updateRoom:
             self = .updateRoom(
                 RoomPatch(
                     name: try fields.next(), description: try fields.next(), avatar: try fields.next(),
-                    memberLimit: try fields.next(), metadata: try fields.nextOrNil()))
+                    memberLimit: try fields.memberLimit(), metadata: try fields.nextOrNil()))
         case .deleteRoom: self = .deleteRoom
         case .addMembers: self = .addMembers(try fields.next())
         case .removeMember: self = .removeMember(try fields.next())
@@ -171,7 +175,9 @@ extension Command.Action {
         case .pin: self = .pin(message: try fields.next(), pinned: try fields.next())
         case .createInvitation:
             self = .createInvitation(
-                InvitationDraft(token: try fields.next(), expiresAt: try fields.next(), maxUses: try fields.next()))
+                InvitationDraft(
+                    token: try fields.next(), expiresAt: try fields.next(),
+                    maxUses: try fields.numberOrNull(in: 1...Int64(RequestLimit.invitationUses)).map { Int($0) }))
         case .revokeInvitation: self = .revokeInvitation(try fields.next())
         case .join: self = .join(invitation: try fields.next())
         case .messageMetadata: self = .messageMetadata(message: try fields.next(), try fields.next())
@@ -202,6 +208,10 @@ extension MessagePackWriter: ActionForm {
 }
 
 extension RecordFields {
+    fileprivate mutating func memberLimit() throws(WireError) -> Int? {
+        try numberOrNull(in: 2...Int64(RequestLimit.roomMembers)).map { Int($0) }
+    }
+
     fileprivate mutating func file() throws(WireError) -> FileInfo {
         FileInfo(
             name: try next(), size: try next(), contentType: try next(), thumbnailURL: try next(), media: try next())

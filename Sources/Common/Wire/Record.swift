@@ -1,5 +1,8 @@
 // Records are MessagePack arrays with fixed positions: the form of what only our own programs write and read.
 
+/// Unix milliseconds of the end of the year 9999, the last time that a text can spell.
+let lastTime: Int64 = 253_402_300_799_999
+
 /// A value at one position of a record.
 protocol RecordField {
     func write(to writer: inout MessagePackWriter)
@@ -82,6 +85,20 @@ struct RecordFields {
         return field
     }
 
+    /// A number that is used in arithmetic, or stored in fewer bytes.
+    mutating func number(in range: ClosedRange<Int64>) throws(WireError) -> Int64 {
+        let number: Int64 = try next()
+        guard range.contains(number) else { throw outOfRange() }
+        return number
+    }
+
+    mutating func numberOrNull(in range: ClosedRange<Int64>) throws(WireError) -> Int64? {
+        let number: Int64? = try next()
+        guard number.map({ range.contains($0) }) ?? true else { throw outOfRange() }
+        return number
+    }
+
+    private func outOfRange() -> WireError { WireError("a number is out of its range", at: position) }
     private func cutOff() -> WireError { WireError("a command is cut off", at: position) }
     private func wrong() -> WireError { WireError("a command's field has the wrong type", at: position + 1) }
 

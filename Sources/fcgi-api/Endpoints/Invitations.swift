@@ -33,7 +33,7 @@ struct InvitationEndpoints {
         let seconds = try fields.integer("ExpiresIn", in: 1...Self.longest) ?? Int64(lifetime)
         let draft = InvitationDraft(
             token: Self.token(), expiresAt: services.clock() + seconds * 1000,
-            maxUses: try fields.integer("MaxUses", in: 1...1_000_000).map { Int($0) })
+            maxUses: try fields.integer("MaxUses", in: 1...Int64(RequestLimit.invitationUses)).map { Int($0) })
         let sign = try call.sign(fields)
         return try services.submit(call, room: try call.uuid("id"), sign: sign, of: fields, .createInvitation(draft))
             .response(status: 201)

@@ -202,3 +202,33 @@ import Testing
         #expect(try Command.decodeAll(Command.joined([plain.encode()]), reply: plain.origin) == [plain])
     }
 }
+
+/// Whatever stands in a queue: a program that writes nonsense must not end the workers that read it.
+@Suite struct StrangeNumbersTests {
+    private let id = UUID128(high: 1, low: 2)
+
+    private func isRefused(_ action: Command.Action, sign: String? = nil, acceptedAt: Int64 = 1) -> Bool {
+        let command = Command(id: id, room: id, actor: id, sign: sign, acceptedAt: acceptedAt, action: action)
+        return (try? Command.decodeAll(command.joinedAlone)) == nil
+    }
+
+    @Test(arguments: [Int.min, -1, 0, 1 << 31, 1 << 40, .max]) func aCommandsLimitsAreInRange(number: Int) {
+        #expect(isRefused(.createRoom(RoomDraft(type: .group, members: [], memberLimit: number))))
+        #expect(isRefused(.updateRoom(RoomPatch(memberLimit: number))))
+        #expect(isRefused(.createInvitation(InvitationDraft(token: "t", maxUses: number))))
+    }
+
+    @Test func aCommandsLimitsOfUse() {
+        #expect(!isRefused(.createRoom(RoomDraft(type: .group, members: [], memberLimit: 65_535))))
+        #expect(!isRefused(.createInvitation(InvitationDraft(token: "t", maxUses: 1_000_000))))
+        #expect(!isRefused(.deleteRoom, sign: String(repeating: "s", count: 64)))
+    }
+
+    @Test(arguments: [65, 254, 255, 256, 70_000]) func aCommandsSignIsShort(count: Int) {
+        #expect(isRefused(.deleteRoom, sign: String(repeating: "s", count: count)))
+    }
+
+    @Test(arguments: [Int64.min, -1, 1 << 60, .max]) func aCommandsTimeIsOne(time: Int64) {
+        #expect(isRefused(.deleteRoom, acceptedAt: time))
+    }
+}
