@@ -9,7 +9,7 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
     // Every stored property below is accessed only while the mutex is held.
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let arrived = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private var elements: [Element] = []
+    private var elements: [(element: Element, weight: Int)] = []
     private var isClosed = false
     private let limit: Int
     private let weightLimit: Int
@@ -36,10 +36,11 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
     /// False when it is full or closed: the caller keeps the element.
     func put(_ element: Element, weight: Int = 0) -> Bool {
         pthread_mutex_lock(mutex)
-        let fits = elements.count < limit && (weight == 0 || elements.isEmpty || self.weight < weightLimit) && !isClosed
+        let isLight = weight == 0 || elements.isEmpty || weight <= weightLimit - min(self.weight, weightLimit)
+        let fits = elements.count < limit && isLight && !isClosed
         let wasEmpty = elements.isEmpty
         if fits {
-            elements.append(element)
+            elements.append((element, weight))
             self.weight += weight
         }
         pthread_cond_signal(arrived)
@@ -82,7 +83,7 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         defer { (elements, weight) = ([], 0) }
-        return elements
+        return elements.map(\.element)
     }
 
     /// Waits for at least one element; nil once it is closed and empty.
@@ -91,10 +92,10 @@ final class BoundedInbox<Element: Sendable>: @unchecked Sendable {
         defer { pthread_mutex_unlock(mutex) }
         while elements.isEmpty, !isClosed { pthread_cond_wait(arrived, mutex) }
         guard !elements.isEmpty else { return nil }
-        let taken = Array(elements.prefix(most))
+        let taken = elements.prefix(most)
         elements.removeFirst(taken.count)
-        if elements.isEmpty { weight = 0 }
-        return taken
+        weight -= taken.reduce(0) { $0 + $1.weight }
+        return taken.map(\.element)
     }
 
     /// Refuses new elements; existing ones may still be taken.
