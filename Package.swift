@@ -87,11 +87,12 @@ let package = Package(
         .testTarget(
             name: "CommonTests", dependencies: ["ChatCore", "ChatAdapters", "TestSupport", crypto, log],
             swiftSettings: tests),
-        .testTarget(name: "ProcessTests", dependencies: ["ChatProcess"], swiftSettings: tests),
+        .testTarget(name: "ProcessTests", dependencies: ["ChatProcess", "ChatCore", "CLinux"], swiftSettings: tests),
         .testTarget(
             name: "FcgiApiTests", dependencies: ["fcgi-api", "ChatCore", "TestSupport"], swiftSettings: tests),
         .testTarget(
-            name: "WsRelayTests", dependencies: ["ws-relay", "ChatCore", "ChatAdapters", "TestSupport"],
+            name: "WsRelayTests",
+            dependencies: ["ws-relay", "ChatCore", "ChatAdapters", "ChatProcess", "TestSupport"],
             swiftSettings: tests),
         .testTarget(name: "ChatLoadTests", dependencies: ["chat-load", "ChatCore"], swiftSettings: tests),
         .testTarget(

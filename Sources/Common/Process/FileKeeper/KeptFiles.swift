@@ -10,11 +10,15 @@ public final class KeptFiles {
     private static let files = 200
 
     private let keeper: Descriptor
+    private let answerTimeout: Duration
 
     /// - Parameter keeper: `WorkerChannel.orphanedFiles`.
     public convenience init(_ keeper: Int32) { self.init(Descriptor(keeper)) }
 
-    init(_ keeper: Descriptor) { self.keeper = keeper }
+    init(_ keeper: Descriptor, answerTimeout: Duration = KeptFiles.answerTimeout) {
+        self.keeper = keeper
+        self.answerTimeout = answerTimeout
+    }
 
     /// The file that the dead worker had as `WorkerChannel.stateFile`.
     public func stateFile() -> Int32? { ask([-1])?.first }
@@ -37,7 +41,7 @@ public final class KeptFiles {
         let size = numbers.count * MemoryLayout<Int32>.size
         guard send(keeper.number, numbers, size, Int32(MSG_NOSIGNAL)) == size else { return nil }
         var polls = [pollfd(fd: keeper.number, events: Int16(POLLIN), revents: 0)]
-        guard poll(&polls, 1, Int32(Self.answerTimeout.milliseconds)) > 0 else { return nil }
+        guard poll(&polls, 1, Int32(answerTimeout.milliseconds)) > 0 else { return nil }
         var word: UInt8 = 0
         var found = [Int32](repeating: -1, count: 250)
         var count: Int32 = 0

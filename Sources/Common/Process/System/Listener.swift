@@ -99,16 +99,14 @@ func bindUnix(_ path: String, mode: UInt32, group: String? = nil, owner: String?
     let socket = try Descriptor(
         high: Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0), "make a socket")
     unlink(temporary)
-    // Nobody may connect between bind and chmod.
-    let mask = umask(0o177)
-    let bound = withUnixAddress(temporary) { Glibc.bind(socket.number, $0, $1) }
-    let code = errno
-    umask(mask)
-    guard bound == 0 else { throw SystemError("bind unix:\(path)", code: code) }
-    guard listen(socket.number, Listener.backlog) == 0 else {
-        throw SystemError("listen on unix:\(path)")
+    guard withUnixAddress(temporary, { Glibc.bind(socket.number, $0, $1) }) == 0 else {
+        throw SystemError("bind unix:\(path)")
     }
-    do { try giveSocket(temporary, mode: mode, group: group, owner: owner) } catch {
+    do {
+        try giveSocket(temporary, mode: mode, group: group, owner: owner)
+        // Last, because nobody can connect before: a umask would change the files of other threads.
+        guard listen(socket.number, Listener.backlog) == 0 else { throw SystemError("listen on unix:\(path)") }
+    } catch {
         unlink(temporary)
         throw error
     }

@@ -53,25 +53,37 @@ func withCStrings<Result>(
 
 /// The environment for a child: without the variables for the master alone.
 ///
-/// - Parameter own: the child's own variables, which take the place of inherited ones.
-public func inheritedEnvironment(before own: [String: String] = [:]) -> [String] {
+/// - Parameters:
+///   - own: the child's own variables, which take the place of inherited ones.
+///   - entries: "NAME=value", of this process.
+public func inheritedEnvironment(
+    before own: [String: String] = [:], of entries: [String] = environmentEntries()
+) -> [String] {
     let ours = [
         "NOTIFY_SOCKET=", "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=", "CHAT_MASTER_STATE=",
         "CHAT_WORKER=",
     ]
     var result = own.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }
-    var next: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?> = Glibc.environ
-    while let entry = next.pointee {
-        let text = String(cString: entry)
-        let name = text.utf8.prefix { $0 != UInt8(ascii: "=") }
-        if !ours.contains(where: text.hasPrefix), own[String(Substring(name))] == nil { result.append(text) }
-        next += 1
+    for entry in entries {
+        let name = entry.utf8.prefix { $0 != UInt8(ascii: "=") }
+        if !ours.contains(where: entry.hasPrefix), own[String(Substring(name))] == nil { result.append(entry) }
     }
     // Swift's own crash backtrace takes seconds of a whole CPU, during which the worker is not replaced. ``CrashReport``
     // has written the stack by then; an operator can turn the backtrace on by setting the variable.
     let backtrace = "SWIFT_BACKTRACE="
     if !result.contains(where: { $0.hasPrefix(backtrace) }) { result.append(backtrace + "enable=no") }
     return result
+}
+
+/// "NAME=value" for each variable of this process.
+public func environmentEntries() -> [String] {
+    var entries: [String] = []
+    var next: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?> = Glibc.environ
+    while let entry = next.pointee {
+        entries.append(String(cString: entry))
+        next += 1
+    }
+    return entries
 }
 
 /// The path of this program as it was called: symbolic links stay unresolved, so that an upgrade may change one.
