@@ -10,7 +10,7 @@ extension Consumer {
     /// Tries the message alone. When a worker dies again, its commands are tried one by one; a command that ends a
     /// third worker goes to the dead letter queue.
     func workCarefully(
-        _ delivery: RabbitMQDelivery, _ connection: RabbitMQConnection
+        _ delivery: RabbitMQDelivery, _ connection: any BrokerConnection
     ) throws(RabbitMQError) {
         let whole = "message-" + String(fnv1a64(delivery.body), radix: 16)
         let deaths = attempts.deaths(of: whole)
@@ -29,7 +29,7 @@ extension Consumer {
     }
 
     private func executeAlone(
-        _ command: Command, after earlier: Attempts.Deaths, _ queue: String, _ connection: RabbitMQConnection
+        _ command: Command, after earlier: Attempts.Deaths, _ queue: String, _ connection: any BrokerConnection
     ) throws(RabbitMQError) {
         let key = "command-\(command.id)"
         let deaths = attempts.deaths(of: key)

@@ -4,14 +4,14 @@ import ChatProcess
 
 /// Publishes stored batches: to the relays, then answers to REST, then jobs to the push workers.
 extension Consumer {
-    func tell(_ stored: [ExecutedBatch], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    func tell(_ stored: [ExecutedBatch], _ connection: any BrokerConnection) throws(RabbitMQError) {
         for part in stored { try tell(part.notice, connection) }
         for part in stored { try answer(part.outcomes, connection) }
         if settings.push.isOn { try announce(stored, connection) }
         count(stored)
     }
 
-    private func tell(_ notice: Notice, _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func tell(_ notice: Notice, _ connection: any BrokerConnection) throws(RabbitMQError) {
         // The trail alone is not worth a wait.
         if notice.isEmpty, notice.trail != nil, !outage.isAway("Redis") { try? bus.publish(notice) }
         var backoff = Backoff()
@@ -28,7 +28,7 @@ extension Consumer {
         }
     }
 
-    private func answer(_ outcomes: [CommandOutcome], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func answer(_ outcomes: [CommandOutcome], _ connection: any BrokerConnection) throws(RabbitMQError) {
         for outcome in outcomes {
             guard case .reply(let queue, let correlation) = outcome.command.origin else { continue }
             let frame = outcome.answer.frame(.response, sign: outcome.command.sign)
@@ -42,11 +42,12 @@ extension Consumer {
     }
 
     /// Before the acknowledgement and on the same channel: the broker processes both in this order.
-    private func announce(_ stored: [ExecutedBatch], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func announce(_ stored: [ExecutedBatch], _ connection: any BrokerConnection) throws(RabbitMQError) {
         let jobs = stored.flatMap(\.pushJobs)
         for part in [jobs.filter { !$0.isDeletion }, jobs.filter(\.isDeletion)] where !part.isEmpty {
             try connection.publish(
-                PushJob.encode(part), to: settings.rabbitMQ.pushQueueName, mandatory: false, persistent: true)
+                PushJob.encode(part), to: settings.rabbitMQ.pushQueueName, exchange: "", mandatory: false,
+                persistent: true, replyTo: nil, correlation: nil)
         }
     }
 

@@ -1,7 +1,6 @@
 import ChatAdapters
 import ChatCore
 import ChatProcess
-import Glibc
 import Logging
 
 /// One worker: takes the messages on its queues, executes them as one batch, publishes, answers, acknowledges.
@@ -20,7 +19,9 @@ final class Consumer {
     private static let maxBytes = 32 << 20
 
     let settings: Settings
-    let channel: WorkerChannel
+    let channel: any WorkerPlace
+    private let broker: any Broker
+    let clock: WorkerClock
     let run: ExecuteBatch
     let bus: any FrameBus
     private let dead: RabbitMQDeadLetters
@@ -30,7 +31,7 @@ final class Consumer {
     /// nil: nothing is traced.
     private let trace: CommandTrace?
     let log: Logger
-    private var connection: RabbitMQConnection?
+    private var connection: (any BrokerConnection)?
     private var layout: QueueLayout
     /// Received from the broker, but not decoded yet.
     var waiting: [RabbitMQDelivery] = []
@@ -43,17 +44,19 @@ final class Consumer {
     var outage = Outage()
 
     init(
-        settings: Settings, channel: WorkerChannel, run: ExecuteBatch, bus: any FrameBus,
-        generations: any QueueGenerations, trace: CommandTrace? = nil, log: Logger
+        settings: Settings, channel: any WorkerPlace, broker: any Broker, run: ExecuteBatch, bus: any FrameBus,
+        generations: any QueueGenerations, clock: WorkerClock = .real, trace: CommandTrace? = nil, log: Logger
     ) {
         self.settings = settings
         self.channel = channel
+        self.broker = broker
+        self.clock = clock
         self.run = run
         self.bus = bus
-        self.dead = RabbitMQDeadLetters(settings.rabbitMQ, name: "queue-worker dead letters")
-        self.strays = StrayAnswers(settings.rabbitMQ)
+        self.dead = RabbitMQDeadLetters(settings.rabbitMQ, name: "queue-worker dead letters", broker: broker)
+        self.strays = StrayAnswers(broker, clock)
         self.attempts = Attempts(runDirectory: settings.runDirectory)
-        self.turn = QueueTurn(settings.rabbitMQ, generations, log: log)
+        self.turn = QueueTurn(settings.rabbitMQ, broker, generations, clock: clock, log: log)
         self.trace = trace
         self.log = log
         layout = settings.rabbitMQ.firstLayout
@@ -61,35 +64,38 @@ final class Consumer {
 
     /// Runs until the master says quit.
     func serve() {
-        while !channel.mustQuit {
-            channel.scoreboard.heartbeat()
-            do throws(RabbitMQError) {
-                let connection = try connected()
-                if try turn.look(connection) {
-                    changeOver(connection)
-                    continue
-                }
-                try standBy(connection)
-                try receive(connection, waitingAtMost: waiting.isEmpty && backlog.isEmpty ? acknowledgeIn ?? 1000 : 0)
-                try work(connection)
-                if acknowledgeIn == 0 { try acknowledgeFinished(connection) }
-                moveBackIfIdle(connection)
-                outage.ended("RabbitMQ", log)
-            } catch {
-                lose(error)
-            }
+        while !channel.mustQuit { serveOnce() }
+        end()
+    }
+
+    /// One round: whatever has arrived, and at most one batch.
+    func serveOnce() {
+        channel.scoreboard.heartbeat()
+        do throws(RabbitMQError) {
+            let connection = try connected()
+            guard try !turn.look(connection) else { return changeOver(connection) }
+            try standBy(connection)
+            try receive(connection, waitingAtMost: waiting.isEmpty && backlog.isEmpty ? acknowledgeIn ?? 1000 : 0)
+            try work(connection)
+            if acknowledgeIn == 0 { try acknowledgeFinished(connection) }
+            moveBackIfIdle(connection)
+            outage.ended("RabbitMQ", log)
+        } catch {
+            lose(error)
         }
-        if let connection {
-            try? acknowledgeFinished(connection)
-            connection.endAbruptly()
-        }
+    }
+
+    func end() {
+        guard let connection else { return }
+        try? acknowledgeFinished(connection)
+        connection.endAbruptly()
     }
 
     // MARK: The broker
 
-    private func connected() throws(RabbitMQError) -> RabbitMQConnection {
+    private func connected() throws(RabbitMQError) -> any BrokerConnection {
         if let connection { return connection }
-        let opened = try RabbitMQConnection(settings.rabbitMQ, name: "queue-worker")
+        let opened = try broker.open("queue-worker")
         layout = try turn.prepare(opened)
         outage.ended("PostgreSQL", log)
         if settings.push.isOn {
@@ -98,7 +104,7 @@ final class Consumer {
                 maxLength: settings.push.queueLength)
         }
         try consume(opened) { [channel] in $0 % channel.poolSize == channel.slot }
-        standbyAt = monotonicMilliseconds() + Self.standbyDelay
+        standbyAt = clock.now() + Self.standbyDelay
         connection = opened
         backoff.reset()
         if !isReady {
@@ -108,28 +114,29 @@ final class Consumer {
         return opened
     }
 
-    private func consume(_ connection: RabbitMQConnection, where belongs: (Int) -> Bool) throws(RabbitMQError) {
+    private func consume(_ connection: any BrokerConnection, where belongs: (Int) -> Bool) throws(RabbitMQError) {
         for index in 0..<layout.total where belongs(index) {
-            try connection.consume(settings.rabbitMQ.queueName(layout, index), prefetch: settings.worker.prefetch)
+            try connection.consume(
+                settings.rabbitMQ.queueName(layout, index), prefetch: settings.worker.prefetch, noAcknowledge: false)
         }
     }
 
     /// The queues of the previous generation are finished: nothing of them is in progress.
-    private func changeOver(_ connection: RabbitMQConnection) {
+    private func changeOver(_ connection: any BrokerConnection) {
         connection.endAbruptly()
         forgetConnection()
         log.notice("the queues of the next generation are consumed from now on")
     }
 
     /// Reconnects to the preferred broker once it is back; other workers take over the queues meanwhile.
-    private func moveBackIfIdle(_ connection: RabbitMQConnection) {
+    private func moveBackIfIdle(_ connection: any BrokerConnection) {
         guard waiting.isEmpty, backlog.isEmpty, unacknowledged == nil, connection.shouldMoveBack() else { return }
         connection.endAbruptly()
         forgetConnection()
     }
 
-    private func standBy(_ connection: RabbitMQConnection) throws(RabbitMQError) {
-        guard monotonicMilliseconds() >= standbyAt else { return }
+    private func standBy(_ connection: any BrokerConnection) throws(RabbitMQError) {
+        guard clock.now() >= standbyAt else { return }
         standbyAt = .max
         try consume(connection) { [channel] in $0 % channel.poolSize != channel.slot }
     }
@@ -153,13 +160,9 @@ final class Consumer {
 
     /// Receives everything that has arrived, up to the prefetch, so that rooms can take turns. It blocks only for the
     /// first.
-    private func receive(_ connection: RabbitMQConnection, waitingAtMost milliseconds: Int) throws(RabbitMQError) {
+    private func receive(_ connection: any BrokerConnection, waitingAtMost milliseconds: Int) throws(RabbitMQError) {
         if milliseconds > 0, !connection.hasBuffered {
-            var descriptors = [
-                pollfd(fd: connection.fileDescriptor, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0),
-            ]
-            poll(&descriptors, 2, Int32(milliseconds))
+            clock.wait(milliseconds, [connection.fileDescriptor, channel.fileDescriptor])
         }
         var bytes = backlog.bytes
         while bytes < Self.maxBytes {
@@ -177,7 +180,7 @@ final class Consumer {
     // MARK: A batch
 
     /// Redelivered messages and end marks are handled only after everything that arrived before them.
-    private func work(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func work(_ connection: any BrokerConnection) throws(RabbitMQError) {
         try admit()
         guard backlog.isEmpty else { return try workInTurns(connection) }
         guard let first = waiting.first else { return }
@@ -193,7 +196,7 @@ final class Consumer {
         waiting.removeFirst(plain.count)
     }
 
-    private func workInTurns(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func workInTurns(_ connection: any BrokerConnection) throws(RabbitMQError) {
         let commands = backlog.next(atMost: settings.worker.batch)
         let begun = monotonicNow()
         channel.scoreboard.beginRequest("batch", "\(commands.count) commands", at: begun)
@@ -201,7 +204,7 @@ final class Consumer {
         try execute(commands, connection)
         // Deliveries are taken in the channel's order, so everything up to this tag is done.
         if let tag = backlog.finish() {
-            unacknowledged = (tag, unacknowledged?.since ?? monotonicMilliseconds())
+            unacknowledged = (tag, unacknowledged?.since ?? clock.now())
         }
         let ended = monotonicNow()
         channel.scoreboard.endRequest(status: 200, bytes: commands.count, at: ended)
@@ -226,15 +229,15 @@ final class Consumer {
 
     /// Milliseconds until finished messages must be acknowledged; nil when there are none.
     private var acknowledgeIn: Int? {
-        unacknowledged.map { max(0, Int($0.since + Self.acknowledgeWithin - monotonicMilliseconds())) }
+        unacknowledged.map { max(0, Int($0.since + Self.acknowledgeWithin - clock.now())) }
     }
 
-    private func acknowledgeFinished(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func acknowledgeFinished(_ connection: any BrokerConnection) throws(RabbitMQError) {
         if let tag = unacknowledged?.tag { try acknowledge(through: tag, connection) }
     }
 
     /// Includes all pending acknowledgements, which have smaller tags.
-    private func acknowledge(through tag: UInt64, _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func acknowledge(through tag: UInt64, _ connection: any BrokerConnection) throws(RabbitMQError) {
         unacknowledged = nil
         try connection.acknowledge(tag, multiple: true)
     }
@@ -244,7 +247,7 @@ final class Consumer {
     }
 
     /// Everything before the mark in its queue is stored and published, because the last batch is finished.
-    private func end(_ mark: EndMark, _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func end(_ mark: EndMark, _ connection: any BrokerConnection) throws(RabbitMQError) {
         var backoff = Backoff()
         while let error = turn.end(mark) {
             outage.began("PostgreSQL", error.description, log)
@@ -253,7 +256,7 @@ final class Consumer {
         try finishFirst(connection)
     }
 
-    func execute(_ commands: [Command], _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    func execute(_ commands: [Command], _ connection: any BrokerConnection) throws(RabbitMQError) {
         guard !commands.isEmpty else { return }
         let begun = monotonicNow()
         let stored = try store(commands, connection)
@@ -262,7 +265,7 @@ final class Consumer {
         trace?.record(stored, .init(begun: begun, stored: storedAt, told: monotonicNow()))
     }
 
-    func finishFirst(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+    func finishFirst(_ connection: any BrokerConnection) throws(RabbitMQError) {
         try acknowledge(through: waiting.removeFirst().tag, connection)
     }
 
@@ -292,7 +295,7 @@ final class Consumer {
 
     /// Retries until the batch is stored: the room's later commands must wait for it.
     private func store(
-        _ commands: [Command], _ connection: RabbitMQConnection
+        _ commands: [Command], _ connection: any BrokerConnection
     ) throws(RabbitMQError) -> [ExecutedBatch] {
         var backoff = Backoff()
         var isAlone = false
@@ -322,7 +325,7 @@ final class Consumer {
     // MARK: Waiting
 
     /// Waits while it answers the broker's heartbeats. A quit ends the wait and returns the batch to the broker.
-    func wait(_ milliseconds: Int, _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    func wait(_ milliseconds: Int, _ connection: any BrokerConnection) throws(RabbitMQError) {
         channel.scoreboard.heartbeat()
         guard !channel.mustQuit else { throw RabbitMQError(ended: "told to quit; the batch goes back to its queue") }
         attempts.pause()
@@ -332,8 +335,5 @@ final class Consumer {
         if case .delivery(let delivery) = try connection.next(timeout: 0) { waiting.append(delivery) }
     }
 
-    private func pause(_ milliseconds: Int) {
-        var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
-        poll(&descriptor, 1, Int32(milliseconds))
-    }
+    private func pause(_ milliseconds: Int) { clock.wait(milliseconds, [channel.fileDescriptor]) }
 }

@@ -20,21 +20,26 @@ final class QueueTurn {
     private let settings: RabbitMQSettings
     private let queues: RabbitMQQueues
     private let generations: any QueueGenerations
+    private let clock: WorkerClock
     private let log: Logger
     private var known: [QueueGeneration] = []
     private var hasComparedSettings = false
     private var lookAt: Int64 = 0
     private var closing: (generation: Int, marksAt: Int64)?
 
-    init(_ settings: RabbitMQSettings, _ generations: any QueueGenerations, log: Logger) {
+    init(
+        _ settings: RabbitMQSettings, _ broker: any Broker, _ generations: any QueueGenerations, clock: WorkerClock,
+        log: Logger
+    ) {
         self.settings = settings
-        queues = RabbitMQQueues(settings)
+        queues = RabbitMQQueues(settings, broker)
         self.generations = generations
+        self.clock = clock
         self.log = log
     }
 
     /// Declares the queues to consume on a new connection. Without PostgreSQL it uses the last known ones.
-    func prepare(_ connection: RabbitMQConnection) throws(RabbitMQError) -> QueueLayout {
+    func prepare(_ connection: any BrokerConnection) throws(RabbitMQError) -> QueueLayout {
         do throws(StoreError) {
             known = try generations.all()
         } catch {
@@ -51,12 +56,12 @@ final class QueueTurn {
     /// The generation that is being executed.
     private var layout: QueueLayout? { known.first { !$0.isDrained }?.layout }
 
-    private func makeFirst(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func makeFirst(_ connection: any BrokerConnection) throws(RabbitMQError) {
         if known.isEmpty { try make(settings.firstLayout, connection) }
     }
 
     /// Starts the next generation when the settings differ from those of the newest one.
-    private func followSettings(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func followSettings(_ connection: any BrokerConnection) throws(RabbitMQError) {
         defer { hasComparedSettings = true }
         guard !hasComparedSettings, let newest = known.last, newest.setting != settings.layoutSetting else { return }
         var next = settings.firstLayout
@@ -65,7 +70,7 @@ final class QueueTurn {
         log.notice("the settings ask for other queues", metadata: ["queues": "\(settings.layoutSetting)"])
     }
 
-    private func make(_ layout: QueueLayout, _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func make(_ layout: QueueLayout, _ connection: any BrokerConnection) throws(RabbitMQError) {
         try queues.bind(layout, on: connection)
         do throws(StoreError) {
             try generations.begin(layout, setting: settings.layoutSetting)
@@ -75,7 +80,7 @@ final class QueueTurn {
 
     /// A broker that lost its data has no bindings. A worker that was suspended between reading and binding may have
     /// bound a closed generation: it is unbound again.
-    private func bindNewest(_ layout: QueueLayout, _ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func bindNewest(_ layout: QueueLayout, _ connection: any BrokerConnection) throws(RabbitMQError) {
         try queues.bind(layout, on: connection)
         guard let now = try? generations.all(), now.last?.layout != layout else { return }
         known = now
@@ -83,9 +88,9 @@ final class QueueTurn {
     }
 
     /// Call this often. Returns true when other queues must be consumed from now on, on a new connection.
-    func look(_ connection: RabbitMQConnection) throws(RabbitMQError) -> Bool {
-        guard monotonicMilliseconds() >= lookAt else { return false }
-        lookAt = monotonicMilliseconds() + Self.lookInterval
+    func look(_ connection: any BrokerConnection) throws(RabbitMQError) -> Bool {
+        guard clock.now() >= lookAt else { return false }
+        lookAt = clock.now() + Self.lookInterval
         let before = layout
         // Without PostgreSQL nothing changes.
         guard let found = try? generations.all(), !found.isEmpty else { return false }
@@ -95,15 +100,15 @@ final class QueueTurn {
         return layout != before
     }
 
-    private func closeOld(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+    private func closeOld(_ connection: any BrokerConnection) throws(RabbitMQError) {
         guard let old = known.first(where: { !$0.isDrained }), old != known.last, !old.isClosed else { return }
         let number = old.layout.generation
         guard let closing, closing.generation == number else {
             try queues.unbind(old.layout, on: connection)
-            closing = (number, monotonicMilliseconds() + Self.settling)
+            closing = (number, clock.now() + Self.settling)
             return
         }
-        guard monotonicMilliseconds() >= closing.marksAt else { return }
+        guard clock.now() >= closing.marksAt else { return }
         try queues.markEnd(of: old.layout)
         try? generations.close(number)
         self.closing = nil

@@ -98,7 +98,7 @@ struct Work: ParsableCommand {
             logSeconds: settings.worker.logSeconds, logBytes: settings.worker.logBytes,
             trailLength: settings.traceLength)
         return Consumer(
-            settings: settings, channel: channel,
+            settings: settings, channel: channel, broker: RabbitMQBroker(settings.rabbitMQ),
             run: ExecuteBatch(store: store, check: check, limits: settings.rooms, clock: systemClock, log: log),
             bus: bus,
             generations: PostgresQueueGenerations(

@@ -8,23 +8,27 @@ final class StrayAnswers {
     private static let pause: Int64 = 1000
     private static let prefix = Array("amq.rabbitmq.reply-to.".utf8)
 
-    private let settings: RabbitMQSettings
-    private var connection: RabbitMQConnection?
+    private let broker: any Broker
+    private let clock: WorkerClock
+    private var connection: (any BrokerConnection)?
     private var nextAttempt: Int64 = .min
 
-    init(_ settings: RabbitMQSettings) { self.settings = settings }
+    init(_ broker: any Broker, _ clock: WorkerClock) {
+        self.broker = broker
+        self.clock = clock
+    }
 
     static func areMeant(by queue: String) -> Bool { queue.utf8.starts(with: prefix) }
 
     func answer(_ frame: [UInt8], to queue: String, correlation: String) {
-        let now = monotonicMilliseconds()
+        let now = clock.now()
         guard connection != nil || now >= nextAttempt else { return }
         do throws(RabbitMQError) {
-            let opened: RabbitMQConnection
+            let opened: any BrokerConnection
             if let connection {
                 opened = connection
             } else {
-                opened = try RabbitMQConnection(settings, name: "queue-worker answers")
+                opened = try broker.open("queue-worker answers")
                 connection = opened
             }
             // Reads the broker's reaction to the previous answer.

@@ -29,6 +29,17 @@ public struct RabbitMQDelivery: Sendable {
     public var body: [UInt8]
     public var replyTo: String
     public var correlation: String
+
+    public init(
+        tag: UInt64, consumer: String, redelivered: Bool, body: [UInt8], replyTo: String, correlation: String
+    ) {
+        self.tag = tag
+        self.consumer = consumer
+        self.redelivered = redelivered
+        self.body = body
+        self.replyTo = replyTo
+        self.correlation = correlation
+    }
 }
 
 public enum RabbitMQEvent: Sendable {

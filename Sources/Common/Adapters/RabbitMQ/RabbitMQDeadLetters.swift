@@ -15,10 +15,16 @@ public struct RabbitMQDeadLetters {
     private let settings: RabbitMQSettings
     private let name: String
     private let layout: QueueLayout
+    private let broker: any Broker
 
-    /// - Parameter layout: the queues to which letters return.
-    public init(_ settings: RabbitMQSettings, name: String, layout: QueueLayout? = nil) {
+    /// - Parameters:
+    ///   - layout: the queues to which letters return.
+    ///   - broker: nil: the one of the settings.
+    public init(
+        _ settings: RabbitMQSettings, name: String, layout: QueueLayout? = nil, broker: (any Broker)? = nil
+    ) {
         self.settings = settings
+        self.broker = broker ?? RabbitMQBroker(settings)
         self.name = name
         self.layout = layout ?? settings.firstLayout
     }
@@ -37,8 +43,8 @@ public struct RabbitMQDeadLetters {
         let reading = try opened()
         let publishing = try opened()
         try publishing.selectConfirms()
-        let count = try reading.declareQueue(settings.deadQueueName, quorum: settings.quorumQueues)
-        try reading.consume(settings.deadQueueName, prefetch: 0)
+        let count = try reading.declareQueue(settings.deadQueueName, quorum: settings.quorumQueues, maxLength: nil)
+        try reading.consume(settings.deadQueueName, prefetch: 0, noAcknowledge: false)
         // The abrupt end returns unacknowledged letters in their order.
         defer { reading.endAbruptly() }
         var done = 0
@@ -50,7 +56,7 @@ public struct RabbitMQDeadLetters {
             case .retry: try publishing.publishConfirmed(letter.body, to: queue(of: letter), timeout: Self.timeout)
             case .drop: break
             }
-            try reading.acknowledge(delivery.tag)
+            try reading.acknowledge(delivery.tag, multiple: false)
             done += 1
         }
         return done
@@ -61,19 +67,20 @@ public struct RabbitMQDeadLetters {
         return settings.queueName(layout, layout.index(command))
     }
 
-    private func opened() throws(RabbitMQError) -> RabbitMQConnection {
-        let connection = try RabbitMQConnection(settings, name: name)
-        _ = try connection.declareQueue(settings.deadQueueName, quorum: settings.quorumQueues)
+    private func opened() throws(RabbitMQError) -> any BrokerConnection {
+        let connection = try broker.open(name)
+        _ = try connection.declareQueue(settings.deadQueueName, quorum: settings.quorumQueues, maxLength: nil)
         return connection
     }
 }
 
-extension RabbitMQConnection {
+extension BrokerConnection {
     /// Publishes one durable message and waits for the confirm. For connections with confirms that do nothing else.
     public func publishConfirmed(
         _ body: [UInt8], to queue: String, correlation: String? = nil, timeout milliseconds: Int
     ) throws(RabbitMQError) {
-        let tag = try publish(body, to: queue, mandatory: true, persistent: true, correlation: correlation)
+        let tag = try publish(
+            body, to: queue, exchange: "", mandatory: true, persistent: true, replyTo: nil, correlation: correlation)
         while true {
             switch try next(timeout: milliseconds) {
             case .confirm(let confirmed, let multiple, let accepted):

@@ -6,14 +6,19 @@ public import ChatCore
 public struct RabbitMQQueues {
     private static let timeout = 5000
     private let settings: RabbitMQSettings
+    private let broker: any Broker
 
-    public init(_ settings: RabbitMQSettings) { self.settings = settings }
+    /// - Parameter broker: nil: the one of the settings.
+    public init(_ settings: RabbitMQSettings, _ broker: (any Broker)? = nil) {
+        self.settings = settings
+        self.broker = broker ?? RabbitMQBroker(settings)
+    }
 
     public func names(_ layout: QueueLayout) -> [String] {
         (0..<layout.total).map { settings.queueName(layout, $0) }
     }
 
-    public func declare(_ layout: QueueLayout, on connection: RabbitMQConnection) throws(RabbitMQError) {
+    public func declare(_ layout: QueueLayout, on connection: any BrokerConnection) throws(RabbitMQError) {
         for name in names(layout) {
             try connection.declareCommandQueue(
                 name, quorum: settings.quorumQueues, maxLength: settings.maxLength)
@@ -21,20 +26,20 @@ public struct RabbitMQQueues {
     }
 
     /// The broker accepts messages for these queues from now on.
-    public func bind(_ layout: QueueLayout, on connection: RabbitMQConnection) throws(RabbitMQError) {
+    public func bind(_ layout: QueueLayout, on connection: any BrokerConnection) throws(RabbitMQError) {
         try declare(layout, on: connection)
         try connection.declareExchange(settings.exchangeName)
         for name in names(layout) { try connection.bind(name, to: settings.exchangeName) }
     }
 
     /// The broker returns messages for these queues from now on.
-    public func unbind(_ layout: QueueLayout, on connection: RabbitMQConnection) throws(RabbitMQError) {
+    public func unbind(_ layout: QueueLayout, on connection: any BrokerConnection) throws(RabbitMQError) {
         for name in names(layout) { try connection.unbind(name, from: settings.exchangeName) }
     }
 
     /// Publishes an end mark behind the last message of each queue, bypassing the exchange.
     public func markEnd(of layout: QueueLayout) throws(RabbitMQError) {
-        let connection = try RabbitMQConnection(settings, name: "queue-worker end marks")
+        let connection = try broker.open("queue-worker end marks")
         try connection.selectConfirms()
         for (index, name) in names(layout).enumerated() {
             let mark = EndMark(generation: layout.generation, queue: index)
@@ -46,14 +51,14 @@ public struct RabbitMQQueues {
     ///
     /// - Returns: the number of messages moved.
     public func remove(_ layout: QueueLayout, movingTo today: QueueLayout) throws(RabbitMQError) -> Int {
-        let connection = try RabbitMQConnection(settings, name: "queue-worker removal")
-        let publishing = try RabbitMQConnection(settings, name: "queue-worker removal")
+        let connection = try broker.open("queue-worker removal")
+        let publishing = try broker.open("queue-worker removal")
         try publishing.selectConfirms()
         try unbind(layout, on: connection)
         var moved = 0
         for name in names(layout) {
             let count = try connection.messages(inCommandQueue: name, settings).ready
-            if count > 0 { try connection.consume(name, prefetch: 0) }
+            if count > 0 { try connection.consume(name, prefetch: 0, noAcknowledge: false) }
             for _ in 0..<count {
                 guard case .delivery(let delivery) = try connection.next(timeout: Self.timeout) else { break }
                 guard EndMark(delivery.correlation) == nil, let commands = try? Command.decodeAll(delivery.body) else {
@@ -72,7 +77,7 @@ public struct RabbitMQQueues {
 
     /// The number of waiting messages and of consumers of each queue.
     public func state(of layout: QueueLayout) throws(RabbitMQError) -> [(name: String, ready: Int, consumers: Int)] {
-        let connection = try RabbitMQConnection(settings, name: "queue-worker queues")
+        let connection = try broker.open("queue-worker queues")
         var states: [(String, Int, Int)] = []
         for name in names(layout) {
             let state = try connection.messages(inCommandQueue: name, settings)
@@ -103,7 +108,7 @@ public struct EndMark: Sendable, Equatable {
     }
 }
 
-extension RabbitMQConnection {
+extension BrokerConnection {
     fileprivate func messages(
         inCommandQueue name: String, _ settings: RabbitMQSettings
     ) throws(RabbitMQError) -> (ready: Int, consumers: Int) {

@@ -1,0 +1,54 @@
+public import ChatCore
+
+/// The message broker. ``RabbitMQBroker`` is the real one; the tests of those who consume and publish have one in
+/// memory.
+public protocol Broker {
+    /// - Parameter name: the connection's name, for the operator.
+    func open(_ name: String) throws(RabbitMQError) -> any BrokerConnection
+}
+
+/// One connection to a broker, for one thread. After any error close it and open another. The guarantees of each call
+/// are those of ``RabbitMQConnection``.
+public protocol BrokerConnection: AnyObject {
+    var fileDescriptor: Int32 { get }
+    var hasBuffered: Bool { get }
+    func distrust()
+    func shouldMoveBack() -> Bool
+    func endAbruptly()
+    func whileAway<R, E: Error>(_ work: () throws(E) -> R) throws(E) -> R
+
+    @discardableResult
+    func declareCommandQueue(
+        _ name: String, quorum: Bool, maxLength: Int
+    ) throws(RabbitMQError) -> (ready: Int, consumers: Int)
+    func declareQueue(_ name: String, quorum: Bool, maxLength: Int?) throws(RabbitMQError) -> Int
+    func deleteQueue(_ name: String) throws(RabbitMQError)
+    func declareExchange(_ name: String) throws(RabbitMQError)
+    func bind(_ queue: String, to exchange: String) throws(RabbitMQError)
+    func unbind(_ queue: String, from exchange: String) throws(RabbitMQError)
+
+    func consume(_ queue: String, prefetch: Int, noAcknowledge: Bool) throws(RabbitMQError)
+    func acknowledge(_ tag: UInt64, multiple: Bool) throws(RabbitMQError)
+    func next(timeout milliseconds: Int) throws(RabbitMQError) -> RabbitMQEvent
+
+    func selectConfirms() throws(RabbitMQError)
+    @discardableResult
+    func publish(
+        _ body: [UInt8], to queue: String, exchange: String, mandatory: Bool, persistent: Bool, replyTo: String?,
+        correlation: String?
+    ) throws(RabbitMQError) -> UInt64
+    func answer(_ body: [UInt8], to queue: String, correlation: String) throws(RabbitMQError)
+}
+
+extension RabbitMQConnection: BrokerConnection {}
+
+/// The brokers of the settings.
+public struct RabbitMQBroker: Broker, Sendable {
+    private let settings: RabbitMQSettings
+
+    public init(_ settings: RabbitMQSettings) { self.settings = settings }
+
+    public func open(_ name: String) throws(RabbitMQError) -> any BrokerConnection {
+        try RabbitMQConnection(settings, name: name)
+    }
+}

@@ -1,0 +1,158 @@
+import ChatAdapters
+import ChatCore
+import Glibc
+import Logging
+import TestSupport
+
+@testable import ChatProcess
+@testable import queue_worker
+
+/// One queue worker between a broker, a store and a bus in memory, with a clock of its own. Two queues, one worker unless
+/// a test says otherwise.
+final class ConsumerScene {
+    final class Place: WorkerPlace {
+        var slot = 0
+        var poolSize = 1
+        var mustQuit = false
+        var timesReady = 0
+        let scoreboard: ScoreboardRow
+        let fileDescriptor: Int32 = -2
+
+        init(folder: String) {
+            let board = try! Scoreboard.create(
+                at: folder + "/board", pools: ["queues"], counters: Counter.names, histograms: Timing.names)
+            scoreboard = board.row(0)
+        }
+
+        func ready() { timesReady += 1 }
+    }
+
+    /// Rooms in memory; remembers which commands are stored, in order.
+    final class Store: RoomBatchStore {
+        private var kept = RoomBatch(limits: ConsumerScene.settings.rooms, now: 0)
+        private var loaded: [UUID128] = []
+        var stored: [UUID128] = []
+        /// Called before a batch is stored.
+        var beforeStore: ([UUID128]) throws(StoreError) -> Void = { _ in }
+        var batches: [Int] = []
+
+        func load(for commands: [Command], now: Int64) throws(StoreError) -> RoomBatch {
+            loaded = commands.map(\.id)
+            var batch = RoomBatch(limits: ConsumerScene.settings.rooms, now: now)
+            (batch.rooms, batch.members, batch.messages) = (kept.rooms, kept.members, kept.messages)
+            batch.begin()
+            return batch
+        }
+
+        func store(_ batch: RoomBatch) throws(StoreError) {
+            try beforeStore(loaded)
+            kept = batch
+            stored += loaded
+            batches.append(loaded.count)
+        }
+
+        func abandon() {}
+    }
+
+    final class Bus: FrameBus {
+        var notices: [Notice] = []
+        /// Called before a notice is published.
+        var beforePublish: () throws(BusError) -> Void = {}
+
+        func publish(_ notice: Notice) throws(BusError) {
+            try beforePublish()
+            notices.append(notice)
+        }
+    }
+
+    static let settings = Settings.test(["RABBITMQ_TOTAL_QUEUE": "2"])
+    let folder: String
+    let broker = MemoryBroker()
+    let place: Place
+    let store = Store()
+    let bus = Bus()
+    let generations = MemoryGenerations()
+    /// Monotonic milliseconds.
+    var now: Int64 = 1_000_000
+    /// Of every wait, in milliseconds.
+    var waits: [Int] = []
+    var duringWait: () -> Void = {}
+    private(set) var consumer: Consumer!
+    private var ids: UInt64 = 0
+
+    init(slot: Int = 0, of poolSize: Int = 1) {
+        folder = "/tmp/consumer-\(UUID128.v7(at: systemClock()))"
+        mkdir(folder, 0o700)
+        place = Place(folder: folder)
+        (place.slot, place.poolSize) = (slot, poolSize)
+        start()
+    }
+
+    /// Another worker, as after a crash of the one before.
+    func start() {
+        let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        var settings = Self.settings
+        settings.runDirectory = folder
+        consumer = Consumer(
+            settings: settings, channel: place, broker: broker,
+            run: ExecuteBatch(store: store, limits: settings.rooms, clock: { 1_700_000_000_000 }, log: log),
+            bus: bus, generations: generations,
+            clock: WorkerClock(
+                now: { [unowned self] in now },
+                wait: { [unowned self] milliseconds, descriptors in
+                    guard !descriptors.contains(MemoryBroker.descriptor) || !broker.hasNews else { return }
+                    waits.append(milliseconds)
+                    now += Int64(milliseconds)
+                    duringWait()
+                }), log: log)
+    }
+
+    /// The worker's process ends without a word: what it has in hand goes back.
+    func crash() {
+        consumer = nil
+        broker.cut()
+    }
+
+    func rounds(_ count: Int) { for _ in 0..<count { consumer.serveOnce() } }
+
+    // MARK: Commands
+
+    func id() -> UUID128 {
+        ids += 1
+        return UUID128(high: 0x0190_0000_0000_7000, low: 0x8000_0000_0000_0000 | ids)
+    }
+
+    let ann = UUID128(high: 1, low: 1)
+
+    func newRoom() -> Command {
+        let id = id()
+        let draft = RoomDraft(type: .group, name: "room", members: [])
+        return Command(id: id, room: id, actor: ann, acceptedAt: 0, action: .createRoom(draft))
+    }
+
+    func message(in room: Command) -> Command {
+        Command(
+            id: id(), room: room.room, actor: ann, acceptedAt: 0,
+            action: .send(MessageDraft(content: "hello"), receiver: nil))
+    }
+
+    /// Puts them into the first queue as one AMQP message.
+    func put(_ commands: Command..., replyTo: String = "", correlation: String = "", queue: Int = 0) {
+        broker.put(
+            Command.joined(commands.map { $0.encode() }), into: name(queue), replyTo: replyTo,
+            correlation: correlation)
+    }
+
+    func name(_ queue: Int, generation: Int = 1) -> String {
+        Self.settings.rabbitMQ.queueName(QueueLayout(generation: generation, total: 2, byUser: false), queue)
+    }
+
+    var deadLetters: [DeadLetter] {
+        broker.messages(of: "chat.dead").compactMap { try? DeadLetter.decode($0.body) }
+    }
+
+    /// The Seqs of all published frames of a room, in order.
+    func frames(of room: Command) -> [UInt64] {
+        bus.notices.flatMap(\.frames).filter { $0.room == room.room }.flatMap(\.frames).map(\.seq)
+    }
+}
