@@ -14,7 +14,7 @@ import Synchronization
 /// ids, so a repeat has no effect. When the broker refuses a message, or does not confirm it within ten seconds, its
 /// senders are told.
 final class CommandPublisher: CommandOutlet {
-    private struct Batch: Sendable {
+    struct Batch: Sendable {
         let layout: QueueLayout
         let queue: Int
         var parcel: Parcel
@@ -38,7 +38,7 @@ final class CommandPublisher: CommandOutlet {
     }
 
     /// Commands that travel together, with their senders.
-    private struct Parcel: Sendable {
+    struct Parcel: Sendable {
         private(set) var bodies: [[UInt8]] = []
         private(set) var senders: [UnsentCommand] = []
         private(set) var bytes = 0
@@ -73,14 +73,14 @@ final class CommandPublisher: CommandOutlet {
     private static let joinedBytes = 256 << 10
     /// `timeout`: milliseconds from a command's arrival until it is given up. `blip`: how long a broker may be
     /// unreachable unnoticed; after that senders are told at once.
-    private static let timeout: Int64 = 10_000
-    private static let blip: Int64 = 1000
+    static let timeout: Int64 = 10_000
+    static let blip: Int64 = 1000
     /// Milliseconds: without a confirm before another broker is tried; between two connections closed for that reason.
     /// Then the number of tries of a batch, and how long a queue counts as full after that.
-    private static let confirmTimeout: Int64 = 3000
-    private static let reopening: Int64 = 1000
-    private static let tries = 4
-    private static let fullness: Int64 = 5000
+    static let confirmTimeout: Int64 = 3000
+    static let reopening: Int64 = 1000
+    static let tries = 4
+    static let fullness: Int64 = 5000
 
     /// The layout that the thread uses; the loop sorts commands by it.
     private let layout: SharedLayout
@@ -107,7 +107,8 @@ final class CommandPublisher: CommandOutlet {
         self.outstanding = outstanding
         _ = startThread("commands") {
             Sending(
-                settings, name: name, layout: layout, newestLayout: newestLayout, answers: answers,
+                settings, RabbitMQBroker(settings), name: name, layout: layout, newestLayout: newestLayout,
+                answers: answers,
                 confirms: confirms, inbox: inbox,
                 outstanding: outstanding, arrival: arrival, log: log
             ).run()
@@ -148,11 +149,11 @@ final class CommandPublisher: CommandOutlet {
         }
     }
 
-    private final class Outstanding: Sendable {
+    final class Outstanding: Sendable {
         let count = Atomic(0)
     }
 
-    private final class SharedLayout: Sendable {
+    final class SharedLayout: Sendable {
         private let packed: Atomic<UInt64>
 
         init(_ layout: QueueLayout) { packed = Atomic(layout.packed) }
@@ -162,8 +163,10 @@ final class CommandPublisher: CommandOutlet {
     }
 
     /// The thread's own state.
-    private final class Sending {
+    final class Sending {
         let settings: RabbitMQSettings
+        let broker: any Broker
+        let clock: () -> Nanoseconds
         let name: String
         let layout: SharedLayout
         let newestLayout: @Sendable () -> QueueLayout?
@@ -173,7 +176,7 @@ final class CommandPublisher: CommandOutlet {
         let outstanding: Outstanding
         let arrival: EventCounter
         let log: Logger
-        var connection: RabbitMQConnection?
+        var connection: (any BrokerConnection)?
         /// By queue of the newest layout, in order within each.
         var unsent: [Int: [Batch]] = [:]
         /// At most one per queue.
@@ -190,11 +193,14 @@ final class CommandPublisher: CommandOutlet {
         var outage = Outage()
 
         init(
-            _ settings: RabbitMQSettings, name: String, layout: SharedLayout,
+            _ settings: RabbitMQSettings, _ broker: any Broker, name: String, layout: SharedLayout,
             newestLayout: @escaping @Sendable () -> QueueLayout?, answers: BoundedInbox<Found>, confirms: Histogram,
-            inbox: BoundedInbox<Batch>, outstanding: Outstanding, arrival: EventCounter, log: Logger
+            inbox: BoundedInbox<Batch>, outstanding: Outstanding, arrival: EventCounter,
+            clock: @escaping () -> Nanoseconds = monotonicNow, log: Logger
         ) {
             self.settings = settings
+            self.broker = broker
+            self.clock = clock
             self.name = name
             self.layout = layout
             self.newestLayout = newestLayout
@@ -206,32 +212,37 @@ final class CommandPublisher: CommandOutlet {
             self.log = log
         }
 
+        /// Monotonic milliseconds.
+        private var now: Int64 { clock() / 1_000_000 }
+
         func run() {
-            while true {
-                arrival.clear()
-                // Counted before it is taken, so that it is counted at every moment.
-                outstanding.count.store(1, ordering: .releasing)
-                // Excess batches stay in the inbox, which then refuses new ones.
-                let waiting = unsent.values.joined()
-                if waiting.count < CommandPublisher.waiting,
-                    waiting.reduce(0, { $0 + $1.parcel.bytes }) < CommandPublisher.waitingBytes
-                {
-                    for batch in inbox.drain() { gather(batch) }
-                }
-                giveUpLate()
-                do throws(RabbitMQError) {
-                    try connectIfDue()
-                    try readConfirms()
-                    leaveIfDoubtful()
-                    try send()
-                } catch {
-                    lose("\(error)")
-                }
-                // Counts queues: it only matters whether any has a batch.
-                outstanding.count.store(unsent.count + unconfirmed.count, ordering: .releasing)
-                if inbox.isFinished, unsent.isEmpty, unconfirmed.isEmpty { return }
-                wait()
+            while sendSome() { wait() }
+        }
+
+        /// One round. False when it is closed and nothing is left.
+        func sendSome() -> Bool {
+            arrival.clear()
+            // Counted before it is taken, so that it is counted at every moment.
+            outstanding.count.store(1, ordering: .releasing)
+            // Excess batches stay in the inbox, which then refuses new ones.
+            let waiting = unsent.values.joined()
+            if waiting.count < CommandPublisher.waiting,
+                waiting.reduce(0, { $0 + $1.parcel.bytes }) < CommandPublisher.waitingBytes
+            {
+                for batch in inbox.drain() { gather(batch) }
             }
+            giveUpLate()
+            do throws(RabbitMQError) {
+                try connectIfDue()
+                try readConfirms()
+                leaveIfDoubtful()
+                try send()
+            } catch {
+                lose("\(error)")
+            }
+            // Counts queues: it only matters whether any has a batch.
+            outstanding.count.store(unsent.count + unconfirmed.count, ordering: .releasing)
+            return !inbox.isFinished || !unsent.isEmpty || !unconfirmed.isEmpty
         }
 
         private func gather(_ batch: Batch) {
@@ -251,8 +262,8 @@ final class CommandPublisher: CommandOutlet {
 
         private func lose(_ why: String) {
             outage.began("RabbitMQ", why, log)
-            lostAt = lostAt ?? monotonicMilliseconds()
-            nextAttempt = monotonicMilliseconds() + 500
+            lostAt = lostAt ?? now
+            nextAttempt = now + 500
             leave()
         }
 
@@ -266,8 +277,8 @@ final class CommandPublisher: CommandOutlet {
         }
 
         private func connectIfDue() throws(RabbitMQError) {
-            guard connection == nil, monotonicMilliseconds() >= nextAttempt else { return }
-            let opened = try RabbitMQConnection(settings, name: name)
+            guard connection == nil, now >= nextAttempt else { return }
+            let opened = try broker.open(name)
             try opened.selectConfirms()
             try opened.declareExchange(settings.exchangeName)
             if let newest = newestLayout(), newest != layout.value {
@@ -289,11 +300,10 @@ final class CommandPublisher: CommandOutlet {
                 if isDoubtful, batch.refusals > 0 { continue }
                 let tag = try connection.publish(
                     Command.joined(batch.parcel.bodies), to: settings.queueName(now, queue),
-                    exchange: settings.exchangeName,
-                    mandatory: true, persistent: true)
+                    exchange: settings.exchangeName, mandatory: true, persistent: true, replyTo: nil, correlation: nil)
                 unsent[queue]!.removeFirst()
                 if unsent[queue]!.isEmpty { unsent[queue] = nil }
-                unconfirmed.append((tag, batch, monotonicNow()))
+                unconfirmed.append((tag, batch, clock()))
             }
         }
 
@@ -319,13 +329,13 @@ final class CommandPublisher: CommandOutlet {
                     continue
                 }
                 fullSince[batch.queue] = nil
-                confirms.observe(monotonicNow() - sentAt)
+                confirms.observe(clock() - sentAt)
             }
             unconfirmed.removeAll { isMeant($0.tag) }
         }
 
         private func refuse(_ batch: inout Batch) {
-            let now = monotonicMilliseconds()
+            let now = now
             let isFull = fullSince[batch.queue].map { now - $0 < CommandPublisher.fullness } ?? false
             batch.refusals += 1
             guard !isFull, batch.refusals < CommandPublisher.tries else {
@@ -340,8 +350,7 @@ final class CommandPublisher: CommandOutlet {
         /// Switches to another broker, at most once a second; everything unconfirmed is sent again there.
         private func leaveIfDoubtful() {
             guard let connection else { return }
-            let now = monotonicMilliseconds()
-            let overdue = monotonicNow() - CommandPublisher.confirmTimeout * 1_000_000
+            let overdue = clock() - CommandPublisher.confirmTimeout * 1_000_000
             let isSilent = unconfirmed.contains { $0.sentAt < overdue }
             if !isSilent, !isDoubtful, unconfirmed.isEmpty, connection.shouldMoveBack() {
                 self.connection = nil
@@ -356,7 +365,7 @@ final class CommandPublisher: CommandOutlet {
 
         /// Gives up on a broker that is unreachable, or that accepts messages and stays silent.
         private func giveUpLate() {
-            let now = monotonicMilliseconds()
+            let now = now
             let isAway = lostAt.map { now - $0 > CommandPublisher.blip } ?? false
             let isLate: (Batch) -> Bool = { isAway || $0.deadline < now }
             let late = (unconfirmed.map(\.batch) + unsent.values.joined()).filter(isLate)
