@@ -10,7 +10,7 @@ import Logging
 /// millisecond until which it is valid; and `seen`, the time at which the last socket closed. A user is online when a
 /// field is in the future. Relays renew their fields every minute; the fields of a dead relay expire by themselves.
 final class Ephemerals: EphemeralOutlet {
-    private enum Item: Sendable {
+    enum Item: Sendable {
         case frame(RoomFrame, room: UUID128)
         case presence(Presence)
         case answer(RelayAnswer, relay: UInt64)
@@ -26,7 +26,7 @@ final class Ephemerals: EphemeralOutlet {
 
     private static let waiting = 10_000
     /// Milliseconds for which a relay's field is valid.
-    private static let lease: Int64 = 150_000
+    static let lease: Int64 = 150_000
     /// Microseconds for which steps of the trail gather when there is nothing else: nobody waits for them.
     private static let gathering: UInt32 = 20_000
     /// Seconds for which a sign of life is kept: longer than any push waits.
@@ -96,13 +96,14 @@ final class Ephemerals: EphemeralOutlet {
         _ = inbox.put(.step(step))
     }
 
-    private final class Publishing {
-        private let connection: RedisConnection
+    /// Publishes items and keeps `presence:{user}`; the thread's own.
+    final class Publishing {
+        private let connection: any RedisCommands
         private let relay: UInt64
         private let trailLength: Int
         private var field: String { "\(relay)" }
 
-        init(_ connection: RedisConnection, relay: UInt64, trailLength: Int) {
+        init(_ connection: any RedisCommands, relay: UInt64, trailLength: Int) {
             self.connection = connection
             self.relay = relay
             self.trailLength = trailLength
@@ -168,6 +169,15 @@ final class Ephemerals: EphemeralOutlet {
         }
     }
 }
+
+/// Commands to Redis; the guarantees are those of `RedisConnection`.
+protocol RedisCommands: AnyObject {
+    @discardableResult
+    func command(_ words: [RedisWord]) throws(RedisError) -> RedisValue
+    func pipeline(_ commands: [[RedisWord]]) throws(RedisError) -> [RedisValue]
+}
+
+extension RedisConnection: RedisCommands {}
 
 extension Presence {
     fileprivate var frames: [(RoomFrame, UUID128)] {

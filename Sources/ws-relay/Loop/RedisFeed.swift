@@ -4,6 +4,21 @@ import ChatProcess
 import Glibc
 import Logging
 
+/// A connection that receives what is published; the guarantees are those of `RedisSubscription`.
+protocol FeedConnection: AnyObject {
+    var fileDescriptor: Int32 { get }
+    var wantsWrite: Bool { get }
+    func connect(timeout: Int) throws(RedisError)
+    func close()
+    func subscribe(_ channels: [String])
+    func unsubscribe(_ channels: [String])
+    func ping()
+    func flush() throws(RedisError)
+    func readAvailable(_ handle: (RedisSubscription.Event) -> Void) throws(RedisError) -> Bool
+}
+
+extension RedisSubscription: FeedConnection {}
+
 /// The relay's subscriptions in Redis. It reconnects with growing delays, subscribes to everything again, and treats a
 /// silent Redis as lost.
 final class RedisFeed: Feed {
@@ -14,7 +29,7 @@ final class RedisFeed: Feed {
     private static let silence: Int64 = 10_000
     private static let timeout: Int64 = 15_000
 
-    private let subscription: RedisSubscription
+    private let subscription: any FeedConnection
     private let log: Logger
     private var outage = Outage()
     private var book = ChannelBook()
@@ -27,8 +42,12 @@ final class RedisFeed: Feed {
     /// Increases with each connection: the loop must watch the new descriptor.
     private(set) var connection = 0
 
-    init(url: String, log: Logger) throws(RedisError) {
-        subscription = try RedisSubscription(url: url)
+    convenience init(url: String, log: Logger) throws(RedisError) {
+        self.init(try RedisSubscription(url: url), log: log)
+    }
+
+    init(_ subscription: any FeedConnection, log: Logger) {
+        self.subscription = subscription
         self.log = log
     }
 

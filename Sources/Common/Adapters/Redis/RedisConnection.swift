@@ -7,6 +7,11 @@ public struct RedisError: Error, CustomStringConvertible, Sendable {
     public let description: String
     /// The connection is no longer usable (as opposed to one command that Redis refused).
     public let isConnection: Bool
+
+    public init(description: String, isConnection: Bool) {
+        self.description = description
+        self.isConnection = isConnection
+    }
 }
 
 public enum RedisValue: Sendable, Equatable {
