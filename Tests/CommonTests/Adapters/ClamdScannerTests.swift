@@ -99,7 +99,9 @@ private final class Clamd {
         #expect(try scan(clamd) == nil)
         let (command, file) = clamd.conversation()
         #expect(command == "zINSTREAM\0")
-        #expect(file == Array(bytes[100..<150_100]))
+        // Not in the report when they differ.
+        let isWhole = file == Array(bytes[100..<150_100])
+        #expect(isWhole)
     }
 
     @Test func aFindingHasAName() throws {
