@@ -8,9 +8,9 @@ struct AccountEndpoints {
     let events: any UserEvents
 
     func add(to router: inout Router) {
-        router.on("POST", "/ws-ticket") { call throws(Refusal) in try ticket(call) }
-        router.on("GET", "/account") { call throws(Refusal) in try show(call) }
-        router.on("PATCH", "/account") { call throws(Refusal) in try change(call) }
+        router.on("POST", "/ws-ticket", ticket)
+        router.on("GET", "/account", show)
+        router.on("PATCH", "/account", change)
     }
 
     /// A ticket for a WebSocket's `?ticket=`, valid once. The socket lives as long as the token that asked for the

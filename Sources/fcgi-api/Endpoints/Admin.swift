@@ -17,7 +17,7 @@ struct AdminEndpoints {
                 return try handle(call)
             }
         }
-        on("POST", "/rooms") { call throws(Refusal) in try createRoom(call) }
+        on("POST", "/rooms", createRoom)
         on("DELETE", "/rooms/{id}") { call throws(Refusal) in try asOwner(call, .deleteRoom).response() }
         on("POST", "/rooms/{id}/members") { call throws(Refusal) in
             let users = try MemberEndpoints.users(call, try call.request.fields(limit: services.maxBody))
@@ -28,11 +28,11 @@ struct AdminEndpoints {
             call.onBehalf = user
             return try asOwner(call, .removeMember(user)).response()
         }
-        on("POST", "/rooms/{id}/messages") { call throws(Refusal) in try announce(call) }
-        on("POST", "/rooms/{id}/purge") { call throws(Refusal) in try purge(call) }
-        on("GET", "/rooms/{id}/export", query: ["after", "limit"]) { call throws(Refusal) in try export(call) }
-        on("GET", "/audit", query: ["before", "limit"]) { call throws(Refusal) in try audit(call) }
-        on("DELETE", "/users/{id}") { call throws(Refusal) in try erase(call) }
+        on("POST", "/rooms/{id}/messages", announce)
+        on("POST", "/rooms/{id}/purge", purge)
+        on("GET", "/rooms/{id}/export", query: ["after", "limit"], export)
+        on("GET", "/audit", query: ["before", "limit"], audit)
+        on("DELETE", "/users/{id}", erase)
     }
 
     private func admit(_ call: Call) throws(Refusal) {

@@ -14,8 +14,8 @@ struct DeviceEndpoints {
     private static let longestName = 1024
 
     func add(to router: inout Router) {
-        router.on("GET", "/devices") { call throws(Refusal) in try list(call) }
-        router.on("POST", "/devices") { call throws(Refusal) in try register(call) }
+        router.on("GET", "/devices", list)
+        router.on("POST", "/devices", register)
         router.on("PUT", "/devices/{token}") { call throws(Refusal) in
             let (token, me) = (try Self.token(call.text("token")), try services.user(call))
             try services.limit(.changes, call)

@@ -18,8 +18,8 @@ struct DownloadEndpoints {
 
     func add(to router: inout Router) {
         // The session cookie is enough here.
-        router.on("GET", "/files/{id}", open: true) { call throws(Refusal) in try download(call) }
-        router.on("GET", "/files/{id}/thumbnail", open: true) { call throws(Refusal) in try thumbnail(call) }
+        router.on("GET", "/files/{id}", open: true, download)
+        router.on("GET", "/files/{id}/thumbnail", open: true, thumbnail)
         if let links {
             // The signed link replaces the token.
             router.on(

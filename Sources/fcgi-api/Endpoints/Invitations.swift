@@ -9,13 +9,13 @@ struct InvitationEndpoints {
     private static let longest: Int64 = 31_536_000
 
     func add(to router: inout Router) {
-        router.on("GET", "/rooms/{id}/invitations") { call throws(Refusal) in try list(call) }
-        router.on("POST", "/rooms/{id}/invitations") { call throws(Refusal) in try create(call) }
+        router.on("GET", "/rooms/{id}/invitations", list)
+        router.on("POST", "/rooms/{id}/invitations", create)
         router.on("DELETE", "/rooms/{id}/invitations/{invitation}") { call throws(Refusal) in
             let id = try call.uuid("invitation")
             return try services.submit(call, room: try call.uuid("id"), .revokeInvitation(id)).response()
         }
-        router.on("POST", "/rooms/join") { call throws(Refusal) in try join(call) }
+        router.on("POST", "/rooms/join", join)
     }
 
     private func list(_ call: Call) throws(Refusal) -> Response {

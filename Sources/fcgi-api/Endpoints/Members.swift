@@ -8,13 +8,13 @@ struct MemberEndpoints {
             call throws(Refusal) in
             try list(call)
         }
-        router.on("POST", "/rooms/{id}/members") { call throws(Refusal) in try invite(call) }
-        router.on("PATCH", "/rooms/{id}/members/{user}") { call throws(Refusal) in try change(call) }
+        router.on("POST", "/rooms/{id}/members", invite)
+        router.on("PATCH", "/rooms/{id}/members/{user}", change)
         router.on("DELETE", "/rooms/{id}/members/{user}") { call throws(Refusal) in
             let user = try call.userID("user")
             return try services.submit(call, room: try call.uuid("id"), .removeMember(user)).response()
         }
-        router.on("GET", "/users/{id}/presence") { call throws(Refusal) in try presence(call) }
+        router.on("GET", "/users/{id}/presence", presence)
     }
 
     private func list(_ call: Call) throws(Refusal) -> Response {

@@ -6,22 +6,22 @@ struct MessageEndpoints {
     func add(to router: inout Router) {
         router.on(
             "GET", "/rooms/{id}/messages",
-            query: ["limit", "before", "after", "around", "changed_since", "Metadata.kind"]
-        ) { call throws(Refusal) in try history(call) }
-        router.on("POST", "/rooms/{id}/messages") { call throws(Refusal) in try send(call) }
-        router.on("GET", "/rooms/{id}/pins") { call throws(Refusal) in try pins(call) }
-        router.on("POST", "/rooms/{id}/seen") { call throws(Refusal) in try seen(call) }
-        router.on("GET", "/messages/{id}") { call throws(Refusal) in try show(call) }
-        router.on("PATCH", "/messages/{id}") { call throws(Refusal) in try edit(call) }
+            query: ["limit", "before", "after", "around", "changed_since", "Metadata.kind"],
+            history)
+        router.on("POST", "/rooms/{id}/messages", send)
+        router.on("GET", "/rooms/{id}/pins", pins)
+        router.on("POST", "/rooms/{id}/seen", seen)
+        router.on("GET", "/messages/{id}", show)
+        router.on("PATCH", "/messages/{id}", edit)
         router.on("DELETE", "/messages/{id}") { call throws(Refusal) in
             let message = try call.uuid("id")
             return try services.submit(call, room: try services.roomOfMessage(message, call), .delete(message: message))
                 .response()
         }
-        router.on("GET", "/messages/{id}/edits") { call throws(Refusal) in try edits(call) }
+        router.on("GET", "/messages/{id}/edits", edits)
         router.on("PUT", "/messages/{id}/pin") { call throws(Refusal) in try pin(call, true) }
         router.on("DELETE", "/messages/{id}/pin") { call throws(Refusal) in try pin(call, false) }
-        router.on("GET", "/messages/{id}/receipts") { call throws(Refusal) in try receipts(call) }
+        router.on("GET", "/messages/{id}/receipts", receipts)
         router.on("PUT", "/messages/{id}/reactions/{emoji}") { call throws(Refusal) in try react(call, remove: false) }
         router.on("DELETE", "/messages/{id}/reactions/{emoji}") { call throws(Refusal) in try react(call, remove: true)
         }

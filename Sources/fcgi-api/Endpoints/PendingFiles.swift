@@ -5,7 +5,7 @@ struct PendingFileEndpoints {
     let services: EndpointServices
 
     func add(to router: inout Router) {
-        router.on("GET", "/uploads", query: ["limit", "cursor"]) { call throws(Refusal) in try list(call) }
+        router.on("GET", "/uploads", query: ["limit", "cursor"], list)
     }
 
     /// The uploads that this user began and has not completed.

@@ -8,11 +8,9 @@ struct RoomEndpoints {
             _ = try services.user(call)
             return try create(call, try call.request.fields(limit: services.maxBody))
         }
-        router.on("GET", "/rooms", query: ["limit", "cursor", "messages", "Metadata.kind"]) { call throws(Refusal) in
-            try list(call)
-        }
-        router.on("GET", "/rooms/{id}") { call throws(Refusal) in try show(call) }
-        router.on("PATCH", "/rooms/{id}") { call throws(Refusal) in try update(call) }
+        router.on("GET", "/rooms", query: ["limit", "cursor", "messages", "Metadata.kind"], list)
+        router.on("GET", "/rooms/{id}", show)
+        router.on("PATCH", "/rooms/{id}", update)
         router.on("DELETE", "/rooms/{id}") { call throws(Refusal) in
             try services.submit(call, room: try call.uuid("id"), .deleteRoom).response()
         }

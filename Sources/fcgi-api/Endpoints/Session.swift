@@ -8,7 +8,7 @@ struct SessionEndpoints {
     let issue: (String, Int64) -> String?
 
     func add(to router: inout Router) {
-        router.on("POST", "/session") { call throws(Refusal) in try begin(call) }
+        router.on("POST", "/session", begin)
         router.on("DELETE", "/session", open: true) { call in
             var response = Response.noContent
             response.headers = [

@@ -15,12 +15,12 @@ struct UploadEndpoints {
     private static let presignBody = 262_144
 
     func add(to router: inout Router) {
-        router.on("POST", "/files/{id}/upload") { call throws(Refusal) in try chunk(call) }
-        router.on("GET", "/files/{id}/upload") { call throws(Refusal) in try state(call) }
-        router.on("DELETE", "/files/{id}/upload") { call throws(Refusal) in try abort(call) }
-        router.on("DELETE", "/files/{id}") { call throws(Refusal) in try abort(call) }
-        router.on("POST", "/files/{id}/presign") { call throws(Refusal) in try presign(call) }
-        router.on("POST", "/files/{id}/complete") { call throws(Refusal) in try complete(call) }
+        router.on("POST", "/files/{id}/upload", chunk)
+        router.on("GET", "/files/{id}/upload", state)
+        router.on("DELETE", "/files/{id}/upload", abort)
+        router.on("DELETE", "/files/{id}", abort)
+        router.on("POST", "/files/{id}/presign", presign)
+        router.on("POST", "/files/{id}/complete", complete)
     }
 
     private func chunk(_ call: Call) throws(Refusal) -> Response {
