@@ -164,19 +164,25 @@ public final class S3ObjectStore: ObjectStore {
         request.timeout = timeout
         request.sink = sink
         let end = monotonicMilliseconds() + Self.totalTimeout
-        for attempt in 1... {
-            let failure: StoreError
-            do throws(HTTPTransfer.Failure) {
-                let answer = try client.send(request)
-                if (200..<300).contains(answer.status) || missingIsFine && answer.status == 404 { return answer }
-                failure = error(answer)
-            } catch {
-                failure = StoreError("S3: \(error.description)", isTransient: true)
+        var attempt = 1
+        while true {
+            do throws(StoreError) { return try sendOnce(request, missingIsFine) } catch {
+                guard error.isTransient, attempt < attempts, monotonicMilliseconds() < end else { throw error }
             }
-            guard failure.isTransient, attempt < attempts, monotonicMilliseconds() < end else { throw failure }
             usleep(useconds_t.random(in: 0...UInt32(100_000 << (attempt - 1))))
+            attempt += 1
         }
-        fatalError("the loop above has no other end")
+    }
+
+    private func sendOnce(
+        _ request: HTTPTransfer, _ missingIsFine: Bool
+    ) throws(StoreError) -> HTTPTransfer.Answer {
+        let answer: HTTPTransfer.Answer
+        do throws(HTTPTransfer.Failure) { answer = try client.send(request) } catch {
+            throw StoreError("S3: \(error.description)", isTransient: true)
+        }
+        guard (200..<300).contains(answer.status) || missingIsFine && answer.status == 404 else { throw error(answer) }
+        return answer
     }
 
     private func error(_ answer: HTTPTransfer.Answer) -> StoreError {
