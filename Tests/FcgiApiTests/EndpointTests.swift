@@ -1,4 +1,5 @@
 import ChatCore
+import TestSupport
 import Testing
 
 @testable import fcgi_api
@@ -299,13 +300,7 @@ import Testing
 }
 
 @Suite struct DeviceEndpointTests {
-    private struct Values: SettingsSource {
-        func value(_ name: String) -> String? {
-            ["DATABASE_URL": "x", "JWT_SECRET": String(repeating: "s", count: 32)][name]
-        }
-    }
-
-    private func api() throws -> TestApi { TestApi(push: try Settings(Values()).push) }
+    private func api() throws -> TestApi { TestApi(push: try Settings(testing: [:]).push) }
     private let key = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
 
     private func subscription(_ endpoint: String, auth: String = "BTBZMqHH6r4Tts7J_aSIgg") -> String {

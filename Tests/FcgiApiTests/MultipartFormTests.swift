@@ -1,4 +1,5 @@
 import ChatCore
+import TestSupport
 import Testing
 
 @testable import fcgi_api
@@ -238,8 +239,8 @@ import Testing
     @Test func formsComeFromThePublicOrigin() throws {
         func check(_ origin: String) throws {
             let values = ["HTTP_ORIGIN": origin, "HTTP_HOST": "inside:8000", "REQUEST_SCHEME": "http"]
-            let source = PlainSettings(["PUBLIC_URL": "https://chat.example/talk"])
-            try SameOrigin.check(try request(values), try Settings(source).web)
+            try SameOrigin.check(
+                try request(values), try Settings(testing: ["PUBLIC_URL": "https://chat.example/talk"]).web)
         }
         try check("https://chat.example")
         for origin in ["http://chat.example", "https://chat.example/talk", "https://evil.example", "null"] {

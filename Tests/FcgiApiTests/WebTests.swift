@@ -1,19 +1,11 @@
 import ChatCore
+import TestSupport
 import Testing
 
 @testable import fcgi_api
 
-struct PlainSettings: SettingsSource {
-    let values: [String: String]
-    init(_ values: [String: String] = [:]) {
-        let needed = ["DATABASE_URL": "x", "JWT_SECRET": String(repeating: "s", count: 32)]
-        self.values = needed.merging(values) { $1 }
-    }
-    func value(_ name: String) -> String? { values[name] }
-}
-
 @Suite struct WebTests {
-    private func web(_ values: [String: String] = [:]) throws -> WebSettings { try Settings(PlainSettings(values)).web }
+    private func web(_ values: [String: String] = [:]) throws -> WebSettings { try Settings(testing: values).web }
 
     @Test(
         arguments: [
@@ -42,7 +34,7 @@ struct PlainSettings: SettingsSource {
             ("CORS_ORIGINS", "https://a\" x"), ("TRUST_FORWARDED_PROTO", "maybe"),
         ])
     func badAddressesAreNamed(_ name: String, _ value: String) {
-        let error = #expect(throws: SettingsError.self) { try Settings(PlainSettings([name: value])) }
+        let error = #expect(throws: SettingsError.self) { try Settings(testing: [name: value]) }
         #expect(error?.problems.count == 1 && error?.problems[0].hasPrefix(name) == true)
     }
 

@@ -7,11 +7,7 @@ public enum TestServers {
 
     /// The settings of the test stack, when TEST_ENV_FILE names them.
     public static let settings: Settings? = {
-        struct Pointer: SettingsSource {
-            let environment = try? EnvironmentSettings(file: nil)
-            func value(_ name: String) -> String? { environment?.value(name) }
-        }
-        guard let file = Pointer().value("TEST_ENV_FILE") else { return nil }
+        guard let file = (try? EnvironmentSettings(file: nil))?.value("TEST_ENV_FILE") else { return nil }
         return try? Settings(EnvironmentSettings(file: file))
     }()
 

@@ -2,6 +2,7 @@ import ChatAdapters
 import ChatCore
 import Glibc
 import Logging
+import TestSupport
 
 @testable import ws_relay
 
@@ -58,14 +59,6 @@ final class FakeTokens: TokenVerifier {
     }
 }
 
-struct NoSettings: SettingsSource {
-    var values: [String: String] = [:]
-    func value(_ name: String) -> String? {
-        let needed = ["DATABASE_URL": "x", "JWT_SECRET": String(repeating: "s", count: 32), "WS_RESUME_GRACE_MS": "0"]
-        return values[name] ?? needed[name]
-    }
-}
-
 func id(_ number: UInt64) -> UUID128 { UUID128(high: 0x0190_0000_0000_7000, low: 0x8000_0000_0000_0000 | number) }
 
 /// A hub with real sockets; the test plays everything else and moves the clock.
@@ -80,7 +73,7 @@ final class TestRelay {
     init(
         _ values: [String: String] = [:], memory: RelayMemory? = nil, writesPerTick: Int? = nil
     ) throws {
-        let settings = try Settings(NoSettings(values: values)).relay
+        let settings = try Settings(testing: ["WS_RESUME_GRACE_MS": "0"].merging(values) { $1 }).relay
         hub = Hub(
             settings: settings, relayID: 7, tokens: FakeTokens(), feed: feed, commands: commands, lookups: lookups,
             ephemerals: ephemerals, memory: memory ?? RelayMemory(capacity: settings.maxConnections),

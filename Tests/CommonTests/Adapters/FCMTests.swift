@@ -1,4 +1,5 @@
 import ChatCore
+import TestSupport
 import Testing
 
 @testable import ChatAdapters
@@ -46,17 +47,11 @@ import Testing
     }
 
     @Test(arguments: ["notification", "data"]) func theBodyStaysBelowFourKibibytes(style: String) throws {
-        struct Source: SettingsSource {
-            let style: String
-            func value(_ name: String) -> String? {
-                ["PUSH_STYLE": style, "DATABASE_URL": "x", "JWT_SECRET": String(repeating: "s", count: 32)][name]
-            }
-        }
         let id = UUID128.v7(at: 1)
         let message = PushMessage(
             id: id, sender: id, seq: 1, contentType: .text, content: String(repeating: "👩‍👩‍👧‍👦", count: 600), roomName: "R")
         let json = FCMMessage(
-            settings: try Settings(Source(style: style)).push,
+            settings: try Settings(testing: ["PUSH_STYLE": style]).push,
             push: Push(room: id, content: .message(message, unread: 2)), device: String(repeating: "t", count: 200)
         ).json
         #expect(json.count <= 4096)

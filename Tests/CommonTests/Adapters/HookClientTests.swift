@@ -2,24 +2,16 @@ import ChatCore
 import Dispatch
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import ChatAdapters
 
 /// Requests to the host application, and forbidden targets.
 @Suite struct HookClientTests {
-    private struct Hooks: SettingsSource {
-        let isPrivate: String
-        func value(_ name: String) -> String? {
-            [
-                "DATABASE_URL": "x", "JWT_SECRET": String(repeating: "x", count: 32),
-                "WEBHOOK_SECRET": String(repeating: "x", count: 32), "WEBHOOK_PRIVATE": isPrivate,
-            ][name]
-        }
-    }
-
     private func client(private isPrivate: String) throws -> HookClient {
-        HookClient(try Settings(Hooks(isPrivate: isPrivate)).hooks)
+        let values = ["WEBHOOK_SECRET": String(repeating: "x", count: 32), "WEBHOOK_PRIVATE": isPrivate]
+        return HookClient(try Settings(testing: values).hooks)
     }
 
     private let hook = PendingHook(key: HookKey(room: .zero, seq: 1), name: "message.created", body: [], attempts: 0)

@@ -6,16 +6,7 @@ import Testing
 
 @Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
 struct RateLimiterTests {
-    private struct Few: SettingsSource {
-        func value(_ name: String) -> String? {
-            [
-                "DATABASE_URL": "x", "JWT_SECRET": String(repeating: "x", count: 32), "RATE_SENDS": "3",
-                "RATE_ROOMS": "0", "RATE_SEARCHES": "60000",
-            ][name]
-        }
-    }
-
-    private let limits = try! Settings(Few()).rates
+    private let limits = Settings.test(["RATE_SENDS": "3", "RATE_ROOMS": "0", "RATE_SEARCHES": "60000"]).rates
     private let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     private let ann = UUID128.v7(at: systemClock())
     private let bob = UUID128.v7(at: systemClock())

@@ -193,14 +193,5 @@ import Testing
 
 /// For a store that needs none of the servers of `make test`.
 private func s3Settings(_ endpoint: String) throws -> StorageSettings {
-    struct Values: SettingsSource {
-        let endpoint: String
-        func value(_ name: String) -> String? {
-            [
-                "DATABASE_URL": "x", "JWT_SECRET": String(repeating: "s", count: 32), "S3_ENDPOINT": endpoint,
-                "S3_ACCESS_KEY": "key", "S3_SECRET_KEY": "secret",
-            ][name]
-        }
-    }
-    return try Settings(Values(endpoint: endpoint)).storage
+    return try Settings(testing: ["S3_ENDPOINT": endpoint, "S3_ACCESS_KEY": "key", "S3_SECRET_KEY": "secret"]).storage
 }

@@ -3,21 +3,16 @@ import ChatCore
 import Crypto
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite struct TokenTests {
     private static let secret = "0123456789abcdef0123456789abcdef"
     private let user = UUID128(high: 1, low: 2)
 
-    private struct Values: SettingsSource {
-        var values: [String: String]
-        func value(_ name: String) -> String? { values[name] }
-    }
-
     private func tokens(_ values: [String: String] = [:], now: Int64 = 1_000_000_000_000) throws -> JWTTokens {
-        var all = ["DATABASE_URL": "x", "JWT_SECRET": Self.secret]
-        all.merge(values) { $1 }
-        return try JWTTokens(Settings(Values(values: all)).tokens, clock: { now })
+        let all = ["JWT_SECRET": Self.secret].merging(values) { $1 }
+        return try JWTTokens(Settings(testing: all).tokens, clock: { now })
     }
 
     /// A token made without the library: header and claims as given, signed with HMAC-SHA256.
@@ -72,7 +67,7 @@ import Testing
 
     @Test(arguments: [0, 1]) func aTokenThatWasVerifiedStillExpires(remembered: Int) throws {
         let now = Atomic<Int64>(1_000_000_000_000)
-        let settings = try Settings(Values(values: ["DATABASE_URL": "x", "JWT_SECRET": Self.secret])).tokens
+        let settings = try Settings(testing: ["JWT_SECRET": Self.secret]).tokens
         let tokens = try JWTTokens(settings, remembered: remembered, clock: { now.load(ordering: .relaxed) })
         let token = try tokens.issue(user: user, lifetime: 60)
         for _ in 0..<2 { #expect(try tokens.verify(token).user == user) }

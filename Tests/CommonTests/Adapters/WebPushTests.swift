@@ -1,5 +1,6 @@
 import ChatCore
 import Crypto
+import TestSupport
 import Testing
 
 @testable import ChatAdapters
@@ -38,7 +39,7 @@ import Testing
             id: id, sender: id, senderName: String(repeating: "\"", count: 128), seq: .max, contentType: .text,
             content: String(repeating: "\"", count: 16_384), roomName: String(repeating: "\\", count: 128))
         let push = Push(room: id, content: .message(message, unread: .max), badge: .max)
-        let settings = try Settings(Values([:])).push
+        let settings = try Settings(testing: [:]).push
         #expect(WebPushSender.text(settings, push).count <= WebPushEncryption.maxBytes)
         #expect(APNsPushSender.body(settings, push).count <= 4096)
         #expect(WebPushSender.text(settings, push, isLean: true).count < 500)
@@ -99,11 +100,11 @@ import Testing
         ]
         func problem(_ changes: [String: String]) -> String {
             do throws(SettingsError) {
-                _ = try Settings(Values(pair.merging(changes) { $1 }))
+                _ = try Settings(testing: pair.merging(changes) { $1 })
                 return ""
             } catch { return error.description }
         }
-        #expect(try Settings(Values(pair)).push.kinds == [.webPush])
+        #expect(try Settings(testing: pair).push.kinds == [.webPush])
         #expect(problem(["VAPID_PUBLIC_KEY": other.publicText]).contains("is not the public key of VAPID_PRIVATE_KEY"))
         #expect(problem(["VAPID_PRIVATE_KEY": ""]).contains("VAPID_PRIVATE_KEY is not set"))
         #expect(problem(["VAPID_PRIVATE_KEY": keys.privateText + "="]).contains("32 bytes as base64url"))
@@ -141,7 +142,7 @@ import Testing
     @Test func settingsBelongTogether() throws {
         func problem(_ values: [String: String]) -> String {
             do throws(SettingsError) {
-                _ = try Settings(Values(values))
+                _ = try Settings(testing: values)
                 return ""
             } catch { return error.description }
         }
@@ -155,16 +156,8 @@ import Testing
             "APNS_KEY_FILE": "/dev/null", "APNS_KEY_ID": "ABCDEFGHIJ", "APNS_TEAM_ID": "0123456789",
             "APNS_TOPIC": "org.example.chat",
         ]
-        let settings = try Settings(Values(values))
+        let settings = try Settings(testing: values)
         #expect(settings.push.kinds == [.apns])
         #expect(throws: SettingsError.self) { _ = try PushServices(settings.push, hooks: settings.hooks) }
-    }
-}
-
-private struct Values: SettingsSource {
-    let values: [String: String]
-    init(_ values: [String: String]) { self.values = values }
-    func value(_ name: String) -> String? {
-        values[name] ?? ["DATABASE_URL": "x", "JWT_SECRET": String(repeating: "s", count: 32)][name]
     }
 }

@@ -1,17 +1,12 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import ChatCore
 
 @Suite struct PoolFileTests {
-    private struct Plain: SettingsSource {
-        let values: [String: String]
-        func value(_ name: String) -> String? { values[name] }
-    }
-
     private func settings(_ more: [String: String] = [:]) throws -> Settings {
-        let needed = ["DATABASE_URL": "x", "JWT_SECRET": String(repeating: "s", count: 32), "RUN_DIR": "/run/chat"]
-        return try Settings(Plain(values: needed.merging(more) { $1 }))
+        try Settings(testing: ["RUN_DIR": "/run/chat"].merging(more) { $1 })
     }
 
     private func pools(_ text: String, _ more: [String: String] = [:]) throws -> [PoolSettings] {

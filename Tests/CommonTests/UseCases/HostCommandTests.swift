@@ -145,15 +145,6 @@ struct HostStoreTests {
 }
 
 @Suite struct KeepRetentionTests {
-    private struct Days: SettingsSource {
-        func value(_ name: String) -> String? {
-            [
-                "DATABASE_URL": "x", "JWT_SECRET": String(repeating: "x", count: 32), "RETENTION_GROUP_DAYS": "30",
-                "RETENTION_DELETED_DAYS": "7",
-            ][name]
-        }
-    }
-
     private final class OldRooms: HostStore {
         var rooms: [UUID128] = []
         func rooms(
@@ -189,8 +180,11 @@ struct HostStoreTests {
         let (host, queue) = (OldRooms(), Parts())
         host.rooms = (1...3).map { UUID128(high: 1, low: $0) }
         queue.away = host.rooms[1]
+        let days = Settings.test(
+            ["RETENTION_GROUP_DAYS": "30", "RETENTION_DELETED_DAYS": "7"]
+        ).retention
         let retention = KeepRetention(
-            host: host, queue: queue, settings: try Settings(Days()).retention, clock: { 1_000_000_000_000 },
+            host: host, queue: queue, settings: days, clock: { 1_000_000_000_000 },
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         #expect(try retention.sweep { true } == 20)
         #expect(queue.purged == [host.rooms[0], host.rooms[0], host.rooms[2], host.rooms[2]])

@@ -1,18 +1,12 @@
 import ChatCore
+import TestSupport
 import Testing
 
 /// The rules, on a batch without a store: it contains all data.
 struct Scene {
     static let limits = settings.rooms
     static let accounts = settings.account
-    private static let settings: Settings = {
-        struct Empty: SettingsSource {
-            func value(_ name: String) -> String? {
-                ["DATABASE_URL": "x", "JWT_SECRET": String(repeating: "x", count: 32)][name]
-            }
-        }
-        return try! Settings(Empty())
-    }()
+    private static let settings = Settings.test()
 
     var batch = RoomBatch(limits: Scene.limits, now: 1_000_000)
     private var random = SplitMix(seed: 5)
