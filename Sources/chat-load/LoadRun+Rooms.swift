@@ -74,7 +74,7 @@ extension LoadRun {
         var left = 0
         caller.begin()
         for room in ledger.rooms where !options.keeps {
-            guard !caller.isGivenUp else {
+            guard caller.givenUp == nil else {
                 left += 1
                 continue
             }
@@ -112,7 +112,7 @@ extension LoadRun {
 
     /// - Returns: the reason why a part of it was not read.
     private func readHistory(_ room: Int, _ found: inout [Bool], _ result: inout Settlement) -> String? {
-        guard !caller.isGivenUp else { return "no answer for a minute" }
+        if let reason = caller.givenUp { return reason }
         let token = members[ledger.rooms[room].members[0]].user.token
         var after = ledger.rooms[room].base
         var isRead = false

@@ -41,7 +41,7 @@ extension LoadRun {
         member.waiting = member.unanswered + member.waiting
         member.unanswered = []
         guard start > 0 else { return }
-        member.attempts += 1
+        if !member.isChurned { member.attempts += 1 }
         var delay = Int64.random(in: 0...250 * millisecond, using: &chance)
         if member.isChurned {
             delay = Int64.random(in: 0...second, using: &chance)

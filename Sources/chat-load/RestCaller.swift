@@ -8,6 +8,7 @@ final class RestCaller {
     private let client: WebClient
     private static let enough = 60 * second
     private var lastGood = monotonic()
+    private var interruptsBefore = interrupts
     var calls: [Int64] = []
 
     init(_ place: Installation) {
@@ -54,20 +55,22 @@ final class RestCaller {
     }
 
     /// Begins another piece of work: it has a minute for its first good answer.
-    func begin() { lastGood = monotonic() }
+    func begin() { (lastGood, interruptsBefore) = (monotonic(), interrupts) }
 
-    /// For a minute nothing came but failures that pass by themselves: the rest is not asked.
-    var isGivenUp: Bool { monotonic() - lastGood > Self.enough }
+    /// Why the rest of this piece is not asked: Ctrl-C, or nothing came for a minute but failures that pass by themselves.
+    var givenUp: String? {
+        if interrupts != interruptsBefore { return "interrupted" }
+        return monotonic() - lastGood > Self.enough ? "no answer for a minute" : nil
+    }
 
     /// Repeats a call whose failure may pass by itself.
     ///
     /// - Parameter pause: milliseconds, at most, between two of them.
     /// - Returns: the last answer.
     func repeating(_ times: Int, pause: Int64, also queued: Bool = false, _ ask: () -> Reply) -> Reply {
-        let asked = interrupts
         var reply = ask()
-        for _ in 1..<times where !isGivenUp && asked == interrupts {
-            guard reply.isTransient || queued && reply.status == 202 else { break }
+        for _ in 1..<times where reply.isTransient || queued && reply.status == 202 {
+            guard givenUp == nil else { break }
             Pause.sleep(milliseconds: min(reply.retryAfter ?? 500, pause))
             reply = ask()
         }
@@ -147,7 +150,8 @@ final class RestCaller {
     /// Passes on every message after a Seq, oldest first. The reading ends at the last Seq, whatever the server says
     /// about a next page.
     ///
-    /// - Parameter isWhole: a message after the last Seq is one that cannot be.
+    /// - Parameter isWhole: the whole history of a room: a message after the last Seq is one that cannot be, and Ctrl-C ends
+    ///   the reading.
     /// - Returns: the answer that was no page, or what is wrong with it; nil after the last page.
     func pages(
         _ room: String, _ token: String, after: Int64, through: Int64, isWhole: Bool = false,
@@ -158,16 +162,19 @@ final class RestCaller {
         var pagesLeft = (through - after) / 20 + 20
         while place < through {
             guard pagesLeft > 0 else { return .problem("its pages have no end") }
+            if isWhole, interrupts != interruptsBefore { return .problem("interrupted") }
             pagesLeft -= 1
             let reply = call("GET", "/rooms/\(room)/messages?after=\(place)&limit=100", token: token)
             guard reply.status == 200, let messages = reply.body["Data"]?.array else { return reply }
+            guard messages.count <= 100 else { return .problem("a page has more messages than were asked for") }
             let before = place
             for message in messages {
                 guard let seq = message["Seq"]?.seq else { return .problem("a Seq in it is no number") }
                 guard seq > before else { return .problem("its pages repeat or go backwards") }
                 guard seq <= through else { return isWhole ? .problem("it has Seq \(seq), which cannot be") : nil }
                 place = max(place, seq)
-                take(RestDesk.Found(seq: seq, sign: message["Sign"]?.string ?? ""))
+                let sign = message["Sign"]?.string ?? ""
+                take(RestDesk.Found(seq: seq, sign: sign.utf8.count <= 64 ? sign : ""))
             }
             if reply.body["Next"]?.isNull != false { return nil }
             guard place > before else { return .problem("an empty page has a next one") }

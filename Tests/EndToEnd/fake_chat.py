@@ -173,6 +173,14 @@ class Peer:
                                          else b"\x7f" + struct.pack(">Q", size))
         self.raw(head + payload)
 
+    def fragments(self, frame):
+        """One message in frames of ten bytes, each with a longer head than it needs."""
+        payload = msgpack.packb(frame)
+        parts = [payload[at:at + 10] for at in range(0, len(payload), 10)]
+        self.raw(b"".join(
+            bytes([(2 if place == 0 else 0) | (0x80 if place == len(parts) - 1 else 0)]) + b"\x7e" + struct.pack(">H", len(part)) + part
+            for place, part in enumerate(parts)))
+
     def raw(self, data):
         try:
             with self.lock:
@@ -182,7 +190,7 @@ class Peer:
 
 
 def receive(stream):
-    """The next message of a client; {} for another frame, nil at the end."""
+    """The next message of a client; {} for another frame, None at the end."""
     head = stream.read(2)
     if len(head) < 2 or head[0] & 15 == 8:
         return None
