@@ -1,3 +1,4 @@
+import CLoad
 import Glibc
 
 /// A report's file: looked at before the run, so that no run is in vain.
@@ -12,12 +13,7 @@ final class ReportFile {
     init(_ path: String) throws(Unusable) {
         self.path = path
         let descriptor = try Self.open(path, 0)
-        var about = stat()
-        if fstat(descriptor, &about) == 0, about.st_mode & S_IFMT != S_IFREG {
-            kept = descriptor
-        } else {
-            close(descriptor)
-        }
+        if load_is_regular(descriptor) == 0 { kept = descriptor } else { close(descriptor) }
     }
 
     /// A pipe without a reader is an error, where the call would otherwise wait for one.

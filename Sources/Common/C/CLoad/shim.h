@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <time.h>
 
 extern void *memmem(const void *, size_t, const void *, size_t);
@@ -23,4 +24,11 @@ static inline int load_wait(int fd, struct epoll_event *events, int count, int64
 static inline int load_columns(int fd) {
     struct winsize size;
     return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+// 1: a regular file; 0: a pipe, a device, a folder. In C, because Swift's `stat` belongs to another module where the build is
+// optimized.
+static inline int load_is_regular(int fd) {
+    struct stat facts;
+    return fstat(fd, &facts) != 0 || S_ISREG(facts.st_mode);
 }
