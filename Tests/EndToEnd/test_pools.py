@@ -236,6 +236,8 @@ def test_a_tenant_below_a_prefix_as_the_document_says(here, secret):
     ("[own]\nroutes = send\nlisten = {run}/fcgi-rooms.sock\n", "bad.conf:3: listen: unix:{run}/fcgi-rooms.sock is the address of rooms"),
     ("[own]\nroutes = send\nlisten = {run}/../run/fcgi-rooms.sock\n", "bad.conf:3: listen: unix:{run}/../run/fcgi-rooms.sock is the address of rooms"),
     ("[own]\nroutes = send\nlisten = {run}/fcgi-api.control\n", "bad.conf:3: listen: unix:{run}/fcgi-api.control is a file of these programs' own"),
+    ("[own]\nroutes = send\nworkers = static\nworkers.max = 500\n", "bad.conf:1): 496 at most"),
+    ("[own]\nroutes = send\nenv[DATABASE_URL] = rubbish\n", "bad.conf:1: the pool own: env[DATABASE_URL]: not a valid libpq"),
     ("[own]\nroutes = send\nenv[STORAGE] = bogus\n", "bad.conf:3: env[STORAGE]: STORAGE"),
     ("[a]\nroutes = send\nlisten = 127.0.0.1:19777\n[b]\nroutes =\nlisten = localhost:19777\n", "bad.conf:6: listen: localhost:19777 is the address of a"),
 ])

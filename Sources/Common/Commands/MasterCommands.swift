@@ -45,10 +45,8 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
 
     public func run() throws {
         let option = settings
-        let settings = try option.read()
-        let pools = try Program.pools(settings)
+        let (settings, pools) = try Self.read(option, isStart: checks == 0)
         if checks > 0 {
-            try SettingsCheck(settings, file: option.file, pools: pools).run()
             let problems = try Program.problems(settings, option.arguments)
             guard problems.isEmpty else { throw SettingsError(problems: problems) }
             if checks > 1 { print(try option.inForce() + Program.inForce(settings), terminator: "") }
@@ -61,13 +59,19 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
             workerArguments: ["worker"] + option.arguments, checkArguments: ["serve", "--check"] + option.arguments,
             counters: Program.counters, histograms: Program.histograms,
             reload: {
-                let settings = try option.read()
-                let pools = try Program.pools(settings)
+                let (settings, pools) = try Self.read(option, isStart: true)
                 try PostgresInstallation.refuseOther(settings, program: Program.program)
                 LineLog.change(to: settings.log.style)
                 return pools
             })
         throw ExitCode(master.run())
+    }
+
+    private static func read(_ option: SettingsOption, isStart: Bool) throws -> (Settings, [PoolSpec]) {
+        let settings = try option.read()
+        let pools = try Program.pools(settings)
+        try SettingsCheck(settings, file: option.file, pools: pools, program: Program.program).run(isStart: isStart)
+        return (settings, pools)
     }
 }
 

@@ -8,13 +8,17 @@ struct SettingsCheck {
     private let settings: Settings
     private let file: String?
     private let pools: [PoolSpec]
+    private let folder: RunFolder
 
-    init(_ settings: Settings, file: String?, pools: [PoolSpec]) {
+    init(_ settings: Settings, file: String?, pools: [PoolSpec], program: String) {
         (self.settings, self.file, self.pools) = (settings, file, pools)
+        folder = RunFolder(settings.runDirectory, program: program)
     }
 
     /// Throws ``SettingsError`` with all problems; doubtful values are reported on standard error.
-    func run() throws {
+    ///
+    /// - Parameter isStart: a name that is no setting is doubtful: an upgrade must not end a service for an old one.
+    func run(isStart: Bool = false) throws {
         var problems: [String] = []
         let database = settings.database
         for (name, url) in [
@@ -23,7 +27,7 @@ struct SettingsCheck {
         ] where name == "DATABASE_URL" || url != database.url {
             if let problem = PostgresConnection.problem(in: url) { problems.append("\(name): \(problem)") }
         }
-        if let problem = socketGroup() { problems.append(problem) }
+        problems += [socketGroup(), folder.problem(with: pools)].compactMap { $0 }
         problems += settings.unreadableFiles()
         if problems.isEmpty {
             do throws(SettingsError) { _ = try JWTTokens(settings.tokens) } catch { problems += error.problems }
@@ -35,7 +39,8 @@ struct SettingsCheck {
         if let file, let text = Self.read(file) {
             problems = SettingsError(problems: problems).placed(in: file, text).problems
         }
-        problems += misspelt()
+        let unknown = misspelt()
+        if isStart { unknown.forEach(Self.note) } else { problems += unknown }
         guard problems.isEmpty else { throw SettingsError(problems: problems) }
     }
 
@@ -64,7 +69,7 @@ struct SettingsCheck {
                 guard pool.environment[name] != nil, let problem = PostgresConnection.problem(in: url) else {
                     return nil
                 }
-                return "the pool \(pool.name): env[\(name)]: \(problem)"
+                return "\(pool.place.map { "\($0): " } ?? "")the pool \(pool.name): env[\(name)]: \(problem)"
             }
         }
     }
@@ -73,7 +78,9 @@ struct SettingsCheck {
     private func tooManyWorkers() -> [String] {
         let wanted = pools.reduce(0) { $0 + max($1.workers, $1.maxWorkers) }
         guard wanted > Scoreboard.workerRows else { return [] }
-        let named = pools.map { "\($0.name) \(max($0.workers, $0.maxWorkers))" }.joined(separator: ", ")
+        let named = pools.map { pool in
+            "\(pool.name) \(max(pool.workers, pool.maxWorkers))" + (pool.place.map { " in \($0)" } ?? "")
+        }.joined(separator: ", ")
         return ["\(wanted) workers are too many for one master (\(named)): \(Scoreboard.workerRows) at most"]
     }
 
@@ -99,11 +106,15 @@ struct SettingsCheck {
                 problems.append("\(place); did you mean \(nearest)?")
             } else {
                 // Other programs may read the same file.
-                let note = Array("note: \(place) of these programs\n".utf8)
-                _ = write(STDERR_FILENO, note, note.count)
+                Self.note("\(place) of these programs")
             }
         }
         return problems
+    }
+
+    private static func note(_ text: String) {
+        let line = Array("note: \(text)\n".utf8)
+        _ = write(STDERR_FILENO, line, line.count)
     }
 
     /// Nil: it could not be read, and that was said before.

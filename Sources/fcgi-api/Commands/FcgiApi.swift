@@ -46,7 +46,7 @@ struct FcgiApi: ParsableCommand, MasterProgram {
             // A worker that could not read it would end, and the next as well.
             _ = try PoolSettings(told: pool.text, in: settings)
             return PoolSpec(
-                name: pool.name, workers: pool.workers, maxWorkers: pool.maxWorkers,
+                name: pool.name, place: pool.place, workers: pool.workers, maxWorkers: pool.maxWorkers,
                 listen: [try address(of: pool, settings)], timeLimit: .milliseconds(pool.timeLimit),
                 hangLimit: settings.hangSeconds > 0 ? .seconds(settings.hangSeconds) : nil, waits: true,
                 memoryLimit: pool.memoryLimit == 0 ? nil : pool.memoryLimit, isOnDemand: pool.isOnDemand,

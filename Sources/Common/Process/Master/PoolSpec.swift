@@ -1,6 +1,8 @@
 /// The wanted state of a pool, read from the settings at start and at every reload.
 public struct PoolSpec: Equatable, Sendable {
     public var name: String
+    /// The file and line that describe it; nil: the settings alone.
+    public var place: String?
     /// Wanted workers; the minimum of a dynamic pool, 0 in one that starts its workers on demand.
     public var workers: Int
     /// More than `workers` makes the pool dynamic.
@@ -41,7 +43,7 @@ public struct PoolSpec: Equatable, Sendable {
     public var environment: [String: String]
 
     public init(
-        name: String, workers: Int, maxWorkers: Int? = nil, listen: [ListenAddress] = [],
+        name: String, place: String? = nil, workers: Int, maxWorkers: Int? = nil, listen: [ListenAddress] = [],
         handover: Bool = false,
         startLimit: Duration = .seconds(30), stopLimit: Duration = .seconds(30),
         timeLimit: Duration? = nil, frozenLimit: Duration? = nil,
@@ -51,6 +53,7 @@ public struct PoolSpec: Equatable, Sendable {
         environment: [String: String] = [:]
     ) {
         self.name = name
+        self.place = place
         self.workers = isOnDemand ? 0 : max(1, workers)
         self.maxWorkers = max(1, self.workers, maxWorkers ?? workers)
         self.listen = listen

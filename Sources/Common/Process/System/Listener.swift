@@ -94,6 +94,8 @@ func bindUnix(_ path: String, mode: UInt32, group: String? = nil, owner: String?
         throw OperatorError(
             "\(path) already exists and is not a socket: remove it, or choose another path")
     }
+    // Of the control and file keepers' sockets: nobody could connect to a longer one after it was renamed.
+    let path = try ListenAddress.checked(path: path)
     let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
     let temporary = try ListenAddress.checked(path: "\(folder)/.\(getpid())")
     let socket = try Descriptor(

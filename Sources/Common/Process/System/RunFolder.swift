@@ -32,6 +32,17 @@ public struct RunFolder: Sendable {
         }
     }
 
+    /// A sentence when the folder's path is too long for a socket that a master of these pools makes in it.
+    public func problem(with pools: [PoolSpec]) -> String? {
+        // The greatest numbers of a slot, a process and a worker.
+        let kept = pools.filter(\.handover).map { "\(keeperSocketStart)\($0.name).999.4194304.9999999999" }
+        let excess = (kept + [control]).map(\.utf8.count).max().map { $0 - ListenAddress.longestPath } ?? 0
+        guard excess > 0 else { return nil }
+        let length = path.utf8.count
+        return "RUN_DIR=\(path) has \(length) bytes, at most \(length - excess) work for \(program): its sockets' paths are "
+            + "longer, and may have \(ListenAddress.longestPath)"
+    }
+
     private var keeperSocketStart: String { "\(path)/\(program).kept." }
 
     private static func made(_ path: String) -> Int64 {
