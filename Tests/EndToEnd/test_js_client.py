@@ -239,7 +239,7 @@ def test_the_command_line(base_url, ann, bob, published, tmp_path):
     room, program = ann.group(bob), published / "dist/cli.mjs"
     home = {"XDG_CONFIG_HOME": str(tmp_path), "program": program}
     assert chat("rooms", **home).returncode == 2
-    refused = chat("login", base_url, stdin="no token\n", **home)
+    refused = chat("login", base_url, stdin="no-token\n", **home)
     assert refused.returncode == 1 and "unauthorized" in refused.stderr and not list(tmp_path.rglob("*.json"))
     done = chat("login", base_url, stdin=ann.token + "\n", **home)
     assert done.returncode == 0, done.stderr

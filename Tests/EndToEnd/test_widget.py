@@ -209,3 +209,8 @@ def test_what_a_host_expects_of_it(here, secret):
         }""", bob.token)
         until(page, "document.querySelector('chat-room').chat?.synced")
         assert page.evaluate("document.querySelector('chat-room').error") is None
+        # One that gives something else than a token, and then what was asked for.
+        page.evaluate("() => { const one = document.querySelector('chat-room'); one.token = () => ({ Token: 'x' }); one.restart(); }")
+        alert.get_by_text("You are not signed in.").wait_for()
+        page.evaluate("token => { document.querySelector('chat-room').token = async () => `${token}\\n`; }", bob.token)
+        log.get_by_text("in the kitchen").wait_for()

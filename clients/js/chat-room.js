@@ -129,7 +129,7 @@ export class ChatRoom extends HTMLElement {
     const chat = this.#chat = new Chat({ url: this.getAttribute('url') ?? '', name: `chat-room-${id}`, token: async fresh => {
       try {
         const token = await this.#fetchToken(fresh);
-        if (chat === this.#chat && this.#error === 'token') this.#fail(null);
+        if (chat === this.#chat && this.#error === 'token' && typeof token === 'string') this.#fail(null);
         return token;
       } catch (error) {
         if (chat === this.#chat) this.#fail('token', error);
@@ -143,6 +143,8 @@ export class ChatRoom extends HTMLElement {
     const soon = () => { if (!due) { due = true; setTimeout(() => { due = false; if (chat === this.#chat) this.#draw(); }, 20); } };
     const current = run => value => chat === this.#chat && run(value);
     for (const name of ['queue', 'typing', 'profile']) chat.on(name, soon);
+    // Also one that is no text, or none in time.
+    chat.on('error', current(error => error.code === 'token' && this.#fail('token', error)));
     // Taken out of the room while the page is open.
     chat.on('rooms', current(() => chat.synced && !chat.rooms.has(id) && this.#fail('room')));
     chat.on('room', current(room => {

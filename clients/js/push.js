@@ -7,7 +7,7 @@ const bytes = text => Uint8Array.from(atob(text.replace(/-/g, '+').replace(/_/g,
 const kept = async chat => (await chat.store.all()).find(([key]) => key === 'push')?.[1];
 const registrationOf = entry => navigator.serviceWorker.getRegistration(entry.Scope);
 const current = async entry => (entry ? (await (await registrationOf(entry))?.pushManager.getSubscription()) ?? null : null);
-const isOff = ({ Kinds, VAPIDPublicKey }) => !VAPIDPublicKey || !Kinds.includes('webpush');
+const isOff = devices => typeof devices?.VAPIDPublicKey !== 'string' || !Array.isArray(devices.Kinds) || !devices.Kinds.includes('webpush');
 
 /** 'on', 'ready' (it can be asked for), 'denied' by the user, 'off' at the server, or 'unsupported' by the browser. */
 export async function pushState(chat) {
@@ -15,7 +15,7 @@ export async function pushState(chat) {
   const devices = await chat.request('GET', '/devices'), entry = await kept(chat), subscription = await current(entry);
   if (isOff(devices)) return 'off';
   if (Notification.permission === 'denied') return 'denied';
-  return subscription?.endpoint === entry?.Endpoint && devices.Devices.some(one => one.Device === entry?.Device) ? 'on' : 'ready';
+  return subscription?.endpoint === entry?.Endpoint && devices.Devices?.some(one => one?.Device === entry?.Device) ? 'on' : 'ready';
 }
 
 /** A subscription needs a worker that is active. */
@@ -23,9 +23,11 @@ function active(registration) {
   const worker = registration.installing ?? registration.waiting;
   if (registration.active || !worker) return registration;
   return new Promise((done, fail) => {
+    const give = () => fail(new ChatError('push_refused', 'the service worker could not be installed')), timer = setTimeout(give, 30000);
     worker.addEventListener('statechange', () => {
-      if (worker.state === 'activated') done(registration);
-      if (worker.state === 'redundant') fail(new ChatError('push_refused', 'the service worker could not be installed'));
+      if (!['activated', 'redundant'].includes(worker.state)) return;
+      clearTimeout(timer);
+      if (worker.state === 'activated') done(registration); else give();
     });
   });
 }
@@ -41,10 +43,10 @@ export async function subscribePush(chat, { worker = '/push-worker.js', scope, o
   if (await Notification.requestPermission() !== 'granted') throw new ChatError('push_denied', 'the user does not allow notifications');
   const devices = await chat.request('GET', '/devices');
   if (isOff(devices)) throw new ChatError('push_off', 'the service sends no pushes to browsers');
-  const address = new URL(worker, location.href), key = bytes(devices.VAPIDPublicKey);
-  if (open) address.searchParams.set('open', open);
-  if (icon) address.searchParams.set('icon', new URL(icon, location.href));
   try {
+    const address = new URL(worker, location.href), key = bytes(devices.VAPIDPublicKey), User = await userOf(chat);
+    if (open) address.searchParams.set('open', open);
+    if (icon) address.searchParams.set('icon', new URL(icon, location.href));
     const registration = await active(await navigator.serviceWorker.register(address, scope ? { scope } : {}));
     let subscription = await registration.pushManager.getSubscription();
     // The server has new keys: the old subscription is of no use any more.
@@ -53,18 +55,27 @@ export async function subscribePush(chat, { worker = '/push-worker.js', scope, o
     const { endpoint, keys: { p256dh, auth } } = subscription.toJSON();
     const { Device } = await chat.request('POST', '/devices', { body: { Kind: 'webpush', Endpoint: endpoint, Keys: { p256dh, auth }, Silent: silent } });
     const before = await kept(chat);
-    await chat.store.set('push', { Device, Endpoint: endpoint, Scope: registration.scope });
+    await chat.store.set('push', { Device, Endpoint: endpoint, Scope: registration.scope, User });
     // A subscription that the browser has replaced.
-    if (before && before.Device !== Device) await forget(chat, before.Device);
+    if (before && before.Device !== Device && !isOthers(before, User)) await forget(chat, before.Device);
     return Device;
   } catch (error) {
     throw error instanceof ChatError ? error : new ChatError('push_refused', String(error?.message ?? error));
   }
 }
 
-/** At each start of the page: registers again what the browser or the server has replaced. Asks nothing, does nothing without a subscription. */
+const userOf = async chat => (await chat.request('GET', '/account'))?.UserID ?? null;
+const isOthers = (entry, user) => Boolean(entry.User && user && entry.User !== user);
+/** At each start of the page: registers again what the browser or the server has replaced. Asks nothing, does nothing without a subscription.
+ *  Ends one that another user of this browser left: their notifications would be shown to this one. */
 export async function renewPush(chat, options) {
-  if (!supported() || Notification.permission !== 'granted' || !await kept(chat)) return null;
+  const entry = supported() && Notification.permission === 'granted' && await kept(chat);
+  if (!entry) return null;
+  if (isOthers(entry, await userOf(chat))) {
+    await (await current(entry))?.unsubscribe();
+    await chat.store.delete('push');
+    return null;
+  }
   return subscribePush(chat, options);
 }
 

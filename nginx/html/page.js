@@ -210,7 +210,7 @@ function pane({ Name, ID, Token }, others, first) {
   async function reveal(id, message) {
     if (id !== current) enter(id);
     const room = chat.rooms.get(id);
-    while (current === id && !room.messages.has(message) && !room.complete) await more();
+    while (current === id && !room.messages.has(message) && await more());
     draw();
     const found = rows.get(message)?.element;
     for (const one of log.querySelectorAll('.found')) one.classList.remove('found');

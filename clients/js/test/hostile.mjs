@@ -797,3 +797,48 @@ test('a page that was asked for before a user was renamed does not bring the old
     assert.equal(bench.chat.profiles.get('bob').Name, 'Newer', what);
   }
 });
+
+// -- 13. Push: a browser's parts in short
+async function browser(found) {
+  let subscription = { endpoint: 'https://push/1', options: { applicationServerKey: new Uint8Array(3).buffer }, toJSON: () => ({ endpoint: 'https://push/1', keys: { p256dh: 'a', auth: 'b' } }), async unsubscribe() { subscription = null; } };
+  const registration = { active: {}, scope: '/', pushManager: { getSubscription: async () => subscription, subscribe: async () => subscription } };
+  const parts = { Notification: { permission: 'granted', requestPermission: async () => 'granted' }, PushManager: {}, location: { href: 'http://x/' },
+    navigator: { userAgent: '', serviceWorker: { register: async () => registration, getRegistration: async () => registration } } };
+  const before = Object.keys(parts).map(name => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
+  for (const [name, value] of Object.entries(parts)) Object.defineProperty(globalThis, name, { value, configurable: true });
+  try { await found(() => subscription); } finally {
+    for (const [name, value] of before) if (value) Object.defineProperty(globalThis, name, value); else delete globalThis[name];
+  }
+}
+const { subscribePush, renewPush, pushState } = await import(process.env.CHAT_MODULE ? new URL('push.js', process.env.CHAT_MODULE).href : '../push.js');
+test('notifications of a user who left without ending them are ended for the next one', () => browser(async subscription => {
+  const store = new MemoryStore(), posted = [];
+  const start = async me => {
+    const bench = new Bench({ store, token: tokenOf(me) }), { rest } = bench;
+    bench.me = me;
+    bench.rest = (...words) => {
+      if (words[1] === '/account') return { Data: { UserID: me } };
+      if (words[1] !== '/devices') return rest.call(bench, ...words);
+      if (words[0] === 'POST') posted.push(me);
+      return { Data: { Device: 'webpush-1', Kind: 'webpush', Devices: [], Kinds: ['webpush'], VAPIDPublicKey: 'AAAA' } };
+    };
+    return bench.opened();
+  };
+  const ann = await start('ann');
+  assert.equal(await settled(ann, subscribePush(ann.chat)), 'webpush-1');
+  await settled(ann, ann.chat.close());
+  const again = await start('ann');
+  assert.equal(await settled(again, renewPush(again.chat)), 'webpush-1');
+  const carl = await start('carl');
+  await carl.run(5);
+  assert.equal(await settled(carl, renewPush(carl.chat)), null);
+  assert.deepEqual([subscription(), posted, (await store.all()).filter(([key]) => key === 'push')], [null, ['ann', 'ann'], []]);
+}));
+test('whatever the service says of devices, a push is refused with a code', () => browser(async () => {
+  for (const text of ['null', '{"Data":null}', '{"Data":7}', '{"Data":{"Kinds":7,"VAPIDPublicKey":"x"}}', '{"Data":{"Kinds":["webpush"],"VAPIDPublicKey":"\u0000!"}}', '{"Data":{"Kinds":["webpush"],"VAPIDPublicKey":{}}}'].slice(1)) {
+    const bench = new Bench();
+    bench.rest = () => text;
+    assert.match(`${(await settled(bench, subscribePush(bench.chat), 300))?.code}`, /^(push_off|push_refused|malformed)$/);
+    assert.match(`${await settled(bench, pushState(bench.chat), 300)}`, /^(off|ready)$|malformed|ChatError/);
+  }
+}));
