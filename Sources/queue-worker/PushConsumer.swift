@@ -9,30 +9,51 @@ import Logging
 final class PushConsumer {
     /// Jobs held at once; the rest waits in the queue, which drops its oldest when it is full.
     private static let prefetch = 1000
+    /// Milliseconds after which no further seen mark or deletion begins: pushes need their turn too.
+    private static let turn: Int64 = 1000
+    /// Deaths without a crash report after which a job is dropped: most are nobody's fault.
+    private static let maxSilentDeaths = 10
+    /// Jobs in one message, and milliseconds for the broker's confirm of it.
+    private static let handedOver = 200
+    private static let confirmTime = 5000
 
     private struct Held {
         let tag: UInt64
         let jobs: [PushJob]
         /// Monotonic milliseconds.
         let dueAt: Int64
+        /// Its name among the attempts when it was delivered before: the worker that had it may have died of it.
+        let suspect: String?
+        /// Jobs that need no look any more before it is due.
+        var told = 0
+        var isTold: Bool { suspect != nil || told == jobs.count }
+        /// Nothing of it waits for its time.
+        var isBrief: Bool {
+            suspect == nil && !jobs.contains { if case .messages = $0 { true } else { false } }
+        }
     }
 
     private let settings: Settings
     private let channel: WorkerChannel
     private let log: Logger
+    private let attempts: Attempts
     private var push: PushOffline!
     private var connection: RabbitMQConnection?
     private var held: [Held] = []
+    /// Everything up to this delivery is done, and not acknowledged yet.
+    private var finished: UInt64?
+    private var finishedAlone: [UInt64] = []
+    /// The name of all redelivered jobs together among the attempts.
+    private var together: String { "push-jobs-\(channel.slot)" }
     private var backoff = Backoff()
     private var outage = Outage()
     private var isReady = false
-    /// The connection's heartbeats are sent by another thread: nothing may read it.
-    private var isAway = false
 
     init(settings: Settings, channel: WorkerChannel, log: Logger, makePush: (@escaping (Int) -> Bool) -> PushOffline) {
         self.settings = settings
         self.channel = channel
         self.log = log
+        attempts = Attempts(runDirectory: settings.runDirectory)
         push = makePush { [unowned self] in wait($0) }
     }
 
@@ -43,8 +64,12 @@ final class PushConsumer {
             do {
                 let connection = try connected()
                 try receive(connection)
-                try pushDue(connection)
-                try away(connection) { try push.retryDue() }
+                try connection.whileAway { () throws in
+                    try tellAtOnce()
+                    try pushDue()
+                    try push.retryDue()
+                }
+                try acknowledge(connection)
                 Counter.record(push.counts, in: channel.scoreboard)
                 if held.isEmpty, connection.shouldMoveBack() {
                     connection.endAbruptly()
@@ -58,7 +83,13 @@ final class PushConsumer {
                 lose(error)
             }
         }
-        connection?.endAbruptly()
+        attempts.takeBack()
+        // Unacknowledged jobs are delivered to another worker.
+        if let connection {
+            try? acknowledge(connection)
+            connection.endAbruptly()
+        }
+        handOver()
     }
 
     private func connected() throws -> RabbitMQConnection {
@@ -78,79 +109,186 @@ final class PushConsumer {
 
     /// The broker redelivers the held jobs; the push marks prevent duplicates.
     private func lose(_ error: any Error) {
+        attempts.takeBack()
         connection?.distrust()
         connection = nil
         held = []
+        finished = nil
+        finishedAlone = []
         outage.began("a server that pushes need", "\(error)", log)
         _ = wait(backoff.next())
     }
 
     // MARK: Announcements
 
+    /// Only takes: nothing here waits for a server that a user chose.
     private func receive(_ connection: RabbitMQConnection) throws {
         if !connection.hasBuffered { waitForSome(connection) }
-        var rooms: Set<UUID128> = []
-        let due = monotonicMilliseconds() + Int64(settings.push.delay) * 1000
+        var (rooms, suspects): (Set<UUID128>, Set<UUID128>) = ([], [])
         while case .delivery(let delivery) = try connection.next(timeout: 0) {
-            let jobs = (try? PushJob.decode(delivery.body)) ?? []
-            held.append(Held(tag: delivery.tag, jobs: jobs, dueAt: due))
-            for job in jobs {
-                switch job {
-                case .messages(let room, _, _): rooms.insert(room)
-                case .seen(let room, let user, let seq):
-                    try away(connection) { try push.clear(room, of: user, through: seq) }
-                // A message that was not pushed yet is not affected; held jobs skip it or push it when they are due.
-                case .deleted(let room, let message, let seq):
-                    try away(connection) { try push.takeBack(message, in: room, at: seq) }
-                }
+            let new = hold(delivery)
+            for case .messages(let room, _, _) in new.jobs {
+                if new.suspect == nil { rooms.insert(room) } else { suspects.insert(room) }
             }
         }
-        if !rooms.isEmpty { try push.probe(rooms) }
+        if !rooms.isEmpty { try connection.whileAway { () throws in try push.probe(rooms) } }
+        // In doubt they are not probed: a push too many is better than another death.
+        guard !suspects.isEmpty, attempts.deaths(of: together) == .init() else { return }
+        attempts.begin(together)
+        try connection.whileAway { () throws in try push.probe(suspects) }
+        attempts.end()
+    }
+
+    private func hold(_ delivery: RabbitMQDelivery) -> Held {
+        var jobs: [PushJob] = []
+        do throws(WireError) { jobs = try PushJob.decode(delivery.body) } catch {
+            drop("it cannot be read: \(error)", bytes: delivery.body.count)
+        }
+        let delay = jobs.contains { if case .messages = $0 { true } else { false } } ? settings.push.delay : 0
+        let new = Held(
+            tag: delivery.tag, jobs: jobs, dueAt: monotonicMilliseconds() + Int64(delay) * 1000,
+            suspect: delivery.redelivered ? "push-" + String(fnv1a64(delivery.body), radix: 16) : nil)
+        held.append(new)
+        return new
+    }
+
+    private func drop(_ reason: String, bytes: Int? = nil) {
+        log.error(
+            "a push job is dropped", metadata: ["reason": "\(reason)", "bytes": "\(bytes.map { "\($0)" } ?? "-")"])
+        channel.scoreboard.add(to: Counter.pushJobsDropped)
     }
 
     private func waitForSome(_ connection: RabbitMQConnection) {
-        let untilDue = (held.first?.dueAt ?? .max) - monotonicMilliseconds()
+        let next = held.contains { !$0.isTold } ? 0 : held.first?.dueAt ?? .max
+        let left = max(0, min(next, monotonicMilliseconds() + 1000) - monotonicMilliseconds())
         var descriptors = [
             pollfd(fd: connection.fileDescriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0),
         ]
-        poll(&descriptors, 2, Int32(max(0, min(untilDue, 1000))))
+        poll(&descriptors, 2, Int32(left))
+    }
+
+    /// Seen marks and deletions do not wait. A message that was not pushed yet is not affected: its job skips it, or
+    /// pushes it when it is due.
+    private func tellAtOnce() throws {
+        let end = monotonicMilliseconds() + Self.turn
+        // A body without messages is done then. It must not come again after a hand-over.
+        defer {
+            finishedAlone += held.filter { $0.isTold && $0.isBrief }.map(\.tag)
+            held.removeAll { $0.isTold && $0.isBrief }
+        }
+        for index in held.indices where !held[index].isTold {
+            while !held[index].isTold {
+                guard monotonicMilliseconds() < end else { return }
+                try tell(held[index].jobs[held[index].told])
+                held[index].told += 1
+            }
+        }
+    }
+
+    private func tell(_ job: PushJob) throws {
+        try unlessRefused {
+            switch job {
+            case .messages: break
+            case .seen(let room, let user, let seq): try push.clear(room, of: user, through: seq)
+            case .deleted(let room, let message, let seq): try push.takeBack(message, in: room, at: seq)
+            case .again: try push.resume(job)
+            }
+        }
+    }
+
+    /// A job that PostgreSQL refuses for good would come again for ever.
+    private func unlessRefused(_ work: () throws -> Void) throws {
+        do { try work() } catch let error as StoreError where !error.isTransient {
+            drop("the store refuses it: \(error)")
+        }
     }
 
     // MARK: Pushes
 
-    /// All due messages of a room become one push per member.
-    private func pushDue(_ connection: RabbitMQConnection) throws {
+    private func pushDue() throws {
         let now = monotonicMilliseconds()
-        let due = held.prefix { $0.dueAt <= now }
+        let due = Array(held.prefix { $0.dueAt <= now && $0.isTold })
         guard let last = due.last else { return }
+        channel.scoreboard.beginRequest("push", "\(due.count) jobs")
+        defer { channel.scoreboard.endRequest(status: 200, bytes: due.count) }
+        try work(due)
+        finished = last.tag
+        held.removeFirst(due.count)
+    }
+
+    private func acknowledge(_ connection: RabbitMQConnection) throws {
+        for tag in finishedAlone { try connection.acknowledge(tag) }
+        finishedAlone = []
+        guard let tag = finished else { return }
+        finished = nil
+        try connection.acknowledge(tag, multiple: true)
+    }
+
+    /// A worker that dies while it handles redelivered jobs leaves a mark: the next one takes each of them alone.
+    private func work(_ due: [Held]) throws {
+        guard due.contains(where: { $0.suspect != nil }) else { return try workTogether(due) }
+        if attempts.deaths(of: together) == .init() {
+            attempts.begin(together)
+            try workTogether(due)
+            return attempts.end()
+        }
+        try workTogether(due.filter { $0.suspect == nil })
+        for one in due { try one.suspect.map { try workAlone(one, $0) } }
+        attempts.forget(together)
+    }
+
+    private func workAlone(_ one: Held, _ key: String) throws {
+        let deaths = attempts.deaths(of: key)
+        guard deaths.crashed == 0, deaths.silent < Self.maxSilentDeaths else {
+            drop(deaths.crashed > 0 ? "it crashed three workers" : "\(deaths.silent) workers ended while handling it")
+            return attempts.forget(key)
+        }
+        attempts.begin(key)
+        try workTogether([one])
+        attempts.end()
+    }
+
+    /// All messages of a room become one push per member.
+    private func workTogether(_ due: [Held]) throws {
+        for one in due where one.suspect != nil { for job in one.jobs { try tell(job) } }
         var rooms: [UUID128: (seq: Int64, since: Int64, at: Int64)] = [:]
         for case .messages(let room, let seq, let at) in due.flatMap(\.jobs) {
             let before = rooms[room] ?? (0, at, 0)
             rooms[room] = (max(before.seq, seq), min(before.since, at), max(before.at, at))
         }
-        channel.scoreboard.beginRequest("push", "\(rooms.count) rooms")
         for (room, newest) in rooms {
-            channel.scoreboard.heartbeat()
-            try away(connection) {
-                try push.push(room, through: newest.seq, since: newest.since, at: newest.at)
-            }
+            try unlessRefused { try push.push(room, through: newest.seq, since: newest.since, at: newest.at) }
         }
-        try connection.acknowledge(last.tag, multiple: true)
-        held.removeFirst(due.count)
-        channel.scoreboard.endRequest(status: 200, bytes: rooms.count)
     }
 
-    /// Push services may take their time; the broker must not wait too long meanwhile.
-    private func away(_ connection: RabbitMQConnection, _ work: () throws -> Void) throws {
-        isAway = true
-        defer { isAway = false }
-        try connection.whileAway(work)
+    // MARK: Ends
+
+    /// Other workers go on with what waits for another try here.
+    private func handOver() {
+        var jobs = push.handOver()[...]
+        guard !jobs.isEmpty else { return }
+        do throws(RabbitMQError) {
+            let connection = try RabbitMQConnection(settings.rabbitMQ, name: "queue-worker push")
+            try connection.selectConfirms()
+            while !jobs.isEmpty {
+                try connection.publishConfirmed(
+                    PushJob.encode(Array(jobs.prefix(Self.handedOver))), to: settings.rabbitMQ.pushQueueName,
+                    timeout: Self.confirmTime)
+                jobs = jobs.dropFirst(Self.handedOver)
+            }
+        } catch {
+            log.warning(
+                "pushes that waited for another try are given up",
+                metadata: ["pushes": "\(jobs.count)", "error": "\(error)"])
+        }
     }
 
-    /// Answers the broker's heartbeats meanwhile. False when the master says quit.
+    /// False when the master says quit.
     private func wait(_ milliseconds: Int) -> Bool {
         let end = monotonicMilliseconds() + Int64(milliseconds)
+        attempts.pause()
+        defer { attempts.resume() }
         while true {
             channel.scoreboard.heartbeat()
             let left = end - monotonicMilliseconds()
@@ -158,14 +296,6 @@ final class PushConsumer {
             guard left > 0 else { return true }
             var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
             poll(&descriptor, 1, Int32(min(left, 1000)))
-            // The prefetch bounds further deliveries; a broken connection shows after the wait.
-            guard !isAway, let connection, case .delivery(let delivery)? = try? connection.next(timeout: 0) else {
-                continue
-            }
-            held.append(
-                Held(
-                    tag: delivery.tag, jobs: (try? PushJob.decode(delivery.body)) ?? [],
-                    dueAt: monotonicMilliseconds() + Int64(settings.push.delay) * 1000))
         }
     }
 }

@@ -112,10 +112,15 @@ struct Work: ParsableCommand {
             connection(settings, "queue-worker push"), kinds: settings.push.kinds)
         let marks = RedisPushMarks(
             try RedisConnection(url: settings.redisURL), trailLength: settings.traceLength)
-        let sender = try PushServices(settings.push, hooks: settings.hooks)
+        let goesOn = {
+            channel.scoreboard.heartbeat()
+            return !channel.mustQuit
+        }
+        let sender = try PushServices(settings.push, hooks: settings.hooks, goesOn: goesOn)
         return PushConsumer(settings: settings, channel: channel, log: log) { pause in
             PushOffline(
-                audience: audience, marks: marks, sender: sender, clock: systemClock, log: log, pause: pause)
+                audience: audience, marks: marks, sender: sender, clock: systemClock, log: log, pause: pause,
+                goesOn: goesOn)
         }
     }
 }

@@ -9,15 +9,18 @@ from hypercorn.config import Config
 
 
 class PushServer:
-    """A subclass answers: `answer(scope, headers, body)` → status, headers, body. What it raises is `trouble`, and `refused`."""
+    """A subclass answers: `answer(scope, headers, body)` → status, headers, body. What it raises is `trouble`, and `refused`.
+
+    `delays`: part of a path → seconds before its answer; `begun` has the paths of such requests."""
 
     # A push's name of its device.
     device = "device"
     refused = (400, {}, b"{}")
 
-    def __init__(self, folder, tls_port, port=None):
-        self.folder, self.tls_port, self.port = folder, tls_port, port
+    def __init__(self, folder, tls_port, port=None, more_ports=()):
+        self.folder, self.tls_port, self.port, self.more_ports = folder, tls_port, port, more_ports
         self.answers, self.pushes, self.trouble = {}, [], []
+        self.delays, self.begun = {}, []
         self.changed = threading.Condition()
         self.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "tls.key", "-out", "tls.pem", "-days", "2",
                      "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
@@ -34,7 +37,7 @@ class PushServer:
     def run(self):
         config = Config()
         config.bind = [f"127.0.0.1:{self.tls_port}"]
-        config.insecure_bind = [f"127.0.0.1:{self.port}"] if self.port else []
+        config.insecure_bind = [f"127.0.0.1:{port}" for port in (self.port, *self.more_ports) if port]
         config.certfile, config.keyfile = str(self.folder / "tls.pem"), str(self.folder / "tls.key")
         config.accesslog = config.errorlog = None
         config.graceful_timeout = config.shutdown_timeout = 0.2
@@ -59,6 +62,10 @@ class PushServer:
         except Exception as problem:
             self.trouble.append(f"{scope['path']}: {problem!r}")
             status, more, text = self.refused
+        for part, seconds in list(self.delays.items()):
+            if part in scope["path"]:
+                self.begun.append(scope["path"])
+                await asyncio.sleep(seconds)
         lines = [(name.encode(), str(value).encode()) for name, value in more.items()]
         await send({"type": "http.response.start", "status": status, "headers": lines})
         await send({"type": "http.response.body", "body": text})

@@ -51,11 +51,11 @@ def checked_token(token, key):
 class Browser:
     """A subscription, with the private key that no server has."""
 
-    def __init__(self, services):
+    def __init__(self, services, port=None):
         self.id = str(uuid.uuid4())
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.auth = uuid.uuid4().bytes
-        self.endpoint = f"http://127.0.0.1:{services.port}/webpush/{self.id}"
+        self.endpoint = f"http://127.0.0.1:{port or services.port}/webpush/{self.id}"
         services.browsers[self.id] = self
 
     @property
@@ -82,8 +82,8 @@ class Browser:
 class Services(PushServer):
     """`answers`: device → successive answers (status, headers, body), then success. `pushes` records what came, `trouble` errors."""
 
-    def __init__(self, folder, port, tls_port, hook_secret, vapid_key):
-        super().__init__(folder, tls_port, port)
+    def __init__(self, folder, port, tls_port, hook_secret, vapid_key, more_ports=()):
+        super().__init__(folder, tls_port, port, more_ports)
         self.hook_secret, self.vapid_key = hook_secret, vapid_key
         self.browsers, self.apple_tokens = {}, []
         self.apple_key = ec.generate_private_key(ec.SECP256R1())
@@ -107,7 +107,7 @@ class Services(PushServer):
         assert scheme == "vapid" and words["k"] == self.vapid_key, words
         key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), decoded(words["k"]))
         _, claims = checked_token(words["t"], key)
-        assert claims["aud"] == f"http://127.0.0.1:{self.port}" and claims["sub"] == SUBJECT, claims
+        assert claims["aud"] == f"http://127.0.0.1:{scope['server'][1]}" and claims["sub"] == SUBJECT, claims
         assert 0 < claims["exp"] - time.time() <= 86_400, claims
         return {"device": name, "data": self.browsers[name].decrypt(body), "headers": headers}
 

@@ -10,8 +10,10 @@ import subprocess
 import uuid
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from signal import SIGHUP
+from signal import SIGABRT, SIGHUP
 
+import msgpack
+import pika
 import pytest
 import requests
 from browser import chromium, until, watched
@@ -38,8 +40,9 @@ def services(tmp_path_factory, pids):
     public = re.search(r"^VAPID_PUBLIC_KEY=(\S+)$", keys, re.M)[1]
     file = Path(os.environ["TEST_ENV_FILE"])
     before = file.read_text()
-    services = Services(tmp_path_factory.mktemp("services"), free_port(), free_port(), HOOK_SECRET, public)
-    lines = [line for line in before.splitlines() if not line.startswith(("WEBHOOK_SECRET=", "PUSH_", "WEBHOOK_PRIVATE=", "DEVICES_", "ADMIN_API_KEY="))]
+    services = Services(tmp_path_factory.mktemp("services"), free_port(), free_port(), HOOK_SECRET, public,
+                        [free_port() for _ in range(11)])
+    lines = [line for line in before.splitlines() if not line.startswith(("WEBHOOK_SECRET=", "PUSH_", "WEBHOOK_PRIVATE=", "DEVICES_", "ADMIN_API_KEY=", "WORKER_HANG_SECONDS="))]
     file.write_text("\n".join(lines) + f"""
 {keys}VAPID_SUBJECT={SUBJECT}
 WEB_PUSH_LOOPBACK=yes
@@ -55,6 +58,7 @@ WEBHOOK_PRIVATE=yes
 DEVICES_PER_USER={MOST_DEVICES}
 ADMIN_API_KEY={ADMIN_KEY}
 PUSH_DELAY_SECONDS=0
+WORKER_HANG_SECONDS=2
 PUSH_TITLE={{sender}} in {{room}}
 """)
     services.log = file.parent / "log/queue-worker.log"
@@ -326,6 +330,140 @@ def test_strange_devices_are_refused(services, ann, browser):
                    {"Kind": "webhook", "Token": "a" * 1025}, {"Kind": "fcm", "Token": "a b"}, {"Kind": "apns"}):
         assert ann.rest("POST", "/devices", device).json()["Error"]["Field"] == "Token", device
     assert names(ann) == set()
+
+
+def push_worker():
+    """The PID of the one push worker."""
+    found = [int(words[1]) for line in status().splitlines() if (words := line.split()) and re.fullmatch(r"push.\d+", words[0])]
+    assert len(found) == 1, status()
+    return found[0]
+
+
+def say_to_workers(settings, *bodies):
+    """Puts them into the queue of pushes."""
+    connection = pika.BlockingConnection(pika.URLParameters(settings["RABBITMQ_URL"]))
+    queue = settings.get("RABBITMQ_PREFIX", "chat") + ".push"
+    for body in bodies:
+        connection.channel().basic_publish("", queue, body)
+    connection.close()
+
+
+def dropped(services):
+    return services.log.read_text().count("a push job is dropped")
+
+
+def test_jobs_that_no_program_of_ours_writes_are_dropped(services, settings, ann, bob, gateway):
+    room, name, before = ann.group(bob), gateway(bob), dropped(services)
+    worker = push_worker()
+    strange = [-2**63, -1, 2**63 - 1, 2**64 - 1, float("nan"), float("-inf"), None, "7", [], {}]
+    bodies = [b"no job at all", b"", b"\xdd\xff\xff\xff\xff", msgpack.packb({}), msgpack.packb([[]]), msgpack.packb([[9, room, 1, 1]])]
+    for number in strange:
+        jobs = [[1, room, 5, number], [1, room, number, 5], [2, room, bob.id, number], [3, room, room, number], [number, room, 5, 5],
+                [4, room, bob.id, "x", number, 5], [4, room, bob.id, "x", 5, number], [1, number, 5, 5]]
+        bodies += [msgpack.packb([job]) for job in jobs]
+    say_to_workers(settings, *bodies, msgpack.packb([[4, room, bob.id, "webhook-" + "x" * 100_000, 1, 2**62]]))
+    eventually(lambda: dropped(services) - before == len(bodies), why=lambda: f"{dropped(services) - before} of {len(bodies)}")
+    say(ann, room, "afterwards")
+    assert texts(services.sent_to(name)) == ["afterwards"] and push_worker() == worker
+
+
+def test_a_job_that_ends_its_workers_is_dropped(services, ann, bob, psql, gateway):
+    room, name, before = ann.group(bob), gateway(bob), dropped(services)
+    holder, watcher = psql(), psql()
+    # Its worker waits for the table; then it gets the signal of a crash.
+    holder.ask("BEGIN; LOCK TABLE push_mutes IN ACCESS EXCLUSIVE MODE")
+    say(ann, room, "poison")
+    known, crashes = set(), 0
+
+    def is_dropped():
+        nonlocal crashes
+        if dropped(services) > before:
+            return True
+        waiting = set(watcher.ask("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'queue-worker push'"))
+        if waiting - known:
+            known.update(waiting)
+            os.kill(push_worker(), SIGABRT)
+            crashes += 1
+        return False
+    eventually(is_dropped, why=lambda: f"not dropped after {crashes} crashes\n{status()}")
+    assert 2 <= crashes <= 4
+    holder.ask("ROLLBACK")
+    say(ann, room, "afterwards")
+    assert texts(services.sent_to(name))[0] == "afterwards"
+
+
+@pytest.mark.parametrize("wait", ["9223372036854776", "9223372036854775807", "-1", "1" * 400, "NaN", "0"])
+def test_a_wait_that_nobody_can_mean(services, ann, bob, make_user, browser, phone, gateway, wait):
+    carl, worker = make_user(), push_worker()
+    room = ann.group(bob, carl)
+    for device in (browser(bob), phone(bob), gateway(bob)):
+        services.answers[device] = [(429, {"retry-after": wait}, b""), (503, {"retry-after": wait}, b"")]
+    good = [browser(carl), phone(carl), gateway(carl)]
+    say(ann, room, "hello")
+    for device in good:
+        services.sent_to(device)
+    assert push_worker() == worker
+
+
+def test_a_worker_that_is_reloaded_in_the_middle_of_a_slow_device(services, ann, bob, make_user, browser, gateway, pids):
+    """It ends at once, nothing is lost: neither the push on its way, nor those that wait for another try."""
+    carl = make_user()
+    room, waits, slow, behind = ann.group(bob, carl), gateway(carl), browser(bob), browser(bob)
+    services.answers[waits] = [(503, {"retry-after": 60}, b"")]
+    say(ann, room, "waits")
+    services.sent_to(waits)
+    services.sent_to(slow), services.sent_to(behind)
+    services.delays[slow] = services.delays[behind] = 4
+    services.begun.clear()
+    logged = services.log.stat().st_size
+    say(ann, room, "on its way")
+    eventually(lambda: services.begun)
+    services.delays.clear()
+    reload(pids)
+    assert texts(services.sent_to(waits, 2))[1] in ("waits", "on its way")
+    for device in (slow, behind):
+        eventually(lambda: texts(services.to(device))[-1] == "on its way")
+    with services.log.open("rb") as log:
+        log.seek(logged)
+        assert b"killed" not in log.read()
+
+
+def test_slow_servers_of_many_users_neither_stop_pushes_nor_end_the_worker(services, ann, bob, make_user, gateway):
+    """Each of eleven users has a server of their own, which answers nothing within the time of a try."""
+    name, other = gateway(bob), ann.group(bob)
+    strangers = [make_user() for _ in services.more_ports]
+    room, places = ann.group(*strangers), []
+    for user, port in zip(strangers, services.more_ports):
+        made = Browser(services, port)
+        user.data("POST", "/devices", made.subscription, 201)
+        places.append(made.id)
+    message = say(ann, room, "a slip")
+    for place in places:
+        services.sent_to(place)
+    worker = push_worker()
+    services.begun.clear()
+    services.delays = {place: 60 for place in places}
+    ann.rest("DELETE", f"/messages/{message['ID']}", expect=200)
+    eventually(lambda: services.begun)
+    say(ann, other, "not for them")
+    assert texts(services.sent_to(name)) == ["not for them"]
+    # Those that wait have their turns beside it.
+    eventually(lambda: len(set(services.begun)) > 4)
+    assert push_worker() == worker
+    services.delays = {}
+
+
+def test_a_push_that_waits_follows_a_block(services, ann, bob, make_user, gateway):
+    carl = make_user()
+    room, private = ann.group(bob, carl), ann.data("POST", "/rooms", {"Type": "PRIVATE", "Members": [bob.id]}, 201)["ID"]
+    name = gateway(bob)
+    services.answers[name] = [(503, {"retry-after": 3}, b"")] * 2
+    say(ann, private, "to you")
+    services.sent_to(name)
+    bob.rest("PUT", f"/users/{ann.id}/block", expect=204)
+    say(carl, room, "to all")
+    # Those that wait are tried in the order of their times.
+    assert texts(services.sent_to(name, 3)) == ["to you", "to all", "to all"]
 
 
 def test_devices_of_all_kinds_share_one_limit_and_are_erased(services, ann, phone, gateway, base_url):

@@ -1,6 +1,6 @@
 /// Sends pushes to users' devices.
 public protocol PushSender: AnyObject {
-    /// Tries once, with a time limit of its own.
+    /// Tries once, with a time limit of its own: one request to an address that a user gave.
     func send(_ push: Push, to device: PushDevice) -> PushOutcome
 }
 
@@ -14,6 +14,8 @@ public enum PushOutcome: Sendable, Equatable {
     case failed(String)
     /// This push can never reach this device.
     case rejected(String)
+    /// It may pass without its texts (``Push/isLean``).
+    case tooLarge
 }
 
 /// The content for one device.
@@ -31,14 +33,18 @@ public struct Push: Sendable, Equatable {
     public var content: Content
     /// Unread messages of all the user's rooms: the number on the app's icon.
     public var badge: Int64
+    /// Without texts and names: its service found it too large.
+    public var isLean: Bool
 
-    public init(room: UUID128, content: Content, badge: Int64 = 0) {
+    public init(room: UUID128, content: Content, badge: Int64 = 0, isLean: Bool = false) {
         self.room = room
         self.content = content
         self.badge = badge
+        self.isLean = isLean
     }
 
-    public var isMessage: Bool { if case .message = content { true } else { false } }
+    public var isMessage: Bool { message != nil }
+    public var message: PushMessage? { if case .message(let message, _) = content { message } else { nil } }
 
     /// Whether it may take the place of a push of the same room that waits: anybody may delete an older message than
     /// the one that waits, which must come all the same.
@@ -106,7 +112,7 @@ public struct PushRecipient: Sendable, Equatable {
         case everything
         /// Messages that mention the user.
         case mentions
-        /// The room is silenced, or these are the user's quiet hours.
+        /// The room is silenced, these are the user's quiet hours, or the user has blocked the other one of a PRIVATE room.
         case nothing
     }
 

@@ -13,47 +13,44 @@ public final class PushOffline {
         public var devicesForgotten = 0
     }
 
-    /// A stop was requested during a wait; the next worker does the rest.
+    /// A stop was requested; the next worker does the rest.
     public struct Stopped: Error, Sendable {}
 
-    /// Tries of one push.
-    private static let maxTries = 5
-    /// Seconds of the longest wait: the broker takes back a message that stays unacknowledged for half an hour.
-    private static let longestWait = 300
     /// Messages among which those are found that a user with wishes of their own gets.
-    private static let maxMessages = 50
+    static let maxMessages = 50
     /// Milliseconds that a message may have waited before it was stored.
     private static let slack: Int64 = 60_000
-    /// Pushes that are tried again at a time: new ones need their turn too.
-    private static let maxRetries = 20
 
     private let audience: any PushAudience
     private let marks: any PushMarks
-    private let sender: any PushSender
     private let clock: Clock
-    private let log: Logger
-    /// Waits this many milliseconds; returns false to stop.
-    private let pause: (Int) -> Bool
-    private var retries = PushRetries()
-    private var rests = PushRests()
-    public private(set) var counts = Counts()
+    private let delivery: PushDelivery
+    public private(set) var counts: Counts {
+        get { delivery.counts }
+        set { delivery.counts = newValue }
+    }
 
+    /// - Parameters:
+    ///   - clock: Unix milliseconds; `ticks`: those of a clock that never jumps.
+    ///   - pause: waits this many milliseconds; returns false to stop.
+    ///   - goesOn: called before each request and about once a second; false to stop.
     public init(
-        audience: any PushAudience, marks: any PushMarks, sender: any PushSender, clock: @escaping Clock, log: Logger,
-        pause: @escaping (Int) -> Bool
+        audience: any PushAudience, marks: any PushMarks, sender: any PushSender, clock: @escaping Clock,
+        ticks: @escaping Clock = { monotonicMilliseconds() }, log: Logger, pause: @escaping (Int) -> Bool,
+        goesOn: @escaping () -> Bool = { true }
     ) {
         self.audience = audience
         self.marks = marks
-        self.sender = sender
         self.clock = clock
-        self.log = log
-        self.pause = pause
+        delivery = PushDelivery(
+            audience: audience, sender: sender, clock: clock, ticks: ticks, log: log, pause: pause, goesOn: goesOn)
     }
 
     /// Call this right after the messages were published: it asks for signs of life.
     public func probe(_ rooms: Set<UUID128>) throws {
         var users: Set<UUID128> = []
         for room in rooms {
+            try delivery.mayGoOn()
             users.formUnion(try audience.recipients(of: room, at: clock()).filter { $0.wish != .nothing }.map(\.user))
         }
         if !users.isEmpty { try marks.probe(users.sorted()) }
@@ -89,7 +86,7 @@ public final class PushOffline {
                 room: room, content: .message(message, unread: unread),
                 badge: max(unread, badges[recipient.user, default: 0]))
             let sentBefore = counts.sent
-            for device in recipient.devices { try deliver(push, to: device) }
+            for device in recipient.devices { try delivery.deliver(push, to: device) }
             try marks.note(pushed: message.seq, in: room, to: recipient.user)
             told[message.seq, default: 0] += Int64(counts.sent - sentBefore)
         }
@@ -105,7 +102,9 @@ public final class PushOffline {
         let devices = try audience.devices(of: user)
         guard !devices.isEmpty else { return }
         let badge = try audience.badges(of: [user])[user, default: 0]
-        for device in devices { try deliver(Push(room: room, content: .seen(seq: seq), badge: badge), to: device) }
+        for device in devices {
+            try delivery.deliver(Push(room: room, content: .seen(seq: seq), badge: badge), to: device)
+        }
     }
 
     /// Removes a deleted message from the devices of users who were pushed to since it was sent and have not seen it.
@@ -127,121 +126,18 @@ public final class PushOffline {
         for recipient in affected {
             let push = Push(
                 room: room, content: .deleted(message: message, seq: seq), badge: badges[recipient.user, default: 0])
-            for device in recipient.devices { try deliver(push, to: device) }
+            for device in recipient.devices { try delivery.deliver(push, to: device) }
         }
     }
 
-    // MARK: Delivery
+    // MARK: What waits
 
-    /// FCM's wait is a wait for every push. A wait that another service asks for delays only the push that it refused.
-    private func deliver(_ push: Push, to device: PushDevice) throws {
-        if device.kind == .fcm { return try deliverInTurn(push, to: device) }
-        if let waiting = retries.waiting(push, device) {
-            guard push.supersedes(waiting) else { return }
-            if !push.isMessage, !device.takesSilent { return retries.cancel(push, to: device) }
-            return retries.replace(by: push, to: device)
-        }
-        guard push.isMessage || device.takesSilent else { return }
-        try attempt(PushRetries.Entry(push: push, device: device, dueAt: clock(), tries: 0))
-    }
+    /// Tries those again whose time has come, for a second. Call this often.
+    public func retryDue() throws { try delivery.retryDue() }
 
-    /// Tries those again whose time has come. Call this often.
-    public func retryDue() throws {
-        let due = retries.take(Self.maxRetries, at: clock())
-        for (index, entry) in due.enumerated() {
-            do {
-                if let entry = try renewed(entry) { try attempt(entry) }
-            } catch {
-                // The store is away: they wait on.
-                for entry in due[index...] { keep(entry, "\(error)") }
-                throw error
-            }
-        }
-    }
+    /// The messages that wait for another try, for another worker. Pushes that only remove a notification are left out.
+    public func handOver() -> [PushJob] { delivery.handOver() }
 
-    /// The push as it is right by now: the user may have left, read, or logged out meanwhile, and the text may be
-    /// another one. Nil: it is not wanted any more.
-    private func renewed(_ entry: PushRetries.Entry) throws -> PushRetries.Entry? {
-        var entry = entry
-        guard case .message(let old, _) = entry.push.content else {
-            return try audience.devices(of: entry.device.user).contains(entry.device) ? entry : nil
-        }
-        let room = entry.push.room
-        let recipient = try audience.recipients(of: room, at: clock()).first { $0.user == entry.device.user }
-        guard let recipient, recipient.wish != .nothing, recipient.lastSeenSeq < old.seq,
-            recipient.devices.contains(entry.device),
-            let message = try audience.newestMessages(of: room, through: old.seq, limit: 1).first, message.id == old.id
-        else { return nil }
-        let unread = max(1, recipient.unread)
-        entry.push.content = .message(message, unread: unread)
-        entry.push.badge = max(unread, entry.push.badge)
-        return entry
-    }
-
-    private func attempt(_ entry: PushRetries.Entry) throws {
-        var entry = entry
-        let begun = clock()
-        if let end = rests.end(of: entry.device, at: begun) {
-            entry.dueAt = end
-            return keep(entry, "its turn did not come")
-        }
-        let outcome = sender.send(entry.push, to: entry.device)
-        let now = clock()
-        rests.tried(entry.device, took: now - begun, outcome, at: now)
-        switch outcome {
-        case .sent: counts.sent += 1
-        case .unregistered: try forget(entry.device)
-        case .rejected(let reason): giveUp(entry.push, reason)
-        case .later(let seconds): again(entry, after: seconds, "told to wait", now)
-        case .failed(let reason): again(entry, after: 1 << entry.tries, reason, now)
-        }
-    }
-
-    private func again(
-        _ entry: PushRetries.Entry, after seconds: Int, _ reason: String, _ now: Int64
-    ) {
-        var entry = entry
-        entry.tries += 1
-        guard entry.tries < Self.maxTries else { return giveUp(entry.push, reason) }
-        entry.dueAt = now + Int64(min(max(seconds, 1), Self.longestWait)) * 1000
-        keep(entry, reason)
-    }
-
-    private func keep(_ entry: PushRetries.Entry, _ reason: String) {
-        if !retries.add(entry) { giveUp(entry.push, "too many wait for another try; \(reason)") }
-    }
-
-    private func deliverInTurn(_ push: Push, to device: PushDevice) throws {
-        var problem = ""
-        for attempt in 0..<Self.maxTries {
-            switch sender.send(push, to: device) {
-            case .sent:
-                counts.sent += 1
-                return
-            case .unregistered: return try forget(device)
-            case .rejected(let reason): return giveUp(push, reason)
-            case .later(let seconds):
-                problem = "told to wait"
-                try wait(seconds)
-            case .failed(let reason):
-                problem = reason
-                try wait(1 << attempt)
-            }
-        }
-        giveUp(push, problem)
-    }
-
-    private func forget(_ device: PushDevice) throws {
-        try audience.forget(device)
-        counts.devicesForgotten += 1
-    }
-
-    private func wait(_ seconds: Int) throws {
-        guard pause(min(max(seconds, 1), Self.longestWait) * 1000) else { throw Stopped() }
-    }
-
-    private func giveUp(_ push: Push, _ reason: String) {
-        counts.failed += 1
-        log.warning("a push is given up", metadata: ["room": "\(push.room)", "reason": "\(reason)"])
-    }
+    /// Takes on what another worker handed over. Other jobs are ignored.
+    public func resume(_ job: PushJob) throws { try delivery.resume(job) }
 }

@@ -54,6 +54,7 @@ enum MetricWords {
         "pushes_spared_total": "Push notifications that were not needed.",
         "pushes_failed_total": "Push notifications given up.",
         "push_devices_forgotten_total": "Devices that a push service no longer knows.",
+        "push_jobs_dropped_total": "Push jobs dropped: they could not be read, or crashed their workers.",
         "backlog_commands": "Commands that workers have taken from RabbitMQ and not finished.",
         "oldest_command_seconds": "Age of the oldest command that a worker has in hand; 0: none is in hand.",
         "queue_wait_seconds": "Time from a command's acceptance until a batch takes it.",

@@ -18,7 +18,12 @@ struct HookWorker {
     init(_ settings: Settings, _ connection: PostgresConnection, _ channel: WorkerChannel, _ log: Logger) {
         self.channel = channel
         self.log = log
-        let client = HookClient(settings.hooks)
+        // A slow host is no worker that hangs.
+        let isAlive = {
+            channel.scoreboard.heartbeat()
+            return true
+        }
+        let client = HookClient(settings.hooks, goesOn: isAlive)
         let (url, timeout) = (settings.hooks.url, settings.hooks.timeout)
         delivery = DeliverHooks(
             outbox: PostgresHookOutbox(connection), attempts: settings.hooks.attempts, timeout: timeout, log: log

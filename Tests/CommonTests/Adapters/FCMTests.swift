@@ -41,6 +41,22 @@ import Testing
         #expect(FCMMessage.outcome(400, Array(body.utf8), retryAfter: nil) == .unregistered)
     }
 
+    /// Another server's numbers: none may trap, and none may keep a token or a wait for ever.
+    @Test func numbersOfOtherServersAreBounded() {
+        for (life, end) in [
+            (nil, 4540), (3600, 4540), (Int64.max, 1000 + 86_400 - 60), (.min, 940), (0, 940),
+        ] as [(Int64?, Int64)] {
+            #expect(ServiceAccount.end(of: life, from: 1000) == end, "\(life ?? -1)")
+        }
+        for (text, seconds) in [
+            ("7", 7), ("0", 0), ("9223372036854776", 86_400), ("9223372036854775807", 86_400),
+            ("99999999999999999999999999", 86_400), ("-1", nil), ("-9223372036854775808", nil), ("NaN", nil), ("", nil),
+            ("1e9", nil), ("Fri, 31 Dec 1999 23:59:59 GMT", nil),
+        ] as [(String, Int?)] {
+            #expect(HTTPTransfer.seconds(text) == seconds, "\(text)")
+        }
+    }
+
     @Test func templatesAreFilledOnce() {
         #expect(filled("{room}: {content}", ["room": "A {content}", "content": "b"]) == "A {content}: b")
         #expect(filled("{unknown} {room", ["room": "A"]) == "{unknown} {room")

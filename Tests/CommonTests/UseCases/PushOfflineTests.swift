@@ -249,6 +249,231 @@ import Testing
         }
     }
 
+    @Test func aRepeatHasTheBadgeOfItsTime() throws {
+        world.recipients = [recipient(bob)]
+        world.messages = [message(1)]
+        world.answers = ["2-0": [.failed("500")]]
+        let offline = world.offline()
+        try push(offline, through: 1)
+        world.badge = 4
+        world.now += 10_000
+        try offline.retryDue()
+        // The same for a push that only removes a notification.
+        world.answers = ["2-0": [.failed("500")]]
+        try offline.clear(room, of: bob, through: 1)
+        world.badge = 0
+        world.now += 10_000
+        try offline.retryDue()
+        #expect(world.sent == ["2-0 message 1 badge 9", "2-0 message 1 badge 4", "2-0 seen 1", "2-0 seen 1"])
+        #expect(world.badges == [9, 4, 4, 0])
+    }
+
+    @Test func aRepeatFollowsWishesThatAreNewerThanItsFirstTry() throws {
+        for wish in ["mentions", "mentioned", "thread", "thread but mentions"] {
+            let world = World()
+            world.recipients = [recipient(bob)]
+            world.messages = [message(1, wish == "mentioned" ? "to @\(bob)" : "plain")]
+            world.answers = ["2-0": [.failed("500")]]
+            let offline = world.offline()
+            try push(offline, through: 1)
+            if wish.hasPrefix("thread") {
+                world.recipients = [recipient(bob, silences: true)]
+                world.silenced = [
+                    SilencedMessage(user: bob, message: message(1).id, exceptMentions: wish != "thread")
+                ]
+            } else {
+                world.recipients = [recipient(bob, wish: .mentions)]
+            }
+            world.now += 10_000
+            try offline.retryDue()
+            #expect(world.sent.count == (wish == "mentioned" ? 2 : 1), "\(wish)")
+        }
+    }
+
+    /// The newer one took the older one's place: when it is deleted, the older one is still owed.
+    @Test func whatADeletedMessageTookThePlaceOfIsPushed() throws {
+        for isSilent in [true, false] {
+            for isTold in [true, false] {
+                let world = World()
+                world.recipients = [recipient(bob, silent: isSilent)]
+                world.messages = [message(1)]
+                world.answers = ["2-0": [.failed("500")]]
+                let offline = world.offline()
+                try push(offline, through: 1)
+                world.messages = [message(2), message(1)]
+                try push(offline, through: 2)
+                world.messages = [message(3), message(2), message(1)]
+                try push(offline, through: 3)
+                world.messages = [message(1)]
+                for seq in isTold ? [3, 2] as [Int64] : [] { try offline.takeBack(message(seq).id, in: room, at: seq) }
+                world.now += 10_000
+                try offline.retryDue()
+                #expect(world.sent == ["2-0 message 1 badge 9", "2-0 message 1 badge 9"], "\(isSilent) \(isTold)")
+            }
+        }
+    }
+
+    @Test(arguments: [Int.min, -1, 0, 9_223_372_036_854_776, .max]) func aWaitOfAnyLengthIsBounded(seconds: Int) throws
+    {
+        for kind in [PushKind.webPush, .apns, .webhook] {
+            let world = World()
+            world.recipients = [recipient(bob, kind)]
+            world.messages = [message(1)]
+            world.answers = ["2-0": [.later(seconds: seconds)]]
+            let offline = world.offline()
+            try push(offline, through: 1)
+            world.now += 300_000
+            try offline.retryDue()
+            #expect(world.sent.count == 2, "\(kind)")
+        }
+        let world = World()
+        world.recipients = [recipient(bob, .fcm)]
+        world.messages = [message(1)]
+        world.answers = ["2-0": [.later(seconds: seconds)]]
+        try push(world.offline(), through: 1)
+        #expect(world.paused.allSatisfy { (1000...300_000).contains($0) } && world.sent.count == 2)
+    }
+
+    /// The sentence of docs/push.md, by the clock: whatever a user's servers do, over any time.
+    @Test(arguments: [300, 850, 5000, 10_000] as [Int64]) func aUserCostsAtMostATenthBeyondABurst(took: Int64) throws {
+        world.recipients = [recipient(bob, devices: 12)]
+        world.slow = ["2": took]
+        let offline = world.offline()
+        let begun = world.now
+        for seq in 1...200 as ClosedRange<Int64> {
+            world.messages = [message(seq)]
+            try push(offline, through: seq)
+            try offline.takeBack(message(seq).id, in: room, at: seq)
+            try offline.clear(room, of: bob, through: seq)
+            for _ in 0..<5 {
+                world.now += 1000
+                try offline.retryDue()
+            }
+            let busy = Int64(world.sent.count) * took
+            #expect(busy <= 2000 + took + (world.now - begun) / 10)
+        }
+        #expect(world.sent.count > 1)
+    }
+
+    /// Each member has a server that takes its five seconds, another one for each: nobody else waits for all of them.
+    @Test func manyUsersWithSlowServersCostOthersLittle() throws {
+        world.messages = [message(1)]
+        world.recipients = (1000..<2000).map {
+            recipient(UUID128(high: 1, low: $0), address: "https://push\($0).example.org/")
+        }
+        world.slow = ["1": 5000]
+        let offline = world.offline()
+        let begun = world.now
+        try push(offline, through: 1)
+        try offline.takeBack(message(1).id, in: room, at: 1)
+        #expect(world.now - begun <= 20_000)
+        // A turn that repeats is short: the queue's turn comes between.
+        for _ in 0..<100 {
+            world.now += 1000
+            let before = world.now
+            try offline.retryDue()
+            #expect(world.now - before <= 6000)
+        }
+        #expect(Int64(world.sent.count) * 5000 <= 20_000 + (world.now - begun) / 3)
+        // A server that answers fast all the time is not theirs.
+        world.recipients = [recipient(carl, address: "https://fast.example.org/")]
+        world.now += 3_600_000
+        for seq in 2...100 as ClosedRange<Int64> {
+            world.messages = [message(seq)]
+            try push(offline, through: seq)
+        }
+        world.sent = []
+        world.recipients = (2000..<3000).map {
+            recipient(UUID128(high: 1, low: $0), address: "https://push\($0).example.org/")
+        }
+        world.slow = ["2": 5000]
+        world.messages = [message(101)]
+        try push(offline, through: 101)
+        world.recipients = [recipient(carl, address: "https://fast.example.org/")]
+        try push(offline, through: 101)
+        #expect(world.sent.contains("3-0 message 101 badge 9"))
+    }
+
+    @Test func aServerThatIsSlowToSucceedRestsForAllItsUsers() throws {
+        world.messages = [message(1)]
+        world.recipients = (100..<200).map {
+            recipient(UUID128(high: 1, low: $0), address: "https://push.example.org/\($0)")
+        }
+        world.slow = ["1": 3000]
+        let offline = world.offline()
+        let begun = world.now
+        try push(offline, through: 1)
+        #expect(world.now - begun == 3000)
+        for _ in 0..<1000 {
+            world.now += 1000
+            try offline.retryDue()
+        }
+        #expect(Int64(world.sent.count) * 3000 <= 3000 + (world.now - begun) / 10)
+    }
+
+    /// Each of the two requests counts, and has to wait for its turn.
+    @Test func whatIsTooLargeIsSentWithoutItsTexts() throws {
+        for took in [0, 5000] as [Int64] {
+            let world = World()
+            world.messages = [message(1)]
+            world.recipients = [recipient(bob)]
+            world.answers = ["2-0": [.tooLarge]]
+            world.slow = ["2": took]
+            let offline = world.offline()
+            try push(offline, through: 1)
+            #expect(world.sent.count == (took == 0 ? 2 : 1))
+            world.now += 60_000
+            try offline.retryDue()
+            #expect(world.sent == ["2-0 message 1 badge 9", "2-0 message 1 lean badge 9"])
+            #expect(world.counted.sent == 1)
+        }
+        world.messages = [message(1)]
+        world.recipients = [recipient(bob)]
+        world.answers = ["2-0": [.tooLarge, .tooLarge]]
+        try push(world.offline(), through: 1)
+        #expect(world.sent.count == 2 && world.counted.failed == 1)
+    }
+
+    @Test func aStopEndsTheWorkAtOnceAndLosesNothing() throws {
+        for kind in PushKind.allCases {
+            let world = World()
+            world.messages = [message(1)]
+            world.recipients = [recipient(bob, kind, devices: 3), recipient(carl, kind)]
+            world.stopsInside = true
+            let offline = world.offline()
+            #expect(throws: PushOffline.Stopped.self) { try push(offline, through: 1) }
+            #expect(throws: PushOffline.Stopped.self) { try push(offline, through: 1) }
+            #expect(world.badges.count == 1 && world.counted == .init())
+            // The job comes again, to the next worker.
+            (world.isStopped, world.stopsInside) = (false, false)
+            try push(world.offline(), through: 1)
+            #expect(world.sent.count == 4)
+        }
+    }
+
+    @Test func whatWaitsIsHandedOverWhenItsWorkerEnds() throws {
+        world.messages = [message(1)]
+        world.recipients = [recipient(bob, devices: 2), recipient(carl)]
+        world.answers = ["2-1": [.failed("500")], "3-0": [.failed("500")]]
+        let offline = world.offline()
+        try push(offline, through: 1)
+        world.messages = [message(2), message(1)]
+        try push(offline, through: 2)
+        world.now += 10_000
+        world.stopsInside = true
+        #expect(throws: PushOffline.Stopped.self) { try offline.retryDue() }
+        (world.isStopped, world.stopsInside) = (false, false)
+        let jobs = try PushJob.decode(PushJob.encode(offline.handOver()))
+        #expect(jobs.count == 2)
+        world.sent = []
+        // The newer one was deleted meanwhile; one job comes twice.
+        world.messages = [message(1)]
+        let next = world.offline()
+        for job in jobs + jobs { try next.resume(job) }
+        try next.retryDue()
+        #expect(world.sent.sorted() == ["2-1 message 1 badge 9", "3-0 message 1 badge 9"])
+    }
+
     @Test func whatWaitsOutlivesAStoreThatIsAway() throws {
         world.messages = [message(1)]
         world.recipients = [recipient(bob), recipient(carl)]
@@ -261,6 +486,19 @@ import Testing
         world.isAway = false
         try offline.retryDue()
         #expect(world.counted.sent == 2)
+    }
+
+    /// Otherwise it would come again for ever, and nothing behind it.
+    @Test func whatTheStoreRefusesForGoodIsGivenUp() throws {
+        world.messages = [message(1)]
+        world.recipients = [recipient(bob), recipient(carl)]
+        world.answers = ["2-0": [.failed("500")], "3-0": [.failed("500")]]
+        let offline = world.offline()
+        try push(offline, through: 1)
+        world.now += 10_000
+        (world.isAway, world.isRefusing) = (true, true)
+        try offline.retryDue()
+        #expect(world.counted.failed == 2)
     }
 
     @Test func oneUserCannotTakeTheRoomOfAll() throws {
@@ -295,7 +533,13 @@ private final class World: PushAudience, PushMarks, PushSender, @unchecked Senda
     var slow: [String: Int64] = [:]
     var sent: [String] = []
     var told: [String] = []
+    var badges: [Int64] = []
     var isAway = false
+    var isRefusing = false
+    /// The master says quit; in the middle of the next request.
+    var isStopped = false
+    var stopsInside = false
+    var badge: Int64 = 9
     var forgotten: [String] = []
     var paused: [Int] = []
     var now: Int64 = 1_000_000
@@ -305,27 +549,28 @@ private final class World: PushAudience, PushMarks, PushSender, @unchecked Senda
 
     func offline() -> PushOffline {
         let offline = PushOffline(
-            audience: self, marks: self, sender: self, clock: { [self] in now }, log: Logger(label: "test"),
+            audience: self, marks: self, sender: self, clock: { [self] in now }, ticks: { [self] in now },
+            log: Logger(label: "test"),
             pause: { [self] in
                 paused.append($0)
                 return true
-            })
+            }, goesOn: { [self] in !isStopped })
         counts = { offline.counts }
         return offline
     }
 
     func recipients(of room: UUID128, at now: Int64) throws(StoreError) -> [PushRecipient] {
-        if isAway { throw StoreError("away", isTransient: true) }
+        if isAway { throw StoreError("away", isTransient: !isRefusing) }
         return recipients
     }
     func newestMessages(of room: UUID128, through seq: Int64, limit: Int) throws(StoreError) -> [PushMessage] {
-        Array(messages.prefix(limit))
+        Array(messages.filter { $0.seq <= seq }.prefix(limit))
     }
     func silencedThreads(
         of users: [UUID128], in room: UUID128, among messages: [UUID128], at now: Int64
     ) throws(StoreError) -> [SilencedMessage] { silenced.filter { users.contains($0.user) } }
     func badges(of users: [UUID128]) throws(StoreError) -> [UUID128: Int64] {
-        Dictionary(uniqueKeysWithValues: users.map { ($0, 9) })
+        Dictionary(uniqueKeysWithValues: users.map { ($0, badge) })
     }
     func devices(of user: UUID128) throws(StoreError) -> [PushDevice] {
         recipients.filter { $0.user == user }.flatMap(\.devices)
@@ -340,9 +585,14 @@ private final class World: PushAudience, PushMarks, PushSender, @unchecked Senda
     func note(_ step: TrailStep) throws(BusError) {}
 
     func send(_ push: Push, to device: PushDevice) -> PushOutcome {
+        badges.append(push.badge)
+        if stopsInside {
+            isStopped = true
+            return .failed("ended by the stop")
+        }
         switch push.content {
         case .message(let message, _):
-            sent.append("\(device.id) message \(message.seq) badge \(push.badge)")
+            sent.append("\(device.id) message \(message.seq)\(push.isLean ? " lean" : "") badge \(push.badge)")
             told.append(message.content)
         case .seen(let seq): sent.append("\(device.id) seen \(seq)")
         case .deleted(_, let seq): sent.append("\(device.id) deleted \(seq)")

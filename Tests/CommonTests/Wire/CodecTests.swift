@@ -231,4 +231,25 @@ import Testing
     @Test(arguments: [Int64.min, -1, 1 << 60, .max]) func aCommandsTimeIsOne(time: Int64) {
         #expect(isRefused(.deleteRoom, acceptedAt: time))
     }
+
+    @Test(arguments: [Int64.min, -1, .max]) func aPushJobsNumbersAreInRange(number: Int64) {
+        for job in [
+            PushJob.messages(room: id, seq: number, at: 5), .messages(room: id, seq: 5, at: number),
+            .seen(room: id, user: id, seq: number), .deleted(room: id, message: id, seq: number),
+        ] {
+            #expect(throws: WireError.self, "\(job)") { try PushJob.decode(PushJob.encode([job])) }
+        }
+    }
+
+    @Test func randomPushJobsNeverTrap() {
+        var random = SplitMix(seed: 4)
+        let good = PushJob.encode([.messages(room: id, seq: 5, at: 6), .seen(room: id, user: id, seq: 7)])
+        for _ in 0..<20_000 {
+            var bytes = good
+            for _ in 0..<3 {
+                bytes[Int(random.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: random.next())
+            }
+            _ = try? PushJob.decode(bytes)
+        }
+    }
 }

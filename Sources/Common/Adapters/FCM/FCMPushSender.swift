@@ -7,12 +7,13 @@ public final class FCMPushSender: PushSender {
     private let client: HTTPClient
 
     /// - Parameter file: the service account's JSON key.
-    public init(_ settings: PushSettings, account file: String, clock: @escaping Clock = systemClock)
-        throws(SettingsError)
-    {
+    public init(
+        _ settings: PushSettings, account file: String, clock: @escaping Clock = systemClock,
+        goesOn: (() -> Bool)? = nil
+    ) throws(SettingsError) {
         self.settings = settings
         account = try ServiceAccount(file: file, clock: clock)
-        client = HTTPClient(authorities: settings.authorities)
+        client = HTTPClient(authorities: settings.authorities, goesOn: goesOn)
     }
 
     public func send(_ push: Push, to device: PushDevice) -> PushOutcome {

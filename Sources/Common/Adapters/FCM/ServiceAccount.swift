@@ -7,6 +7,7 @@ final class ServiceAccount {
     /// Seconds. Google accepts assertions of at most an hour; a token is renewed `margin` before it expires.
     private static let assertionLife: Int64 = 3600
     private static let margin: Int64 = 60
+    private static let longestLife: Int64 = 86_400
 
     let project: String
     private let email: String
@@ -55,9 +56,14 @@ final class ServiceAccount {
             throw HTTPTransfer.Failure(
                 description: "no access token: \(answer.status) \(value?["error"]?.string ?? "")")
         }
-        token = (text, now + (value?["expires_in"]?.int ?? 3600) - Self.margin)
+        token = (text, Self.end(of: value?["expires_in"]?.int, from: now))
         return text
     }
+
+    /// Until when a token is used, in Unix seconds.
+    ///
+    /// - Parameter life: seconds, as the server says.
+    static func end(of life: Int64?, from now: Int64) -> Int64 { now + min(max(life ?? 3600, 0), longestLife) - margin }
 
     private func assertion(_ now: Int64) throws(HTTPTransfer.Failure) -> String {
         let claims = Assertion(

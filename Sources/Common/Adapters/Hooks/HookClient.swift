@@ -9,8 +9,9 @@ public final class HookClient {
     private let mayBePrivate: Bool
     private let clock: Clock
 
-    public init(_ settings: HookSettings, clock: @escaping Clock = systemClock) {
-        client = HTTPClient(authorities: settings.authorities)
+    /// - Parameter goesOn: see ``HTTPClient``.
+    public init(_ settings: HookSettings, clock: @escaping Clock = systemClock, goesOn: (() -> Bool)? = nil) {
+        client = HTTPClient(authorities: settings.authorities, goesOn: goesOn)
         secret = SymmetricKey(data: Array(settings.secret.utf8))
         mayBePrivate = settings.mayBePrivate
         self.clock = clock

@@ -22,7 +22,10 @@ public final class PostgresPushAudience: PushAudience {
             """
             SELECT \(unsafeSQL: PushDevice.columns), p.last_seen_seq,
                 r.message_count - p.seen_count - (p.sent_count - p.seen_sent_count) - \(unsafeSQL: Member.nothingToRead),
-                s.user_id IS NOT NULL AND NOT s.mentions OR \(unsafeSQL: Self.isQuiet),
+                s.user_id IS NOT NULL AND NOT s.mentions OR \(unsafeSQL: Self.isQuiet)
+                    OR r.type = \(.int2(RoomType.privateRoom.rawValue)) AND EXISTS (
+                        SELECT FROM members o JOIN blocks b ON b.blocker = p.user_id AND b.blocked = o.user_id
+                        WHERE o.room_id = p.room_id),
                 coalesce(s.mentions, false)
                     OR coalesce(a.push_mentions, false) AND r.type <> \(.int2(RoomType.privateRoom.rawValue)),
                 EXISTS (SELECT FROM thread_mutes t

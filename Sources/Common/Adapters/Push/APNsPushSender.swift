@@ -15,9 +15,10 @@ public final class APNsPushSender: PushSender {
     private var token: (text: String, madeAt: Int64)?
 
     /// - Throws: ``SettingsError`` naming the setting, never the key.
-    public init(_ settings: PushSettings, _ apns: APNsSettings, clock: @escaping Clock = systemClock)
-        throws(SettingsError)
-    {
+    public init(
+        _ settings: PushSettings, _ apns: APNsSettings, clock: @escaping Clock = systemClock,
+        goesOn: (() -> Bool)? = nil
+    ) throws(SettingsError) {
         // Somebody may have put the key itself there.
         let name = "APNS_KEY_FILE"
         let pem: [UInt8]
@@ -33,7 +34,7 @@ public final class APNsPushSender: PushSender {
         self.settings = settings
         self.apns = apns
         self.clock = clock
-        client = HTTPClient(authorities: apns.authorities)
+        client = HTTPClient(authorities: apns.authorities, goesOn: goesOn)
     }
 
     public func send(_ push: Push, to device: PushDevice) -> PushOutcome {

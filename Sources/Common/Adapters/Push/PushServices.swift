@@ -4,24 +4,30 @@ public import ChatCore
 public final class PushServices: PushSender {
     private let senders: [PushKind: any PushSender]
 
+    /// - Parameter goesOn: called about once a second during a request; false ends it.
     /// - Throws: ``SettingsError`` naming the setting, never a key.
-    public init(_ settings: PushSettings, hooks: HookSettings, clock: @escaping Clock = systemClock)
-        throws(SettingsError)
-    {
+    public init(
+        _ settings: PushSettings, hooks: HookSettings, clock: @escaping Clock = systemClock,
+        goesOn: (() -> Bool)? = nil
+    ) throws(SettingsError) {
         var senders: [PushKind: any PushSender] = [:]
         var problems: [String] = []
         if let file = settings.accountFile {
             do throws(SettingsError) {
-                senders[.fcm] = try FCMPushSender(settings, account: file, clock: clock)
+                senders[.fcm] = try FCMPushSender(settings, account: file, clock: clock, goesOn: goesOn)
             } catch { problems += error.problems }
         }
-        if let webPush = settings.webPush { senders[.webPush] = WebPushSender(settings, webPush, clock: clock) }
+        if let webPush = settings.webPush {
+            senders[.webPush] = WebPushSender(settings, webPush, clock: clock, goesOn: goesOn)
+        }
         if let apns = settings.apns {
             do throws(SettingsError) {
-                senders[.apns] = try APNsPushSender(settings, apns, clock: clock)
+                senders[.apns] = try APNsPushSender(settings, apns, clock: clock, goesOn: goesOn)
             } catch { problems += error.problems }
         }
-        if !settings.webhookURL.isEmpty { senders[.webhook] = WebhookPushSender(settings, hooks, clock: clock) }
+        if !settings.webhookURL.isEmpty {
+            senders[.webhook] = WebhookPushSender(settings, hooks, clock: clock, goesOn: goesOn)
+        }
         guard problems.isEmpty else { throw SettingsError(problems: problems) }
         self.senders = senders
     }

@@ -18,11 +18,16 @@ public final class WebPushSender: PushSender {
     private let settings: PushSettings
     private let webPush: WebPushSettings
     private let key: P256.Signing.PrivateKey
-    private let client = HTTPClient(authorities: nil)
+    private let client: HTTPClient
     private let clock: Clock
     private var tokens: [String: (text: String, end: Int64)] = [:]
 
-    public init(_ settings: PushSettings, _ webPush: WebPushSettings, clock: @escaping Clock = systemClock) {
+    /// - Parameter goesOn: see ``PushServices``.
+    public init(
+        _ settings: PushSettings, _ webPush: WebPushSettings, clock: @escaping Clock = systemClock,
+        goesOn: (() -> Bool)? = nil
+    ) {
+        client = HTTPClient(authorities: nil, goesOn: goesOn)
         self.settings = settings
         self.webPush = webPush
         self.clock = clock
@@ -38,15 +43,11 @@ public final class WebPushSender: PushSender {
             endpoint = try PushEndpoint(
                 device.address, hosts: webPush.hosts, allowsLoopback: webPush.allowsLoopback)
         } catch { return .rejected("Web Push: the endpoint \(error.text)") }
-        var outcome = post(push, device, endpoint, isLean: false)
-        if outcome == Self.tooLarge { outcome = post(push, device, endpoint, isLean: true) }
-        return outcome
+        return post(push, device, endpoint)
     }
 
-    private static let tooLarge = PushOutcome.rejected("Web Push: 413, it is too large")
-
-    private func post(_ push: Push, _ device: PushDevice, _ endpoint: PushEndpoint, isLean: Bool) -> PushOutcome {
-        guard let body = try? WebPushEncryption.encrypt(Self.text(settings, push, isLean: isLean), for: device) else {
+    private func post(_ push: Push, _ device: PushDevice, _ endpoint: PushEndpoint) -> PushOutcome {
+        guard let body = try? WebPushEncryption.encrypt(Self.text(settings, push), for: device) else {
             return .rejected("Web Push: the subscription's keys are no keys")
         }
         guard let token = token(for: endpoint.origin) else {
@@ -69,10 +70,10 @@ public final class WebPushSender: PushSender {
     }
 
     /// The plain text, in JSON.
-    static func text(_ settings: PushSettings, _ push: Push, isLean: Bool = false) -> [UInt8] {
+    static func text(_ settings: PushSettings, _ push: Push) -> [UInt8] {
         let text = PushText(settings: settings, push: push)
         var writer = JSONWriter(reserving: 2048)
-        writer.map { text.writeFields(to: &$0, isLean: isLean) }
+        writer.map { text.writeFields(to: &$0, isLean: push.isLean) }
         return writer.take()
     }
 
@@ -82,7 +83,7 @@ public final class WebPushSender: PushSender {
         switch status {
         case 200..<300: return .sent
         case 404, 410: return .unregistered
-        case 413: return tooLarge
+        case 413: return .tooLarge
         case 429: return .later(seconds: retryAfter ?? 60)
         case 408, 500...: return retryAfter.map { .later(seconds: $0) } ?? .failed(text)
         default: return .rejected(text)

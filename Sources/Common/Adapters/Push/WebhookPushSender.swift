@@ -8,11 +8,14 @@ public final class WebhookPushSender: PushSender {
     private let client: HookClient
     private let clock: Clock
 
-    public init(_ settings: PushSettings, _ hooks: HookSettings, clock: @escaping Clock = systemClock) {
+    public init(
+        _ settings: PushSettings, _ hooks: HookSettings, clock: @escaping Clock = systemClock,
+        goesOn: (() -> Bool)? = nil
+    ) {
         self.settings = settings
         self.hooks = hooks
         self.clock = clock
-        client = HookClient(hooks, clock: clock)
+        client = HookClient(hooks, clock: clock, goesOn: goesOn)
     }
 
     public func send(_ push: Push, to device: PushDevice) -> PushOutcome {

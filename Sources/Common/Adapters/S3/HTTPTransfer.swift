@@ -27,7 +27,7 @@ struct HTTPTransfer {
         var status: Int
         var etag: String?
         var contentLength: Int64?
-        /// Seconds of `Retry-After`.
+        /// Seconds of `Retry-After`: 0...``HTTPTransfer/longestWait``.
         var retryAfter: Int?
         var body: [UInt8]
         /// Bytes written to the sink.
@@ -36,6 +36,15 @@ struct HTTPTransfer {
 
     struct Failure: Error {
         let description: String
+    }
+
+    /// Seconds: the longest wait that another server is believed. A greater number is as this one.
+    static let longestWait = 86_400
+
+    /// The number of a `Retry-After`. Nil: not a number of seconds; a date is not read.
+    static func seconds(_ text: String) -> Int? {
+        guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        return min(Int(text) ?? longestWait, longestWait)
     }
 }
 
@@ -47,20 +56,25 @@ final class HTTPClient {
     /// When set, libcurl signs each request (AWS Signature Version 4).
     private let signature: (credentials: String, scope: String)?
     private let authorities: String?
+    private let goesOn: (() -> Bool)?
     /// libcurl writes here what went wrong.
     private let details = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
 
     /// - Parameter scope: the signature's, such as `aws:amz:us-east-1:s3`.
     init(accessKey: String, secretKey: String, scope: String, authorities: String? = nil) {
         handle = curl_easy_init()!
+        goesOn = nil
         signature = ("\(accessKey):\(secretKey)", scope)
         self.authorities = authorities
     }
 
     /// Sends unsigned requests.
     ///
-    /// - Parameter authorities: a file of certificate authorities that replaces the system's.
-    init(authorities: String?) {
+    /// - Parameters:
+    ///   - authorities: a file of certificate authorities that replaces the system's.
+    ///   - goesOn: called about once a second during a request, and more often while bytes come; false ends it.
+    init(authorities: String?, goesOn: (() -> Bool)? = nil) {
+        self.goesOn = goesOn
         handle = curl_easy_init()!
         signature = nil
         self.authorities = authorities
@@ -73,7 +87,7 @@ final class HTTPClient {
 
     func send(_ request: HTTPTransfer) throws(HTTPTransfer.Failure) -> HTTPTransfer.Answer {
         curl_easy_reset(handle)
-        let exchange = Exchange(request.body, sink: request.sink, maxAnswer: request.maxAnswer)
+        let exchange = Exchange(request.body, sink: request.sink, maxAnswer: request.maxAnswer, goesOn: goesOn)
         var list: UnsafeMutablePointer<curl_slist>?
         for header in request.headers { list = curl_slist_append(list, header) }
         defer { curl_slist_free_all(list) }
@@ -121,6 +135,11 @@ final class HTTPClient {
             Exchange.of(context).receive(header: UnsafeRawBufferPointer(start: bytes, count: size * count))
         }
         chat_curl_set_pointer(handle, CURLOPT_HEADERDATA, context)
+        if goesOn != nil {
+            chat_curl_set_long(handle, CURLOPT_NOPROGRESS, 0)
+            chat_curl_set_progress(handle) { context, _, _, _, _ in Exchange.of(context).goesOn() ? 0 : 1 }
+            chat_curl_set_pointer(handle, CURLOPT_XFERINFODATA, context)
+        }
         if let length = exchange.toSend {
             sendBody(of: length, context)
         } else if request.method == "HEAD" {
@@ -197,8 +216,11 @@ private final class Exchange {
     private(set) var sunk: Int64 = 0
     private var isGood = false
     private(set) var retryAfter: Int?
+    private let isWanted: (() -> Bool)?
+    private var askedAt: Int64 = 0
 
-    init(_ body: HTTPTransfer.Body, sink: Int32?, maxAnswer: Int) {
+    init(_ body: HTTPTransfer.Body, sink: Int32?, maxAnswer: Int, goesOn: (() -> Bool)?) {
+        isWanted = goesOn
         self.body = body
         self.maxAnswer = maxAnswer
         self.sink = sink
@@ -210,6 +232,14 @@ private final class Exchange {
         case .bytes(let bytes): Int64(bytes.count)
         case .file(let part): part.length
         }
+    }
+
+    /// libcurl calls this for every few bytes that come: ten times a second is enough.
+    func goesOn() -> Bool {
+        let now = monotonicMilliseconds()
+        guard let isWanted, now - askedAt >= 100 else { return true }
+        askedAt = now
+        return isWanted()
     }
 
     /// Returning another count than `bytes.count` makes libcurl end the request.
@@ -231,8 +261,8 @@ private final class Exchange {
             let value = line[line.index(after: colon)...].filter { !$0.isWhitespace && $0 != "\"" }
             switch line[..<colon].lowercased() {
             case "etag": etag = value
-            case "content-length": contentLength = Int64(value)
-            case "retry-after": retryAfter = Int(value)
+            case "content-length": contentLength = Int64(value).flatMap { $0 >= 0 ? $0 : nil }
+            case "retry-after": retryAfter = HTTPTransfer.seconds(value)
             default: break
             }
         }

@@ -16,6 +16,11 @@ static inline CURLcode chat_curl_set_callback(CURL *c, CURLoption o, chat_curl_c
 static inline CURLcode chat_curl_set_seek(CURL *c, int (*v)(void *, curl_off_t, int)) {
     return curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, v);
 }
+static inline CURLcode chat_curl_set_progress(
+    CURL *c, int (*v)(void *, curl_off_t, curl_off_t, curl_off_t, curl_off_t)
+) {
+    return curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, v);
+}
 typedef curl_socket_t (*chat_curl_open_socket)(void *, curlsocktype, struct curl_sockaddr *);
 static inline CURLcode chat_curl_set_open_socket(CURL *c, chat_curl_open_socket v) {
     return curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, v);

@@ -1,0 +1,232 @@
+import Logging
+
+/// Brings pushes to devices: the first try in the job's turn, further ones beside the queue.
+final class PushDelivery {
+    /// Tries of one push.
+    private static let maxTries = 5
+    /// Seconds of the longest wait: the broker takes back a message that stays unacknowledged for half an hour.
+    private static let longestWait = 300
+    /// Pushes that are tried again in one turn, and milliseconds after which no further one begins: new ones need their
+    /// turn too.
+    private static let maxRetries = 20
+    /// Of which many may have to rest on.
+    private static let maxTaken = 500
+    private static let turn: Int64 = 1000
+    /// Milliseconds between two lines of the log about pushes that found no room to wait.
+    private static let saying: Int64 = 10_000
+
+    private let audience: any PushAudience
+    private let sender: any PushSender
+    private let clock: Clock
+    private let ticks: Clock
+    private let log: Logger
+    private let pause: (Int) -> Bool
+    private let goesOn: () -> Bool
+    private var retries = PushRetries()
+    private var rests = PushRests()
+    private var saidFullAt: Int64
+    var counts = PushOffline.Counts()
+
+    init(
+        audience: any PushAudience, sender: any PushSender, clock: @escaping Clock, ticks: @escaping Clock, log: Logger,
+        pause: @escaping (Int) -> Bool, goesOn: @escaping () -> Bool
+    ) {
+        self.audience = audience
+        self.sender = sender
+        self.clock = clock
+        self.ticks = ticks
+        self.log = log
+        self.pause = pause
+        self.goesOn = goesOn
+        saidFullAt = ticks() - Self.saying
+    }
+
+    /// FCM's wait is a wait for every push. A wait that another service asks for delays only the push that it refused.
+    func deliver(_ push: Push, to device: PushDevice) throws {
+        if device.kind == .fcm { return try deliverInTurn(push, to: device) }
+        if let waiting = retries.waiting(push, device) { return replace(waiting, by: push) }
+        guard push.isMessage || device.takesSilent else { return }
+        try attempt(PushRetries.Entry(push: push, device: device, dueAt: ticks()))
+    }
+
+    private func replace(_ waiting: PushRetries.Entry, by push: Push) {
+        let device = waiting.device
+        guard push.supersedes(waiting.push) else { return }
+        // It took the place of an older message, which is owed now: the next try finds it.
+        if case .deleted(_, let seq) = push.content, waiting.push.isMessage, waiting.first < seq { return }
+        if !push.isMessage, !device.takesSilent { return retries.cancel(push, to: device) }
+        retries.replace(by: push, to: device, first: push.isMessage && waiting.push.isMessage ? waiting.first : nil)
+    }
+
+    // MARK: Further tries
+
+    func retryDue() throws {
+        let begun = ticks()
+        let due = retries.take(Self.maxTaken, at: begun)
+        var left = Self.maxRetries
+        for (index, entry) in due.enumerated() {
+            guard left > 0, ticks() < begun + Self.turn else {
+                return due[index...].forEach { keep($0, "its turn did not come") }
+            }
+            if isResting(entry) { continue }
+            left -= 1
+            do {
+                if let entry = try renewed(entry) { try attempt(entry) }
+            } catch let error as StoreError where !error.isTransient {
+                giveUp(entry.push, "the store refuses it: \(error)")
+            } catch {
+                // The store is away, or this worker ends: they wait on.
+                for entry in due[index...] { keep(entry, "\(error)") }
+                throw error
+            }
+        }
+    }
+
+    /// The push as it is right by now: the user may have left, read, blocked, silenced or logged out meanwhile, and the
+    /// text may be another one. Nil: it is not wanted any more.
+    private func renewed(_ entry: PushRetries.Entry) throws -> PushRetries.Entry? {
+        var entry = entry
+        let (user, room) = (entry.device.user, entry.push.room)
+        guard let old = entry.push.message else {
+            guard try audience.devices(of: user).contains(entry.device) else { return nil }
+            entry.push.badge = try audience.badges(of: [user])[user, default: 0]
+            return entry
+        }
+        let recipient = try audience.recipients(of: room, at: clock()).first { $0.user == user }
+        guard let recipient, recipient.devices.contains(entry.device),
+            let choice = try PushChoice(
+                room: room, recipients: [recipient], since: .min, at: clock(),
+                messages: { try audience.newestMessages(of: room, through: old.seq, limit: $0) }, audience,
+                maxMessages: PushOffline.maxMessages),
+            let message = choice.message(for: recipient, after: max(recipient.lastSeenSeq, entry.first - 1))
+        else { return nil }
+        let unread = max(1, recipient.unread)
+        entry.push.content = .message(message, unread: unread)
+        entry.push.badge = max(unread, try audience.badges(of: [user])[user, default: 0])
+        return entry
+    }
+
+    /// A sign of life of the worker, too.
+    func mayGoOn() throws { guard goesOn() else { throw PushOffline.Stopped() } }
+
+    private func attempt(_ entry: PushRetries.Entry) throws {
+        try mayGoOn()
+        if isResting(entry) { return }
+        var entry = entry
+        let begun = ticks()
+        let outcome = try send(entry.push, to: entry.device)
+        let now = ticks()
+        rests.tried(entry.device, took: now - begun, outcome, at: now)
+        switch outcome {
+        case .sent: counts.sent += 1
+        case .unregistered: try forget(entry.device)
+        case .rejected(let reason): giveUp(entry.push, reason)
+        case .later(let seconds): again(entry, after: seconds, "told to wait", now)
+        case .failed(let reason): again(entry, after: 1 << entry.tries, reason, now)
+        case .tooLarge:
+            guard !entry.push.isLean else { return giveUp(entry.push, "it is too large") }
+            entry.push.isLean = true
+            try attempt(entry)
+        }
+    }
+
+    /// Whether its turn has not come; then it waits.
+    private func isResting(_ entry: PushRetries.Entry) -> Bool {
+        guard let end = rests.end(of: entry.device, at: ticks()) else { return false }
+        var entry = entry
+        entry.dueAt = end
+        keep(entry, "its turn did not come")
+        return true
+    }
+
+    /// A request that a stop ended has told nothing.
+    private func send(_ push: Push, to device: PushDevice) throws -> PushOutcome {
+        let outcome = sender.send(push, to: device)
+        if case .failed = outcome, !goesOn() { throw PushOffline.Stopped() }
+        return outcome
+    }
+
+    private func again(
+        _ entry: PushRetries.Entry, after seconds: Int, _ reason: String, _ now: Int64
+    ) {
+        var entry = entry
+        entry.tries += 1
+        guard entry.tries < Self.maxTries else { return giveUp(entry.push, reason) }
+        entry.dueAt = now + Int64(min(max(seconds, 1), Self.longestWait)) * 1000
+        keep(entry, reason)
+    }
+
+    private func keep(_ entry: PushRetries.Entry, _ reason: String) {
+        guard !retries.add(entry) else { return }
+        let now = ticks()
+        guard now >= saidFullAt + Self.saying else { return counts.failed += 1 }
+        saidFullAt = now
+        giveUp(entry.push, "too many wait for another try, of all users or of this one; \(reason)")
+    }
+
+    // MARK: Another worker's
+
+    func handOver() -> [PushJob] {
+        retries.all.compactMap { entry in
+            guard let message = entry.push.message else { return nil }
+            return .again(
+                room: entry.push.room, user: entry.device.user, device: entry.device.id, first: entry.first,
+                seq: message.seq)
+        }
+    }
+
+    /// The text and the wishes are read when it is tried.
+    func resume(_ job: PushJob) throws {
+        guard case .again(let room, let user, let id, let first, let seq) = job,
+            let device = try audience.devices(of: user).first(where: { areSameBytes($0.id, id) }), device.kind != .fcm
+        else { return }
+        let unknown = PushMessage(id: .zero, sender: .zero, seq: seq, contentType: .text, content: "", roomName: "")
+        let push = Push(room: room, content: .message(unknown, unread: 1))
+        guard let waiting = retries.waiting(push, device) else {
+            return keep(PushRetries.Entry(push: push, device: device, dueAt: ticks(), first: first), "handed over")
+        }
+        guard let newer = waiting.push.message else { return }
+        retries.replace(
+            by: newer.seq < seq ? push : waiting.push, to: device, first: min(first, waiting.first))
+    }
+
+    // MARK: FCM
+
+    private func deliverInTurn(_ push: Push, to device: PushDevice) throws {
+        var problem = ""
+        for attempt in 0..<Self.maxTries {
+            try mayGoOn()
+            switch try send(push, to: device) {
+            case .sent:
+                counts.sent += 1
+                return
+            case .unregistered: return try forget(device)
+            case .rejected(let reason): return giveUp(push, reason)
+            case .tooLarge: return giveUp(push, "it is too large")
+            case .later(let seconds):
+                problem = "told to wait"
+                try wait(seconds)
+            case .failed(let reason):
+                problem = reason
+                try wait(1 << attempt)
+            }
+        }
+        giveUp(push, problem)
+    }
+
+    private func wait(_ seconds: Int) throws {
+        guard pause(min(max(seconds, 1), Self.longestWait) * 1000) else { throw PushOffline.Stopped() }
+    }
+
+    // MARK: Ends
+
+    private func forget(_ device: PushDevice) throws {
+        try audience.forget(device)
+        counts.devicesForgotten += 1
+    }
+
+    private func giveUp(_ push: Push, _ reason: String) {
+        counts.failed += 1
+        log.warning("a push is given up", metadata: ["room": "\(push.room)", "reason": "\(reason)"])
+    }
+}

@@ -1,0 +1,136 @@
+/// Users, servers and services that take too much of a worker's time, and until when nothing is sent to them.
+///
+/// A lane is filled by the time that its tries take, and runs off as time passes, a part of it for each. Above its mark it
+/// rests. It is looked at before each request, so in any time a lane gets its share of it, its mark, and the one request
+/// that began below the mark.
+struct PushRests {
+    enum Lane: Hashable {
+        case service(PushKind)
+        /// A user's own devices: many that are each a little slow count as one that is very slow.
+        case user(UUID128)
+        /// `https://host` of Web Push addresses. Only its slow tries count: it may serve everybody.
+        case server(String)
+        /// All slow tries of Web Push, since users can have many names and servers.
+        case strangers
+
+        /// Milliseconds that may be taken at once.
+        var mark: Int64 {
+            switch self {
+            case .user: 2000
+            case .strangers: 10_000
+            case .service, .server: 0
+            }
+        }
+
+        /// One part of so many runs off.
+        var share: Int64 { self == .strangers ? 4 : 10 }
+    }
+
+    private struct Bucket {
+        var milliseconds: Int64
+        var at: Int64
+
+        func level(_ share: Int64, at now: Int64) -> Int64 { max(0, milliseconds - max(0, now - at) / share) }
+    }
+
+    /// Milliseconds from which a try is a slow one.
+    private static let slow: Int64 = 1000
+    /// Milliseconds of one try that count at most, and of the longest rest that a service asks for.
+    private static let longest: Int64 = 60_000
+    /// Users of one service that it refuses one after the other, until it rests as a whole.
+    private static let maxRefused = 3
+    private static let maxLanes = 10_000
+    private static let maxQuick = 1000
+
+    private var buckets: [Lane: Bucket] = [:]
+    /// Services that asked to be left alone.
+    private var asked: [PushKind: Int64] = [:]
+    private var refused: [PushKind: Set<UUID128>] = [:]
+    /// Servers, and how many of their answers in a row came fast.
+    private var quick: [String: Int64] = [:]
+
+    /// When the device's turn comes; nil: nothing of it rests.
+    func end(of device: PushDevice, at now: Int64) -> Int64? {
+        var ends = [asked[device.kind] ?? now]
+        for lane in Self.lanes(of: device) {
+            ends.append(end(of: lane, at: now))
+            if case .server(let origin) = lane, !isKnown(origin, at: now) { ends.append(end(of: .strangers, at: now)) }
+        }
+        return ends.max().flatMap { $0 > now ? $0 : nil }
+    }
+
+    private func end(of lane: Lane, at now: Int64) -> Int64 {
+        guard let bucket = buckets[lane] else { return now }
+        let above = bucket.level(lane.share, at: now) - lane.mark
+        return above > 0 ? now + above * lane.share : now
+    }
+
+    /// Whether a server has answered fast so often that it does not wait for the strangers: the more time they took, the
+    /// more often.
+    private func isKnown(_ origin: String, at now: Int64) -> Bool {
+        let level = buckets[.strangers]?.level(Lane.strangers.share, at: now) ?? 0
+        return quick[origin, default: 0] >= level / 1000
+    }
+
+    /// After each try.
+    mutating func tried(_ device: PushDevice, took milliseconds: Int64, _ outcome: PushOutcome, at now: Int64) {
+        let took = min(max(0, milliseconds), Self.longest)
+        makeRoom(at: now)
+        for lane in Self.lanes(of: device) {
+            switch lane {
+            case .server(let origin): note(origin, took, at: now)
+            // Apple and the host choose their own servers: only slow ones cost their user anything.
+            case .user: if device.kind == .webPush || took >= Self.slow { fill(lane, took, at: now) }
+            case .service, .strangers: break
+            }
+        }
+        if device.kind != .webPush { note(outcome, of: device, took, at: now) }
+    }
+
+    private mutating func note(_ origin: String, _ took: Int64, at now: Int64) {
+        guard took >= Self.slow else {
+            if quick.count >= Self.maxQuick, quick[origin] == nil { quick = quick.filter { $0.value > 100 } }
+            if quick.count < Self.maxQuick || quick[origin] != nil { quick[origin, default: 0] += 1 }
+            return
+        }
+        quick[origin] = nil
+        fill(.server(origin), took, at: now)
+        fill(.strangers, took, at: now)
+    }
+
+    /// A refusal is of one device. Only a service that refuses several users, and serves none between, rests.
+    private mutating func note(_ outcome: PushOutcome, of device: PushDevice, _ took: Int64, at now: Int64) {
+        var wait: Int64 = 1000
+        switch outcome {
+        case .later(let seconds): wait = Int64(min(max(seconds, 1), Int(Self.longest / 1000))) * 1000
+        case .failed: break
+        case .sent, .unregistered, .rejected, .tooLarge:
+            refused[device.kind] = nil
+            return
+        }
+        if took >= Self.slow { fill(.service(device.kind), took, at: now) }
+        refused[device.kind, default: []].insert(device.user)
+        guard refused[device.kind, default: []].count >= Self.maxRefused else { return }
+        refused[device.kind] = nil
+        asked[device.kind] = max(asked[device.kind] ?? 0, now + wait)
+    }
+
+    private mutating func fill(_ lane: Lane, _ took: Int64, at now: Int64) {
+        let level = buckets[lane]?.level(lane.share, at: now) ?? 0
+        guard level + took > 0, buckets.count < Self.maxLanes || buckets[lane] != nil else { return }
+        buckets[lane] = Bucket(milliseconds: level + took, at: now)
+    }
+
+    /// Lanes that have run off are forgotten. A worker fills a second in a second, and each lane runs off by a tenth or a
+    /// quarter of that: few are above zero at a time.
+    private mutating func makeRoom(at now: Int64) {
+        guard buckets.count >= Self.maxLanes - 10 else { return }
+        buckets = buckets.filter { $0.value.level($0.key.share, at: now) > 0 }
+    }
+
+    private static func lanes(of device: PushDevice) -> [Lane] {
+        guard device.kind == .webPush else { return [.user(device.user), .service(device.kind)] }
+        let origin = (try? PushEndpoint(device.address, allowsLoopback: true))?.origin
+        return [.user(device.user)] + (origin.map { [.server($0)] } ?? [])
+    }
+}
