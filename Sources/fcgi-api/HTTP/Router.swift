@@ -81,7 +81,8 @@ struct Router {
     }
 
     private static func matches(_ pattern: [Substring], _ segments: [Substring]) -> Bool {
-        pattern.count == segments.count && zip(pattern, segments).allSatisfy { $0 == $1 || $0.hasPrefix("{") }
+        pattern.count == segments.count
+            && zip(pattern, segments).allSatisfy { areSameBytes($0, $1) || $0.hasPrefix("{") }
     }
 }
 
