@@ -61,8 +61,24 @@ public func timestampText(_ unixMilliseconds: Int64) -> String {
 /// Reads RFC 3339 as clients write it, such as `2026-11-22T21:30:23Z` or `2026-11-22T22:30:23.5+01:00`. Nil for other
 /// text and for times outside ``acceptedTimes`` in UTC. Fractions are cut to milliseconds.
 public func parseTimestamp(_ text: String) -> Int64? {
-    var rest = Array(text.utf8)[...]
-    func number(_ digits: Int, in range: ClosedRange<Int64>) -> Int64? {
+    var reader = TimestampReader(rest: Array(text.utf8)[...])
+    guard let year = reader.number(4, in: 1970...9999), reader.skip("-") != nil,
+        let month = reader.number(2, in: 1...12), reader.skip("-") != nil,
+        let day = reader.number(2, in: 1...daysOf(month, year)), reader.skip("Tt ") != nil,
+        let hour = reader.number(2, in: 0...23), reader.skip(":") != nil,
+        let minute = reader.number(2, in: 0...59), reader.skip(":") != nil,
+        let second = reader.number(2, in: 0...59), let milliseconds = reader.fraction(), let offset = reader.zone(),
+        reader.rest.isEmpty
+    else { return nil }
+    let seconds = daysSince1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
+    let time = seconds * 1000 + milliseconds - offset
+    return acceptedTimes.contains(time) ? time : nil
+}
+
+private struct TimestampReader {
+    var rest: ArraySlice<UInt8>
+
+    mutating func number(_ digits: Int, in range: ClosedRange<Int64>) -> Int64? {
         guard rest.count >= digits else { return nil }
         var value: Int64 = 0
         for byte in rest.prefix(digits) {
@@ -72,39 +88,37 @@ public func parseTimestamp(_ text: String) -> Int64? {
         rest = rest.dropFirst(digits)
         return range.contains(value) ? value : nil
     }
-    func skip(_ allowed: StaticString) -> UInt8? {
+
+    mutating func skip(_ allowed: StaticString) -> UInt8? {
         let found = rest.first.flatMap { byte in
             UnsafeBufferPointer(start: allowed.utf8Start, count: allowed.utf8CodeUnitCount).contains(byte) ? byte : nil
         }
         if found != nil { rest = rest.dropFirst() }
         return found
     }
-    guard let year = number(4, in: 1970...9999), skip("-") != nil, let month = number(2, in: 1...12), skip("-") != nil,
-        let day = number(2, in: 1...daysOf(month, year)), skip("Tt ") != nil, let hour = number(2, in: 0...23),
-        skip(":") != nil, let minute = number(2, in: 0...59), skip(":") != nil, let second = number(2, in: 0...59)
-    else { return nil }
-    var milliseconds: Int64 = 0
-    if skip(".") != nil {
+
+    /// Milliseconds; 0 without a fraction, nil for a dot without digits.
+    mutating func fraction() -> Int64? {
+        guard skip(".") != nil else { return 0 }
         var weight: Int64 = 100
         guard let first = number(1, in: 0...9) else { return nil }
-        milliseconds = first * weight
+        var milliseconds = first * weight
         while let digit = number(1, in: 0...9) {
             weight /= 10
             milliseconds += digit * weight
         }
+        return milliseconds
     }
-    guard let zone = skip("Zz+-") else { return nil }
-    var offset: Int64 = 0
-    if zone == UInt8(ascii: "+") || zone == UInt8(ascii: "-") {
+
+    /// Milliseconds that the zone's clocks are ahead of UTC.
+    mutating func zone() -> Int64? {
+        guard let sign = skip("Zz+-") else { return nil }
+        guard sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") else { return 0 }
         guard let hours = number(2, in: 0...23), skip(":") != nil, let minutes = number(2, in: 0...59) else {
             return nil
         }
-        offset = (hours * 60 + minutes) * (zone == UInt8(ascii: "+") ? 60_000 : -60_000)
+        return (hours * 60 + minutes) * (sign == UInt8(ascii: "+") ? 60_000 : -60_000)
     }
-    guard rest.isEmpty else { return nil }
-    let seconds = daysSince1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
-    let time = seconds * 1000 + milliseconds - offset
-    return acceptedTimes.contains(time) ? time : nil
 }
 
 private func daysOf(_ month: Int64, _ year: Int64) -> Int64 {

@@ -35,15 +35,7 @@ final class ApiWorker {
         let name = "\(FcgiApi.program) \(channel.pool)/\(channel.slot)"
         let database = settings.database
         let primary = PostgresConnection(database, applicationName: name)
-        let hasReplica = database.readURL != database.url
-        readers = Readers(
-            primary: PostgresRoomReader(primary, searchTimeout: database.searchTimeout),
-            replica: hasReplica
-                ? PostgresRoomReader(
-                    PostgresConnection(database, applicationName: name, way: .replica),
-                    searchTimeout: database.searchTimeout) : nil,
-            writes: writes,
-            log: log)
+        readers = ApiWorker.readers(database, primary, name, writes, log)
         commands = RabbitMQCommandQueue(
             settings.rabbitMQ, name: name, newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
         let confirms = channel.scoreboard.histogram(ApiTimings.confirm)
@@ -58,11 +50,7 @@ final class ApiWorker {
         let directory = UserDirectory(store: users, news: news, log: log)
         keys = HostKeys(
             store: PostgresKeys(primary), setting: settings.adminKey, settings.audit, directory: directory, log: log)
-        let row = channel.scoreboard
-        exporter = settings.spanExporter(FcgiApi.program, worker: channel.label, log) {
-            row.set(ApiCounter.spansExported.rawValue, to: $0.exported)
-            row.set(ApiCounter.spansDropped.rawValue, to: $0.dropped)
-        }
+        exporter = ApiWorker.exporter(settings, channel, log)
         tracer = exporter.map { Tracer(settings.tracing.sampler, $0) }
         services = EndpointServices(
             tokens: RevocableTokens(tokens, store: PostgresRevocations(primary)),
@@ -76,6 +64,29 @@ final class ApiWorker {
         files =
             pool.families?.contains(.uploads) != false ? ApiWorker.files(settings, services, primary, redis, log) : nil
         admin = AdminEndpoints(services: services, host: PostgresHostStore(primary), keys: keys)
+    }
+
+    private static func readers(
+        _ database: DatabaseSettings, _ primary: PostgresConnection, _ name: String, _ writes: RecentWrites?,
+        _ log: Logger
+    ) -> Readers {
+        let hasReplica = database.readURL != database.url
+        return Readers(
+            primary: PostgresRoomReader(primary, searchTimeout: database.searchTimeout),
+            replica: hasReplica
+                ? PostgresRoomReader(
+                    PostgresConnection(database, applicationName: name, way: .replica),
+                    searchTimeout: database.searchTimeout) : nil,
+            writes: writes,
+            log: log)
+    }
+
+    private static func exporter(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) -> SpanExporter? {
+        let row = channel.scoreboard
+        return settings.spanExporter(FcgiApi.program, worker: channel.label, log) {
+            row.set(ApiCounter.spansExported.rawValue, to: $0.exported)
+            row.set(ApiCounter.spansDropped.rawValue, to: $0.dropped)
+        }
     }
 
     private static func files(
@@ -122,15 +133,7 @@ final class ApiWorker {
             try? tokens.issue(subject: $0, lifetime: $1)
         }
         .add(to: &router)
-        if let files {
-            TusEndpoints(uploads: files, lifetime: Int64(settings.storage.expireSeconds) * 1000).add(to: &router)
-            UploadEndpoints(uploads: files).add(to: &router)
-            WholeFileEndpoints(uploads: files).add(to: &router)
-            DownloadEndpoints(
-                uploads: files, isProxied: settings.storage.areDownloadsProxied,
-                links: settings.storage.folder == nil ? nil : settings.fileLinks
-            ).add(to: &router)
-        }
+        if let files { add(files, to: &router) }
         admin.add(to: &router)
         let readiness = Readiness(readers: readers, commands: commands, redis: redis)
         HealthEndpoints(
@@ -144,6 +147,16 @@ final class ApiWorker {
         ).add(to: &router)
         PoolEndpoints(pool: pool, channel: channel, token: settings.web.metricsToken).add(to: &router)
         return router
+    }
+
+    private func add(_ files: UploadServices, to router: inout Router) {
+        TusEndpoints(uploads: files, lifetime: Int64(settings.storage.expireSeconds) * 1000).add(to: &router)
+        UploadEndpoints(uploads: files).add(to: &router)
+        WholeFileEndpoints(uploads: files).add(to: &router)
+        DownloadEndpoints(
+            uploads: files, isProxied: settings.storage.areDownloadsProxied,
+            links: settings.storage.folder == nil ? nil : settings.fileLinks
+        ).add(to: &router)
     }
 
     /// Connects before the worker takes requests, so that the first request after a reload does not pay for it. A

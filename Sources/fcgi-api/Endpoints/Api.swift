@@ -43,21 +43,9 @@ final class Api {
         scoreboard.beginRequest(request.method, request.shownPath, at: start)
         LineLog.begin(request: call.requestID)
         defer { LineLog.begin(request: nil) }
-        var response: Response
         let waited = maxWait == nil ? nil : request.waited(until: call.now)
         if let waited { scoreboard.histogram(ApiTimings.wait).observe(Nanoseconds(waited) * 1_000_000) }
-        do throws(Refusal) {
-            try shed(waited)
-            if let answer = origins.preflight(request) {
-                response = answer
-            } else {
-                response = try call.route(router)
-            }
-        } catch {
-            response = .refusal(error, requestID: call.requestID)
-            call.refusal = error.code
-            if let methods = error.allow { response.headers.append(("Allow", methods)) }
-        }
+        var response = routed(call, waited)
         // Added also when no endpoint answered.
         if request.isTus { response.headers.append(("Tus-Resumable", TusEndpoints.version)) }
         response.headers.append(("X-Request-ID", call.requestID))
@@ -77,6 +65,19 @@ final class Api {
         record(call, response, milliseconds: Double((end - start) / 1000) / 1000)
         access?.note(call, response, nanoseconds: end - start, waited: waited)
         return response
+    }
+
+    private func routed(_ call: Call, _ waited: Int?) -> Response {
+        do throws(Refusal) {
+            try shed(waited)
+            if let answer = origins.preflight(call.request) { return answer }
+            return try call.route(router)
+        } catch {
+            var response = Response.refusal(error, requestID: call.requestID)
+            call.refusal = error.code
+            if let methods = error.allow { response.headers.append(("Allow", methods)) }
+            return response
+        }
     }
 
     /// Refuses a request that has waited for longer than its client is likely to. Answering those in turn would make every

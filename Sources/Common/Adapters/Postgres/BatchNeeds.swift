@@ -70,29 +70,8 @@ struct BatchNeeds {
 
     private mutating func add(_ command: Command) {
         switch command.action {
-        case .send(let draft, let receiver):
-            messages.append(command.id)
-            if let sign = command.sign {
-                signSenders.append(command.actor)
-                signs.append(sign)
-            }
-            if let receiver {
-                pair(command.actor, receiver)
-                add([receiver], by: command.actor)
-                newcomers.append(command.actor)
-            }
-            guard let parent = draft.parent else { return }
-            messages.append(parent)
-            if draft.messageType == .forwarded {
-                forwarded.append(parent)
-                forwarders.append(command.actor)
-            }
-        case .seen(let seq):
-            guard let seq else { return }
-            seenCommands.append(command.id)
-            seenRooms.append(command.room)
-            seenUsers.append(command.actor)
-            seenSeqs.append(seq)
+        case .send(let draft, let receiver): add(draft, to: receiver, command)
+        case .seen(let seq): add(seen: seq, command)
         case .edit(let message, _, let base, _):
             messages.append(message)
             if base != nil { conditionalEdits.append(message) }
@@ -103,21 +82,12 @@ struct BatchNeeds {
         case .pin(let message, _):
             messages.append(message)
             pinRooms.append(command.room)
-        case .createInvitation:
-            invitations.append(command.id)
-            inviters.append(command.actor)
-            inviteRooms.append(command.room)
-            inviteSigns.append(command.sign)
+        case .createInvitation: invite(command)
         case .revokeInvitation(let id): invitations.append(id)
         case .join(let id):
             invitations.append(id)
             newcomers.append(command.actor)
-        case .announce:
-            messages.append(command.id)
-            if let sign = command.sign {
-                signSenders.append(command.actor)
-                signs.append(sign)
-            }
+        case .announce: message(of: command)
         case .erase(let user):
             wholeRooms.append(command.room)
             erasedRooms.append(command.room)
@@ -126,24 +96,9 @@ struct BatchNeeds {
             wholeRooms.append(command.room)
             purgedRooms.append(command.room)
             purgedBefore.append(before)
-        case .createRoom(let draft):
-            wholeRooms.append(command.room)
-            if let sign = command.sign {
-                roomSignOwners.append(command.actor)
-                roomSigns.append(sign)
-            }
-            newcomers.append(command.actor)
-            add(draft.members, by: command.actor)
-            if draft.type != .privateRoom { enter(draft.members, command) }
-            for other in draft.members { pair(command.actor, other) }
+        case .createRoom(let draft): create(draft, command)
         case .deleteRoom: wholeRooms.append(command.room)
-        case .addMembers(let users):
-            add(users, by: command.actor)
-            enter(users, command)
-            for user in users {
-                member(command.room, user)
-                pair(command.actor, user)
-            }
+        case .addMembers(let users): addMembers(users, command)
         case .removeMember(let user), .setRole(let user, _), .mute(let user, _), .memberMetadata(let user, _):
             member(command.room, user)
         case .ban(let user, let banned):
@@ -152,6 +107,66 @@ struct BatchNeeds {
             // A ban is kept also of somebody who was never in.
             profiles.append(user)
         case .updateRoom: break
+        }
+    }
+
+    /// A new message, which another one may have been with the same Sign.
+    private mutating func message(of command: Command) {
+        messages.append(command.id)
+        if let sign = command.sign {
+            signSenders.append(command.actor)
+            signs.append(sign)
+        }
+    }
+
+    private mutating func add(_ draft: MessageDraft, to receiver: UUID128?, _ command: Command) {
+        message(of: command)
+        if let receiver {
+            pair(command.actor, receiver)
+            add([receiver], by: command.actor)
+            newcomers.append(command.actor)
+        }
+        guard let parent = draft.parent else { return }
+        messages.append(parent)
+        if draft.messageType == .forwarded {
+            forwarded.append(parent)
+            forwarders.append(command.actor)
+        }
+    }
+
+    private mutating func add(seen seq: Int64?, _ command: Command) {
+        guard let seq else { return }
+        seenCommands.append(command.id)
+        seenRooms.append(command.room)
+        seenUsers.append(command.actor)
+        seenSeqs.append(seq)
+    }
+
+    private mutating func invite(_ command: Command) {
+        invitations.append(command.id)
+        inviters.append(command.actor)
+        inviteRooms.append(command.room)
+        inviteSigns.append(command.sign)
+    }
+
+    private mutating func create(_ draft: RoomDraft, _ command: Command) {
+        wholeRooms.append(command.room)
+        if let sign = command.sign {
+            roomSignOwners.append(command.actor)
+            roomSigns.append(sign)
+        }
+        newcomers.append(command.actor)
+        add(draft.members, by: command.actor)
+        if draft.type != .privateRoom { enter(draft.members, command) }
+        for other in draft.members { pair(command.actor, other) }
+    }
+
+    private mutating func addMembers(_ users: [UUID128], _ command: Command) {
+        add(users, by: command.actor)
+        enter(users, command)
+        for user in users {
+            member(command.room, user)
+            pair(command.actor, user)
         }
     }
 

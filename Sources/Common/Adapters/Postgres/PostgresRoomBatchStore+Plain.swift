@@ -28,7 +28,6 @@ extension PostgresRoomBatchStore {
         let rooms = batch.changedRooms.sorted().map { batch.rooms[$0]! }
         let members = batch.changedMembers.map { batch.members[$0]! }
         let messages = batch.newMessages.map { batch.messages[$0]! }
-        let pairs = rooms.filter { $0.type == .privateRoom }.map(\.id)
         return """
             WITH room AS (
                 UPDATE rooms r SET last_seq = n.last_seq, message_count = n.message_count,
@@ -58,7 +57,7 @@ extension PostgresRoomBatchStore {
             SELECT 1 / CASE WHEN (SELECT count(*) FROM room) = \(Int64(rooms.count)) AND NOT EXISTS (
                 SELECT FROM members a JOIN members o ON o.room_id = a.room_id
                 JOIN blocks b ON b.blocker = a.user_id AND b.blocked = o.user_id
-                WHERE a.room_id = ANY(\(pairs))) AND NOT EXISTS (
+                WHERE a.room_id = ANY(\(rooms.filter { $0.type == .privateRoom }.map(\.id)))) AND NOT EXISTS (
                 SELECT FROM unnest(\(members.map(\.userID)), \(.int8s(members.map { $0.profile?.version ?? 0 })))
                     n (id, known_version)
                 LEFT JOIN users u ON u.id = n.id WHERE coalesce(u.version, 0) <> n.known_version) THEN 1 ELSE 0 END
