@@ -1,10 +1,10 @@
 """Chromium, driven by playwright. The pages' policy forbids eval, so conditions are asked for again and again from here."""
 
 import shutil
-import time
 from contextlib import contextmanager
 
 import pytest
+from waiting import eventually
 
 
 @contextmanager
@@ -22,11 +22,8 @@ def chromium():
 
 def until(page, condition, value=None, seconds=60):
     """The first answer of `condition` (an expression or a function of `value`) that is true."""
-    end = time.monotonic() + seconds
-    while not (found := page.evaluate(condition, value)):
-        assert time.monotonic() < end, f"still not: {condition} {value or ''}: {page.evaluate(STATE)}"
-        time.sleep(0.05)
-    return found
+    return eventually(lambda: page.evaluate(condition, value), seconds,
+                      lambda: f"still not: {condition} {value or ''}: {page.evaluate(STATE)}")
 
 
 STATE = """JSON.stringify((globalThis.panes ?? []).map(({chat, room}) =>

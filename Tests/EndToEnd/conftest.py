@@ -3,13 +3,13 @@
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import client
 import described
 import pytest
 from client import User
+from waiting import eventually
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -129,6 +129,14 @@ def psql(settings):
         session.close()
 
 
+def signal_all(pids, server, number):
+    for pid in [pid for name, _, pid in pids() if name == server]:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
 @pytest.fixture
 def reconfigure(pids):
     """A function that gives programs other settings and reloads them (HUP); afterwards the original settings return."""
@@ -141,10 +149,7 @@ def reconfigure(pids):
         for name, kind, pid in pids():
             if name in programs and kind == "master":
                 os.kill(pid, signal.SIGHUP)
-        end = time.monotonic() + 60
-        while not workers(pids, programs) or workers(pids, programs) & old:
-            assert time.monotonic() < end, f"{programs} did not reload: see their logs"
-            time.sleep(0.2)
+        eventually(lambda: (now := workers(pids, programs)) and not now & old, why=lambda: f"{programs} did not reload: see their logs")
 
     def change(*programs, **values):
         touched.update(programs)

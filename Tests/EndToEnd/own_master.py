@@ -6,9 +6,9 @@ import signal
 import socket
 import struct
 import subprocess
-import time
 
 from conftest import program, read_settings
+from waiting import eventually
 
 SMALL = {f"FCGI_{pool}_{what}": "1" for pool in ["ROOMS", "MESSAGES", "SEARCH", "UPLOADS", "ACCOUNT"]
          for what in ["WORKERS", "MAX_WORKERS"]}
@@ -46,25 +46,23 @@ class Master:
 
     def wait(self, found, seconds=60):
         """The first line of which `found` is true."""
-        end = time.monotonic() + seconds
-        while True:
-            for line in self.lines:
-                if found(line):
-                    return line
-            assert self.process.poll() is None and time.monotonic() < end, "\n".join(self.lines[-30:])
-            time.sleep(0.05)
+        return eventually(lambda: next(filter(found, self.lines), None) or self.must_live(), seconds, self.last_lines)
+
+    def last_lines(self):
+        return "\n".join(self.lines[-30:])
+
+    def must_live(self):
+        assert self.process.poll() is None, self.last_lines()
 
     def ready(self, pool="messages", seconds=60):
         """Until a worker of the pool answers."""
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                if self.ask(pool, "GET", "/api/v1/healthz")[0] == 200:
-                    return
-            except OSError:
-                pass
-            assert self.process.poll() is None and time.monotonic() < end, "\n".join(self.lines[-30:])
-            time.sleep(0.05)
+        eventually(lambda: self.answers(pool) or self.must_live(), seconds, self.last_lines)
+
+    def answers(self, pool):
+        try:
+            return self.ask(pool, "GET", "/api/v1/healthz")[0] == 200
+        except OSError:
+            return False
 
     def ask(self, pool, method, uri, **headers):
         """(status, {header: value}, body) of one request, as nginx would hand it over."""

@@ -12,29 +12,17 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 from conftest import CHECKOUT, program, read_settings
+from ports import free_port
+from waiting import eventually
 
 PATH = os.environ["PATH"] + ":/usr/sbin"
 # The tests' user: root gives the sockets to this group, any other user is a member.
 USER = "www-data" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 GROUP = "www-data" if os.geteuid() == 0 else grp.getgrgid(os.getegid()).gr_name
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(happens, seconds=20, what="it did not happen"):
-    end = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
 
 
 class Site:
@@ -169,14 +157,14 @@ http {{
         # As a daemon: nginx accepts no new binary while its first parent is alive.
         subprocess.run([shutil.which("nginx", path=PATH), "-p", folder, "-c", folder / "nginx.conf", "-e",
                         folder / "error.log"], check=True)
-        wait_for(lambda: is_up(here.ports[ports[0]], ready), 60, f"the site in {folder} does not answer")
+        eventually(lambda: is_up(here.ports[ports[0]], ready), why=lambda: f"the site in {folder} does not answer")
         if "ws-relay" in programs:
-            wait_for((here.run / "ws-relay.sock").exists, 60, "the relay did not start")
+            eventually((here.run / "ws-relay.sock").exists, why=lambda: "the relay did not start")
         yield here
     finally:
         if (folder / "nginx.pid").exists():
             os.kill(here.pid(), signal.SIGTERM)
-            wait_for(lambda: not (folder / "nginx.pid").exists())
+            eventually(lambda: not (folder / "nginx.pid").exists())
         for process in running:
             process.terminate()
         for process in running:

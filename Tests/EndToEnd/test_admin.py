@@ -8,6 +8,7 @@ from signal import SIGHUP
 
 import pytest
 import requests
+from waiting import eventually
 
 KEY = "the-key-of-the-host-application-long-enough"
 
@@ -39,10 +40,7 @@ def reload(pids):
     for name, kind, pid in pids():
         if (name, kind) == ("fcgi-api", "master"):
             os.kill(pid, SIGHUP)
-    end = time.monotonic() + 60
-    while before & workers():
-        assert time.monotonic() < end, "the old workers did not end"
-        time.sleep(0.1)
+    eventually(lambda: not before & workers(), why=lambda: "the old workers did not end")
 
 
 def test_only_the_key_opens(admin, ann):

@@ -9,15 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
+from conftest import signal_all
 from waiting import eventually
-
-
-def signal_all(pids, server, number):
-    for pid in [pid for name, _, pid in pids() if name == server]:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            pass
 
 
 def test_without_the_queue_sends_are_refused_at_once_and_reads_go_on(base_url, ann, bob, pids):

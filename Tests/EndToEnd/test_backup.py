@@ -7,12 +7,12 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from conftest import CHECKOUT, program
-from test_js_client import node_is_here  # noqa: F401
+from node_js import node_is_here  # noqa: F401
+from waiting import eventually
 
 sys.path.insert(0, str(CHECKOUT / "Tests/Install"))
 import documents  # noqa: E402
@@ -86,10 +86,7 @@ class Copy:
         return json.loads(self.process.stdout.readline())
 
     def until(self, holds, seconds=90):
-        end = time.monotonic() + seconds
-        while not holds(told := self.tell()):
-            assert time.monotonic() < end, told
-            time.sleep(0.1)
+        eventually(lambda: holds(self.tell()), seconds, self.tell)
 
     def close(self):
         self.process.kill()
@@ -99,10 +96,13 @@ class Copy:
 def say(user, room, *texts):
     """Until it is stored: the programs may have been started a moment ago."""
     for text in texts:
-        end = time.monotonic() + 60
-        while (status := user.rest("POST", f"/rooms/{room}/messages", {"Content": text, "Sign": text}).status_code) != 201:
-            assert status in (202, 502, 503) and time.monotonic() < end, status
-            time.sleep(0.2)
+        eventually(lambda: is_stored(user, room, text), why=lambda: f"not stored: {text}", pause=0.2)
+
+
+def is_stored(user, room, text):
+    status = user.rest("POST", f"/rooms/{room}/messages", {"Content": text, "Sign": text}).status_code
+    assert status in (201, 202, 502, 503), status
+    return status == 201
 
 
 def test_clients_that_saw_more_than_the_backup_end_with_what_it_has(ann, bob, page, psql):

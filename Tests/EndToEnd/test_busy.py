@@ -1,10 +1,10 @@
 """A full queue refuses at once, over REST and sockets, with the time to wait; accepted messages are stored."""
 
-import time
 
 from chaos.faults import PROGRAMS
 from client import message_frame
 from conftest import thorough
+from waiting import eventually
 
 FULL = 100  # the fewest that the setting allows
 
@@ -21,19 +21,13 @@ def test_a_full_queue_is_busy_and_nothing_is_lost(ann, bob, psql, reconfigure):
             socket.send(message_frame(RoomID=room, Content=str(number), Sign=str(number)))
             # Each command in a message of its own.
             socket.send({"Type": "ping"})
-            end = time.monotonic() + 20
-            while socket.count(lambda frame: frame["Type"] == "pong") <= number:
-                assert time.monotonic() < end
-                time.sleep(0.001)
+            eventually(lambda sent=number: socket.count(lambda frame: frame["Type"] == "pong") > sent, 20, pause=0.001)
         refused = socket.wait(lambda frame: frame["Type"] == "response" and not frame["Success"])
         assert refused["Error"] == "busy: the room's queue is full; try again in a second"
         answer = bob.rest("POST", f"/rooms/{room}/messages", {"Content": "and over REST", "Sign": "over REST"}, expect=503)
         assert answer.json()["Error"]["Code"] == "busy" and int(answer.headers["Retry-After"]) > 0
         holder.ask("ROLLBACK")
-        end = time.monotonic() + 60
-        while socket.count(lambda frame: frame["Type"] == "response") < 2 * FULL:
-            assert time.monotonic() < end, "not everything was answered"
-            time.sleep(0.05)
+        eventually(lambda: socket.count(lambda frame: frame["Type"] == "response") == 2 * FULL, why=lambda: "not everything was answered")
         answers = {frame["Sign"]: frame["Success"] for frame in socket.frames if frame["Type"] == "response"}
     bob.rest("POST", f"/rooms/{room}/messages", {"Content": "and over REST", "Sign": "over REST"}, expect=201)
     stored = [message["Sign"] for message in ann.history(room)]

@@ -7,8 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from test_files import begin, bytes_of, post
-from test_uploads_under_fire import end
+from uploads import begin, bytes_of, end, post
 from waiting import eventually
 
 

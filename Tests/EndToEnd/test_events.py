@@ -10,12 +10,12 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 
 import pytest
 import requests
 from conftest import CHECKOUT
-from test_relay_handover import relay_master, reload, workers_of
+from relays import relay_master, reload, workers_of
+from waiting import eventually
 
 WAIT = 20
 
@@ -149,9 +149,7 @@ def test_a_reload_ends_no_stream_and_a_kill_costs_no_frame(ann, bob, pids):
         said.append(say(ann, room))
         stream.until(lambda it: it.ended, "the stream of a killed relay does not end")
         told += stream.seqs(room)
-    end = time.monotonic() + WAIT
-    while (back := Stream(bob, stream.last_id)).answer.status != 200 and time.monotonic() < end:
-        time.sleep(0.2)
+    back = eventually(lambda: (it := Stream(bob, stream.last_id)).answer.status == 200 and it, WAIT, pause=0.2)
     with back:
         said.append(say(ann, room))
         back.until(lambda it: told + it.seqs(room) == said, "a kill loses or doubles something")
@@ -169,11 +167,15 @@ def test_long_polls_bring_every_message_once(ann, bob):
     said, told, last = [], [], answer["LastEventID"]
     writer = threading.Thread(target=lambda: said.extend(say(ann, room, f"{number}") for number in range(15)))
     writer.start()
-    end = time.monotonic() + 2 * WAIT
-    while (writer.is_alive() or told != said) and time.monotonic() < end:
+
+    def has_all():
+        nonlocal last
         answer = poll(bob, last)
         last = answer["LastEventID"]
-        told += [frame["Seq"] for frame in answer["Data"] if frame["Type"] == "new_message"]
+        told.extend(frame["Seq"] for frame in answer["Data"] if frame["Type"] == "new_message")
+        return not writer.is_alive() and told == said
+
+    eventually(has_all, 2 * WAIT, lambda: f"{told} of {said}", pause=0)
     writer.join()
     assert told == said and len(said) == 15
     assert poll(bob, last, wait=1)["Data"] == []

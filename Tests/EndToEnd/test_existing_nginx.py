@@ -12,9 +12,8 @@ import msgpack
 import pytest
 import requests
 from client import User, message_frame
-from own_nginx import site, wait_for
-from test_files import form
-from test_tus import metadata, patch, tus
+from own_nginx import site
+from uploads import form, metadata, patch, tus
 from waiting import children_of, eventually
 from websockets.sync.client import connect
 
@@ -78,13 +77,13 @@ def test_sockets_outlive_a_reload_of_nginx(here, talk_user):
     with ann.socket() as old:
         before = children_of(here.pid())
         os.kill(here.pid(), signal.SIGHUP)
-        wait_for(lambda: set(children_of(here.pid())) - set(before))
+        eventually(lambda: set(children_of(here.pid())) - set(before))
         talk(old, ann, room, "through a worker that shuts down")
         with ann.socket() as new:
             talk(new, ann, room, "through a new one")
             old.new_message("through a new one")
         assert set(before) <= set(children_of(here.pid())), "the old worker has not waited for its socket"
-    wait_for(lambda: not set(before) & set(children_of(here.pid())))
+    eventually(lambda: not set(before) & set(children_of(here.pid())))
 
 
 def test_sockets_outlive_another_binary_of_nginx(here, talk_user):
@@ -93,14 +92,14 @@ def test_sockets_outlive_another_binary_of_nginx(here, talk_user):
     with ann.socket() as socket:
         old = here.pid()
         os.kill(old, signal.SIGUSR2)
-        wait_for(lambda: (here.folder / "nginx.pid.oldbin").exists() and (here.folder / "nginx.pid").exists())
+        eventually(lambda: (here.folder / "nginx.pid.oldbin").exists() and (here.folder / "nginx.pid").exists())
         os.kill(old, signal.SIGQUIT)
         talk(socket, ann, room, "the old binary still holds this one")
         with ann.socket() as new:
             talk(new, ann, room, "and the new one that")
             socket.new_message("and the new one that")
         assert is_alive(old)
-    wait_for(lambda: not is_alive(old))
+    eventually(lambda: not is_alive(old))
 
 
 @pytest.mark.parametrize("name,prefix", [("main", ""), ("prefixed", "/talk"), ("prefixed", "/a/b-2/c")])

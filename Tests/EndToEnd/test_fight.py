@@ -15,6 +15,7 @@ import uuid
 import pytest
 import requests
 from client import message_frame
+from waiting import eventually
 
 STEPS = int(os.environ.get("FIGHT_STEPS", "500"))
 SEEDS = [int(seed) for seed in os.environ.get("FIGHT_SEEDS", "1").split(",")]
@@ -198,11 +199,13 @@ def make_peace(host, room, fighters):
         host.rest("PATCH", f"/rooms/{room}/members/{fighter.user.id}", {"Banned": False})
         host.rest("POST", f"/rooms/{room}/members", {"UserID": fighter.user.id}, 201)
     end = host.data("POST", f"/rooms/{room}/messages", {"Content": "peace"}, 201)["Seq"]
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and any(fighter.copy.last < end for fighter in fighters):
+
+    def has_come():
         for fighter in fighters:
             fighter.read_frames()
-        time.sleep(0.05)
+        return all(fighter.copy.last >= end for fighter in fighters)
+
+    eventually(has_come, 30, lambda: f"not all of {end} came: {[fighter.copy.last for fighter in fighters]}")
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import requests
-from test_files import MIB, MP4, begin, bytes_of, form, post
+from uploads import MIB, MP4, begin, bytes_of, form, post
 
 
 @pytest.fixture

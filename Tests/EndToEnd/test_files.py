@@ -17,41 +17,14 @@ import pytest
 import requests
 from client import message_frame
 from store import names
+from uploads import MIB, MP4, begin, bytes_of, form, post
 from waiting import eventually
 
-MIB = 1 << 20
 # The first bytes of a picture and of a video: a file that claims to be one needs them.
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
-
-
 @pytest.fixture
 def room(ann, bob):
     return ann.group(bob)
-
-
-def begin(user, room, name="photo.bin", kind="file"):
-    """Sends the FILE message over REST."""
-    sent = user.data("POST", f"/rooms/{room}/messages", {"Content": name, "ContentType": kind}, 201)
-    assert sent["Status"] == "uploading" and sent["Seq"] is None and sent["ChangeSeq"] is None
-    return sent["ID"]
-
-
-def post(user, message, content, index=1, total=1, expect=200, name="blob", kind="application/octet-stream", headers=None,
-         fields=None):
-    """Sends one chunk with the file first and the numbers after it, like a browser's FormData."""
-    fields = {"ChunkIndex": index, "TotalChunk": total} if fields is None else fields
-    parts = [("File", (name, content, kind))] + [(key, (None, str(value))) for key, value in fields.items()]
-    answer = requests.post(f"{user.base_url}/api/v1/files/{message}/upload", files=parts, timeout=60,
-                           headers={"Authorization": f"Bearer {user.token}", **(headers or {})})
-    assert answer.status_code == expect, f"{answer.status_code} {answer.text[:500]}"
-    return answer.json()["Data"] if expect == 200 else answer.json()["Error"]
-
-
-def bytes_of(user, message):
-    """Follows a file's link and returns the answer."""
-    answer = user.rest("GET", f"/files/{message}", expect=302, allow_redirects=False)
-    return requests.get(answer.headers["Location"], timeout=30)
 
 
 def told(socket, message):
@@ -308,14 +281,6 @@ def test_a_body_that_is_cut_off_stores_nothing(ann, room):
     assert requests.post(url, data="{}", headers=headers, timeout=30).status_code == 415
     headers["Content-Type"] = "multipart/form-data; boundary=cut"
     assert requests.post(url, data=whole, headers=headers, timeout=30).status_code == 200
-
-
-def form(user, room, content=b"the content", name="plan.pdf", kind="application/pdf", auth=True, **options):
-    headers = options.pop("headers", {})
-    if auth:
-        headers["Authorization"] = f"Bearer {user.token}"
-    return requests.post(f"{user.base_url}/api/v1/rooms/{room}/files", files={"File": (name, content, kind)},
-                         headers=headers, timeout=60, allow_redirects=False, **options)
 
 
 def test_a_plain_form_sends_a_whole_file(ann, bob, room):

@@ -4,8 +4,8 @@ import platform
 from pathlib import Path
 
 import pytest
-from test_other_relay import at, free_port, other_relay
-from test_relay_handover import workers_of
+from ports import free_port
+from relays import at, other_relay, workers_of
 from waiting import eventually, wait_until_gone
 
 # An endless loop in two instruction sets.

@@ -71,13 +71,9 @@ class Host:
         return 200, {"Verdicts": verdicts}
 
     def wait(self, matches, seconds=30):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            for status, event in list(self.events):
-                if status == 204 and matches(event):
-                    return event
-            time.sleep(0.05)
-        raise AssertionError(f"no such event: {[event['Event'] for _, event in self.events]}")
+        return eventually(
+            lambda: next((event for status, event in list(self.events) if status == 204 and matches(event)), None),
+            seconds, lambda: f"no such event: {[event['Event'] for _, event in self.events]}")
 
     def names(self, room):
         return [event["Event"] for status, event in self.events if status == 204 and event["RoomID"] == room]

@@ -75,7 +75,7 @@ class Flood(threading.Thread):
 
 
 @pytest.mark.parametrize("kind", FLOODS)
-def test_a_flood_delays_nobody_else(ann, bob, relay, kind):
+def test_everybody_else_is_answered_beside_a_flood(ann, bob, relay, kind):
     """A user sends over a socket beside the floods, in turn with sends over REST. These take the same way without the relay, on
     the same busy machine: a relay that the floods delay shows in the ratio, which is printed."""
     room, stop = bob.group(), threading.Event()

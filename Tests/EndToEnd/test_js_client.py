@@ -13,18 +13,10 @@ import time
 import pytest
 from client import make_token
 from conftest import CHECKOUT, thorough
+from node_js import node_is_here  # noqa: F401
+from waiting import eventually
 
 PACKAGE = CHECKOUT / "clients/js"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def node_is_here():
-    node = shutil.which("node")
-    version = node and subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
-    if not node or int(re.match(r"v(\d+)", version).group(1)) < 20:
-        reason = f"Node 20 or newer is missing ({version or 'none'}): the tests of clients/js need it"
-        # The CI machines have it: a missing one is an error there.
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
 def node(*words, **values):
@@ -219,15 +211,15 @@ def test_the_example_client_through_kills(base_url, ann, bob, pids):
         history = [message["Content"] for message in ann.history(room)]
         assert sorted(map(int, history)) == list(range(100))
         for client in clients:
-            end, listed = time.monotonic() + 60, None
-            while listed != history and time.monotonic() < end:
-                client.stdin.write("/list\n")
-                listed = json.loads(client.stdout.readline())
-                time.sleep(0.2)
-            assert listed == history
+            eventually(lambda client=client: listed(client) == history, why=lambda client=client: listed(client), pause=0.2)
     finally:
         for client in clients:
             client.kill()
+
+
+def listed(client):
+    client.stdin.write("/list\n")
+    return json.loads(client.stdout.readline())
 
 
 def chat(*words, stdin="", program=None, **values):

@@ -12,7 +12,8 @@ import pytest
 from client import User, encode, make_token
 from conftest import program
 from own_master import Master
-from test_other_relay import free_port, other_relay
+from ports import free_port
+from relays import other_relay
 from waiting import children_of, eventually
 from websockets.exceptions import InvalidStatus
 

@@ -8,12 +8,9 @@ import os
 import random
 import signal
 import time
-import uuid
 
-import msgpack
-import requests
-from client import User, call, message_frame
-from websockets.asyncio.client import connect
+from client import User
+from writers import Ledger, Member, odd
 
 SECONDS = float(os.environ.get("LOAD_SECONDS", "15"))
 SENDERS = 20
@@ -21,106 +18,6 @@ ROOMS = 3
 # Programs that may be reloaded while sockets are open, and programs whose workers may be killed at any time.
 RELOADED = os.environ.get("LOAD_RELOAD", "fcgi-api queue-worker ws-relay").split()
 KILLED = os.environ.get("LOAD_KILL", "fcgi-api queue-worker").split()
-
-
-class Ledger:
-    def __init__(self):
-        self.acknowledged = {}  # message id → room
-        self.unavailable = []  # REST answers that ask to try again
-        self.trouble = []
-        self.reloads = self.kills = 0
-
-
-class Member:
-    """One user with one socket, who sends over REST and the socket and records every frame."""
-
-    tries = 20  # of a request that is answered 503, half a second apart
-
-    def __init__(self, user, ledger):
-        self.user, self.ledger = user, ledger
-        self.frames, self.waiting = [], {}
-
-    async def open(self):
-        url = self.user.base_url.replace("http", "ws", 1) + "/ws/v1/chat"
-        self.socket = await connect(url, additional_headers={"Authorization": f"Bearer {self.user.token}"})
-        self.reader = asyncio.create_task(self.read())
-
-    async def read(self):
-        async for raw in self.socket:
-            frame = msgpack.unpackb(raw)
-            self.frames.append(frame)
-            if frame["Type"] == "response":
-                answer = self.waiting.pop(frame.get("Sign"), None)
-                if answer and not answer.done():
-                    answer.set_result(frame)
-        self.ledger.trouble.append(f"a socket closed: {self.socket.close_code} {self.socket.close_reason}")
-
-    async def send_over_socket(self, room, text):
-        frame = message_frame(RoomID=room, Content=text)
-        answer = self.waiting[frame["Sign"]] = asyncio.get_running_loop().create_future()
-        await self.socket.send(msgpack.packb(frame))
-        try:
-            got = await asyncio.wait_for(answer, 30)
-        except TimeoutError:
-            self.ledger.trouble.append(f"no response in 30 s to {text}")
-            return
-        if got["Success"]:
-            self.ledger.acknowledged[got["Data"]["ID"]] = room
-        else:
-            self.ledger.trouble.append(f"refused: {got['Error']}")
-
-    async def send_over_rest(self, room, text):
-        sign = str(uuid.uuid4())
-        for _ in range(self.tries):
-            status, data = await self.post(f"/api/v1/rooms/{room}/messages", {"Content": text, "Sign": sign})
-            if status in (201, 202):
-                if data["Data"].get("ID"):
-                    self.ledger.acknowledged[data["Data"]["ID"]] = room
-                return
-            if status != 503:
-                self.ledger.trouble.append(f"POST answered {status} {data}")
-                return
-            self.ledger.unavailable.append(time.monotonic())
-            await asyncio.sleep(0.5)
-        self.ledger.trouble.append(f"POST was answered 503 {self.tries} times: {text}")
-
-    async def send_file(self, room, text):
-        """A message whose file is missing while the others continue; then its only chunk."""
-        sign, token = str(uuid.uuid4()), {"Authorization": f"Bearer {self.user.token}"}
-        for _ in range(self.tries):
-            draft = {"Content": text, "ContentType": "file", "Sign": sign}
-            status, data = await self.post(f"/api/v1/rooms/{room}/messages", draft)
-            if status == 201:
-                await asyncio.sleep(0.2)
-                id = data["Data"]["ID"]
-                form = [("File", ("x", text.encode())), ("ChunkIndex", (None, "1")), ("TotalChunk", (None, "1"))]
-                url = f"{self.user.base_url}/api/v1/files/{id}/upload"
-                try:
-                    answer = await asyncio.to_thread(requests.post, url, files=form, headers=token, timeout=60)
-                    status, data = answer.status_code, answer.text[:200]
-                except requests.RequestException:
-                    status = 503
-                if status in (200, 202):
-                    self.ledger.acknowledged[id] = room
-                    return
-            if status not in (0, 202, 502, 503):
-                self.ledger.trouble.append(f"a file was answered {status} {data}")
-                return
-            self.ledger.unavailable.append(time.monotonic())
-            await asyncio.sleep(0.5)
-        self.ledger.trouble.append(f"a file was answered 503 {self.tries} times: {text}")
-
-    async def post(self, path, body):
-        return await call(self.user.base_url, "POST", path, self.user.token, body)
-
-    async def write(self, rooms, end):
-        chance, number = random.Random(self.user.id), 0
-        while time.monotonic() < end:
-            number += 1
-            send = (self.send_file if number % 10 == 0 else self.send_over_socket if number % 4 else
-                    self.send_over_rest)
-            await send(chance.choice(rooms), f"{self.user.id} {number}")
-            await asyncio.sleep(chance.uniform(0.05, 0.15))
 
 
 async def disturb(pids, ledger, end):
@@ -207,8 +104,3 @@ def test_nothing_is_lost_doubled_or_disordered(base_url, secret, pids):
             last = seqs[-1]
     print(f"\n{len(ledger.acknowledged)} messages, {sum(len(member.frames) for member in members)} frames, "
           f"{ledger.reloads} reloads, {ledger.kills} kills, {len(ledger.unavailable)} times 503 after one")
-
-
-def odd(seqs):
-    """The positions at which the next number is not the next."""
-    return [(a, b) for a, b in zip(seqs, seqs[1:]) if b != a + 1][:10]

@@ -6,13 +6,13 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 import uuid
 
 import pytest
 import requests
 from client import message_frame
 from conftest import CHECKOUT, program, run_program
+from waiting import eventually
 
 SAMPLE = re.compile(r'(\w+)(?:\{(.*)\})? (\S+)')
 # These come only with an event that the tests here do not cause.
@@ -43,14 +43,6 @@ class Scrape:
                    if found == name and all(label in (text or "") for label in labels))
 
 
-def wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, condition
-        time.sleep(0.1)
-    return found
-
-
 @pytest.fixture
 def busy(ann, bob, base_url):
     """A message by REST, one by a socket, a resume; and a scrape that has noted them."""
@@ -64,7 +56,7 @@ def busy(ann, bob, base_url):
     def noted():
         scrape = Scrape(base_url)
         return scrape if scrape.sum("chat_reconnects_total") > before.sum("chat_reconnects_total") else None
-    return before, wait_for(noted)
+    return before, eventually(noted)
 
 
 def test_promtool_has_nothing_to_say(busy):
@@ -202,7 +194,7 @@ def test_prometheus_draws_each_graph_of_the_dashboard(busy, base_url, tmp_path):
             # Each needs two scrapes; one that has data keeps them.
             texts.difference_update([text for text in texts if not empty(text)])
             return not texts
-        wait_for(drawn, 90)
+        eventually(drawn, 90)
         assert not empty("up == 1") and empty("chat_none_of_ours")
     finally:
         process.terminate()
@@ -238,7 +230,7 @@ def test_status_is_one_object(name, pool):
 def test_status_counts_sockets(bob):
     before = status("fcgi-api")["service"]["sockets"]
     with bob.socket():
-        wait_for(lambda: status("fcgi-api")["service"]["sockets"] > before - 1 and status("ws-relay")["numbers"]["connections"] >= 1)
+        eventually(lambda: status("fcgi-api")["service"]["sockets"] > before - 1 and status("ws-relay")["numbers"]["connections"] >= 1)
 
 
 def test_what_waits_and_for_how_long(ann, base_url, psql):
@@ -250,14 +242,14 @@ def test_what_waits_and_for_how_long(ann, base_url, psql):
     sender = threading.Thread(target=lambda: ann.rest("POST", f"/rooms/{room}/messages", {"Content": "waits"}))
     sender.start()
     try:
-        service = wait_for(lambda: (found := status("fcgi-api")["service"])["oldest_command_seconds"] > 0.2 and found)
+        service = eventually(lambda: (found := status("fcgi-api")["service"])["oldest_command_seconds"] > 0.2 and found)
         assert service["commands_in_hand"] >= 1
         scrape = Scrape(base_url)
         assert scrape.sum("chat_backlog_commands") >= 1 and scrape.sum("chat_oldest_command_seconds") > 0.2
     finally:
         session.ask("COMMIT")
         sender.join()
-    wait_for(lambda: status("fcgi-api")["service"]["oldest_command_seconds"] == 0)
+    eventually(lambda: status("fcgi-api")["service"]["oldest_command_seconds"] == 0)
     assert status("queue-worker")["numbers"]["backlog_commands"] == 0
 
 

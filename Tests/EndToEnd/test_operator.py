@@ -1,10 +1,10 @@
 """Commands of an operator to a running master: status and scale."""
 
-import time
 import uuid
 
 import pytest
 from conftest import run_program
+from waiting import eventually
 
 POOLS = [("fcgi-api", "account"), ("queue-worker", "queues"), ("ws-relay", "sockets")]
 
@@ -15,10 +15,7 @@ def ready(program, pool):
 
 
 def wait_for(program, pool, workers):
-    end = time.monotonic() + 60
-    while ready(program, pool) != workers:
-        assert time.monotonic() < end, run_program(program, "status")
-        time.sleep(0.1)
+    eventually(lambda: ready(program, pool) == workers, why=lambda: run_program(program, "status"))
 
 
 def wanted(pool, count):

@@ -1,67 +1,16 @@
 """Two relays: a client that reconnects to the other one continues exactly where it was."""
 
-import contextlib
-import copy
 import os
 import signal
-import socket
-import subprocess
 import threading
-import time
-from collections import namedtuple
 
 import pytest
 from client import Socket, message_frame
-from conftest import program
-from test_relay_handover import workers_of
+from ports import free_port
+from relays import at, other_relay, seqs, workers_of
 from waiting import wait_until_gone
 
 MOVES = 6
-
-Relay = namedtuple("Relay", "url master")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def other_relay(folder, port, **own):
-    """A relay with the same settings but another listen address and `own`."""
-    own.update(RUN_DIR=str(folder), WS_LISTEN=f"127.0.0.1:{port}")
-    with open(folder / "log", "a") as log:
-        master = subprocess.Popen([program("ws-relay"), "serve", "-c", os.environ["TEST_ENV_FILE"]],
-                                  env={**os.environ, **own}, stdout=log, stderr=log)
-    try:
-        wait_for_port(port)
-        yield Relay(f"http://127.0.0.1:{port}", master)
-    finally:
-        master.terminate()
-        master.wait(30)
-
-
-def wait_for_port(port):
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("the second relay does not listen")
-
-
-def at(user, url):
-    other = copy.copy(user)
-    other.base_url = url
-    return other
-
-
-def seqs(socket, room):
-    with socket._news:
-        return [frame["Seq"] for frame in socket.frames if frame.get("RoomID") == room and frame.get("Seq")]
-
 
 @pytest.fixture
 def second(tmp_path):

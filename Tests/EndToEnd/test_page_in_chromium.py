@@ -10,6 +10,7 @@ import requests
 from browser import chromium, until, watched
 from client import make_token
 from conftest import CHECKOUT, thorough
+from waiting import eventually
 
 SYNCED = "globalThis.panes?.length === 2 && panes.every(({chat}) => chat.synced)"
 QUIET = "panes.every(({chat}) => chat.synced && !chat.queue.length)"
@@ -80,10 +81,12 @@ def test_two_people_talk(page, base_url, demo, room):
     say(page, "Bob", "Yes, at noon")
     ann.locator("article", has_text="Yes, at noon").locator("blockquote", has_text="old bridge").wait_for()
     # Typing, a reaction, an edit, a seen mark, a deletion.
-    end = time.monotonic() + 30
-    while not page.get_by_text("Bob is writing").count():
-        assert time.monotonic() < end
+
+    def is_seen_writing():
         page.get_by_label("Message: Bob").press_sequentially("x", delay=100)
+        return page.get_by_text("Bob is writing").count()
+
+    eventually(is_seen_writing, 30, pause=0)
     ann.locator("article", has_text="at noon").get_by_role("button", name="Like").click()
     bob.locator("article", has_text="Yes, at noon").locator("footer", has_text="👍 1").wait_for()
     ann.locator("article", has_text="old bridge?").get_by_role("button", name="Edit").click()
@@ -241,10 +244,12 @@ def test_history_has_no_end(page, base_url, demo, room):
     log = log_of(page, "Bob")
     log.get_by_text("number 59", exact=True).wait_for()
     # Nothing but going to the top, as a person does.
-    end = time.monotonic() + 60
-    while not log.get_by_text("number 0", exact=True).count():
-        assert time.monotonic() < end
+
+    def has_the_oldest():
         log.evaluate("one => { one.scrollTop = 0; }")
+        return log.get_by_text("number 0", exact=True).count()
+
+    eventually(has_the_oldest, pause=0)
     assert log.locator("article > p").all_inner_texts() == [f"number {number}" for number in range(60)]
     log.get_by_text("The room begins here").wait_for()
     # Rows that are scrolled out of view do not make the page taller than its last line.

@@ -3,14 +3,14 @@
 import os
 import shutil
 import subprocess
-import time
 import uuid
 
 import pytest
 import requests
 from client import message_frame
 from store import names
-from test_files import begin, bytes_of, form, post
+from uploads import begin, bytes_of, form, post
+from waiting import eventually
 
 PDF = b"%PDF-1.4\n1 0 obj\n"
 HTML = b"<!doctype html><html><body><script>alert(1)</script></body></html>"
@@ -42,13 +42,11 @@ def facts(tmp_path, content):
 
 
 def described(user, message, seconds=60):
-    end = time.monotonic() + seconds
-    while True:
-        file = user.data("GET", f"/messages/{message}")["File"]
-        if "Width" in file or "Duration" in file:
-            return file
-        assert time.monotonic() < end, f"nobody looked into it: {file}"
-        time.sleep(0.2)
+    def file():
+        return user.data("GET", f"/messages/{message}")["File"]
+
+    return eventually(lambda: {"Width", "Duration"} & set(found := file()) and found, seconds,
+                      lambda: f"nobody looked into it: {file()}", pause=0.2)
 
 
 def test_a_picture_gets_a_thumbnail_and_loses_its_location(ann, bob, make_user, room, photo, tmp_path):
@@ -101,10 +99,16 @@ def test_every_place_goes_before_others_get_the_picture(ann, bob, room, photo, t
     assert "Berlin" in facts(tmp_path, content) and "GPS" in facts(tmp_path, content)
     message = form(ann, room, content, "photo.jpg", "image/jpeg").json()["Data"]["ID"]
     assert bytes_of(ann, message).status_code == 200
-    end = time.monotonic() + 60
-    while (answer := bob.rest("GET", f"/files/{message}", allow_redirects=False)).status_code == 503:
-        assert answer.json()["Error"]["Code"] == "busy" and answer.headers["Retry-After"] and time.monotonic() < end
-    told = facts(tmp_path, requests.get(answer.headers["Location"], timeout=30).content)
+
+    def answered():
+        answer = bob.rest("GET", f"/files/{message}", allow_redirects=False)
+        if answer.status_code == 503:
+            assert answer.json()["Error"]["Code"] == "busy" and answer.headers["Retry-After"]
+            return None
+        return answer.headers
+
+    answer = eventually(answered, why=lambda: "nobody looked into it")
+    told = facts(tmp_path, requests.get(answer["Location"], timeout=30).content)
     assert "GPS" not in told and "Berlin" not in told and "Mitte" not in told and "Ann" in told
 
 
@@ -172,10 +176,8 @@ def clamd(tmp_path):
     config.write_text(f"LocalSocket {socket}\nDatabaseDirectory {folder}\nForeground yes\nUser {'root' if os.getuid() == 0 else os.environ['USER']}\n"
                       f"LogFile {tmp_path}/clamd.log\n")
     process = subprocess.Popen([program, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 60
-    while not socket.exists():
-        assert process.poll() is None and time.monotonic() < end, (tmp_path / "clamd.log").read_text()
-        time.sleep(0.1)
+    eventually(lambda: socket.exists() or process.poll() is not None, why=lambda: (tmp_path / "clamd.log").read_text(), pause=0.1)
+    assert socket.exists(), (tmp_path / "clamd.log").read_text()
     yield f"unix:{socket}"
     process.terminate()
     process.wait(20)

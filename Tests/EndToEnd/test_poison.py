@@ -3,9 +3,13 @@
 import os
 import signal
 import threading
-import time
 
 from conftest import run_program
+from waiting import eventually
+
+
+def letters_with(reason):
+    return [line for line in run_program("queue-worker", "dead", "list").splitlines() if reason in line]
 
 
 def test_a_command_that_crashes_three_workers_is_put_aside(ann, bob, psql, pids):
@@ -19,22 +23,26 @@ def test_a_command_that_crashes_three_workers_is_put_aside(ann, bob, psql, pids)
     sending = threading.Thread(target=lambda: answers.append(
         ann.rest("POST", f"/rooms/{room}/messages", {"Content": "poison", "Sign": "poison"})))
     sending.start()
-    crashes, known, end = 0, set(), time.monotonic() + 60
-    while not (letters := [line for line in run_program("queue-worker", "dead", "list").splitlines()
-                           if "crashed three" in line and line not in earlier]):
-        assert time.monotonic() < end, f"not put aside after {crashes} crashes"
+    crashes, known = 0, set()
+
+    def letters_after_a_crash():
+        nonlocal crashes
+        if letters := [line for line in letters_with("crashed three") if line not in earlier]:
+            return letters
         # The sessions of dead workers keep waiting for a while.
         waiting = set(watcher.ask("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
                                  "application_name = 'queue-worker'"))
         if waiting - known:
-            known |= waiting
+            known.update(waiting)
             for pid in [pid for name, kind, pid in pids() if (name, kind) == ("queue-worker", "worker")]:
                 try:
                     os.kill(pid, signal.SIGABRT)
                 except ProcessLookupError:
                     pass
             crashes += 1
-        time.sleep(0.2)
+        return None
+
+    letters = eventually(letters_after_a_crash, why=lambda: f"not put aside after {crashes} crashes", pause=0.2)
     sending.join()
     assert answers[0].status_code in (202, 500)
     # The signals of one round may hit a worker and its direct successor.
@@ -49,10 +57,8 @@ def test_a_command_that_crashes_three_workers_is_put_aside(ann, bob, psql, pids)
     ann.rest("POST", f"/rooms/{room}/messages", {"Content": "after"}, expect=201)
     assert [message["Content"] for message in ann.history(room) if message["MessageType"] == "direct"] == ["after"]
     assert run_program("queue-worker", "dead", "retry", letter) == "1 to be tried again\n"
-    end = time.monotonic() + 20
-    while "poison" not in [message["Content"] for message in ann.history(room)]:
-        assert time.monotonic() < end, "the retried letter was not stored"
-        time.sleep(0.1)
+    eventually(lambda: "poison" in [message["Content"] for message in ann.history(room)], 20,
+               lambda: "the retried letter was not stored", pause=0.1)
     assert letter not in run_program("queue-worker", "dead", "list")
 
 
@@ -63,10 +69,7 @@ def test_an_unreadable_message_is_put_aside_and_can_be_dropped(psql, settings):
     queue = run_program("queue-worker", "queues", "status").splitlines()[-1].split()[0]
     connection.channel().basic_publish("", queue, b"no command at all")
     connection.close()
-    end = time.monotonic() + 20
-    while not (letters := [line for line in run_program("queue-worker", "dead", "list").splitlines() if "cannot be read" in line]):
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    letters = eventually(lambda: letters_with("cannot be read"), 20, pause=0.2)
     letter = letters[0].split()[0]
     assert run_program("queue-worker", "dead", "drop", letter) == "1 dropped\n"
     assert letter not in run_program("queue-worker", "dead", "list")

@@ -3,6 +3,7 @@
 import time
 
 from conftest import thorough
+from waiting import eventually
 
 PRESENCE_SECONDS = 8  # a relay waits five before it says that somebody left
 
@@ -40,10 +41,7 @@ def test_who_hides_is_seen_nowhere(ann, bob, reconfigure):
             # The user sees their own presence, and becomes visible again.
             assert bob.data("GET", f"/users/{bob.id}/presence")["Online"] is True
             bob.data("PATCH", "/account", {"HidePresence": False})
-            end = time.monotonic() + 20
-            while len(told(socket, bob)) == before:
-                assert time.monotonic() < end, "nobody was told"
-                time.sleep(0.05)
+            eventually(lambda: len(told(socket, bob)) > before, 20, lambda: "nobody was told")
             assert told(socket, bob)[-1]["Online"] is True
             assert ann.data("GET", f"/users/{bob.id}/presence")["Online"] is True
 
@@ -56,23 +54,25 @@ def test_the_two_of_a_blocked_pair_do_not_see_each_other_typing(ann, bob):
         """Typing has no order with other frames, but precedes a later frame of the same kind in the group."""
         before = receiver.count(lambda frame: frame["Type"] == "typing" and frame["RoomID"] == room)
         marker = receiver.count(lambda frame: frame["Type"] == "typing" and frame["RoomID"] == group)
-        end, asked = time.monotonic() + 20, 0
-        while receiver.count(lambda frame: frame["Type"] == "typing" and frame["RoomID"] == group) == marker:
-            assert time.monotonic() < end, "typing in the group did not come"
+        asked = 0
+
+        def has_come():
+            nonlocal asked
             # One frame a second per user and room is sent; further ones are dropped.
             if time.monotonic() - asked > 1.2:
                 asked = time.monotonic()
                 for where in (room, group):
                     sender.send({"Type": "typing", "RoomID": where})
-            time.sleep(0.02)
+            return receiver.count(lambda frame: frame["Type"] == "typing" and frame["RoomID"] == group) > marker
+
+        eventually(has_come, 20, lambda: "typing in the group did not come", pause=0.02)
         return receiver.count(lambda frame: frame["Type"] == "typing" and frame["RoomID"] == room) > before
 
     with ann.socket() as mine, bob.socket() as theirs:
         def until(are_seen):
             """The relays learn of a block a moment after it is stored."""
-            end = time.monotonic() + 20
-            while [seen(mine, theirs, pair), seen(theirs, mine, pair)] != [are_seen, are_seen]:
-                assert time.monotonic() < end, f"after 20 s typing is not as it should be: {are_seen}"
+            eventually(lambda: [seen(mine, theirs, pair), seen(theirs, mine, pair)] == [are_seen, are_seen], 20,
+                       lambda: f"after 20 s typing is not as it should be: {are_seen}", pause=0)
 
         until(True)
         ann.rest("PUT", f"/users/{bob.id}/block", expect=204)

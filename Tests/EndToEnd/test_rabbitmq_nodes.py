@@ -12,7 +12,8 @@ import uuid
 import pytest
 from chaos.faults import PROGRAMS
 from conftest import thorough
-from test_other_relay import free_port
+from ports import free_port
+from waiting import eventually
 
 NODES, CALLERS, ROOMS, SENDS = 3, 12, 8, 40
 BIN = "/usr/lib/rabbitmq/bin"
@@ -67,11 +68,9 @@ class Nodes:
 
     def wait(self, seconds=120):
         """Waits until every node sees all nodes."""
-        end = time.monotonic() + seconds
         for number in range(NODES):
-            while self.ask(number, "length(rabbit_nodes:all_running()).") != str(NODES):
-                assert time.monotonic() < end, (self.folder / str(number) / "log").read_text()[-2000:]
-                time.sleep(1)
+            eventually(lambda node=number: self.ask(node, "length(rabbit_nodes:all_running()).") == str(NODES), seconds,
+                       lambda node=number: (self.folder / str(node) / "log").read_text()[-2000:], pause=1)
 
     def ask(self, number, erlang):
         answer = subprocess.run([f"{BIN}/rabbitmqctl", "-q", "-n", f"n{number}@localhost", "eval", erlang], timeout=60,

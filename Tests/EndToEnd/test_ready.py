@@ -5,8 +5,7 @@ import signal
 
 import pytest
 import requests
-from conftest import run_program
-from test_away import signal_all
+from conftest import run_program, signal_all
 from waiting import eventually
 
 

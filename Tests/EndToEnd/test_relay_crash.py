@@ -9,14 +9,13 @@ import time
 
 import msgpack
 import pytest
-import test_outages
 from client import Socket, User, message_frame
-from test_load import Ledger, Member, odd
-from test_other_relay import at, free_port, other_relay
-from test_relay_handover import workers_of
-from waiting import wait_until_gone, wait_until_idle
+from ports import free_port
+from relays import at, other_relay, workers_of
+from waiting import eventually_async, wait_until_gone, wait_until_idle
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from writers import Ledger, Member, check, odd, write_during
 
 KILLS = int(os.environ.get("CRASH_KILLS", "2"))
 SECONDS_BETWEEN = 2.5
@@ -107,9 +106,8 @@ async def scenario(base_url, secret, pids, kinds):
     end = time.monotonic() + (KILLS + 1) * SECONDS_BETWEEN
     await asyncio.gather(
         kill_relays(pids, ledger, kinds), *[write(watchers[index], rooms[index % ROOMS], end) for index in range(WRITERS)])
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and not all(at_one_place(watchers, room) for room in rooms):
-        await asyncio.sleep(0.2)
+    await eventually_async(lambda: all(at_one_place(watchers, room) for room in rooms), 20,
+                           lambda: "the members of a room end at different places")
     for member in watchers + idle:
         member.reader.cancel()
         await member.socket.close()
@@ -124,11 +122,10 @@ def at_one_place(members, room):
     return len({max(seqs(member, room), default=0) for member in members}) == 1
 
 
-def test_a_killed_master_goes_unnoticed(base_url, secret, pids, monkeypatch):
-    monkeypatch.setattr("test_outages.SECONDS", 2.5 * SECONDS_BETWEEN)
-    found = asyncio.run(test_outages.scenario(
-        base_url, secret, "master", lambda ledger: kill_relays(pids, ledger, ["master"], kills=2)))
-    test_outages.check(*found)
+def test_a_killed_master_goes_unnoticed(base_url, secret, pids):
+    found = asyncio.run(write_during(
+        base_url, secret, "master", lambda ledger: kill_relays(pids, ledger, ["master"], kills=2), 2.5 * SECONDS_BETWEEN))
+    check(*found)
     print(f"\n{found[0].kills} kills, {len(found[0].acknowledged)} messages acknowledged")
 
 

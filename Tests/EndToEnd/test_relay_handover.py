@@ -8,43 +8,14 @@ import os
 import random
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from raw_socket import PING, PONG, RawSocket, frame
-from test_outages import check, scenario
-from waiting import children_of, wait_until_idle
+from relays import relay_master, reload, workers_of
+from waiting import wait_until_idle
+from writers import check, write_during
 
 SECONDS = float(os.environ.get("HANDOVER_SECONDS", "8"))
-
-
-def workers_of(master):
-    """The workers, without their file keepers."""
-    found = []
-    for child in children_of(master):
-        try:
-            if Path(f"/proc/{child}/comm").read_text().strip() != "keeper":
-                found.append(child)
-        except OSError:
-            pass
-    return found
-
-
-def relay_master(pids):
-    return next(pid for who, kind, pid in pids() if (who, kind) == ("ws-relay", "master"))
-
-
-def reload(master, number=signal.SIGHUP, seconds=15):
-    """Waits until another worker serves alone."""
-    before = set(workers_of(master))
-    os.kill(master, number)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        now = set(workers_of(master))
-        if now and not now & before:
-            return
-        time.sleep(0.02)
-    raise AssertionError("no successor took over")
 
 
 async def reload_and_kill_successors(master, ledger):
@@ -75,11 +46,10 @@ async def reload_and_kill_successors(master, ledger):
                 pass
 
 
-def test_failing_successors_go_unnoticed(base_url, secret, pids, monkeypatch):
-    monkeypatch.setattr("test_outages.SECONDS", SECONDS)
+def test_failing_successors_go_unnoticed(base_url, secret, pids):
     master = relay_master(pids)
-    found = asyncio.run(scenario(
-        base_url, secret, "handover", lambda ledger: reload_and_kill_successors(master, ledger)))
+    found = asyncio.run(write_during(
+        base_url, secret, "handover", lambda ledger: reload_and_kill_successors(master, ledger), SECONDS))
     check(*found)
     print(f"\n{found[0].kills} successors killed, {len(found[0].acknowledged)} messages acknowledged")
 

@@ -5,8 +5,9 @@
 import subprocess
 
 from conftest import CHECKOUT
+from ports import free_port
 from raw_socket import RawSocket
-from test_other_relay import free_port, other_relay
+from relays import other_relay
 
 SOCKETS = 20
 

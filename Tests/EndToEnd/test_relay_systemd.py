@@ -13,7 +13,7 @@ import threading
 import pytest
 from client import Socket, message_frame
 from conftest import program
-from test_other_relay import at, seqs
+from relays import at, seqs
 from waiting import children_of, wait_until_gone
 
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 import pytest
 import requests
 from conftest import program
-from test_other_relay import free_port
+from ports import free_port
 from waiting import eventually
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from client import message_frame
 from conftest import thorough, workers
+from waiting import eventually
 
 ROOMS = 12
 PACE = 0.04  # seconds between two rounds
@@ -58,10 +59,9 @@ class Writer:
 
     def wait_for_all(self, seconds=60):
         """Waits until every message sent so far is answered."""
-        due, end = set(self.sent), time.monotonic() + seconds
-        while due - set(self.answered):
-            assert time.monotonic() < end, f"{len(due - set(self.answered))} of {len(due)} have no answer"
-            time.sleep(0.02)
+        due = set(self.sent)
+        eventually(lambda: not due - set(self.answered), seconds,
+                   lambda: f"{len(due - set(self.answered))} of {len(due)} have no answer", pause=0.02)
 
 
 def check_stored(user, rooms, writer):
@@ -79,10 +79,7 @@ def end_one(pids, how):
 
 
 def wait_for_the_end(pids, ended):
-    end = time.monotonic() + 60
-    while workers(pids, ["queue-worker"]) & ended:
-        assert time.monotonic() < end, f"{ended} are still there"
-        time.sleep(0.1)
+    eventually(lambda: not workers(pids, ["queue-worker"]) & ended, why=lambda: f"{ended} are still there", pause=0.1)
 
 
 def master_of_workers(pids):
@@ -128,7 +125,7 @@ def reload(pids, how):
 @pytest.mark.parametrize("way, act, how", [
     pytest.param("frozen (SIGSTOP)", end_one, signal.SIGSTOP, marks=thorough),
     pytest.param("all reloaded (HUP)", reload, signal.SIGHUP, marks=thorough)])
-def test_queues_are_taken_over(ann, pids, way, act, how):
+def test_every_message_is_answered_while_queues_move(ann, pids, way, act, how):
     rooms = [ann.group() for _ in range(ROOMS)]
     # Each of the new workers has its own queues again.
     wait_for_the_end(pids, reload(pids, signal.SIGHUP))

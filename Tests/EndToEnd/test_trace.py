@@ -1,8 +1,8 @@
 """The steps of one message, found by its own id, its request's id, and its trace id."""
 
-import time
 
 from conftest import run_program
+from waiting import eventually
 
 
 def trace(id):
@@ -11,11 +11,7 @@ def trace(id):
 
 def trace_with(id, text, seconds=10):
     """The relay writes its step a moment after the frame."""
-    end = time.monotonic() + seconds
-    while text not in (told := trace(id)):
-        assert time.monotonic() < end, told
-        time.sleep(0.1)
-    return told
+    return eventually(lambda: text in (told := trace(id)) and told, seconds, lambda: trace(id), pause=0.1)
 
 
 def test_a_message_is_traced_by_each_of_its_ids(ann, bob):

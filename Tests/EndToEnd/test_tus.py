@@ -10,30 +10,12 @@ import threading
 import pytest
 import requests
 from tusclient.client import TusClient
+from uploads import VERSION, metadata, patch, tus
 
 MIB = 1 << 20
-VERSION = {"Tus-Resumable": "1.0.0"}
-
-
 @pytest.fixture
 def room(ann, bob):
     return ann.group(bob)
-
-
-def metadata(**values):
-    return ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in values.items())
-
-
-def tus(user, method, path="", **headers):
-    data = headers.pop("data", None)
-    named = {name.replace("_", "-"): str(value) for name, value in headers.items()}
-    url = path if path.startswith("http") else f"{user.base_url}{path or '/api/v1/files/tus'}"
-    return requests.request(method, url, data=data, timeout=60,
-                            headers={"Authorization": f"Bearer {user.token}", **VERSION, **named})
-
-
-def patch(user, path, offset, data, **headers):
-    return tus(user, "PATCH", path, Upload_Offset=offset, Content_Type="application/offset+octet-stream", data=data, **headers)
 
 
 def create(user, room, length, **more):

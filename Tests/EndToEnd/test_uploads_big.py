@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 
 import requests
-from test_uploads_under_fire import digest, is_upload, patiently
+from uploads import digest, is_upload, patiently
 
 MIB = 1 << 20
 SIZE = int(os.environ.get("UPLOAD_MIB", "96")) * MIB

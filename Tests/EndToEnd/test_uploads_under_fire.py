@@ -19,15 +19,14 @@ from pathlib import Path
 import pytest
 import requests
 from store import names
+from uploads import digest, end, is_upload, patiently
+from waiting import eventually
 
 MIB = 1 << 20
 ROUNDS = int(os.environ.get("UPLOAD_ROUNDS", "4"))
 SEED = int(os.environ.get("UPLOAD_SEED") or random.randrange(1 << 30))
 CLIENTS = 4
 FAULTY = 0.15
-PATIENCE = 180
-
-
 class Store:
     """The proxy's process."""
 
@@ -124,19 +123,6 @@ class Upload:
         return data
 
 
-def patiently(attempt):
-    """Retries like a client that gets 503 or loses its connection."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            if result := attempt():
-                return result
-        except requests.ConnectionError:
-            pass
-        assert time.monotonic() < end, "not within its time"
-        time.sleep(0.2)
-
-
 class Chaos:
     """Causes one fault after the other until it is told to stop."""
 
@@ -170,33 +156,6 @@ class Chaos:
                 end(pid, signal.SIGHUP)
 
 
-def is_upload(pid):
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().startswith("uploads/")
-    except OSError:
-        return False
-
-
-def end(pid, number):
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
-
-
-def digest(user, message, size):
-    """The checksum of the file behind the link."""
-    link = user.rest("GET", f"/files/{message}", expect=302, allow_redirects=False).headers["Location"]
-    sha, got = hashlib.sha256(), 0
-    with requests.get(link, stream=True, timeout=60) as answer:
-        assert answer.status_code == 200
-        for block in answer.iter_content(MIB):
-            sha.update(block)
-            got += len(block)
-    assert got == size
-    return sha.hexdigest()
-
-
 def test_nothing_is_lost_doubled_or_left_behind(ann, bob, store, settings, pids, reconfigure):
     print(f"\nUPLOAD_SEED={SEED}")
     chance = random.Random(SEED)
@@ -228,10 +187,7 @@ def test_nothing_is_lost_doubled_or_left_behind(ann, bob, store, settings, pids,
             assert theirs.count(lambda frame: told(frame, message)) == 1
     assert set(sent) <= names("files")
     reconfigure("queue-worker", S3_ENDPOINT=settings["S3_ENDPOINT"], UPLOAD_EXPIRE_SECONDS=1, UPLOAD_SWEEP_SECONDS=1)
-    deadline = time.monotonic() + 60
-    while store.unfinished() and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert store.unfinished() == set(), "parts are left in the store"
+    eventually(lambda: not store.unfinished(), why=lambda: f"parts are left in the store: {store.unfinished()}", pause=0.5)
     print(f"{len(sent)} files, {bytes_sent / MIB:.0f} MiB")
 
 

@@ -13,7 +13,8 @@ import pytest
 import requests
 from client import make_token
 from conftest import CHECKOUT
-from own_nginx import PATH, free_port, site, wait_for
+from own_nginx import PATH, free_port, site
+from waiting import eventually
 
 NGINX = """
   include {folder}/chat/upstreams.conf;
@@ -40,7 +41,7 @@ def running(words, port, **options):
     process = subprocess.Popen(words, env={"PATH": PATH, "HOME": "/tmp", **options}, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: answers(port), 30, f"{words[0]} does not answer")
+        eventually(lambda: answers(port), 30, lambda: f"{words[0]} does not answer")
         yield
     finally:
         process.terminate()

@@ -1,5 +1,6 @@
 """Waiting for a condition: a test never relies on a fixed sleep."""
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -32,3 +33,12 @@ def wait_until_gone(pids, seconds=10):
 def wait_until_idle(pids):
     """Waits until each process waits for events: none is in the middle of a write then. One that is gone writes nothing."""
     eventually(lambda: all(state_of(pid) in "SZX" for pid in pids))
+
+
+async def eventually_async(holds, seconds=60, why=lambda: "it did not happen", pause=0.2):
+    """The same beside other tasks."""
+    end = time.monotonic() + seconds
+    while not (value := holds()):
+        assert time.monotonic() < end, why()
+        await asyncio.sleep(pause)
+    return value
