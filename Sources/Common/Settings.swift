@@ -58,12 +58,7 @@ public struct Settings: Sendable {
         do { _ = try RedisServers(redisURL) } catch { values.problem("REDIS_URL: \(error)") }
         traceLength = values.number("TRACE_LENGTH", default: 2000, in: 0...10_000_000)
         database = DatabaseSettings(&values, files)
-        tls = TLSFiles(
-            authorities: values.optional("TLS_CA_FILE"), certificate: values.optional("TLS_CERT_FILE"),
-            key: values.optional("TLS_KEY_FILE"))
-        if (tls.certificate == nil) != (tls.key == nil) {
-            values.problem("TLS_CERT_FILE and TLS_KEY_FILE belong together: only one of them is set")
-        }
+        tls = TLSFiles(&values)
         redisURL = RedisServers.naming(tls, in: redisURL)
         rabbitMQ = RabbitMQSettings(&values, tls: tls)
         tokens = TokenSettings(&values)
@@ -76,10 +71,7 @@ public struct Settings: Sendable {
         hooks = HookSettings(&values)
         hooks.authorities = tls.authorities
         tracing.authorities = tls.authorities
-        adminKey = values.text("ADMIN_API_KEY", default: "")
-        if !adminKey.isEmpty, adminKey.utf8.count < 32 {
-            values.problem("ADMIN_API_KEY has fewer than 32 bytes; make one with: openssl rand -base64 32")
-        }
+        adminKey = Self.adminKey(&values)
         audit = AuditSettings(&values)
         retention = RetentionSettings(&values)
         storage = StorageSettings(&values)
@@ -89,6 +81,25 @@ public struct Settings: Sendable {
         }
         push = PushSettings(&values, webhook: hooks.pushURL)
         if !values.problems.isEmpty { throw SettingsError(problems: values.problems) }
+    }
+
+    private static func adminKey(_ values: inout SettingsReader) -> String {
+        let key = values.text("ADMIN_API_KEY", default: "")
+        if !key.isEmpty, key.utf8.count < 32 {
+            values.problem("ADMIN_API_KEY has fewer than 32 bytes; make one with: openssl rand -base64 32")
+        }
+        return key
+    }
+}
+
+extension TLSFiles {
+    fileprivate init(_ values: inout SettingsReader) {
+        self.init(
+            authorities: values.optional("TLS_CA_FILE"), certificate: values.optional("TLS_CERT_FILE"),
+            key: values.optional("TLS_KEY_FILE"))
+        if (certificate == nil) != (key == nil) {
+            values.problem("TLS_CERT_FILE and TLS_KEY_FILE belong together: only one of them is set")
+        }
     }
 }
 
