@@ -16,6 +16,9 @@ PLANTED = [
     ("Common/UseCases/MarkSeen.swift", "import Glibc", "UseCases/MarkSeen.swift imports Glibc"),
     ("Common/Ports/Push.swift", "func planted(_ connection: PostgresConnection) {}", "Ports/Push.swift names PostgresConnection"),
     ("ws-relay/Hub/Hub.swift", "func planted(_ feed: RedisConnection) {}", "Hub/Hub.swift names RedisConnection"),
+    ("ws-relay/Sockets/Sockets.swift", "func planted(_ users: Users) {}", "Sockets/Sockets.swift names Users, an owner above it"),
+    ("ws-relay/Rooms/Rooms.swift", "func planted(_ table: ConnectionTable) { table.row(0).pointee.serial = 1 }",
+     "Rooms/Rooms.swift changes a socket's row"),
 ]
 
 

@@ -422,7 +422,7 @@ import Testing
         #expect(answer?["Data"]?.array?.isEmpty == true && answer?["LastEventID"]?.string == place)
         #expect(poll.head.contains("Cache-Control: no-store"))
         relay.pass(seconds: 10)
-        #expect(relay.hub.connections.count == 0 && relay.hub.streams.isEmpty)
+        #expect(relay.hub.sockets.connections.count == 0 && relay.hub.sockets.streams.isEmpty)
     }
 
     @Test func oneAnswerHasABound() throws {

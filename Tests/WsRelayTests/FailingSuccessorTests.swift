@@ -144,6 +144,6 @@ import Testing
         try scene.say(.adopted)
         #expect(scene.predecessor.hear() == .handedOver)
         #expect(scene.tags() == [.state, .end, .released])
-        #expect(scene.relay.hub.connections.count == 0)
+        #expect(scene.relay.hub.sockets.connections.count == 0)
     }
 }

@@ -17,9 +17,9 @@ import Testing
         let new = try TestRelay(values)
         new.milliseconds = old.milliseconds
         new.hub.beginTick(milliseconds: new.milliseconds, unixMilliseconds: new.milliseconds)
-        let heard = Set(old.hub.users.indexes.keys).union(old.hub.rooms.keys)
-        let (tickets, ahead) = old.hub.sockets(from: 0, most: 1)
-        let prepared = zip(tickets, ahead).map { ($0, new.hub.prepare(dup($1))!) }
+        let heard = Set(old.hub.users.indexes.keys).union(old.hub.table.ids)
+        let (tickets, ahead) = old.hub.sockets.handedOver(from: 0, most: 1)
+        let prepared = zip(tickets, ahead).map { ($0, new.hub.sockets.prepare(dup($1))!) }
         try meanwhile()
         old.hub.endTick()
         let (bytes, descriptors) = old.hub.export(shown: Set(tickets), as: format)
@@ -28,7 +28,7 @@ import Testing
             prepared: Dictionary(uniqueKeysWithValues: prepared),
             heard: heard)
         old.hub.letGo()
-        while !old.hub.lettingGo.isEmpty { old.hub.goOnLettingGo() }
+        while old.hub.sockets.isLettingGo { old.hub.sockets.goOnLettingGo() }
         new.run()
         return new
     }
@@ -42,16 +42,16 @@ import Testing
         let clients = [old.join(user: 5, rooms: [1: 3, 2: 9]), old.join(user: 6, rooms: [1: 3]), old.greet(user: 5)]
         old.publish(.numbered(4))
         clients.forEach { _ = $0.take() }
-        let serial = old.hub.connections[0].serial
+        let serial = old.hub.sockets.connections[0].serial
         let new = try Self.handOver(old)
-        #expect(old.hub.connections.count == 0 && new.hub.connections.count == 3)
+        #expect(old.hub.sockets.connections.count == 0 && new.hub.sockets.connections.count == 3)
         new.publish(.numbered(4), .numbered(5, socket: serial, sign: "s"))
         new.publish(.numbered(10, room: 2), room: 2)
         #expect(clients[0].take().map { $0["Type"]?.string } == ["response", "new_message"])
         #expect(clients[1].takeSeqs() == [5])
         #expect(clients[2].takeSeqs() == [5, 10])
         #expect(new.join(user: 7, rooms: [:]).takeTypes() == ["welcome"])
-        #expect(new.hub.connections[3].serial == old.hub.serial)
+        #expect(new.hub.sockets.connections[3].serial == old.hub.sockets.serial)
     }
 
     @Test func streamsOfEventsGoOn() throws {
@@ -80,7 +80,7 @@ import Testing
         new.answerFrames { _ in [.numbered(4)] }
         #expect(joining.takeTypes() == ["welcome", "new_message", "response"])
         // To a relay that does not know them they do not go.
-        new.hub.endAllEvents()
+        new.hub.sockets.endAllEvents()
         new.run()
         #expect(reader.takeTypes() == ["close"] && reader.hasEnded)
     }
@@ -120,7 +120,7 @@ import Testing
                 client.write(Array(bytes[cut...]))
                 new.run()
                 #expect(client.take().map { $0["Sign"]?.string } == [sign], "cut at \(cut)")
-                #expect(new.hub.slow.isEmpty)
+                #expect(new.hub.sockets.slow.count == 0)
             }
         }
     }
@@ -156,9 +156,9 @@ import Testing
         let client = old.join(user: 5)
         _ = client.take()
         for seq in UInt64(1)...100 { old.publish(.numbered(seq, padding: 8000)) }
-        #expect(old.hub.slow.count == 1)
+        #expect(old.hub.sockets.slow.count == 1)
         let new = try Self.handOver(old)
-        #expect(new.hub.slow.count == 1)
+        #expect(new.hub.sockets.slow.count == 1)
         new.publish(.numbered(101, padding: 8000))
         var seqs: [Int64] = []
         for _ in 0..<20 {
@@ -166,7 +166,7 @@ import Testing
             new.run()
         }
         #expect(seqs == Array(1...101))
-        #expect(new.hub.slow.isEmpty)
+        #expect(new.hub.sockets.slow.count == 0)
     }
 
     @Test func aSlowSocketThatMovedIsStillTold() throws {
@@ -215,10 +215,10 @@ import Testing
                 shutdown(leaving.descriptor, Int32(SHUT_RDWR))
                 old.run()
                 staying.append(old.join(user: 7))
-                #expect(old.hub.connections.used == 2)
+                #expect(old.hub.sockets.connections.used == 2)
             })
         staying.forEach { _ = $0.take() }
-        #expect(new.hub.connections.count == 2 && new.hub.users.count == 2)
+        #expect(new.hub.sockets.connections.count == 2 && new.hub.users.count == 2)
         new.publish(.numbered(1))
         #expect(staying.map { $0.takeSeqs() } == [[1], [1]])
         leaving.read()
@@ -229,7 +229,7 @@ import Testing
         let old = try TestRelay()
         let (hidden, seen) = (old.join(user: 5), old.join(user: 6))
         let user = try #require(old.hub.users.index(id(5)))
-        old.hub.users[user].hidesPresence = true
+        old.hub.users.hidePresence(user, true)
         shutdown(seen.descriptor, Int32(SHUT_RDWR))
         old.run()
         let new = try Self.handOver(old)
@@ -246,7 +246,7 @@ import Testing
         let (bytes, descriptors) = old.hub.export(as: format)
         // Raw states of releases before end without the streams of events (none, in four bytes), or without the rooms'
         // epochs, or also without the clients that wait for a resume (none, in four bytes).
-        let epochs = 4 + old.hub.rooms.count * MemoryLayout<RoomEpoch>.stride
+        let epochs = 4 + old.hub.table.count * MemoryLayout<RoomEpoch>.stride
         let ends = format == .raw ? [bytes.count - 4, bytes.count - 4 - epochs, bytes.count - 4 - epochs - 4] : []
         for length in stride(from: 0, to: bytes.count, by: 3) where !ends.contains(length) {
             let new = try TestRelay()

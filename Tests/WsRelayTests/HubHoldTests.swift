@@ -38,7 +38,7 @@ import Testing
         relay.publish(.numbered(8))
         #expect(seqs() == [])
         relay.hub.beginTick(milliseconds: relay.milliseconds + 251, unixMilliseconds: relay.milliseconds)
-        relay.hub.endHolds()
+        relay.hub.resumes.endHolds()
         relay.run()
         answerFrames(through: 8)
         #expect(seqs() == [8])
@@ -65,7 +65,7 @@ import Testing
     @Test func aHandoverDoesNotForgetWhatIsHeld() {
         relay.publish(.numbered(8))
         _ = relay.hub.export()
-        #expect(relay.hub.rooms[id(1)]?.resumes.map(\.last) == [7])
+        #expect(relay.hub.table[id(1)]?.resumes.map(\.last) == [7])
     }
 
     /// Including the frame of leaving: otherwise the client would never learn of it.
@@ -79,7 +79,7 @@ import Testing
         relay.run()
         answerFrames(through: 10)
         #expect(seqs() == [8, 9])
-        #expect(relay.hub.rooms[id(1)] == nil)
+        #expect(relay.hub.table[id(1)] == nil)
     }
 
     @Test func whoIsBackBeforeThatFetchesWhatWasBefore() {

@@ -78,7 +78,7 @@ import Testing
         #expect(silent.head.hasPrefix("HTTP/1.1 408"))
         #expect(joining.closed?.code == 1001)
         relay.pass(seconds: 6)
-        #expect(relay.hub.connections.count == 0 && relay.hub.users.count == 0)
+        #expect(relay.hub.sockets.connections.count == 0 && relay.hub.users.count == 0)
         #expect(relay.feed.subscribed == ["relay:7"])
     }
 
@@ -110,7 +110,7 @@ import Testing
         #expect(client?.closed?.code == 1000)
         client = nil
         relay.run()
-        #expect(relay.hub.connections.count == 1)
+        #expect(relay.hub.sockets.connections.count == 1)
         #expect(!relay.feed.subscribed.contains("user:\(id(5))"))
         relay.publish(.numbered(1))
         #expect(other.takeSeqs() == [1])

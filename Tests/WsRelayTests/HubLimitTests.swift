@@ -20,7 +20,7 @@ import Testing
         let refused = Self.greet(relay, user: 3, from: "10.0.0.1")
         #expect(refused.head.contains(" 429 ") && refused.head.contains("Retry-After: "))
         #expect(Self.greet(relay, user: 4, from: "10.0.0.2").head.contains(" 101 "))
-        relay.hub.destroy(0)
+        relay.hub.sockets.destroy(0)
         let next = Self.greet(relay, user: 5, from: "10.0.0.1")
         #expect(next.head.contains(" 101 "))
         #expect(Self.greet(relay, user: 6, from: "10.0.0.1").head.contains(" 429 "))
@@ -57,16 +57,16 @@ import Testing
         other.write(ClientFrame.bytes(9, [7]))
         func unread() -> Int32 {
             var bytes: Int32 = 0
-            ioctl(relay.hub.connections[0].descriptor, UInt(FIONREAD), &bytes)
+            ioctl(relay.hub.sockets.connections[0].descriptor, UInt(FIONREAD), &bytes)
             return bytes
         }
         let before = unread()
-        #expect(Int(before) > 2 * Hub.readSize, "the flood does not fill two buffers: this would show nothing")
-        relay.hub.epoll.wait(milliseconds: 0) { relay.hub.handle($0) }
+        #expect(Int(before) > 2 * Sockets.readSize, "the flood does not fill two buffers: this would show nothing")
+        relay.hub.sockets.epoll.wait(milliseconds: 0) { relay.hub.handle($0) }
         relay.hub.endTick()
         other.read()
         #expect(other.pongs == [[7]])
-        #expect(Int(before - unread()) <= Hub.readSize)
+        #expect(Int(before - unread()) <= Sockets.readSize)
     }
 
     @Test func goodbyesAreSpread() throws {
@@ -77,7 +77,7 @@ import Testing
         for _ in 0..<10 {
             relay.milliseconds += 1000
             relay.hub.beginTick(milliseconds: relay.milliseconds, unixMilliseconds: relay.milliseconds)
-            relay.hub.goOnEnding()
+            relay.hub.sockets.goOnEnding()
             relay.run()
             clients.forEach { $0.read() }
             closed.append(clients.count { $0.closed != nil })

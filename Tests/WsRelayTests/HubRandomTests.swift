@@ -125,10 +125,10 @@ private final class RandomWorld {
         if chance(30) { relay.milliseconds += Int64(pick(1...300)) }
         relay.hub.beginTick(milliseconds: relay.milliseconds, unixMilliseconds: relay.milliseconds)
         for _ in 0..<pick(1...4) { act() }
-        if chance(70) { relay.hub.endHolds() }
+        if chance(70) { relay.hub.resumes.endHolds() }
         relay.hub.endTick()
         if chance(90) {
-            relay.hub.epoll.wait(milliseconds: 0) {
+            relay.hub.sockets.epoll.wait(milliseconds: 0) {
                 relay.hub.handle($0)
                 relay.hub.endTickIfFull()
             }
@@ -325,7 +325,7 @@ private final class RandomWorld {
 
     /// An answer to a socket's own command.
     private func reply() {
-        guard let serial = relay.hub.slots.keys.sorted().randomElement(using: &random) else { return }
+        guard let serial = relay.hub.sockets.allSerials.keys.sorted().randomElement(using: &random) else { return }
         let frame = FrameBody { $0.null() }.frame(.response, sign: "s1")
         relay.hub.handle(
             .message(channel: "relay:7", payload: RelayAnswer(socket: serial, frame: frame).encode()))
@@ -415,28 +415,30 @@ private struct TableCheck {
 
     init(_ hub: Hub) {
         self.hub = hub
-        open = (0..<UInt32(hub.connections.used)).filter { hub.connections[$0].descriptor >= 0 }
+        open = (0..<UInt32(hub.sockets.connections.used)).filter { hub.sockets.connections[$0].descriptor >= 0 }
         fault = slots() ?? users() ?? epoll() ?? rooms() ?? writes()
     }
 
     private let open: [UInt32]
 
     private func slots() -> String? {
-        let (table, free) = (hub.connections, Set(hub.connections.free))
+        let (table, free) = (hub.sockets.connections, Set(hub.sockets.connections.free))
         if free.count != table.free.count { return "a slot is free twice: \(table.free)" }
         if table.count != open.count { return "count is \(table.count), open are \(open.count)" }
         if open.contains(where: free.contains) { return "a slot is open and free" }
         if open.count + free.count != table.used { return "a slot is lost" }
         if Set(open.map { table[$0].descriptor }).count != open.count { return "two slots have one descriptor" }
         let streams = open.filter { table[$0].getsEvents && table[$0].user != noIndex }
-        if let slot = streams.first(where: { hub.streams[$0] == nil }) { return "slot \(slot) has lost its stream" }
-        if let slot = hub.streams.keys.first(where: { !open.contains($0) || !table[$0].getsEvents }) {
+        if let slot = streams.first(where: { hub.sockets.streams[$0] == nil }) {
+            return "slot \(slot) has lost its stream"
+        }
+        if let slot = hub.sockets.streams.slots.first(where: { !open.contains($0) || !table[$0].getsEvents }) {
             return "slot \(slot) has a stream and gets no events"
         }
-        if let slot = hub.slow.keys.first(where: { !open.contains($0) || !table[$0].flags.contains(.slow) }) {
+        if let slot = hub.sockets.slow.slots.first(where: { !open.contains($0) || !table[$0].flags.contains(.slow) }) {
             return "slow state of slot \(slot), which has none"
         }
-        for (serial, slot) in hub.slots where table[slot].serial != serial || table[slot].descriptor < 0 {
+        for (serial, slot) in hub.sockets.allSerials where table[slot].serial != serial || table[slot].descriptor < 0 {
             return "serial \(serial) is at slot \(slot), which is another's"
         }
         return nil
@@ -449,7 +451,7 @@ private struct TableCheck {
             var (slot, length) = (hub.users.firstConnection(user), 0)
             while slot != noIndex {
                 guard seen.insert(slot).inserted else { return "slot \(slot) is in two lists, or a list is a ring" }
-                let row = hub.connections[slot]
+                let row = hub.sockets.connections[slot]
                 if row.descriptor < 0 || row.user != user { return "slot \(slot) is not user \(user)'s" }
                 if row.flags.contains(.closing) { return "slot \(slot) is closing and still its user's" }
                 (slot, length) = (row.nextOfUser, length + 1)
@@ -459,13 +461,14 @@ private struct TableCheck {
             }
             if length == 0 { return "user \(user) has no socket" }
         }
-        let owned = open.filter { hub.connections[$0].user != noIndex }
+        let owned = open.filter { hub.sockets.connections[$0].user != noIndex }
         return owned.count == seen.count ? nil : "a socket has a user, whose list does not have it"
     }
 
     /// The kernel's own list.
     private func epoll() -> String? {
-        guard let text = try? String(contentsOfFile: "/proc/self/fdinfo/\(hub.epoll.descriptor)", encoding: .utf8)
+        guard
+            let text = try? String(contentsOfFile: "/proc/self/fdinfo/\(hub.sockets.epoll.descriptor)", encoding: .utf8)
         else {
             return "epoll's list cannot be read"
         }
@@ -478,13 +481,15 @@ private struct TableCheck {
             watched[number] = data
         }
         let wanted = Dictionary(
-            uniqueKeysWithValues: open.map { (hub.connections[$0].descriptor, hub.connections.ticket($0)) })
+            uniqueKeysWithValues: open.map {
+                (hub.sockets.connections[$0].descriptor, hub.sockets.connections.ticket($0))
+            })
         return watched == wanted ? nil : "epoll watches \(watched), open are \(wanted)"
     }
 
     private func rooms() -> String? {
         var resumes: [UInt64: Int] = [:]
-        for room in hub.rooms.values {
+        for room in hub.table.all {
             if Set(room.members).count != room.members.count { return "a room has a member twice" }
             let known = Set(hub.users.indexes.values)
             if let user = room.members.first(where: { !known.contains($0) }) {
@@ -493,14 +498,15 @@ private struct TableCheck {
             if let user = room.waiters.first(where: { !known.contains($0) }) { return "user \(user) is gone and waits" }
             for resume in room.resumes { resumes[resume.ticket, default: 0] += 1 }
         }
-        for slot in open where Int(hub.connections[slot].resumes) != resumes[hub.connections.ticket(slot)] ?? 0 {
-            return "slot \(slot) has \(hub.connections[slot].resumes) resumes, not as counted"
+        for slot in open
+        where Int(hub.sockets.connections[slot].resumes) != resumes[hub.sockets.connections.ticket(slot)] ?? 0 {
+            return "slot \(slot) has \(hub.sockets.connections[slot].resumes) resumes, not as counted"
         }
         return nil
     }
 
     private func writes() -> String? {
-        if !hub.writes.dirty.isEmpty { return "lists of writes are left over" }
-        return open.contains { hub.connections[$0].flags.contains(.dirty) } ? "a socket is dirty" : nil
+        if !hub.sockets.writes.dirty.isEmpty { return "lists of writes are left over" }
+        return open.contains { hub.sockets.connections[$0].flags.contains(.dirty) } ? "a socket is dirty" : nil
     }
 }

@@ -17,7 +17,7 @@ import Testing
         #expect(commands.count == 2)
         #expect(commands[0].room == id(1) && commands[0].actor == id(5) && commands[0].sign == "s1")
         #expect(
-            commands[0].origin == .socket(SocketAddress(relay: 7, socket: relay.hub.connections[0].serial)))
+            commands[0].origin == .socket(SocketAddress(relay: 7, socket: relay.hub.sockets.connections[0].serial)))
         #expect(commands[1].room == privateRoomID(id(5), id(6)))
         #expect(client.take().isEmpty)
     }
@@ -54,7 +54,7 @@ import Testing
         relay.run()
         #expect(relay.takeLookups().isEmpty)
         #expect(relay.commands.commands.map(\.room) == [id(1), id(1)])
-        let latent = LatentCommand(socket: relay.hub.connections[0].serial, sign: "e", action: .deleteRoom)
+        let latent = LatentCommand(socket: relay.hub.sockets.connections[0].serial, sign: "e", action: .deleteRoom)
         relay.hub.handle(.room(nil, ofMessage: id(91), latent))
         relay.run()
         #expect(client.take()[0]["Error"]?.string?.hasPrefix("message_not_found:") == true)
@@ -80,7 +80,8 @@ import Testing
         relay.run()
         relay.publish(.numbered(1))
         let answer = RelayAnswer(
-            socket: relay.hub.connections[0].serial, frame: FrameBody(Refusal.notAMember).frame(.response, sign: "z"))
+            socket: relay.hub.sockets.connections[0].serial,
+            frame: FrameBody(Refusal.notAMember).frame(.response, sign: "z"))
         relay.hub.handle(.message(channel: "relay:7", payload: answer.encode()))
         relay.run()
         let frames = client.take()
@@ -96,13 +97,13 @@ import Testing
         relay.run()
         client.read()
         #expect(client.pongs == [[1, 2]])
-        #expect(relay.hub.slow.count == 1)
+        #expect(relay.hub.sockets.slow.count == 1)
         client.write([0x01])
         relay.run()
         client.read()
         #expect(client.closed?.code == 1002 && client.hasEnded)
         relay.pass(seconds: 6)
-        #expect(relay.hub.connections.count == 0 && relay.hub.slow.isEmpty)
+        #expect(relay.hub.sockets.connections.count == 0 && relay.hub.sockets.slow.count == 0)
     }
 
     @Test func limitsTheRateOfOneSocket() throws {
@@ -175,7 +176,7 @@ import Testing
         #expect(client.takeTypes() == ["welcome"])
         relay.hub.handle(.revocations([Revocation(.user(id(5), before: 501), at: 1)]))
         #expect(upgrade(good).head.contains(" 401 "))
-        #expect(relay.hub.waitingLookups == 0)
+        #expect(relay.hub.lookups.waiting == 0)
     }
 }
 
@@ -204,7 +205,7 @@ import Testing
             seqs += quick.takeSeqs()
         }
         #expect(seqs == Array(1...200))
-        #expect(relay.hub.counters.slowClosed == 1)
+        #expect(relay.hub.sockets.counters.slowClosed == 1)
         // The client gets an unbroken sequence, then the close that says where to continue.
         while true {
             let before = slow.raw.count + slow.frames.count
@@ -224,7 +225,7 @@ import Testing
         let slow = relay.join(user: 5)
         _ = slow.take()
         for seq in UInt64(1)...100 { relay.publish(.numbered(seq, padding: 8000)) }
-        #expect(relay.hub.slow.count == 1)
+        #expect(relay.hub.sockets.slow.count == 1)
         relay.publish(.numbered(0, kind: .presence))
         var seqs: [Int64] = []
         for _ in 0..<20 {
@@ -232,34 +233,52 @@ import Testing
             relay.run()
         }
         #expect(seqs == Array(1...100))
-        #expect(relay.hub.slow.isEmpty)
+        #expect(relay.hub.sockets.slow.count == 0)
     }
 
     @Test func frozenForTooLong() throws {
         let relay = try TestRelay(["WS_OUTBOX_SECONDS": "5"])
         let slow = relay.join(user: 5)
         for seq in UInt64(1)...60 { relay.publish(.numbered(seq, padding: 8000)) }
-        #expect(relay.hub.slow.count == 1)
+        #expect(relay.hub.sockets.slow.count == 1)
         relay.pass(seconds: 7)
-        #expect(relay.hub.counters.slowClosed == 1)
+        #expect(relay.hub.sockets.counters.slowClosed == 1)
         relay.pass(seconds: 6)
-        #expect(relay.hub.connections.count == 0)
+        #expect(relay.hub.sockets.connections.count == 0)
         slow.read()
         #expect(slow.hasEnded)
+    }
+
+    /// The buffer in which frames are joined is smaller than this one.
+    @Test func aFrameLargerThanTheBufferArrivesWhole() throws {
+        let relay = try TestRelay()
+        let client = relay.join(user: 5)
+        _ = client.take()
+        let frames: [RoomFrame] = [.numbered(1), .numbered(2, padding: 300_000), .numbered(3)]
+        relay.hub.handle(
+            .message(channel: "room:\(id(1))", payload: FrameChunk(room: id(1), frames: frames).encode()))
+        var found: [WireValue] = []
+        for _ in 0..<20 {
+            relay.run()
+            found += client.take()
+        }
+        #expect(found.map { $0["Seq"]?.int } == [1, 2, 3])
+        let large = found.dropFirst().first?["Data"]?.string
+        #expect(large?.utf8.count == 300_000 && large?.utf8.allSatisfy { $0 == UInt8(ascii: "x") } == true)
     }
 
     @Test func oneTickIsOneWrite() throws {
         let relay = try TestRelay()
         let client = relay.join(user: 5, rooms: [1: 0, 2: 0, 3: 0])
         _ = client.take()
-        let before = relay.hub.counters.writes
+        let before = relay.hub.sockets.written.sends
         for room in UInt64(1)...3 {
             let chunk = FrameChunk(room: id(room), frames: (1...5).map { .numbered($0, room: room) })
             relay.hub.handle(.message(channel: "room:\(id(room))", payload: chunk.encode()))
         }
         relay.run()
         #expect(client.take().count == 15)
-        #expect(relay.hub.counters.writes == before + 1)
+        #expect(relay.hub.sockets.written.sends == before + 1)
     }
 
     @Test func moreThanATicksMemoryGoesOutInParts() throws {

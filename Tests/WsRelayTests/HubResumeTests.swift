@@ -50,7 +50,7 @@ import Testing
         #expect(answers(to: 1) == ["response"])
         #expect(answers(to: 2) == ["resync", "response"])
         // History was lost: everybody is told.
-        relay.hub.askMemberships(of: relay.hub.users.index(id(5))!)
+        relay.hub.users.ask(relay.hub.users.index(id(5))!)
         for case .memberships(let asked, let number) in relay.takeLookups() {
             relay.hub.handle(
                 .memberships(
@@ -99,7 +99,7 @@ import Testing
         let seqs = frames[..<(ends.first ?? 0)].compactMap { $0["Seq"]?.int }
         let begin = seqs.lastIndex(of: 100) ?? 0
         #expect(Array(seqs[begin...]) == Array(100...900))
-        #expect(relay.hub.resumes.isIdle && relay.hub.resumeRequests.isEmpty)
+        #expect(relay.hub.resumes.isIdle && relay.hub.resumes.hasAnswered)
     }
 
     /// One look-up per socket, a bounded number in total; the rest wait for their turn.
@@ -120,7 +120,7 @@ import Testing
             #expect(framesAsked(relay).count <= ResumeQueue.window)
             relay.answerFrames { room in (1...9).map { .numbered($0, room: room.low & 0xFF) } }
         }
-        #expect(answered == 5000 && relay.hub.resumes.isIdle && relay.hub.resumeRequests.isEmpty)
+        #expect(answered == 5000 && relay.hub.resumes.isIdle && relay.hub.resumes.hasAnswered)
         for client in clients {
             let frames = client.take()
             #expect(frames.count == 50 * 8 + 1 && frames.last?["Type"]?.string == "response")
@@ -183,8 +183,8 @@ import Testing
         client = nil
         relay.run()
         relay.answerFrames { _ in [] }
-        #expect(relay.hub.resumes.isIdle && relay.hub.resumeRequests.isEmpty)
-        #expect(relay.hub.rooms.values.allSatisfy { $0.resumes.isEmpty })
+        #expect(relay.hub.resumes.isIdle && relay.hub.resumes.hasAnswered)
+        #expect(relay.hub.table.all.allSatisfy { $0.resumes.isEmpty })
         withExtendedLifetime(other) {}
     }
 }
@@ -199,7 +199,7 @@ import Testing
         let relay = try TestRelay()
         let client = relay.join(user: 5)
         type(client, relay, times: 50)
-        #expect(relay.ephemerals.frames.count == 1 && relay.hub.counters.typingDropped == 49)
+        #expect(relay.ephemerals.frames.count == 1 && relay.hub.requests.counters.typingDropped == 49)
         relay.pass(seconds: 1)
         type(client, relay)
         #expect(relay.ephemerals.frames.count == 2)

@@ -92,12 +92,12 @@ private struct OtherRow: DescribedRecord {
         let half = HandoffTests.pingFrame("half")
         clients[0].write(Array(half[..<9]))
         first.run()
-        let before = first.hub.connections[0]
+        let before = first.hub.sockets.connections[0]
         let second = try HandoffTests.handOver(first, onTheWay: Self.throughAnotherBuild)
         let third = try HandoffTests.handOver(second, onTheWay: Self.throughAnotherBuild)
         let last = try HandoffTests.handOver(third, as: .raw)
-        let after = last.hub.connections[0]
-        #expect(last.hub.connections.count == 4 && last.hub.users.count == 4)
+        let after = last.hub.sockets.connections[0]
+        #expect(last.hub.sockets.connections.count == 4 && last.hub.users.count == 4)
         #expect(after.serial == before.serial)
         #expect(after.expires == before.expires)
         #expect(after.deadline == before.deadline)

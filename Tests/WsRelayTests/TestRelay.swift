@@ -86,7 +86,7 @@ final class TestRelay {
         for _ in 0..<100 {
             var some = false
             hub.endTick()
-            hub.epoll.wait(milliseconds: 0) {
+            hub.sockets.epoll.wait(milliseconds: 0) {
                 some = true
                 hub.handle($0)
             }

@@ -7,11 +7,6 @@ import Logging
 
 /// Builds one worker.
 struct Relay {
-    /// Answers of other threads that the loop has not taken; above this the threads wait.
-    private static let waitingAnswers = 100_000
-    /// Bytes of frames among them.
-    private static let waitingBytes = 8 << 20
-
     private let loop: RelayLoop
     private let exporter: SpanExporter?
 
@@ -19,6 +14,33 @@ struct Relay {
         // One heap for all threads, so that memory freed by one is reused by the others.
         mallopt(M_ARENA_MAX, 1)
         let log = Logger(label: "ws-relay")
+        Self.warn(settings, channel, log)
+        let (inherited, salvage) = try Self.legacy(channel, log)
+        let relayID = inherited?.relayID ?? salvage?.relayID ?? UInt64.random(in: 1...UInt64.max)
+        let row = channel.scoreboard
+        exporter = settings.spanExporter("ws-relay", worker: channel.label, log) {
+            row.set(Hub.spansExported, to: $0.exported)
+            row.set(Hub.spansDropped, to: $0.dropped)
+        }
+        let outside = try Outside(settings, relayID, RelayTimings(row), log)
+        let hub = try outside.makeHub(
+            settings, memory: RelayMemory(capacity: settings.relay.maxConnections, file: channel.stateFile),
+            tracer: exporter.map { Tracer(settings.tracing.sampler, $0) })
+        loop = RelayLoop(
+            hub: hub, feed: outside.feed, answers: outside.answers, arrival: outside.arrival,
+            commands: outside.commands, ephemerals: outside.ephemerals, channel: channel, log: log)
+        if let inherited {
+            try Successor(inherited, feed: outside.feed, log: log).takeOver(hub)
+        } else if let salvage {
+            hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
+            try salvage.takeOver(hub, outside.makeStores().history)
+        } else {
+            return
+        }
+        loop.becomeReady()
+    }
+
+    private static func warn(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) {
         let files = raiseDescriptorLimit()
         if files < settings.relay.maxConnections + 100 {
             log.warning(
@@ -28,58 +50,6 @@ struct Relay {
         if channel.stateFile == nil {
             log.warning("no file keeper could be started: a crash will close all sockets")
         }
-        let arrival = EventCounter()
-        let answers = BoundedInbox<Found>(
-            limit: Self.waitingAnswers, weightLimit: Self.waitingBytes, onArrival: { arrival.wake() })
-        let (inherited, salvage) = try Self.legacy(channel, log)
-        let relayID = inherited?.relayID ?? salvage?.relayID ?? UInt64.random(in: 1...UInt64.max)
-        let feed = try RedisFeed(url: settings.redisURL, log: log)
-        let database = settings.database
-        let timings = RelayTimings(channel.scoreboard)
-        let commands = CommandPublisher(
-            settings.rabbitMQ, name: "ws-relay", answers: answers, confirms: timings.confirm,
-            newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
-        let ephemerals = Ephemerals(
-            redisURL: settings.redisURL, relayID: relayID, trailLength: settings.traceLength, limits: settings.rates,
-            answers: answers, log: log)
-        let makeStores: @Sendable () -> RelayStores = {
-            let connection = PostgresConnection(database, applicationName: "ws-relay")
-            return (PostgresRoomHistory(connection), PostgresRevocations(connection), PostgresUsers(connection))
-        }
-        let hub = Hub(
-            settings: settings.relay, relayID: relayID,
-            // A token is shown once per connection: caching tokens would cost as much as the rest of the connection.
-            // The loop of all sockets waits for no address: a client with a new key comes again.
-            tokens: try JWTTokens(
-                settings.tokens,
-                sets: KeySet.start(settings.tokens, folder: settings.runDirectory, program: WsRelay.program, log: log),
-                keyTimeout: 20, remembered: 0), feed: feed, commands: commands,
-            lookups: CatchUp(redisURL: settings.redisURL, answers: answers, log: log, makeStores: makeStores),
-            ephemerals: ephemerals,
-            memory: RelayMemory(capacity: settings.relay.maxConnections, file: channel.stateFile), log: log)
-        hub.timings = timings
-        let row = channel.scoreboard
-        exporter = settings.spanExporter("ws-relay", worker: channel.label, log) {
-            row.set(Hub.spansExported, to: $0.exported)
-            row.set(Hub.spansDropped, to: $0.dropped)
-        }
-        hub.unanswered.tracer = exporter.map { Tracer(settings.tracing.sampler, $0) }
-        // Load the revocations before the first socket. Without a store no socket can be opened.
-        do { _ = hub.tokens.learn(try makeStores().revocations.revocations(since: nil)) } catch {
-            log.warning(
-                "PostgreSQL cannot be reached yet; trying again when it is needed", metadata: ["error": "\(error)"])
-        }
-        loop = RelayLoop(
-            hub: hub, feed: feed, answers: answers, arrival: arrival, commands: commands, ephemerals: ephemerals,
-            channel: channel, log: log)
-        if let inherited {
-            try Successor(inherited, feed: feed, log: log).takeOver(hub)
-        } else if let salvage {
-            try salvage.takeOver(hub, makeStores().history)
-        } else {
-            return
-        }
-        loop.becomeReady()
     }
 
     func run() {
@@ -108,5 +78,60 @@ struct Relay {
             } catch { orphan.kill() }
         }
         return (nil, Salvage(files, log: log))
+    }
+}
+
+/// The other threads and connections of a relay.
+private struct Outside {
+    /// Answers of other threads that the loop has not taken; above this the threads wait.
+    private static let waitingAnswers = 100_000
+    /// Bytes of frames among them.
+    private static let waitingBytes = 8 << 20
+
+    let relayID: UInt64
+    let timings: RelayTimings
+    let log: Logger
+    let arrival = EventCounter()
+    let answers: BoundedInbox<Found>
+    let feed: RedisFeed
+    let commands: CommandPublisher
+    let ephemerals: Ephemerals
+    let makeStores: @Sendable () -> RelayStores
+
+    init(_ settings: Settings, _ relayID: UInt64, _ timings: RelayTimings, _ log: Logger) throws {
+        (self.relayID, self.timings, self.log) = (relayID, timings, log)
+        let (arrival, database) = (arrival, settings.database)
+        answers = BoundedInbox<Found>(
+            limit: Self.waitingAnswers, weightLimit: Self.waitingBytes, onArrival: { arrival.wake() })
+        feed = try RedisFeed(url: settings.redisURL, log: log)
+        commands = CommandPublisher(
+            settings.rabbitMQ, name: "ws-relay", answers: answers, confirms: timings.confirm,
+            newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
+        ephemerals = Ephemerals(
+            redisURL: settings.redisURL, relayID: relayID, trailLength: settings.traceLength, limits: settings.rates,
+            answers: answers, log: log)
+        makeStores = {
+            let connection = PostgresConnection(database, applicationName: "ws-relay")
+            return (PostgresRoomHistory(connection), PostgresRevocations(connection), PostgresUsers(connection))
+        }
+    }
+
+    func makeHub(_ settings: Settings, memory: RelayMemory, tracer: Tracer?) throws -> Hub {
+        // A token is shown once per connection: caching tokens would cost as much as the rest of the connection. The loop
+        // of all sockets waits for no address: a client with a new key comes again.
+        let tokens = try JWTTokens(
+            settings.tokens,
+            sets: KeySet.start(settings.tokens, folder: settings.runDirectory, program: WsRelay.program, log: log),
+            keyTimeout: 20, remembered: 0)
+        let hub = Hub(
+            settings: settings.relay, relayID: relayID, tokens: tokens, feed: feed, commands: commands,
+            lookups: CatchUp(redisURL: settings.redisURL, answers: answers, log: log, makeStores: makeStores),
+            ephemerals: ephemerals, memory: memory, timings: timings, tracer: tracer, log: log)
+        // Load the revocations before the first socket. Without a store no socket can be opened.
+        do { _ = hub.admission.learn(try makeStores().revocations.revocations(since: nil)) } catch {
+            log.warning(
+                "PostgreSQL cannot be reached yet; trying again when it is needed", metadata: ["error": "\(error)"])
+        }
+        return hub
     }
 }

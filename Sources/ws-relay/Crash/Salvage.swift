@@ -39,8 +39,8 @@ struct Salvage {
         self.init(memory, files: kept.files, log: log)
     }
 
+    /// - Parameter hub: in a tick of now.
     func takeOver(_ hub: Hub, _ history: any RoomHistory) throws {
-        hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
         let rows = (0..<Int(memory.header.pointee.connections)).map { memory.connections[$0] }
             .filter { $0.descriptor >= 0 && $0.flags.isDisjoint(with: [.closing, .greeting]) }
         let users = rows.map { $0.user == noIndex ? nil : memory.users[Int($0.user)] }
@@ -53,16 +53,16 @@ struct Salvage {
             let passed = row.heldSince == 0 ? nil : memory.firstFrames(after: row.heldSince, known: &marks)
             if let user, !row.getsEvents, row.standsBetweenFrames, passed != nil || !row.flags.contains(.slow) {
                 count.kept += 1
-                let slot = hub.adopt(file, row, of: user, hasPending: passed == nil && hasPending(row))
+                let slot = hub.adopt(file, row, of: user, isAhead: passed == nil && hasPending(row))
                 if let slot, let passed, !row.flags.contains(.fresh) { held.append((slot, passed)) }
             } else {
                 count.closed += 1
                 Self.sendAway(file, row)
             }
         }
-        hub.serial = memory.header.pointee.serial + 1
+        hub.sockets.serial = memory.header.pointee.serial + 1
         hub.goOn(memberships, rooms: rooms(), areAhead: memory.header.pointee.phase == .flushing)
-        for (slot, passed) in held { hub.holdAgain(slot, passed) }
+        for (slot, passed) in held { hub.holds.goOn(slot, passed) }
         resubmit(to: hub)
         log.notice(
             "a killed relay's sockets are taken over",
@@ -76,7 +76,7 @@ struct Salvage {
     private func resubmit(to hub: Hub) {
         for (socket, bytes) in memory.journal.all() {
             guard let commands = try? Command.decodeAll(Command.joined([bytes])) else { continue }
-            for command in commands { hub.resubmit(command, of: socket) }
+            for command in commands { hub.requests.resubmit(command, of: socket) }
         }
     }
 
@@ -137,52 +137,29 @@ extension Connection {
 }
 
 extension Hub {
-    /// Adopts a socket of a dead relay. A last `welcome` that may not have left is sent again.
-    fileprivate func adopt(_ descriptor: Int32, _ row: Connection, of id: UUID128, hasPending: Bool) -> UInt32? {
-        guard let slot = prepare(descriptor) else {
-            Glibc.close(descriptor)
-            return nil
-        }
-        connections[slot] = row.moved(
-            to: connections[slot], keeping: [.json, .deflated, .welcomed, .pinged, .readPaused])
-        if row.flags.contains(.fresh) { connections[slot].flags.remove(.welcomed) }
-        if hasPending { connections[slot].flags.insert(.ahead) }
-        let user = users.index(id) ?? users.open(id, deadline: now &+ Self.joiningLimit)
-        users.attach(slot, to: user, connections)
-        if row.flags.contains(.welcomed) { users[user].stage = .ready }
-        slots[row.serial] = slot
-        recount(slot)
-        if row.flags.contains(.readPaused) { watch(slot) }
+    /// Adopts a socket of a dead relay.
+    ///
+    /// - Parameter isAhead: it received its frames in the flush during which the relay died.
+    fileprivate func adopt(_ descriptor: Int32, _ row: Connection, of id: UUID128, isAhead: Bool) -> UInt32? {
+        guard let slot = sockets.adopt(descriptor, row, isAhead: isAhead) else { return nil }
+        let user = users.index(id) ?? users.open(id)
+        users.attach(slot, to: user)
+        if row.flags.contains(.welcomed) { users.wasReady(user) }
         return slot
     }
 
-    /// Rooms continue from the frames that every socket has; the feed's first connection then catches them up.
+    /// Enters the rooms; the others join anew.
     fileprivate func goOn(_ memberships: [Membership], rooms left: [UUID128: RelayMemory.Room], areAhead: Bool) {
         for membership in memberships {
             guard let user = users.index(membership.user), users[user].stage == .ready else { continue }
-            if membership.hidesPresence { users[user].hidesPresence = true }
-            if membership.isBlocked { users[user].blocked.insert(membership.room) }
-            guard membership.isRoom else { continue }
-            if let room = rooms[membership.room] {
-                add(user, to: room)
-            } else if let old = left[membership.room] {
-                let room = track(membership.room, last: old.committed)
-                room.expected = max(old.pending, membership.lastSeq)
-                room.aheadUntil = areAhead ? old.pending : 0
-                room.mustRewind = true
-                room.epoch = membership.epoch
-                add(user, to: room)
-            } else {
-                let room = track(membership.room, last: membership.lastSeq)
-                room.epoch = membership.epoch
-                add(user, to: room)
-                tellResync(room, to: user)
-            }
+            if membership.hidesPresence { users.hidePresence(user, true) }
+            if membership.isBlocked { users.block(membership.room, true, user) }
+            if membership.isRoom { rooms.enter(membership, user, left: left[membership.room], areAhead: areAhead) }
         }
         users.forEach { user in
             feed.subscribe(BusChannel.user(users[user].id))
             guard users[user].stage == .ready else { return }
-            users.forEachConnection(of: user, connections) { welcome($0) }
+            users.forEachConnection(of: user) { welcome($0) }
         }
     }
 }

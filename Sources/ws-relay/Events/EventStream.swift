@@ -70,6 +70,48 @@ final class EventStream {
     }
 }
 
+/// The `EventStream` of each socket that gets events.
+final class EventStreams {
+    private var streams: [UInt32: EventStream] = [:] {
+        didSet { memory.hasEvents = !streams.isEmpty }
+    }
+    /// Slots of long polls that have something to be answered with, at the end of the tick.
+    private var answered: [UInt32] = []
+    /// Users with more rooms than an id can name.
+    private var crowded: Set<UInt32> = []
+    private let memory: RelayMemory
+
+    init(_ memory: RelayMemory) { self.memory = memory }
+
+    var count: Int { streams.count }
+    var isEmpty: Bool { streams.isEmpty }
+    var slots: [UInt32] { Array(streams.keys) }
+
+    subscript(slot: UInt32) -> EventStream? { streams[slot] }
+
+    func set(_ stream: EventStream, _ slot: UInt32) { streams[slot] = stream }
+
+    func forget(_ slot: UInt32) { if streams[slot] != nil { streams[slot] = nil } }
+
+    func willAnswer(_ slot: UInt32) { answered.append(slot) }
+
+    func takeAnswered() -> [UInt32] {
+        defer { answered.removeAll(keepingCapacity: answered.count < 1024) }
+        return answered
+    }
+
+    /// A user entered or left a room.
+    func note(_ user: UInt32, rooms count: Int) {
+        if count > EventCursor.maxRooms {
+            crowded.insert(user)
+        } else if !crowded.isEmpty {
+            crowded.remove(user)
+        }
+    }
+
+    func namesAllRooms(of user: UInt32) -> Bool { !crowded.contains(user) }
+}
+
 extension SharedFrame {
     private static let before = Array("data: ".utf8)
     private static let after = Array("\n\n".utf8)

@@ -83,7 +83,7 @@ final class Predecessor {
     private func show(_ question: [UInt8]) throws(HandoffChannel.Failure) {
         var reader = StateReader(question)
         guard let first = try? reader.take(UInt32.self) else { throw .system(EPROTO) }
-        let (tickets, descriptors) = hub.sockets(from: first, most: HandoffChannel.packetDescriptors)
+        let (tickets, descriptors) = hub.sockets.handedOver(from: first, most: HandoffChannel.packetDescriptors)
         var answer = StateWriter()
         answer.put(array: tickets)
         try channel.send(.init(tag: .sockets, bytes: answer.bytes, descriptors: descriptors))
@@ -105,7 +105,7 @@ final class Predecessor {
         let begun = monotonicMilliseconds()
         finishWhatIsUnderWay(until: begun + Self.drainLimit)
         hearUpToTheMarker()
-        if format == .raw { hub.endAllEvents() }
+        if format == .raw { hub.sockets.endAllEvents() }
         hub.endTick()
         let (bytes, descriptors) = hub.export(shown: shown, as: format)
         try channel.send(.state, bytes, descriptors: descriptors)
@@ -129,7 +129,7 @@ final class Predecessor {
         repeat {
             takeAnswers()
             hub.endTick()
-            if hub.waitingLookups == 0, commands.isIdle { return }
+            if hub.lookups.waiting == 0, commands.isIdle { return }
             commands.waitABit()
         } while monotonicMilliseconds() < deadline
         log.warning("commands are still on their way to the broker")
@@ -138,20 +138,20 @@ final class Predecessor {
     private func hearUpToTheMarker() {
         let marker = RelayAnswer(socket: 0, frame: [])
         markers.publish(marker, to: hub.relayID)
-        hub.markerSeen = false
+        hub.expectMarker()
         let deadline = monotonicMilliseconds() + Self.markerLimit
-        while !hub.markerSeen, monotonicMilliseconds() < deadline {
+        while !hub.hasSeenMarker, monotonicMilliseconds() < deadline {
             hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
             feed.wait(milliseconds: 10)
-            while !hub.markerSeen,
+            while !hub.hasSeenMarker,
                 feed.read(
-                    now: hub.milliseconds,
+                    now: hub.clock.milliseconds,
                     { event in
                         // The successor handles what arrived after the marker in the same read.
-                        if !hub.markerSeen { hub.handle(event) }
+                        if !hub.hasSeenMarker { hub.handle(event) }
                     })
             {}
         }
-        if !hub.markerSeen { log.warning("the marker did not come back: the successor fetches what is missing") }
+        if !hub.hasSeenMarker { log.warning("the marker did not come back: the successor fetches what is missing") }
     }
 }

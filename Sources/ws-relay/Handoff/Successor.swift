@@ -46,7 +46,9 @@ struct Successor {
             // The pause was the same for all sockets.
             log.notice(
                 "all sockets are taken over",
-                metadata: ["sockets": "\(hub.connections.count)", "pause ms": "\(monotonicMilliseconds() - begun)"])
+                metadata: [
+                    "sockets": "\(hub.sockets.connections.count)", "pause ms": "\(monotonicMilliseconds() - begun)",
+                ])
             dropUnused(hub)
         } catch {
             log.error("nothing is taken over", metadata: ["error": "\(error)"])
@@ -83,7 +85,7 @@ struct Successor {
             let tickets = try answer.takeArray(UInt64.self)
             guard let last = tickets.last else { return prepared }
             for (ticket, descriptor) in zip(tickets, packet.descriptors) {
-                guard let slot = hub.prepare(descriptor) else { throw HandoffChannel.Failure.system(ENFILE) }
+                guard let slot = hub.sockets.prepare(descriptor) else { throw HandoffChannel.Failure.system(ENFILE) }
                 prepared[ticket] = slot
             }
             next = UInt32(truncatingIfNeeded: last) + 1
@@ -122,7 +124,7 @@ struct Successor {
 
     /// Unsubscribes from rooms and users that disappeared meanwhile.
     private func dropUnused(_ hub: Hub) {
-        for id in inherited.rooms where hub.rooms[id] == nil { feed.unsubscribe(BusChannel.room(id)) }
+        for id in inherited.rooms where hub.table[id] == nil { feed.unsubscribe(BusChannel.room(id)) }
         for id in inherited.users where hub.users.index(id) == nil { feed.unsubscribe(BusChannel.user(id)) }
     }
 }

@@ -14,8 +14,8 @@ extension Hub {
 
     private func confirmed(_ channel: String) {
         switch ChannelName(channel) {
-        case .room(let id): if let room = rooms[id], room.stage == .subscribing { confirmed(room) }
-        case .user(let id): if let user = users.index(id) { confirmed(user: user) }
+        case .room(let id): rooms.confirmed(id)
+        case .user(let id): if let user = users.index(id) { users.confirmed(user) }
         case nil: break
         }
     }
@@ -23,24 +23,15 @@ extension Hub {
     /// Frames may have been missed while Redis was away: every room catches up again, and every user's memberships are
     /// read again.
     private func restored() {
-        log.notice("the feed is back", metadata: ["rooms": "\(rooms.count)", "users": "\(users.count)"])
-        for room in rooms.values {
-            if room.stage == .subscribing { room.stage = .catchingUp }
-            // A fetch in progress may have been answered before the loss.
-            room.sequencer.fetchFailed()
-            room.retryAt = now
-            fetch(room)
-        }
-        users.forEach { user in
-            if users[user].stage == .subscribing { users[user].stage = .loading }
-            askMemberships(of: user)
-        }
+        log.notice("the feed is back", metadata: ["rooms": "\(table.count)", "users": "\(users.count)"])
+        rooms.restored()
+        users.restored()
     }
 
     private func received(_ payload: [UInt8], on channel: String) {
         do throws(WireError) {
             switch ChannelName(channel) {
-            case .room: received(try FrameChunk.decode(payload))
+            case .room: rooms.received(try FrameChunk.decode(payload))
             case .user(let id): if let user = users.index(id) { received(try UserEvent.decode(payload), user) }
             case nil: received(try RelayAnswer.decode(payload))
             }
@@ -50,88 +41,92 @@ extension Hub {
     }
 
     private func received(_ answer: RelayAnswer) {
-        if answer.socket == 0 { markerSeen = true }
+        if answer.socket == 0 { sawMarker() }
         // A client that gets events asks for nothing.
-        guard let slot = slots[answer.socket], !connections[slot].getsEvents else { return }
+        guard let slot = sockets.slot(ofSerial: answer.socket), !sockets[slot].getsEvents else { return }
         unanswered.removeAnswered(by: answer.frame, of: answer.socket)
-        send(frames(for: connections[slot].flags).whole(answer.frame), to: slot)
+        sockets.send(sockets.frames(for: sockets[slot].flags).whole(answer.frame), to: slot)
     }
 
     private func received(_ event: UserEvent, _ user: UInt32) {
         switch event {
-        case .joined(let room, let seq, let created): joined(room, seq, created, user)
-        case .presence(let isHidden): presence(of: user, isHidden: isHidden)
-        case .blocked(let room, true): users[user].blocked.insert(room)
-        case .blocked(let room, false): users[user].blocked.remove(room)
-        case .probe: probe(user)
-        }
-    }
-
-    /// A tracked room learns of a later member from its own frames. Its first members join with its creation, for which
-    /// no frame exists.
-    private func joined(_ id: UUID128, _ seq: UInt64, _ created: FrameBody?, _ user: UInt32) {
-        let room = rooms[id] ?? track(id, last: seq)
-        // Its epoch is read with the memberships.
-        if created == nil, room.members.isEmpty { reloads.insert(users[user].id) }
-        let isNew = room.sequencer.last == seq && room.stage == .subscribing
-        guard isNew || created != nil, room.changes.verdict(users[user].id, since: seq) != .left,
-            add(user, to: room)
-        else { return }
-        guard let created else { return }
-        users.forEachConnection(of: user, connections) { slot in
-            guard connections[slot].flags.contains(.welcomed) else { return }
-            place(slot, in: id, at: seq)
-            reply(created, .roomUpdated, to: slot)
+        case .joined(let room, let seq, let created): rooms.joined(room, seq, created, user)
+        case .presence(let isHidden): presence.hide(user, isHidden)
+        case .blocked(let room, let isBlocked): users.block(room, isBlocked, user)
+        case .probe: users.forEachConnection(of: user) { sockets.probe($0) }
         }
     }
 
     // MARK: Found
 
-    /// Asks, and counts the questions of sockets: a hand-over waits for their answers.
-    func ask(_ lookup: Lookup) -> Bool {
-        guard lookups.ask(lookup) else { return false }
-        if lookup.isOfSocket { waitingLookups += 1 }
-        return true
-    }
-
     func handle(_ found: Found) {
-        if found.answersSocket { waitingLookups -= 1 }
+        lookups.answered(by: found)
         switch found {
         case .memberships(let user, let epoch, let list): self.found(list, user: user, epoch: epoch)
         case .frames(let room, _, let run, .room(let number)): self.found(run, room: room, fetch: number)
-        case .frames(let room, _, let run, .socket(let ticket)): self.found(run, room: room, ticket: ticket)
-        case .room(let room, let message, let latent): self.found(room, ofMessage: message, latent)
+        case .frames(let room, _, let run, .socket(let ticket)): resumes.found(run, room: room, ticket: ticket)
+        case .room(let room, let message, let latent): requests.found(room, ofMessage: message, latent)
         case .ticket(let identity, let ticket): self.found(identity, connection: ticket)
-        case .revocations(let all): revoke(tokens.learn(all))
+        case .revocations(let all): revoke(admission.learn(all))
         case .failed(let lookup): failed(lookup)
-        case .tooMany(let kind, let user, let wait): rates.close(kind, user, until: milliseconds + Int64(wait))
-        case .refused(let unsent, let refusal):
-            for command in unsent {
-                guard let slot = slots[command.socket] else { continue }
-                unanswered.remove(command.sign, of: command.socket, refusal: refusal.code.rawValue)
-                refuse(refusal, sign: command.sign, to: slot)
-            }
+        case .tooMany(let kind, let user, let wait): admission.close(kind, of: user, milliseconds: wait)
+        case .refused(let unsent, let refusal): unsent.forEach { refuse($0, refusal) }
         }
     }
 
-    func failed(_ lookup: Lookup) {
+    /// The room's missing frames: users who waited for them are welcomed before anything newer is delivered.
+    private func found(_ run: FrameRun, room id: UUID128, fetch number: UInt64) {
+        guard let (room, waiters) = rooms.found(run, room: id, fetch: number) else { return }
+        for user in waiters {
+            users.waitsNoMore(user)
+            becomeReadyIfDone(user)
+        }
+        rooms.goOn(room)
+    }
+
+    private func refuse(_ command: UnsentCommand, _ refusal: Refusal) {
+        guard let slot = sockets.slot(ofSerial: command.socket) else { return }
+        unanswered.remove(command.sign, of: command.socket, refusal: refusal.code.rawValue)
+        sockets.refuse(refusal, sign: command.sign, to: slot)
+    }
+
+    private func failed(_ lookup: Lookup) {
         switch lookup {
-        // The timer repeats the request until the user's time is over.
-        case .memberships(let id, let epoch):
-            if let user = users.index(id), users[user].epoch == epoch { reloads.insert(id) }
-        case .frames(let id, _, _, _, .room(let number)):
-            if let room = rooms[id], room.fetch == number { fetchFailed(room) }
-        case .frames(let id, _, _, _, .socket(let ticket)):
-            giveUpResume(room: id, ticket: ticket)
-            resumes.answered(for: ticket)
+        case .memberships(let id, let epoch): users.askFailed(id, epoch: epoch)
+        case .frames(let id, _, _, _, .room(let number)): rooms.failed(room: id, fetch: number)
+        case .frames(let id, _, _, _, .socket(let ticket)): resumes.failed(room: id, ticket: ticket)
         case .room(_, let command):
-            if let slot = slots[command.socket] { refuse(.unavailable("the store"), sign: command.sign, to: slot) }
+            guard let slot = sockets.slot(ofSerial: command.socket) else { return }
+            sockets.refuse(.unavailable("the store"), sign: command.sign, to: slot)
         case .ticket(_, let ticket): couldNotRedeem(connection: ticket)
         // The next request follows in half a second anyway.
         case .revocations: break
         case .learn: break
         }
     }
+
+    // MARK: Revoked tokens
+
+    /// Called twice a second. Only the store is asked: Redis could lose a notification.
+    func askRevocations() { _ = lookups.ask(.revocations(since: admission.knowsRevocationsSince)) }
+
+    /// Closes open sockets whose tokens were revoked.
+    func revoke(_ news: [Revocation]) {
+        for revocation in news {
+            switch revocation.subject {
+            case .user(let id, let before):
+                guard let user = users.index(id) else { continue }
+                users.forEachConnection(of: user) { if sockets[$0].issued < before { revoke($0) } }
+            case .token(let id):
+                let hash = fnv1a64(id.utf8)
+                sockets.connections.forEach {
+                    if sockets[$0].tokenID == hash, sockets[$0].user != noIndex { revoke($0) }
+                }
+            }
+        }
+    }
+
+    private func revoke(_ slot: UInt32) { sockets.close(slot, .tokenExpired, "the token was revoked") }
 }
 
 /// The kind of channel that a name denotes; nil: the relay's own.

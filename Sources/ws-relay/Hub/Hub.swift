@@ -1,212 +1,173 @@
-import ChatAdapters
 import ChatCore
 import ChatProcess
-import Glibc
 import Logging
 
-/// The relay's state and its changes: sockets, their users, their rooms, and the writes of this tick.
+/// The relay's switchboard: events come in, and the owners of the state are told.
 ///
-/// One thread owns it and never blocks: slow work is requested through the outlets, and the answers arrive as events.
-/// Everything for a socket in one tick leaves in one write at its end (`flush`).
+///     Admission   who may come in, how often somebody may ask       Rooms     frames in order, members, gaps
+///     Sockets     bytes, outboxes, the writes of a tick             Resumes   what a reconnected client missed
+///     Users       who is here, their rooms and stages               Holds     the wait for a `resume`
+///
+/// An owner calls only those above or left of it, and returns what others have to do. One thread owns them all and never
+/// blocks: slow work is requested through the outlets, and the answers arrive as events. Everything for a socket in one
+/// tick leaves in one write at its end (`endTick`).
 final class Hub {
-    /// Bytes of one read, and of one joined write.
-    static let readSize = 65_536
-    static let writeSize = 262_144
-
     let settings: RelaySettings
-    let origins: OriginRule
-    let tokens: RevocableTokens
     let feed: any Feed
     let commands: any CommandOutlet
-    let lookups: any LookupOutlet
     let ephemerals: any EphemeralOutlet
     let log: Logger
+    /// nil: nobody asks how long things take.
+    let timings: RelayTimings?
 
-    /// The relay's id in command origins; together with `serial` it is never reused.
+    /// The relay's id in command origins; together with a socket's serial it is never reused.
     let relayID: UInt64
-    var serial: UInt64 {
-        get { memory.header.pointee.serial }
-        set { memory.header.pointee.serial = newValue }
-    }
-    /// The number of a fetch or look-up; an answer with an older number is stale and dropped.
-    var epoch: UInt64 = 0
-
-    let epoll = Epoll()
     /// The memory that survives a crash.
     let memory: RelayMemory
-    let connections: ConnectionTable
-    var slow: [UInt32: SlowState] = [:]
-    var slots: [UInt64: UInt32] = [:]
-    /// Of the sockets that get events.
-    var streams: [UInt32: EventStream] = [:] {
-        didSet { memory.hasEvents = !streams.isEmpty }
-    }
-    /// Slots of long polls that have something to be answered with, at the end of the tick.
-    var answeredPolls: [UInt32] = []
-    let users: UserTable
-    var rooms: [UUID128: TrackedRoom] = [:]
-    /// Rooms that the timer must check: a fetch to repeat, or a Seq that is overdue.
-    var troubled: Set<UUID128> = []
-    /// Users whose memberships are read again in the next second.
-    var reloads: Set<UUID128> = []
-    /// Cached rooms of recently requested messages.
-    var messageRooms: [UUID128: UUID128] = [:]
+    let clock = TickClock()
+    let admission: Admission
+    let sockets: Sockets
+    let users: Users
+    let presence: PresenceNews
+    let table: RoomTable
+    let rooms: Rooms
+    let resumes: Resumes
+    let holds: Holds
     let unanswered: UnansweredCommands
-    var rates = RateLedger()
-    /// Fresh sockets whose frames wait for a resume, oldest first.
-    var holds: [Hold] = []
-    /// Users whose last socket just closed, and when: a client that reconnects at once was never offline.
-    var departures: [UUID128: (rooms: [UUID128], at: UInt32)] = [:]
-    /// Presence frames that may still be sent in this second.
-    var presenceBudget = Hub.presenceRate
-    let writes: TickWrites
-    /// The queue of resumes, and the requests that wait for them, by number.
-    var resumes = ResumeQueue()
-    var resumeRequests: [UInt64: ResumeRequest] = [:]
-    /// Bytes of resent frames so far.
-    var resumedBytes = 0
-    /// The time of each user's last typing frame in a room, within the last second.
-    var typed: [TypingKey: Int64] = [:]
-    /// Each user's typing frames in this second.
-    var typedByUser: [UUID128: Int] = [:]
-    var typingBudget = Hub.typingRate
-    /// Sockets that were closed or lost in this tick: they leave their users at its end.
-    var leaving: [UInt32] = []
-    /// nil: compression is not offered.
-    let deflate: Deflate?
-    let input = UnsafeMutableRawBufferPointer.allocate(byteCount: readSize, alignment: 64)
-    let output = UnsafeMutableRawBufferPointer.allocate(byteCount: writeSize, alignment: 64)
-    var counters = Counters()
-    /// nil: nobody asks how long things take.
-    var timings: RelayTimings?
-    /// Commands that wait for the room of their message, and upgrades that wait for their ticket.
-    var waitingLookups = 0
-    /// The marker of a hand-over has arrived in the feed.
-    var markerSeen = false
-    /// Descriptors that a successor has; they are to be closed here.
-    var lettingGo: [Int32] = []
+
+    let requests: Requests
+    let lookups: SocketLookups
     /// The process is ending: no new socket is accepted.
-    var isEnding = false
-    var drain = Drain()
-    /// The rate of handshakes of all clients together.
-    var handshakes = RateBucket()
-    /// The number of sockets of each address, by its hash; only when addresses are limited.
-    var addresses: [UInt64: Int] = [:]
-
-    /// Milliseconds of the monotonic clock, and of Unix time; set by `beginTick`.
-    private(set) var milliseconds: Int64 = 0
-    private(set) var unixMilliseconds: Int64 = 0
-    private(set) var now: UInt32 = 0
-
-    struct Counters {
-        var accepted = 0
-        var refused = 0
-        var requests = 0
-        var deliveries = 0
-        var writes = 0
-        var bytesWritten = 0
-        var slowClosed = 0
-        var fetches = 0
-        var typingDropped = 0
-        var resumesRefused = 0
-        /// Rooms that clients asked to be caught up in, sockets that asked, and rooms that need REST instead.
-        var resumes = 0
-        var reconnects = 0
-        var resyncs = 0
-    }
+    private(set) var isEnding = false
+    /// The marker of a hand-over has arrived in the feed.
+    private(set) var hasSeenMarker = false
 
     init(
         settings: RelaySettings, relayID: UInt64, tokens: any TokenVerifier, feed: any Feed,
         commands: any CommandOutlet, lookups: any LookupOutlet, ephemerals: any EphemeralOutlet,
-        memory: RelayMemory, writesPerTick: Int? = nil, log: Logger
+        memory: RelayMemory, writesPerTick: Int? = nil, timings: RelayTimings? = nil, tracer: Tracer? = nil,
+        log: Logger
     ) {
-        self.settings = settings
-        self.memory = memory
-        self.relayID = relayID
-        self.tokens = RevocableTokens(tokens)
-        self.feed = feed
-        self.commands = commands
-        self.lookups = lookups
-        self.ephemerals = ephemerals
-        self.log = log
-        origins = OriginRule(settings.origins)
-        deflate = settings.deflate ? Deflate() : nil
-        connections = ConnectionTable(memory)
-        writes = TickWrites(connections: connections.capacity, capacity: writesPerTick)
-        users = UserTable(memory)
-        unanswered = UnansweredCommands(memory.journal)
+        (self.settings, self.relayID, self.memory, self.timings, self.log) = (settings, relayID, memory, timings, log)
+        (self.feed, self.commands, self.ephemerals, self.lookups) = (feed, commands, ephemerals, SocketLookups(lookups))
+        admission = Admission(settings, tokens, clock)
+        sockets = Sockets(settings, admission, clock, memory, writesPerTick: writesPerTick)
+        users = Users(memory, sockets, feed, lookups)
+        presence = PresenceNews(users, clock, ephemerals)
+        unanswered = UnansweredCommands(relayID, sockets, users, tracer)
+        table = RoomTable(memory, feed)
+        holds = Holds(sockets, users)
+        resumes = Resumes(sockets, users, table, holds, unanswered, lookups, ephemerals)
+        rooms = Rooms(table, sockets, users, resumes, holds, unanswered, lookups, ephemerals, timings)
+        requests = Requests(
+            relayID: relayID, sockets, users, table, resumes, unanswered, commands, self.lookups, ephemerals)
         memory.header.pointee.relayID = relayID
         feed.subscribe(BusChannel.relay(relayID))
     }
 
-    deinit {
-        connections.forEach { connections.bury($0) }
-        connections.reap { _, descriptor in Glibc.close(descriptor) }
-        input.deallocate()
-        output.deallocate()
-    }
+    // MARK: Ticks
 
     /// Reads the clocks once per tick.
     func beginTick(milliseconds: Int64, unixMilliseconds: Int64) {
-        self.milliseconds = milliseconds
-        self.unixMilliseconds = unixMilliseconds
-        now = UInt32(truncatingIfNeeded: milliseconds / 1000)
+        clock.begin(milliseconds: milliseconds, unixMilliseconds: unixMilliseconds)
     }
 
     /// Sends what the tick gathered: one write per socket, one AMQP message per queue. Only then do sockets leave their
     /// users and slots become free. Code that iterates over sockets, users or rooms must not call it.
     func endTick() {
         commands.endTick()
-        answerPolls()
-        let begun = writes.dirty.isEmpty ? 0 : monotonicNow()
-        flush()
+        sockets.answerPolls()
+        let begun = sockets.writes.dirty.isEmpty ? 0 : monotonicNow()
+        sockets.flush()
         if begun != 0 { timings?.socketWrite.observe(monotonicNow() - begun) }
         reap()
         // After the flush, which shows which sockets accept their bytes.
-        askResumes()
+        resumes.ask()
     }
 
     /// Called between two events: ends the tick when it is full.
-    func endTickIfFull() { if writes.isFull { endTick() } }
+    func endTickIfFull() { if sockets.writes.isFull { endTick() } }
 
-    func nextEpoch() -> UInt64 {
-        epoch += 1
-        return epoch
+    func everySecond() {
+        sockets.everySecond()
+        rooms.everySecond()
+        presence.everySecond()
+        requests.everySecond()
+        if !isEnding { ephemerals.beat() }
+        let counts = admission.takeCounts()
+        if !counts.isEmpty { ephemerals.charge(counts) }
+        users.askAgain()
     }
 
-    // MARK: Sending
+    // MARK: Sockets
 
-    func frames(for flags: Connection.Flags) -> ClientFrames {
-        ClientFrames(isJSON: flags.contains(.json), deflate: flags.contains(.deflated) ? deflate : nil)
-    }
+    func accepted(_ descriptor: Int32) { sockets.accepted(descriptor, isEnding: isEnding) }
 
-    /// Queues a frame for the end of the tick.
-    @inline(__always)
-    func push(_ frame: UInt32, to slot: UInt32) {
-        writes.push(frame, to: slot, connections)
-        counters.deliveries += 1
-    }
-
-    /// Sends a frame to one socket; does nothing when that is closing or gone.
-    func send(_ frame: SharedFrame, to slot: UInt32) {
-        guard !connections[slot].flags.contains(.closing) else { return }
-        push(writes.add(frame), to: slot)
-    }
-
-    func reply(_ body: FrameBody, _ kind: FrameKind = .response, sign: String? = nil, to slot: UInt32) {
-        tell(body, kind, sign: sign, place: nil, to: slot)
-    }
-
-    /// The frame in the socket's own form.
-    func tell(_ body: FrameBody, _ kind: FrameKind, sign: String?, place: SharedFrame.Place?, to slot: UInt32) {
-        if connections[slot].getsEvents {
-            tell(.event(body, kind, place: place), kind, to: slot)
-        } else {
-            send(frames(for: connections[slot].flags).make(body, kind, sign: sign, place: place), to: slot)
+    /// Handles an epoll event; a late one of an earlier connection finds no slot.
+    func handle(_ event: Epoll.Event) {
+        guard let slot = sockets.connections.slot(event.ticket) else { return }
+        if event.isReadable, !sockets[slot].flags.contains(.readPaused) {
+            sockets.receive(slot) { take($0, from: slot, isAwaited: $1) }
+        } else if event.isBroken {
+            return sockets.destroy(slot)
+        }
+        if event.isWritable, sockets.connections.slot(event.ticket) == slot, sockets.writable(slot) {
+            resumes.goOn(slot)
         }
     }
 
-    func refuse(_ refusal: Refusal, sign: String?, to slot: UInt32) {
-        reply(FrameBody(refusal), sign: sign, to: slot)
+    private func take(_ chunk: UnsafeMutableRawBufferPointer, from slot: UInt32, isAwaited: Bool) {
+        if isAwaited { requests.showLife(slot) }
+        let flags = sockets[slot].flags
+        if flags.contains(.closing) { return }
+        if flags.contains(.greeting) { return greet(slot, UnsafeRawBufferPointer(chunk)) }
+        if sockets[slot].getsEvents {
+            return sockets.close(slot, .policyViolation, "nothing is taken here: send by REST")
+        }
+        read(chunk, from: slot)
+    }
+
+    func read(_ chunk: UnsafeMutableRawBufferPointer, from slot: UInt32) {
+        sockets.read(chunk, from: slot) { requests.handle($0, isText: $1, slot) }
+    }
+
+    /// The end of a tick: sockets leave their users, the last one removes the user.
+    func reap() { sockets.reap { leave($0) } }
+
+    private func leave(_ slot: UInt32) {
+        sockets.uncount(slot)
+        unanswered.forget(sockets[slot].serial)
+        if sockets[slot].flags.contains(.closing) { resumes.forget(slot) }
+        let user = sockets[slot].user
+        guard user != noIndex else { return }
+        users.detach(slot)
+        guard users[user].connections == 0 else { return }
+        if users[user].stage == .ready { presence.departed(user) }
+        rooms.drop(user)
+        users.close(user)
+    }
+
+    // MARK: The end
+
+    /// A hand-over sends a marker through the feed now.
+    func expectMarker() { hasSeenMarker = false }
+
+    func sawMarker() { hasSeenMarker = true }
+
+    /// Ends this relay for good: its clients are told to reconnect.
+    func endAll() {
+        isEnding = true
+        sockets.endAll()
+    }
+
+    /// A successor has everything. `Sockets.goOnLettingGo` closes our copies.
+    func letGo() {
+        reap()
+        let handedOver = sockets.handedOver
+        handedOver.forEach(users.detach)
+        sockets.letGo(handedOver)
+        table.letGo()
+        presence.letGo()
+        isEnding = true
     }
 }

@@ -15,13 +15,33 @@ final class UnansweredCommands {
         let trace: SocketTrace?
     }
 
+    private let relayID: UInt64
     private let journal: CommandJournal
+    private let sockets: Sockets
+    private let users: Users
     /// By socket and Sign; "" stands for no Sign. A client may use a Sign twice.
     private var waiting: [UInt64: [String: [Waiting]]] = [:]
     /// nil: nothing is traced.
-    var tracer: Tracer?
+    private let tracer: Tracer?
 
-    init(_ journal: CommandJournal) { self.journal = journal }
+    init(_ relayID: UInt64, _ sockets: Sockets, _ users: Users, _ tracer: Tracer?) {
+        (self.relayID, self.sockets, self.users, self.tracer) = (relayID, sockets, users, tracer)
+        journal = sockets.memory.journal
+    }
+
+    /// The socket that asked and gets the frame as its `response`; `noIndex`: it is not here. Frames from the store do
+    /// not name it: then it is the one socket of the asker that waits for an answer with this Sign.
+    func asker(of frame: RoomFrame) -> UInt32 {
+        if let origin = frame.origin {
+            return origin.relay == relayID ? sockets.slot(ofSerial: origin.socket) ?? noIndex : noIndex
+        }
+        guard let id = frame.asker, let sign = frame.sign, let user = users.index(id) else { return noIndex }
+        var found = noIndex
+        users.forEachConnection(of: user) { slot in
+            if waiting[sockets[slot].serial]?[sign] != nil { found = slot }
+        }
+        return found
+    }
 
     /// - Parameters:
     ///   - command: the encoded command; nil: the broker already has it.
@@ -51,13 +71,6 @@ final class UnansweredCommands {
         return first.since
     }
 
-    func contains(_ sign: String, of socket: UInt64) -> Bool { waiting[socket]?[sign] != nil }
-
-    func isWaiting(_ socket: UInt64) -> Bool { waiting[socket] != nil }
-
-    /// Only the Signs.
-    func all(of socket: UInt64) -> [String] { waiting[socket].map { Array($0.keys) } ?? [] }
-
     func forget(_ socket: UInt64) {
         guard let signs = waiting.removeValue(forKey: socket) else { return }
         for command in signs.values.joined() {
@@ -73,6 +86,26 @@ final class UnansweredCommands {
         // Its code alone: the words behind it may be somebody's.
         let refusal = value["Success"]?.bool == false ? Refusal(answer: value["Error"]?.string ?? "").code : nil
         remove(value["Sign"]?.string, of: socket, refusal: refusal?.rawValue)
+    }
+
+    // MARK: Hand-over
+
+    /// Only the Signs.
+    func write(of serials: [UInt64], to state: inout StateWriter) {
+        let some = serials.compactMap { serial in waiting[serial].map { (serial, signs: $0.keys) } }
+        state.put(UInt32(some.count))
+        for (serial, signs) in some {
+            state.put(serial)
+            state.put(UInt32(signs.count))
+            for sign in signs { state.put(sign) }
+        }
+    }
+
+    func adopt(from state: inout StateReader) throws(StateUnreadable) {
+        for _ in 0..<(try state.take(UInt32.self)) {
+            let serial: UInt64 = try state.take()
+            for _ in 0..<(try state.take(UInt32.self)) { insert(try state.takeText(), of: serial, command: nil) }
+        }
     }
 }
 

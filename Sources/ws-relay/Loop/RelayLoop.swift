@@ -63,27 +63,27 @@ final class RelayLoop {
     }
 
     func run() {
-        hub.epoll.add(arrival.descriptor, .read, ticket: Ticket.answers)
-        hub.epoll.add(channel.fileDescriptor, .read, ticket: Ticket.master)
+        hub.sockets.epoll.add(arrival.descriptor, .read, ticket: Ticket.answers)
+        hub.sockets.epoll.add(channel.fileDescriptor, .read, ticket: Ticket.master)
         while !isOver { tick() }
         log.notice("this relay has ended")
     }
 
     private var isOver: Bool {
         guard let endsAt else { return false }
-        return hub.connections.count == 0 && commands.isIdle || monotonicMilliseconds() > endsAt
+        return hub.sockets.connections.count == 0 && commands.isIdle || monotonicMilliseconds() > endsAt
     }
 
     private func tick() {
         hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
-        if endsAt != nil { hub.goOnEnding() }
-        if hasHandedOver { hub.goOnLettingGo() }
-        feed.keepUp(now: hub.milliseconds) { handle($0) }
+        if endsAt != nil { hub.sockets.goOnEnding() }
+        if hasHandedOver { hub.sockets.goOnLettingGo() }
+        feed.keepUp(now: hub.clock.milliseconds) { handle($0) }
         watchFeed()
-        hub.endHolds()
+        hub.resumes.endHolds()
         hub.endTick()
-        feed.endTick(now: hub.milliseconds) { handle($0) }
-        hub.epoll.wait(milliseconds: untilNextDue) { event in
+        feed.endTick(now: hub.clock.milliseconds) { handle($0) }
+        hub.sockets.epoll.wait(milliseconds: untilNextDue) { event in
             if event.ticket & UInt64(noIndex) == UInt64(noIndex) { handle(event) } else { hub.handle(event) }
             hub.endTickIfFull()
         }
@@ -112,18 +112,18 @@ final class RelayLoop {
         guard feed.descriptor >= 0 else { return }
         let interest: Epoll.Interest = feed.wantsWrite ? [.read, .write] : .read
         if watchedFeed != feed.connection {
-            hub.epoll.add(feed.descriptor, interest, ticket: Ticket.feed)
+            hub.sockets.epoll.add(feed.descriptor, interest, ticket: Ticket.feed)
             (watchedFeed, feedWatchesWrite) = (feed.connection, feed.wantsWrite)
         } else if feedWatchesWrite != feed.wantsWrite {
-            hub.epoll.change(feed.descriptor, interest, ticket: Ticket.feed)
+            hub.sockets.epoll.change(feed.descriptor, interest, ticket: Ticket.feed)
             feedWatchesWrite = feed.wantsWrite
         }
     }
 
     private func readFeed() {
-        let before = hub.counters.deliveries
-        while hub.counters.deliveries - before < Self.deliveriesPerTick {
-            guard feed.read(now: hub.milliseconds, { handle($0) }) else { return }
+        let before = hub.sockets.counters.deliveries
+        while hub.sockets.counters.deliveries - before < Self.deliveriesPerTick {
+            guard feed.read(now: hub.clock.milliseconds, { handle($0) }) else { return }
             becomeReady()
         }
     }
@@ -160,7 +160,7 @@ final class RelayLoop {
 
     private func watchListeners() {
         for (index, listener) in channel.listeners.enumerated() {
-            hub.epoll.add(listener, .listen, ticket: Ticket.listener + UInt64(index) << 32)
+            hub.sockets.epoll.add(listener, .listen, ticket: Ticket.listener + UInt64(index) << 32)
         }
     }
 
@@ -178,7 +178,7 @@ final class RelayLoop {
     /// Out of descriptors: other processes of this program may have some. Accepting resumes in the next second.
     private func pauseAccepting() {
         log.error("out of file descriptors: raise the limit, or lower WS_MAX_CONNECTIONS")
-        channel.listeners.forEach { hub.epoll.remove($0) }
+        channel.listeners.forEach { hub.sockets.epoll.remove($0) }
         mayAccept = false
     }
 
@@ -199,7 +199,7 @@ final class RelayLoop {
     /// The master is dead: a worker of the next master takes over, as in a reload.
     private func serveOn(_ line: Int32) {
         log.error("the master is dead: this relay serves on until another one takes over")
-        hub.epoll.remove(channel.fileDescriptor)
+        hub.sockets.epoll.remove(channel.fileDescriptor)
         let timeout = hasHandedOver ? 0 : WorkerChannel.takeoverSeconds * 1000
         orphanedUntil = monotonicMilliseconds() + timeout
         if timeout > 0 { beginHandover(line) }
@@ -216,7 +216,7 @@ final class RelayLoop {
         predecessor = Predecessor(
             channel: HandoffChannel(descriptor), hub: hub, feed: feed, commands: commands, markers: ephemerals,
             takeAnswers: takeAnswers, log: log)
-        hub.epoll.add(descriptor, .read, ticket: Ticket.successor)
+        hub.sockets.epoll.add(descriptor, .read, ticket: Ticket.successor)
     }
 
     /// Ends this process so that the next worker can adopt the sockets. Either the successor died with the sockets
@@ -228,7 +228,7 @@ final class RelayLoop {
     }
 
     private func endHandover() {
-        if let predecessor { hub.epoll.remove(predecessor.channel.descriptor) }
+        if let predecessor { hub.sockets.epoll.remove(predecessor.channel.descriptor) }
         predecessor = nil
     }
 
@@ -249,7 +249,7 @@ final class RelayLoop {
     }
 
     private func stopAccepting() {
-        channel.listeners.forEach { hub.epoll.remove($0) }
+        channel.listeners.forEach { hub.sockets.epoll.remove($0) }
         mayAccept = true
     }
 
@@ -257,19 +257,19 @@ final class RelayLoop {
     private func beginEnd() {
         guard endsAt == nil else { return }
         endsAt = monotonicMilliseconds() + Int64(hub.settings.drainSeconds) * 1000 + (commands.isIdle ? 5000 : 11_000)
-        hub.epoll.remove(channel.fileDescriptor)
+        hub.sockets.epoll.remove(channel.fileDescriptor)
         stopAccepting()
         hub.endAll()
     }
 
     private var untilNextDue: Int32 {
-        guard hub.lettingGo.isEmpty else { return 0 }
-        guard let hold = hub.holds.first else { return untilNextHalfSecond }
-        return max(0, min(untilNextHalfSecond, Int32(clamping: hold.until - monotonicMilliseconds())))
+        guard !hub.sockets.isLettingGo else { return 0 }
+        guard let due = hub.holds.nextDue else { return untilNextHalfSecond }
+        return max(0, min(untilNextHalfSecond, Int32(clamping: due - monotonicMilliseconds())))
     }
 
     private var untilNextHalfSecond: Int32 {
-        let left = 500 - hub.milliseconds % 500
+        let left = 500 - hub.clock.milliseconds % 500
         // Without a feed, a reconnection may be due earlier.
         return Int32(feed.descriptor < 0 || endsAt != nil ? min(left, 100) : left)
     }
@@ -300,14 +300,14 @@ final class RelayLoop {
 
     /// Opening many sockets allocates more than they keep: the rest is released once nobody else connects.
     private func giveMemoryBack() {
-        let now = hub.counters.accepted
+        let now = hub.sockets.counters.accepted
         if now == accepted.before, now - accepted.tidied >= Self.herd {
             accepted.tidied = now
             malloc_trim(0)
         }
         accepted.before = now
-        if hub.resumes.isIdle, hub.resumedBytes - tidiedBytes >= Self.flood {
-            tidiedBytes = hub.resumedBytes
+        if hub.resumes.isIdle, hub.resumes.counters.bytes - tidiedBytes >= Self.flood {
+            tidiedBytes = hub.resumes.counters.bytes
             malloc_trim(0)
         }
     }

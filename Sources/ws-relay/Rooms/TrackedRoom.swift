@@ -3,11 +3,23 @@ import ChatCore
 extension RoomFrame: Sequenced {}
 
 /// A room with members on this relay.
+///
+/// A room's stages, from its first member here to the last:
+///
+///     subscribing ──> catchingUp ──> live ──> (closed)
+///
+/// - subscribing: the channel is requested and not confirmed (`RoomTable.open`): frames may be missed.
+/// - catchingUp: the channel is confirmed, so nothing newer can be missed; the frames from before are being fetched
+///   (`Rooms.confirmed`). Frames that arrive meanwhile are delivered in order, or held behind the gap.
+/// - live: everything up to the newest known frame was delivered. The `waiters` may be ready now.
+/// - closed: no member and no resume is left (`RoomTable.closeIfOver`).
+///
+/// A live room stays live when it finds a gap, or catches up after a loss of the feed: its members are welcomed already,
+/// and get the missing frames in order. A room of a predecessor begins in the stage that it had there. A room of a dead
+/// relay begins as subscribing with `mustRewind`: until its first frames are fetched, live ones are parked.
 final class TrackedRoom {
     enum Stage {
-        /// The channel is not confirmed: frames may be missed.
         case subscribing
-        /// The channel is confirmed; frames missed before are being fetched.
         case catchingUp
         case live
     }
@@ -38,17 +50,19 @@ final class TrackedRoom {
     var stage = Stage.subscribing
     var sequencer: RoomSequencer<RoomFrame>
     /// Its row in the relay's memory.
-    var row = noIndex
+    let row: UInt32
     /// Sockets with the flag `ahead` have everything up to here.
     var aheadUntil: UInt64 = 0
     /// Taken over from a dead relay: `members` is today's list, and the first fetched frames tell who joined and left
     /// since the crash. Until then live frames are parked.
     var mustRewind = false
-    var parked: [FrameChunk] = []
+    private var parked: [FrameChunk] = []
+    /// Chunks kept while the room waits for its first frames; the rest is fetched.
+    private static let maxParked = 256
     /// Indexes of users, in no order.
-    var members: [UInt32] = []
+    private(set) var members: [UInt32] = []
     /// Users whose `welcome` waits for this room to be live.
-    var waiters: [UInt32] = []
+    private(set) var waiters: [UInt32] = []
     var resumes: [Resume] = []
     var changes = MembershipLog()
     /// The second before which no further fetch starts; later after each failure.
@@ -61,10 +75,14 @@ final class TrackedRoom {
     /// As PostgreSQL said it last; a room begins with 1.
     var epoch: Int64 = 1
 
-    init(id: UUID128, last: UInt64) {
+    init(id: UUID128, last: UInt64, row: UInt32) {
         self.id = id
+        self.row = row
         sequencer = RoomSequencer(last: last)
     }
+
+    /// The newest Seq known for the room, including frames that have not arrived here yet.
+    var newest: UInt64 { max(sequencer.last, expected, sequencer.held.last?.seq ?? 0) }
 
     /// Nobody here gets this room's frames any more.
     var isOver: Bool { members.isEmpty && resumes.isEmpty }
@@ -78,6 +96,47 @@ final class TrackedRoom {
     func remove(_ user: UInt32) {
         if let place = members.firstIndex(of: user) { members.swapAt(place, members.count - 1); members.removeLast() }
     }
+
+    /// Takes a predecessor's list.
+    func set(members: [UInt32]) { self.members = members }
+
+    /// False when the user waits already.
+    func addWaiter(_ user: UInt32) -> Bool {
+        guard !waiters.contains(user) else { return false }
+        waiters.append(user)
+        return true
+    }
+
+    /// False when the user does not wait.
+    func removeWaiter(_ user: UInt32) -> Bool {
+        guard let place = waiters.firstIndex(of: user) else { return false }
+        waiters.remove(at: place)
+        return true
+    }
+
+    /// The room has caught up.
+    func becomeLive() -> [UInt32] {
+        stage = .live
+        defer { waiters = [] }
+        return waiters
+    }
+
+    func park(_ chunk: FrameChunk) {
+        guard let last = chunk.frames.last?.seq, last > 0 else { return }
+        if parked.count < Self.maxParked {
+            parked.append(chunk)
+        } else {
+            expected = max(expected, last)
+        }
+    }
+
+    func unpark() -> [FrameChunk] {
+        defer { parked = [] }
+        return parked
+    }
+
+    /// The place in `resumes` of the socket with this ticket.
+    func resume(of ticket: UInt64) -> Int? { resumes.firstIndex { $0.ticket == ticket } }
 }
 
 /// The recent joins and leaves of a room: they correct a list of memberships that was read a moment ago.

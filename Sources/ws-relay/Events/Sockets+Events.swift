@@ -2,73 +2,34 @@ import ChatCore
 
 /// Server-Sent Events and long polls: sockets like the others, in the same tables, that say nothing. A frame gets its bytes
 /// in `tell`, together with the id that says where its client stands then.
-extension Hub {
+extension Sockets {
     func beginEvents(_ request: EventsRequest, _ slot: UInt32) {
-        connections[slot].flags.insert(.json)
-        connections[slot].serial |= Connection.eventsBit
-        streams[slot] = EventStream(request)
+        connections.insert(.json, slot)
+        connections.row(slot).pointee.serial |= Connection.eventsBit
+        streams.set(EventStream(request), slot)
         if request.wait == nil { send(SharedFrame(whole: request.streamHead), to: slot) }
     }
 
-    /// The rooms that an id does not name are told one by one up to this number: for more, fetching all costs less.
-    private static let maxUnnamed = 32
-
-    /// The client's place is known here, so what it missed comes by itself: nothing has to be held for its request.
-    func welcomeToEvents(_ slot: UInt32) {
-        guard let stream = streams[slot] else { return }
-        if let poll = stream.poll { stream.poll?.until = now &+ poll.wait }
-        let rooms = users[connections[slot].user].rooms
-        let fits = rooms.count <= EventCursor.maxRooms
-        // A stream of such a user begins anew each time; a poll would do nothing else.
-        guard fits || stream.poll == nil else {
-            return answer(slot, HTTPRefusal.tooManyRooms.answer(requestID: newID().description, stream.pageHeaders))
-        }
-        stream.isMoved = true
-        var unnamed: [TrackedRoom] = []
-        var points: [ResumePoint] = []
-        if stream.isResumed, fits {
-            let places = Dictionary(uniqueKeysWithValues: stream.cursor.places.map { ($0.key, $0.point) })
-            for room in rooms {
-                if let point = places[EventCursor.key(room.id)] {
-                    points.append(ResumePoint(room: room.id, seq: point.seq, epoch: point.epoch))
-                } else {
-                    unnamed.append(room)
-                }
-            }
-        }
-        guard stream.isResumed, fits, unnamed.count <= Self.maxUnnamed else {
-            stream.cursor = EventCursor(
-                places: fits ? rooms.map { .init($0.id, $0.sequencer.last, epoch: $0.epoch) } : [])
-            return reply(welcomeBody(slot, isResumed: false), .welcome, to: slot)
-        }
-        stream.cursor.keep(only: Set(rooms.map { EventCursor.key($0.id) }))
-        if stream.poll == nil { reply(welcomeBody(slot, isResumed: true), .welcome, to: slot) }
-        for room in unnamed { sendResync(room, to: slot) }
-        resume(points, sign: nil, slot)
-    }
-
     /// The client begins anew in the room, as the next event tells it.
-    func place(_ slot: UInt32, in room: UUID128, at seq: UInt64) {
+    func place(_ slot: UInt32, in room: UUID128, at seq: UInt64, epoch: Int64) {
         guard connections[slot].getsEvents, let stream = streams[slot], stream.poll?.isFull != true else { return }
-        stream.cursor.set(room, seq, epoch: rooms[room]?.epoch ?? 1)
+        stream.cursor.set(room, seq, epoch: epoch)
         stream.isMoved = true
     }
 
-    func tell(_ event: SharedFrame, _ kind: FrameKind, to slot: UInt32) {
+    /// - Parameter epoch: of the place's room.
+    func tell(_ event: SharedFrame, _ kind: FrameKind, epoch: Int64 = 1, to slot: UInt32) {
         guard !connections[slot].flags.contains(.closing), let stream = streams[slot] else { return }
         if let place = event.place {
             // It may have come by another relay.
             if let last = stream.cursor[place.room], place.seq <= last { return }
-            if stream.poll?.isFull != true {
-                stream.cursor.set(place.room, place.seq, epoch: rooms[place.room]?.epoch ?? 1)
-            }
+            if stream.poll?.isFull != true { stream.cursor.set(place.room, place.seq, epoch: epoch) }
         }
         if stream.poll != nil { return gather(event, kind, stream, slot) }
         guard event.place != nil || stream.isMoved else { return send(event, to: slot) }
         stream.isMoved = false
         // An id that cannot name all rooms would go on wrongly: an empty one takes back the one before.
-        let fits = users[connections[slot].user].rooms.count <= EventCursor.maxRooms
-        send(event.with(id: fits ? stream.cursor.id : []), to: slot)
+        send(event.with(id: streams.namesAllRooms(of: connections[slot].user) ? stream.cursor.id : []), to: slot)
     }
 
     // MARK: Long polls
@@ -76,17 +37,15 @@ extension Hub {
     private func gather(_ event: SharedFrame, _ kind: FrameKind, _ stream: EventStream, _ slot: UInt32) {
         // That it has caught up says its answer.
         guard kind != .response, stream.poll?.isFull != true else { return }
-        if stream.poll?.frames.isEmpty == true { answeredPolls.append(slot) }
+        if stream.poll?.frames.isEmpty == true { streams.willAnswer(slot) }
         stream.poll?.frames.append(event.json)
         stream.poll?.bytes += event.count
-        counters.deliveries += 1
+        count(deliveries: 1)
     }
 
     /// The end of a tick.
     func answerPolls() {
-        let due = answeredPolls
-        answeredPolls.removeAll(keepingCapacity: due.count < 1024)
-        for slot in due where streams[slot]?.poll?.frames.isEmpty == false { answerPoll(slot) }
+        for slot in streams.takeAnswered() where streams[slot]?.poll?.frames.isEmpty == false { answerPoll(slot) }
     }
 
     private func answerPoll(_ slot: UInt32) {
@@ -108,16 +67,16 @@ extension Hub {
     func dueEvents(_ slot: UInt32, _ left: UInt32) {
         guard let poll = streams[slot]?.poll else {
             let heartbeat = UInt32(settings.heartbeat)
-            if now &- connections[slot].heard >= heartbeat {
-                connections[slot].heard = now
+            if clock.second &- connections[slot].heard >= heartbeat {
+                connections.row(slot).pointee.heard = clock.second
                 send(.comment, to: slot)
             }
-            let next = heartbeat - min(heartbeat - 1, now &- connections[slot].heard)
-            return connections[slot].deadline = now &+ max(1, min(next, left))
+            let next = heartbeat - min(heartbeat - 1, clock.second &- connections[slot].heard)
+            return connections.row(slot).pointee.deadline = clock.second &+ max(1, min(next, left))
         }
-        let until = poll.until ?? now
-        if until.hasPassed(at: now) { return answerPoll(slot) }
-        connections[slot].deadline = now &+ max(1, min(until &- now, left))
+        let until = poll.until ?? clock.second
+        if until.hasPassed(at: clock.second) { return answerPoll(slot) }
+        connections.row(slot).pointee.deadline = clock.second &+ max(1, min(until &- clock.second, left))
     }
 
     /// A stream is told why, and when to come back; the id of the last event before it is where to go on.
@@ -134,12 +93,12 @@ extension Hub {
             case .replaced: .replaced
             default: .unavailable(retryAfter: Int.random(in: 1...5))
             }
-        answer(slot, refusal.answer(requestID: newID().description, stream.pageHeaders))
+        answer(slot, refusal.answer(requestID: clock.newID().description, stream.pageHeaders))
     }
 
     /// Before a hand-over to a relay that does not know them.
     func endAllEvents() {
-        for slot in streams.keys { close(slot, .goingAway, "the relay changes; connect again") }
+        for slot in streams.slots { close(slot, .goingAway, "the relay changes; connect again") }
     }
 
     private static func closeEvent(_ code: CloseCode, _ reason: String) -> [UInt8] {

@@ -77,9 +77,10 @@ final class TickWrites {
     /// Clears a list that was written, queued or dropped.
     @inline(__always)
     func clear(_ slot: UInt32, _ connections: ConnectionTable) {
-        connections[slot].flags.remove(.dirty)
-        connections[slot].firstWrite = noIndex
-        connections[slot].lastWrite = noIndex
+        let row = connections.row(slot)
+        row.pointee.flags.remove(.dirty)
+        row.pointee.firstWrite = noIndex
+        row.pointee.lastWrite = noIndex
     }
 
     func takeDirty() -> [UInt32] {

@@ -110,21 +110,3 @@ struct ResumeQueue {
         return line.rooms[line.head...]
     }
 }
-
-/// One `resume` of a client: it is answered when each of its rooms is finished.
-struct ResumeRequest {
-    struct Entry {
-        var room: UUID128
-        /// The Seq up to which the client has caught up.
-        var seq: UInt64 = 0
-        var epoch: Int64 = 1
-        var needsREST = false
-        var error: Refusal?
-    }
-
-    let ticket: UInt64
-    let sign: String?
-    var entries: [Entry] = []
-    /// The number of unfinished rooms.
-    var open = 0
-}
