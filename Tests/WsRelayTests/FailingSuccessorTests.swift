@@ -48,7 +48,7 @@ import Testing
             other = HandoffChannel(ends[1])
             let feed = Feed()
             predecessor = Predecessor(
-                adoptLimit: 50, channel: line, hub: relay.hub, feed: feed, commands: feed, markers: feed,
+                adoptLimit: .milliseconds(50), channel: line, hub: relay.hub, feed: feed, commands: feed, markers: feed,
                 takeAnswers: {}, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         }
 
@@ -60,7 +60,7 @@ import Testing
 
         func tags() -> [HandoffChannel.Tag] {
             var found: [HandoffChannel.Tag] = []
-            while let packet = try? other?.receive(milliseconds: 0) {
+            while let packet = try? other?.receive(within: .zero) {
                 found.append(packet.tag)
                 packet.descriptors.forEach { close($0) }
             }

@@ -268,13 +268,13 @@ import Testing
         try one.send(.state, bytes, descriptors: descriptors)
         var (gotBytes, gotDescriptors): ([UInt8], [Int32]) = ([], [])
         while true {
-            let packet = try other.receive(milliseconds: 1000)
+            let packet = try other.receive(within: .seconds(1))
             if packet.tag == .end { break }
             gotBytes += packet.bytes
             gotDescriptors += packet.descriptors
         }
         #expect(gotBytes == bytes && gotDescriptors.count == 450)
-        #expect(throws: HandoffChannel.Failure.self) { try other.receive(milliseconds: 1) }
+        #expect(throws: HandoffChannel.Failure.self) { try other.receive(within: .milliseconds(1)) }
         (descriptors + gotDescriptors).forEach { close($0) }
     }
 }

@@ -7,8 +7,8 @@ import Logging
 /// instruction. Sockets between two frames continue. For the others it is unknown what the client has, so they are
 /// closed.
 struct Salvage {
-    /// Milliseconds in which PostgreSQL must return the memberships; after that the clients reconnect.
-    private static let timeout: Int64 = 60_000
+    /// PostgreSQL must return the memberships within it; after that the clients reconnect.
+    private static let timeout: Duration = .seconds(60)
     /// Users per query.
     private static let batch = 1000
 
@@ -106,7 +106,7 @@ struct Salvage {
                     found += try history.memberships(of: some)
                     break
                 } catch {
-                    guard monotonicMilliseconds() - begun < Self.timeout else { throw error }
+                    guard monotonicMilliseconds() - begun < Self.timeout.milliseconds else { throw error }
                     log.warning("the memberships must be read from PostgreSQL first", metadata: ["error": "\(error)"])
                     usleep(200_000)
                 }

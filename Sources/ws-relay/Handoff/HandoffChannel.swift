@@ -90,9 +90,9 @@ final class HandoffChannel {
     }
 
     /// Receives the next packet; waits at most this long.
-    func receive(milliseconds: Int32) throws(Failure) -> Packet {
+    func receive(within limit: Duration) throws(Failure) -> Packet {
         var polls = [pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)]
-        guard poll(&polls, 1, milliseconds) > 0 else { throw .tookTooLong }
+        guard poll(&polls, 1, Int32(clamping: limit.milliseconds)) > 0 else { throw .tookTooLong }
         var bytes = [UInt8](repeating: 0, count: Self.packetBytes + 1)
         var descriptors = [Int32](repeating: -1, count: 250)
         var count: Int32 = 0

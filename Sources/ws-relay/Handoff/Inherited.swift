@@ -3,8 +3,8 @@ import Logging
 
 /// The first part of a hand-over, before any connection: the predecessor's relay id and the channels to subscribe to.
 struct Inherited {
-    /// Milliseconds: the predecessor answers between two ticks.
-    private static let limit: Int32 = 5000
+    /// The predecessor answers between two ticks.
+    private static let answerLimit: Duration = .seconds(5)
 
     let channel: HandoffChannel
     /// The relay id in the predecessor's commands: ours from now on.
@@ -36,7 +36,7 @@ struct Inherited {
     private static func prologue(_ channel: HandoffChannel) throws(HandoffChannel.Failure) -> [UInt8] {
         var bytes: [UInt8] = []
         while true {
-            let packet = try channel.receive(milliseconds: limit)
+            let packet = try channel.receive(within: answerLimit)
             switch packet.tag {
             case .end: return bytes
             case .prologue: bytes += packet.bytes

@@ -8,10 +8,10 @@ import Logging
 /// Redis delivers everything to all subscribers in one order: what arrives before the marker is handled here, and the
 /// successor has kept what arrives after it. The state as of the marker is handed over with the sockets.
 final class Predecessor {
-    /// Milliseconds: for the commands to reach the broker, for the marker to come back, for the successor to adopt.
-    private static let drainLimit: Int64 = 1000
-    private static let markerLimit: Int64 = 1000
-    private let adoptLimit: Int32
+    /// For the commands to reach the broker, for the marker to come back, for the successor to adopt.
+    private static let drainLimit: Duration = .seconds(1)
+    private static let markerLimit: Duration = .seconds(1)
+    private let adoptLimit: Duration
 
     let channel: HandoffChannel
     let hub: Hub
@@ -27,7 +27,7 @@ final class Predecessor {
     private var format = StateFormat.raw
 
     init(
-        adoptLimit: Int32 = 10_000, channel: HandoffChannel, hub: Hub, feed: any ReadableFeed,
+        adoptLimit: Duration = .seconds(10), channel: HandoffChannel, hub: Hub, feed: any ReadableFeed,
         commands: any DrainedOutlet, markers: any MarkerOutlet, takeAnswers: @escaping () -> Void, log: Logger
     ) {
         self.adoptLimit = adoptLimit
@@ -51,7 +51,7 @@ final class Predecessor {
     /// Reads a packet of the successor.
     func hear() -> Outcome {
         do throws(HandoffChannel.Failure) {
-            let packet = try channel.receive(milliseconds: 0)
+            let packet = try channel.receive(within: .zero)
             switch packet.tag {
             case .prologue:
                 if packet.bytes.first ?? 0 >= HandoffChannel.offer[0] { format = .described }
@@ -103,13 +103,13 @@ final class Predecessor {
 
     private func handOver() throws(HandoffChannel.Failure) -> Outcome {
         let begun = monotonicMilliseconds()
-        finishWhatIsUnderWay(until: begun + Self.drainLimit)
+        finishWhatIsUnderWay(until: Deadline(in: Self.drainLimit))
         hearUpToTheMarker()
         if format == .raw { hub.sockets.endAllEvents() }
         hub.endTick()
         let (bytes, descriptors) = hub.export(shown: shown, as: format)
         try channel.send(.state, bytes, descriptors: descriptors)
-        let packet = try channel.receive(milliseconds: adoptLimit)
+        let packet = try channel.receive(within: adoptLimit)
         guard packet.tag == .adopted else { throw .closed }
         // The sockets belong to the successor from here on.
         try channel.send(.init(tag: .released))
@@ -125,13 +125,13 @@ final class Predecessor {
     }
 
     /// Commands must reach the broker before the successor sends later ones of the same socket.
-    private func finishWhatIsUnderWay(until deadline: Int64) {
+    private func finishWhatIsUnderWay(until deadline: Deadline) {
         repeat {
             takeAnswers()
             hub.endTick()
             if hub.lookups.waiting == 0, commands.isIdle { return }
             commands.waitABit()
-        } while monotonicMilliseconds() < deadline
+        } while !deadline.isOver
         log.warning("commands are still on their way to the broker")
     }
 
@@ -139,8 +139,8 @@ final class Predecessor {
         let marker = RelayAnswer(socket: 0, frame: [])
         markers.publish(marker, to: hub.relayID)
         hub.expectMarker()
-        let deadline = monotonicMilliseconds() + Self.markerLimit
-        while !hub.hasSeenMarker, monotonicMilliseconds() < deadline {
+        let deadline = Deadline(in: Self.markerLimit)
+        while !hub.hasSeenMarker, !deadline.isOver {
             hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
             feed.wait(milliseconds: 10)
             while !hub.hasSeenMarker,

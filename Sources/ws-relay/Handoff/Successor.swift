@@ -7,12 +7,12 @@ import Logging
 /// copies of its sockets while the predecessor still serves them. During the pause it keeps the events after the
 /// marker, adopts the state, and then handles the kept events.
 struct Successor {
-    private static let subscribeLimit: Int64 = 10_000
-    private static let socketsLimit: Int32 = 5000
-    private static let stateLimit: Int64 = 20_000
-    private static let releaseLimit: Int32 = 10_000
-    /// Milliseconds by which the marker may arrive after the state.
-    private static let markerLimit: Int64 = 200
+    private static let subscribeLimit: Duration = .seconds(10)
+    private static let socketsLimit: Duration = .seconds(5)
+    private static let stateLimit: Duration = .seconds(20)
+    private static let releaseLimit: Duration = .seconds(10)
+    /// The marker may arrive so long after the state.
+    private static let markerLimit: Duration = .milliseconds(200)
     /// Events kept after the marker; above this everything is fetched from the logs.
     private static let kept = 100_000
 
@@ -38,7 +38,7 @@ struct Successor {
             let heard = Set(inherited.users + inherited.rooms)
             try hub.adopt(bytes, descriptors: descriptors, prepared: prepared, heard: heard)
             try channel.send(.init(tag: .adopted))
-            guard try channel.receive(milliseconds: Self.releaseLimit).tag == .released else {
+            guard try channel.receive(within: Self.releaseLimit).tag == .released else {
                 throw HandoffChannel.Failure.closed
             }
             if let kept { kept.forEach { hub.handle($0) } } else { hub.handle(.restored) }
@@ -59,9 +59,9 @@ struct Successor {
     private func subscribeAll() -> Bool {
         inherited.users.forEach { feed.subscribe(BusChannel.user($0)) }
         inherited.rooms.forEach { feed.subscribe(BusChannel.room($0)) }
-        let deadline = monotonicMilliseconds() + Self.subscribeLimit
+        let deadline = Deadline(in: Self.subscribeLimit)
         var isRestored = false
-        while !isRestored, monotonicMilliseconds() < deadline {
+        while !isRestored, !deadline.isOver {
             let now = monotonicMilliseconds()
             feed.keepUp(now: now) { if case .restored = $0 { isRestored = true } }
             feed.endTick(now: now) { _ in }
@@ -79,7 +79,7 @@ struct Successor {
             var question = StateWriter()
             question.put(next)
             try channel.send(.init(tag: .sockets, bytes: question.bytes))
-            let packet = try channel.receive(milliseconds: Self.socketsLimit)
+            let packet = try channel.receive(within: Self.socketsLimit)
             guard packet.tag == .sockets else { throw HandoffChannel.Failure.closed }
             var answer = StateReader(packet.bytes)
             let tickets = try answer.takeArray(UInt64.self)
@@ -96,19 +96,19 @@ struct Successor {
     private func receive() throws -> ([UInt8], [Int32], [FeedEvent]?) {
         var (bytes, descriptors): ([UInt8], [Int32]) = ([], [])
         var events = EventsBehindMarker(limit: Self.kept)
-        let deadline = monotonicMilliseconds() + Self.stateLimit
+        let deadline = Deadline(in: Self.stateLimit)
         var isEnd = false
         while !isEnd {
-            guard monotonicMilliseconds() < deadline else { throw HandoffChannel.Failure.tookTooLong }
+            guard !deadline.isOver else { throw HandoffChannel.Failure.tookTooLong }
             read(into: &events)
             do throws(HandoffChannel.Failure) {
-                let packet = try channel.receive(milliseconds: 5)
+                let packet = try channel.receive(within: .milliseconds(5))
                 isEnd = packet.tag == .end
                 bytes += packet.bytes
                 descriptors += packet.descriptors
             } catch .tookTooLong {} catch { throw error }
         }
-        let markerDeadline = monotonicMilliseconds() + Self.markerLimit
+        let markerDeadline = Deadline(in: Self.markerLimit)
         repeat { read(into: &events) } while events.awaitsMarker && waitForFeed(until: markerDeadline)
         return (bytes, descriptors, events.all)
     }
@@ -117,9 +117,9 @@ struct Successor {
         while feed.read(now: monotonicMilliseconds(), { events.take($0) }) {}
     }
 
-    private func waitForFeed(until deadline: Int64) -> Bool {
+    private func waitForFeed(until deadline: Deadline) -> Bool {
         feed.wait(milliseconds: 5)
-        return monotonicMilliseconds() < deadline
+        return !deadline.isOver
     }
 
     /// Unsubscribes from rooms and users that disappeared meanwhile.

@@ -71,16 +71,16 @@ final class CommandPublisher: CommandOutlet {
     private static let joined = 256
     /// Bytes of an AMQP message after which no further command joins it.
     private static let joinedBytes = 256 << 10
-    /// `timeout`: milliseconds from a command's arrival until it is given up. `blip`: how long a broker may be
-    /// unreachable unnoticed; after that senders are told at once.
-    static let timeout: Int64 = 10_000
-    static let blip: Int64 = 1000
-    /// Milliseconds: without a confirm before another broker is tried; between two connections closed for that reason.
-    /// Then the number of tries of a batch, and how long a queue counts as full after that.
-    static let confirmTimeout: Int64 = 3000
-    static let reopening: Int64 = 1000
+    /// `timeout`: from a command's arrival until it is given up. `blip`: how long a broker may be unreachable unnoticed;
+    /// after that senders are told at once.
+    static let timeout: Duration = .seconds(10)
+    static let blip: Duration = .seconds(1)
+    /// Without a confirm before another broker is tried; between two connections closed for that reason. Then the number
+    /// of tries of a batch, and how long a queue counts as full after that.
+    static let confirmTimeout: Duration = .seconds(3)
+    static let reopening: Duration = .seconds(1)
     static let tries = 4
-    static let fullness: Int64 = 5000
+    static let fullness: Duration = .seconds(5)
 
     /// The layout that the thread uses; the loop sorts commands by it.
     private let layout: SharedLayout
@@ -143,7 +143,8 @@ final class CommandPublisher: CommandOutlet {
     private func hand(over queue: Int) {
         guard let parcel = tick.removeValue(forKey: queue) else { return }
         let batch = Batch(
-            layout: tickLayout, queue: queue, parcel: parcel, deadline: monotonicMilliseconds() + Self.timeout)
+            layout: tickLayout, queue: queue, parcel: parcel,
+            deadline: monotonicMilliseconds() + Self.timeout.milliseconds)
         if !inbox.put(batch, weight: parcel.bytes) {
             _ = answers.put(.refused(parcel.senders, .busy("too many commands wait")))
         }
@@ -336,7 +337,7 @@ final class CommandPublisher: CommandOutlet {
 
         private func refuse(_ batch: inout Batch) {
             let now = now
-            let isFull = fullSince[batch.queue].map { now - $0 < CommandPublisher.fullness } ?? false
+            let isFull = fullSince[batch.queue].map { now - $0 < CommandPublisher.fullness.milliseconds } ?? false
             batch.refusals += 1
             guard !isFull, batch.refusals < CommandPublisher.tries else {
                 fullSince[batch.queue] = isFull ? fullSince[batch.queue] : now
@@ -350,13 +351,15 @@ final class CommandPublisher: CommandOutlet {
         /// Switches to another broker, at most once a second; everything unconfirmed is sent again there.
         private func leaveIfDoubtful() {
             guard let connection else { return }
-            let overdue = clock() - CommandPublisher.confirmTimeout * 1_000_000
+            let overdue = clock() - CommandPublisher.confirmTimeout.nanoseconds
             let isSilent = unconfirmed.contains { $0.sentAt < overdue }
             if !isSilent, !isDoubtful, unconfirmed.isEmpty, connection.shouldMoveBack() {
                 self.connection = nil
                 return
             }
-            guard isSilent || isDoubtful, doubtedAt == .min || now - doubtedAt >= CommandPublisher.reopening else {
+            guard isSilent || isDoubtful,
+                doubtedAt == .min || now - doubtedAt >= CommandPublisher.reopening.milliseconds
+            else {
                 return
             }
             doubtedAt = now
@@ -366,7 +369,7 @@ final class CommandPublisher: CommandOutlet {
         /// Gives up on a broker that is unreachable, or that accepts messages and stays silent.
         private func giveUpLate() {
             let now = now
-            let isAway = lostAt.map { now - $0 > CommandPublisher.blip } ?? false
+            let isAway = lostAt.map { now - $0 > CommandPublisher.blip.milliseconds } ?? false
             let isLate: (Batch) -> Bool = { isAway || $0.deadline < now }
             let late = (unconfirmed.map(\.batch) + unsent.values.joined()).filter(isLate)
             guard !late.isEmpty else { return }

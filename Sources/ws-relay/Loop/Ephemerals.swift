@@ -1,5 +1,6 @@
 import ChatAdapters
 import ChatCore
+import ChatProcess
 import Glibc
 import Logging
 
@@ -25,10 +26,10 @@ final class Ephemerals: EphemeralOutlet {
     }
 
     private static let waiting = 10_000
-    /// Milliseconds for which a relay's field is valid.
-    static let lease: Int64 = 150_000
-    /// Microseconds for which steps of the trail gather when there is nothing else: nobody waits for them.
-    private static let gathering: UInt32 = 20_000
+    /// A relay's field is valid for so long.
+    static let lease: Duration = .seconds(150)
+    /// Steps of the trail gather for so long when there is nothing else: nobody waits for them.
+    private static let gathering: Duration = .milliseconds(20)
     /// Seconds for which a sign of life is kept: longer than any push waits.
     private static let lifeSeconds = 900
 
@@ -53,7 +54,7 @@ final class Ephemerals: EphemeralOutlet {
             let limiter = RedisRateLimiter(connection, limits: limits, log: log)
             while var items = inbox.take(atMost: 256) {
                 if items.allSatisfy(\.isStep) {
-                    usleep(Self.gathering)
+                    usleep(UInt32(Self.gathering.milliseconds * 1000))
                     items += inbox.drain()
                 }
                 for some in counts.drain() {
@@ -148,7 +149,7 @@ final class Ephemerals: EphemeralOutlet {
             let key = RedisKey.presence(presence.user)
             let change =
                 presence.isOnline
-                ? [["HSET", key, field, "\(presence.at + lease)"], ["PEXPIRE", key, "2592000000"]]
+                ? [["HSET", key, field, "\(presence.at + lease.milliseconds)"], ["PEXPIRE", key, "2592000000"]]
                 : [["HDEL", key, field], ["HSET", key, "seen", "\(presence.at)"]]
             let values = try connection.pipeline((change + [["HGETALL", key]]).map { $0.map { [UInt8](word: $0) } })
             let others = Self.pairs(values.last?.array ?? [])
@@ -159,7 +160,7 @@ final class Ephemerals: EphemeralOutlet {
         private func renew(_ users: [UUID128], _ at: Int64) throws(RedisError) {
             _ = try connection.pipeline(
                 users.map { user in
-                    ["HSET", RedisKey.presence(user), field, "\(at + lease)"].map { [UInt8](word: $0) }
+                    ["HSET", RedisKey.presence(user), field, "\(at + lease.milliseconds)"].map { [UInt8](word: $0) }
                 })
         }
 

@@ -25,9 +25,9 @@ final class RedisFeed: Feed {
     /// Milliseconds: a connect may block the loop for this long; then 100 ms … 2 s between attempts.
     private static let connectLimit = 500
     private static let delays: ClosedRange<Int64> = 100...2000
-    /// Milliseconds of silence after which Redis gets a ping, and after which the connection is closed.
-    private static let silence: Int64 = 10_000
-    private static let timeout: Int64 = 15_000
+    /// Silence after which Redis gets a ping, and after which the connection is closed.
+    private static let silence: Duration = .seconds(10)
+    private static let timeout: Duration = .seconds(15)
 
     private let subscription: any FeedConnection
     private let log: Logger
@@ -96,8 +96,8 @@ final class RedisFeed: Feed {
     }
 
     private func checkLife(_ now: Int64, _ handle: (FeedEvent) -> Void) {
-        if now - heardAt > Self.timeout { return lose("Redis does not answer", now, handle) }
-        if now - heardAt > Self.silence, !hasPinged {
+        if now - heardAt > Self.timeout.milliseconds { return lose("Redis does not answer", now, handle) }
+        if now - heardAt > Self.silence.milliseconds, !hasPinged {
             hasPinged = true
             subscription.ping()
         }

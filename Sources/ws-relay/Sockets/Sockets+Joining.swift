@@ -2,8 +2,8 @@ import ChatCore
 
 /// A socket's way from its greeting to `welcome`.
 extension Sockets {
-    /// Seconds from the upgrade to `welcome`.
-    static let joiningLimit: UInt32 = 10
+    /// From the upgrade to `welcome`.
+    private static let joiningLimit: Duration = .seconds(10)
 
     /// Counts the socket for its client's address; false when that has reached its limit.
     func count(_ slot: UInt32, from forwarded: String?) -> Bool {
@@ -40,7 +40,7 @@ extension Sockets {
         row.pointee.flags.remove(.greeting)
         row.pointee.flags.insert(.readPaused)
         row.pointee.serial = serial
-        row.pointee.deadline = clock.second &+ Self.joiningLimit
+        row.pointee.deadline = clock.second &+ UInt32(seconds: Self.joiningLimit)
         serial += 1
         note(identity, slot)
         switch wish {

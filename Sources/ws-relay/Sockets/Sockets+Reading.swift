@@ -2,7 +2,7 @@ import ChatAdapters
 import ChatCore
 
 extension Sockets {
-    /// What a client's bytes say before it has a WebSocket.
+    /// The bytes of a client that has no WebSocket yet.
     enum Greeting {
         case head([UInt8], rest: [UInt8])
         case tooLarge

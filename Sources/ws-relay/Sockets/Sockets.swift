@@ -16,10 +16,10 @@ import Glibc
 /// - Any → closing: `close` or `answer`. Any → buried: `destroy`, when the connection is gone or its time is over.
 /// - buried → free: `reap`, at the end of the tick, after it has left its user.
 final class Sockets {
-    /// Seconds that a request's head may take.
-    private static let greetingLimit: UInt32 = 10
-    /// Seconds in which a client must read the close frame and close its side.
-    private static let closingLimit: UInt32 = 5
+    /// For a request's head.
+    private static let greetingLimit: Duration = .seconds(10)
+    /// A client must read the close frame and close its side within it.
+    private static let closingLimit: Duration = .seconds(5)
     /// Bytes of one read.
     static let readSize = 65_536
 
@@ -113,7 +113,7 @@ final class Sockets {
         let row = connections.row(slot)
         row.pointee.flags.insert(.greeting)
         row.pointee.heard = clock.second
-        row.pointee.deadline = clock.second &+ Self.greetingLimit
+        row.pointee.deadline = clock.second &+ UInt32(seconds: Self.greetingLimit)
         slow.state(slot).head = HeadReader()
         if !epoll.add(descriptor, .read, ticket: connections.ticket(slot)) { destroy(slot) }
     }
@@ -220,7 +220,7 @@ final class Sockets {
         }
         connections.insert(.closing, slot)
         connections.remove([.greeting, .welcomed, .readPaused], slot)
-        connections.row(slot).pointee.deadline = clock.second &+ Self.closingLimit
+        connections.row(slot).pointee.deadline = clock.second &+ UInt32(seconds: Self.closingLimit)
         watchWrite(slot)
         watch(slot)
         leaving.append(slot)

@@ -7,8 +7,8 @@ final class PresenceNews {
     private static let rate = 200
     /// A room with more members here gets no presence: each member's change would cost a frame to all the others.
     private static let maxMembers = 100
-    /// Seconds for which a user may be offline before it is announced.
-    private static let delay: UInt32 = 5
+    /// A user may be offline for so long before it is announced.
+    private static let delay: Duration = .seconds(5)
 
     private struct Departure {
         var rooms: [UUID128]
@@ -58,7 +58,7 @@ final class PresenceNews {
 
     func everySecond() {
         budget = Self.rate
-        for (id, departure) in departures where clock.second &- departure.at >= Self.delay {
+        for (id, departure) in departures where clock.second &- departure.at >= UInt32(seconds: Self.delay) {
             departures[id] = nil
             if users.index(id) == nil { tell(id, isOnline: false, departure.rooms) }
         }

@@ -1,4 +1,5 @@
 import ChatCore
+import ChatProcess
 
 /// Limits typing frames: one a second per user and room, in rooms of bounded size, within the user's and this relay's
 /// total. Further ones are dropped: late typing is useless.
@@ -8,8 +9,8 @@ struct TypingLimit {
     /// Frames per second of all users, and of one, who types in a few rooms at most.
     private static let rate = 2000
     private static let rateOfUser = 10
-    /// Milliseconds between two frames of a user in a room.
-    private static let pause: Int64 = 1000
+    /// Between two frames of a user in a room.
+    private static let pause: Duration = .seconds(1)
 
     private struct Key: Hashable {
         var user: UUID128
@@ -30,7 +31,9 @@ struct TypingLimit {
     mutating func take(_ user: UUID128, in room: UUID128, members: Int, now: Int64) -> Bool {
         let key = Key(user: user, room: room)
         let own = ofUser[user] ?? 0
-        guard members <= Self.maxMembers, budget > 0, own < Self.rateOfUser, now - (last[key] ?? 0) >= Self.pause else {
+        guard members <= Self.maxMembers, budget > 0, own < Self.rateOfUser,
+            now - (last[key] ?? 0) >= Self.pause.milliseconds
+        else {
             return false
         }
         last[key] = now
@@ -42,6 +45,6 @@ struct TypingLimit {
     mutating func everySecond(now: Int64) {
         budget = Self.rate
         ofUser.removeAll(keepingCapacity: true)
-        last = last.filter { now - $0.value < Self.pause }
+        last = last.filter { now - $0.value < Self.pause.milliseconds }
     }
 }

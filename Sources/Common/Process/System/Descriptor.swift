@@ -65,9 +65,9 @@ public func monotonicNow() -> Nanoseconds {
 }
 
 extension Duration {
-    var nanoseconds: Nanoseconds {
+    public var nanoseconds: Nanoseconds {
         components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
     }
 
-    var milliseconds: Int64 { nanoseconds / 1_000_000 }
+    public var milliseconds: Int64 { nanoseconds / 1_000_000 }
 }
