@@ -51,7 +51,7 @@ private final class Scene {
             inbox.put(
                 CommandPublisher.Batch(
                     layout: layout.value, queue: layout.value.index(command(1)), parcel: parcel,
-                    deadline: now + CommandPublisher.timeout)))
+                    deadline: now + CommandPublisher.timeout.milliseconds)))
     }
 
     func put(_ number: UInt64) { put(number...number) }
@@ -145,7 +145,7 @@ private final class Scene {
         scene.broker.isAway = true
         scene.put(1...2)
         scene.rounds(1)
-        scene.now += CommandPublisher.blip
+        scene.now += CommandPublisher.blip.milliseconds
         scene.rounds(1)
         #expect(scene.refused().isEmpty)
         scene.now += 1
@@ -170,14 +170,14 @@ private final class Scene {
         scene.put(1)
         scene.rounds(1)
         let connections = scene.broker.opened.count
-        scene.now += CommandPublisher.confirmTimeout
+        scene.now += CommandPublisher.confirmTimeout.milliseconds
         scene.rounds(1)
         #expect(scene.broker.opened.count == connections)
         scene.now += 1
         scene.rounds(2)
         #expect(scene.broker.opened.count == connections + 1)
         #expect(try scene.messages() == [[1], [1]])
-        scene.now += CommandPublisher.timeout
+        scene.now += CommandPublisher.timeout.milliseconds
         scene.rounds(1)
         #expect(scene.refused() == ["1 unavailable"])
         #expect(scene.isIdle)

@@ -51,7 +51,7 @@ import Testing
     @Test func comingAndGoingIsToldToTheRooms() throws {
         try relay(1).send([presence(true, at: 1000)])
         #expect(redis.published.map(\.channel) == [BusChannel.room(room)])
-        #expect(redis.hashes[key] == ["1": "\(1000 + Ephemerals.lease)"])
+        #expect(redis.hashes[key] == ["1": "\(1000 + Ephemerals.lease.milliseconds)"])
         try relay(1).send([presence(false, at: 2000)])
         #expect(redis.published.count == 2)
         #expect(redis.hashes[key] == ["seen": "2000"])
@@ -70,7 +70,7 @@ import Testing
     /// It had no time to take its field away.
     @Test func aDeadRelayDoesNotKeepAUserOnline() throws {
         try relay(1).send([presence(true, at: 1000)])
-        let later = 1000 + Ephemerals.lease
+        let later = 1000 + Ephemerals.lease.milliseconds
         try relay(2).send([presence(true, at: later)])
         #expect(redis.published.count == 2)
         // One that lives renews its field.
