@@ -121,7 +121,8 @@ def test_who_does_not_read_is_closed_with_the_place_to_resume_from(ann, bob, rel
     with ann.socket() as witness, RawSocket(relay, bob.token) as raw:
         # A fresh socket reads the room's log at its own pace, and is never slow: the first frame shows that this is over.
         post(1)
-        assert raw.answer()["Seq"] == 1
+        # That the witness is online may be told before.
+        assert next(frame["Seq"] for frame in iter(raw.answer, None) if "Seq" in frame) == 1
         # The relay keeps a megabyte for a slow client, and the kernel some more.
         for number in range(2, 111):
             post(number)

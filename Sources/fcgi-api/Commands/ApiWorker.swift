@@ -30,8 +30,7 @@ final class ApiWorker {
     ) throws {
         self.channel = channel
         self.settings = settings
-        (self.pool, self.logs) = (pool, logs)
-        self.log = log
+        (self.pool, self.logs, self.log) = (pool, logs, log)
         let name = "\(FcgiApi.program) \(channel.pool)/\(channel.slot)"
         let database = settings.database
         let primary = PostgresConnection(database, applicationName: name)

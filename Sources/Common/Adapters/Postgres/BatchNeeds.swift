@@ -88,10 +88,7 @@ struct BatchNeeds {
             invitations.append(id)
             newcomers.append(command.actor)
         case .announce: message(of: command)
-        case .erase(let user):
-            wholeRooms.append(command.room)
-            erasedRooms.append(command.room)
-            erasedUsers.append(user)
+        case .erase(let user): erase(user, command)
         case .purge(let before):
             wholeRooms.append(command.room)
             purgedRooms.append(command.room)
@@ -159,6 +156,12 @@ struct BatchNeeds {
         add(draft.members, by: command.actor)
         if draft.type != .privateRoom { enter(draft.members, command) }
         for other in draft.members { pair(command.actor, other) }
+    }
+
+    private mutating func erase(_ user: UUID128, _ command: Command) {
+        wholeRooms.append(command.room)
+        erasedRooms.append(command.room)
+        erasedUsers.append(user)
     }
 
     private mutating func addMembers(_ users: [UUID128], _ command: Command) {

@@ -39,7 +39,8 @@ public struct RunFolder: Sendable {
         let excess = (kept + [control]).map(\.utf8.count).max().map { $0 - ListenAddress.longestPath } ?? 0
         guard excess > 0 else { return nil }
         let length = path.utf8.count
-        return "RUN_DIR=\(path) has \(length) bytes, at most \(length - excess) work for \(program): its sockets' paths are "
+        return
+            "RUN_DIR=\(path) has \(length) bytes, at most \(length - excess) work for \(program): its sockets' paths are "
             + "longer, and may have \(ListenAddress.longestPath)"
     }
 
