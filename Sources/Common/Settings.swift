@@ -49,6 +49,9 @@ public struct Settings: Sendable {
         runDirectory = values.text("RUN_DIR", default: "/run/chat")
         socketGroup = values.optional("SOCKET_GROUP")
         socketMode = values.octal("SOCKET_MODE", default: 0o660)
+        if socketMode & 0o222 == 0 {
+            values.problem("SOCKET_MODE=0\(String(socketMode, radix: 8)) lets nobody connect: write 0660, or 0666")
+        }
         hangSeconds = values.number("WORKER_HANG_SECONDS", default: 30, in: 0...86_400)
         web = WebSettings(&values)
         documents = values.optional("DOCS_DIR") ?? files.folder(shared: "docs", checkout: "docs")
@@ -180,6 +183,8 @@ public struct RabbitMQSettings: Sendable {
         hashByUser = values.choice("RABBITMQ_HASH_KEY", ["room", "user"], default: "room") == "user"
         quorumQueues = values.choice("RABBITMQ_QUEUE_TYPE", ["quorum", "classic"], default: "quorum") == "quorum"
         prefix = values.text("RABBITMQ_PREFIX", default: "chat")
+        // A queue's name has at most 255 bytes, and begins with it.
+        if prefix.utf8.count > 100 { values.problem("RABBITMQ_PREFIX has more than 100 bytes") }
         maxLength = values.number("RABBITMQ_MAX_LENGTH", default: 100_000, in: 100...10_000_000)
     }
 
@@ -325,6 +330,10 @@ public struct RelaySettings: Sendable {
         origins = values.list("WS_ORIGINS")
         heartbeat = values.number("WS_HEARTBEAT", default: 30, in: 1...3600)
         idleTimeout = values.number("WS_IDLE_SECONDS", default: 90, in: 2...86_400)
+        if idleTimeout <= heartbeat {
+            values.problem(
+                "WS_IDLE_SECONDS=\(idleTimeout) is not above WS_HEARTBEAT=\(heartbeat): every quiet socket would be closed")
+        }
         outboxBytes = values.number("WS_OUTBOX_BYTES", default: 1_048_576, in: 65_536...1_073_741_824)
         outboxSeconds = values.number("WS_OUTBOX_SECONDS", default: 30, in: 1...3600)
         maxConnections = values.number("WS_MAX_CONNECTIONS", default: 18_000, in: 1...1_000_000)
@@ -447,6 +456,12 @@ public struct StorageSettings: Sendable {
     /// ClamAV's daemon, `unix:/path` or `host:port`; nil: files are not scanned.
     public var clamd: String?
 
+    private static func isAddress(_ text: String) -> Bool {
+        if text.utf8.starts(with: "unix:".utf8) { return text.utf8.starts(with: "unix:/".utf8) }
+        guard let colon = text.utf8.lastIndex(of: UInt8(ascii: ":")), colon > text.startIndex else { return false }
+        return Int(String(text[colon...].dropFirst())).map { (1...65_535).contains($0) } ?? false
+    }
+
     /// Without a store the service takes no files.
     public var isSet: Bool { !endpoint.isEmpty || folder != nil }
 
@@ -454,7 +469,13 @@ public struct StorageSettings: Sendable {
         let storage = values.text("STORAGE", default: "s3")
         folder = storage.hasPrefix("disk:/") ? String(storage.dropFirst(5)) : nil
         if folder == nil, storage != "s3" { values.problem("STORAGE=\(storage) is neither s3 nor disk:/path") }
+        if let folder, folder.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7f || "$;{}\"'\\#".utf8.contains($0) }) {
+            values.problem("STORAGE: nginx takes no path with blanks, quotes or any of $ ; { } \\ #")
+        }
         linkSecret = values.optional("UPLOAD_LINK_SECRET")
+        if let linkSecret, linkSecret.utf8.count < 32 {
+            values.problem("UPLOAD_LINK_SECRET has fewer than 32 bytes; make one with: openssl rand -base64 32")
+        }
         areDownloadsProxied = values.choice("DOWNLOADS", ["redirect", "proxy"], default: "redirect") == "proxy"
         endpoint = values.text("S3_ENDPOINT", default: "")
         values.expectHTTP("S3_ENDPOINT", endpoint)
@@ -476,5 +497,8 @@ public struct StorageSettings: Sendable {
             .audio: values.list("UPLOAD_TYPES_AUDIO"), .file: values.list("UPLOAD_TYPES_FILE"),
         ])
         clamd = values.optional("CLAMD_ADDRESS")
+        if let clamd, !Self.isAddress(clamd) {
+            values.problem("CLAMD_ADDRESS=\(clamd) is neither unix:/path nor host:port")
+        }
     }
 }

@@ -51,6 +51,12 @@ extension Settings {
             else { continue }
             bytes = Array(bytes[..<min(bytes.count, place.upperBound)]) + Array("=***".utf8)
         }
+        // A host's own address may have a key in its query.
+        if name.hasSuffix("WEBHOOK_URL") || name.hasSuffix("CHECK_URL"),
+            let query = bytes.firstIndex(of: UInt8(ascii: "?"))
+        {
+            bytes = bytes[...query] + Array("***".utf8)
+        }
         guard let start = bytes.firstRange(of: Array("://".utf8))?.upperBound,
             let end = bytes.lastIndex(of: UInt8(ascii: "@")), end >= start
         else { return String(decoding: bytes, as: UTF8.self) }

@@ -181,7 +181,7 @@ def test_a_user_who_cannot_do_the_work_is_refused(here, settings):
         write(here, "theirs", "[theirs]\nroutes = uploads\nuser = nobody\n")
         for more, said in [
             (f"JWT_JWKS_CA_FILE={secret}\n", f"cannot use a setting: JWT_JWKS_CA_FILE={secret} cannot be read: Permission denied"),
-            (f"UPLOAD_TEMP_DIR={here.folder}\n", f"may not use {here.folder}: Permission denied"),
+            (f"UPLOAD_TEMP_DIR={here.folder}\n", f"cannot use a setting: UPLOAD_TEMP_DIR={here.folder} is no folder"),
             (f"DATABASE_URL={settings['DATABASE_URL'].replace('//chat@', '//nobody-has-this@')}\n", "cannot use PostgreSQL: "),
         ]:
             env.write_text(kept + more)
@@ -192,7 +192,7 @@ def test_a_user_who_cannot_do_the_work_is_refused(here, settings):
         done = run(here, "-t")
         assert "user: nobody may not use /" in done.stderr and "/redis.sock: Permission denied" in done.stderr, done
         assert re.search("user: nobody cannot use PostgreSQL: .* failed: Permission denied", done.stderr), done
-        assert f"user: nobody may not use {here.files}: Permission denied" in done.stderr, done
+        assert f"user: nobody cannot use a setting: STORAGE=disk:{here.files}: this user may not write in" in done.stderr, done
         # A database that is away for everybody says nothing about the user.
         here.files.chmod(0o777)
         env.write_text(f"{kept}REDIS_URL=redis://127.0.0.1:1\nDATABASE_URL=postgresql://x:x@127.0.0.1:1/x\n")
@@ -238,6 +238,9 @@ def test_a_tenant_below_a_prefix_as_the_document_says(here, secret):
     ("[own]\nroutes = send\nlisten = {run}/fcgi-api.control\n", "bad.conf:3: listen: unix:{run}/fcgi-api.control is a file of these programs' own"),
     ("[own]\nroutes = send\nworkers = static\nworkers.max = 500\n", "bad.conf:1): 496 at most"),
     ("[own]\nroutes = send\nenv[DATABASE_URL] = rubbish\n", "bad.conf:1: the pool own: env[DATABASE_URL]: not a valid libpq"),
+    ("[own]\nroutes = send\nenv[RABBITMQ_PREFIX] = other\n", "bad.conf:3: env[RABBITMQ_PREFIX]: RABBITMQ_PREFIX is the master's"),
+    ("[own]\nroutes = send\nlisten = 192.0.2.1:9000\n", "bad.conf:1: the pool own cannot listen on 192.0.2.1:9000"),
+    ("[own]\nroutes = send\nlisten = /etc/passwd/x.sock\n", "bad.conf:3: listen: there is no folder /etc/passwd"),
     ("[own]\nroutes = send\nenv[STORAGE] = bogus\n", "bad.conf:3: env[STORAGE]: STORAGE"),
     ("[a]\nroutes = send\nlisten = 127.0.0.1:19777\n[b]\nroutes =\nlisten = localhost:19777\n", "bad.conf:6: listen: localhost:19777 is the address of a"),
 ])

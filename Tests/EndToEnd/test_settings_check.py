@@ -34,6 +34,17 @@ def test_good_settings_are_called_good(check, name, words):
     ("TLS_CA_FILE", "/none/ca.pem", "TLS_CA_FILE=/none/ca.pem cannot be read"),
     ("FCGI_ROMS_WORKERS", "2", "FCGI_ROMS_WORKERS is not a setting; did you mean FCGI_ROOMS_WORKERS?"),
     ("FCGI_SEARCH_MAX_WORKERS", "600", None),
+    ("SOCKET_MODE", "0440", "SOCKET_MODE=0440 lets nobody connect"),
+    ("UPLOAD_TEMP_DIR", "/none", "UPLOAD_TEMP_DIR=/none is no folder"),
+    ("STORAGE", "disk:/etc/passwd", "STORAGE=disk:/etc/passwd: this user may not write in /etc/passwd"),
+    ("STORAGE", "disk:/tmp/a$b", "STORAGE: nginx takes no path with blanks"),
+    ("CLAMD_ADDRESS", "foo", "CLAMD_ADDRESS=foo is neither unix:/path nor host:port"),
+    ("UPLOAD_LINK_SECRET", "s", "UPLOAD_LINK_SECRET has fewer than 32 bytes"),
+    ("RABBITMQ_PREFIX", "x" * 101, "RABBITMQ_PREFIX has more than 100 bytes"),
+    ("WS_IDLE_SECONDS", "2", "WS_IDLE_SECONDS=2 is not above WS_HEARTBEAT=30"),
+    ("FCGI_ROOMS_LISTEN", "unix:/none/x.sock", "FCGI_ROOMS_LISTEN=unix:/none/x.sock: there is no folder /none"),
+    ("WS_LISTEN", "unix:/etc/passwd", "WS_LISTEN=unix:/etc/passwd: /etc/passwd exists and is not a socket"),
+    ("RUN_DIR", "/tmp/" + "x" * 96, f"RUN_DIR=/tmp/{'x' * 96} has 101 bytes, at most 90 work for fcgi-api"),
 ])
 def test_what_is_wrong_is_named_with_its_line(check, key, value, said):
     done, line = check("-t", **{key: value})
@@ -42,6 +53,19 @@ def test_what_is_wrong_is_named_with_its_line(check, key, value, said):
         assert line(key) + said in done.stderr, done.stderr
     else:
         assert "workers are too many for one master" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("name, key, value, said", [
+    ("fcgi-api", "JWT_JWKS_FILE", "/none/keys", "JWT_JWKS_FILE=/none/keys cannot be read"),
+    ("fcgi-api", "FCGI_MESSAGES_MAX_WORKERS", "600", "workers are too many for one master"),
+    ("ws-relay", "RUN_DIR", "/tmp/" + "x" * 62, "has 67 bytes, at most 64 work for ws-relay"),
+    ("queue-worker", "TLS_CA_FILE", "/none/ca.pem", "TLS_CA_FILE=/none/ca.pem cannot be read"),
+])
+def test_the_start_refuses_what_the_check_refuses(check, tmp_path, name, key, value, said):
+    done, _ = check("serve", name=name, **{"RUN_DIR": str(tmp_path), key: value, "FCGI_NO_SETTING": "1"})
+    assert done.returncode != 0 and said in done.stderr, done
+    # An upgrade does not end a service for a name that is none any more.
+    assert "note: " in done.stderr and "FCGI_NO_SETTING is not a setting" in done.stderr
 
 
 def test_two_pools_on_one_socket(check, tmp_path):

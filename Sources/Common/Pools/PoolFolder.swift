@@ -147,18 +147,23 @@ public enum PoolFolder {
             return "\(listen) is the address of \(other.name)"
         }
         if place.isReserved(in: settings.runDirectory) { return "\(listen) is a file of these programs' own" }
+        return problem(withFile: listen, settings)
+    }
+
+    /// A sentence when this process could not make the socket.
+    public static func problem(withFile listen: String, _ settings: Settings) -> String? {
         let path = Substring(listen.utf8.dropFirst(5))
-        guard case .file = place, let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return nil }
+        guard case .file = SocketPlace(listen), let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return nil }
         var status = stat()
         if lstat(String(path), &status) == 0, status.st_mode & S_IFMT != S_IFSOCK {
             return "\(path) exists and is not a socket"
         }
         // The programs make RUN_DIR themselves.
         let folder = String(path[..<end])
-        guard !folder.isEmpty, stat(folder, &status) != 0, errno == ENOENT,
-            SocketPlace("unix:\(settings.runDirectory)/x") != SocketPlace("unix:\(folder)/x")
+        guard !folder.isEmpty, SocketPlace("unix:\(settings.runDirectory)/x") != SocketPlace("unix:\(folder)/x")
         else { return nil }
-        return "there is no folder \(folder)"
+        guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return "there is no folder \(folder)" }
+        return access(folder, W_OK | X_OK) == 0 ? nil : "this user may not make a socket in \(folder)"
     }
 
     /// The settings as the pool's workers will read them.

@@ -69,6 +69,12 @@ extension PoolSettings {
         }
     }
 
+    /// With other values a pool would write where nobody reads, or take somebody for another user.
+    private static let shared: Set = [
+        "RUN_DIR", "SOCKET_GROUP", "SOCKET_MODE", "RABBITMQ_PREFIX", "RABBITMQ_TOTAL_QUEUE", "RABBITMQ_HASH_KEY",
+        "USER_NAMESPACE",
+    ]
+
     private static func unknown(_ key: String) -> String {
         let best = (keys + PoolSizing.keys).map { ($0, distance(Array($0.utf8), Array(key.utf8))) }
             .min { ($0.1, $0.0) < ($1.1, $1.0) }
@@ -229,7 +235,7 @@ extension PoolSettings {
             throw Problem(text: "\"\(name)\" is not the name of a variable")
         }
         let isOurs = ["CHAT_", "FCGI_", "LISTEN_", "NOTIFY_"].contains { name.utf8.starts(with: $0.utf8) }
-        guard !isOurs, !["RUN_DIR", "SOCKET_GROUP", "SOCKET_MODE"].contains(name) else {
+        guard !isOurs, !Self.shared.contains(name) else {
             throw Problem(text: "\(name) is the master's, and the same for all pools")
         }
         environment[name] = value

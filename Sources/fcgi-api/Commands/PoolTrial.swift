@@ -59,23 +59,23 @@ struct PoolTrialCommand: ParsableCommand {
         guard let pool = try PoolProcess.told(settings) else { throw OperatorError("serve -t starts this") }
         _ = try PoolProcess.become(pool)
         for problem in settings.unreadableFiles() { print(PoolTrial.refused + "cannot use a setting: " + problem) }
-        for path in folders(of: pool, settings) + shared(settings) where access(path, R_OK | W_OK) != 0 {
+        if pool.families?.contains(.uploads) != false {
+            for problem in settings.unusableFolders() { print(PoolTrial.refused + "cannot use a setting: " + problem) }
+        }
+        for path in shared(settings, pool) where access(path, R_OK | W_OK) != 0 {
             print("\(PoolTrial.refused)may not use \(path): \(String(cString: strerror(errno)))")
         }
         tryDatabase(settings)
     }
 
-    /// The folders in which its endpoints write.
-    private func folders(of pool: PoolSettings, _ settings: Settings) -> [String] {
-        guard pool.families?.contains(.uploads) != false else { return [] }
-        // The programs make the folder of files themselves.
-        return [settings.storage.temporaryFolder]
-            + [settings.storage.folder].compactMap { $0 }.filter { access($0, F_OK) == 0 || errno != ENOENT }
-    }
-
-    /// The folder in which workers share fetched key sets, and Redis' socket.
-    private func shared(_ settings: Settings) -> [String] {
+    /// The folder in which workers share fetched key sets, and sockets of Redis and clamd.
+    private func shared(_ settings: Settings, _ pool: PoolSettings) -> [String] {
         var paths = settings.tokens.keySources.isEmpty ? [] : [settings.runDirectory]
+        if let clamd = settings.storage.clamd, clamd.utf8.starts(with: "unix:".utf8),
+            pool.families?.contains(.uploads) != false
+        {
+            paths.append(String(clamd.dropFirst(5)))
+        }
         if case .socket(let path)? = try? RedisServers(settings.redisURL).way,
             access(path, F_OK) == 0 || errno != ENOENT
         {

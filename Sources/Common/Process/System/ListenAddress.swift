@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 
 /// The address on which a program listens: `unix:/path` or `host:port`.
 public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
@@ -26,6 +27,24 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
         case .unix(let path, _, _, _): "unix:\(path)"
         case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         }
+    }
+
+    /// Whether this machine has the address, whatever its port; true for a file.
+    public var isOfThisMachine: Bool {
+        guard case .tcp(let host, _) = self else { return true }
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        hints.ai_flags = AI_PASSIVE
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(host, "0", &hints, &list) == 0 else { return false }
+        defer { freeaddrinfo(list) }
+        for entry in sequence(first: list, next: { $0?.pointee.ai_next }) {
+            guard let entry = entry?.pointee else { break }
+            let socket = Glibc.socket(entry.ai_family, entry.ai_socktype, 0)
+            defer { close(socket) }
+            if bind(socket, entry.ai_addr, entry.ai_addrlen) == 0 { return true }
+        }
+        return false
     }
 
     private static func isOfHost(_ byte: UInt8) -> Bool {
