@@ -17,7 +17,10 @@ extension Sockets {
         stream.isMoved = true
     }
 
+    /// Never part of the caller: the loop of a delivery would check the access to its state for each socket.
+    ///
     /// - Parameter epoch: of the place's room.
+    @inline(never)
     func tell(_ event: SharedFrame, _ kind: FrameKind, epoch: Int64 = 1, to slot: UInt32) {
         guard !connections[slot].flags.contains(.closing), let stream = streams[slot] else { return }
         if let place = event.place {
