@@ -1,6 +1,5 @@
 // The chat's client: one module without dependencies, for browsers and for Node 20 or newer. README.md has the interface.
 
-const MIB = 1 << 20;
 /** Temporary refusals. Every other one is final. */
 const LATER = new Set(['rate_limited', 'busy', 'unavailable', 'locked', 'internal']);
 /** Close codes after which the same client would be closed again. */
@@ -8,13 +7,12 @@ const STAY_AWAY = new Set([1002, 1003, 1007, 4009]);
 const CHANGES = { message: 'new_message', edit: 'message_updated', delete: 'message_updated', react: 'message_updated' };
 /** setTimeout fires at once above this; and the longest wait that a server can name. Milliseconds. */
 const LONGEST = 2 ** 31 - 1, NAMED = 600000;
-/** Frames outside of a room's order. */
-const ASIDE = new Set(['welcome', 'response', 'presence', 'typing', 'user_updated', 'resync']);
+
 /** Of what others can make grow: descriptions of users, users who type, frames that wait for an earlier one, pages of a list, rooms and members, malformed frames of one connection. */
 const USERS = 5000, TYPING = 100, EARLY = 1000, PAGES = 1000, MANY = 70000, MALFORMED = 20;
 
-// The fields that a frame or an answer must have to be used. Everything else in it is shown or passed on, not computed with.
-const isMap = one => typeof one === 'object' && one !== null && !Array.isArray(one);
+// What a frame or an answer must have to be used. Everything else in it is shown or passed on, not computed with.
+const isMap = one => one && typeof one === 'object' && !Array.isArray(one);
 const isID = one => typeof one === 'string' && /^[\w:-]{1,128}$/.test(one);
 const isSeq = one => Number.isSafeInteger(one) && one >= 0;
 const mayBe = (one, is) => one == null || is(one);
@@ -42,7 +40,7 @@ export class ChatError extends Error {
 /** In memory: lost with the process. */
 export class MemoryStore {
   #all = new Map();
-  async all() { return [...this.#all].map(([key, value]) => [key, structuredClone(value)]); }
+  async all() { return structuredClone([...this.#all]); }
   async set(key, value) { this.#all.set(key, structuredClone(value)); }
   async delete(key) { this.#all.delete(key); }
   async clear() { this.#all.clear(); }
@@ -52,7 +50,7 @@ export class MemoryStore {
 export class IndexedDBStore {
   #name; #open;
   constructor(name = 'chat') { this.#name = name; }
-  #run(mode, use) {
+  #run(use, mode = 'readwrite') {
     this.#open ??= new Promise((done, fail) => {
       const asked = indexedDB.open(this.#name, 1);
       asked.onupgradeneeded = () => asked.result.createObjectStore('chat');
@@ -62,29 +60,34 @@ export class IndexedDBStore {
     return this.#open.then(base => new Promise((done, fail) => {
       const transaction = base.transaction('chat', mode), found = use(transaction.objectStore('chat'));
       transaction.oncomplete = () => done(found);
-      transaction.onerror = transaction.onabort = () => fail(transaction.error);
+      // An error of a request ends in this, too.
+      transaction.onabort = () => fail(transaction.error);
     }));
   }
   async all() {
-    const [keys, values] = await this.#run('readonly', store => [store.getAllKeys(), store.getAll()]);
+    const [keys, values] = await this.#run(store => [store.getAllKeys(), store.getAll()], 'readonly');
     return keys.result.map((key, place) => [key, values.result[place]]);
   }
-  async set(key, value) { await this.#run('readwrite', store => void store.put(value, key)); }
-  async delete(key) { await this.#run('readwrite', store => void store.delete(key)); }
-  async clear() { await this.#run('readwrite', store => void store.clear()); }
+  set(key, value) { return this.#run(store => void store.put(value, key)); }
+  delete(key) { return this.#run(store => void store.delete(key)); }
+  clear() { return this.#run(store => void store.clear()); }
 }
+
+/** Of a room, beside its lists, in the store. `dirty`: a number that was being asked for is asked for again after a reload; no frame brings it. */
+const KEPT = 'ID info epoch seq infoSeq from hasMembers seenSeq dirty'.split(' ');
+const bySeq = map => [...map.values()].sort((a, b) => a.Seq - b.Seq);
 
 /** A room's copy. `seq`: it contains every frame up to this Seq. `from`: it contains every message from this Seq on. */
 class Room {
-  info = null; epoch = 1; seq = null; from = 0; messages = new Map(); members = new Map(); hasMembers = false; drafts = new Map();
-  typing = new Map(); seenSeq = 0; used = 0; top = -1; tries = 0; timer = null; caughtAt = 0; waits = [];
-  infoSeq = -1; early = new Map(); answered = new Set(); generation = 0; catching = false; again = false; resuming = false;
-  marks = new Map(); jumps = 0; loading = false; aside = new Map(); caught = 0; dirty = false;
+  info = null; epoch = 1; seq = null; from = Infinity; messages = new Map(); members = new Map(); hasMembers = false; drafts = new Map();
+  typing = new Map(); seenSeq = 0; _used = 0; _top = -1; _tries = 0; _timer = null; _caughtAt = 0; _waits = [];
+  infoSeq = -1; early = new Map(); _answered = new Set(); _generation = 0; _catching = false; _again = false; _resuming = false;
+  _marks = new Map(); _jumps = 0; _loading = false; _aside = new Map(); _caught = 0; dirty = false;
   constructor(id) { this.ID = id; }
 
   /** Oldest first, then the user's own uploads in progress. */
   list() {
-    return [...[...this.messages.values()].sort((a, b) => a.Seq - b.Seq), ...this.drafts.values()];
+    return [...bySeq(this.messages), ...this.drafts.values()];
   }
   /** True when no older messages are left to load. */
   get complete() { return this.from <= 0; }
@@ -96,7 +99,7 @@ class Room {
   }
 
   /** Keeps the newest state of a message, in whatever order states arrive. */
-  merge(message) {
+  _merge(message) {
     if (message.Seq == null) {
       if (message.Status === 'deleted') this.drafts.delete(message.ID);
       else if (!this.messages.has(message.ID)) put(this.drafts, message.ID, message, EARLY);
@@ -106,52 +109,51 @@ class Room {
     const had = this.messages.get(message.ID);
     // A page still being loaded may contain an older state of it.
     if (!had && message.Seq < this.from) {
-      if (this.loading && !older(message, this.aside.get(message.ID))) this.aside.set(message.ID, message);
+      if (this._loading && !older(message, this._aside.get(message.ID))) this._aside.set(message.ID, message);
       // Too many to keep: the page is loaded again.
-      if (this.aside.size > EARLY) { this.aside.clear(); this.jumps++; }
+      if (this._aside.size > EARLY) { this._aside.clear(); this._jumps++; }
     }
-    else if (!older(message, had)) this.messages.set(message.ID, this.seenNow(message, had));
+    else if (!older(message, had)) this.messages.set(message.ID, this._seenNow(message, had));
   }
   /** `Status` is computed from the other members' seen marks, which do not change ChangeSeq. */
-  seenNow(message, had) {
-    if (message.Status !== 'sent') return message;
-    if (had?.Status === 'seen') return { ...message, Status: 'seen' };
-    for (const [user, seq] of this.marks) if (seq >= message.Seq && user !== message.SenderID) return { ...message, Status: 'seen' };
-    return message;
+  _seenNow(message, had) {
+    const isSeen = message.Status === 'sent' && (had?.Status === 'seen' || [...this._marks].some(([user, seq]) => seq >= message.Seq && user !== message.SenderID));
+    return isSeen ? { ...message, Status: 'seen' } : message;
   }
-  mark(user, seq) {
-    if (seq <= (this.marks.get(user) ?? 0)) return;
-    put(this.marks, user, seq, MANY);
-    for (const [id, message] of this.messages) if (message.Seq <= seq) this.messages.set(id, this.seenNow(message));
+  _mark(user, seq) {
+    if (seq <= (this._marks.get(user) ?? 0)) return;
+    put(this._marks, user, seq, MANY);
+    for (const [id, message] of this.messages) if (message.Seq <= seq) this.messages.set(id, this._seenNow(message));
   }
   /** The server has lost the history of this copy. */
-  forget() {
-    this.messages.clear(); this.members.clear(); this.early.clear(); this.answered.clear(); this.marks.clear();
-    this.seq = null; this.infoSeq = this.top = -1; this.seenSeq = this.caught = 0; this.generation++; this.jumps++;
+  _forget() {
+    this.messages.clear(); this.members.clear(); this.early.clear(); this._answered.clear(); this._marks.clear();
+    this.seq = null; this.infoSeq = this._top = -1; this.seenSeq = this._caught = 0; this._generation++; this._jumps++;
   }
   /** A frame that came is not applied yet. */
-  get behind() { return this.top > (this.seq ?? -1); }
+  get _behind() { return this._top > (this.seq ?? -1); }
   /** Drops the oldest messages of the copy; they can be loaded again. */
   trim(limit) {
-    if (this.messages.size <= limit || this.loading) return false;
-    const list = [...this.messages.values()].sort((a, b) => a.Seq - b.Seq), kept = list.slice(-limit);
+    if (this.messages.size <= limit || this._loading) return false;
+    const kept = bySeq(this.messages).slice(-limit);
     this.messages = new Map(kept.map(message => [message.ID, message]));
     this.from = kept[0].Seq;
-    this.jumps++;
+    this._jumps++;
     return true;
   }
   snapshot(limit) {
-    let { from } = this, messages = [...this.messages.values()].sort((a, b) => a.Seq - b.Seq);
-    if (messages.length > limit) { messages = messages.slice(-limit); from = messages[0].Seq; }
-    return { ID: this.ID, info: this.info, epoch: this.epoch, seq: this.seq, infoSeq: this.infoSeq, from, messages,
-      members: [...this.members.values()], hasMembers: this.hasMembers && this.members.size > 0, seenSeq: this.seenSeq, marks: [...this.marks],
-      // A number that was being asked for is asked for again after a reload: no frame brings it.
-      dirty: this.dirty };
+    const messages = bySeq(this.messages).slice(-limit), kept = { messages, members: [...this.members.values()], marks: [...this._marks] };
+    for (const name of KEPT) kept[name] = this[name];
+    if (messages.length < this.messages.size) kept.from = messages[0].Seq;
+    kept.hasMembers &&= this.members.size > 0;
+    return kept;
   }
-  restore({ messages, members, marks, info, seq, epoch, from, infoSeq, seenSeq, hasMembers, dirty }) {
-    if (!mayBe(seq, isSeq) || !mayBe(info, isInfo) || !messages.every(isStored) || !members.every(isMember)) throw new ChatError('malformed', 'the store has a broken room');
-    // JSON has no Infinity, and the store of an older release has no epoch.
-    Object.assign(this, { info, seq, infoSeq, seenSeq, hasMembers, dirty, epoch: epoch ?? 1, from: from ?? Infinity, marks: new Map(marks) });
+  _restore(kept) {
+    const { messages, members, marks, seq, info } = kept;
+    if (!mayBe(seq, isSeq) || !mayBe(info, isInfo) || !messages.every(isStored) || !members.every(isMember)) throw malformed('no room');
+    // JSON has no Infinity, and the store of an older release has no epoch: these stay as they are in a new room.
+    for (const name of KEPT) this[name] = kept[name] ?? this[name];
+    this._marks = new Map(marks);
     for (const message of messages) this.messages.set(message.ID, message);
     for (const member of members) this.members.set(member.UserID, member);
   }
@@ -159,70 +161,73 @@ class Room {
 
 /** An upload. It continues after a reload if the store keeps blobs. */
 class Upload {
-  state = 'waiting'; loaded = []; error = null; rounds = 0; running = new Set(); sending = new Set();
+  state = 'waiting'; loaded = []; error = null; _rounds = 0; sending = new Set();
   constructor(chat, record) {
     Object.assign(this, record);
-    this.chat = chat;
+    this._chat = chat;
     this.total = Math.max(1, Math.ceil(this.file.size / this.chunkSize));
-    this.done = new Promise((done, fail) => { this.finish = done; this.fail = fail; });
+    this.done = new Promise((done, fail) => { this._finish = done; this.fail = fail; });
     this.done.catch(() => {});
   }
   get size() { return this.file.size; }
-  get progress() { return this.size ? Math.min(1, this.loaded.reduce((sum, part) => sum + (part ?? 0), 0) / this.size) : 0; }
-  part(index) { return this.file.slice((index - 1) * this.chunkSize, index * this.chunkSize); }
-  pause() { if (this.state === 'running' || this.state === 'waiting') this.#stop('paused'); }
-  resume() { if (['paused', 'failed'].includes(this.state)) { this.state = 'waiting'; this.chat._upload(this); } }
+  get progress() { return this.loaded.reduce((sum, part) => sum + part, 0) / (this.size || 1); }
+  _part(index) { return this.file.slice((index - 1) * this.chunkSize, index * this.chunkSize); }
+  pause() { if (['running', 'waiting'].includes(this.state)) this._stop('paused'); }
+  resume() { if (['paused', 'failed'].includes(this.state)) { this.state = 'waiting'; this._chat._upload(this); } }
   async cancel() {
-    this.end(new ChatError('cancelled', 'the upload was cancelled'));
-    this.chat._uploadEnded(this);
-    if (this.MessageID) await this.chat.request('DELETE', `/files/${this.MessageID}/upload`);
-    else this.chat.discard(this.Sign);
+    this._end(new ChatError('cancelled', 'cancelled'));
+    this._chat._uploadEnded(this);
+    if (this.MessageID) await this._chat.request('DELETE', `/files/${this.MessageID}/upload`);
+    else this._chat.discard(this.Sign);
   }
-  end(error) {
-    this.#stop('cancelled');
+  _end(error) {
+    this._stop('cancelled');
     this.fail(error);
   }
-  #stop(state) {
+  _stop(state) {
     this.state = state;
-    for (const controller of this.running) controller.abort();
-    this.chat._emit('upload', this);
+    this._requests?.abort();
+    this._chat._emit('upload', this);
   }
 }
 
 export class Chat {
   rooms = new Map(); presence = new Map(); profiles = new Map(); uploads = new Map(); queue = []; me = null; state = 'closed'; synced = false;
   stats = { frames: 0, missed: 0, doubled: 0, malformed: 0, resyncs: 0, connects: 0, sent: 0, resent: 0 };
-  #options; #socket = null; #listeners = new Map(); #timers = new Map(); #waiting = new Map(); #token; #fails = 0; #wanted = false;
+  #options; #socket = null; #listeners = new Set(); #timers = new Map(); #waiting = new Map(); #token; #fails = 0; #wanted = false;
   #heard = 0; #attempt = 0; #saving = new Set(); #saved = Promise.resolve(); #loads = new Map();
   #who = null; #held = []; #asking = null; #refused = false; #tokenFails = 0; #renewals = 0; #broken = 0; #renames = new Map(); #uses = 0; #running = 0; #line = [];
 
   /** @param options see chat.d.ts */
   constructor(options = {}) {
-    const timers = { now: () => Date.now(), set: (run, wait) => setTimeout(run, wait), clear: id => clearTimeout(id) };
-    this.#options = {
-      url: '', prefix: '/api/v1', path: '/ws/v1/chat', clock: timers, random: Math.random, uuid, history: 50, keep: 200, most: 10000,
-      chunkSize: 5 * MIB, parallel: 3, answerWait: 20000, requestWait: 30000, WebSocket: globalThis.WebSocket,
-      fetch: (...words) => globalThis.fetch(...words), ...Object.fromEntries(Object.entries(options).filter(([, value]) => value != null)),
+    const set = this.#options = {
+      url: '', prefix: '/api/v1', path: '/ws/v1/chat', clock: { now: () => Date.now(), set: (run, wait) => setTimeout(run, wait), clear: id => clearTimeout(id) },
+      random: Math.random, uuid, history: 50, keep: 200, most: 10000, chunkSize: 5 << 20, parallel: 3, answerWait: 20000, requestWait: 30000,
+      WebSocket: globalThis.WebSocket, fetch: (...words) => fetch(...words), ...given(options),
     };
-    const { clock, url, prefix, path, user } = this.#options, slash = part => (part = part.trim().replace(/^\/+|\/+$/g, '')) && `/${part}`;
-    // Every wait of this client passes here. One that is no number must not fire at once.
-    const set = (run, wait) => clock.set(run, wait > 0 ? Math.min(wait, LONGEST) : wait <= 0 ? 0 : 1000);
-    Object.assign(this.#options, { url: url.trim().replace(/\/+$/, ''), prefix: slash(prefix), path: slash(path), clock: { now: () => clock.now(), set, clear: id => clock.clear(id) } });
-    if (user) this.#who = `${user}`; else if (typeof this.#options.token === 'string') this.#claim(this.#options.token);
-    if (!this.#options.WebSocket) throw new ChatError('no_websocket', 'give a WebSocket class: this Node has none of its own');
-    this.store = this.#options.store ?? (globalThis.indexedDB ? new IndexedDBStore(this.#options.name) : new MemoryStore());
+    const bare = part => part.trim().replace(/\/+$/, ''), slash = part => bare(part).replace(/^\/*(?=.)/, '/');
+    set.url = bare(set.url);
+    set.prefix = slash(set.prefix);
+    set.path = slash(set.path);
+    if (set.user) this.#who = `${set.user}`; else if (typeof set.token === 'string') this.#claim(set.token);
+    if (!set.WebSocket) throw new ChatError('no_websocket', 'no WebSocket');
+    this.store = set.store ?? (globalThis.indexedDB ? new IndexedDBStore(set.name) : new MemoryStore());
   }
+  #now() { return this.#options.clock.now(); }
+  /** Every wait of this client passes here. One that is no number must not fire at once. */
+  #set(run, wait) { return this.#options.clock.set(run, wait > 0 ? Math.min(wait, LONGEST) : wait <= 0 ? 0 : 1000); }
+  #cancel(id) { this.#options.clock.clear(id); }
   #online = () => this.state === 'waiting' && this.#connect();
 
   on(type, listener) {
-    if (!this.#listeners.has(type)) this.#listeners.set(type, new Set());
-    this.#listeners.get(type).add(listener);
-    return () => this.#listeners.get(type).delete(listener);
+    const added = { type, listener };
+    this.#listeners.add(added);
+    return () => this.#listeners.delete(added);
   }
   _emit(type, value) {
-    for (const listener of [...(this.#listeners.get(type) ?? [])]) {
+    for (const one of [...this.#listeners]) {
       // An error in a listener must not stop the stream: the next frame must still be counted.
-      try { listener(value); } catch (error) { queueMicrotask(() => { throw error; }); }
+      try { if (one.type === type) one.listener(value); } catch (error) { queueMicrotask(() => { throw error; }); }
     }
   }
 
@@ -247,7 +252,7 @@ export class Chat {
       this.me ??= value.Me;
       try {
         if (kind === 'room') this.#restored(value);
-        else if (kind === 'send') { if (isMap(value.frame)) waited.push({ ...value, busy: false, tried: 0 }); }
+        else if (kind === 'send') { if (isMap(value.frame)) waited.push({ ...value, _busy: false, _tried: 0 }); }
         else this.uploads.set(value.Sign, new Upload(this, value));
       } catch (error) { this._emit('error', error); }
     }
@@ -258,8 +263,9 @@ export class Chat {
   }
   #restored(value) {
     const room = new Room(value.ID);
-    room.restore(value);
-    for (const one of [...room.messages.values()].map(message => message.Sender).concat([...room.members.values()])) this.#know(one);
+    room._restore(value);
+    for (const message of room.messages.values()) this.#know(message.Sender);
+    for (const member of room.members.values()) this.#know(member);
     if (this.rooms.has(room.ID)) return;
     this.rooms.set(room.ID, room);
     if (!value.Me) this.#save(room);
@@ -277,7 +283,7 @@ export class Chat {
   #trim() {
     const { most, keep } = this.#options;
     let left = 5 * most;
-    for (const room of [...this.rooms.values()].sort((a, b) => b.used - a.used)) {
+    for (const room of [...this.rooms.values()].sort((a, b) => b._used - a._used)) {
       if (room.trim(Math.max(1, keep, Math.min(most, left)))) { this.#saving.add(room); this._emit('room', room); }
       left -= room.messages.size;
     }
@@ -299,7 +305,7 @@ export class Chat {
   #forget() {
     const error = new ChatError('other_user', 'another user has signed in');
     for (const item of this.queue) { this.#settleTimer(item); item.fail?.(error); }
-    for (const upload of this.uploads.values()) upload.end(error);
+    for (const upload of this.uploads.values()) upload._end(error);
     for (const map of [this.rooms, this.presence, this.profiles, this.uploads, this.#loads, this.#renames, this.#saving]) map.clear();
     this.queue = [];
     this.#held = [];
@@ -337,24 +343,23 @@ export class Chat {
     if (before == null || before === this.#who) return;
     this.#forget();
     this.#cleaned = null;
-    if (this.#socket) this.#lost(1000, 'another user');
+    if (this.#socket) this.#lost(1000, 'other_user');
   }
 
   // -- The connection
 
   #after(name, wait, run) {
-    const { clock } = this.#options;
-    clock.clear(this.#timers.get(name));
-    this.#timers.set(name, clock.set(run, wait));
+    this.#stop(name);
+    this.#timers.set(name, this.#set(run, wait));
   }
-  #stop(name) { this.#options.clock.clear(this.#timers.get(name)); }
+  #stop(name) { this.#cancel(this.#timers.get(name)); }
   #become(state) { if (this.state !== state) { this.state = state; this._emit('state', state); } }
 
   async connect() {
     this.#wanted = true;
     globalThis.addEventListener?.('online', this.#online);
     await this.open();
-    if (this.state === 'closed' || this.state === 'waiting' || this.state === 'replaced') await this.#connect();
+    if (['closed', 'waiting', 'replaced'].includes(this.state)) await this.#connect();
   }
   close() {
     this.#wanted = false;
@@ -369,23 +374,23 @@ export class Chat {
     const { token } = this.#options;
     if (typeof token !== 'function') return token && lineOf(token, 'token');
     if (this.#token && this.#token !== used) return this.#token;
-    return this.#asking ??= this.#askToken(Boolean(used) || this.#refused).finally(() => { this.#asking = null; });
+    return this.#asking ??= this.#askToken(!!used || this.#refused).finally(() => { this.#asking = null; });
   }
   /** All requests wait for one answer. Whatever the host's function does, it is asked again, less and less often. */
   async #askToken(fresh) {
     try {
       if (this.#tokenFails) await this.#pause(this.#backoff(this.#tokenFails));
-      const given = Promise.resolve(this.#options.token(fresh)).then(token => lineOf(token, 'token'));
+      const asked = (async () => lineOf(await this.#options.token(fresh), 'token'))();
       // A late answer counts too.
-      given.then(token => { this.#token ??= token; }, () => {});
-      const token = await this.#within(this.#options.requestWait, given);
+      asked.then(token => { this.#token ??= token; }, () => {});
+      const token = await this.#within(this.#options.requestWait, asked);
       this.#claim(token);
       this.#tokenFails = 0;
       this.#refused = false;
       return this.#token = token;
     } catch (cause) {
       this.#tokenFails++;
-      const error = cause instanceof ChatError && cause.code === 'token' ? cause : new ChatError('token', `there is no token: ${cause?.message ?? cause}`, { cause });
+      const error = new ChatError('token', textOf(cause), { cause });
       this._emit('error', error);
       throw error;
     }
@@ -397,10 +402,9 @@ export class Chat {
     return named > 0 ? Math.max(Math.min(named, NAMED), own / 16) * (1 + 0.2 * random()) : own * (0.2 + 0.8 * random());
   }
   #within(wait, promise) {
-    const { clock } = this.#options;
     let timer;
-    return Promise.race([promise, new Promise((_, fail) => { timer = clock.set(() => fail(new ChatError('timeout', `no answer within ${wait} ms`)), wait); })])
-      .finally(() => clock.clear(timer));
+    return Promise.race([promise, new Promise((_, fail) => { timer = this.#set(() => fail(new ChatError('timeout', 'no answer')), wait); })])
+      .finally(() => this.#cancel(timer));
   }
   async #connect() {
     const attempt = ++this.#attempt, { url, path, ticket, WebSocket } = this.#options;
@@ -417,7 +421,7 @@ export class Chat {
       this.#broken = 0;
       socket.onmessage = event => {
         if (socket !== this.#socket) return;
-        this.#heard = this.#options.clock.now();
+        this.#heard = this.#now();
         let frame;
         try { this.#frame(frame = JSON.parse(event.data)); } catch (error) { this.#malformed(error, frame); }
       };
@@ -425,7 +429,7 @@ export class Chat {
       socket.onerror = () => {};
     } catch (cause) {
       if (attempt !== this.#attempt) return;
-      const error = cause instanceof ChatError ? cause : new ChatError(ticket ? 'ticket' : 'network', `${cause?.message ?? cause}`, { cause, status: cause?.status ?? 0 });
+      const error = cause instanceof ChatError ? cause : new ChatError(ticket ? 'ticket' : 'network', textOf(cause), { cause, status: cause?.status ?? 0 });
       if (error.code === 'ticket') this._emit('error', error);
       this.#lost(error.status === 401 ? 4001 : 1006, '', error.retryAfter, error);
     }
@@ -435,18 +439,18 @@ export class Chat {
     this.#socket = null;
     this.#attempt++;
     this.synced = false;
-    for (const name of ['open', 'connect', 'heartbeat', 'auth', 'calm']) this.#stop(name);
+    for (const name of this.#timers.keys()) if (name !== 'save') this.#stop(name);
     try { socket?.close(1000); } catch { /* It is closed already. */ }
     for (const item of this.queue) this.#settleTimer(item);
-    for (const room of this.rooms.values()) { room.early.clear(); room.top = -1; room.resuming = false; }
-    for (const call of this.#waiting.values()) call.fail(new ChatError('closed', 'the connection ended'));
+    for (const room of this.rooms.values()) { room.early.clear(); room._top = -1; room._resuming = false; }
+    for (const call of this.#waiting.values()) call.fail(new ChatError('closed', 'no connection'));
     this.#waiting.clear();
   }
   #lost(code, reason, wait, error) {
     // The server would close the connection again because of the same message: the longest of those on their way.
-    const [long] = code === 1009 ? this.queue.filter(item => item.busy).sort((a, b) => JSON.stringify(b.frame).length - JSON.stringify(a.frame).length) : [];
+    const size = item => JSON.stringify(item.frame).length, [long] = code === 1009 ? this.queue.filter(item => item._busy).sort((a, b) => size(b) - size(a)) : [];
     this.#lose();
-    if (long) this.#refuse(long, new ChatError('too_large', 'the frame is too large'));
+    if (long) this.#refuse(long, new ChatError('too_large', 'too large'));
     this._emit('closed', { code, reason, error });
     if (!this.#wanted) return this.#become('closed');
     if (STAY_AWAY.has(code)) { this.#wanted = false; return this.#become(code === 4009 ? 'replaced' : 'closed'); }
@@ -464,14 +468,12 @@ export class Chat {
     try { this.#socket.send(JSON.stringify(frame)); return true; } catch { return false; }
   }
   /** A request over the socket and its answer; not kept when the connection ends. */
-  ask(frame) {
-    return new Promise((done, fail) => {
-      const { clock, answerWait } = this.#options, Sign = this.#options.uuid();
-      if (this.state !== 'open' || !this.#send({ ...frame, Sign })) return fail(new ChatError('closed', 'there is no connection'));
-      const end = run => value => { clock.clear(timer); this.#waiting.delete(Sign); run(value); }, call = { done: end(done), fail: end(fail), resumes: frame.Type === 'resume' };
-      const timer = clock.set(() => call.fail(new ChatError('timeout', 'there is no answer')), answerWait);
-      this.#waiting.set(Sign, call);
-    });
+  async ask(frame) {
+    const Sign = this.#options.uuid(), answer = new Promise((done, fail) => this.#waiting.set(Sign, { done, fail, _resumes: frame.Type === 'resume' }));
+    try {
+      if (this.state !== 'open' || !this.#send({ ...frame, Sign })) throw new ChatError('closed', 'no connection');
+      return await this.#within(this.#options.answerWait, answer);
+    } finally { this.#waiting.delete(Sign); }
   }
 
   #welcome(data) {
@@ -481,10 +483,10 @@ export class Chat {
     this.#become('open');
     // Sent first and immediately: the relay holds back the rooms' frames until it arrives, for a short time only.
     const points = [...this.rooms.values()].filter(room => room.seq != null);
-    for (const room of points) room.resuming = true;
+    for (const room of points) room._resuming = true;
     const asked = [], known = new Map([...this.profiles].slice(-100));
     // Each entry has up to 100 bytes, and a longer frame would close the connection.
-    const most = Math.max(1, Math.min(500, Math.floor((data.Limits?.MaxFrame || 65536) / 128)));
+    const most = Math.max(1, Math.min(500, (data.Limits?.MaxFrame || 65536) >> 7));
     for (let at = 0; at < points.length; at += most) {
       asked.push(this.ask({ Type: 'resume', Rooms: points.slice(at, at + most).map(room =>
         ({ RoomID: room.ID, Seq: room.seq, ...(room.info?.Epoch !== undefined && { Epoch: room.epoch }) })) }).catch(() => {}));
@@ -498,7 +500,7 @@ export class Chat {
       this._emit('synced');
       // No frame that was missed told of these.
       if (!known.size) return;
-      const since = this.#options.clock.now(), users = await this.request('GET', '/users', { query: { ids: [...known.keys()].join() } }).catch(() => []);
+      const since = this.#now(), users = await this.request('GET', '/users', { query: { ids: [...known.keys()].join() } }).catch(() => []);
       if (!current()) return;
       for (const user of this.#sound(users, isUser)) {
         if (known.has(user.UserID) && !alike(known.get(user.UserID), user) && !(this.#renames.get(user.UserID) >= since)) for (const room of this.rooms.values()) this.#renamed(room, user);
@@ -508,7 +510,7 @@ export class Chat {
       if (error.code !== 'network') this._emit('error', error);
       this.#lost(1006, '', error.retryAfter, error);
     });
-    this.#after('calm', 5000, () => { this.#fails = 0; for (const room of points) room.resuming = false; });
+    this.#after('calm', 5000, () => { this.#fails = 0; for (const room of points) room._resuming = false; });
     this.#beat(Math.min(300, Math.max(1, data.Heartbeat > 0 ? data.Heartbeat : 30)) * 1000);
     this.#renew();
     for (const lane of new Set(this.queue.map(laneOf))) this.#pump(lane);
@@ -516,18 +518,18 @@ export class Chat {
   }
   /** A page does not see the relay's pings: after that long without a frame it sends a request, and closes if there is no answer. */
   #beat(period) {
-    this.#after('heartbeat', period, () => {
-      const asked = this.#options.clock.now();
+    this.#after('beat', period, () => {
+      const asked = this.#now();
       if (asked - this.#heard < period) return this.#beat(period);
       this.#send({ Type: 'ping' });
-      this.#after('heartbeat', 10000, () => this.#heard < asked ? this.#lost(1006, '') : this.#beat(period));
+      this.#after('beat', 10000, () => this.#heard < asked ? this.#lost(1006, '') : this.#beat(period));
     });
   }
   /** Renews the token before it expires; the socket stays open. One whose end is unknown stays until the server refuses it. */
   #renew() {
-    const { token, clock } = this.#options, { exp } = claimsOf(this.#token);
+    const { token } = this.#options, { exp } = claimsOf(this.#token);
     if (typeof token !== 'function' || !Number.isFinite(exp)) return;
-    const left = (exp * 1000 - clock.now()) * 0.8;
+    const left = (exp * 1000 - this.#now()) * 0.8;
     // By this clock each new token may have expired already: then it is asked less and less.
     if (left > 5000) this.#renewals = 0;
     this.#after('auth', left > 5000 ? left : 5000 + this.#backoff(this.#renewals++, 0, 5000, 300000), async () => {
@@ -539,37 +541,41 @@ export class Chat {
   // -- Frames
 
   #frame(frame) {
-    if (!isMap(frame) || typeof frame.Type !== 'string') throw new Error('it is no frame');
+    if (!isMap(frame) || typeof frame.Type !== 'string') throw malformed('no frame');
     const { Type, Data } = frame, sound = !SHAPES[Type] || SHAPES[Type](Data), room = frame.RoomID ?? Data?.RoomID;
-    if ((Type === 'welcome') !== (this.state === 'connecting')) throw new Error('it is not its turn');
+    if ((Type === 'welcome') !== (this.state === 'connecting')) throw malformed(`${Type} has no turn`);
     this._emit('frame', frame);
-    if (!ASIDE.has(Type)) {
+    const run = this.#aside[Type];
+    if (!run) {
       if (isID(room) && isSeq(frame.Seq)) this.#stream(room, frame, Type, sound);
-      else if (SHAPES[Type]) { if (this.rooms.has(room)) this.#catchUp(this.rooms.get(room)); throw new Error(`${Type} has no place`); }
+      else if (SHAPES[Type]) { if (this.rooms.has(room)) this.#catchUp(this.rooms.get(room)); throw malformed(`${Type} has no room`); }
     }
-    if (!sound) throw new Error(`${Type} lacks what it must have`);
-    if (Type === 'welcome') return this.#welcome(Data);
-    if (Type === 'response') return this.#response(frame);
-    if (Type === 'presence') { put(this.presence, Data.UserID, Data, USERS); return this._emit('presence', Data); }
-    if (Type === 'typing') return this.#typed(Data);
-    if (Type === 'resync' && isID(room)) return this.#resync(room, Data);
-    if (Type !== 'user_updated') return;
-    put(this.#renames, Data.UserID, this.#options.clock.now(), USERS);
-    this.#renamed(this.rooms.get(room), Data);
+    if (!sound) throw malformed(`no ${Type}`);
+    run?.(Data, room, frame);
   }
+  /** Frames outside of a room's order. */
+  #aside = {
+    __proto__: null,
+    welcome: data => this.#welcome(data),
+    response: (_, room, frame) => this.#response(frame),
+    presence: data => { put(this.presence, data.UserID, data, USERS); this._emit('presence', data); },
+    typing: data => this.#typed(data),
+    resync: (data, room) => isID(room) && this.#resync(room, data),
+    user_updated: (data, room) => { put(this.#renames, data.UserID, this.#now(), USERS); this.#renamed(this.rooms.get(room), data); },
+  };
   /** A frame that cannot be used is passed over; a room's is fetched by REST. A connection of which too many come is given up. */
   #malformed(error, frame) {
     this.stats.malformed++;
-    this._emit('error', new ChatError('malformed', `a frame that cannot be used: ${error?.message ?? error}`, { cause: error, frame }));
-    if (++this.#broken >= MALFORMED) this.#lost(1006, 'too many malformed frames');
+    this._emit('error', malformed(textOf(error), { cause: error, frame }));
+    if (++this.#broken >= MALFORMED) this.#lost(1006, 'malformed');
   }
   /** The entries that can be used. */
   #sound(list, is) {
-    if (!Array.isArray(list)) throw new ChatError('malformed', 'the answer has no list');
+    if (!Array.isArray(list)) throw malformed('no list');
     const sound = list.filter(is);
     if (sound.length < list.length) {
       this.stats.malformed += list.length - sound.length;
-      this._emit('error', new ChatError('malformed', `${list.length - sound.length} entries of a list that cannot be used`));
+      this._emit('error', malformed('entries of a list'));
     }
     return sound;
   }
@@ -582,7 +588,7 @@ export class Chat {
     if (!same) this._emit('profile', now);
   };
   /** A page that was asked for before `user_updated` came has the name before; so has a frame that was on its way, for some seconds. */
-  #called(user, one, since = this.#options.clock.now() - 10000) {
+  #called(user, one, since = this.#now() - 10000) {
     const known = this.profiles.get(user), old = this.#renames.get(user) >= since && known;
     if (!old) this.#know(one);
     return old || one;
@@ -597,7 +603,7 @@ export class Chat {
     this.#know(Sender);
     if (!room) return;
     const now = message => (message?.SenderID === UserID && !alike(message.Sender, Sender) ? { ...message, Sender } : message), member = room.members.get(UserID);
-    for (const map of [room.messages, room.aside]) for (const [id, message] of map) map.set(id, now(message));
+    for (const map of [room.messages, room._aside]) for (const [id, message] of map) map.set(id, now(message));
     if (room.info) room.info.LastMessage = now(room.info.LastMessage);
     if (member) room.members.set(UserID, { ...member, ...Sender });
     this.#save(room);
@@ -606,25 +612,23 @@ export class Chat {
   #typed({ RoomID, UserID }) {
     const room = this.rooms.get(RoomID);
     if (!room) return;
-    const { clock } = this.#options;
     if (room.typing.size >= TYPING && !room.typing.has(UserID)) return;
-    clock.clear(room.typing.get(UserID));
-    room.typing.set(UserID, clock.set(() => { room.typing.delete(UserID); this._emit('typing', room); }, 6000));
+    this.#cancel(room.typing.get(UserID));
+    room.typing.set(UserID, this.#set(() => { room.typing.delete(UserID); this._emit('typing', room); }, 6000));
     this._emit('typing', room);
   }
   #resync(id, { Epoch }) {
     this.stats.resyncs++;
     const room = this.#room(id);
     // A lower Seq in the same epoch means nothing: REST may have returned newer state than the relay has yet.
-    if (Epoch !== undefined && Epoch !== room.epoch) { room.forget(); room.epoch = Epoch; }
+    if (Epoch !== undefined && Epoch !== room.epoch) { room._forget(); room.epoch = Epoch; }
     this.#catchUp(room);
   }
   #room(id) {
     let room = this.rooms.get(id);
     if (!room) {
-      if (this.rooms.size >= MANY) throw new ChatError('malformed', 'there are too many rooms');
+      if (this.rooms.size >= MANY) throw malformed('too many rooms');
       this.rooms.set(id, room = new Room(id));
-      room.from = Infinity;
     }
     return room;
   }
@@ -632,21 +636,21 @@ export class Chat {
   #stream(id, frame, kind, sound) {
     const room = this.#room(id), { Seq } = frame;
     const first = sound && room.seq == null && kind === 'room_updated' && this.#base(frame.Data);
-    if (first && !room.catching) room.seq = Seq - 1;
-    if (room.seq != null && !room.catching && Seq <= room.seq) {
-      if (room.answered.delete(Seq)) return;
-      if (!room.resuming && Seq > room.caught) this.stats.doubled++;
-      if (sound && (CHANGES.message === kind || CHANGES.edit === kind)) room.merge(this.#named(frame.Data));
+    if (first && !room._catching) room.seq = Seq - 1;
+    if (room.seq != null && !room._catching && Seq <= room.seq) {
+      if (room._answered.delete(Seq)) return;
+      if (!room._resuming && Seq > room._caught) this.stats.doubled++;
+      if (sound && SHAPES[kind] === isStored) room._merge(this.#named(frame.Data));
       return;
     }
     this.stats.frames++;
-    room.top = Math.max(room.top, Seq);
+    room._top = Math.max(room._top, Seq);
     if (sound && (room.early.size < EARLY || Seq === room.seq + 1)) room.early.set(Seq, { frame, kind });
-    if (room.catching) return;
+    if (room._catching) return;
     if (room.seq == null) return void this.#catchUp(room);
     this.#drain(room);
-    if (room.behind) {
-      if (room.timer == null) this.stats.missed++;
+    if (room._behind) {
+      if (room._timer == null) this.stats.missed++;
       this.#catchUp(room);
     }
   }
@@ -656,24 +660,24 @@ export class Chat {
     for (let next; (next = room.early.get(room.seq + 1));) {
       room.early.delete(room.seq + 1);
       room.seq++;
-      if (next.answer) room.answered.add(room.seq);
+      if (next._answer) room._answered.add(room.seq);
       this.#apply(room, next.frame, next.kind);
       if (this.rooms.get(room.ID) !== room) return;
     }
     for (const seq of room.early.keys()) if (seq <= room.seq) room.early.delete(seq);
-    if (room.answered.size > 100) room.answered.clear();
+    if (room._answered.size > 100) room._answered.clear();
     this.#save(room);
   }
   #apply(room, { Data, Seq }, kind) {
     const fresh = Seq > room.infoSeq, { info } = room;
-    if (CHANGES.message === kind || CHANGES.edit === kind) Data = this.#named(Data);
+    if (SHAPES[kind] === isStored) Data = this.#named(Data);
     if (fresh) room.infoSeq = Seq;
     if (info && fresh) info.LastSeq = Seq;
     if (kind === 'new_message') {
-      room.merge(Data);
+      room._merge(Data);
       this.#sent(Data);
       // The message is stored.
-      this.#options.clock.clear(room.typing.get(Data.SenderID));
+      this.#cancel(room.typing.get(Data.SenderID));
       room.typing.delete(Data.SenderID);
       if (info && fresh) {
         info.LastMessage = Data;
@@ -681,7 +685,7 @@ export class Chat {
       }
       this._emit('message', { room, message: Data, isNew: true });
     } else if (kind === 'message_updated') {
-      room.merge(Data);
+      room._merge(Data);
       if (info?.LastMessage?.ID === Data.ID && (info.LastMessage.ChangeSeq ?? 0) <= (Data.ChangeSeq ?? 0)) info.LastMessage = Data;
       this._emit('message', { room, message: Data, isNew: false });
     } else if (kind === 'seen') this.#marked(room, Data, fresh);
@@ -690,7 +694,7 @@ export class Chat {
   }
   #marked(room, { UserID, Seq }, fresh) {
     const member = room.members.get(UserID);
-    room.mark(UserID, Seq);
+    room._mark(UserID, Seq);
     if (member && Seq > member.LastSeenSeq) member.LastSeenSeq = Seq;
     if (UserID === this.me) {
       room.seenSeq = Math.max(room.seenSeq, Seq);
@@ -701,21 +705,19 @@ export class Chat {
   /** Messages of others after the own seen mark: counted locally if the copy has all of them, otherwise requested. */
   #count(room) {
     if (room.infoSeq > room.seq || (room.from > room.seenSeq + 1 && (room.lastMessage?.Seq ?? 0) > room.seenSeq)) return void this.#refresh(room);
-    let count = 0;
-    for (const { Seq, SenderID } of room.messages.values()) if (Seq > room.seenSeq && SenderID !== this.me) count++;
-    room.info.Unread = count;
+    room.info.Unread = bySeq(room.messages).filter(message => message.Seq > room.seenSeq && message.SenderID !== this.me).length;
   }
   #roomChanged(room, data, fresh) {
-    const { Change, Room: info, MessageID, PurgedThrough } = data, member = data.Member && { ...data.Member, ...this.#described(data.Member) }, gone = ['left', 'removed', 'banned'].includes(Change);
+    const { Change, Room: info, MessageID, PurgedThrough } = data, member = data.Member && this.#described(data.Member), gone = ['left', 'removed', 'banned'].includes(Change);
     if (Change === 'deleted' || (gone && member?.UserID === this.me)) return this.#remove(room);
-    if (info && fresh) room.info = { ...room.info, ...info, Unread: room.info?.Unread ?? 0, Role: room.info?.Role ?? info.Role,
-      MutedUntil: room.info?.MutedUntil ?? null, LastMessage: room.info?.LastMessage ?? info.LastMessage, LastSeq: data.Seq };
+    const { Unread, Role, MutedUntil, LastMessage } = room.info ?? {};
+    if (info && fresh) room.info = { ...room.info, ...info, Unread: Unread ?? 0, Role: Role ?? info.Role, MutedUntil: MutedUntil ?? null, LastMessage: LastMessage ?? info.LastMessage, LastSeq: data.Seq };
     if (member) {
-      room.mark(member.UserID, member.LastSeenSeq);
+      room._mark(member.UserID, member.LastSeenSeq);
       if (gone) room.members.delete(member.UserID); else if (room.hasMembers) room.members.set(member.UserID, member);
       if (room.info && member.UserID === this.me) Object.assign(room.info, { Role: member.Role, MutedUntil: member.MutedUntil });
     }
-    if (MessageID || PurgedThrough) room.jumps++;
+    if (MessageID || PurgedThrough) room._jumps++;
     if (MessageID) {
       const message = room.messages.get(MessageID);
       if (message && data.Seq >= (message.ChangeSeq ?? 0)) room.messages.set(MessageID, { ...message, PinnedAt: data.PinnedAt ?? null, ChangeSeq: data.Seq });
@@ -727,12 +729,12 @@ export class Chat {
   }
   /** Name and picture of a member, as in #called. */
   #described(member, since) {
-    const { Name, Avatar, ExternalID } = this.#called(member.UserID, member, since);
-    return Name == null ? null : { Name, Avatar, ExternalID };
+    const { ExternalID, Name, Avatar } = this.#called(member.UserID, member, since);
+    return Name == null ? member : { ...member, ExternalID, Name, Avatar };
   }
   #remove(room) {
-    room.generation++;
-    for (const done of room.waits.splice(0)) done();
+    room._generation++;
+    for (const done of room._waits.splice(0)) done();
     this.#gone.add(room.ID);
     this.rooms.delete(room.ID);
     this.#keep(`room:${room.ID}`);
@@ -752,12 +754,12 @@ export class Chat {
         const room = this.#room(info.ID);
         // The page was read before this user was removed from the room.
         if (this.#gone.has(info.ID)) this.#catchUp(room);
-        else if (room.seq == null && !room.catching && room.from === Infinity && !room.hasMembers) {
-          Object.assign(room, { epoch: epochOf(info), seq: info.LastSeq, caught: info.LastSeq });
-          room.jumps++;
+        else if (room.seq == null && !room._catching && room.from === Infinity && !room.hasMembers) {
+          Object.assign(room, { epoch: epochOf(info), seq: info.LastSeq, _caught: info.LastSeq });
+          room._jumps++;
           this.#inform(room, info, since);
           this.#drain(room);
-          if (room.behind) this.#catchUp(room);
+          if (room._behind) this.#catchUp(room);
         } else if (room.seq == null || room.dirty) this.#catchUp(room);
         else if (before.has(info.ID) && (epochOf(info) !== room.epoch || info.LastSeq < (before.get(info.ID) ?? 0))) this.#catchUp(room);
         else this.#inform(room, info, since);
@@ -770,7 +772,7 @@ export class Chat {
   }
   #inform(room, info, since) {
     if (info.LastSeq < room.infoSeq || this.rooms.get(room.ID) !== room) return;
-    room.info = { ...info, LastMessage: info.LastMessage ? this.#named(info.LastMessage, since) : null };
+    room.info = { ...info, LastMessage: info.LastMessage && this.#named(info.LastMessage, since) };
     room.infoSeq = info.LastSeq;
     room.dirty = false;
     this.#save(room);
@@ -783,8 +785,8 @@ export class Chat {
       for (let tries = 0; tries < 20 && this.rooms.get(room.ID) === room; tries++) {
         // The stream is already ahead of the last answer: it is requested again.
         if (tries) await this.#pause(this.#backoff(tries));
-        const { generation } = room, since = this.#options.clock.now(), info = await this.#info(room, 6);
-        if (generation !== room.generation) return;
+        const { _generation: generation } = room, since = this.#now(), info = await this.#info(room, 6);
+        if (generation !== room._generation) return;
         if (info.LastSeq >= room.infoSeq) return this.#inform(room, info, since);
       }
     }).catch(() => {});
@@ -796,58 +798,57 @@ export class Chat {
   }
   async #info(room, tries) {
     const info = await this.request('GET', `/rooms/${room.ID}`, { tries });
-    if (!isInfo(info)) throw new ChatError('malformed', 'the room lacks what it must have');
+    if (!isInfo(info)) throw malformed('no room');
     return info;
   }
 
   /** Brings a room up to date by REST, while its frames wait. What REST answers may be behind the frames: then it is asked again, less and less often. */
   #catchUp(room) {
-    if (room.catching) { room.generation++; room.again = true; return; }
-    const { clock } = this.#options;
-    if (room.timer != null) return;
-    if (clock.now() - room.caughtAt > 10000) room.tries = 0;
-    if (!room.tries++) return void this.#catch(room);
-    room.timer = clock.set(() => { room.timer = null; if (!room.catching) this.#catch(room); }, this.#backoff(room.tries - 2));
+    if (room._catching) { room._generation++; room._again = true; return; }
+    if (room._timer != null) return;
+    if (this.#now() - room._caughtAt > 10000) room._tries = 0;
+    if (!room._tries++) return void this.#catch(room);
+    room._timer = this.#set(() => { room._timer = null; if (!room._catching) this.#catch(room); }, this.#backoff(room._tries - 2));
   }
   async #catch(room) {
-    room.catching = true;
+    room._catching = true;
     for (let fails = 0; this.#wanted && this.rooms.get(room.ID) === room; fails++) {
-      room.again = false;
+      room._again = false;
       await this.#turn();
       try {
         if (await this.#catchUpOnce(room)) break;
       } catch (error) {
         // A replica may not have a room yet whose frames are here.
-        if ([403, 404].includes(error.status) && !(room.behind && fails < 5)) { room.catching = false; return this.rooms.get(room.ID) === room && this.#remove(room); }
+        if ([403, 404].includes(error.status) && !(room._behind && fails < 5)) { room._catching = false; return this.rooms.get(room.ID) === room && this.#remove(room); }
         if (error.code !== 'network') this._emit('error', error);
       } finally { this.#line.length ? this.#line.shift()() : this.#running--; }
       await this.#pause(this.#backoff(fails));
     }
-    room.catching = false;
-    room.caughtAt = this.#options.clock.now();
-    for (const done of room.waits.splice(0)) done();
+    room._catching = false;
+    room._caughtAt = this.#now();
+    for (const done of room._waits.splice(0)) done();
     if (room.seq == null || this.rooms.get(room.ID) !== room) return;
     this.#drain(room);
     this._emit('room', room);
-    if (room.again || room.behind) this.#catchUp(room);
+    if (room._again || room._behind) this.#catchUp(room);
   }
   /** Of many rooms some are brought up to date at once, the others after them. */
   async #turn() { if (this.#running < 6) this.#running++; else await new Promise(done => this.#line.push(done)); }
   async #catchUpOnce(room) {
-    const { generation, seq } = room, path = `/rooms/${room.ID}`, stale = () => room.generation !== generation;
-    const since = this.#options.clock.now(), info = await this.#info(room);
+    const { _generation: generation, seq } = room, path = `/rooms/${room.ID}`, stale = () => room._generation !== generation;
+    const since = this.#now(), info = await this.#info(room);
     if (stale()) return false;
     if ((seq != null && epochOf(info) !== room.epoch) || info.LastSeq < (seq ?? 0)) {
-      room.forget();
+      room._forget();
       room.epoch = epochOf(info);
       return false;
     }
-    const opened = room.from !== Infinity, changed = [], members = [], { hasMembers } = room;
+    const opened = room.from !== Infinity, members = [], { hasMembers } = room;
     if (opened || hasMembers) for await (const page of this.#pages(`${path}/members`, 'cursor', isMember)) members.push(...page.list);
-    let whole = seq == null || (opened && info.LastSeq - seq > 500), newest = null;
+    let whole = seq == null || info.LastSeq - seq > 500, changed = [], newest;
     if (opened && !whole) {
       for (let place = seq, pages = 0; place != null; pages++) {
-        const page = await this.#messages(room, { changed_since: place, limit: 100 }), next = page.next && Number(page.next);
+        const page = await this.#messages(room, { changed_since: place, limit: 100 }), next = page.next && +page.next;
         changed.push(...page.list);
         if (pages > 20 || (next != null && !(next > place))) { whole = true; break; }
         place = next;
@@ -855,24 +856,22 @@ export class Chat {
     }
     if (opened && whole) newest = await this.#messages(room, { limit: this.#options.history });
     if (stale() || opened !== (room.from !== Infinity)) return false;
-    if (!opened) room.jumps++;
+    if (!opened) room._jumps++;
     if (newest) {
       // Too much was missed: the copy starts again with the newest page.
       room.messages.clear();
-      room.jumps++;
-      room.from = newest.next == null || !newest.list.length ? 0 : newest.list.at(-1).Seq;
-      changed.splice(0, Infinity, ...newest.list);
+      room._jumps++;
+      room.from = newest.next == null ? 0 : newest.list.at(-1)?.Seq ?? 0;
+      changed = newest.list;
     }
-    for (const message of changed) { room.merge(message); this.#sent(message); }
-    for (const [at, member] of members.entries()) {
-      room.mark(member.UserID, member.LastSeenSeq ?? 0);
-      members[at] = { ...member, ...this.#described(member, since) };
-    }
-    if (hasMembers) room.members = new Map(members.map(member => [member.UserID, member]));
+    for (const message of changed) { room._merge(message); this.#sent(message); }
+    for (const member of members) room._mark(member.UserID, member.LastSeenSeq ?? 0);
+    const described = members.map(member => [member.UserID, this.#described(member, since)]);
+    if (hasMembers) room.members = new Map(described);
     const mine = members.find(member => member.UserID === this.me);
     if (mine) room.seenSeq = Math.max(room.seenSeq, mine.LastSeenSeq ?? 0);
     room.epoch = epochOf(info);
-    room.seq = room.caught = Math.max(room.seq ?? 0, info.LastSeq);
+    room.seq = room._caught = Math.max(room.seq ?? 0, info.LastSeq);
     this.#inform(room, info, since);
     return true;
   }
@@ -880,38 +879,38 @@ export class Chat {
   async *#pages(path, name, is, tries) {
     const places = new Set();
     for (let next = null; ;) {
-      const since = this.#options.clock.now(), page = await this.request('GET', path, { query: { limit: 100, [name]: next }, whole: true, tries });
+      const since = this.#now(), page = await this.request('GET', path, { query: { limit: 100, [name]: next }, whole: true, tries });
       yield { list: this.#sound(page.Data, is), since };
       next = page.Next ?? null;
       if (next === null) return;
-      if (places.has(`${next}`) || places.size > PAGES) return this._emit('error', new ChatError('malformed', `the list ${path} has no end`));
+      if (places.has(`${next}`) || places.size > PAGES) return this._emit('error', malformed(`${path} has no end`));
       places.add(`${next}`);
     }
   }
   async #messages(room, query) {
-    const since = this.#options.clock.now(), page = await this.request('GET', `/rooms/${room.ID}/messages`, { query, whole: true });
+    const since = this.#now(), page = await this.request('GET', `/rooms/${room.ID}/messages`, { query, whole: true });
     return { list: this.#sound(page.Data, isStored).map(message => this.#named(message, since)), next: page.Next ?? null };
   }
   /** A page of older messages; the first call shows the newest. Resolves to whether there are more, and room for them. */
   loadOlder(id) {
     const room = this.#room(id), { history, most } = this.#options;
-    room.used = ++this.#uses;
+    room._used = ++this.#uses;
     return this.#once(`older:${id}`, async () => {
       if (room.messages.size >= most) return false;
-      room.loading = true;
+      room._loading = true;
       try {
         for (let page, jumps, tries = 0; !room.complete && page === undefined; tries++) {
-          jumps = room.jumps;
+          jumps = room._jumps;
           page = await this.#messages(room, { limit: history, before: room.from === Infinity ? null : room.from });
-          if (this.rooms.get(id) !== room) throw new ChatError('closed', 'the room is gone');
+          if (this.rooms.get(id) !== room) throw new ChatError('closed', 'no room');
           // Frames that were not fetched may have changed the messages on this page.
-          if (jumps !== room.jumps) { page = undefined; await this.#pause(this.#backoff(tries, 0, 10)); continue; }
+          if (jumps !== room._jumps) { page = undefined; await this.#pause(this.#backoff(tries, 0, 10)); continue; }
           const from = page.next == null ? 0 : page.list.at(-1)?.Seq;
-          if (!(from < room.from)) throw new ChatError('malformed', 'the page does not lead on');
+          if (!(from < room.from)) throw malformed(`${id} has no end`);
           room.from = from;
-          for (const message of [...page.list, ...room.aside.values()]) room.merge(message);
+          for (const message of [...page.list, ...room._aside.values()]) room._merge(message);
         }
-      } finally { room.loading = false; room.aside.clear(); }
+      } finally { room._loading = false; room._aside.clear(); }
       this.#save(room);
       this._emit('room', room);
       return !room.complete && room.messages.size < most;
@@ -922,43 +921,41 @@ export class Chat {
     const room = this.#room(id);
     if (!room.hasMembers || !room.members.size) {
       room.hasMembers = true;
-      await new Promise(done => { room.waits.push(done); this.#catchUp(room); });
-      if (!room.members.size) throw new ChatError('closed', 'the members could not be loaded');
+      await new Promise(done => { room._waits.push(done); this.#catchUp(room); });
+      if (!room.members.size) throw new ChatError('closed', 'no members');
     }
     return [...room.members.values()];
   }
 
   /** A REST request, repeated after the waits that the server names. Resolves to `Data`, or with `whole` to the answer. */
   async request(method, path, { body, query, sign, tries = 4, whole = false, signal } = {}) {
-    const { url, prefix, clock, fetch, requestWait } = this.#options, who = this.#who;
-    const words = query ? `?${new URLSearchParams(Object.entries(query).filter(([, value]) => value != null))}` : '';
-    const isForm = typeof FormData !== 'undefined' && body instanceof FormData;
+    const { url, prefix, fetch, requestWait } = this.#options, who = this.#who, isForm = body instanceof FormData;
+    const words = query ? `?${new URLSearchParams(given(query))}` : '';
     for (let attempt = 1, used; ; attempt++) {
       const controller = new AbortController(), stop = () => controller.abort();
       let failure, timer, token;
       try {
         token = await this.#bearer(used);
         if (who != null && who !== this.#who) throw new ChatError('other_user', 'another user has signed in');
-        if (signal?.aborted) stop();
         signal?.addEventListener('abort', stop);
-        timer = clock.set(stop, requestWait * (isForm ? 20 : 1));
+        if (signal?.aborted) stop();
+        timer = this.#set(stop, requestWait * (isForm ? 20 : 1));
         const answer = await fetch(`${url}${prefix}${path}${words}`, {
-          method, signal: controller.signal, credentials: 'same-origin',
-          headers: { Accept: 'application/json', ...(token && { Authorization: `Bearer ${token}` }), ...(sign && { 'Idempotency-Key': sign }),
+          method, signal: controller.signal,
+          headers: { ...(token && { Authorization: `Bearer ${token}` }), ...(sign && { 'Idempotency-Key': sign }),
             ...(body && !isForm && { 'Content-Type': 'application/json' }) },
           body: body && !isForm ? JSON.stringify(body) : body,
         });
-        const text = await answer.text();
+        const text = await answer.text(), { ok, status } = answer;
         let found;
         try { found = JSON.parse(text || '{"Data":null}'); } catch { /* Of a proxy, perhaps. */ }
-        if (answer.ok && isMap(found)) return whole ? found : found.Data;
-        const { Code, Message = `HTTP ${answer.status}`, Field = null, RetryAfter } = isMap(found?.Error) ? found.Error : {};
-        const named = [RetryAfter, answer.headers.get('Retry-After') * 1000].find(one => one > 0) ?? null;
-        failure = new ChatError(`${Code ?? (answer.ok ? 'malformed' : 'internal')}`, `${Message}`, { status: answer.ok ? 0 : answer.status, field: Field, retryAfter: named && Number(named) });
+        if (ok && isMap(found)) return whole ? found : found.Data;
+        const { Code, Message, Field, RetryAfter } = found?.Error ?? {}, retryAfter = waitOf(RetryAfter) ?? waitOf(answer.headers.get('Retry-After') * 1000);
+        failure = new ChatError(`${Code ?? (ok ? 'malformed' : 'internal')}`, `${Message ?? `HTTP ${status}`}`, { status: ok ? 0 : status, field: Field ?? null, retryAfter });
       } catch (error) {
-        failure = signal?.aborted ? new ChatError('aborted', 'the request was given up') : error instanceof ChatError ? error : new ChatError('network', String(error?.message ?? error));
+        failure = signal?.aborted ? new ChatError('aborted', 'aborted') : error instanceof ChatError ? error : new ChatError('network', textOf(error));
       } finally {
-        clock.clear(timer);
+        this.#cancel(timer);
         signal?.removeEventListener('abort', stop);
       }
       const { status, code } = failure;
@@ -969,7 +966,7 @@ export class Chat {
       await this.#pause(this.#backoff(attempt, failure.retryAfter, 300, 8000));
     }
   }
-  #pause(wait) { return new Promise(done => this.#options.clock.set(done, wait)); }
+  #pause(wait) { return new Promise(done => this.#set(done, wait)); }
 
   search(q, { room, ...query } = {}) {
     return this.request('GET', room ? `/rooms/${room}/search` : '/search', { query: { q, ...query }, whole: true });
@@ -987,8 +984,8 @@ export class Chat {
   send(to, Content, more = {}) {
     const where = typeof to === 'string' ? { RoomID: to } : { ReceiverID: to.user }, room = this.rooms.get(to);
     // After a message the next typing may be sent again, after the second within which a relay accepts only one.
-    if (room) room.typedAt = this.#options.clock.now() - 2000;
-    return this.#enqueue({ Type: 'message', ...where, Content, ContentType: 'text', MessageType: more.ParentMessageID ? 'replied' : 'direct', ...more });
+    if (room) room._typedAt = this.#now() - 2000;
+    return this.#enqueue({ Type: 'message', ...where, Content, MessageType: more.ParentMessageID ? 'replied' : 'direct', ContentType: 'text', ...more });
   }
   edit(message, Content) { return this.#enqueue({ Type: 'edit', MessageID: message.ID, Content }, message.RoomID); }
   delete(message) { return this.#enqueue({ Type: 'delete', MessageID: message.ID }, message.RoomID); }
@@ -997,8 +994,8 @@ export class Chat {
   seen(id, Seq = this.rooms.get(id)?.lastMessage?.Seq) {
     if (!Seq || Seq <= (this.rooms.get(id)?.seenSeq ?? 0)) return Promise.resolve(null);
     for (const item of this.queue.filter(one => one.frame.Type === 'seen' && one.frame.RoomID === id)) {
-      if (item.frame.Seq >= Seq) return item.promise ?? Promise.resolve(null);
-      if (item.busy || item.tried) continue;
+      if (item.frame.Seq >= Seq) return item._promise ?? Promise.resolve(null);
+      if (item._busy || item._tried) continue;
       this.#drop(item);
       item.done?.(null);
     }
@@ -1006,9 +1003,9 @@ export class Chat {
   }
   /** Sent at most once in three seconds, and never kept. */
   typing(id) {
-    const now = this.#options.clock.now(), room = this.rooms.get(id);
-    if (!room || this.state !== 'open' || now - (room.typedAt ?? -3000) < 3000) return;
-    room.typedAt = now;
+    const now = this.#now(), room = this.rooms.get(id);
+    if (!room || this.state !== 'open' || now - (room._typedAt ?? -3000) < 3000) return;
+    room._typedAt = now;
     this.#send({ Type: 'typing', RoomID: id });
   }
   /** The unsent messages of this room, oldest first: `frame`, `At`, and `error` when the server refused it. */
@@ -1019,18 +1016,18 @@ export class Chat {
   }
   discard(Sign) {
     const item = this.queue.find(one => one.Sign === Sign);
-    if (item) { this.#drop(item); item.fail?.(new ChatError('discarded', 'it was taken back')); this._emit('queue', laneOf(item)); }
+    if (item) { this.#drop(item); item.fail?.(new ChatError('discarded', 'discarded')); this._emit('queue', laneOf(item)); }
   }
 
   #enqueue(frame, lane = frame.RoomID ?? frame.ReceiverID, Sign = this.#options.uuid()) {
-    const item = { Sign, lane, frame, At: this.#options.clock.now(), error: null, busy: false, tried: 0, kept: false };
-    item.promise = new Promise((done, fail) => Object.assign(item, { done, fail }));
-    item.promise.catch(() => {});
+    const item = { Sign, lane, frame, At: this.#now(), error: null, _busy: false, _tried: 0, _kept: false };
+    item._promise = new Promise((done, fail) => Object.assign(item, { done, fail }));
+    item._promise.catch(() => {});
     this.queue.push(item);
     // Stored before it is sent: after a reload it is at worst sent twice, and the server stores it once by its Sign.
-    this.#keepItem(item).then(() => { item.kept = true; this.#pump(lane); });
+    this.#keepItem(item).then(() => { item._kept = true; this.#pump(lane); });
     this._emit('queue', lane);
-    return item.promise;
+    return item._promise;
   }
   #keepItem(item) {
     const { Sign, lane, frame, At, error } = item;
@@ -1042,45 +1039,47 @@ export class Chat {
     this.queue = this.queue.filter(one => one !== item);
     this.#keep(`send:${item.Sign}`);
   }
-  #settleTimer(item) { this.#options.clock.clear(item.timer); item.busy = false; }
+  #settleTimer(item) { this.#cancel(item._timer); item._busy = false; }
   /** Sends one item at a time per room: later items must not overtake one that was refused temporarily. */
   #pump(lane) {
     const item = this.queue.find(one => laneOf(one) === lane && !one.error);
-    if (!item || item.busy || this.state !== 'open' || item.kept === false) return;
+    if (!item || item._busy || this.state !== 'open' || item._kept === false) return;
     if (!this.#send({ ...item.frame, Sign: item.Sign })) return;
-    item.busy = true;
-    this.stats[item.tried++ ? 'resent' : 'sent']++;
-    item.timer = this.#options.clock.set(() => { item.busy = false; this.#pump(lane); }, this.#options.answerWait);
+    this.stats[item._tried++ ? 'resent' : 'sent']++;
+    this.#pumpAfter(item, this.#options.answerWait);
+  }
+  #pumpAfter(item, wait) {
+    item._busy = true;
+    item._timer = this.#set(() => { item._busy = false; this.#pump(laneOf(item)); }, wait);
   }
   #response(frame) {
     const call = this.#waiting.get(frame.Sign), item = this.queue.find(one => one.Sign === frame.Sign), { RoomID, Seq, Data, RetryAfter } = frame;
-    const [, code = 'internal', message = ''] = /^(\w+): ?([^]*)$/.exec(frame.Error ?? '') ?? [], retryAfter = RetryAfter > 0 ? Number(RetryAfter) : null;
+    const [, code = 'internal', message = ''] = /^(\w+): ?([^]*)$/.exec(frame.Error ?? '') ?? [], retryAfter = waitOf(RetryAfter);
+    const error = frame.Success ? null : new ChatError(code, message, { sign: frame.Sign, retryAfter });
     if (call) {
       // A resume is refused for each room that this user is not in, and then answered.
-      if (call.resumes && code === 'not_a_member' && !frame.Success) return;
-      if (!frame.Success) return call.fail(new ChatError(code, message, { retryAfter }));
-      if (call.resumes) this.#resumed(Data);
+      if (call._resumes && error?.code === 'not_a_member') return;
+      if (error) return call.fail(error);
+      if (call._resumes) for (const one of Data?.Rooms ?? []) if (this.rooms.has(one.RoomID)) this.rooms.get(one.RoomID)._resuming = false;
       return call.done(Data);
     }
-    if (!frame.Success) {
-      if (!item) return this._emit('error', new ChatError(code, message, { sign: frame.Sign, retryAfter }));
+    if (error) {
+      if (!item) return this._emit('error', error);
       this.#settleTimer(item);
-      if (!LATER.has(code) || (code === 'internal' && item.tried >= 5)) return this.#refuse(item, new ChatError(code, message, { retryAfter }));
-      item.busy = true;
-      item.timer = this.#options.clock.set(() => { item.busy = false; this.#pump(laneOf(item)); }, this.#backoff(item.tried, retryAfter, 400, 15000));
-      return;
+      if (!LATER.has(code) || (code === 'internal' && item._tried >= 5)) return this.#refuse(item, error);
+      return this.#pumpAfter(item, this.#backoff(item._tried, retryAfter, 400, 15000));
     }
     const type = item?.frame.Type, is = type === 'seen' ? isMark : item ? isMessage : one => mayBe(one, isMap);
     const kind = CHANGES[type] ?? (type === 'seen' ? 'seen' : Data?.Change ? 'room_updated' : Data?.UserID ? 'seen' : Data?.Seq === Seq ? 'new_message' : 'message_updated');
-    if (!is(Data) || !mayBe(RoomID, isID) || !mayBe(Seq, isSeq)) throw new Error('the response lacks what it must have');
+    if (!is(Data) || !mayBe(RoomID, isID) || !mayBe(Seq, isSeq)) throw malformed(`no ${kind}`);
     const at = this.rooms.get(RoomID ?? Data?.RoomID) ?? (RoomID && Seq ? this.#room(RoomID) : null);
-    if (at && Seq && SHAPES[kind](Data) && (at.seq == null || at.catching || Seq > at.seq)) {
+    if (at && Seq && SHAPES[kind](Data) && (at.seq == null || at._catching || Seq > at.seq)) {
       // The answer counts as the frame with its Seq. The answer to a retry may have an old Seq, or one that the resume has not brought yet.
       const own = kind === 'new_message' ? Data.Seq : kind === 'message_updated' ? Data.ChangeSeq : Seq;
-      if (own === Seq && at.early.size < EARLY) at.early.set(Seq, { frame, kind, answer: true });
-      if (at.seq == null) this.#catchUp(at); else if (!at.catching) this.#drain(at);
+      if (own === Seq && at.early.size < EARLY) at.early.set(Seq, { frame, kind, _answer: true });
+      if (at.seq == null) this.#catchUp(at); else if (!at._catching) this.#drain(at);
     }
-    if (at && at.from !== Infinity && isMessage(Data)) at.merge(this.#named(Data));
+    if (at && at.from !== Infinity && isMessage(Data)) at._merge(this.#named(Data));
     if (at && type === 'seen' && Data.UserID === this.me) { this.#marked(at, Data, false); if (at.info) this.#count(at); }
     if (item) this.#stored(item, Data);
     if (at) this._emit('room', at);
@@ -1094,9 +1093,7 @@ export class Chat {
     this._emit('queue', laneOf(item));
     this.#pump(laneOf(item));
   }
-  #resumed(data) {
-    for (const { RoomID } of data?.Rooms ?? []) { const room = this.rooms.get(RoomID); if (room) room.resuming = false; }
-  }
+
   /** The own message arrived in the stream: this also means that it is stored. */
   #sent(message) {
     if (message.SenderID !== this.me || !message.Sign) return;
@@ -1118,9 +1115,9 @@ export class Chat {
   /** Uploads a file in parallel chunks; `done` of the returned upload resolves to the message. */
   sendFile(room, file, { name = file.name || 'file', type, ...more } = {}) {
     const Sign = this.#options.uuid(), kind = /^(image|video|audio)\//.exec(file.type)?.[1] ?? 'file';
-    const upload = new Upload(this, { Sign, RoomID: room, name, file, chunkSize: this.#options.chunkSize, MessageID: null, At: this.#options.clock.now() });
+    const upload = new Upload(this, { Sign, RoomID: room, name, file, chunkSize: this.#options.chunkSize, MessageID: null, At: this.#now() });
     this.uploads.set(Sign, upload);
-    this.#keepFile(upload).then(() => this.#enqueue({ Type: 'message', RoomID: room, Content: name, ContentType: type ?? kind, MessageType: 'direct', ...more }, room, Sign));
+    this.#keepFile(upload).then(() => this.#enqueue({ Type: 'message', RoomID: room, Content: name, MessageType: 'direct', ContentType: type ?? kind, ...more }, room, Sign));
     this._emit('upload', upload);
     return upload;
   }
@@ -1133,25 +1130,26 @@ export class Chat {
   #uploadRefused(item) {
     const upload = this.uploads.get(item.Sign);
     if (!upload) return;
-    Object.assign(upload, { state: 'failed', error: item.error });
+    upload.error = item.error;
     this._uploadEnded(upload);
     this.#drop(item);
     upload.fail(item.error);
-    this._emit('upload', upload);
+    upload._stop('failed');
   }
   async _upload(upload) {
     if (upload.state !== 'waiting' || !upload.MessageID) return;
     upload.state = 'running';
-    this.#options.clock.clear(upload.timer);
+    upload._requests = new AbortController();
+    this.#cancel(upload._timer);
     this._emit('upload', upload);
     const path = `/files/${upload.MessageID}/upload`, { parallel } = this.#options;
     const finished = answer => {
       if (!answer.Completed || upload.state === 'done') return answer.Completed;
       upload.state = 'done';
       upload.loaded = [upload.size];
-      if (isMessage(answer.Message)) this.rooms.get(upload.RoomID)?.merge(this.#named(answer.Message));
+      if (isMessage(answer.Message)) this.rooms.get(upload.RoomID)?._merge(this.#named(answer.Message));
       this._uploadEnded(upload);
-      upload.finish(answer.Message ?? { ID: upload.MessageID });
+      upload._finish(answer.Message ?? { ID: upload.MessageID });
       this._emit('upload', upload);
       return true;
     };
@@ -1161,7 +1159,7 @@ export class Chat {
       const left = [];
       for (let index = 1; index <= upload.total; index++) {
         const here = state.TotalChunk === upload.total && state.Received.includes(index);
-        upload.loaded[index] = here ? upload.part(index).size : 0;
+        upload.loaded[index] = here ? upload._part(index).size : 0;
         if (!here) left.push(index);
       }
       // If the last answer was lost, sending its chunk again returns the result.
@@ -1170,27 +1168,25 @@ export class Chat {
         for (let index; upload.state === 'running' && (index = left.shift());) finished(await this.#chunk(upload, path, index));
       };
       await Promise.all(Array.from({ length: parallel }, run));
-      if (upload.state === 'running') { upload.state = 'waiting'; upload.timer = this.#options.clock.set(() => this._upload(upload), this.#backoff(upload.rounds++, 0, 500)); }
+      if (upload.state === 'running') { upload.state = 'waiting'; upload._timer = this.#set(() => this._upload(upload), this.#backoff(upload._rounds++, 0, 500)); }
     } catch (error) {
       if (upload.state !== 'running') return;
-      Object.assign(upload, { state: 'failed', error });
-      for (const controller of upload.running) controller.abort();
+      upload.error = error;
       if ([404, 410, 413, 415, 422].includes(error.status)) { this._uploadEnded(upload); upload.fail(error); }
-      this._emit('upload', upload);
+      upload._stop('failed');
     }
   }
   async #chunk(upload, path, index) {
-    const form = new FormData(), controller = new AbortController(), part = upload.part(index);
+    const form = new FormData(), part = upload._part(index);
     form.set('ChunkIndex', index); form.set('TotalChunk', upload.total); form.set('File', part, upload.name);
-    upload.running.add(controller);
     upload.sending.add(index);
     this._emit('upload', upload);
     try {
-      const answer = await this.request('POST', path, { body: form, tries: 10, signal: controller.signal });
+      const answer = await this.request('POST', path, { body: form, tries: 10, signal: upload._requests.signal });
       upload.loaded[index] = part.size;
       this._emit('upload', upload);
       return answer;
-    } finally { upload.running.delete(controller); upload.sending.delete(index); }
+    } finally { upload.sending.delete(index); }
   }
   /** The address of a message's file. A browser needs the cookie of POST /session, or fetchFile. */
   fileURL(message, thumbnail = false) { return `${this.#options.url}${this.#options.prefix}/files/${message.ID}${thumbnail ? '/thumbnail' : ''}`; }
@@ -1201,6 +1197,11 @@ export class Chat {
   }
 }
 
+/** Of an object, what has a value. */
+const given = options => Object.fromEntries(Object.entries(options).filter(([, value]) => value != null));
+const malformed = (message, more) => new ChatError('malformed', message, more);
+const waitOf = named => named > 0 ? +named : null;
+const textOf = error => `${error?.message ?? error}`;
 /** Keeps those entries that were put last. */
 function put(map, key, value, most) {
   map.delete(key);
@@ -1210,7 +1211,7 @@ function put(map, key, value, most) {
 /** A token or a ticket: one line that a header can carry. Never part of an error. */
 function lineOf(given, name) {
   const line = typeof given === 'string' ? given.trim() : '';
-  if (!/^[\x21-\x7e]+$/.test(line)) throw new ChatError(name, `the ${name} is no line of visible ASCII`);
+  if (!/^[\x21-\x7e]+$/.test(line)) throw new ChatError(name, `the ${name} is no ASCII line`);
   return line;
 }
 /** The claims of a JWT; of anything else none. */
@@ -1224,10 +1225,5 @@ const older = (one, other) => (one.ChangeSeq ?? 0) < (other?.ChangeSeq ?? 0);
 const alike = (one, other) => (one?.Name ?? '') === other.Name && (one?.Avatar ?? '') === other.Avatar && (one?.ExternalID ?? null) === other.ExternalID;
 const laneOf = item => item.lane ?? item.frame.RoomID ?? item.frame.ReceiverID;
 
-/** randomUUID exists only on https and localhost. */
-function uuid() {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 15) | 64; bytes[8] = (bytes[8] & 63) | 128;
-  return [...bytes].map((byte, at) => ([4, 6, 8, 10].includes(at) ? '-' : '') + byte.toString(16).padStart(2, '0')).join('');
-}
+/** Of version 4. crypto.randomUUID exists only on https and localhost. */
+const uuid = () => '00000000-0000-4000-8000-000000000000'.replace(/[08]/g, digit => (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (digit > 0 ? 3 : 15))).toString(16));
