@@ -11,7 +11,7 @@ const LONGEST = 2 ** 31 - 1, NAMED = 600000;
 /** Of what others can make grow: descriptions of users, users who type, frames that wait for an earlier one, pages of a list, rooms and members, malformed frames of one connection. */
 const USERS = 5000, TYPING = 100, EARLY = 1000, PAGES = 1000, MANY = 70000, MALFORMED = 20;
 
-// What a frame or an answer must have to be used. Everything else in it is shown or passed on, not computed with.
+// A frame or an answer that lacks these cannot be used. Everything else in it is shown or passed on, not computed with.
 const isMap = one => one && typeof one === 'object' && !Array.isArray(one);
 const isID = one => typeof one === 'string' && /^[\w:-]{1,128}$/.test(one);
 const isSeq = one => Number.isSafeInteger(one) && one >= 0;
