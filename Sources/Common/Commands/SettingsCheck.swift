@@ -145,7 +145,9 @@ extension Settings {
             above = end == above.startIndex ? "/" : String(above[..<end])
         }
         let isSystemds = folder.utf8.starts(with: "/var/lib/chat".utf8) && !above.utf8.starts(with: "/var/lib/chat".utf8)
-        let inner = ["\(folder)/objects", "\(folder)/uploads"].filter { access($0, F_OK) == 0 || errno != ENOENT }
+        let inner = ["objects", "uploads"].map { "\(folder)/\($0)" }.filter { (path: String) in
+            access(path, F_OK) == 0 || errno != ENOENT
+        }
         for path in [above] + inner where !isSystemds && !Self.isUsable(path) {
             found.append("STORAGE=disk:\(folder): this user may not write in \(path), or it is no folder")
         }
