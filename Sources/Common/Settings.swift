@@ -50,7 +50,8 @@ public struct Settings: Sendable {
         socketGroup = values.optional("SOCKET_GROUP")
         socketMode = values.octal("SOCKET_MODE", default: 0o660)
         if socketMode & 0o222 == 0 {
-            values.problem("SOCKET_MODE=0\(String(socketMode, radix: 8)) lets nobody connect: write 0660, or 0666")
+            let given = values.optional("SOCKET_MODE") ?? ""
+            values.problem("SOCKET_MODE=\(given): nobody could connect: that takes the right to write, as in 0660")
         }
         hangSeconds = values.number("WORKER_HANG_SECONDS", default: 30, in: 0...86_400)
         web = WebSettings(&values)
@@ -183,10 +184,17 @@ public struct RabbitMQSettings: Sendable {
         hashByUser = values.choice("RABBITMQ_HASH_KEY", ["room", "user"], default: "room") == "user"
         quorumQueues = values.choice("RABBITMQ_QUEUE_TYPE", ["quorum", "classic"], default: "quorum") == "quorum"
         prefix = values.text("RABBITMQ_PREFIX", default: "chat")
-        // A queue's name has at most 255 bytes, and begins with it.
-        if prefix.utf8.count > 100 { values.problem("RABBITMQ_PREFIX has more than 100 bytes") }
+        if prefix.utf8.count > Self.longestPrefix {
+            values.problem("RABBITMQ_PREFIX has \(prefix.utf8.count) bytes, at most \(Self.longestPrefix) work")
+        }
+        if "\(prefix).".utf8.starts(with: "amq.".utf8) {
+            values.problem("RABBITMQ_PREFIX=\(prefix): names that begin with amq. are the broker's own")
+        }
         maxLength = values.number("RABBITMQ_MAX_LENGTH", default: 100_000, in: 100...10_000_000)
     }
+
+    /// Bytes. The broker takes names of at most 255, and the longest end of ours is `.g<generation>.queue.999`.
+    static let longestPrefix = 200
 
     /// The layout of these settings as the first generation.
     public var firstLayout: QueueLayout { QueueLayout(generation: 1, total: totalQueues, byUser: hashByUser) }
@@ -332,7 +340,8 @@ public struct RelaySettings: Sendable {
         idleTimeout = values.number("WS_IDLE_SECONDS", default: 90, in: 2...86_400)
         if idleTimeout <= heartbeat {
             values.problem(
-                "WS_IDLE_SECONDS=\(idleTimeout) is not above WS_HEARTBEAT=\(heartbeat): every quiet socket would be closed")
+                "WS_IDLE_SECONDS=\(idleTimeout) is not above WS_HEARTBEAT=\(heartbeat): every quiet socket would be closed"
+            )
         }
         outboxBytes = values.number("WS_OUTBOX_BYTES", default: 1_048_576, in: 65_536...1_073_741_824)
         outboxSeconds = values.number("WS_OUTBOX_SECONDS", default: 30, in: 1...3600)
@@ -456,10 +465,17 @@ public struct StorageSettings: Sendable {
     /// ClamAV's daemon, `unix:/path` or `host:port`; nil: files are not scanned.
     public var clamd: String?
 
+    /// `unix:/path` or `host:port`.
     private static func isAddress(_ text: String) -> Bool {
-        if text.utf8.starts(with: "unix:".utf8) { return text.utf8.starts(with: "unix:/".utf8) }
-        guard let colon = text.utf8.lastIndex(of: UInt8(ascii: ":")), colon > text.startIndex else { return false }
-        return Int(String(text[colon...].dropFirst())).map { (1...65_535).contains($0) } ?? false
+        if text.utf8.starts(with: "unix:".utf8) {
+            let path = text.utf8.dropFirst(5)
+            return path.first == UInt8(ascii: "/") && (2...107).contains(path.count)
+        }
+        guard let colon = text.utf8.lastIndex(of: UInt8(ascii: ":")), colon > text.startIndex,
+            case let digits = text.utf8[colon...].dropFirst(), digits.allSatisfy({ (0x30...0x39).contains($0) }),
+            let port = UInt16(String(Substring(digits)))
+        else { return false }
+        return port > 0
     }
 
     /// Without a store the service takes no files.
@@ -498,7 +514,7 @@ public struct StorageSettings: Sendable {
         ])
         clamd = values.optional("CLAMD_ADDRESS")
         if let clamd, !Self.isAddress(clamd) {
-            values.problem("CLAMD_ADDRESS=\(clamd) is neither unix:/path nor host:port")
+            values.problem("CLAMD_ADDRESS=\(clamd) is neither unix:/path, of at most 107 bytes, nor host:port")
         }
     }
 }

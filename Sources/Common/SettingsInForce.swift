@@ -38,6 +38,17 @@ extension Settings {
     /// The key that the broker hashes to choose a queue (room or user), and the half of a pair that browsers get.
     private static let noSecrets: Set = ["RABBITMQ_HASH_KEY", "VAPID_PUBLIC_KEY"]
 
+    /// Of addresses with blanks between them.
+    private static func withoutQueries(_ addresses: [UInt8]) -> [UInt8] {
+        let shown = addresses.split(separator: 0x20, omittingEmptySubsequences: false).map { address in
+            guard let start = address.firstIndex(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) else {
+                return Array(address)
+            }
+            return Array(address[...start]) + Array("***".utf8)
+        }
+        return Array(shown.joined(separator: [0x20]))
+    }
+
     /// Hides too much rather than too little: of an address everything between the user's name and the last `@`, and
     /// everything from a password's name on.
     static func shown(_ name: String, _ value: String) -> String {
@@ -51,11 +62,11 @@ extension Settings {
             else { continue }
             bytes = Array(bytes[..<min(bytes.count, place.upperBound)]) + Array("=***".utf8)
         }
-        // A host's own address may have a key in its query.
-        if name.hasSuffix("WEBHOOK_URL") || name.hasSuffix("CHECK_URL"),
-            let query = bytes.firstIndex(of: UInt8(ascii: "?"))
+        // The servers' parameters are known, and those that are secret are hidden by now.
+        if name.hasSuffix("URL") || name.hasSuffix("ENDPOINT"),
+            !["DATABASE_", "REDIS_", "RABBITMQ_"].contains(where: { name.utf8.starts(with: $0.utf8) })
         {
-            bytes = bytes[...query] + Array("***".utf8)
+            bytes = withoutQueries(bytes)
         }
         guard let start = bytes.firstRange(of: Array("://".utf8))?.upperBound,
             let end = bytes.lastIndex(of: UInt8(ascii: "@")), end >= start

@@ -106,7 +106,9 @@ struct SettingsReader {
             source.decided(name, "0" + String(fallback, radix: 8))
             return fallback
         }
-        guard let number = Int(text, radix: 8), (0...0o777).contains(number) else {
+        guard text.utf8.allSatisfy({ (0x30...0x37).contains($0) }), let number = Int(text, radix: 8),
+            (0...0o777).contains(number)
+        else {
             problems.append("\(name)=\(text) is not a file mode such as 0660")
             return fallback
         }

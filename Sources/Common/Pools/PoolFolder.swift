@@ -109,7 +109,9 @@ public enum PoolFolder {
                 guard let path, let other = paths.updateValue(pool.name, forKey: path) else { continue }
                 problems.append("\(at(pool, key))\(path) is already a path of the pool \(other)")
             }
-            problems += (wrongAccounts(of: pool) + wrongLogs(of: pool)).map { "\(at(pool, $0.key))\($0.text)" }
+            problems += (wrongAccounts(of: pool) + wrongLogs(of: pool, files, settings)).map {
+                "\(at(pool, $0.key))\($0.text)"
+            }
         }
         return problems
     }
@@ -124,10 +126,21 @@ public enum PoolFolder {
         }
     }
 
-    private static func wrongLogs(of pool: PoolSettings) -> [(key: String, text: String)] {
+    private static func wrongLogs(
+        of pool: PoolSettings, _ files: [PoolFile], _ settings: Settings
+    ) -> [(key: String, text: String)] {
         var wrong: [(key: String, text: String)] = []
         for (key, path) in [("slow_log", pool.slowLog), ("access_log", pool.accessLog)] {
             guard let path, let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { continue }
+            let place = SocketPlace("unix:\(path)")
+            if place.isReserved(in: settings.runDirectory) {
+                wrong.append((key, "\(path) is a file of these programs' own"))
+                continue
+            }
+            if files.contains(where: { SocketPlace("unix:\($0.path)") == place }) {
+                wrong.append((key, "\(path) is a file of pools"))
+                continue
+            }
             let folder = end == path.startIndex ? "/" : String(path[..<end])
             var status = stat()
             guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
@@ -160,9 +173,13 @@ public enum PoolFolder {
         }
         // The programs make RUN_DIR themselves.
         let folder = String(path[..<end])
-        guard !folder.isEmpty, SocketPlace("unix:\(settings.runDirectory)/x") != SocketPlace("unix:\(folder)/x")
-        else { return nil }
-        guard stat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return "there is no folder \(folder)" }
+        guard !folder.isEmpty, SocketPlace("unix:\(settings.runDirectory)/x") != SocketPlace("unix:\(folder)/x") else {
+            return nil
+        }
+        guard stat(folder, &status) == 0 else {
+            return errno == ENOTDIR ? "\(folder) is not a folder" : "there is no folder \(folder)"
+        }
+        guard status.st_mode & S_IFMT == S_IFDIR else { return "\(folder) is not a folder" }
         return access(folder, W_OK | X_OK) == 0 ? nil : "this user may not make a socket in \(folder)"
     }
 

@@ -221,6 +221,13 @@ extension PoolSettings {
         return String(Substring(key.utf8.dropFirst(4).dropLast()))
     }
 
+    /// Settings by which processes find each other, or that a queue or a stored id keeps for life.
+    private static let common: Set = [
+        "RUN_DIR", "SOCKET_GROUP", "SOCKET_MODE", "WORKER_HANG_SECONDS", "RABBITMQ_PREFIX", "RABBITMQ_TOTAL_QUEUE",
+        "RABBITMQ_HASH_KEY", "RABBITMQ_QUEUE_TYPE", "RABBITMQ_MAX_LENGTH", "USER_NAMESPACE", "STORAGE",
+        "S3_BUCKET_NAME", "UPLOAD_LINK_SECRET",
+    ]
+
     /// Other settings than the master's own: master and workers must not differ in where they meet.
     private mutating func set(_ name: String, _ value: String) throws(Problem) {
         let isName = name.utf8.allSatisfy { byte in
@@ -235,7 +242,7 @@ extension PoolSettings {
             throw Problem(text: "\"\(name)\" is not the name of a variable")
         }
         let isOurs = ["CHAT_", "FCGI_", "LISTEN_", "NOTIFY_"].contains { name.utf8.starts(with: $0.utf8) }
-        guard !isOurs, !Self.shared.contains(name) else {
+        guard !isOurs, !Self.common.contains(name) else {
             throw Problem(text: "\(name) is the master's, and the same for all pools")
         }
         environment[name] = value

@@ -59,13 +59,21 @@ public final class ClamdScanner: ContentScanner {
         }
     }
 
+    /// An address of IPv6 stands in brackets, which are not part of it.
+    private static func bare(_ host: Substring) -> String {
+        let bytes = Array(host.utf8)
+        guard bytes.first == UInt8(ascii: "["), bytes.last == UInt8(ascii: "]") else { return String(host) }
+        return String(decoding: bytes.dropFirst().dropLast(), as: UTF8.self)
+    }
+
     private func connectTCP() -> Int32? {
         guard let colon = address.lastIndex(of: ":") else { return nil }
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
         guard
-            getaddrinfo(String(address[..<colon]), String(address[address.index(after: colon)...]), &hints, &list) == 0
+            getaddrinfo(Self.bare(address[..<colon]), String(address[address.index(after: colon)...]), &hints, &list)
+                == 0
         else { return nil }
         defer { freeaddrinfo(list) }
         for entry in sequence(first: list, next: { $0?.pointee.ai_next }) {
