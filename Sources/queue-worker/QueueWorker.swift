@@ -41,6 +41,10 @@ struct QueueWorker: ParsableCommand, MasterProgram {
         return pools
     }
 
+    static func problems(_ settings: Settings, _ arguments: [String]) -> [String] {
+        settings.storage.unusableFolders()
+    }
+
     static func announce(_ settings: Settings, _ log: Logger) {
         if !settings.push.isOn {
             log.notice("push notifications are off: FCM_SERVICE_ACCOUNT_FILE is not set, nor another push service")

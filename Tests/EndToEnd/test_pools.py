@@ -181,7 +181,7 @@ def test_a_user_who_cannot_do_the_work_is_refused(here, settings):
         write(here, "theirs", "[theirs]\nroutes = uploads\nuser = nobody\n")
         for more, said in [
             (f"JWT_JWKS_CA_FILE={secret}\n", f"cannot use a setting: JWT_JWKS_CA_FILE={secret} cannot be read: Permission denied"),
-            (f"UPLOAD_TEMP_DIR={here.folder}\n", f"cannot use a setting: UPLOAD_TEMP_DIR={here.folder} is no folder"),
+            (f"UPLOAD_TEMP_DIR={here.folder}\n", f"may not use UPLOAD_TEMP_DIR={here.folder} cannot be used: Permission denied"),
             (f"DATABASE_URL={settings['DATABASE_URL'].replace('//chat@', '//nobody-has-this@')}\n", "cannot use PostgreSQL: "),
         ]:
             env.write_text(kept + more)
@@ -192,7 +192,7 @@ def test_a_user_who_cannot_do_the_work_is_refused(here, settings):
         done = run(here, "-t")
         assert "user: nobody may not use /" in done.stderr and "/redis.sock: Permission denied" in done.stderr, done
         assert re.search("user: nobody cannot use PostgreSQL: .* failed: Permission denied", done.stderr), done
-        assert f"user: nobody cannot use a setting: STORAGE=disk:{here.files}: this user may not write in" in done.stderr, done
+        assert f"user: nobody may not use STORAGE=disk:{here.files}: {here.files} cannot be used: Permission denied" in done.stderr, done
         # A database that is away for everybody says nothing about the user.
         here.files.chmod(0o777)
         env.write_text(f"{kept}REDIS_URL=redis://127.0.0.1:1\nDATABASE_URL=postgresql://x:x@127.0.0.1:1/x\n")

@@ -34,13 +34,7 @@ def test_good_settings_are_called_good(check, name, words):
     ("TLS_CA_FILE", "/none/ca.pem", "TLS_CA_FILE=/none/ca.pem cannot be read"),
     ("FCGI_ROMS_WORKERS", "2", "FCGI_ROMS_WORKERS is not a setting; did you mean FCGI_ROOMS_WORKERS?"),
     ("FCGI_SEARCH_MAX_WORKERS", "600", None),
-    ("SOCKET_MODE", "0440", "SOCKET_MODE=0440 lets nobody connect"),
-    ("UPLOAD_TEMP_DIR", "/none", "UPLOAD_TEMP_DIR=/none is no folder"),
-    ("STORAGE", "disk:/etc/passwd", "STORAGE=disk:/etc/passwd: this user may not write in /etc/passwd"),
     ("STORAGE", "disk:/tmp/a$b", "STORAGE: nginx takes no path with blanks"),
-    ("CLAMD_ADDRESS", "foo", "CLAMD_ADDRESS=foo is neither unix:/path nor host:port"),
-    ("UPLOAD_LINK_SECRET", "s", "UPLOAD_LINK_SECRET has fewer than 32 bytes"),
-    ("RABBITMQ_PREFIX", "x" * 101, "RABBITMQ_PREFIX has more than 100 bytes"),
     ("WS_IDLE_SECONDS", "2", "WS_IDLE_SECONDS=2 is not above WS_HEARTBEAT=30"),
     ("FCGI_ROOMS_LISTEN", "unix:/none/x.sock", "FCGI_ROOMS_LISTEN=unix:/none/x.sock: there is no folder /none"),
     ("WS_LISTEN", "unix:/etc/passwd", "WS_LISTEN=unix:/etc/passwd: /etc/passwd exists and is not a socket"),
@@ -66,6 +60,26 @@ def test_the_start_refuses_what_the_check_refuses(check, tmp_path, name, key, va
     assert done.returncode != 0 and said in done.stderr, done
     # An upgrade does not end a service for a name that is none any more.
     assert "note: " in done.stderr and "FCGI_NO_SETTING is not a setting" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["fcgi-api", "queue-worker"])
+@pytest.mark.parametrize("key, value, said", [
+    ("UPLOAD_TEMP_DIR", "/none/here", "UPLOAD_TEMP_DIR=/none/here does not exist"),
+    ("UPLOAD_TEMP_DIR", "/etc/passwd", "UPLOAD_TEMP_DIR=/etc/passwd is not a folder"),
+    ("STORAGE", "disk:/etc/passwd", "STORAGE=disk:/etc/passwd: /etc/passwd is not a folder"),
+    ("STORAGE", "disk:/etc/passwd/x", "STORAGE=disk:/etc/passwd/x: /etc/passwd/x cannot be used: Not a directory"),
+    ("STORAGE", "disk:/proc/x", "STORAGE=disk:/proc/x: /proc/x does not exist and cannot be made: /proc cannot be used: "),
+])
+def test_a_folder_that_keeps_no_files_is_refused(check, name, key, value, said):
+    done, _ = check("-t", name=name, **{key: value})
+    assert done.returncode != 0 and said in done.stderr, done
+
+
+def test_a_missing_folder_of_files_is_made_later(check, tmp_path):
+    assert check("-t", STORAGE=f"disk:{tmp_path}/a/b")[0].returncode == 0
+    assert not (tmp_path / "a").exists()
+    # Another program keeps no files.
+    assert check("-t", name="ws-relay", STORAGE="disk:/etc/passwd")[0].returncode == 0
 
 
 def test_two_pools_on_one_socket(check, tmp_path):

@@ -35,7 +35,7 @@ struct SettingsCheck {
                 problems += error.problems
             }
         }
-        problems += sharedAddresses() + foreignAddresses() + settings.unusableFolders() + tooManyWorkers() + databasesOfPools()
+        problems += sharedAddresses() + foreignAddresses() + tooManyWorkers() + databasesOfPools()
         if let file, let text = Self.read(file) {
             problems = SettingsError(problems: problems).placed(in: file, text).problems
         }
@@ -133,32 +133,6 @@ struct SettingsCheck {
 }
 
 extension Settings {
-    /// A sentence for each folder in which this process could not write files.
-    public func unusableFolders() -> [String] {
-        guard storage.isSet else { return [] }
-        var found = Self.isUsable(storage.temporaryFolder)
-            ? [] : ["UPLOAD_TEMP_DIR=\(storage.temporaryFolder) is no folder in which this user may write"]
-        guard let folder = storage.folder else { return found }
-        // The programs make it, but not what is above it; systemd makes that of the package.
-        var above = folder
-        while above != "/", access(above, F_OK) != 0, errno == ENOENT, let end = above.lastIndex(of: "/") {
-            above = end == above.startIndex ? "/" : String(above[..<end])
-        }
-        let isSystemds = folder.utf8.starts(with: "/var/lib/chat".utf8) && !above.utf8.starts(with: "/var/lib/chat".utf8)
-        let inner = ["objects", "uploads"].map { "\(folder)/\($0)" }.filter { (path: String) in
-            access(path, F_OK) == 0 || errno != ENOENT
-        }
-        for path in [above] + inner where !isSystemds && !Self.isUsable(path) {
-            found.append("STORAGE=disk:\(folder): this user may not write in \(path), or it is no folder")
-        }
-        return found
-    }
-
-    private static func isUsable(_ path: String) -> Bool {
-        var facts = stat()
-        return stat(path, &facts) == 0 && facts.st_mode & S_IFMT == S_IFDIR && access(path, R_OK | W_OK | X_OK) == 0
-    }
-
     /// A sentence for each file that the settings name and that this process cannot read.
     public func unreadableFiles() -> [String] {
         [

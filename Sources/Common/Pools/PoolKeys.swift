@@ -69,12 +69,6 @@ extension PoolSettings {
         }
     }
 
-    /// With other values a pool would write where nobody reads, or take somebody for another user.
-    private static let shared: Set = [
-        "RUN_DIR", "SOCKET_GROUP", "SOCKET_MODE", "RABBITMQ_PREFIX", "RABBITMQ_TOTAL_QUEUE", "RABBITMQ_HASH_KEY",
-        "USER_NAMESPACE",
-    ]
-
     private static func unknown(_ key: String) -> String {
         let best = (keys + PoolSizing.keys).map { ($0, distance(Array($0.utf8), Array(key.utf8))) }
             .min { ($0.1, $0.0) < ($1.1, $1.0) }

@@ -69,7 +69,8 @@ struct FcgiApi: ParsableCommand, MasterProgram {
     }
 
     static func problems(_ settings: Settings, _ arguments: [String]) throws -> [String] {
-        try PoolTrial.problems(of: PoolFolder.pools(settings), settings, arguments)
+        try settings.storage.unusableFolders()
+            + PoolTrial.problems(of: PoolFolder.pools(settings), settings, arguments)
     }
 
     static func inForce(_ settings: Settings) throws -> String {

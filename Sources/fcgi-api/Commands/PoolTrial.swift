@@ -59,13 +59,16 @@ struct PoolTrialCommand: ParsableCommand {
         guard let pool = try PoolProcess.told(settings) else { throw OperatorError("serve -t starts this") }
         _ = try PoolProcess.become(pool)
         for problem in settings.unreadableFiles() { print(PoolTrial.refused + "cannot use a setting: " + problem) }
-        if pool.families?.contains(.uploads) != false {
-            for problem in settings.unusableFolders() { print(PoolTrial.refused + "cannot use a setting: " + problem) }
-        }
+        for problem in unusableFolders(of: pool, settings) { print(PoolTrial.refused + "may not use " + problem) }
         for path in shared(settings, pool) where access(path, R_OK | W_OK) != 0 {
             print("\(PoolTrial.refused)may not use \(path): \(String(cString: strerror(errno)))")
         }
         tryDatabase(settings)
+    }
+
+    /// The folders in which its endpoints write.
+    private func unusableFolders(of pool: PoolSettings, _ settings: Settings) -> [String] {
+        pool.families?.contains(.uploads) != false ? settings.storage.unusableFolders() : []
     }
 
     /// The folder in which workers share fetched key sets, and sockets of Redis and clamd.
