@@ -86,7 +86,7 @@ php_admin_value[date.timezone] = UTC
         for source in (CHECKOUT / "nginx/include").glob("*.conf"):
             text = source.read_text().replace("unix:/run/chat/", f"unix:{self.folder}/")
             if source.name == "fastcgi.conf":
-                text += f"fastcgi_param SCRIPT_FILENAME {CHECKOUT}/Benchmarks/php/history.php;\n"
+                text += f"fastcgi_param SCRIPT_FILENAME \"{CHECKOUT}/Benchmarks/php/history.php\";\n"
             (self.folder / "nginx/chat" / source.name).write_text(text)
         server = (CHECKOUT / "nginx/chat.conf.template").read_text().replace("@HTTP_PORT@", str(self.port))
         if os.getuid() == 0:
