@@ -17,7 +17,7 @@ from client import User
 from conftest import CHECKOUT, program
 from own_master import ask
 from own_nginx import USER, site
-from waiting import children_of, eventually, state_of
+from waiting import children_of, environment_of, eventually, state_of
 
 SITES = """
   include {folder}/chat/upstreams.conf;
@@ -159,7 +159,7 @@ def test_workers_of_another_user_with_limits_of_their_own(here, settings):
         reload(here)
         eventually(lambda: pools(here).get("theirs", {}).get("ready") == 1, why=lambda: here.log("fcgi-api.log")[-2000:])
         assert ask(f"{here.run}/fcgi-theirs.sock", "GET", "/api/v1/healthz", {})[0] == 200
-        [worker] = [pid for pid in children_of(master) if b"\0OWN=here\0" in Path(f"/proc/{pid}/environ").read_bytes()]
+        [worker] = [pid for pid in children_of(master) if b"\0OWN=here\0" in environment_of(pid)]
         status = Path(f"/proc/{worker}/status").read_text()
         assert f"Uid:\t{user.pw_uid}\t{user.pw_uid}\t{user.pw_uid}\t" in status and f"Gid:\t{user.pw_gid}\t" in status
         assert re.search(r"Max open files +300 +300 ", Path(f"/proc/{worker}/limits").read_text())

@@ -70,14 +70,14 @@ def test_without_credentials_push_is_off_and_says_so_once(ann, bob, device, reco
     log = Path(os.environ["TEST_ENV_FILE"]).parent / "log/queue-worker.log"
 
     def said():
-        return [line for line in log.read_text().splitlines() if "push" in line]
+        return [line for line in log.read_text().splitlines() if "push notifications" in line]
 
     before = said()
     reconfigure("queue-worker")
     device(bob)
     ann.data("POST", f"/rooms/{ann.group(bob)}/messages", {"Content": "nobody is told"}, 201)
     assert said() == before
-    assert before and all("push notifications are off: FCM_SERVICE_ACCOUNT_FILE is not set" in line for line in before)
+    assert before and all("are off: FCM_SERVICE_ACCOUNT_FILE is not set" in line for line in before)
     assert "push" not in status()
 
 

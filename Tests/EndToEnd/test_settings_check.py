@@ -52,7 +52,7 @@ def test_what_is_wrong_is_named_with_its_line(check, key, value, said):
 @pytest.mark.parametrize("name, key, value, said", [
     ("fcgi-api", "JWT_JWKS_FILE", "/none/keys", "JWT_JWKS_FILE=/none/keys cannot be read"),
     ("fcgi-api", "FCGI_MESSAGES_MAX_WORKERS", "600", "workers are too many for one master"),
-    ("ws-relay", "RUN_DIR", "/tmp/" + "x" * 62, "has 67 bytes, at most 64 work for ws-relay"),
+    ("ws-relay", "RUN_DIR", "/tmp/" + "x" * 62, "has 67 bytes, at most 62 work for ws-relay"),
     ("queue-worker", "TLS_CA_FILE", "/none/ca.pem", "TLS_CA_FILE=/none/ca.pem cannot be read"),
 ])
 def test_the_start_refuses_what_the_check_refuses(check, tmp_path, name, key, value, said):

@@ -26,6 +26,14 @@ def children_of(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def environment_of(pid):
+    """Empty when there is no such process any more."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
 def wait_until_gone(pids, seconds=10):
     eventually(lambda: all(state_of(pid) in "ZX" for pid in pids), seconds, lambda: "the worker of the dead master still serves")
 
