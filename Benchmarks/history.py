@@ -88,7 +88,9 @@ php_admin_value[date.timezone] = UTC
             if source.name == "fastcgi.conf":
                 text += f"fastcgi_param SCRIPT_FILENAME \"{CHECKOUT}/Benchmarks/php/history.php\";\n"
             (self.folder / "nginx/chat" / source.name).write_text(text)
-        server = (CHECKOUT / "nginx/chat.conf.template").read_text().replace("@HTTP_PORT@", str(self.port))
+        server = (CHECKOUT / "nginx/chat.conf.template").read_text()
+        for name, value in {"HTTP_PORT": self.port, "FILES": 1024, "CONNECTIONS": 512, "RUNTIME": self.folder}.items():
+            server = server.replace(f"@{name}@", str(value))
         if os.getuid() == 0:
             server = "user root;\n" + server
         (self.folder / "nginx/chat.conf").write_text(server)
