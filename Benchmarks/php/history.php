@@ -83,7 +83,9 @@ $rows = ask($db, 'page', <<<'SQL'
         status, file_name, file_size, file_content_type, file_thumbnail, reactions,
         to_char(edited_at, 'YYYY-MM-DD HH24:MI:SS.MS'), to_char(deleted_at, 'YYYY-MM-DD HH24:MI:SS.MS'),
         to_char(created_at, 'YYYY-MM-DD HH24:MI:SS.MS'), file_media, to_char(pinned_at, 'YYYY-MM-DD HH24:MI:SS.MS'),
-        change_seq
+        change_seq, metadata,
+        (SELECT json_build_object('UserID', u.id, 'ExternalID', u.external_id, 'Name', u.name, 'Avatar', u.avatar)
+            FROM users u WHERE u.id = m.sender_id AND (u.name <> '' OR u.avatar <> ''))
     FROM messages m WHERE m.room_id = $1 AND m.seq < $2 AND (m.status <> 2 OR m.sender_id = $3)
     ORDER BY m.seq DESC LIMIT $4
     SQL, [$room, $_GET['before'] ?? '9223372036854775807', $user, $limit + 1]);
@@ -116,13 +118,14 @@ while ($row = pg_fetch_row($rows)) {
         }
     }
     $messages[] = [
-        'ID' => $row[0], 'RoomID' => $row[1], 'SenderID' => $row[2], 'Seq' => $seq, 'Content' => $row[4],
+        'ID' => $row[0], 'RoomID' => $row[1], 'SenderID' => $row[2],
+        'Sender' => $row[23] === null ? null : json_decode($row[23]), 'Seq' => $seq, 'Content' => $row[4],
         'ContentType' => $contentTypes[$row[5]], 'MessageType' => $messageTypes[$row[6]], 'ParentMessageID' => $row[7],
         'ForwardedFrom' => $row[8], 'Sign' => $row[9], 'Status' => $status, 'File' => $file,
         'Reactions' => $row[15] === null ? [] : json_decode($row[15], true), 'EditedAt' => when($row[16]),
         'DeletedAt' => when($row[17]), 'PinnedAt' => when($row[20]), 'ChangeSeq' => (int) $row[21],
         'Mentions' => mentions($row[4]), 'CreatedAt' => when($row[18]),
-    ];
+    ] + ($row[22] === null ? [] : ['Metadata' => json_decode($row[22])]);
 }
 $next = null;
 if (count($messages) > $limit) {
