@@ -144,7 +144,9 @@ def measure(stack):
         time.sleep(0.5)
         ours, theirs = (stack.call("GET", path, token, port=port) for port in (stack.url.port, php.port))
         if ours != theirs:
-            raise RuntimeError(f"php-fpm answers something else: {json.dumps(ours)[:400]} and {json.dumps(theirs)[:400]}")
+            both = zip(ours["Data"], theirs["Data"], strict=False)
+            other = {field for one, two in both for field in {*one, *two} if one.get(field, "absent") != two.get(field, "absent")}
+            raise RuntimeError(f"php-fpm answers something else: {other}; {json.dumps(ours)[-200:]} and {json.dumps(theirs)[-200:]}")
         found = {"fcgi-api": [], "php-fpm": []}
         for turn in range(ROUNDS + 1):
             # The first round warms up. Repeated each time: php-fpm's workers connect with their first request.
