@@ -130,7 +130,7 @@ while ($row = pg_fetch_row($rows)) {
 $next = null;
 if (count($messages) > $limit) {
     array_pop($messages);
-    $next = (string) end($messages)['Seq'];
+    $next = 'before=' . end($messages)['Seq'] . "&limit=$limit";
 }
 $body = json_encode(['Success' => true, 'Data' => $messages, 'Next' => $next], JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE);
 header('Content-Type: application/json; charset=utf-8');
