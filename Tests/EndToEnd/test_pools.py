@@ -240,7 +240,7 @@ def test_a_tenant_below_a_prefix_as_the_document_says(here, secret):
     ("[own]\nroutes = send\nenv[DATABASE_URL] = rubbish\n", "bad.conf:1: the pool own: env[DATABASE_URL]: not a valid libpq"),
     ("[own]\nroutes = send\nenv[RABBITMQ_PREFIX] = other\n", "bad.conf:3: env[RABBITMQ_PREFIX]: RABBITMQ_PREFIX is the master's"),
     ("[own]\nroutes = send\nlisten = 192.0.2.1:9000\n", "bad.conf:1: the pool own cannot listen on 192.0.2.1:9000"),
-    ("[own]\nroutes = send\nlisten = /etc/passwd/x.sock\n", "bad.conf:3: listen: there is no folder /etc/passwd"),
+    ("[own]\nroutes = send\nlisten = /etc/passwd/x.sock\n", "bad.conf:3: listen: /etc/passwd is not a folder"),
     ("[own]\nroutes = send\nenv[STORAGE] = bogus\n", "bad.conf:3: env[STORAGE]: STORAGE"),
     ("[a]\nroutes = send\nlisten = 127.0.0.1:19777\n[b]\nroutes =\nlisten = localhost:19777\n", "bad.conf:6: listen: localhost:19777 is the address of a"),
 ])
