@@ -44,3 +44,12 @@ def test_killed_and_started_again_at_once(stack):
     os.killpg(again.pid, signal.SIGINT)
     again.wait(60)
     assert pids() == ""
+
+
+@pytest.mark.parametrize("word, said", [("pids", ""), ("down", "chat: nothing was running\n")])
+def test_a_checkout_in_which_nothing_ever_ran(tmp_path, word, said):
+    """Every word begins alike, `make run` too: there are neither programs of this call nor those of an earlier one."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "CHAT_"))}
+    done = subprocess.run([CHECKOUT / "deploy/stack/stack", word], cwd=CHECKOUT, capture_output=True, text=True,
+                          env=env | {"CHAT_DIR": str(tmp_path / "new")})
+    assert (done.returncode, done.stdout + done.stderr) == (0, said)
