@@ -1,5 +1,6 @@
 """`-t` and `-tt`: what is wrong with the settings, where it stands, and what is in force."""
 
+import fcntl
 import os
 import subprocess
 
@@ -54,6 +55,7 @@ def test_what_is_wrong_is_named_with_its_line(check, key, value, said):
     ("fcgi-api", "FCGI_MESSAGES_MAX_WORKERS", "600", "workers are too many for one master"),
     ("ws-relay", "RUN_DIR", "/tmp/" + "x" * 62, "has 67 bytes, at most 62 work for ws-relay"),
     ("queue-worker", "TLS_CA_FILE", "/none/ca.pem", "TLS_CA_FILE=/none/ca.pem cannot be read"),
+    ("queue-worker", "FCM_SERVICE_ACCOUNT_FILE", "/none/a.json", "FCM_SERVICE_ACCOUNT_FILE=/none/a.json cannot be read"),
 ])
 def test_the_start_refuses_what_the_check_refuses(check, tmp_path, name, key, value, said):
     done, _ = check("serve", name=name, **{"RUN_DIR": str(tmp_path), key: value, "FCGI_NO_SETTING": "1"})
@@ -80,6 +82,20 @@ def test_a_missing_folder_of_files_is_made_later(check, tmp_path):
     assert not (tmp_path / "a").exists()
     # Another program keeps no files.
     assert check("-t", name="ws-relay", STORAGE="disk:/etc/passwd")[0].returncode == 0
+
+
+@pytest.mark.parametrize("name, key, value", [
+    ("ws-relay", "FCM_SERVICE_ACCOUNT_FILE", "/none/a.json"), ("ws-relay", "FCGI_ROOMS_LISTEN", "unix:/none/rooms.sock"),
+    ("fcgi-api", "WS_LISTEN", "unix:/none/relay.sock"), ("fcgi-api", "FCM_SERVICE_ACCOUNT_FILE", "/none/a.json"),
+    ("queue-worker", "JWT_JWKS_FILE", "/none/keys"), ("queue-worker", "SOCKET_GROUP", "nobody-has-this"),
+])
+def test_the_start_does_not_ask_for_what_another_program_needs(check, tmp_path, name, key, value):
+    """It may be on another machine, with the same settings. The start gets as far as the lock of RUN_DIR."""
+    locked = tmp_path / f"{name}.pid"
+    with locked.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done, _ = check("serve", name=name, **{"RUN_DIR": str(tmp_path), key: value})
+    assert done.returncode != 0 and f"{name} already runs in {tmp_path}" in done.stderr, done
 
 
 def test_two_pools_on_one_socket(check, tmp_path):

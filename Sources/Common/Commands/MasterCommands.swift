@@ -70,7 +70,7 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
     private static func read(_ option: SettingsOption, isStart: Bool) throws -> (Settings, [PoolSpec]) {
         let settings = try option.read()
         let pools = try Program.pools(settings)
-        try SettingsCheck(settings, file: option.file, pools: pools, program: Program.program).run(isStart: isStart)
+        try SettingsCheck(settings, file: option.file, pools: pools, program: Program.program, isStart: isStart).run()
         return (settings, pools)
     }
 }

@@ -9,16 +9,19 @@ struct SettingsCheck {
     private let file: String?
     private let pools: [PoolSpec]
     private let folder: RunFolder
+    private let isStart: Bool
 
-    init(_ settings: Settings, file: String?, pools: [PoolSpec], program: String) {
-        (self.settings, self.file, self.pools) = (settings, file, pools)
+    /// - Parameter isStart: only what this program itself uses is checked: another one may be another user's, or on another
+    ///   machine. A name that is no setting is only doubtful: an upgrade must not end a service for an old one.
+    init(_ settings: Settings, file: String?, pools: [PoolSpec], program: String, isStart: Bool) {
+        (self.settings, self.file, self.pools, self.isStart) = (settings, file, pools, isStart)
         folder = RunFolder(settings.runDirectory, program: program)
     }
 
+    private func concerns(_ programs: String...) -> Bool { !isStart || programs.contains(folder.program) }
+
     /// Throws ``SettingsError`` with all problems; doubtful values are reported on standard error.
-    ///
-    /// - Parameter isStart: a name that is no setting is doubtful: an upgrade must not end a service for an old one.
-    func run(isStart: Bool = false) throws {
+    func run() throws {
         var problems: [String] = []
         let database = settings.database
         for (name, url) in [
@@ -28,13 +31,8 @@ struct SettingsCheck {
             if let problem = PostgresConnection.problem(in: url) { problems.append("\(name): \(problem)") }
         }
         problems += [socketGroup(), folder.problem(with: pools)].compactMap { $0 }
-        problems += settings.unreadableFiles()
-        if problems.isEmpty {
-            do throws(SettingsError) { _ = try JWTTokens(settings.tokens) } catch { problems += error.problems }
-            do throws(SettingsError) { _ = try PushServices(settings.push, hooks: settings.hooks) } catch {
-                problems += error.problems
-            }
-        }
+        problems += settings.unreadableFiles(of: isStart ? folder.program : nil)
+        if problems.isEmpty { problems += keys() }
         problems += sharedAddresses() + foreignAddresses() + tooManyWorkers() + databasesOfPools()
         if let file, let text = Self.read(file) {
             problems = SettingsError(problems: problems).placed(in: file, text).problems
@@ -44,8 +42,22 @@ struct SettingsCheck {
         guard problems.isEmpty else { throw SettingsError(problems: problems) }
     }
 
+    private func keys() -> [String] {
+        var problems: [String] = []
+        if concerns("fcgi-api", "ws-relay") {
+            do throws(SettingsError) { _ = try JWTTokens(settings.tokens) } catch { problems += error.problems }
+        }
+        if concerns("queue-worker") {
+            do throws(SettingsError) { _ = try PushServices(settings.push, hooks: settings.hooks) } catch {
+                problems += error.problems
+            }
+        }
+        return problems
+    }
+
     /// Two pools on one socket would take each other's requests.
     private func sharedAddresses() -> [String] {
+        guard concerns("fcgi-api", "ws-relay") else { return [] }
         var names = settings.fcgi.pools.map { (name: "FCGI_\($0.name.uppercased())_LISTEN", address: $0.listen) }
         names.append(("WS_LISTEN", settings.relay.listen))
         var (problems, places): ([String], [SocketPlace]) = ([], [])
@@ -55,12 +67,16 @@ struct SettingsCheck {
                 problems.append("\(name)=\(address) is the address of \(names[first].name)")
             } else if place.isReserved(in: settings.runDirectory) {
                 problems.append("\(name)=\(address) is a file of these programs' own")
-            } else if let problem = PoolFolder.problem(withFile: address, settings) {
+            } else if let problem = PoolFolder.problem(withFile: address, settings, isOwn: isOwn(name)) {
                 problems.append("\(name)=\(address): \(problem)")
             }
             places.append(place)
         }
         return problems
+    }
+
+    private func isOwn(_ listen: String) -> Bool {
+        areSameBytes(folder.program, areSameBytes(listen, "WS_LISTEN") ? "ws-relay" : "fcgi-api")
     }
 
     /// TCP addresses that are not this machine's.
@@ -97,7 +113,10 @@ struct SettingsCheck {
 
     /// Only root and members of a group may give a socket to it.
     private func socketGroup() -> String? {
-        guard let group = settings.socketGroup else { return nil }
+        // systemd gives its sockets to their group itself.
+        guard let group = settings.socketGroup, concerns("fcgi-api", "ws-relay"),
+            !isStart || getenv("LISTEN_FDS") == nil
+        else { return nil }
         guard let entry = getgrnam(group) else {
             return "SOCKET_GROUP=\(group): there is no such group; make it, or name the group of nginx's user"
         }
@@ -134,13 +153,20 @@ struct SettingsCheck {
 
 extension Settings {
     /// A sentence for each file that the settings name and that this process cannot read.
-    public func unreadableFiles() -> [String] {
-        [
-            ("TLS_CA_FILE", tls.authorities), ("TLS_CERT_FILE", tls.certificate), ("TLS_KEY_FILE", tls.key),
-            ("JWT_JWKS_FILE", tokens.jwksFile), ("JWT_JWKS_CA_FILE", tokens.keyAuthorities),
-            ("FCM_SERVICE_ACCOUNT_FILE", push.accountFile), ("FCM_CA_FILE", push.authorities),
-            ("APNS_KEY_FILE", push.apns?.keyFile), ("APNS_CA_FILE", push.apns?.authorities),
-        ].compactMap { name, path in
+    ///
+    /// - Parameter program: only what this program uses; nil: all.
+    public func unreadableFiles(of program: String? = nil) -> [String] {
+        let tokens = [
+            ("JWT_JWKS_FILE", self.tokens.jwksFile), ("JWT_JWKS_CA_FILE", self.tokens.keyAuthorities),
+        ]
+        let push = [
+            ("FCM_SERVICE_ACCOUNT_FILE", self.push.accountFile), ("FCM_CA_FILE", self.push.authorities),
+            ("APNS_KEY_FILE", self.push.apns?.keyFile), ("APNS_CA_FILE", self.push.apns?.authorities),
+        ]
+        let files =
+            [("TLS_CA_FILE", tls.authorities), ("TLS_CERT_FILE", tls.certificate), ("TLS_KEY_FILE", tls.key)]
+            + (program == "queue-worker" ? [] : tokens) + (program == nil || program == "queue-worker" ? push : [])
+        return files.compactMap { name, path in
             guard let path, let problem = TextFile.problem(path) else { return nil }
             return "\(name)=\(path) cannot be read: \(problem)"
         }

@@ -164,13 +164,17 @@ public enum PoolFolder {
     }
 
     /// A sentence when this process could not make the socket.
-    public static func problem(withFile listen: String, _ settings: Settings) -> String? {
+    ///
+    /// - Parameter isOwn: false: another program makes it, perhaps as another user or on another machine.
+    public static func problem(withFile listen: String, _ settings: Settings, isOwn: Bool = true) -> String? {
         let path = Substring(listen.utf8.dropFirst(5))
         guard case .file = SocketPlace(listen), let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return nil }
         var status = stat()
-        if lstat(String(path), &status) == 0, status.st_mode & S_IFMT != S_IFSOCK {
-            return "\(path) exists and is not a socket"
+        // A socket that is there may be systemd's.
+        if lstat(String(path), &status) == 0 {
+            return status.st_mode & S_IFMT == S_IFSOCK ? nil : "\(path) exists and is not a socket"
         }
+        guard isOwn else { return nil }
         // The programs make RUN_DIR themselves.
         let folder = String(path[..<end])
         guard !folder.isEmpty, SocketPlace("unix:\(settings.runDirectory)/x") != SocketPlace("unix:\(folder)/x") else {

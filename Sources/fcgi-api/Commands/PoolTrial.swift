@@ -58,7 +58,9 @@ struct PoolTrialCommand: ParsableCommand {
         let settings = try settings.read()
         guard let pool = try PoolProcess.told(settings) else { throw OperatorError("serve -t starts this") }
         _ = try PoolProcess.become(pool)
-        for problem in settings.unreadableFiles() { print(PoolTrial.refused + "cannot use a setting: " + problem) }
+        for problem in settings.unreadableFiles(of: FcgiApi.program) {
+            print(PoolTrial.refused + "cannot use a setting: " + problem)
+        }
         for problem in unusableFolders(of: pool, settings) { print(PoolTrial.refused + "may not use " + problem) }
         for path in shared(settings, pool) where access(path, R_OK | W_OK) != 0 {
             print("\(PoolTrial.refused)may not use \(path): \(String(cString: strerror(errno)))")
