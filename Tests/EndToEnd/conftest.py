@@ -1,8 +1,10 @@
 """The stack under test: BASE_URL and TEST_ENV_FILE, as set by `make test`."""
 
+import contextlib
 import os
 import signal
 import subprocess
+import uuid
 from pathlib import Path
 
 import client
@@ -83,6 +85,14 @@ def run_program(name, *words):
     """Runs a program with the settings of the stack under test and returns its output."""
     return subprocess.run([program(name), *words, "-c", os.environ["TEST_ENV_FILE"]], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True).stdout
+
+
+@contextlib.contextmanager
+def server_key(scope):
+    """A key of the host application for the time of the block."""
+    name = f"test-{scope}-{uuid.uuid4().hex[:12]}"
+    yield run_program("fcgi-api", "keys", "add", "--name", name, "--scope", scope).strip()
+    run_program("fcgi-api", "keys", "revoke", "--name", name)
 
 
 def stack_pids():

@@ -7,7 +7,7 @@ import uuid
 import pytest
 import requests
 from client import message_frame
-from conftest import run_program
+from conftest import server_key
 
 WHOLE = {"kind": "order", "n": [1, 2.5, None, True, {"ä": "\"\n"}], "big": 9223372036854775807, "": {"x": {"y": 1}}}
 
@@ -15,16 +15,13 @@ WHOLE = {"kind": "order", "n": [1, 2.5, None, True, {"ä": "\"\n"}], "big": 9223
 @pytest.fixture(scope="module")
 def host(base_url):
     """Asks as a user by a key of the server."""
-    name = f"metadata-{uuid.uuid4().hex[:12]}"
-    key = run_program("fcgi-api", "keys", "add", "--name", name, "--scope", "write").strip()
-
     def ask(method, path, body=None, user=None, expect=200):
         headers = {"Authorization": f"Bearer {key}", **({"X-Chat-User": user} if user else {})}
         answer = requests.request(method, f"{base_url}/api/v1{path}", json=body, headers=headers, timeout=30)
         assert answer.status_code == expect, answer.text
         return answer.json().get("Data")
-    yield ask
-    run_program("fcgi-api", "keys", "revoke", "--name", name)
+    with server_key("write") as key:
+        yield ask
 
 
 def send(user, room, content="x", **fields):

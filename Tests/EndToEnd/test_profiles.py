@@ -7,15 +7,14 @@ from urllib.parse import quote
 import pytest
 import requests
 from client import User, make_token, message_frame
-from conftest import run_program
+from conftest import server_key
 from waiting import eventually
 
 
 @pytest.fixture(scope="module")
 def key(base_url):
-    name = f"profiles-{uuid.uuid4().hex[:12]}"
-    yield run_program("fcgi-api", "keys", "add", "--name", name, "--scope", "write").strip()
-    run_program("fcgi-api", "keys", "revoke", "--name", name)
+    with server_key("write") as key:
+        yield key
 
 
 @pytest.fixture
