@@ -9,7 +9,7 @@ import Glibc
 enum PoolTrial {
     /// The start of a line from the process that tries. What follows is the end of a sentence.
     static let refused = "refused: "
-    /// The same, for a database that did not answer.
+    /// The same, for a database to which there was no connection: whether one answers at all, the asking process sees.
     static let silent = "silent: "
 
     /// A sentence for each problem, with the place of its pool. A database that nobody reaches is none: it may start later.
@@ -92,8 +92,7 @@ struct PoolTrialCommand: ParsableCommand {
     private func tryDatabase(_ settings: Settings) {
         let connection = PostgresConnection(settings.database, applicationName: "fcgi-api -t")
         do { _ = try connection.query("SELECT 1::int8") } catch {
-            let isSilent = error.state == nil && !PostgresConnection.answers(settings.database.url)
-            print("\(isSilent ? PoolTrial.silent : PoolTrial.refused)cannot use PostgreSQL: \(error.message)")
+            print("\(error.state == nil ? PoolTrial.silent : PoolTrial.refused)cannot use PostgreSQL: \(error.message)")
         }
     }
 }

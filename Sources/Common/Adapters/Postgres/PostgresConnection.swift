@@ -103,12 +103,17 @@ public final class PostgresConnection {
 
     /// Whether a server answers there, also when it would refuse this user.
     public static func answers(_ url: String) -> Bool {
-        let settings = [("dbname", url), ("connect_timeout", "3")]
+        with([("dbname", url), ("connect_timeout", "3")]) { PQpingParams($0, $1, 1) } == PQPING_OK
+    }
+
+    /// Names and values as libpq takes them.
+    private static func with<Result>(
+        _ settings: [(String, String)], _ body: ([UnsafePointer<CChar>?], [UnsafePointer<CChar>?]) -> Result
+    ) -> Result {
         let keys = settings.map { strdup($0.0) }
         let values = settings.map { strdup($0.1) }
         defer { (keys + values).forEach { free($0) } }
-        return PQpingParams(
-            keys.map { UnsafePointer($0) } + [nil], values.map { UnsafePointer($0) } + [nil], 1) == PQPING_OK
+        return body(keys.map { UnsafePointer($0) } + [nil], values.map { UnsafePointer($0) } + [nil])
     }
 
     public func close() {
@@ -224,11 +229,7 @@ public final class PostgresConnection {
             ("keepalives_interval", "3"),
         ]
         if isPrepared { settings.append(("options", options)) }
-        let keys = settings.map { strdup($0.0) }
-        let values = settings.map { strdup($0.1) }
-        defer { (keys + values).forEach { free($0) } }
-        let opened = PQconnectdbParams(
-            keys.map { UnsafePointer($0) } + [nil], values.map { UnsafePointer($0) } + [nil], 1)
+        let opened = Self.with(settings) { PQconnectdbParams($0, $1, 1) }
         guard let opened, PQstatus(opened) == CONNECTION_OK else {
             let error = opened.map { failure($0) } ?? PostgresError(state: nil, message: "no memory", constraint: nil)
             PQfinish(opened)
