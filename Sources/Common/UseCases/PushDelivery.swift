@@ -166,6 +166,12 @@ final class PushDelivery {
 
     // MARK: Another worker's
 
+    /// A push whose turn does not come in this worker.
+    func handOn(_ push: Push, to device: PushDevice) {
+        if let waiting = retries.waiting(push, device) { return replace(waiting, by: push) }
+        keep(PushRetries.Entry(push: push, device: device, dueAt: ticks()), "this worker ends")
+    }
+
     func handOver() -> [PushJob] {
         retries.all.compactMap { entry in
             guard let message = entry.push.message else { return nil }

@@ -86,13 +86,31 @@ public final class PushOffline {
                 room: room, content: .message(message, unread: unread),
                 badge: max(unread, badges[recipient.user, default: 0]))
             let sentBefore = counts.sent
-            for device in recipient.devices { try delivery.deliver(push, to: device) }
+            let stop = try deliver(push, to: recipient.devices)
             try marks.note(pushed: message.seq, in: room, to: recipient.user)
+            if let stop { throw stop }
             told[message.seq, default: 0] += Int64(counts.sent - sentBefore)
         }
         for (seq, devices) in told.sorted(by: { $0.key < $1.key }) where devices > 0 {
             try marks.note(.pushed(room: room, seq: seq, devices: devices, at: clock()))
         }
+    }
+
+    /// A stop behind the first device: the others are handed on, because the job comes again without this user.
+    ///
+    /// FCM is first: its pushes are not handed on.
+    ///
+    /// - Returns: the stop, if the user has the push.
+    private func deliver(_ push: Push, to devices: [PushDevice]) throws -> Stopped? {
+        let devices = devices.filter { $0.kind == .fcm } + devices.filter { $0.kind != .fcm }
+        for (index, device) in devices.enumerated() {
+            do { try delivery.deliver(push, to: device) } catch let stop as Stopped {
+                guard index > 0, device.kind != .fcm else { throw stop }
+                devices[index...].forEach { delivery.handOn(push, to: $0) }
+                return stop
+            }
+        }
+        return nil
     }
 
     /// Removes notifications from the user's devices, if there can be any.

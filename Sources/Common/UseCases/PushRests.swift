@@ -39,6 +39,9 @@ struct PushRests {
     private static let longest: Int64 = 60_000
     /// Users of one service that it refuses one after the other, until it rests as a whole.
     private static let maxRefused = 3
+    /// Milliseconds for which such users are no reason for another rest, and how many users this is remembered of.
+    private static let blame: Int64 = 3_600_000
+    private static let maxBlamed = 1000
     private static let maxLanes = 10_000
     private static let maxQuick = 1000
 
@@ -46,6 +49,9 @@ struct PushRests {
     /// Services that asked to be left alone.
     private var asked: [PushKind: Int64] = [:]
     private var refused: [PushKind: Set<UUID128>] = [:]
+    /// Users for whose refusals a service rested, and until when they are no reason for another rest. A wait that a service
+    /// asks for may be meant for their devices alone.
+    private var blamed: [PushKind: [UUID128: Int64]] = [:]
     /// Servers, and how many of their answers in a row came fast.
     private var quick: [String: Int64] = [:]
 
@@ -109,9 +115,14 @@ struct PushRests {
             return
         }
         if took >= Self.slow { fill(.service(device.kind), took, at: now) }
+        guard blamed[device.kind]?[device.user].map({ $0 > now }) != true else { return }
         refused[device.kind, default: []].insert(device.user)
-        guard refused[device.kind, default: []].count >= Self.maxRefused else { return }
+        guard let users = refused[device.kind], users.count >= Self.maxRefused else { return }
         refused[device.kind] = nil
+        var those = blamed[device.kind, default: [:]].filter { $0.value > now }
+        if those.count >= Self.maxBlamed { those = [:] }
+        for user in users { those[user] = now + Self.blame }
+        blamed[device.kind] = those
         asked[device.kind] = max(asked[device.kind] ?? 0, now + wait)
     }
 

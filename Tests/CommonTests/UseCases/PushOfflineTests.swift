@@ -193,6 +193,54 @@ import Testing
         #expect(world.sent == ["3-0 message 2 badge 9", "4-0 message 2 badge 9", "5-0 message 2 badge 9"])
     }
 
+    @Test func usersWhoAreRefusedAgainAndAgainCostOthersOneRest() throws {
+        let refused = (2...4).map { UUID128(high: 1, low: $0) }
+        for user in 2...4 { world.answers["\(user)-0"] = Array(repeating: .later(seconds: 60), count: 9999) }
+        let offline = world.offline()
+        var waits: [Int64] = []
+        for seq in 1...5 as ClosedRange<Int64> {
+            world.messages = [message(seq)]
+            world.recipients = refused.map { recipient($0, .apns) }
+            for other in 1...30 as ClosedRange<UInt64> {
+                try offline.push(UUID128(high: 9, low: other), through: seq, since: 1000, at: 2000)
+            }
+            world.recipients += [recipient(UUID128(high: 1, low: 5), .apns)]
+            let begun = world.now
+            try push(offline, through: seq)
+            while !world.sent.contains("5-0 message \(seq) badge 9"), world.now < begun + 600_000 {
+                world.now += 1000
+                try offline.retryDue()
+            }
+            waits.append(world.now - begun)
+            world.now += 60_000
+        }
+        #expect(waits[0] <= 61_000 && waits.dropFirst().allSatisfy { $0 <= 1000 }, "\(waits)")
+    }
+
+    @Test func aStopBehindTheFirstDeviceSendsNothingTwice() throws {
+        world.messages = [message(1)]
+        world.recipients = [
+            PushRecipient(
+                user: bob,
+                devices: ["2-0", "x-1", "2-2"].map {
+                    PushDevice(user: bob, id: $0, kind: $0 == "2-2" ? .fcm : .webhook, address: "a", takesSilent: true)
+                }, lastSeenSeq: 0, unread: 1, wish: .everything, silencesThreads: false), recipient(carl),
+        ]
+        world.stopsAt = "x-1"
+        let offline = world.offline()
+        #expect(throws: PushOffline.Stopped.self) { try push(offline, through: 1) }
+        #expect(world.sent == ["2-2 message 1 badge 9", "2-0 message 1 badge 9"])
+        (world.isStopped, world.stopsAt) = (false, nil)
+        let next = world.offline()
+        for job in try PushJob.decode(PushJob.encode(offline.handOver())) { try next.resume(job) }
+        try push(next, through: 1)
+        try next.retryDue()
+        #expect(
+            world.sent.sorted() == [
+                "2-0 message 1 badge 9", "2-2 message 1 badge 9", "3-0 message 1 badge 9", "x-1 message 1 badge 9",
+            ])
+    }
+
     /// Anybody may delete a message of their own while another one of the room waits.
     @Test func anOlderMessageThatIsDeletedTakesNoOtherWithIt() throws {
         for isSilent in [true, false] {
@@ -539,11 +587,14 @@ private final class World: PushAudience, PushMarks, PushSender, @unchecked Senda
     /// The master says quit; in the middle of the next request.
     var isStopped = false
     var stopsInside = false
+    /// In the middle of the request to this device.
+    var stopsAt: String?
     var badge: Int64 = 9
     var forgotten: [String] = []
     var paused: [Int] = []
     var now: Int64 = 1_000_000
-    private var pushedTo: [UUID128: Int64] = [:]
+    /// By room.
+    private var pushedTo: [UUID128: [UUID128: Int64]] = [:]
     var counted: PushOffline.Counts { counts() }
     private var counts: () -> PushOffline.Counts = { .init() }
 
@@ -579,14 +630,18 @@ private final class World: PushAudience, PushMarks, PushSender, @unchecked Senda
 
     func probe(_ users: [UUID128]) throws(BusError) {}
     func signsOfLife(of users: [UUID128]) throws(BusError) -> [UUID128: Int64] { [:] }
-    func pushed(in room: UUID128, to users: [UUID128]) throws(BusError) -> [UUID128: Int64] { pushedTo }
-    func note(pushed seq: Int64, in room: UUID128, to user: UUID128) throws(BusError) { pushedTo[user] = seq }
-    func clear(_ room: UUID128, of user: UUID128) throws(BusError) { pushedTo[user] = nil }
+    func pushed(in room: UUID128, to users: [UUID128]) throws(BusError) -> [UUID128: Int64] {
+        pushedTo[room, default: [:]]
+    }
+    func note(pushed seq: Int64, in room: UUID128, to user: UUID128) throws(BusError) {
+        pushedTo[room, default: [:]][user] = seq
+    }
+    func clear(_ room: UUID128, of user: UUID128) throws(BusError) { pushedTo[room]?[user] = nil }
     func note(_ step: TrailStep) throws(BusError) {}
 
     func send(_ push: Push, to device: PushDevice) -> PushOutcome {
         badges.append(push.badge)
-        if stopsInside {
+        if stopsInside || stopsAt == device.id {
             isStopped = true
             return .failed("ended by the stop")
         }
