@@ -229,6 +229,21 @@ def test_a_tenant_below_a_prefix_as_the_document_says(here, secret):
     eventually(lambda: "tenant" not in pools(here))
 
 
+@pytest.mark.parametrize("prefix", ["", "/chat"])
+def test_nginx_takes_what_is_written_into_an_empty_folder(here, tmp_path, prefix):
+    words = ["nginx-config", "--includes", CHECKOUT / "nginx/include", "--to", tmp_path / "chat", *(["--prefix", prefix] if prefix else [])]
+    (tmp_path / "chat").mkdir()
+    done = run(here, *words)
+    shipped = {path.name for path in (CHECKOUT / "nginx/include").glob("*.conf")}
+    assert done.returncode == 0 and {path.name for path in (tmp_path / "chat").iterdir()} == shipped, done
+    (tmp_path / "nginx.conf").write_text("events {}\nhttp {\n  include chat/upstreams.conf;\n"
+                                         "  server { listen 127.0.0.1:1; include chat/locations.conf; }\n}\n")
+    (tmp_path / "chat/log.conf").write_text("access_log off;\n")
+    checked = subprocess.run(["nginx", "-p", tmp_path, "-e", "stderr", "-g", "pid x.pid;", "-t", "-c", "nginx.conf"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    assert run(here, *words).stdout == "" and (tmp_path / "chat/log.conf").read_text() == "access_log off;\n"
+
+
 @pytest.mark.parametrize("text, said", [
     ("[search]\nworkers = many\n", "bad.conf:2: workers: \"many\" is not one of"),
     ("[own]\nroutes = nothing\n", "bad.conf:2: routes: there is no route nothing"),

@@ -28,8 +28,9 @@ PORT_OFFSETS = {
 
 # Settings that a caller may pass on to the programs: `make run LOG_LEVEL=debug`. Addresses are never taken from
 # outside: a DATABASE_URL left in a shell must not point a private stack at a real database.
-PASSED_ON = ("LOG_", "FCGI_", "WS_", "WORKER_", "ROOM_", "UPLOAD_", "RATE_", "PUSH_", "FCM_", "VAPID_", "WEB_PUSH_", "APNS_", "JWT_", "PRESENCE_",
-             "MESSAGE_", "CORS_", "METRICS_", "STORAGE", "DOWNLOADS", "CLAMD_", "S3_MAX_UPLOAD_SIZE", "RABBITMQ_TOTAL_QUEUE", "RABBITMQ_HASH_KEY", "RABBITMQ_MAX_LENGTH", "RABBITMQ_QUEUE_TYPE")
+PASSED_ON = ("LOG_", "FCGI_", "WS_", "WORKER_", "ROOM_", "UPLOAD_", "RATE_", "PUSH_", "FCM_", "VAPID_", "WEB_PUSH_", "APNS_", "JWT_",
+             "MESSAGE_", "CORS_", "METRICS_", "USER_", "SEARCH_", "ADMIN_API_KEY", "AUDIT_", "RETENTION_", "WEBHOOK_", "OTEL_", "INVITATION_", "ROOMS_PER_USER",
+             "ADDED_ROOMS_PER_USER", "DEVICES_PER_USER", "BLOCKS_PER_USER", "MEDIA_", "TRACE_LENGTH", "PUBLIC_URL", "STORAGE", "DOWNLOADS", "CLAMD_", "S3_MAX_UPLOAD_SIZE", "RABBITMQ_TOTAL_QUEUE", "RABBITMQ_HASH_KEY", "RABBITMQ_MAX_LENGTH", "RABBITMQ_QUEUE_TYPE")
 
 
 class Refusal(Exception):

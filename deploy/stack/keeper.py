@@ -385,7 +385,9 @@ def running(instance):
 def settings(instance):
     """Writes chat.env before the first start, for `make token`."""
     if not instance.env_file.exists():
-        base = int(os.environ.get("CHAT_PORT") or 8000)
+        port = os.environ.get("CHAT_PORT") or "8000"
+        # `free` is decided at the start.
+        base = int(port) if port.isdecimal() else 8000
         instance.make_folders()
         write_settings(instance, {"HTTP": base, **{name: base + offset for name, offset in PORT_OFFSETS.items()}})
     return 0

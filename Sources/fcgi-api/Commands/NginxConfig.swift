@@ -12,7 +12,7 @@ struct NginxConfigCommand: ParsableCommand {
         abstract: "Print nginx's files for these settings, and check nginx.conf.",
         discussion: """
             Prints each file whose values these settings decide, or FILE alone. They belong in the folder `chat` beside \
-            nginx.conf, with the other shipped files: --to writes them there.
+            nginx.conf, with the other shipped files: --to writes all of them there, but a log.conf only if there is none.
             """)
 
     @OptionGroup var settings: SettingsOption
@@ -40,12 +40,10 @@ struct NginxConfigCommand: ParsableCommand {
             }
             return (name: name, text: files.changed(name, text))
         }
-        for (name, text) in texts {
-            if let to {
-                guard readFile("\(to)/\(name)") != text else { continue }
-                try replaceFile("\(to)/\(name)", text, mode: 0o644)
-                print("\(to)/\(name)")
-            } else {
+        if let to {
+            try store(texts + (file == nil ? shipped(folder) : []), to)
+        } else {
+            for (name, text) in texts {
                 if file == nil { print("# -- chat/\(name)") }
                 print(text, terminator: "")
             }
@@ -55,6 +53,27 @@ struct NginxConfigCommand: ParsableCommand {
         for warning in NginxFiles.warnings(text, settings, processors: sysconf(Int32(_SC_NPROCESSORS_ONLN))) {
             let line = Array("warning: \(nginxConf): \(warning)\n".utf8)
             _ = write(2, line, line.count)
+        }
+    }
+
+    /// The files that no setting changes.
+    private func shipped(_ folder: String) throws -> [(name: String, text: String)] {
+        try NginxFiles.others.map { name in
+            guard let text = readFile("\(folder)/\(name)") else {
+                throw OperatorError(
+                    "\(folder)/\(name) cannot be read: --includes names the folder of the shipped files")
+            }
+            return (name, text)
+        }
+    }
+
+    private func store(_ texts: [(name: String, text: String)], _ folder: String) throws {
+        for (name, text) in texts {
+            let before = readFile("\(folder)/\(name)")
+            // The place of the log is the operator's choice.
+            guard before != text, name != "log.conf" || before == nil else { continue }
+            try replaceFile("\(folder)/\(name)", text, mode: 0o644)
+            print("\(folder)/\(name)")
         }
     }
 
@@ -92,6 +111,11 @@ struct NginxConfigCommand: ParsableCommand {
 struct NginxFiles {
     static let names = [
         "upstreams.conf", "cors.conf", "server.conf", "uploads.conf", "metrics.conf", "json.conf", "locations.conf",
+    ]
+
+    static let others = [
+        "error-answer.conf", "error-headers.conf", "errors.conf", "events.conf", "fastcgi.conf", "file-headers.conf",
+        "log.conf", "prefixed.conf", "relay.conf",
     ]
 
     let settings: Settings
@@ -159,7 +183,8 @@ struct NginxFiles {
         case "json.conf":
             text.replacing(
                 "client_max_body_size 64k;", with: "client_max_body_size \((settings.fcgi.maxBody + 1023) / 1024)k;")
-        default: prefix.isEmpty ? text : prefixed(text)
+        case "locations.conf" where !prefix.isEmpty: prefixed(text)
+        default: text
         }
     }
 
