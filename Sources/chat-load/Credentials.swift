@@ -115,7 +115,7 @@ struct Credentials {
     /// Reads the secret: the whole of a file, or its line `JWT_SECRET=…` when it is a file of settings.
     static func secret(in path: String) throws(Unusable) -> [UInt8] {
         let text: [UInt8]
-        do { text = try TextFile.read(path) } catch { throw Unusable("--secret-file: \(error)") }
+        do { text = try TextFile.read(path) } catch { throw Unusable("--secret-file \(path) cannot be read: \(error)") }
         for line in text.split(separator: UInt8(ascii: "\n")) {
             let name = Array("JWT_SECRET=".utf8)
             if line.starts(with: name) { return trimmed(line.dropFirst(name.count)) }

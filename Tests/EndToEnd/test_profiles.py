@@ -122,6 +122,18 @@ def test_a_bad_description_changes_nothing(describe, field):
     assert describe(user, {}) == before
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_description_without_any_known_field_is_refused(base_url, key, method):
+    headers = {"Authorization": f"Bearer {key}"}
+    address = f"{base_url}/api/v1/users/{uuid.uuid4()}"
+    form = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+    for body in ({"json": {"Nmae": "Ann"}}, {"data": {"name": "Ann"}}, {"data": '{"Name": "Ann"}', "headers": form}):
+        answer = requests.request(method, address, timeout=30, **{"headers": headers, **body})
+        assert (answer.status_code, answer.json()["Error"]["Field"]) == (422, "Name"), answer.text
+    answer = requests.request(method, address, data={"Name": "Ann"}, headers=headers, timeout=30)
+    assert (answer.status_code, answer.json()["Data"]["Name"]) == (200, "Ann")
+
+
 def test_only_the_host_describes(ann, bob):
     ann.rest("PUT", f"/users/{ann.id}", {"Name": "me"}, expect=403)
     ann.rest("PUT", f"/users/{bob.id}", {"Name": "him"}, expect=403)

@@ -144,6 +144,8 @@ if __name__ == "__main__":
     if sys.argv[1] == "evict":
         evict(Instance(), sys.argv[2], sys.argv[3])
     else:
+        # As for any tool whose reader goes early: make pids | head -1.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         order = {name: position for position, name in enumerate(SUPERVISED)}
         for row in sorted(rows(Instance()), key=lambda row: (order[row[0]], row[1], row[2])):
             print(*row)

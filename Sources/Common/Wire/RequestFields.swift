@@ -5,6 +5,8 @@ public struct RequestFields: Sendable {
 
     public init(_ value: WireValue) { self.value = value }
 
+    public var isEmpty: Bool { value == .map([]) }
+
     public func isAbsent(_ key: String) -> Bool {
         switch value[key] {
         case nil, .null, .string(""): true

@@ -23,7 +23,7 @@ struct UserEndpoints {
     private func list(_ call: Call) throws(Refusal) -> Response {
         let me = try services.user(call)
         let isWholeHost = call.isHost && call.hosted == nil
-        guard let text = call.request.query["ids"] else { throw .invalid("ids", "is missing; q looks for a name") }
+        guard let text = call.request.query["ids"] else { throw .invalid("ids", "is missing, and so is q, which looks for a name") }
         var ids: [UUID128] = []
         for name in pieces(of: text, at: UInt8(ascii: ","), omittingEmpty: false) {
             guard ids.count < Self.limit else { throw .invalid("ids", "has more than \(Self.limit) entries") }
@@ -54,7 +54,7 @@ struct UserEndpoints {
         return .list(found, next: nil) { $1.write(to: &$0) }
     }
 
-    /// `Name`, `Avatar`, `Metadata`: what is left out stays as it is. The user need not be known yet. PUT replaces all of
+    /// `Name`, `Avatar`, `Metadata`: what is left out stays as it is. Without any field the user is only told. The user need not be known yet. PUT replaces all of
     /// `Metadata`, PATCH merges it.
     private func change(_ call: Call, merges: Bool) throws(Refusal) -> Response {
         guard call.key != nil else {
@@ -62,7 +62,11 @@ struct UserEndpoints {
         }
         let user = try RequestFields.user(call.text("id"), "id")
         call.onBehalf = user.id
-        let patch = try UserPatch(try call.request.fields(limit: services.maxBody), merges: merges)
+        let fields = try call.request.fields(limit: services.maxBody)
+        let patch = try UserPatch(fields, merges: merges)
+        guard patch != UserPatch() || fields.isEmpty else {
+            throw .invalid("Name", "or Avatar or Metadata is needed: there is nothing to change")
+        }
         let (view, isNews) = try carryOut(patch, of: user)
         if isNews { news.tell([user.id]) }
         return .data { view.write(to: &$0) }
