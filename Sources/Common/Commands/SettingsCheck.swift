@@ -34,6 +34,7 @@ struct SettingsCheck {
         problems += settings.unreadableFiles(of: isStart ? folder.program : nil)
         if problems.isEmpty { problems += keys() }
         problems += sharedAddresses() + foreignAddresses() + tooManyWorkers() + databasesOfPools()
+            + logsOverFiles()
         if let file, let text = Self.read(file) {
             problems = SettingsError(problems: problems).placed(in: file, text).problems
         }
@@ -101,6 +102,19 @@ struct SettingsCheck {
         }
     }
 
+    /// A log is appended to: it must not be a file that these programs read.
+    private func logsOverFiles() -> [String] {
+        guard concerns("fcgi-api"), let pools = try? PoolFolder.pools(settings) else { return [] }
+        let read = [("the file of settings", file)] + settings.files().map { ("the file of \($0)", $1) }
+        let places = read.compactMap { name, path in path.map { (name, SocketPlace("unix:\($0)")) } }
+        return pools.flatMap { pool in
+            [("access_log", pool.accessLog), ("slow_log", pool.slowLog)].compactMap { key, path -> String? in
+                guard let path, let other = places.first(where: { $0.1 == SocketPlace("unix:\(path)") }) else { return nil }
+                return "\(pool.place.map { "\($0): " } ?? "")the pool \(pool.name): \(key): \(path) is \(other.0)"
+            }
+        }
+    }
+
     /// Each worker has a row in shared memory.
     private func tooManyWorkers() -> [String] {
         let wanted = pools.reduce(0) { $0 + max($1.workers, $1.maxWorkers) }
@@ -152,10 +166,10 @@ struct SettingsCheck {
 }
 
 extension Settings {
-    /// A sentence for each file that the settings name and that this process cannot read.
+    /// Files to be read, by the settings that name them.
     ///
     /// - Parameter program: only what this program uses; nil: all.
-    public func unreadableFiles(of program: String? = nil) -> [String] {
+    func files(of program: String? = nil) -> [(setting: String, path: String?)] {
         let tokens = [
             ("JWT_JWKS_FILE", self.tokens.jwksFile), ("JWT_JWKS_CA_FILE", self.tokens.keyAuthorities),
         ]
@@ -163,10 +177,13 @@ extension Settings {
             ("FCM_SERVICE_ACCOUNT_FILE", self.push.accountFile), ("FCM_CA_FILE", self.push.authorities),
             ("APNS_KEY_FILE", self.push.apns?.keyFile), ("APNS_CA_FILE", self.push.apns?.authorities),
         ]
-        let files =
-            [("TLS_CA_FILE", tls.authorities), ("TLS_CERT_FILE", tls.certificate), ("TLS_KEY_FILE", tls.key)]
+        return [("TLS_CA_FILE", tls.authorities), ("TLS_CERT_FILE", tls.certificate), ("TLS_KEY_FILE", tls.key)]
             + (program == "queue-worker" ? [] : tokens) + (program == nil || program == "queue-worker" ? push : [])
-        return files.compactMap { name, path in
+    }
+
+    /// A sentence for each of them that this process cannot read.
+    public func unreadableFiles(of program: String? = nil) -> [String] {
+        files(of: program).compactMap { name, path in
             guard let path, let problem = TextFile.problem(path) else { return nil }
             return "\(name)=\(path) cannot be read: \(problem)"
         }
