@@ -35,30 +35,30 @@ public struct AccountSettings: Sendable {
 
 /// The record of requests that the host application makes with its keys.
 public struct AuditSettings: Sendable {
-    /// Days for which an entry is kept.
-    public var days: Int
+    /// Entries are kept for so long.
+    public var keepsFor: Duration
     /// Also requests that change nothing.
     public var keepsReads: Bool
 
     init(_ values: inout SettingsReader) {
-        days = values.number("AUDIT_DAYS", default: 365, in: 1...36_500)
+        keepsFor = values.days("AUDIT_DAYS", default: 365, in: 1...36_500)
         keepsReads = values.choice("AUDIT_READS", ["no", "yes"], default: "no") == "yes"
     }
 }
 
-/// Days for which messages are kept, by the kind of room, and for which deleted rooms are; 0: forever.
+/// How long messages are kept, by the kind of room, and deleted rooms are; nil: forever.
 public struct RetentionSettings: Sendable {
-    public let days: [(type: RoomType, days: Int)]
-    public let deletedDays: Int
+    public let times: [(type: RoomType, time: Duration?)]
+    public let deletedTime: Duration?
 
     init(_ values: inout SettingsReader) {
-        days = RoomType.allCases.map { type in
-            (type, values.number("RETENTION_\(type.name)_DAYS", default: 0, in: 0...36_500))
+        times = RoomType.allCases.map { type in
+            (type, values.days("RETENTION_\(type.name)_DAYS", default: 0, in: 0...36_500).unlessZero)
         }
-        deletedDays = values.number("RETENTION_DELETED_DAYS", default: 0, in: 0...36_500)
+        deletedTime = values.days("RETENTION_DELETED_DAYS", default: 0, in: 0...36_500).unlessZero
     }
 
-    public var isOn: Bool { deletedDays > 0 || days.contains { $0.days > 0 } }
+    public var isOn: Bool { deletedTime != nil || times.contains { $0.time != nil } }
 }
 
 /// How the host application is notified and asked.
@@ -71,9 +71,9 @@ public struct HookSettings: Sendable {
     public var pushURL: String
     /// The key of the requests' signature. A secret.
     public var secret: String
-    /// Time limits in milliseconds: of one event's request, and of one check.
-    public var timeout: Int
-    public var checkTimeout: Int
+    /// Time limits of one event's request, and of one check.
+    public var timeout: Duration
+    public var checkTimeout: Duration
     /// Tries after which an event is dead.
     public var attempts: Int
     /// A failed check rejects the message instead of allowing it.
@@ -91,8 +91,8 @@ public struct HookSettings: Sendable {
         values.expectHTTP("MESSAGE_CHECK_URL", checkURL)
         values.expectHTTP("PUSH_WEBHOOK_URL", pushURL)
         secret = values.text("WEBHOOK_SECRET", default: "")
-        timeout = values.number("WEBHOOK_TIMEOUT_MS", default: 5000, in: 10...60_000)
-        checkTimeout = values.number("MESSAGE_CHECK_TIMEOUT_MS", default: 1000, in: 10...10_000)
+        timeout = values.milliseconds("WEBHOOK_TIMEOUT_MS", default: 5000, in: 10...60_000)
+        checkTimeout = values.milliseconds("MESSAGE_CHECK_TIMEOUT_MS", default: 1000, in: 10...10_000)
         attempts = values.number("WEBHOOK_ATTEMPTS", default: 14, in: 1...100)
         refusesUnchecked = values.choice("MESSAGE_CHECK_FAILURE", ["allow", "refuse"], default: "allow") == "refuse"
         mayBePrivate = values.choice("WEBHOOK_PRIVATE", ["no", "yes"], default: "no") == "yes"

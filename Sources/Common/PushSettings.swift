@@ -12,8 +12,8 @@ public struct PushSettings: Sendable {
     /// The host application's URL for devices of the kind `webhook`; empty: there are none.
     public var webhookURL: String
     public var processes: Int
-    /// Seconds that a socket has to show a sign of life after a message before its user's devices get a push.
-    public var delay: Int
+    /// A socket has this time to show a sign of life after a message before its user's devices get a push.
+    public var delay: Duration
     /// Jobs that may wait; above the limit the oldest are dropped.
     public var queueLength: Int
     /// The phone shows the push by itself; false: it is data only, and the app decides. FCM and APNs.
@@ -21,8 +21,8 @@ public struct PushSettings: Sendable {
     /// Templates: {room}, {content}, {sender}, {type}, {unread}.
     public var title: String
     public var body: String
-    /// Seconds for which a push service keeps a push for a device that is offline.
-    public var ttl: Int
+    /// A push service keeps a push for a device that is offline for so long. Whole seconds.
+    public var ttl: Duration
 
     init(_ values: inout SettingsReader, webhook: String) {
         accountFile = values.optional("FCM_SERVICE_ACCOUNT_FILE")
@@ -33,12 +33,12 @@ public struct PushSettings: Sendable {
         apns = APNsSettings(&values)
         webhookURL = webhook
         processes = values.number("PUSH_PROCESSES", default: 1, in: 1...64)
-        delay = values.number("PUSH_DELAY_SECONDS", default: 5, in: 0...600)
+        delay = values.seconds("PUSH_DELAY_SECONDS", default: 5, in: 0...600)
         queueLength = values.number("PUSH_QUEUE_LENGTH", default: 100_000, in: 100...10_000_000)
         isShown = values.choice("PUSH_STYLE", ["notification", "data"], default: "notification") == "notification"
         title = values.text("PUSH_TITLE", default: "{room}")
         body = values.text("PUSH_BODY", default: "{content}")
-        ttl = values.number("PUSH_TTL_SECONDS", default: 86_400, in: 0...2_419_200)
+        ttl = values.seconds("PUSH_TTL_SECONDS", default: 86_400, in: 0...2_419_200)
     }
 
     /// The kinds of devices that get pushes.

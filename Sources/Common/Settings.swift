@@ -24,8 +24,8 @@ public struct Settings: Sendable {
     /// The group that may connect to unix sockets: nginx runs as another user. nil: the program's own.
     public var socketGroup: String?
     public var socketMode: Int
-    /// Seconds without a sign of life after which a worker counts as hanging; 0: never.
-    public var hangSeconds: Int
+    /// Without a sign of life for longer, a worker counts as hanging; nil: never.
+    public var hangLimit: Duration?
     public var web: WebSettings
     /// Steps of messages kept for `fcgi-api trace`; 0: none.
     public var traceLength: Int
@@ -53,7 +53,7 @@ public struct Settings: Sendable {
             let given = values.optional("SOCKET_MODE") ?? ""
             values.problem("SOCKET_MODE=\(given): nobody could connect: that takes the right to write, as in 0660")
         }
-        hangSeconds = values.number("WORKER_HANG_SECONDS", default: 30, in: 0...86_400)
+        hangLimit = values.seconds("WORKER_HANG_SECONDS", default: 30, in: 0...86_400).unlessZero
         web = WebSettings(&values)
         documents = values.optional("DOCS_DIR") ?? files.folder(shared: "docs", checkout: "docs")
         log = LogSettings(&values)
@@ -129,16 +129,16 @@ public struct DatabaseSettings: Sendable {
     /// For reads that need not follow one's own write; the same as `url` when not set.
     public var readURL: String
     public var migrationsDirectory: String
-    /// Milliseconds after which PostgreSQL ends a statement.
-    public var statementTimeout: Int
+    /// PostgreSQL ends a statement after this time.
+    public var statementTimeout: Duration
     /// Uses named statements and session settings; false behind PgBouncer in transaction mode.
     public var isPrepared: Bool
     /// For work that needs a session of its own (locks of sweepers, migrations); the same as `url` when not set.
     public var directURL: String
     /// A text search configuration of PostgreSQL; `fcgi-api migrate up` applies it.
     public var searchLanguage: String
-    /// Milliseconds after which PostgreSQL ends a search.
-    public var searchTimeout: Int
+    /// PostgreSQL ends a search after this time.
+    public var searchTimeout: Duration
 
     init(_ values: inout SettingsReader, _ files: InstalledFiles) {
         url = values.required("DATABASE_URL", "a libpq connection string, such as postgresql://chat@127.0.0.1/chat")
@@ -152,19 +152,19 @@ public struct DatabaseSettings: Sendable {
         }
         migrationsDirectory =
             values.optional("MIGRATIONS_DIR") ?? files.folder(shared: "migrations", checkout: "Migrations")
-        statementTimeout = values.number("DATABASE_STATEMENT_TIMEOUT_MS", default: 10_000, in: 100...600_000)
+        statementTimeout = values.milliseconds("DATABASE_STATEMENT_TIMEOUT_MS", default: 10_000, in: 100...600_000)
         searchLanguage = values.text("SEARCH_LANGUAGE", default: "simple")
-        searchTimeout = values.number("SEARCH_TIMEOUT_MS", default: 2000, in: 50...600_000)
+        searchTimeout = values.milliseconds("SEARCH_TIMEOUT_MS", default: 2000, in: 50...600_000)
     }
 }
 
 public struct RabbitMQSettings: Sendable {
     /// One broker, or several nodes of a cluster, as ``RabbitMQServers`` reads them.
     public var url: String
-    /// Seconds; a side that hears nothing for two of them closes the connection.
-    public var heartbeat: Int
-    /// Milliseconds without a TCP acknowledgement after which a connection is lost (TCP_USER_TIMEOUT).
-    public var userTimeout: Int
+    /// A side that hears nothing for two of them closes the connection. Whole seconds.
+    public var heartbeat: Duration
+    /// Without a TCP acknowledgement for longer, a connection is lost (TCP_USER_TIMEOUT).
+    public var userTimeout: Duration
     public var tls: TLSFiles
     public var totalQueues: Int
     public var hashByUser: Bool
@@ -177,8 +177,8 @@ public struct RabbitMQSettings: Sendable {
     init(_ values: inout SettingsReader, tls: TLSFiles) {
         url = values.text("RABBITMQ_URL", default: "amqp://guest:guest@127.0.0.1:5672/")
         do { _ = try RabbitMQServers(url) } catch { values.problem("RABBITMQ_URL: \(error)") }
-        heartbeat = values.number("RABBITMQ_HEARTBEAT_SECONDS", default: 2, in: 1...60)
-        userTimeout = values.number("RABBITMQ_USER_TIMEOUT_MS", default: 3000, in: 500...120_000)
+        heartbeat = values.seconds("RABBITMQ_HEARTBEAT_SECONDS", default: 2, in: 1...60)
+        userTimeout = values.milliseconds("RABBITMQ_USER_TIMEOUT_MS", default: 3000, in: 500...120_000)
         self.tls = tls
         totalQueues = values.number("RABBITMQ_TOTAL_QUEUE", default: 10, in: 1...1000)
         hashByUser = values.choice("RABBITMQ_HASH_KEY", ["room", "user"], default: "room") == "user"
@@ -221,14 +221,14 @@ public struct TokenSettings: Sendable {
     public var oldSecrets: [String]
     public var jwksFile: String?
     public var keySources: [KeySource]
-    /// Seconds after which a key set is fetched again.
-    public var keyRefresh: Int
+    /// A key set is fetched again after this time.
+    public var keyRefresh: Duration
     /// A file of certificate authorities that replaces the system's, for the key sets.
     public var keyAuthorities: String?
     public var audience: String?
     public var issuer: String?
-    /// Seconds of clock difference to the token issuer that are tolerated.
-    public var leewaySeconds: Int
+    /// The difference to the token issuer's clock that is tolerated. Whole seconds.
+    public var leeway: Duration
     /// The namespace of users whose ids are no UUIDs; must never change.
     public var userNamespace: UUID128
 
@@ -242,11 +242,11 @@ public struct TokenSettings: Sendable {
                 values.problem("JWT_JWKS_URL: \(error)")
             }
         }
-        keyRefresh = values.number("JWT_JWKS_REFRESH_SECONDS", default: 300, in: 1...86_400)
+        keyRefresh = values.seconds("JWT_JWKS_REFRESH_SECONDS", default: 300, in: 1...86_400)
         keyAuthorities = values.optional("JWT_JWKS_CA_FILE")
         audience = values.optional("JWT_AUDIENCE")
         issuer = values.optional("JWT_ISSUER")
-        leewaySeconds = values.number("JWT_LEEWAY_SECONDS", default: 5, in: 0...300)
+        leeway = values.seconds("JWT_LEEWAY_SECONDS", default: 5, in: 0...300)
         userNamespace = HostUser.standardNamespace
         if let text = values.optional("USER_NAMESPACE") {
             if let namespace = UUID128(text) {
@@ -275,19 +275,19 @@ public struct FcgiSettings: Sendable {
     public var poolsFolder: String?
     /// False: the folder is the installation's own, and may be missing.
     public var isPoolsFolderGiven: Bool
-    /// Milliseconds that a request may have waited for a worker; 0: any time.
-    public var maxWait: Int
-    /// Requests slower than this (milliseconds) go to the slow log; 0: none.
-    public var slowLog: Int
-    /// Milliseconds that a request waits for its command's answer before it returns 202 `queued`.
-    public var answerTimeout: Int
+    /// How long a request may have waited for a worker; nil: any time.
+    public var maxWait: Duration?
+    /// Requests slower than this go to the slow log; nil: none.
+    public var slowAfter: Duration?
+    /// A request waits this long for its command's answer before it returns 202 `queued`.
+    public var answerTimeout: Duration
     /// Bytes of a JSON body.
     public var maxBody: Int
 
     init(_ values: inout SettingsReader, runDirectory: String, files: InstalledFiles) {
-        let slow = values.number("FCGI_SLOW_LOG_MS", default: 1000, in: 0...3_600_000)
-        let wait = values.number("FCGI_MAX_WAIT_MS", default: 55_000, in: 0...3_600_000)
-        (slowLog, maxWait) = (slow, wait)
+        let slow = values.milliseconds("FCGI_SLOW_LOG_MS", default: 1000, in: 0...3_600_000).unlessZero
+        let wait = values.milliseconds("FCGI_MAX_WAIT_MS", default: 55_000, in: 0...3_600_000).unlessZero
+        (slowAfter, maxWait) = (slow, wait)
         pools = [("rooms", 2), ("messages", 4), ("search", 2), ("uploads", 2), ("account", 1)].map { name, workers in
             PoolSettings(
                 &values, name: name, runDirectory: runDirectory, workers: workers, maxWait: wait, slow: slow)
@@ -296,7 +296,7 @@ public struct FcgiSettings: Sendable {
         let folder = values.text("FCGI_POOLS_DIR", default: standard)
         poolsFolder = folder.isEmpty ? nil : folder
         isPoolsFolderGiven = folder != standard
-        answerTimeout = values.number("FCGI_ANSWER_TIMEOUT_MS", default: 5000, in: 10...60_000)
+        answerTimeout = values.milliseconds("FCGI_ANSWER_TIMEOUT_MS", default: 5000, in: 10...60_000)
         maxBody = values.number("FCGI_MAX_BODY", default: 65_536, in: 1024...16_777_216)
     }
 }
@@ -309,12 +309,13 @@ public struct RelaySettings: Sendable {
     public var maxFrame: Int
     /// Origins whose pages may connect; empty or `*`: any (the token protects).
     public var origins: [String]
-    /// Seconds between pings.
-    public var heartbeat: Int
-    /// Seconds without a byte from the client after which its socket is closed.
-    public var idleTimeout: Int
+    /// Between two pings. Whole seconds.
+    public var heartbeat: Duration
+    /// A socket is closed when its client sends nothing for longer. Whole seconds.
+    public var idleTimeout: Duration
+    /// A client that reads more slowly is told its place, and its socket closed: the bytes that wait for it, and the time.
     public var outboxBytes: Int
-    public var outboxSeconds: Int
+    public var outboxTimeout: Duration
     public var maxConnections: Int
     public var maxConnectionsPerUser: Int
     /// 0: no limit.
@@ -323,37 +324,37 @@ public struct RelaySettings: Sendable {
     public var deflate: Bool
     /// Upgrades per second, for all clients together.
     public var handshakeRate: Int
-    /// Seconds over which a relay spreads its closes when it ends for good.
-    public var drainSeconds: Int
+    /// A relay that ends for good spreads its closes over this time.
+    public var drainTime: Duration
     /// Commands per second that one socket may send, and its burst.
     public var rate: Int
     public var burst: Int
-    /// Milliseconds after `welcome` in which a socket's frames wait for its `resume`; another request ends the wait.
-    public var resumeGrace: Int
+    /// After `welcome` a socket's frames wait this long for its `resume`; another request ends the wait.
+    public var resumeGrace: Duration
 
     init(_ values: inout SettingsReader, runDirectory: String) {
         listen = values.text("WS_LISTEN", default: "unix:\(runDirectory)/ws-relay.sock")
         processes = values.number("WS_PROCESSES", default: 1, in: 1...256)
         maxFrame = values.number("WS_MAX_FRAME", default: 65_536, in: 1024...16_777_216)
         origins = values.list("WS_ORIGINS")
-        heartbeat = values.number("WS_HEARTBEAT", default: 30, in: 1...3600)
-        idleTimeout = values.number("WS_IDLE_SECONDS", default: 90, in: 2...86_400)
+        heartbeat = values.seconds("WS_HEARTBEAT", default: 30, in: 1...3600)
+        idleTimeout = values.seconds("WS_IDLE_SECONDS", default: 90, in: 2...86_400)
         if idleTimeout <= heartbeat {
             values.problem(
-                "WS_IDLE_SECONDS=\(idleTimeout) is not above WS_HEARTBEAT=\(heartbeat): every quiet socket would be closed"
+                "WS_IDLE_SECONDS=\(idleTimeout.seconds) is not above WS_HEARTBEAT=\(heartbeat.seconds): every quiet socket would be closed"
             )
         }
         outboxBytes = values.number("WS_OUTBOX_BYTES", default: 1_048_576, in: 65_536...1_073_741_824)
-        outboxSeconds = values.number("WS_OUTBOX_SECONDS", default: 30, in: 1...3600)
+        outboxTimeout = values.seconds("WS_OUTBOX_SECONDS", default: 30, in: 1...3600)
         maxConnections = values.number("WS_MAX_CONNECTIONS", default: 18_000, in: 1...1_000_000)
         maxConnectionsPerUser = values.number("WS_MAX_CONNECTIONS_PER_USER", default: 20, in: 1...10_000)
         maxConnectionsPerAddress = values.number("WS_MAX_CONNECTIONS_PER_ADDRESS", default: 0, in: 0...1_000_000)
         deflate = values.choice("WS_DEFLATE", ["off", "on"], default: "off") == "on"
         handshakeRate = values.number("WS_HANDSHAKE_RATE", default: 3000, in: 1...1_000_000)
-        drainSeconds = values.number("WS_DRAIN_SECONDS", default: 2, in: 0...600)
+        drainTime = values.seconds("WS_DRAIN_SECONDS", default: 2, in: 0...600)
         rate = values.number("WS_RATE", default: 1000, in: 1...1_000_000)
         burst = values.number("WS_BURST", default: 5000, in: 1...1_000_000)
-        resumeGrace = values.number("WS_RESUME_GRACE_MS", default: 250, in: 0...10_000)
+        resumeGrace = values.milliseconds("WS_RESUME_GRACE_MS", default: 250, in: 0...10_000)
     }
 }
 
@@ -363,11 +364,11 @@ public struct WorkerSettings: Sendable {
     public var batch: Int
     /// Unacknowledged deliveries that one worker may hold, per queue.
     public var prefetch: Int
-    /// Seconds for which a worker may be stopped by a signal before it is killed; 0: no limit.
-    public var frozenLimit: Int
-    /// Entries and seconds that a room's log in Redis keeps.
+    /// A worker that is stopped by a signal for longer is killed; nil: no limit.
+    public var frozenLimit: Duration?
+    /// A room's log in Redis keeps so many entries, for so long.
     public var logLength: Int
-    public var logSeconds: Int
+    public var logTime: Duration
     /// Bytes of frames that a room's log keeps, approximately.
     public var logBytes: Int
 
@@ -375,9 +376,9 @@ public struct WorkerSettings: Sendable {
         processes = values.number("WORKER_PROCESSES", default: 2, in: 1...256)
         batch = values.number("WORKER_BATCH", default: 256, in: 1...4096)
         prefetch = values.number("WORKER_PREFETCH", default: 512, in: 1...4096)
-        frozenLimit = values.number("WORKER_FROZEN_SECONDS", default: 5, in: 0...86_400)
+        frozenLimit = values.seconds("WORKER_FROZEN_SECONDS", default: 5, in: 0...86_400).unlessZero
         logLength = values.number("ROOM_LOG_LENGTH", default: 1000, in: 10...1_000_000)
-        logSeconds = values.number("ROOM_LOG_SECONDS", default: 3600, in: 10...604_800)
+        logTime = values.seconds("ROOM_LOG_SECONDS", default: 3600, in: 10...604_800)
         logBytes = values.number("ROOM_LOG_BYTES", default: 4_194_304, in: 65_536...1_073_741_824)
     }
 }
@@ -385,13 +386,13 @@ public struct WorkerSettings: Sendable {
 public struct RoomSettings: Sendable {
     public var groupLimit: Int
     public var channelLimit: Int
-    /// Seconds after sending during which the sender may edit.
-    public var editSeconds: Int
+    /// The sender may edit a message for so long.
+    public var editTime: Duration
     /// Limits per room: pinned messages, and open invitations.
     public var pins: Int
     public var invitations: Int
-    /// The default lifetime of an invitation, in seconds.
-    public var invitationSeconds: Int
+    /// The lifetime of an invitation that names none.
+    public var invitationTime: Duration
     /// Rooms that one user may be in, of all types.
     public var roomsPerUser: Int
     /// Rooms of one creator to which others may add one user.
@@ -408,10 +409,10 @@ public struct RoomSettings: Sendable {
     init(_ values: inout SettingsReader) {
         groupLimit = values.number("ROOM_GROUP_LIMIT", default: 50, in: 2...Self.maxMembers)
         channelLimit = values.number("ROOM_CHANNEL_LIMIT", default: 100, in: 2...Self.maxMembers)
-        editSeconds = values.number("MESSAGE_EDIT_SECONDS", default: 86_400, in: 0...Int(Int32.max))
+        editTime = values.seconds("MESSAGE_EDIT_SECONDS", default: 86_400, in: 0...Int(Int32.max))
         pins = values.number("ROOM_PIN_LIMIT", default: 50, in: 1...1000)
         invitations = values.number("ROOM_INVITATION_LIMIT", default: 100, in: 1...10_000)
-        invitationSeconds = values.number("INVITATION_SECONDS", default: 604_800, in: 60...Int(Int32.max))
+        invitationTime = values.seconds("INVITATION_SECONDS", default: 604_800, in: 60...Int(Int32.max))
         // A socket counts its caught-up rooms in 16 bits.
         roomsPerUser = values.number("ROOMS_PER_USER", default: 10_000, in: 1...50_000)
         addedRooms = values.number("ADDED_ROOMS_PER_USER", default: 1000, in: 1...50_000)
@@ -450,10 +451,10 @@ public struct StorageSettings: Sendable {
     public var maxUpload: Int
     /// Bytes of all files of one user; 0: no limit.
     public var quota: Int
-    /// Seconds after which an incomplete upload is aborted.
-    public var expireSeconds: Int
-    /// Seconds between two sweeps for such uploads.
-    public var sweepSeconds: Int
+    /// An incomplete upload is aborted after this time.
+    public var expiry: Duration
+    /// Between two sweeps for such uploads.
+    public var sweepPause: Duration
     /// The folder for a request's file while it is read.
     public var temporaryFolder: String
     /// `auto`, `bwrap` or `none`: the sandbox of the programs that inspect files.
@@ -503,8 +504,8 @@ public struct StorageSettings: Sendable {
         pathStyle = values.choice("S3_ADDRESSING", ["path", "virtual-host"], default: "path") == "path"
         maxUpload = values.number("S3_MAX_UPLOAD_SIZE", default: 20 * 1024 * 1024, in: 1...5_368_709_120)
         quota = values.number("UPLOAD_QUOTA", default: 0, in: 0...1_000_000_000_000_000)
-        expireSeconds = values.number("UPLOAD_EXPIRE_SECONDS", default: 86_400, in: 1...31_536_000)
-        sweepSeconds = values.number("UPLOAD_SWEEP_SECONDS", default: 60, in: 1...86_400)
+        expiry = values.seconds("UPLOAD_EXPIRE_SECONDS", default: 86_400, in: 1...31_536_000)
+        sweepPause = values.seconds("UPLOAD_SWEEP_SECONDS", default: 60, in: 1...86_400)
         temporaryFolder = values.text("UPLOAD_TEMP_DIR", default: "/var/tmp")
         mediaJail = values.choice("MEDIA_JAIL", ["auto", "bwrap", "none"], default: "auto")
         maxPixels = values.number("MEDIA_MAX_PIXELS", default: 50_000_000, in: 1...2_000_000_000)

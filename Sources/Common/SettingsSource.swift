@@ -100,6 +100,18 @@ struct SettingsReader {
         return number
     }
 
+    mutating func seconds(_ name: String, default fallback: Int, in range: ClosedRange<Int>) -> Duration {
+        .seconds(number(name, default: fallback, in: range))
+    }
+
+    mutating func milliseconds(_ name: String, default fallback: Int, in range: ClosedRange<Int>) -> Duration {
+        .milliseconds(number(name, default: fallback, in: range))
+    }
+
+    mutating func days(_ name: String, default fallback: Int, in range: ClosedRange<Int>) -> Duration {
+        .days(number(name, default: fallback, in: range))
+    }
+
     /// Permission bits as `chmod` takes them.
     mutating func octal(_ name: String, default fallback: Int) -> Int {
         guard let text = optional(name) else {

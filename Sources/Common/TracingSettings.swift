@@ -4,10 +4,10 @@ public struct TracingSettings: Sendable {
     public var url: String
     /// `Name: value`, secrets.
     public var headers: [String]
-    /// Milliseconds for one request.
-    public var timeout: Int
-    /// Milliseconds for which spans gather before they are sent.
-    public var delay: Int
+    /// For one request.
+    public var timeout: Duration
+    /// Spans gather for this time before they are sent.
+    public var delay: Duration
     /// Spans that may wait in each process; further ones are dropped.
     public var queueLength: Int
     public var sampler: TraceSampler
@@ -35,8 +35,8 @@ public struct TracingSettings: Sendable {
                     + "on the port of OTLP/HTTP, 4318")
         }
         headers = Self.pairs("OTEL_EXPORTER_OTLP_HEADERS", &values).map { "\($0.name): \($0.value)" }
-        timeout = values.number("OTEL_EXPORTER_OTLP_TIMEOUT", default: 10_000, in: 10...600_000)
-        delay = values.number("OTEL_BSP_SCHEDULE_DELAY", default: 5000, in: 10...600_000)
+        timeout = values.milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT", default: 10_000, in: 10...600_000)
+        delay = values.milliseconds("OTEL_BSP_SCHEDULE_DELAY", default: 5000, in: 10...600_000)
         queueLength = values.number("OTEL_BSP_MAX_QUEUE_SIZE", default: 2048, in: 1...1_000_000)
         sampler = Self.sampler(&values)
         resource = Self.pairs("OTEL_RESOURCE_ATTRIBUTES", &values).map { Span.Attribute($0.name, .text($0.value)) }

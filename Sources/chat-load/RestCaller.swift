@@ -193,7 +193,7 @@ func isID(_ text: String) -> Bool {
 enum WebDocument {
     /// - Returns: the version in it.
     static func read(_ url: String, _ place: Installation) throws -> String? {
-        let answer = try WebClient(authorities: place.authorities).send("GET", url, headers: [], timeout: 5000)
+        let answer = try WebClient(authorities: place.authorities).send("GET", url, headers: [], timeout: .seconds(5))
         guard answer.status == 200 else { return nil }
         for line in answer.body.prefix(2000).split(separator: UInt8(ascii: "\n")) {
             let words = Credentials.words(Array(line))

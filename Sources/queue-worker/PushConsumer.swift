@@ -144,9 +144,9 @@ final class PushConsumer {
         do throws(WireError) { jobs = try PushJob.decode(delivery.body) } catch {
             drop("it cannot be read: \(error)", bytes: delivery.body.count)
         }
-        let delay = jobs.contains { if case .messages = $0 { true } else { false } } ? settings.push.delay : 0
+        let delay = jobs.contains { if case .messages = $0 { true } else { false } } ? settings.push.delay : .zero
         let new = Held(
-            tag: delivery.tag, jobs: jobs, dueAt: monotonicMilliseconds() + Int64(delay) * 1000,
+            tag: delivery.tag, jobs: jobs, dueAt: monotonicMilliseconds() + delay.milliseconds,
             suspect: delivery.redelivered ? "push-" + String(fnv1a64(delivery.body), radix: 16) : nil)
         held.append(new)
         return new

@@ -25,13 +25,13 @@ struct QueueWorker: ParsableCommand, MasterProgram {
     static func main() { runProgram() }
 
     static func pools(_ settings: Settings) -> [PoolSpec] {
-        let frozenLimit: Duration? = settings.worker.frozenLimit > 0 ? .seconds(settings.worker.frozenLimit) : nil
+        let frozenLimit = settings.worker.frozenLimit
         // With the broker a worker is ready only once it consumes, which may be long after its start: the broker may be
         // down.
         func pool(_ name: String, _ workers: Int = 1, startLimit: Duration = .seconds(30)) -> PoolSpec {
             PoolSpec(
                 name: name, workers: workers, startLimit: startLimit, frozenLimit: frozenLimit,
-                hangLimit: settings.hangSeconds > 0 ? .seconds(settings.hangSeconds) : nil, waits: true)
+                hangLimit: settings.hangLimit, waits: true)
         }
         var pools = [pool("queues", settings.worker.processes, startLimit: .seconds(86_400))]
         if settings.storage.isSet { pools.append(pool(FilesWorker.pool)) }
@@ -99,7 +99,7 @@ struct Work: ParsableCommand {
         let check = settings.hooks.checkURL.isEmpty ? nil : HTTPMessageCheck(settings.hooks, log: log)
         let bus = RedisFrameBus(
             try RedisConnection(url: settings.redisURL), logLength: settings.worker.logLength,
-            logSeconds: settings.worker.logSeconds, logBytes: settings.worker.logBytes,
+            logTime: settings.worker.logTime, logBytes: settings.worker.logBytes,
             trailLength: settings.traceLength)
         return Consumer(
             settings: settings, channel: channel, broker: RabbitMQBroker(settings.rabbitMQ),

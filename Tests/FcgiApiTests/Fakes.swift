@@ -20,7 +20,7 @@ final class RecordingQueue: CommandQueue {
     var answer: Result<CommandAnswer, Refusal> = .success(
         .answered(.map([.init("Success", .bool(true)), .init("Error", .string("")), .init("Data", .map([]))])))
 
-    func submit(_ command: Command, timeout: Int) throws(Refusal) -> CommandAnswer {
+    func submit(_ command: Command, timeout: Duration) throws(Refusal) -> CommandAnswer {
         commands.append(command)
         return try answer.get()
     }
@@ -188,7 +188,7 @@ final class TestApi {
         RoomEndpoints(services: services).add(to: &router)
         MemberEndpoints(services: services).add(to: &router)
         BlockEndpoints(services: services, events: accounts).add(to: &router)
-        InvitationEndpoints(services: services, lifetime: 60).add(to: &router)
+        InvitationEndpoints(services: services, lifetime: .seconds(60)).add(to: &router)
         SearchEndpoints(services: services).add(to: &router)
         AccountEndpoints(services: services, tickets: NumberedTickets(), events: accounts).add(to: &router)
         if let push { DeviceEndpoints(services: services, settings: push).add(to: &router) }

@@ -1,3 +1,4 @@
+import ChatCore
 import Glibc
 
 @testable import ChatProcess

@@ -22,7 +22,7 @@ public final class WebClient {
     public init(authorities: String?) { client = HTTPClient(authorities: authorities) }
 
     public func send(
-        _ method: String, _ url: String, headers: [String], body: [UInt8]? = nil, timeout: Int = 30_000
+        _ method: String, _ url: String, headers: [String], body: [UInt8]? = nil, timeout: Duration = .seconds(30)
     ) throws(Failure) -> Answer {
         let request = HTTPTransfer(
             method: method, url: url, headers: headers, body: body.map { .bytes($0) } ?? .none, timeout: timeout,

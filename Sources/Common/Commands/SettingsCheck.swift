@@ -33,7 +33,8 @@ struct SettingsCheck {
         problems += [socketGroup(), folder.problem(with: pools)].compactMap { $0 }
         problems += settings.unreadableFiles(of: isStart ? folder.program : nil)
         if problems.isEmpty { problems += keys() }
-        problems += sharedAddresses() + foreignAddresses() + tooManyWorkers() + databasesOfPools()
+        problems +=
+            sharedAddresses() + foreignAddresses() + tooManyWorkers() + databasesOfPools()
             + logsOverFiles()
         if let file, let text = Self.read(file) {
             problems = SettingsError(problems: problems).placed(in: file, text).problems
@@ -109,7 +110,9 @@ struct SettingsCheck {
         let places = read.compactMap { name, path in path.map { (name, SocketPlace("unix:\($0)")) } }
         return pools.flatMap { pool in
             [("access_log", pool.accessLog), ("slow_log", pool.slowLog)].compactMap { key, path -> String? in
-                guard let path, let other = places.first(where: { $0.1 == SocketPlace("unix:\(path)") }) else { return nil }
+                guard let path, let other = places.first(where: { $0.1 == SocketPlace("unix:\(path)") }) else {
+                    return nil
+                }
                 return "\(pool.place.map { "\($0): " } ?? "")the pool \(pool.name): \(key): \(path) is \(other.0)"
             }
         }

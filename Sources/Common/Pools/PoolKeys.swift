@@ -47,13 +47,13 @@ extension PoolSettings {
         case "routes": routes = try Self.list(value).map { name throws(Problem) in try Self.route(name) }
         case "hosts": hosts = try Self.list(value).map { name throws(Problem) in try Self.host(name) }
         case "max_requests": maxRequests = try Self.number(value, 0...Int(Int32.max))
-        case "time_limit": timeLimit = try Self.milliseconds(value, 1000...86_400_000)
+        case "time_limit": timeLimit = try Self.time(value, milliseconds: 1000...86_400_000)
         case "memory_limit":
             memoryLimit = try Self.bytes(value, 0...(64 << 30))
             if let problem = Self.problem(ofMemoryLimit: memoryLimit) { throw Problem(text: problem) }
-        case "max_wait": maxWait = try Self.milliseconds(value, 0...3_600_000)
+        case "max_wait": maxWait = try Self.time(value, milliseconds: 0...3_600_000).unlessZero
         case "slow_log": slowLog = try Self.path(value)
-        case "slow_log.after": slowAfter = try Self.milliseconds(value, 100...3_600_000)
+        case "slow_log.after": slowAfter = try Self.time(value, milliseconds: 100...3_600_000)
         case "access_log": accessLog = try Self.path(value)
         case "access_log.format": accessFormat = try AccessFormat(Self.some(value)).text
         case "user": user = try Self.some(value)
@@ -146,7 +146,7 @@ extension PoolSettings {
     }
 
     /// `500ms`, `30s`, `5m`, `1h`; a number alone is seconds.
-    static func milliseconds(_ value: String, _ range: ClosedRange<Int>) throws(Problem) -> Int {
+    static func time(_ value: String, milliseconds range: ClosedRange<Int>) throws(Problem) -> Duration {
         let units = ["ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "": 1000]
         let digits = value.utf8.prefix { (0x30...0x39).contains($0) }
         let unit = String(Substring(value.utf8.dropFirst(digits.count)))
@@ -154,10 +154,10 @@ extension PoolSettings {
             case let (result, overflows) = number.multipliedReportingOverflow(by: scale), !overflows,
             range.contains(result)
         else {
-            let (low, high) = (shown(milliseconds: range.lowerBound), shown(milliseconds: range.upperBound))
+            let (low, high) = (shown(.milliseconds(range.lowerBound)), shown(.milliseconds(range.upperBound)))
             throw Problem(text: "\"\(value)\" is not a time from \(low) to \(high), such as 500ms, 30s or 5m")
         }
-        return result
+        return .milliseconds(result)
     }
 
     /// `512K`, `256M`, `1G`, 0.
@@ -246,8 +246,8 @@ extension PoolSettings {
 // MARK: - Text
 
 extension PoolSettings {
-    private static func shown(milliseconds: Int) -> String {
-        milliseconds % 1000 == 0 ? "\(milliseconds / 1000)s" : "\(milliseconds)ms"
+    private static func shown(_ time: Duration) -> String {
+        time == .seconds(time.seconds) ? "\(time.seconds)s" : "\(time.milliseconds)ms"
     }
 
     private static func shown(bytes: Int) -> String {
@@ -276,14 +276,14 @@ extension PoolSettings {
                 put("workers.min_spare", "\(minSpare)")
                 put("workers.max_spare", "\(maxSpare)")
             }
-            put("workers.idle_timeout", Self.shown(milliseconds: idleTimeout))
+            put("workers.idle_timeout", Self.shown(idleTimeout))
         }
         put("max_requests", "\(maxRequests)")
-        put("time_limit", Self.shown(milliseconds: timeLimit))
+        put("time_limit", Self.shown(timeLimit))
         put("memory_limit", Self.shown(bytes: memoryLimit))
-        put("max_wait", Self.shown(milliseconds: maxWait))
+        put("max_wait", Self.shown(maxWait ?? .zero))
         put("slow_log", slowLog.map(PoolFile.quoted))
-        if slowAfter >= 100 { put("slow_log.after", Self.shown(milliseconds: slowAfter)) }
+        if let slowAfter, slowAfter >= .milliseconds(100) { put("slow_log.after", Self.shown(slowAfter)) }
         put("access_log", accessLog.map(PoolFile.quoted))
         put("access_log.format", PoolFile.quoted(accessFormat))
         put("user", user.map(PoolFile.quoted))

@@ -22,19 +22,19 @@ public struct PoolSettings: Sendable, Equatable {
     /// when more than half are idle.
     public var minSpare = 0
     public var maxSpare = 0
-    /// Milliseconds of too many idle workers after which one ends.
-    public var idleTimeout = 10_000
-    /// Milliseconds that one request may take before its worker is killed.
-    public var timeLimit: Int
+    /// With too many idle workers for this time, one of them ends.
+    public var idleTimeout = Duration.seconds(10)
+    /// A worker that needs longer for one request is killed.
+    public var timeLimit: Duration
     /// Bytes of resident memory above which a worker is replaced; 0: no limit.
     public var memoryLimit: Int
     /// Requests after which a worker is replaced; 0: never.
     public var maxRequests: Int
-    /// Milliseconds that a request may have waited for a worker; one that waited longer is refused. 0: no limit.
-    public var maxWait: Int
-    /// The file for the stacks of workers in requests that take longer than `slowAfter` milliseconds.
+    /// A request that has waited longer for a worker is refused; nil: no limit.
+    public var maxWait: Duration?
+    /// The file for the stacks of workers in requests that take longer than `slowAfter`.
     public var slowLog: String?
-    public var slowAfter: Int
+    public var slowAfter: Duration?
     public var accessLog: String?
     public var accessFormat = PoolSettings.standardFormat
     /// The user and group of the workers, when the master is root's.
@@ -54,11 +54,14 @@ public struct PoolSettings: Sendable, Equatable {
 
     public static let standardFormat = #"%R %u %t "%m %r" %s %b %{ms}d %p %i"#
 
-    init(_ values: inout SettingsReader, name: String, runDirectory: String, workers: Int, maxWait: Int, slow: Int) {
+    init(
+        _ values: inout SettingsReader, name: String, runDirectory: String, workers: Int, maxWait: Duration?,
+        slow: Duration?
+    ) {
         let prefix = "FCGI_\(name.uppercased())_"
         self.name = name
         // nginx waits twice as long for an upload: uploads.conf.
-        self.maxWait = name == "uploads" ? min(2 * maxWait, 3_600_000) : maxWait
+        self.maxWait = name == "uploads" ? maxWait.map { min($0 * 2, .seconds(3600)) } : maxWait
         slowAfter = slow
         listen = values.text(prefix + "LISTEN", default: "unix:\(runDirectory)/fcgi-\(name).sock")
         self.workers = values.number(prefix + "WORKERS", default: workers, in: 1...1024)
@@ -66,7 +69,7 @@ public struct PoolSettings: Sendable, Equatable {
         if maxWorkers < self.workers {
             values.problem("\(prefix)MAX_WORKERS=\(maxWorkers) is less than \(prefix)WORKERS=\(self.workers)")
         }
-        timeLimit = 1000 * values.number(prefix + "TIME_LIMIT", default: name == "uploads" ? 300 : 30, in: 1...86_400)
+        timeLimit = values.seconds(prefix + "TIME_LIMIT", default: name == "uploads" ? 300 : 30, in: 1...86_400)
         memoryLimit = values.number(prefix + "MEMORY_LIMIT", default: 256, in: 0...65_536) << 20
         if let problem = Self.problem(ofMemoryLimit: memoryLimit) {
             values.problem("\(prefix)MEMORY_LIMIT=\(memoryLimit >> 20): \(problem)")
@@ -87,9 +90,9 @@ public struct PoolSettings: Sendable, Equatable {
         self.name = name
         listen = "unix:\(settings.runDirectory)/fcgi-\(name).sock"
         (workers, maxWorkers) = (1, 1)
-        (timeLimit, memoryLimit, maxRequests) = (30_000, 256 << 20, 0)
+        (timeLimit, memoryLimit, maxRequests) = (.seconds(30), 256 << 20, 0)
         maxWait = settings.fcgi.maxWait
-        slowAfter = settings.fcgi.slowLog
+        slowAfter = settings.fcgi.slowAfter
     }
 
     /// One of the five that are always there.

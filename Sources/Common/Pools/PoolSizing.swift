@@ -8,6 +8,7 @@ struct PoolSizing {
 
     private var mode: Mode?
     private var given: [String: Int] = [:]
+    private var idleTimeout: Duration?
     private let before: PoolSettings
 
     init(_ pool: PoolSettings) { before = pool }
@@ -23,7 +24,7 @@ struct PoolSizing {
         case "workers.min": given[key] = try PoolSettings.number(value, 1...1024)
         case "workers.max": given[key] = try PoolSettings.number(value, 1...1024)
         case "workers.min_spare", "workers.max_spare": given[key] = try PoolSettings.number(value, 0...1024)
-        case "workers.idle_timeout": given[key] = try PoolSettings.milliseconds(value, 1000...86_400_000)
+        case "workers.idle_timeout": idleTimeout = try PoolSettings.time(value, milliseconds: 1000...86_400_000)
         default: return false
         }
         return true
@@ -46,7 +47,7 @@ struct PoolSizing {
         pool.workers = mode == .ondemand ? 0 : mode == .fixed ? most : least
         pool.minSpare = given["workers.min_spare"] ?? 0
         pool.maxSpare = given["workers.max_spare"] ?? 0
-        pool.idleTimeout = given["workers.idle_timeout"] ?? before.idleTimeout
+        pool.idleTimeout = idleTimeout ?? before.idleTimeout
         if pool.maxSpare > 0, pool.minSpare >= pool.maxSpare {
             problems.append(
                 ("workers.min_spare", "\(pool.minSpare) must be less than workers.max_spare, which is \(pool.maxSpare)")

@@ -7,7 +7,7 @@ public protocol CommandQueue: AnyObject {
     /// safe.
     ///
     /// - Parameter timeout: milliseconds to wait for the answer.
-    func submit(_ command: Command, timeout: Int) throws(Refusal) -> CommandAnswer
+    func submit(_ command: Command, timeout: Duration) throws(Refusal) -> CommandAnswer
 }
 
 public enum CommandAnswer: Sendable, Equatable {

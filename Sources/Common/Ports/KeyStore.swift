@@ -2,8 +2,8 @@
 public protocol KeyStore: AnyObject {
     /// The key with this SHA-256; nil: there is none, or it was revoked.
     func key(hash: [UInt8]) throws(StoreError) -> ServerKey?
-    /// - Parameter days: for which entries are kept.
-    func record(_ entry: AuditEntry, days: Int) throws(StoreError)
+    /// - Parameter time: how long entries are kept. Whole days.
+    func record(_ entry: AuditEntry, keepingFor time: Duration) throws(StoreError)
     /// Newest first.
     ///
     /// - Parameter before: the last entry of the page before.

@@ -34,7 +34,7 @@ extension RoomBatch {
     }
 
     private func mayChange(_ message: Message, _ sender: Member) throws(Refusal) {
-        guard now - message.createdAt <= Int64(limits.editSeconds) * 1000 else {
+        guard now - message.createdAt <= limits.editTime.milliseconds else {
             throw Refusal(.forbidden, "the time for editing is over")
         }
         // Otherwise an old message could be changed to say what a new one may not.

@@ -18,14 +18,14 @@ public final class DeliverHooks {
 
     /// - Parameters:
     ///   - attempts: tries after which an event is dead.
-    ///   - timeout: milliseconds for one request.
+    ///   - timeout: for one request.
     public init(
-        outbox: any HookOutbox, attempts: Int, timeout: Int, log: Logger, send: @escaping (PendingHook) -> String?
+        outbox: any HookOutbox, attempts: Int, timeout: Duration, log: Logger, send: @escaping (PendingHook) -> String?
     ) {
         self.outbox = outbox
         self.attempts = attempts
         // Long enough for every event of a claim; and no longer, because a dead worker's events wait for it.
-        lease = (timeout + 1000) * Self.batch
+        lease = Int(timeout.milliseconds + 1000) * Self.batch
         self.log = log
         self.send = send
     }

@@ -4,7 +4,7 @@ public import Logging
 public final class KeepRetention {
     private static let roomsAtOnce = 200
     /// Milliseconds that one part of a room may take.
-    private static let timeout = 30_000
+    private static let timeout = Duration.seconds(30)
 
     private let host: any HostStore
     private let queue: any CommandQueue
@@ -28,8 +28,8 @@ public final class KeepRetention {
     /// - Returns: the number of removed messages.
     public func sweep(while goOn: () -> Bool) throws(StoreError) -> Int64 {
         var removed: Int64 = 0
-        for (type, days) in settings.days where days > 0 {
-            let before = time(ago: days)
+        for case (let type, let time?) in settings.times {
+            let before = clock() - time.milliseconds
             var after = UUID128.zero
             while goOn() {
                 let rooms = try host.rooms(type, withMessagesBefore: before, after: after, limit: Self.roomsAtOnce)
@@ -43,12 +43,10 @@ public final class KeepRetention {
 
     /// Removes rooms that were deleted long ago. They have no order left, so this bypasses the command queue.
     public func removeDeletedRooms(while goOn: () -> Bool) throws(StoreError) {
-        guard settings.deletedDays > 0 else { return }
-        let before = time(ago: settings.deletedDays)
+        guard let time = settings.deletedTime else { return }
+        let before = clock() - time.milliseconds
         while goOn(), try host.removeDeletedRoom(before: before) {}
     }
-
-    private func time(ago days: Int) -> Int64 { clock() - Int64(days) * 86_400_000 }
 
     private func purge(_ room: UUID128, _ before: Int64, _ goOn: () -> Bool) -> Int64 {
         var removed: Int64 = 0

@@ -24,14 +24,14 @@ public final class SweepUploads {
     private let commands: any CommandQueue
     /// Milliseconds.
     private let age: Int64
-    private let answerTimeout: Int
+    private let answerTimeout: Duration
     private let clock: Clock
     private let log: Logger
 
     /// - Parameter age: milliseconds after which an upload is aborted.
     public init(
         upload: UploadFile, records: any UploadSweepRecords, commands: any CommandQueue, age: Int64,
-        answerTimeout: Int = 10_000, clock: @escaping Clock = systemClock, log: Logger
+        answerTimeout: Duration = .seconds(10), clock: @escaping Clock = systemClock, log: Logger
     ) {
         self.upload = upload
         self.records = records

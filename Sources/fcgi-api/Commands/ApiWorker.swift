@@ -104,7 +104,7 @@ final class ApiWorker {
             router: router(), scoreboard: channel.scoreboard, log: log, clock: systemClock, slow: pool.slowAfter,
             origins: AllowedOrigins(settings.web.origins), services: services, keys: keys,
             trace: tracer.map { RequestTrace(tracer: $0, pool: channel.pool) },
-            maxWait: pool.measuresWait ? pool.maxWait : nil, access: logs.access)
+            measuresWait: pool.measuresWait, maxWait: pool.maxWait, access: logs.access)
         let server = try FastCGI(channel)
         connect()
         channel.ready()
@@ -122,7 +122,7 @@ final class ApiWorker {
         RoomEndpoints(services: services).add(to: &router)
         MemberEndpoints(services: services).add(to: &router)
         BlockEndpoints(services: services, events: events).add(to: &router)
-        InvitationEndpoints(services: services, lifetime: settings.rooms.invitationSeconds).add(to: &router)
+        InvitationEndpoints(services: services, lifetime: settings.rooms.invitationTime).add(to: &router)
         SearchEndpoints(services: services).add(to: &router)
         AccountEndpoints(services: services, tickets: RedisTickets(redis), events: events).add(to: &router)
         UserEndpoints(services: services, store: users, news: news, search: settings.account.search).add(to: &router)
@@ -149,7 +149,7 @@ final class ApiWorker {
     }
 
     private func add(_ files: UploadServices, to router: inout Router) {
-        TusEndpoints(uploads: files, lifetime: Int64(settings.storage.expireSeconds) * 1000).add(to: &router)
+        TusEndpoints(uploads: files, lifetime: settings.storage.expiry).add(to: &router)
         UploadEndpoints(uploads: files).add(to: &router)
         WholeFileEndpoints(uploads: files).add(to: &router)
         DownloadEndpoints(

@@ -22,7 +22,7 @@ struct EpochCommand: ParsableCommand {
             let database = try settings.read().database
             // It touches every room.
             let connection = PostgresConnection(
-                database, applicationName: "fcgi-api epoch", statementTimeout: 3_600_000, way: .direct)
+                database, applicationName: "fcgi-api epoch", statementTimeout: .seconds(3600), way: .direct)
             do throws(StoreError) {
                 print("rooms with another epoch: \(try PostgresEpochs(connection).bump())")
             } catch {

@@ -47,12 +47,12 @@ struct FcgiApi: ParsableCommand, MasterProgram {
             _ = try PoolSettings(told: pool.text, in: settings)
             return PoolSpec(
                 name: pool.name, place: pool.place, workers: pool.workers, maxWorkers: pool.maxWorkers,
-                listen: [try address(of: pool, settings)], timeLimit: .milliseconds(pool.timeLimit),
-                hangLimit: settings.hangSeconds > 0 ? .seconds(settings.hangSeconds) : nil, waits: true,
+                listen: [try address(of: pool, settings)], timeLimit: pool.timeLimit,
+                hangLimit: settings.hangLimit, waits: true,
                 memoryLimit: pool.memoryLimit == 0 ? nil : pool.memoryLimit, isOnDemand: pool.isOnDemand,
-                minSpare: pool.minSpare, maxSpare: pool.maxSpare, shrinkAfter: .milliseconds(pool.idleTimeout),
+                minSpare: pool.minSpare, maxSpare: pool.maxSpare, shrinkAfter: pool.idleTimeout,
                 slowAfter: pool.slowLog == nil
-                    ? nil : .milliseconds(pool.slowAfter == 0 ? 1000 : max(100, pool.slowAfter)),
+                    ? nil : max(.milliseconds(100), pool.slowAfter ?? .seconds(1)),
                 environment: pool.environment.merging([PoolProcess.variable: pool.text]) { _, ours in ours })
         }
     }

@@ -17,7 +17,7 @@ struct Migrate: ParsableCommand {
     /// A migration may rewrite a table: its limit is an hour, not a request's seconds.
     static func connection(_ settings: Settings) -> PostgresConnection {
         PostgresConnection(
-            settings.database, applicationName: "fcgi-api migrate", statementTimeout: 3_600_000, way: .direct)
+            settings.database, applicationName: "fcgi-api migrate", statementTimeout: .seconds(3600), way: .direct)
     }
 
     struct Up: ParsableCommand {
@@ -101,7 +101,7 @@ struct Migrate: ParsableCommand {
             let id = if case .createRoom = action { room } else { UUID128.v7(at: now) }
             let command = Command(id: id, room: room, actor: actor, sign: sign, acceptedAt: now, action: action)
             do {
-                guard case .answered(let frame) = try queue.submit(command, timeout: 10_000) else {
+                guard case .answered(let frame) = try queue.submit(command, timeout: .seconds(10)) else {
                     throw OperatorError("no answer within 10 s: start queue-worker, then seed again")
                 }
                 guard frame["Success"]?.bool == true else {

@@ -4,7 +4,7 @@ import ChatCore
 /// The checks behind `/readyz`: each server, and a sign of life of each of our programs.
 struct Readiness {
     /// Milliseconds that the answer to a command may take.
-    private static let answerTimeout = 3000
+    private static let answerTimeout = Duration.seconds(3)
     /// Milliseconds without a beat after which a relay counts as hanging.
     private static let beatLimit: Int64 = 8000
 
@@ -59,7 +59,7 @@ struct Readiness {
             throw NotReady(reason: error.code == .busy ? "its queue is full" : "its queue cannot be reached")
         }
         guard case .answered = answer else {
-            throw NotReady(reason: "a command was not answered within \(Self.answerTimeout / 1000) s")
+            throw NotReady(reason: "a command was not answered within \(Self.answerTimeout.seconds) s")
         }
         return nil
     }

@@ -8,21 +8,24 @@ final class Api {
     private let scoreboard: ScoreboardRow
     private let log: Logger
     private let clock: Clock
-    /// Milliseconds from which a request counts as slow; 0: never.
-    private let slow: Int
+    /// A request that takes as long counts as slow; nil: none does.
+    private let slow: Duration?
     private let origins: AllowedOrigins
     private let services: EndpointServices?
     private let keys: HostKeys?
     /// nil: nothing is traced.
     private let trace: RequestTrace?
-    /// Milliseconds that a request may have waited for a worker; 0: any time, nil: its wait is not known.
-    private let maxWait: Int?
+    /// False: how long a request waited for a worker is not known.
+    private let measuresWait: Bool
+    /// How long it may have waited; nil: any time.
+    private let maxWait: Duration?
     private let access: AccessLog?
 
     init(
-        router: Router, scoreboard: ScoreboardRow, log: Logger, clock: @escaping Clock, slow: Int,
+        router: Router, scoreboard: ScoreboardRow, log: Logger, clock: @escaping Clock, slow: Duration?,
         origins: AllowedOrigins = AllowedOrigins(), services: EndpointServices? = nil, keys: HostKeys? = nil,
-        trace: RequestTrace? = nil, maxWait: Int? = nil, access: AccessLog? = nil
+        trace: RequestTrace? = nil, measuresWait: Bool = false,
+        maxWait: Duration? = nil, access: AccessLog? = nil
     ) {
         self.router = router
         self.scoreboard = scoreboard
@@ -33,6 +36,7 @@ final class Api {
         self.services = services
         self.keys = keys
         self.trace = trace
+        self.measuresWait = measuresWait
         self.maxWait = maxWait
         self.access = access
     }
@@ -43,7 +47,7 @@ final class Api {
         scoreboard.beginRequest(request.method, request.shownPath, at: start)
         LineLog.begin(request: call.requestID)
         defer { LineLog.begin(request: nil) }
-        let waited = maxWait == nil ? nil : request.waited(until: call.now)
+        let waited = measuresWait ? request.waited(until: call.now) : nil
         if let waited { scoreboard.histogram(ApiTimings.wait).observe(Nanoseconds(waited) * 1_000_000) }
         var response = routed(call, waited)
         // Added also when no endpoint answered.
@@ -83,7 +87,7 @@ final class Api {
     /// Refuses a request that has waited for longer than its client is likely to. Answering those in turn would make every
     /// later one as late. The wait that it is told grows with the wait of before.
     private func shed(_ waited: Int?) throws(Refusal) {
-        guard let waited, let maxWait, maxWait > 0, waited > maxWait else { return }
+        guard let waited, let maxWait, .milliseconds(waited) > maxWait else { return }
         scoreboard.add(to: ApiCounter.shed.rawValue)
         throw Refusal(
             .busy, "the request waited too long for its turn; try again later", field: nil,
@@ -102,7 +106,7 @@ final class Api {
 
     /// Never logs the query: it may contain a token.
     private func record(_ call: Call, _ response: Response, milliseconds: Double) {
-        let isSlow = slow > 0 && milliseconds >= Double(slow)
+        let isSlow = slow.map { .milliseconds(milliseconds) >= $0 } ?? false
         let level: Logger.Level = response.status >= 500 ? .error : isSlow ? .warning : .info
         guard level >= log.logLevel else { return }
         var values: Logger.Metadata = [

@@ -13,7 +13,7 @@ final class EndpointServices {
     private let commands: any CommandQueue
     private let rates: any RateLimiter
     /// Milliseconds to wait for a command's answer.
-    private let answerTimeout: Int
+    private let answerTimeout: Duration
     /// Bytes of a JSON body.
     let maxBody: Int
     let clock: Clock
@@ -24,7 +24,8 @@ final class EndpointServices {
 
     init(
         tokens: any TokenVerifier, readers: Readers, directory: UserDirectory? = nil, accounts: any AccountStore,
-        presences: any PresenceReader, commands: any CommandQueue, rates: any RateLimiter, answerTimeout: Int = 5000,
+        presences: any PresenceReader, commands: any CommandQueue, rates: any RateLimiter,
+        answerTimeout: Duration = .seconds(5),
         maxBody: Int = 65_536,
         clock: @escaping Clock = systemClock,
         scoreboard: ScoreboardRow? = nil, tracer: Tracer? = nil, log: Logger = Logger(label: "fcgi-api")

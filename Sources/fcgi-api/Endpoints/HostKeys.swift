@@ -125,7 +125,7 @@ final class HostKeys {
         let entry = AuditEntry(
             key: key.name, operation: operation.name, path: Self.path(call, operation), user: user, status: status,
             requestID: call.requestID)
-        do throws(StoreError) { try store.record(entry, days: settings.days) } catch {
+        do throws(StoreError) { try store.record(entry, keepingFor: settings.keepsFor) } catch {
             log.error(
                 "the audit log misses an entry",
                 metadata: [

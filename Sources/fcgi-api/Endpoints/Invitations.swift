@@ -3,8 +3,8 @@ import ChatCore
 /// Invitation links.
 struct InvitationEndpoints {
     let services: EndpointServices
-    /// The default lifetime of an invitation, in seconds.
-    let lifetime: Int
+    /// Of an invitation that names none.
+    let lifetime: Duration
     /// The longest lifetime, in seconds: a year.
     private static let longest: Int64 = 31_536_000
 
@@ -30,7 +30,7 @@ struct InvitationEndpoints {
     /// `ExpiresIn` (seconds) and `MaxUses`, both optional.
     private func create(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: services.maxBody)
-        let seconds = try fields.integer("ExpiresIn", in: 1...Self.longest) ?? Int64(lifetime)
+        let seconds = try fields.integer("ExpiresIn", in: 1...Self.longest) ?? lifetime.seconds
         let draft = InvitationDraft(
             token: Self.token(), expiresAt: services.clock() + seconds * 1000,
             maxUses: try fields.integer("MaxUses", in: 1...Int64(RequestLimit.invitationUses)).map { Int($0) })

@@ -7,7 +7,7 @@ import ChatCore
 struct TusEndpoints {
     let uploads: UploadServices
     /// Milliseconds that an upload may take.
-    let lifetime: Int64
+    let lifetime: Duration
 
     static let version = "1.0.0"
     private static let extensions = "creation,creation-with-upload,checksum,termination,expiration"
@@ -245,7 +245,7 @@ struct TusEndpoints {
         var response = Response.noContent
         response.headers = [("Upload-Offset", "\(offset)")]
         if message.status == .uploading {
-            response.headers.append(("Upload-Expires", httpDate(message.createdAt + lifetime)))
+            response.headers.append(("Upload-Expires", httpDate(message.createdAt + lifetime.milliseconds)))
         }
         return response
     }

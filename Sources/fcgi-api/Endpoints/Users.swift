@@ -23,7 +23,9 @@ struct UserEndpoints {
     private func list(_ call: Call) throws(Refusal) -> Response {
         let me = try services.user(call)
         let isWholeHost = call.isHost && call.hosted == nil
-        guard let text = call.request.query["ids"] else { throw .invalid("ids", "is missing, and so is q, which looks for a name") }
+        guard let text = call.request.query["ids"] else {
+            throw .invalid("ids", "is missing, and so is q, which looks for a name")
+        }
         var ids: [UUID128] = []
         for name in pieces(of: text, at: UInt8(ascii: ","), omittingEmpty: false) {
             guard ids.count < Self.limit else { throw .invalid("ids", "has more than \(Self.limit) entries") }

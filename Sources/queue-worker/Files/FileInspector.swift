@@ -4,7 +4,7 @@ import Logging
 /// Takes complete files, one of each owner in turn, inspects them, and tells their rooms.
 final class FileInspector {
     private static let batch = 10
-    private static let answerTimeout = 10_000
+    private static let answerTimeout = Duration.seconds(10)
     private let jobs: any FileJobs
     private let describe: DescribeFile
     private let commands: any CommandQueue

@@ -36,7 +36,7 @@ final class FilesWorker {
             redis: try RedisConnection(url: settings.redisURL), log: log)
         sweep = SweepUploads(
             upload: upload, records: PostgresUploadSweepRecords(database), commands: commands,
-            age: Int64(settings.storage.expireSeconds) * 1000, log: log)
+            age: settings.storage.expiry.milliseconds, log: log)
         inspector = FileInspector(
             jobs: PostgresFileJobs(database),
             describe: DescribeFile(
@@ -46,7 +46,7 @@ final class FilesWorker {
                     jail: .make(settings.storage.mediaJail, log: log)),
                 files: DiskWorkFiles(settings.storage.temporaryFolder),
                 log: log), commands: commands, log: log)
-        pause = Int64(settings.storage.sweepSeconds) * 1000
+        pause = settings.storage.sweepPause.milliseconds
     }
 
     /// Runs until the master says quit.

@@ -31,8 +31,8 @@ struct WsRelay: ParsableCommand, MasterProgram {
                     try ListenAddress(
                         parsing: settings.relay.listen, mode: UInt32(settings.socketMode), group: settings.socketGroup)
                 ], handover: true,
-                startLimit: .seconds(86_400), stopLimit: .seconds(settings.relay.drainSeconds + 20),
-                hangLimit: settings.hangSeconds > 0 ? .seconds(settings.hangSeconds) : nil)
+                startLimit: .seconds(86_400), stopLimit: settings.relay.drainTime + .seconds(20),
+                hangLimit: settings.hangLimit)
         ]
     }
 }

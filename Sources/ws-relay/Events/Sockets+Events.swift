@@ -69,7 +69,7 @@ extension Sockets {
 
     func dueEvents(_ slot: UInt32, _ left: UInt32) {
         guard let poll = streams[slot]?.poll else {
-            let heartbeat = UInt32(settings.heartbeat)
+            let heartbeat = UInt32(settings.heartbeat.seconds)
             if clock.second &- connections[slot].heard >= heartbeat {
                 connections.row(slot).pointee.heard = clock.second
                 send(.comment, to: slot)

@@ -1,4 +1,5 @@
 import CLinux
+import ChatCore
 import ChatProcess
 import Glibc
 

@@ -119,7 +119,7 @@ extension Hub {
                 $0.field("Resumed", ifAny: isResumed)
                 $0.field("UserID", users[sockets[slot].user].id)
                 $0.field("ConnectionID", clock.newID())
-                $0.field("Heartbeat", settings.heartbeat)
+                $0.field("Heartbeat", settings.heartbeat.seconds)
                 $0.map("Limits") {
                     $0.field("MaxFrame", settings.maxFrame)
                     $0.field("MaxContent", RequestLimit.content)

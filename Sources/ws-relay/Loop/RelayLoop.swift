@@ -256,7 +256,7 @@ final class RelayLoop {
     /// Without a successor clients are told to reconnect, and get a moment to read the close frame.
     private func beginEnd() {
         guard endsAt == nil else { return }
-        endsAt = monotonicMilliseconds() + Int64(hub.settings.drainSeconds) * 1000 + (commands.isIdle ? 5000 : 11_000)
+        endsAt = monotonicMilliseconds() + hub.settings.drainTime.milliseconds + (commands.isIdle ? 5000 : 11_000)
         hub.sockets.epoll.remove(channel.fileDescriptor)
         stopAccepting()
         hub.endAll()

@@ -20,7 +20,7 @@ final class Holds {
 
     init(_ sockets: Sockets, _ users: Users) {
         (self.sockets, self.users, clock) = (sockets, users, sockets.clock)
-        grace = Int64(sockets.settings.resumeGrace)
+        grace = sockets.settings.resumeGrace.milliseconds
     }
 
     /// Monotonic milliseconds at which the oldest ends.

@@ -13,9 +13,10 @@ extension Sockets {
         if left <= 0 { return close(slot, .tokenExpired, "the token has expired") }
         if connections[slot].getsEvents { return dueEvents(slot, UInt32(clamping: left)) }
         let silent = clock.second &- connections[slot].heard
-        if silent >= UInt32(settings.idleTimeout) { return close(slot, .goingAway, "no sign of life") }
-        let next = silent >= UInt32(settings.heartbeat) ? ping(slot) : UInt32(settings.heartbeat) - silent
-        let untilIdle = UInt32(settings.idleTimeout) - silent
+        let idle = UInt32(settings.idleTimeout.seconds)
+        if silent >= idle { return close(slot, .goingAway, "no sign of life") }
+        let next = silent >= heartbeat ? ping(slot) : heartbeat - silent
+        let untilIdle = idle - silent
         connections.row(slot).pointee.deadline = clock.second &+ max(1, min(next, untilIdle, UInt32(clamping: left)))
     }
 
@@ -23,6 +24,8 @@ extension Sockets {
     private func ping(_ slot: UInt32) -> UInt32 {
         connections.insert(.pinged, slot)
         send(SharedFrame(.ping, [], isEphemeral: true), to: slot)
-        return UInt32(settings.heartbeat)
+        return heartbeat
     }
+
+    private var heartbeat: UInt32 { UInt32(settings.heartbeat.seconds) }
 }

@@ -60,7 +60,7 @@ final class Sockets {
         self.admission = admission
         self.clock = clock
         self.memory = memory
-        limits = Outbox.Limits(bytes: settings.outboxBytes, seconds: UInt32(settings.outboxSeconds))
+        limits = Outbox.Limits(bytes: settings.outboxBytes, seconds: UInt32(settings.outboxTimeout.seconds))
         connections = ConnectionTable(memory)
         slow = SlowStates(connections)
         streams = EventStreams(memory)
@@ -353,7 +353,7 @@ final class Sockets {
             if !flags.contains(.closing) { open.append(connections.ticket(slot)) }
         }
         drain = Drain(
-            tickets: open.shuffled(), begun: clock.milliseconds, lasts: Int64(settings.drainSeconds) * 1000)
+            tickets: open.shuffled(), begun: clock.milliseconds, lasts: settings.drainTime.milliseconds)
         goOnEnding()
     }
 

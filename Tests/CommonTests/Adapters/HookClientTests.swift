@@ -24,7 +24,7 @@ import Testing
     ])
     func aPrivateAddressIsNotConnectedTo(_ host: String) throws {
         let listener = try #require(Listener())
-        let why = try client(private: "no").send(hook, to: "http://\(host):\(listener.port)/", timeout: 5000)
+        let why = try client(private: "no").send(hook, to: "http://\(host):\(listener.port)/", timeout: .seconds(5))
         #expect(why?.isEmpty == false)
         #expect(listener.answer(with: "") == nil)
     }
@@ -32,7 +32,9 @@ import Testing
     @Test func onlyWhereItIsAllowed() throws {
         let listener = try #require(Listener())
         let request = listener.answerBeside("HTTP/1.1 204 No Content\r\n\r\n")
-        #expect(try client(private: "yes").send(hook, to: "http://127.0.0.1:\(listener.port)/", timeout: 20_000) == nil)
+        #expect(
+            try client(private: "yes").send(hook, to: "http://127.0.0.1:\(listener.port)/", timeout: .seconds(20))
+                == nil)
         #expect(request()?.contains("X-Chat-Signature: t=") == true)
     }
 
@@ -41,7 +43,7 @@ import Testing
         let (listener, other) = (try #require(Listener()), try #require(Listener()))
         let request = listener.answerBeside(
             "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:\(other.port)/\r\nContent-Length: 0\r\n\r\n")
-        let why = try client(private: "yes").send(hook, to: "http://127.0.0.1:\(listener.port)/", timeout: 20_000)
+        let why = try client(private: "yes").send(hook, to: "http://127.0.0.1:\(listener.port)/", timeout: .seconds(20))
         #expect(why == "it answered 302")
         #expect(request() != nil && other.answer(with: "") == nil)
     }

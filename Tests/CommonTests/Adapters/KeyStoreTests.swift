@@ -38,14 +38,14 @@ struct KeyStoreTests {
         func entry(_ path: String) -> AuditEntry {
             AuditEntry(key: "shop", operation: "POST /rooms", path: path, user: nil, status: 201, requestID: "r")
         }
-        for number in 0..<30 { try store.record(entry("/\(number)"), days: 10) }
+        for number in 0..<30 { try store.record(entry("/\(number)"), keepingFor: .days(10)) }
         _ = try connection.query("UPDATE audit SET at = now() - interval '11 days' WHERE path <> '/29'")
         #expect(try store.audit(before: nil, limit: 50).count == 30)
-        try store.record(entry("/new"), days: 12)
+        try store.record(entry("/new"), keepingFor: .days(12))
         #expect(try store.audit(before: nil, limit: 50).count == 31)
         // Each new entry takes more old ones with it than there are new ones.
-        try store.record(entry("/newer"), days: 10)
-        try store.record(entry("/newest"), days: 10)
+        try store.record(entry("/newer"), keepingFor: .days(10))
+        try store.record(entry("/newest"), keepingFor: .days(10))
         let left = try store.audit(before: nil, limit: 50)
         #expect(left.map(\.path) == ["/newest", "/newer", "/new", "/29"])
         #expect(try store.audit(before: left[1].id, limit: 1).map(\.path) == ["/new"])

@@ -24,7 +24,7 @@ struct LargeRoomTests {
 
     init() throws {
         let url = try TestDatabase().url
-        connection = PostgresConnection(url: url, applicationName: "test", statementTimeout: 600_000)
+        connection = PostgresConnection(url: url, applicationName: "test", statementTimeout: .seconds(600))
         reader = PostgresRoomReader(connection)
     }
 

@@ -70,7 +70,7 @@ struct PostgresConnectionTests {
 
     @Test func noAnswerInTimeIsAnError() {
         let connection = PostgresConnection(
-            url: TestServers.settings!.database.url, applicationName: "test", statementTimeout: 200)
+            url: TestServers.settings!.database.url, applicationName: "test", statementTimeout: .milliseconds(200))
         #expect(throws: PostgresError.self) { try connection.query("SELECT pg_sleep(30)") }
     }
 

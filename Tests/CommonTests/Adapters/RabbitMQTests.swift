@@ -95,8 +95,8 @@ struct RabbitMQTests {
         try RabbitMQQueues(settings).bind(settings.firstLayout, on: connection())
         let sender = RabbitMQCommandQueue(
             settings, name: "test", newestLayout: { nil }, log: Logger(label: "test"))
-        for number in 0..<3 { #expect(try sender.submit(command(number), timeout: 50) == .queued) }
-        let refusal = #expect(throws: Refusal.self) { try sender.submit(command(3), timeout: 5000) }
+        for number in 0..<3 { #expect(try sender.submit(command(number), timeout: .milliseconds(50)) == .queued) }
+        let refusal = #expect(throws: Refusal.self) { try sender.submit(command(3), timeout: .seconds(5)) }
         #expect(refusal?.code == .busy && (refusal?.retryAfter ?? 0) > 0)
     }
 
@@ -109,12 +109,12 @@ struct RabbitMQTests {
         var newest = first
         let sender = RabbitMQCommandQueue(
             settings, name: "test", newestLayout: { newest }, log: Logger(label: "test"))
-        #expect(try sender.submit(command(1), timeout: 50) == .queued)
+        #expect(try sender.submit(command(1), timeout: .milliseconds(50)) == .queued)
         // The broker returns its message.
         try queues.bind(second, on: broker)
         newest = second
         try queues.unbind(first, on: broker)
-        #expect(try sender.submit(command(2), timeout: 2000) == .queued)
+        #expect(try sender.submit(command(2), timeout: .seconds(2)) == .queued)
         #expect(try queues.state(of: first).map(\.ready) == [1])
         #expect(try queues.state(of: second).map(\.ready) == [1])
         // The left message is moved, and the old queue is deleted.

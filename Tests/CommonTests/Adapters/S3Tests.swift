@@ -120,7 +120,7 @@ import Testing
     @Test func aRequestHasATimeLimit() throws {
         let server = try TestHTTPServer([])
         var request = HTTPTransfer(method: "GET", url: server.url)
-        request.timeout = 100
+        request.timeout = .milliseconds(100)
         let failure = #expect(throws: HTTPTransfer.Failure.self) { try HTTPClient(authorities: nil).send(request) }
         #expect(failure?.description.contains("Timeout") == true)
     }
@@ -131,7 +131,7 @@ import Testing
             let proxy = try TestHTTPServer([TestHTTPServer.answer(204), TestHTTPServer.answer(204)])
             setenv("http_proxy", proxy.url, 1)
             var request = HTTPTransfer(method: "GET", url: "http://192.0.2.1/")
-            request.timeout = 300
+            request.timeout = .milliseconds(300)
             // TEST-NET is no address that answers: the first answer is the proxy's.
             #expect(try HTTPClient(authorities: nil).send(request).status == 204)
             request.publicOnly = true

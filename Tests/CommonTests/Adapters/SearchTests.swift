@@ -14,8 +14,8 @@ struct SearchTests {
 
     init() throws {
         database = try TestDatabase()
-        connection = PostgresConnection(url: database.url, applicationName: "test", statementTimeout: 60_000)
-        reader = PostgresRoomReader(connection, searchTimeout: 20_000)
+        connection = PostgresConnection(url: database.url, applicationName: "test", statementTimeout: .seconds(60))
+        reader = PostgresRoomReader(connection, searchTimeout: .seconds(20))
     }
 
     private struct Row {
@@ -259,7 +259,7 @@ struct SearchTests {
         #expect(try found("bread").count == 1)
         _ = try holder.query("BEGIN")
         _ = try holder.query("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
-        let hasty = PostgresRoomReader(connection, searchTimeout: 100)
+        let hasty = PostgresRoomReader(connection, searchTimeout: .milliseconds(100))
         let slow = #expect(throws: StoreError.self) { try hasty.search(words, in: nil, for: me, after: nil, limit: 9) }
         #expect(slow?.trouble == .tooSlow)
         _ = try holder.query("ROLLBACK")

@@ -35,7 +35,7 @@ import Testing
             """, ["FCGI_SEARCH_TIME_LIMIT": "9", "FCGI_SEARCH_MEMORY_LIMIT": "77", "FCGI_ROOMS_WORKERS": "5"])
         #expect(found.map(\.name) == ["rooms", "messages", "search", "uploads", "account", "tenant"])
         #expect(found[0].workers == 5 && found[0].place == nil)
-        #expect(found[2].workers == 2 && found[2].maxWorkers == 8 && found[2].timeLimit == 5000)
+        #expect(found[2].workers == 2 && found[2].maxWorkers == 8 && found[2].timeLimit == .seconds(5))
         #expect(found[2].memoryLimit == 77 << 20)
         let tenant = found[5]
         #expect(tenant.listen == "unix:/run/chat/t.sock" && tenant.isOnDemand && tenant.workers == 0)

@@ -73,7 +73,8 @@ import Testing
 
     private func deliver(_ outbox: Outbox, _ send: @escaping (PendingHook) -> String?) -> DeliverHooks {
         DeliverHooks(
-            outbox: outbox, attempts: 3, timeout: 10, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            outbox: outbox, attempts: 3, timeout: .milliseconds(10),
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
             send: send)
     }
 

@@ -167,7 +167,7 @@ struct HostStoreTests {
     private final class Parts: CommandQueue {
         var purged: [UUID128] = []
         var away: UUID128?
-        func submit(_ command: Command, timeout: Int) throws(Refusal) -> CommandAnswer {
+        func submit(_ command: Command, timeout: Duration) throws(Refusal) -> CommandAnswer {
             guard command.room != away else { throw .unavailable("the broker") }
             purged.append(command.room)
             let isMore = purged.count { $0 == command.room } < 2

@@ -214,7 +214,8 @@ import Testing
             waits.append(world.now - begun)
             world.now += 60_000
         }
-        #expect(waits[0] <= 61_000 && waits.dropFirst().allSatisfy { $0 <= 1000 }, "\(waits)")
+        // One rest of a minute, and the turns of those that waited with it.
+        #expect(waits[0] < 120_000 && waits.dropFirst().allSatisfy { $0 <= 1000 }, "\(waits)")
     }
 
     @Test func aStopBehindTheFirstDeviceSendsNothingTwice() throws {

@@ -34,7 +34,7 @@ private final class Commands: CommandQueue {
     var submitted: [(name: String, message: UUID128)] = []
     var answer: (Command.Action) throws(Refusal) -> CommandAnswer = { _ in .done }
 
-    func submit(_ command: Command, timeout: Int) throws(Refusal) -> CommandAnswer {
+    func submit(_ command: Command, timeout: Duration) throws(Refusal) -> CommandAnswer {
         let answer = try answer(command.action)
         switch command.action {
         case .completeFile(let message, _): submitted.append(("complete", message))

@@ -56,7 +56,7 @@ struct FCMMessage {
         writer.map("android") {
             $0.field("collapse_key", push.room)
             $0.field("priority", push.isMessage ? "HIGH" : "NORMAL")
-            $0.field("ttl", "\(settings.ttl)s")
+            $0.field("ttl", "\(settings.ttl.seconds)s")
             if isShown {
                 $0.map("notification") {
                     $0.field("tag", push.room)

@@ -40,6 +40,6 @@ public final class FCMPushSender: PushSender {
         return try client.send(
             HTTPTransfer(
                 method: "POST", url: "\(settings.endpoint)/v1/projects/\(account.project)/messages:send",
-                headers: headers, body: .bytes(body), timeout: 10_000))
+                headers: headers, body: .bytes(body), timeout: .seconds(10)))
     }
 }

@@ -50,7 +50,7 @@ final class ServiceAccount {
         let answer = try client.send(
             HTTPTransfer(
                 method: "POST", url: tokenURL, headers: ["Content-Type: application/x-www-form-urlencoded"],
-                body: .bytes(Array(body.utf8)), timeout: 10_000))
+                body: .bytes(Array(body.utf8)), timeout: .seconds(10)))
         let value = try? JSONReader.decode(answer.body)
         guard answer.status == 200, let text = value?["access_token"]?.string else {
             throw HTTPTransfer.Failure(

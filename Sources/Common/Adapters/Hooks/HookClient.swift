@@ -18,7 +18,7 @@ public final class HookClient {
     }
 
     /// Sends one event. Returns nil after any 2xx, else the reason of the failure.
-    public func send(_ hook: PendingHook, to url: String, timeout: Int) -> String? {
+    public func send(_ hook: PendingHook, to url: String, timeout: Duration) -> String? {
         let headers = [
             "X-Chat-Event: \(hook.name)", "X-Chat-Event-ID: \(hook.key.text)", "X-Chat-Attempt: \(hook.attempts)",
         ]
@@ -29,7 +29,7 @@ public final class HookClient {
     }
 
     func post(
-        _ body: [UInt8], to url: String, _ headers: [String], _ timeout: Int
+        _ body: [UInt8], to url: String, _ headers: [String], _ timeout: Duration
     ) -> Result<HTTPTransfer.Answer, HTTPTransfer.Failure> {
         var request = HTTPTransfer(method: "POST", url: url)
         let own = ["Content-Type: application/json", "X-Chat-Signature: \(signature(of: body))"]

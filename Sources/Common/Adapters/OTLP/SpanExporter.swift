@@ -18,7 +18,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
     private static let batch = 512
     /// Milliseconds for which the end of a process waits for its last spans, and for one of their requests.
     private static let drainTimeout: Int64 = 3000
-    private static let endTimeout = 1500
+    private static let endTimeout = Duration.milliseconds(1500)
     /// Milliseconds between two tries at a collector that is away.
     private static let firstPause: Int64 = 1000
     private static let longestPause: Int64 = 30_000
@@ -133,7 +133,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
     /// Waits until a batch is full or its oldest spans have waited long enough, and takes it. At the end, and when
     /// nothing happens for a while, it returns at once.
     private func gather(into batch: inout [Span], notBefore: Int64) {
-        let until = monotonicMilliseconds() + Int64(settings.delay)
+        let until = monotonicMilliseconds() + settings.delay.milliseconds
         while !isEnding {
             let now = monotonicMilliseconds()
             let isDue = now >= until || batch.count + waiting.count >= Self.batch
@@ -220,7 +220,7 @@ private final class Collector {
         self.json = json
     }
 
-    func send(_ spans: [Span], timeout: Int) -> Outcome {
+    func send(_ spans: [Span], timeout: Duration) -> Outcome {
         var request = HTTPTransfer(method: "POST", url: settings.url)
         request.headers = ["Content-Type: application/json", "User-Agent: chat/\(chatVersion)"] + settings.headers
         request.body = .bytes(json.encode(spans))

@@ -48,19 +48,19 @@ public enum PostgresWay: Sendable {
 public final class PostgresConnection {
     private let url: String
     private let applicationName: String
-    private let statementTimeout: Int
+    private let statementTimeout: Duration
     private let way: PostgresWay
     private let isPrepared: Bool
     private var connection: OpaquePointer?
     private var prepared: [String: String] = [:]
 
     /// - Parameters:
-    ///   - statementTimeout: milliseconds after which the server ends a statement; the client waits two seconds more and then
+    ///   - statementTimeout: the server ends a statement after this time; the client waits two seconds more and then
     ///     closes the connection.
     ///   - isPrepared: false behind a pooler in transaction mode: no session state is used then, neither prepared
     ///     statements nor session settings.
     public init(
-        url: String, applicationName: String, statementTimeout: Int = 10_000, way: PostgresWay = .primary,
+        url: String, applicationName: String, statementTimeout: Duration = .seconds(10), way: PostgresWay = .primary,
         isPrepared: Bool = true
     ) {
         self.way = way
@@ -72,7 +72,8 @@ public final class PostgresConnection {
 
     /// - Parameter statementTimeout: nil: the value from the settings.
     public convenience init(
-        _ settings: DatabaseSettings, applicationName: String, statementTimeout: Int? = nil, way: PostgresWay = .primary
+        _ settings: DatabaseSettings, applicationName: String, statementTimeout: Duration? = nil,
+        way: PostgresWay = .primary
     ) {
         let url =
             switch way {
@@ -239,7 +240,7 @@ public final class PostgresConnection {
     private var options: String {
         // A stopped writer must not hold its rooms forever, and a dead writer's statement that waits for a lock must
         // not run later.
-        "-c statement_timeout=\(statementTimeout) -c timezone=UTC -c idle_in_transaction_session_timeout=15000 "
+        "-c statement_timeout=\(statementTimeout.milliseconds) -c timezone=UTC -c idle_in_transaction_session_timeout=15000 "
             + "-c client_connection_check_interval=500 " + Self.planning
     }
 
@@ -328,7 +329,7 @@ public final class PostgresConnection {
 
     /// Like PQgetResult, with a time limit: the statement's own plus two seconds.
     private func next(_ connection: OpaquePointer) throws(PostgresError) -> PGRows? {
-        let deadline = monotonicMilliseconds() + Int64(statementTimeout) + 2000
+        let deadline = monotonicMilliseconds() + statementTimeout.milliseconds + 2000
         while true {
             let unsent = PQflush(connection)
             guard unsent >= 0 else { throw failure(connection) }

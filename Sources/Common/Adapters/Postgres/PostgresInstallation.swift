@@ -24,7 +24,7 @@ public struct PostgresInstallation {
     /// nothing, since programs start without it.
     public static func refuseOther(_ settings: Settings, program: String) throws(OtherNamespace) {
         let connection = PostgresConnection(
-            settings.database, applicationName: "\(program) start", statementTimeout: 2000)
+            settings.database, applicationName: "\(program) start", statementTimeout: .seconds(2))
         defer { connection.close() }
         do {
             try PostgresInstallation(connection).check(userNamespace: settings.tokens.userNamespace)

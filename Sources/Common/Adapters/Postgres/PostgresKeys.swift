@@ -48,12 +48,12 @@ public final class PostgresKeys: KeyStore {
     /// Old entries that go with each new one: more than come, so that the log shrinks when AUDIT_DAYS does.
     private static let part: Int64 = 20
 
-    public func record(_ entry: AuditEntry, days: Int) throws(StoreError) {
+    public func record(_ entry: AuditEntry, keepingFor time: Duration) throws(StoreError) {
         _ = try read(
             """
             WITH old AS (
                 DELETE FROM audit WHERE id IN (
-                    SELECT id FROM audit WHERE at < now() - make_interval(days => \(.int4(Int32(clamping: days))))
+                    SELECT id FROM audit WHERE at < now() - make_interval(days => \(.int4(Int32(clamping: time.days))))
                     ORDER BY at LIMIT \(Self.part) FOR UPDATE SKIP LOCKED)
             )
             INSERT INTO audit (key_name, operation, path, user_id, status, request_id)

@@ -2,7 +2,7 @@ public import ChatCore
 
 public final class PostgresQueueGenerations: QueueGenerations {
     /// Milliseconds.
-    public static let timeout = 2000
+    public static let timeout = Duration.seconds(2)
     private let connection: PostgresConnection
 
     public init(_ connection: PostgresConnection) { self.connection = connection }

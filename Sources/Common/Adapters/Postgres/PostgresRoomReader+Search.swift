@@ -28,7 +28,7 @@ extension PostgresRoomReader {
     ) throws(PostgresError) -> [PGRows] {
         try connection.repeatable([
             // Applies to this transaction of three statements.
-            "SELECT set_config('statement_timeout', \("\(searchTimeout)"), true)",
+            "SELECT set_config('statement_timeout', \("\(searchTimeout.milliseconds)"), true)",
             // A search over all rooms needs no membership check.
             room.map { Self.membership($0, user) } ?? "SELECT 1", Self.hits(words, room, user, after, limit),
         ])

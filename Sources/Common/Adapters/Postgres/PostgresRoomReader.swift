@@ -4,9 +4,9 @@ public import ChatCore
 public final class PostgresRoomReader: RoomReader {
     let connection: PostgresConnection
     /// Milliseconds that one search may take.
-    let searchTimeout: Int
+    let searchTimeout: Duration
 
-    public init(_ connection: PostgresConnection, searchTimeout: Int = 2000) {
+    public init(_ connection: PostgresConnection, searchTimeout: Duration = .seconds(2)) {
         self.connection = connection
         self.searchTimeout = searchTimeout
     }

@@ -2,10 +2,10 @@ public import ChatCore
 
 public final class PostgresUsers: UserStore {
     private let connection: PostgresConnection
-    private let searchTimeout: Int
+    private let searchTimeout: Duration
 
-    /// - Parameter searchTimeout: milliseconds after which PostgreSQL ends a search.
-    public init(_ connection: PostgresConnection, searchTimeout: Int = 2000) {
+    /// - Parameter searchTimeout: PostgreSQL ends a search after this time.
+    public init(_ connection: PostgresConnection, searchTimeout: Duration = .seconds(2)) {
         self.connection = connection
         self.searchTimeout = searchTimeout
     }
@@ -72,7 +72,7 @@ public final class PostgresUsers: UserStore {
     ) throws(StoreError) -> [UserView] {
         do throws(PostgresError) {
             return try connection.repeatable([
-                "SELECT set_config('statement_timeout', \("\(searchTimeout)"), true)",
+                "SELECT set_config('statement_timeout', \("\(searchTimeout.milliseconds)"), true)",
                 user == nil || scope == .everybody
                     ? Self.everybody(words, user, limit) : Self.members(words, user, limit),
             ])[1].map { UserView($0) }

@@ -50,7 +50,7 @@ public final class APNsPushSender: PushSender {
 
     private func post(_ push: Push, _ device: PushDevice) throws(HTTPTransfer.Failure) -> HTTPTransfer.Answer {
         let isAlert = push.isMessage && settings.isShown
-        let expiration = settings.ttl == 0 ? 0 : clock() / 1000 + Int64(settings.ttl)
+        let expiration = settings.ttl == .zero ? 0 : clock() / 1000 + settings.ttl.seconds
         return try client.send(
             HTTPTransfer(
                 method: "POST", url: "\(apns.endpoint)/3/device/\(device.address)",
@@ -60,7 +60,7 @@ public final class APNsPushSender: PushSender {
                     "apns-push-type: alert", "apns-priority: \(isAlert ? 10 : 5)",
                     "apns-expiration: \(expiration)", "apns-collapse-id: \(push.room)",
                     "content-type: application/json",
-                ], body: .bytes(Self.body(settings, push)), timeout: 10_000))
+                ], body: .bytes(Self.body(settings, push)), timeout: .seconds(10)))
     }
 
     /// At most 4,096 bytes.

@@ -6,7 +6,7 @@ import Crypto
 /// The address is a stranger's: HTTPS to public addresses only, no redirects, a short answer within a short time.
 public final class WebPushSender: PushSender {
     /// Milliseconds for one request.
-    private static let timeout = 5000
+    private static let timeout = Duration.seconds(5)
     /// Bytes of an answer.
     private static let maxAnswer = 16_384
     /// Seconds for which a token is good (RFC 8292 allows a day), and after which a new one is made.
@@ -56,7 +56,7 @@ public final class WebPushSender: PushSender {
         var request = HTTPTransfer(method: "POST", url: device.address)
         request.headers = [
             "Authorization: vapid t=\(token), k=\(webPush.keys.publicText)", "Content-Encoding: aes128gcm",
-            "Content-Type: application/octet-stream", "TTL: \(settings.ttl)",
+            "Content-Type: application/octet-stream", "TTL: \(settings.ttl.seconds)",
             "Urgency: \(push.isMessage ? "high" : "low")", "Topic: \(PushText.topic(of: push.room))",
         ]
         request.body = .bytes(body)

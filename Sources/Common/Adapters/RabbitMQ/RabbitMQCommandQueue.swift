@@ -99,8 +99,8 @@ public final class RabbitMQCommandQueue: CommandQueue {
         }
     }
 
-    public func submit(_ command: Command, timeout: Int) throws(Refusal) -> CommandAnswer {
-        let deadline = monotonicMilliseconds() + Int64(timeout)
+    public func submit(_ command: Command, timeout: Duration) throws(Refusal) -> CommandAnswer {
+        let deadline = monotonicMilliseconds() + timeout.milliseconds
         var (attempts, refusals) = (0, 0)
         while true {
             attempts += 1

@@ -111,13 +111,13 @@ public final class RabbitMQConnection {
                 if let refusal = TLSRules.refusal { throw RabbitMQError("\(server.host): \(refusal)") }
                 throw RabbitMQError("\(server.host) cannot be reached", opened)
             }
-            var unheard = UInt32(clamping: settings.userTimeout)
+            var unheard = UInt32(clamping: settings.userTimeout.milliseconds)
             setsockopt(
                 amqp_get_sockfd(state), Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, &unheard,
                 socklen_t(MemoryLayout<UInt32>.size))
             try Self.check(
                 chat_amqp_login_plain(
-                    state, server.vhost, 0, 131_072, Int32(settings.heartbeat), server.user, server.password),
+                    state, server.vhost, 0, 131_072, Int32(settings.heartbeat.seconds), server.user, server.password),
                 "login to \(server.host)")
             amqp_channel_open(state, 1)
             try Self.check(amqp_get_rpc_reply(state), "open a channel")
@@ -518,7 +518,7 @@ private final class RabbitMQHeart: Sendable {
     private let work = Mutex(Work())
     private let pause: UInt32
 
-    init(every seconds: Int) { pause = UInt32(clamping: seconds * 1_000_000 / 2) }
+    init(every time: Duration) { pause = UInt32(clamping: time.milliseconds * 1000 / 2) }
 
     func beat(for state: amqp_connection_state_t) {
         let isNew = work.withLock { work in

@@ -4,7 +4,7 @@ public import ChatCore
 public final class RedisFrameBus: FrameBus {
     private let connection: RedisConnection
     private let logLength: Int
-    private let logSeconds: Int
+    private let logTime: Duration
     private let logBytes: Int
     private let trailLength: Int
     /// Bytes added to each log since its size was last measured.
@@ -13,16 +13,16 @@ public final class RedisFrameBus: FrameBus {
 
     /// - Parameters:
     ///   - logLength: entries that a room's log keeps, approximately.
-    ///   - logSeconds: a log expires after this time without a new entry.
+    ///   - logTime: a log expires after this time without a new entry.
     ///   - logBytes: bytes of frames that a room's log keeps: up to a quarter more, and always the newest entry.
     ///   - trailLength: steps that the trail keeps, approximately.
     public init(
-        _ connection: RedisConnection, logLength: Int = 1000, logSeconds: Int = 3600,
+        _ connection: RedisConnection, logLength: Int = 1000, logTime: Duration = .seconds(3600),
         logBytes: Int = 4_194_304, trailLength: Int = 0
     ) {
         self.connection = connection
         self.logLength = logLength
-        self.logSeconds = logSeconds
+        self.logTime = logTime
         self.logBytes = logBytes
         self.trailLength = trailLength
     }
@@ -70,7 +70,7 @@ public final class RedisFrameBus: FrameBus {
         }
         end()
         measure(chunk.room, size, into: &commands)
-        commands.append(["EXPIRE", key, "\(logSeconds)"].words)
+        commands.append(["EXPIRE", key, "\(logTime.seconds)"].words)
     }
 
     /// A thousand entries may be a thousand batches of long messages, so a log is bounded in bytes too. Measuring makes

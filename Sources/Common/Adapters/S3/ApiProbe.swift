@@ -18,7 +18,7 @@ public final class ApiProbe {
     public func ask(_ method: String, _ path: String, token: String?, body: String? = nil) throws(StoreError) -> Answer
     {
         var request = HTTPTransfer(method: method, url: "\(base)/api/v1\(path)")
-        request.timeout = 15_000
+        request.timeout = .seconds(15)
         if let token { request.headers.append("Authorization: Bearer \(token)") }
         if let body {
             request.headers.append("Content-Type: application/json")

@@ -9,7 +9,7 @@ struct HTTPTransfer {
     var headers: [String] = []
     var body: Body = .none
     /// Milliseconds for the whole request.
-    var timeout = 30_000
+    var timeout = Duration.seconds(30)
     /// Refuses every address of this machine or of a private network, whatever name resolves to it. Goes around a proxy.
     var publicOnly = false
     /// Bytes of an answer that are kept; a longer one fails the request.
@@ -156,7 +156,7 @@ final class HTTPClient {
         // Name resolution has a thread. After a timeout libcurl would wait for its end: 10 s and more when a name server is
         // silent. It ends alone, so a client leaves at most one for each 3 s of such requests.
         chat_curl_set_long(handle, CURLOPT_QUICK_EXIT, 1)
-        chat_curl_set_long(handle, CURLOPT_TIMEOUT_MS, request.timeout)
+        chat_curl_set_long(handle, CURLOPT_TIMEOUT_MS, Int(request.timeout.milliseconds))
         // Below 1 KiB/s for 20 s the transfer counts as stalled.
         chat_curl_set_long(handle, CURLOPT_LOW_SPEED_LIMIT, 1024)
         chat_curl_set_long(handle, CURLOPT_LOW_SPEED_TIME, 20)

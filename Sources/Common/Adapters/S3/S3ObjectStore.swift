@@ -30,7 +30,7 @@ public final class S3ObjectStore: ObjectStore {
     }
 
     public func check() throws(StoreError) {
-        _ = try send("HEAD", address.url(query: ""), timeout: 2000, attempts: 1)
+        _ = try send("HEAD", address.url(query: ""), timeout: .seconds(2), attempts: 1)
     }
 
     public func makeBucket() throws(StoreError) { _ = try send("PUT", address.url(query: ""), body: .bytes([])) }
@@ -53,7 +53,7 @@ public final class S3ObjectStore: ObjectStore {
         let query = "partNumber=\(number)&uploadId=\(uriEncoded(upload))"
         let headers = part.toldMD5.map { ["Content-MD5: \($0)"] } ?? []
         let answer = try send(
-            "PUT", address.url(of: key, query: query), headers: headers, body: .file(part), timeout: 60_000)
+            "PUT", address.url(of: key, query: query), headers: headers, body: .file(part), timeout: .seconds(60))
         guard let etag = answer.etag, !etag.isEmpty else {
             throw StoreError("S3: a part without an ETag", isTransient: true)
         }
@@ -68,7 +68,7 @@ public final class S3ObjectStore: ObjectStore {
         xml += "</CompleteMultipartUpload>"
         let answer = try send(
             "POST", address.url(of: key, query: "uploadId=\(uriEncoded(upload))"), body: .bytes(Array(xml.utf8)),
-            timeout: 90_000)
+            timeout: .seconds(90))
         // S3 may send status 200 before it knows the result.
         if let code = element("Code", in: answer.body) {
             throw StoreError("S3: \(code)", isTransient: code == "InternalError", isMissing: code == "NoSuchUpload")
@@ -103,7 +103,7 @@ public final class S3ObjectStore: ObjectStore {
     public func put(_ key: String, contentType: String, from part: FilePart) throws(StoreError) {
         _ = try send(
             "PUT", address.url(of: key, query: ""), headers: ["Content-Type: \(contentType)"], body: .file(part),
-            timeout: 60_000)
+            timeout: .seconds(60))
     }
 
     public func head(of key: String, bytes: Int) throws(StoreError) -> [UInt8] {
@@ -113,7 +113,7 @@ public final class S3ObjectStore: ObjectStore {
     public func fetch(_ key: String, into descriptor: Int32, atMost most: Int64?) throws(StoreError) -> Int64 {
         let range = most.map { ["Range: bytes=0-\($0 - 1)"] } ?? []
         return try send(
-            "GET", address.url(of: key, query: ""), headers: range, timeout: 300_000, sink: descriptor
+            "GET", address.url(of: key, query: ""), headers: range, timeout: .seconds(300), sink: descriptor
         ).sunk
     }
 
@@ -149,7 +149,8 @@ public final class S3ObjectStore: ObjectStore {
 
     private func send(
         _ method: String, _ url: String, headers: [String] = [], body: HTTPTransfer.Body = .none,
-        timeout: Int = 30_000, sink: Int32? = nil, missingIsFine: Bool = false, attempts: Int = S3ObjectStore.attempts
+        timeout: Duration = .seconds(30), sink: Int32? = nil, missingIsFine: Bool = false,
+        attempts: Int = S3ObjectStore.attempts
     ) throws(StoreError) -> HTTPTransfer.Answer {
         let payload =
             switch body {

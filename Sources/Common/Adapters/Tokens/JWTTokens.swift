@@ -71,7 +71,7 @@ public final class JWTTokens: TokenVerifier {
     }
 
     /// Seconds of clock difference between machines that are tolerated.
-    private var leeway: Int64 { Int64(settings.leewaySeconds) }
+    private var leeway: Int64 { settings.leeway.seconds }
 
     private func check(_ token: String, now: Int64) throws(Refusal) -> Identity {
         guard let parts = CompactToken(token),

@@ -12,7 +12,7 @@ public import Logging
 public final class KeySet: @unchecked Sendable {
     /// Milliseconds between two requests to the address, of all workers.
     private static let longestPause: Int64 = 10_000
-    private static let timeout = 5000
+    private static let timeout = Duration.seconds(5)
     private static let longestSet = 256 << 10
 
     private let source: KeySource
@@ -57,7 +57,7 @@ public final class KeySet: @unchecked Sendable {
     ) {
         self.source = source
         self.file = file
-        refresh = Int64(settings.keyRefresh) * 1000
+        refresh = settings.keyRefresh.milliseconds
         pause = min(Self.longestPause, refresh / 2)
         client = HTTPClient(authorities: settings.keyAuthorities)
         self.clock = clock

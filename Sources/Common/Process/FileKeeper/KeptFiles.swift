@@ -1,4 +1,5 @@
 import CLinux
+import ChatCore
 import Glibc
 
 /// A worker's descriptors, requested by the numbers that they have there: of a dead worker, or of one whose master is

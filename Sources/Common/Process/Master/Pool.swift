@@ -1,3 +1,4 @@
+import ChatCore
 import Logging
 
 /// A pool's workers, and the rules for them. `MasterState` decides when a rule applies.

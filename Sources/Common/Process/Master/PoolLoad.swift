@@ -1,3 +1,5 @@
+import ChatCore
+
 /// Decides when a dynamic pool grows or shrinks, from the number of busy workers at each tick.
 struct PoolLoad: Equatable {
     static let fastestGrowth = 16

@@ -63,11 +63,3 @@ public func monotonicNow() -> Nanoseconds {
     clock_gettime(CLOCK_MONOTONIC, &time)
     return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
 }
-
-extension Duration {
-    public var nanoseconds: Nanoseconds {
-        components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
-    }
-
-    public var milliseconds: Int64 { nanoseconds / 1_000_000 }
-}
