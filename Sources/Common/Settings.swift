@@ -236,8 +236,10 @@ public struct TokenSettings: Sendable {
         jwksFile = values.optional("JWT_JWKS_FILE")
         keySources = []
         let sources = pieces(of: values.text("JWT_JWKS_URL", default: ""), at: UInt8(ascii: " "))
-        if sources.count > KeySource.most { values.problem("JWT_JWKS_URL has more than \(KeySource.most) entries") }
-        for text in sources.prefix(KeySource.most) {
+        if sources.count > KeySource.maxSources {
+            values.problem("JWT_JWKS_URL has more than \(KeySource.maxSources) entries")
+        }
+        for text in sources.prefix(KeySource.maxSources) {
             do throws(ServerURL.Problem) { keySources.append(try KeySource(String(text))) } catch {
                 values.problem("JWT_JWKS_URL: \(error)")
             }

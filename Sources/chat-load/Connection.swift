@@ -14,7 +14,7 @@ final class Connection {
     /// Bytes of one message or frame, and of all that wait for a server which reads nothing.
     private static let (mostMessage, mostUnsent) = (1 << 20, 16 << 20)
     /// Bytes of the answer to the upgrade.
-    private static let mostHead = 16_384
+    private static let maxHead = 16_384
     let descriptor: Int32
     private let number: Int
     private let poller: Poller
@@ -205,13 +205,13 @@ final class Connection {
     }
 
     private func greet(_ bytes: inout UnsafeRawBufferPointer) {
-        let head = bytes.prefix(Self.mostHead)
+        let head = bytes.prefix(Self.maxHead)
         guard
             let end = head.indices.dropLast(3).first(where: {
                 bytes[$0] == 13 && bytes[$0 + 1] == 10 && bytes[$0 + 2] == 13 && bytes[$0 + 3] == 10
             })
         else {
-            if head.count == Self.mostHead { self.end("the answer to the upgrade is too long") }
+            if head.count == Self.maxHead { self.end("the answer to the upgrade is too long") }
             return
         }
         let words = bytes.prefix(64).prefix { $0 != 13 }.split(separator: UInt8(ascii: " "))

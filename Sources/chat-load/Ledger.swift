@@ -61,7 +61,7 @@ struct Ledger {
     /// No room may have more Seqs than this beyond the run's own messages: a false Seq must cost neither memory nor an
     /// endless reading of the history.
     static let slack: Int64 = 100_000
-    static let mostExamples = 20
+    static let maxExamples = 20
 
     var rooms: [Room] = []
     private(set) var breaches: [Breach: Int] = [:]
@@ -75,7 +75,7 @@ struct Ledger {
     private(set) var copies = 0
     private(set) var completed = 0
     /// The most messages that were in flight at once.
-    private(set) var mostInFlight = 0
+    private(set) var peakInFlight = 0
 
     let prefix: String
 
@@ -98,7 +98,7 @@ struct Ledger {
     mutating func report(_ breach: Breach, _ text: String, times: Int = 1) {
         let sum = breaches[breach, default: 0].addingReportingOverflow(times)
         breaches[breach] = sum.overflow ? .max : sum.partialValue
-        if examples.count < Self.mostExamples { examples.append("\(breach.rawValue): \(text)") }
+        if examples.count < Self.maxExamples { examples.append("\(breach.rawValue): \(text)") }
     }
 
     // MARK: Messages
@@ -110,7 +110,7 @@ struct Ledger {
             due: due, room: Int32(room), sender: Int32(sender), missing: Int32(rooms[room].members.count),
             isUpload: isUpload)
         next += 1
-        mostInFlight = max(mostInFlight, inFlight)
+        peakInFlight = max(peakInFlight, inFlight)
         return next - 1
     }
 

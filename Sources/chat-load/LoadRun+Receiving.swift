@@ -101,13 +101,13 @@ extension LoadRun {
                 .altered,
                 "\(ledger.place(room, seq)) in resync, to user \(member.shownID): no such Seq is possible here")
         }
-        guard member.streams[stream].fetches < Stream.mostFetches else {
+        guard member.streams[stream].fetches < Stream.maxFetches else {
             return figures.errors.count("resync: too many at once")
         }
         let wanted = member.streams[stream].skip(to: seq)
         guard !wanted.isEmpty else { return }
         member.streams[stream].fetches += 1
-        desk.add(
+        rest.add(
             .history(member: member.index, stream: stream, room: id, token: member.user.token, wanted: wanted))
     }
 

@@ -132,7 +132,7 @@ extension LoadRun {
         return isRead ? nil : reply.code
     }
 
-    private func look(at message: RestDesk.Found, _ number: Int, _ room: Int, isAgain: Bool) {
+    private func look(at message: RestThreads.Found, _ number: Int, _ room: Int, isAgain: Bool) {
         let place = "\(ledger.place(room, message.seq))"
         if isAgain { ledger.report(.doubled, "\(place), Sign \(message.sign) is in the history twice") }
         let index = message.seq - ledger.rooms[room].base - 1

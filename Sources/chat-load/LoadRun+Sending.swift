@@ -70,14 +70,14 @@ extension LoadRun {
         guard let message = ledger.message(number), message.state != .acknowledged else { return }
         if message.state == .waiting { figures.sent += 1 } else { figures.repeated += 1 }
         ledger.change(number) { $0.state = .sent }
-        desk.add(
+        rest.add(
             .upload(
                 number: number, room: ledger.rooms[Int(message.room)].id, sign: ledger.sign(number),
                 token: members[Int(message.sender)].user.token, bytes: options.uploadSize))
     }
 
     func takeResults() {
-        for done in desk.take() {
+        for done in rest.take() {
             for call in done.calls { latencies.rest.add(nanoseconds: call) }
             switch done.job {
             case .upload(let number, _, _, _, _): uploaded(number, done.outcome)
@@ -86,7 +86,7 @@ extension LoadRun {
         }
     }
 
-    private func uploaded(_ number: Int, _ outcome: RestDesk.Outcome) {
+    private func uploaded(_ number: Int, _ outcome: RestThreads.Outcome) {
         switch outcome {
         case .stored(let seq):
             if let due = ledger.message(number)?.due, ledger.acknowledge(number, seq: seq) {
@@ -102,7 +102,7 @@ extension LoadRun {
         }
     }
 
-    private func fetched(_ job: RestDesk.Job, _ member: Int, _ stream: Int, _ outcome: RestDesk.Outcome) {
+    private func fetched(_ job: RestThreads.Job, _ member: Int, _ stream: Int, _ outcome: RestThreads.Outcome) {
         switch outcome {
         case .messages(let found):
             members[member].streams[stream].fetches -= 1

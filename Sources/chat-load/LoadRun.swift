@@ -26,7 +26,7 @@ final class LoadRun {
     }
 
     enum Timer {
-        case reconnect(Int), send(Int), upload(Int), resume(Int), fetch(RestDesk.Job)
+        case reconnect(Int), send(Int), upload(Int), resume(Int), fetch(RestThreads.Job)
         /// No welcome came on the socket that was opened then.
         case silence(Int, openedAt: Int64)
     }
@@ -43,7 +43,7 @@ final class LoadRun {
     var series = Series()
     var version = "unknown"
     let poller = Poller()
-    let desk: RestDesk
+    let rest: RestThreads
     let caller: RestCaller
     let began = wallClock()
     private(set) var start: Int64 = 0
@@ -69,7 +69,7 @@ final class LoadRun {
         run = hex((0..<4).map { _ in UInt8.random(in: 0...255) })
         ledger = Ledger(run: run)
         marker = Array(ledger.prefix.utf8)
-        desk = RestDesk(place, threads: 4)
+        rest = RestThreads(place, threads: 4)
         caller = RestCaller(place)
     }
 
@@ -93,7 +93,7 @@ final class LoadRun {
                 senders.append((entry.members[place], room))
             }
         }
-        poller.add(desk.wake, number: members.count, writes: false)
+        poller.add(rest.wake, number: members.count, writes: false)
         try openFirst()
         start = monotonic()
         lastTick = start
@@ -110,7 +110,7 @@ final class LoadRun {
         wasInterrupted = interrupts > 0
         elapsed = monotonic() - start
         let limit = monotonic() + options.patience
-        while monotonic() < limit, ledger.inFlight > 0 || desk.open > 0 || isReturning, interrupts < 2 {
+        while monotonic() < limit, ledger.inFlight > 0 || rest.open > 0 || isReturning, interrupts < 2 {
             turn(until: limit)
             tick(view)
         }
@@ -166,7 +166,7 @@ final class LoadRun {
             case .send(let number): dispatch(number)
             case .upload(let number): upload(number)
             case .resume(let index): resume(members[index])
-            case .fetch(let job): desk.add(job)
+            case .fetch(let job): rest.add(job)
             case .silence(let index, let openedAt): silent(members[index], openedAt)
             }
         }

@@ -126,8 +126,8 @@ struct Report {
             Row(name: "resyncs", key: "Resyncs", value: figures.resyncs),
             Row(name: "own messages told again", key: nil, value: figures.ownAgain),
             Row(
-                name: "most messages in flight", key: "MostInFlight", value: ledger.mostInFlight,
-                text: "\(ledger.mostInFlight) (\(Ledger.bytesInFlight) bytes each)"),
+                name: "most messages in flight", key: "MostInFlight", value: ledger.peakInFlight,
+                text: "\(ledger.peakInFlight) (\(Ledger.bytesInFlight) bytes each)"),
         ]
     }
 

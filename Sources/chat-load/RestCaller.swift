@@ -83,7 +83,7 @@ final class RestCaller {
         return writer.take()
     }
 
-    func run(_ job: RestDesk.Job) -> RestDesk.Outcome {
+    func run(_ job: RestThreads.Job) -> RestThreads.Outcome {
         switch job {
         case .upload(_, let room, let sign, let token, let bytes): upload(room, sign, token, bytes)
         case .history(_, _, let room, let token, let wanted): history(room, token, wanted)
@@ -92,12 +92,12 @@ final class RestCaller {
 
     /// Only an answer of 4xx is a refusal. After another one nobody knows: the request may have been carried out, so it is
     /// sent again with the same Sign.
-    private func failed(_ reply: Reply) -> RestDesk.Outcome {
+    private func failed(_ reply: Reply) -> RestThreads.Outcome {
         reply.isTransient || reply.code == "conflict" || !(400..<500).contains(reply.status)
             ? .again(reply.code, reply.retryAfter ?? 500) : .refused(reply.code)
     }
 
-    private func upload(_ room: String, _ sign: String, _ token: String, _ bytes: Int) -> RestDesk.Outcome {
+    private func upload(_ room: String, _ sign: String, _ token: String, _ bytes: Int) -> RestThreads.Outcome {
         let draft = Self.json {
             $0.field("Content", "\(sign).bin")
             $0.field("ContentType", "file")
@@ -136,8 +136,8 @@ final class RestCaller {
         return ("multipart/form-data; boundary=\(line)", form + Array("\r\n--\(line)--\r\n".utf8))
     }
 
-    private func history(_ room: String, _ token: String, _ wanted: [ClosedRange<Int64>]) -> RestDesk.Outcome {
-        var found: [RestDesk.Found] = []
+    private func history(_ room: String, _ token: String, _ wanted: [ClosedRange<Int64>]) -> RestThreads.Outcome {
+        var found: [RestThreads.Found] = []
         for range in wanted {
             let problem = pages(room, token, after: range.lowerBound - 1, through: range.upperBound) {
                 found.append($0)
@@ -155,7 +155,7 @@ final class RestCaller {
     /// - Returns: the answer that was no page, or what is wrong with it; nil after the last page.
     func pages(
         _ room: String, _ token: String, after: Int64, through: Int64, isWhole: Bool = false,
-        _ take: (RestDesk.Found) -> Void
+        _ take: (RestThreads.Found) -> Void
     ) -> Reply? {
         var place = after
         // Pages are full but the last; a server may have reasons for shorter ones.
@@ -174,7 +174,7 @@ final class RestCaller {
                 guard seq <= through else { return isWhole ? .problem("it has Seq \(seq), which cannot be") : nil }
                 place = max(place, seq)
                 let sign = message["Sign"]?.string ?? ""
-                take(RestDesk.Found(seq: seq, sign: sign.utf8.count <= 64 ? sign : ""))
+                take(RestThreads.Found(seq: seq, sign: sign.utf8.count <= 64 ? sign : ""))
             }
             if reply.body["Next"]?.isNull != false { return nil }
             guard place > before else { return .problem("an empty page has a next one") }

@@ -11,7 +11,7 @@ struct Series {
         var ackHalf: Int64 = 0, ack99: Int64 = 0, ackMost: Int64 = 0, copyHalf: Int64 = 0, copy99: Int64 = 0
     }
 
-    static let mostPoints = 600
+    static let maxPoints = 600
     private(set) var points: [Point] = []
     /// One-second points that one kept point is made of.
     private var step = 1
@@ -22,7 +22,7 @@ struct Series {
         guard gathered.count == step else { return }
         points.append(Self.joined(gathered))
         gathered = []
-        guard points.count == Self.mostPoints else { return }
+        guard points.count == Self.maxPoints else { return }
         points = stride(from: 0, to: points.count, by: 2).map {
             Self.joined(Array(points[$0...min($0 + 1, points.count - 1)]))
         }

@@ -25,19 +25,19 @@ struct Stream {
     private var early: Set<Int64> = []
     /// Answers by REST to `resync` that are on their way.
     var fetches = 0
-    static let mostFetches = 16
+    static let maxFetches = 16
     /// Between `resume` and its answer frames may come that were here before, and newer ones before older ones.
     var isResuming = false
 
     /// More holes than this are joined: the count of missing Seqs is too high then, and the run has failed anyway.
-    private static let mostHoles = 256
+    private static let maxHoles = 256
 
     init(room: Int, last: Int64) { (self.room, self.last) = (room, last) }
 
     /// - Parameter seq: one of ``Ledger/seqs``.
     mutating func take(_ seq: Int64, isResponse: Bool) -> Step {
         if isResponse, seq > last, seq - 1 > last {
-            guard early.count < Self.mostHoles else { return .answer }
+            guard early.count < Self.maxHoles else { return .answer }
             return early.insert(seq).inserted ? .early : .answer
         }
         if seq > last {
@@ -66,7 +66,7 @@ struct Stream {
     }
 
     private mutating func open(_ hole: ClosedRange<Int64>) {
-        if holes.count == Self.mostHoles {
+        if holes.count == Self.maxHoles {
             holes[holes.count - 1] = holes[holes.count - 1].lowerBound...hole.upperBound
         } else {
             holes.append(hole)

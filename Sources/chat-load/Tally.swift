@@ -3,7 +3,7 @@ import ChatCore
 /// How often something was said, by its text. Texts come from a server: their number and length are bounded, and none can
 /// move a terminal's cursor.
 struct Tally {
-    static let mostTexts = 50
+    static let maxTexts = 50
     static let longest = 120
     static let others = "other texts"
     private(set) var counts: [String: Int] = [:]
@@ -12,7 +12,7 @@ struct Tally {
     mutating func count(_ text: some StringProtocol) {
         total += 1
         let text = printable(text, atMost: Self.longest)
-        counts[counts[text] != nil || counts.count < Self.mostTexts ? text : Self.others, default: 0] += 1
+        counts[counts[text] != nil || counts.count < Self.maxTexts ? text : Self.others, default: 0] += 1
     }
 }
 

@@ -1,11 +1,11 @@
 /// Growing pauses between tries: 50 ms, doubling, at most 5 s.
 struct Backoff {
     private static let first = 50
-    private static let most = 5000
+    private static let longest = 5000
     private(set) var milliseconds = first
 
     mutating func next() -> Int {
-        defer { milliseconds = min(milliseconds * 2, Self.most) }
+        defer { milliseconds = min(milliseconds * 2, Self.longest) }
         return milliseconds
     }
 

@@ -257,8 +257,8 @@ import Testing
     @Test func textsOfAServerAreFewAndShort() {
         var tally = Tally()
         for number in 0..<1000 { tally.count("\(number) \(String(repeating: "x", count: 5000))") }
-        #expect(tally.total == 1000 && tally.counts.count == Tally.mostTexts + 1)
-        #expect(tally.counts[Tally.others] == 1000 - Tally.mostTexts)
+        #expect(tally.total == 1000 && tally.counts.count == Tally.maxTexts + 1)
+        #expect(tally.counts[Tally.others] == 1000 - Tally.maxTexts)
         #expect(tally.counts.keys.allSatisfy { $0.utf8.count <= Tally.longest })
         var one = Tally()
         one.count("\u{1b}[2J\u{202e}a\n")

@@ -1,7 +1,7 @@
 /// An address of public keys that verify tokens: an entry of `JWT_JWKS_URL`.
 public struct KeySource: Sendable, Hashable {
     /// Entries of the setting.
-    static let most = 8
+    static let maxSources = 8
 
     /// Tokens with one of these `iss` alone are verified by these keys; empty: tokens with any that `JWT_ISSUER` allows.
     public let issuers: [String]

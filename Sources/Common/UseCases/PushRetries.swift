@@ -22,7 +22,7 @@ struct PushRetries {
     }
 
     /// Of all users, and of one user: one user cannot take all the room.
-    static let most = 2000
+    static let maxEntries = 2000
     static let maxOfUser = 40
 
     private struct Place: Hashable {
@@ -40,7 +40,7 @@ struct PushRetries {
     mutating func add(_ entry: Entry) -> Bool {
         let place = Self.place(of: entry.push, entry.device)
         let known = entries[place] != nil
-        guard known || entries.count < Self.most && counts[entry.device.user, default: 0] < Self.maxOfUser else {
+        guard known || entries.count < Self.maxEntries && counts[entry.device.user, default: 0] < Self.maxOfUser else {
             return false
         }
         if !known { counts[entry.device.user, default: 0] += 1 }

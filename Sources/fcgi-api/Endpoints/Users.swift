@@ -69,7 +69,7 @@ struct UserEndpoints {
         guard patch != UserPatch() || fields.isEmpty else {
             throw .invalid("Name", "or Avatar or Metadata is needed: there is nothing to change")
         }
-        let (view, isNews) = try carryOut(patch, of: user)
+        let (view, isNews) = try apply(patch, to: user)
         if isNews { news.tell([user.id]) }
         return .data { view.write(to: &$0) }
     }
@@ -80,7 +80,7 @@ extension UserEndpoints {
     private static let tries = 50
 
     /// A merge counts only for the object from which it was made, so that two at once both count.
-    private func carryOut(_ patch: UserPatch, of user: HostUser) throws(Refusal) -> (UserView, isNews: Bool) {
+    private func apply(_ patch: UserPatch, to user: HostUser) throws(Refusal) -> (UserView, isNews: Bool) {
         for _ in 0..<Self.tries {
             var patch = patch
             if let merged = patch.merged {

@@ -46,7 +46,7 @@ final class Admission {
     }
 
     /// A request of the socket that has this bucket.
-    func take(_ bucket: inout RateBucket) -> RateBucket.Verdict { bucket.take(now: bucketTime, limits: requestLimits) }
+    func take(_ bucket: inout RateBucket) -> RateBucket.Decision { bucket.take(now: bucketTime, limits: requestLimits) }
 
     /// Charges an admitted request that costs as much as several.
     func takeMore(_ cost: Int, _ bucket: inout RateBucket) -> Bool { bucket.takeMore(cost, limits: requestLimits) }
@@ -54,7 +54,7 @@ final class Admission {
     private var bucketTime: UInt32 { UInt32(truncatingIfNeeded: clock.milliseconds) }
 
     /// Counts against the user's limit over all sockets and programs.
-    func take(_ kind: RateKind, of user: UUID128) -> RateLedger.Verdict {
+    func take(_ kind: RateKind, of user: UUID128) -> RateLedger.Decision {
         users.take(kind, user, now: clock.milliseconds)
     }
 

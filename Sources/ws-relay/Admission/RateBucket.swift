@@ -5,7 +5,7 @@ struct RateBucket: BitwiseCopyable {
         var burst: Float
     }
 
-    enum Verdict {
+    enum Decision {
         case pass
         /// Over the limit: refused, and not counted.
         case refuse
@@ -26,7 +26,7 @@ struct RateBucket: BitwiseCopyable {
     private var at: UInt32 = 0
 
     /// `now` is in milliseconds and may wrap.
-    mutating func take(now: UInt32, limits: Limits) -> Verdict {
+    mutating func take(now: UInt32, limits: Limits) -> Decision {
         level = max(0, level - Float(now &- at) * limits.rate / 1000)
         at = now
         level += 1

@@ -8,7 +8,7 @@ struct RateLedger {
         var kind: RateKind
     }
 
-    enum Verdict: Equatable {
+    enum Decision: Equatable {
         case pass
         /// Above the limit: milliseconds until the next one is allowed.
         case refuse(Int)
@@ -23,7 +23,7 @@ struct RateLedger {
     private var closed: [Key: (until: Int64, refused: Int)] = [:]
 
     /// Counts one, unless the user is above the limit. Both tables contain only users of the last minutes.
-    mutating func take(_ kind: RateKind, _ user: UUID128, now: Int64) -> Verdict {
+    mutating func take(_ kind: RateKind, _ user: UUID128, now: Int64) -> Decision {
         let key = Key(user: user, kind: kind)
         guard let (until, refused) = closed[key], until > now else {
             counts[key, default: 0] += 1

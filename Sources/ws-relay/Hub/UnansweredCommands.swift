@@ -5,7 +5,7 @@ import ChatProcess
 /// `response` of the one that asked. The commands also survive a crash.
 final class UnansweredCommands {
     /// Commands per socket; later ones are not recorded, and lose only these two services.
-    private static let most = 1000
+    private static let maxCommands = 1000
 
     private struct Waiting {
         /// In the journal.
@@ -47,7 +47,7 @@ final class UnansweredCommands {
     ///   - command: the encoded command; nil: the broker already has it.
     ///   - traced: the same command, where it is to be traced.
     func insert(_ sign: String?, of socket: UInt64, command: [UInt8]?, traced: Command? = nil) {
-        guard waiting[socket]?.count ?? 0 < Self.most else { return }
+        guard waiting[socket]?.count ?? 0 < Self.maxCommands else { return }
         let place = command.map { journal.append($0, of: socket) }
         waiting[socket, default: [:]][sign ?? "", default: []].append(
             Waiting(place: place, since: monotonicNow(), trace: trace(traced)))

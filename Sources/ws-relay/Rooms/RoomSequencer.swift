@@ -8,7 +8,7 @@ protocol Sequenced {
 /// A bounded number of early frames is held while the gap before them is fetched. A fetch may return fewer frames than
 /// Seqs: an edit that a later one replaced is stored nowhere.
 struct RoomSequencer<Frame: Sequenced> {
-    enum Verdict: Equatable {
+    enum Arrival: Equatable {
         /// It is next: `last` now points to it. Call `nextHeld` afterwards.
         case deliver
         case duplicate
@@ -29,7 +29,7 @@ struct RoomSequencer<Frame: Sequenced> {
     /// The beginning of the next fetch; nil when none is needed, or one is in progress.
     var due: UInt64? { isFetching || held.isEmpty ? nil : last + 1 }
 
-    mutating func receive(_ frame: Frame) -> Verdict {
+    mutating func receive(_ frame: Frame) -> Arrival {
         guard frame.seq > last else { return .duplicate }
         guard frame.seq > last + 1 else {
             last = frame.seq
@@ -38,7 +38,7 @@ struct RoomSequencer<Frame: Sequenced> {
         return hold(frame)
     }
 
-    private mutating func hold(_ frame: Frame) -> Verdict {
+    private mutating func hold(_ frame: Frame) -> Arrival {
         let place = held.lastIndex { $0.seq <= frame.seq }
         if let place, held[place].seq == frame.seq { return .duplicate }
         if held.count >= Self.maxHeld {

@@ -50,7 +50,7 @@ final class Rooms {
             for member in room.members where users[member].stage == .ready { resumes.tellResync(room, to: member) }
         }
         if membership.lastSeq < room.sequencer.last {
-            switch room.changes.verdict(users[user].id, since: membership.lastSeq) {
+            switch room.changes.change(of: users[user].id, since: membership.lastSeq) {
             case .left: return true
             case .unknown: return false
             case .joined, .unchanged: break
@@ -103,7 +103,7 @@ final class Rooms {
         // Its epoch is read with the memberships.
         if created == nil, room.members.isEmpty { users.reload(users[user].id) }
         let isNew = room.sequencer.last == seq && room.stage == .subscribing
-        guard isNew || created != nil, room.changes.verdict(users[user].id, since: seq) != .left,
+        guard isNew || created != nil, room.changes.change(of: users[user].id, since: seq) != .left,
             add(user, to: room)
         else { return }
         guard let created else { return }

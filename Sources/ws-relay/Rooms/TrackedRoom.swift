@@ -143,7 +143,7 @@ final class TrackedRoom {
 struct MembershipLog {
     private static let kept = 32
 
-    enum Verdict: Equatable {
+    enum Change: Equatable {
         /// The user neither joined nor left since.
         case unchanged
         case joined
@@ -161,7 +161,7 @@ struct MembershipLog {
     }
 
     /// The user's joins and leaves after `seq`.
-    func verdict(_ user: UUID128, since seq: UInt64) -> Verdict {
+    func change(of user: UUID128, since seq: UInt64) -> Change {
         if let last = entries.last(where: { $0.user == user && $0.seq > seq }) { return last.joined ? .joined : .left }
         return forgotten > seq ? .unknown : .unchanged
     }

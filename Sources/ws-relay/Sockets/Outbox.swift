@@ -6,7 +6,7 @@ struct Outbox {
         var seconds: UInt32
     }
 
-    enum Verdict: Equatable {
+    enum Acceptance: Equatable {
         case queued
         /// Typing and presence are useless when late.
         case dropped
@@ -41,7 +41,7 @@ struct Outbox {
         bytes -= taken
     }
 
-    mutating func enqueue(_ frame: SharedFrame, now: UInt32, limits: Limits) -> Verdict {
+    mutating func enqueue(_ frame: SharedFrame, now: UInt32, limits: Limits) -> Acceptance {
         if frame.isEphemeral, !isEmpty { return .dropped }
         guard bytes + frame.count <= limits.bytes else { return .overflow }
         append(frame, now)

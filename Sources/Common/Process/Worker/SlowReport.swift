@@ -11,7 +11,7 @@ import Glibc
 public enum SlowReport {
     /// Ignored by workers without a slow log.
     static let signal = SIGUSR1
-    private static let most = 65_536
+    private static let maxBytes = 65_536
     /// MFD_CLOEXEC
     private static let closeOnExec: UInt32 = 1
 
@@ -26,7 +26,7 @@ public enum SlowReport {
         guard scratch >= 0 else { throw SystemError("make room for a stack") }
         // The first call loads a library.
         backtrace(slowFrames, slowFrameLimit)
-        slowBuffer = .allocate(capacity: most)
+        slowBuffer = .allocate(capacity: maxBytes)
         slowLabel = UnsafePointer(strdup("Z \(label) pid \(getpid()), "))
         (slowScratch, slowLog, slowRow) = (scratch, log, row)
         var action = sigaction()
@@ -71,7 +71,7 @@ public enum SlowReport {
         // glibc writes the names of the stack to a file only; through a file in memory the entry becomes one write.
         guard ftruncate(slowScratch, 0) == 0, lseek(slowScratch, 0, SEEK_SET) == 0 else { return }
         backtrace_symbols_fd(slowFrames, count, slowScratch)
-        let got = pread(slowScratch, buffer + used, most - used - 1, 0)
+        let got = pread(slowScratch, buffer + used, maxBytes - used - 1, 0)
         used += max(0, got)
         buffer[used] = 10
         _ = Glibc.write(slowLog, buffer, used + 1)

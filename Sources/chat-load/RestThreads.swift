@@ -4,7 +4,7 @@ import ChatCore
 import Glibc
 
 /// REST calls beside the sockets: a few threads with a kept connection each. The results wake the run's own thread.
-final class RestDesk: @unchecked Sendable {
+final class RestThreads: @unchecked Sendable {
     enum Job: Sendable {
         /// A message with a file: its draft, and the file as one chunk. Both may be repeated.
         case upload(number: Int, room: String, sign: String, token: String, bytes: Int)
