@@ -1,10 +1,11 @@
 import CLoad
+import ChatCore
 import Glibc
 
 /// A report's file: looked at before the run, so that no run is in vain.
 final class ReportFile {
-    /// A pipe whose reader takes nothing for so many milliseconds gets no more.
-    private static let patience: Int32 = 10_000
+    /// A pipe whose reader takes nothing for so long gets no more.
+    private static let timeout = Duration.seconds(10)
     private let path: String
     /// A pipe or device stays open: the reader of a pipe would take its closing for the end. A regular file may be
     /// moved away during the run, and is opened again.
@@ -42,7 +43,7 @@ final class ReportFile {
                 rest = rest.dropFirst(count)
             } else if errno == EAGAIN {
                 var one = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-                guard poll(&one, 1, patience) != 0 else { return ETIMEDOUT }
+                guard poll(&one, 1, Int32(timeout.milliseconds)) != 0 else { return ETIMEDOUT }
             } else if errno != EINTR {
                 return errno
             }

@@ -1,11 +1,13 @@
+import ChatCore
+
 /// Growing pauses between tries: 50 ms, doubling, at most 5 s.
 struct Backoff {
     private static let first = 50
-    private static let longest = 5000
+    private static let longest = Duration.seconds(5)
     private(set) var milliseconds = first
 
     mutating func next() -> Int {
-        defer { milliseconds = min(milliseconds * 2, Self.longest) }
+        defer { milliseconds = min(milliseconds * 2, Int(Self.longest.milliseconds)) }
         return milliseconds
     }
 

@@ -4,8 +4,8 @@ import ChatCore
 /// Answers commands of the previous release, whose senders wait at RabbitMQ's direct reply-to. When such a sender's
 /// node is dead, the broker (3.10) closes the answering connection, so this one is used for nothing else.
 final class StrayAnswers {
-    /// Milliseconds between two connections; answers meanwhile are dropped, and a retry gets them again.
-    private static let pause: Int64 = 1000
+    /// Between two connections; answers meanwhile are dropped, and a retry gets them again.
+    private static let pause = Duration.seconds(1)
     private static let prefix = Array("amq.rabbitmq.reply-to.".utf8)
 
     private let broker: any Broker
@@ -36,7 +36,7 @@ final class StrayAnswers {
             try opened.answer(frame, to: queue, correlation: correlation)
         } catch {
             connection = nil
-            nextAttempt = now + Self.pause
+            nextAttempt = now + Self.pause.milliseconds
         }
     }
 }

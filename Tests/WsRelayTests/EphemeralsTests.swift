@@ -99,7 +99,8 @@ import Testing
         try relay(1).send([.life(ann, at: 77), .beat])
         #expect(
             redis.others == [
-                "SET \(RedisKey.alive(ann)) 77 EX 900", "SET \(RedisKey.beat(1)) 1 PX \(RedisKey.beatMilliseconds)",
+                "SET \(RedisKey.alive(ann)) 77 EX 900",
+                "SET \(RedisKey.beat(1)) 1 PX \(RedisKey.beatLifetime.milliseconds)",
             ])
     }
 

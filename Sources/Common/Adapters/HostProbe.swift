@@ -3,8 +3,8 @@ import Glibc
 
 /// Checks from time to time, without blocking, whether a host accepts connections again.
 final class HostProbe {
-    /// Milliseconds between checks, and how long a host must have answered before a connection returns to it.
-    private static let interval: Int64 = 30_000
+    /// The time between checks, and how long a host must have answered before a connection returns to it.
+    private static let interval = Duration.seconds(30)
 
     private let host: ServerURL.Host
     private var nextLook: Int64
@@ -13,14 +13,15 @@ final class HostProbe {
     init(_ host: ServerURL.Host) {
         self.host = host
         // A random delay keeps the processes from checking all at once.
-        nextLook = monotonicMilliseconds() + Int64.random(in: Self.interval...2 * Self.interval)
+        nextLook =
+            monotonicMilliseconds() + Int64.random(in: Self.interval.milliseconds...2 * Self.interval.milliseconds)
     }
 
     deinit { if descriptor >= 0 { close(descriptor) } }
 
     func isBack(now: Int64) -> Bool {
         guard now >= nextLook else { return false }
-        nextLook = now + (descriptor < 0 ? 1000 : Self.interval)
+        nextLook = now + (descriptor < 0 ? 1000 : Self.interval.milliseconds)
         if descriptor < 0 {
             descriptor = begin()
             return false

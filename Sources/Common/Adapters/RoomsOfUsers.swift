@@ -8,9 +8,9 @@ public final class RoomsOfUsers: UserNews {
     /// The rooms of each, and the members of a room that is told.
     private static let maxRooms: Int64 = 100
     private static let maxMembers: Int32 = 100
-    /// Changes of one user that are told in so many milliseconds: more are seen with the user's next message.
+    /// Changes of one user that are told in this time: more are seen with the user's next message.
     private static let maxChanges: Int64 = 5
-    private static let period: Int64 = 5000
+    private static let period = Duration.seconds(5)
 
     private let users: PostgresUsers
     private let redis: RedisConnection
@@ -42,8 +42,8 @@ public final class RoomsOfUsers: UserNews {
     }
 
     private func tell(_ id: UUID128, at now: Int64) throws {
-        let key = RedisKey.userTold(id, now / Self.period)
-        let counted = try redis.pipeline([["INCR", key].words, ["PEXPIRE", key, "\(Self.period)"].words])
+        let key = RedisKey.userTold(id, now / Self.period.milliseconds)
+        let counted = try redis.pipeline([["INCR", key].words, ["PEXPIRE", key, "\(Self.period.milliseconds)"].words])
         guard case .int(let changes)? = counted.first, changes <= Self.maxChanges, mayTell(at: now / 1000) else {
             return suppressed()
         }

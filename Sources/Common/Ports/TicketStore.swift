@@ -8,6 +8,6 @@ public protocol TicketStore: AnyObject {
 }
 
 public enum Ticket {
-    /// Seconds for which it is valid.
-    public static let lifetime = 30
+    /// How long it is valid.
+    public static let lifetime = Duration.seconds(30)
 }

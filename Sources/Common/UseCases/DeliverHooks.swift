@@ -5,9 +5,9 @@ public import Logging
 public final class DeliverHooks {
     /// Events per claim.
     private static let batch = 20
-    /// Milliseconds: the first pause, doubled after each failure, at most an hour.
-    private static let firstPause = 2000
-    private static let longestPause = 3_600_000
+    /// The first pause, doubled after each failure, at most an hour.
+    private static let firstPause = Duration.seconds(2)
+    private static let longestPause = Duration.seconds(3600)
 
     private let outbox: any HookOutbox
     /// Returns nil when the host accepted the event, else the reason of the failure.
@@ -61,6 +61,6 @@ public final class DeliverHooks {
     }
 
     public static func pause(after attempts: Int) -> Int {
-        min(firstPause << min(attempts - 1, 20), longestPause)
+        Int(min(firstPause.milliseconds << min(attempts - 1, 20), longestPause.milliseconds))
     }
 }

@@ -4,14 +4,14 @@ import Logging
 final class PushDelivery {
     /// Tries of one push.
     private static let maxTries = 5
-    /// Seconds of the longest wait: the broker takes back a message that stays unacknowledged for half an hour.
-    private static let longestWait = 300
+    /// The longest wait: the broker takes back a message that stays unacknowledged for half an hour.
+    private static let longestWait = Duration.seconds(300)
     /// Pushes that are tried again in one turn, and milliseconds after which no further one begins: new ones need their
     /// turn too.
     private static let maxRetries = 20
     /// Of which many may have to rest on.
     private static let maxTaken = 500
-    private static let turn: Int64 = 1000
+    private static let turn = Duration.seconds(1)
     /// Milliseconds between two lines of the log about pushes that found no room to wait.
     private static let saying: Int64 = 10_000
 
@@ -65,7 +65,7 @@ final class PushDelivery {
         let due = retries.take(Self.maxTaken, at: begun)
         var left = Self.maxRetries
         for (index, entry) in due.enumerated() {
-            guard left > 0, ticks() < begun + Self.turn else {
+            guard left > 0, ticks() < begun + Self.turn.milliseconds else {
                 return due[index...].forEach { keep($0, "its turn did not come") }
             }
             if isResting(entry) { continue }
@@ -152,7 +152,7 @@ final class PushDelivery {
         var entry = entry
         entry.tries += 1
         guard entry.tries < Self.maxTries else { return giveUp(entry.push, reason) }
-        entry.dueAt = now + Int64(min(max(seconds, 1), Self.longestWait)) * 1000
+        entry.dueAt = now + Int64(min(max(seconds, 1), Int(Self.longestWait.seconds))) * 1000
         keep(entry, reason)
     }
 
@@ -221,7 +221,7 @@ final class PushDelivery {
     }
 
     private func wait(_ seconds: Int) throws {
-        guard pause(min(max(seconds, 1), Self.longestWait) * 1000) else { throw PushOffline.Stopped() }
+        guard pause(min(max(seconds, 1), Int(Self.longestWait.seconds)) * 1000) else { throw PushOffline.Stopped() }
     }
 
     // MARK: Ends

@@ -18,8 +18,8 @@ public final class PushOffline {
 
     /// Messages among which those are found that a user with wishes of their own gets.
     static let maxMessages = 50
-    /// Milliseconds that a message may have waited before it was stored.
-    private static let slack: Int64 = 60_000
+    /// How long a message may have waited before it was stored.
+    private static let slack = Duration.seconds(60)
 
     private let audience: any PushAudience
     private let marks: any PushMarks
@@ -63,7 +63,7 @@ public final class PushOffline {
     public func push(_ room: UUID128, through seq: Int64, since: Int64, at: Int64) throws {
         let recipients = try audience.recipients(of: room, at: clock())
         let choice = try PushChoice(
-            room: room, recipients: recipients, since: since - Self.slack, at: clock(),
+            room: room, recipients: recipients, since: since - Self.slack.milliseconds, at: clock(),
             messages: { limit in try audience.newestMessages(of: room, through: seq, limit: limit) }, audience,
             maxMessages: Self.maxMessages)
         guard let choice else { return }

@@ -33,14 +33,14 @@ struct PushRests {
         func level(_ share: Int64, at now: Int64) -> Int64 { max(0, milliseconds - max(0, now - at) / share) }
     }
 
-    /// Milliseconds from which a try is a slow one.
-    private static let slow: Int64 = 1000
-    /// Milliseconds of one try that count at most, and of the longest rest that a service asks for.
-    private static let longest: Int64 = 60_000
+    /// A try that takes as long is a slow one.
+    private static let slow = Duration.seconds(1)
+    /// The most of one try that counts, and the longest rest that a service asks for.
+    private static let longest = Duration.seconds(60)
     /// Users of one service that it refuses one after the other, until it rests as a whole.
     private static let maxRefused = 3
-    /// Milliseconds for which such users are no reason for another rest, and how many users this is remembered of.
-    private static let blame: Int64 = 3_600_000
+    /// How long such users are no reason for another rest, and how many users this is remembered of.
+    private static let blame = Duration.seconds(3600)
     private static let maxBlamed = 1000
     private static let maxLanes = 10_000
     private static let maxQuick = 1000
@@ -80,13 +80,13 @@ struct PushRests {
 
     /// After each try.
     mutating func tried(_ device: PushDevice, took milliseconds: Int64, _ outcome: PushOutcome, at now: Int64) {
-        let took = min(max(0, milliseconds), Self.longest)
+        let took = min(max(0, milliseconds), Self.longest.milliseconds)
         makeRoom(at: now)
         for lane in Self.lanes(of: device) {
             switch lane {
             case .server(let origin): note(origin, took, at: now)
             // Apple and the host choose their own servers: only slow ones cost their user anything.
-            case .user: if device.kind == .webPush || took >= Self.slow { fill(lane, took, at: now) }
+            case .user: if device.kind == .webPush || took >= Self.slow.milliseconds { fill(lane, took, at: now) }
             case .service, .strangers: break
             }
         }
@@ -94,7 +94,7 @@ struct PushRests {
     }
 
     private mutating func note(_ origin: String, _ took: Int64, at now: Int64) {
-        guard took >= Self.slow else {
+        guard took >= Self.slow.milliseconds else {
             if quick.count >= Self.maxQuick, quick[origin] == nil { quick = quick.filter { $0.value > 100 } }
             if quick.count < Self.maxQuick || quick[origin] != nil { quick[origin, default: 0] += 1 }
             return
@@ -108,20 +108,20 @@ struct PushRests {
     private mutating func note(_ outcome: PushOutcome, of device: PushDevice, _ took: Int64, at now: Int64) {
         var wait: Int64 = 1000
         switch outcome {
-        case .later(let seconds): wait = Int64(min(max(seconds, 1), Int(Self.longest / 1000))) * 1000
+        case .later(let seconds): wait = Int64(min(max(seconds, 1), Int(Self.longest.seconds))) * 1000
         case .failed: break
         case .sent, .unregistered, .rejected, .tooLarge:
             refused[device.kind] = nil
             return
         }
-        if took >= Self.slow { fill(.service(device.kind), took, at: now) }
+        if took >= Self.slow.milliseconds { fill(.service(device.kind), took, at: now) }
         guard blamed[device.kind]?[device.user].map({ $0 > now }) != true else { return }
         refused[device.kind, default: []].insert(device.user)
         guard let users = refused[device.kind], users.count >= Self.maxRefused else { return }
         refused[device.kind] = nil
         var those = blamed[device.kind, default: [:]].filter { $0.value > now }
         if those.count >= Self.maxBlamed { those = [:] }
-        for user in users { those[user] = now + Self.blame }
+        for user in users { those[user] = now + Self.blame.milliseconds }
         blamed[device.kind] = those
         asked[device.kind] = max(asked[device.kind] ?? 0, now + wait)
     }

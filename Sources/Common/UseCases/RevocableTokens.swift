@@ -1,7 +1,7 @@
 /// Verifies tokens and refuses revoked ones.
 public final class RevocableTokens: TokenVerifier {
-    /// Milliseconds after which the list is read again: half of the promised delay.
-    public static let freshness: Int64 = 500
+    /// The list is read again after this time: half of the promised delay.
+    public static let freshness = Duration.milliseconds(500)
 
     private let tokens: any TokenVerifier
     private let store: (any RevocationStore)?
@@ -37,7 +37,7 @@ public final class RevocableTokens: TokenVerifier {
 
     /// While the store is unavailable the known list stays valid: nothing can be revoked then.
     private func refresh() {
-        guard let store, clock() &- asked >= Self.freshness || asked == .min else { return }
+        guard let store, clock() &- asked >= Self.freshness.milliseconds || asked == .min else { return }
         asked = clock()
         if let news = try? store.revocations(since: list.since) { _ = list.add(news) }
     }

@@ -2,9 +2,9 @@ public import Logging
 
 /// The three stores of an upload. Each may be unavailable: its error becomes a refusal and a log line.
 public struct UploadStores {
-    /// Milliseconds. A worker that dies while holding the lock delays others for at most this long.
-    private static let lockTime = 10_000
-    private static let lockTimeout: Int64 = 12_000
+    /// A worker that dies while holding the lock delays others for at most this long.
+    private static let lockTime = Duration.seconds(10)
+    private static let lockTimeout = Duration.seconds(12)
 
     private let objectStore: any ObjectStore
     private let uploadRecords: any UploadRecords
@@ -46,10 +46,10 @@ public struct UploadStores {
     /// - Parameter body: receives the lock's fence; must be safe even when the lock expires in the middle.
     func locked<T>(_ message: UUID128, _ body: (_ fence: Int64) throws(Refusal) -> T) throws(Refusal) -> T {
         let token = UUID128.v7(at: systemClock()).description
-        let end = monotonicMilliseconds() + Self.lockTimeout
+        let end = monotonicMilliseconds() + Self.lockTimeout.milliseconds
         while true {
             let fence = try progress { progress throws(BusError) in
-                try progress.lock(.state, of: message, token: token, milliseconds: Self.lockTime)
+                try progress.lock(.state, of: message, token: token, milliseconds: Int(Self.lockTime.milliseconds))
             }
             if let fence {
                 defer { try? uploadProgress.unlock(.state, of: message, token: token) }
@@ -64,7 +64,7 @@ public struct UploadStores {
     public func alone<T>(_ message: UUID128, _ body: () throws(Refusal) -> T) throws(Refusal) -> T {
         let token = UUID128.v7(at: systemClock()).description
         let fence = try progress { progress throws(BusError) in
-            try progress.lock(.writer, of: message, token: token, milliseconds: Self.lockTime)
+            try progress.lock(.writer, of: message, token: token, milliseconds: Int(Self.lockTime.milliseconds))
         }
         guard fence != nil else { throw Refusal(.locked, "another request continues this upload") }
         defer { try? uploadProgress.unlock(.writer, of: message, token: token) }

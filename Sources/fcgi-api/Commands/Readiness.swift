@@ -3,10 +3,10 @@ import ChatCore
 
 /// The checks behind `/readyz`: each server, and a sign of life of each of our programs.
 struct Readiness {
-    /// Milliseconds that the answer to a command may take.
+    /// How long the answer to a command may take.
     private static let answerTimeout = Duration.seconds(3)
-    /// Milliseconds without a beat after which a relay counts as hanging.
-    private static let beatLimit: Int64 = 8000
+    /// A relay without a beat for longer counts as hanging.
+    private static let beatLimit = Duration.seconds(8)
 
     let readers: Readers
     let commands: RabbitMQCommandQueue
@@ -78,11 +78,11 @@ struct Readiness {
         let still = lives.count { value in
             // Negative: there is no beat. Relays of older releases have none.
             guard case .int(let left) = value, left >= 0 else { return false }
-            return RedisKey.beatMilliseconds - left > Self.beatLimit
+            return RedisKey.beatLifetime.milliseconds - left > Self.beatLimit.milliseconds
         }
         guard still > 0 else { return nil }
         guard still < relays.count else {
-            throw NotReady(reason: "no relay has shown a sign of life for \(Self.beatLimit / 1000) s")
+            throw NotReady(reason: "no relay has shown a sign of life for \(Self.beatLimit.seconds) s")
         }
         return "\(still) of \(relays.count) hang"
     }

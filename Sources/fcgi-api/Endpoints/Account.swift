@@ -26,7 +26,7 @@ struct AccountEndpoints {
         return .data(status: 201) {
             $0.map {
                 $0.field("Ticket", ticket)
-                $0.field("ExpiresIn", Ticket.lifetime)
+                $0.field("ExpiresIn", Int(Ticket.lifetime.seconds))
             }
         }
     }

@@ -5,8 +5,8 @@ struct AdminEndpoints {
     let services: EndpointServices
     let host: any HostStore
     let keys: HostKeys
-    /// Milliseconds after which a long task returns `More` instead of continuing.
-    private static let timeout: Int64 = 15_000
+    /// After this time a long task returns `More` instead of continuing.
+    private static let timeout = Duration.seconds(15)
 
     func add(to router: inout Router) {
         func on(_ method: String, _ path: String, query: [String] = [], _ handle: @escaping Router.Handler) {
@@ -98,7 +98,7 @@ struct AdminEndpoints {
 
     /// Works in parts, so that rooms stay usable; the caller repeats the request until it is done.
     private func work(_ call: Call, on rooms: [UUID128], _ action: Command.Action) throws(Refusal) -> Work {
-        let end = services.clock() + Self.timeout
+        let end = services.clock() + Self.timeout.milliseconds
         var result: Work = (0, false)
         for room in rooms {
             var isMore = true

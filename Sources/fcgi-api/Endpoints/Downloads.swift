@@ -10,8 +10,8 @@ struct DownloadEndpoints {
     /// Signs links to a folder's files; nil: the store has links of its own.
     let links: FileLinks?
 
-    /// Seconds for which a link to a file is valid.
-    static let linkSeconds = 300
+    /// How long a link to a file is valid.
+    static let linkLifetime = Duration.seconds(300)
 
     /// The file is served from the API's origin, not from a store's.
     private var isOurOrigin: Bool { links != nil || isProxied }
@@ -44,7 +44,7 @@ struct DownloadEndpoints {
                 for: UploadFile.key(message), name: file.name,
                 contentType: (type.isActive ? .unknown : type).description,
                 asAttachment: !type.isShownInline || isOurOrigin && type.canRunScripts,
-                seconds: Self.linkSeconds))
+                seconds: Int(Self.linkLifetime.seconds)))
     }
 
     private func thumbnail(_ call: Call) throws(Refusal) -> Response {
@@ -60,14 +60,14 @@ struct DownloadEndpoints {
             call,
             uploads.objects.downloadLink(
                 for: key, name: "thumbnail.jpg",
-                contentType: "image/jpeg", asAttachment: false, seconds: Self.linkSeconds))
+                contentType: "image/jpeg", asAttachment: false, seconds: Int(Self.linkLifetime.seconds)))
     }
 
-    /// Milliseconds for which a picture that may contain a location waits for its inspection. After that the inspector
+    /// How long a picture that may contain a location waits for its inspection. After that the inspector
     /// counts as unavailable, and the picture is served as it is.
-    private static let inspectionTimeout: Int64 = 60_000
-    /// Milliseconds of that time for which one request waits.
-    private static let wait: Int64 = 5_000
+    private static let inspectionTimeout = Duration.seconds(60)
+    /// How long one request waits of that time.
+    private static let inspectionWait = Duration.seconds(5)
     private static let headBytes = 16_384
 
     /// Other members get a picture only after its location was removed. Its sender has the original anyway.
@@ -78,7 +78,7 @@ struct DownloadEndpoints {
         do throws(Refusal) {
             // Only one request of each user waits, so that no user can block all workers.
             try uploads.upload.stores.alone(user) { () throws(Refusal) in
-                let end = monotonicMilliseconds() + Self.wait
+                let end = monotonicMilliseconds() + Self.inspectionWait.milliseconds
                 while try record(of: message)?.unseenSince != nil {
                     guard monotonicMilliseconds() < end else { throw busy }
                     usleep(100_000)
@@ -94,7 +94,8 @@ struct DownloadEndpoints {
 
     private func isUnseen(_ message: Message, _ file: FileInfo, _ user: UUID128) throws(Refusal) -> Bool {
         guard MediaType(file.contentType)?.contentType == .image, message.senderID != user, file.size > 0,
-            let since = try record(of: message)?.unseenSince, uploads.services.clock() - since < Self.inspectionTimeout
+            let since = try record(of: message)?.unseenSince,
+            uploads.services.clock() - since < Self.inspectionTimeout.milliseconds
         else { return false }
         let head = try uploads.upload.stores.objects { store throws(StoreError) in
             try store.head(of: UploadFile.key(message), bytes: Self.headBytes)
@@ -166,7 +167,8 @@ struct DownloadEndpoints {
         else { throw Refusal(.forbidden, "the link is invalid or has expired") }
         var response = Response(status: 200, type: target.contentType)
         response.headers += [
-            ("Content-Disposition", target.disposition), ("Cache-Control", "private, max-age=\(Self.linkSeconds)"),
+            ("Content-Disposition", target.disposition),
+            ("Cache-Control", "private, max-age=\(Self.linkLifetime.seconds)"),
             ("X-Accel-Redirect", "@chat_files"), ("X-Chat-File", key),
         ]
         return response

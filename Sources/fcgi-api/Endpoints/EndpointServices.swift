@@ -51,15 +51,16 @@ final class EndpointServices {
         return try take(try bearer(call), call).user
     }
 
-    /// Seconds of what the host application asks for a user: the socket of a ticket, a session.
-    static let hostedSeconds: Int64 = 3600
+    /// How long the host application acts for a user by one request: the socket of a ticket, a session.
+    static let hostedLifetime = Duration.seconds(3600)
 
     /// The identity in the request's token, or of the user for whom a key acts.
     func identity(_ call: Call) throws(Refusal) -> Identity {
         guard let user = call.hosted else { return try take(try bearer(call), call) }
         let now = clock()
         return Identity(
-            user: user.id, expiresAt: now / 1000 + Self.hostedSeconds, issuedAt: now, externalID: user.externalID)
+            user: user.id, expiresAt: now / 1000 + Self.hostedLifetime.seconds, issuedAt: now,
+            externalID: user.externalID)
     }
 
     /// The request's token, not yet verified.

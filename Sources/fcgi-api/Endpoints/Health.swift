@@ -7,10 +7,10 @@ struct NotReady: Error {
 
 /// Liveness and readiness of this worker.
 final class HealthEndpoints {
-    /// Anybody may ask, at any rate, so an answer is kept: milliseconds. A check that waits for a dead service costs the worker
+    /// Anybody may ask, at any rate, so an answer is kept. A check that waits for a dead service costs the worker
     /// seconds, so a bad answer is kept longer.
-    private static let kept: Int64 = 1000
-    private static let keptWhenAway: Int64 = 3000
+    private static let kept = Duration.seconds(1)
+    private static let keptWhenAway = Duration.seconds(3)
 
     /// Everything that a request needs: a name, and a check that throws the reason of a failure, or returns a remark.
     private let dependencies: [(name: String, check: () throws -> String?)]
@@ -34,7 +34,10 @@ final class HealthEndpoints {
     private func ready() -> Response {
         if let last, monotonicMilliseconds() < last.until { return last.response }
         let response = look()
-        last = (response, monotonicMilliseconds() + (response.status == 200 ? Self.kept : Self.keptWhenAway))
+        last = (
+            response,
+            monotonicMilliseconds() + (response.status == 200 ? Self.kept.milliseconds : Self.keptWhenAway.milliseconds)
+        )
         return response
     }
 

@@ -7,8 +7,8 @@ final class HostKeys {
     /// The name of `ADMIN_API_KEY` in the audit log.
     static let settingName = "ADMIN_API_KEY"
     static let header = "X-Chat-User"
-    /// Milliseconds for which a key that was found is good without another look: half of the promised second.
-    private static let freshness: Int64 = 500
+    /// How long a key that was found is good without another look: half of the promised second.
+    private static let freshness = Duration.milliseconds(500)
     private static let remembered = 1000
     /// Bytes of a path in the audit log.
     private static let longestPath = 500
@@ -89,7 +89,7 @@ final class HostKeys {
         if hash == settingHash { return ServerKey(name: Self.settingName, scope: .admin) }
         guard isKey else { return nil }
         let now = clock()
-        if let entry = known[hash], (0..<Self.freshness).contains(now - entry.since) { return entry.key }
+        if let entry = known[hash], (0..<Self.freshness.milliseconds).contains(now - entry.since) { return entry.key }
         known[hash] = nil
         let found: ServerKey?
         do throws(StoreError) { found = try store.key(hash: hash) } catch {

@@ -5,8 +5,8 @@ struct InvitationEndpoints {
     let services: EndpointServices
     /// Of an invitation that names none.
     let lifetime: Duration
-    /// The longest lifetime, in seconds: a year.
-    private static let longest: Int64 = 31_536_000
+    /// The longest lifetime: a year.
+    private static let longest = Duration.seconds(31_536_000)
 
     func add(to router: inout Router) {
         router.on("GET", "/rooms/{id}/invitations", list)
@@ -30,7 +30,7 @@ struct InvitationEndpoints {
     /// `ExpiresIn` (seconds) and `MaxUses`, both optional.
     private func create(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: services.maxBody)
-        let seconds = try fields.integer("ExpiresIn", in: 1...Self.longest) ?? lifetime.seconds
+        let seconds = try fields.integer("ExpiresIn", in: 1...Self.longest.seconds) ?? lifetime.seconds
         let draft = InvitationDraft(
             token: Self.token(), expiresAt: services.clock() + seconds * 1000,
             maxUses: try fields.integer("MaxUses", in: 1...Int64(RequestLimit.invitationUses)).map { Int($0) })

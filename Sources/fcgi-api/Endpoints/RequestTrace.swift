@@ -6,8 +6,8 @@ struct RequestTrace {
     let pool: String
 
     private static let methods: Set = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-    /// Milliseconds; a longer wait is a clock that was set.
-    private static let longestWait: Int64 = 3_600_000
+    /// A longer wait is a clock that was set.
+    private static let longestWait = Duration.seconds(3600)
 
     /// - Parameter lasted: nanoseconds.
     func record(_ call: Call, status: Int, lasted: Int64) {
@@ -40,6 +40,6 @@ struct RequestTrace {
         guard let text = request.parameter("CHAT_SENT"), let seconds = Double(text), seconds > 0, seconds < 1e11 else {
             return nil
         }
-        return min(Self.longestWait, max(0, start / 1_000_000 - Int64(seconds * 1000)))
+        return min(Self.longestWait.milliseconds, max(0, start / 1_000_000 - Int64(seconds * 1000)))
     }
 }

@@ -23,7 +23,7 @@ struct SessionEndpoints {
     /// The request's own token, or one for the user for whom a key acts: the cookie would carry a key into a browser.
     private func token(_ call: Call) throws(Refusal) -> String {
         guard let user = call.hosted else { return try services.bearer(call) }
-        guard let token = issue(user.externalID ?? user.id.description, EndpointServices.hostedSeconds) else {
+        guard let token = issue(user.externalID ?? user.id.description, EndpointServices.hostedLifetime.seconds) else {
             throw Refusal(.conflict, "this service signs no tokens: begin the session with a token of the user")
         }
         return token

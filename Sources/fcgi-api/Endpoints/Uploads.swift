@@ -9,8 +9,8 @@ struct UploadEndpoints {
 
     /// The most links that one request may ask for.
     private static let maxLinks = 1000
-    /// Seconds for which a link to store a part is valid.
-    private static let partSeconds = 3600
+    /// How long a link to store a part is valid.
+    private static let partLifetime = Duration.seconds(3600)
     /// Bytes of a request for links.
     private static let presignBody = 262_144
 
@@ -74,8 +74,9 @@ struct UploadEndpoints {
             try PlannedPart(fields)
         }
         let links = try upload.links(
-            for: parts, outline: Outline(total: Int(total), mediaType: type), of: message, seconds: Self.partSeconds)
-        let end = uploads.services.clock() + Int64(Self.partSeconds) * 1000
+            for: parts, outline: Outline(total: Int(total), mediaType: type), of: message,
+            seconds: Int(Self.partLifetime.seconds))
+        let end = uploads.services.clock() + Self.partLifetime.milliseconds
         return .data {
             $0.map {
                 $0.field("ExpiresAt", time: end)

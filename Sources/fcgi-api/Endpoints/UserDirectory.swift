@@ -5,8 +5,8 @@ import Logging
 final class UserDirectory {
     /// Claims that are remembered; past it all are forgotten, and kept again.
     private static let limit = 10_000
-    /// Milliseconds for which a store that failed is not asked: no request waits for it twice.
-    private static let pause: Int64 = 5000
+    /// How long a store that failed is not asked: no request waits for it twice.
+    private static let pause = Duration.seconds(5)
 
     private let store: any UserStore
     private let news: any UserNews
@@ -27,7 +27,9 @@ final class UserDirectory {
         guard var claims = UserClaims(identity) else { return }
         // A name that comes back after another one is news, so each token is shown to the store once; an id is not.
         if claims.name == nil, claims.avatar == nil { claims.at = 0 }
-        guard !known.contains(claims), lostAt.map({ now - $0 > Self.pause || now < $0 }) ?? true else { return }
+        guard !known.contains(claims), lostAt.map({ now - $0 > Self.pause.milliseconds || now < $0 }) ?? true else {
+            return
+        }
         do throws(StoreError) {
             news.tell(try store.learn([claims]))
             lostAt = nil

@@ -7,8 +7,8 @@ struct AllowedOrigins {
 
     init(_ origins: [String] = []) { self.origins = origins }
 
-    /// Seconds for which a browser caches a preflight's answer; Chrome's maximum.
-    private static let maxAge = 7200
+    /// How long a browser caches a preflight's answer; Chrome's maximum.
+    private static let maxAge = Duration.seconds(7200)
     private static let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
     /// The headers of an answer that a page may read.
     private static let exposed = """
@@ -27,7 +27,7 @@ struct AllowedOrigins {
         var response = Response.noContent
         guard allowed(request) != nil else { return response }
         response.headers = [
-            ("Access-Control-Allow-Methods", Self.methods), ("Access-Control-Max-Age", "\(Self.maxAge)"),
+            ("Access-Control-Allow-Methods", Self.methods), ("Access-Control-Max-Age", "\(Self.maxAge.seconds)"),
         ]
         // `*` does not cover Authorization.
         if let names = request.header("access-control-request-headers"), Self.areNames(names) {

@@ -9,12 +9,12 @@ import Glibc
 /// It accepts connections itself, because libfcgi's signal handling loses the rest of a body. It also wakes on the
 /// channel to the master, and drops connections whose client has left before their turn.
 final class FastCGI {
-    /// Seconds for one read from nginx or one write to it. nginx buffers both ways, so a slower one means a dead nginx.
-    private static let socketSeconds = 30
+    /// For one read from nginx or one write to it. nginx buffers both ways, so a slower one means a dead nginx.
+    private static let socketTimeout = Duration.seconds(30)
     /// Less than the master waits before it kills a worker that was told to stop.
-    private static let lastSeconds: Nanoseconds = 10
+    private static let lastTimeout = Duration.seconds(10)
     /// For the refusal of those who are left.
-    private static let refusalSeconds: Nanoseconds = 2
+    private static let refusalTimeout = Duration.seconds(2)
 
     private let channel: WorkerChannel
     private let connection: UnsafeMutablePointer<FCGX_Request>
@@ -70,12 +70,12 @@ final class FastCGI {
     /// Nobody else answers those who are connected already. Bounded: clients may still come to a TCP socket. Those for whom
     /// no time is left are told to come back, which the next pool of their route will answer.
     private func answerTheLast(_ answer: (Request) -> Response, _ refused: (Refusal) -> Response) {
-        let end = monotonicNow() + FastCGI.lastSeconds * 1_000_000_000
+        let end = monotonicNow() + FastCGI.lastTimeout.nanoseconds
         for listener in channel.listeners {
             while monotonicNow() < end, accept(listener, answer, refused) {}
         }
         let busy = Refusal(.busy, "this worker ends; try again", field: nil, retryAfterMilliseconds: 1000)
-        let last = max(end, monotonicNow()) + FastCGI.refusalSeconds * 1_000_000_000
+        let last = max(end, monotonicNow()) + FastCGI.refusalTimeout.nanoseconds
         for listener in channel.listeners {
             while monotonicNow() < last, accept(listener, { _ in refused(busy) }, refused) {}
         }
@@ -91,7 +91,7 @@ final class FastCGI {
             _ = close(client)
             return true
         }
-        var limit = timeval(tv_sec: FastCGI.socketSeconds, tv_usec: 0)
+        var limit = timeval(tv_sec: Int(FastCGI.socketTimeout.seconds), tv_usec: 0)
         setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         connection.pointee.ipcFd = client
         // Without this, FCGX_Accept_r begins by closing the connection.
@@ -123,7 +123,7 @@ final class FastCGI {
             } else if errno != EINTR {
                 var state = pollfd(fd: client, events: Int16(POLLOUT), revents: 0)
                 guard errno == EAGAIN else { return }
-                let ready = poll(&state, 1, Int32(FastCGI.socketSeconds * 1000))
+                let ready = poll(&state, 1, Int32(FastCGI.socketTimeout.milliseconds))
                 guard ready > 0 || ready < 0 && errno == EINTR else { return }
             }
         }

@@ -7,9 +7,9 @@ import Logging
 /// The worker of the pool "hooks": sends the due events, then checks again after a moment.
 struct HookWorker {
     static let pool = "hooks"
-    /// Milliseconds between two checks: when nothing was due, and after the database failed.
-    private static let rest: Int32 = 300
-    private static let longRest: Int32 = 3000
+    /// Between two checks: when nothing was due, and after the database failed.
+    private static let rest = Duration.milliseconds(300)
+    private static let longRest = Duration.seconds(3)
 
     private let channel: WorkerChannel
     private let delivery: DeliverHooks
@@ -41,10 +41,10 @@ struct HookWorker {
                 outage.ended("PostgreSQL", log)
                 channel.scoreboard.add(counts.delivered, to: Counter.hooks)
                 channel.scoreboard.add(counts.failed, to: Counter.hookFailures)
-                if counts.delivered + counts.failed == 0 { pause(Self.rest) }
+                if counts.delivered + counts.failed == 0 { pause(Int32(Self.rest.milliseconds)) }
             } catch {
                 outage.began("PostgreSQL", error.description, log)
-                pause(Self.longRest)
+                pause(Int32(Self.longRest.milliseconds))
             }
         }
     }

@@ -7,7 +7,7 @@ import Logging
 /// The worker of the pool "retention": removes old messages, then sleeps for ten minutes.
 struct RetentionWorker {
     static let pool = "retention"
-    private static let rest: Int64 = 600_000
+    private static let rest = Duration.seconds(600)
     private let channel: WorkerChannel
     private let retention: KeepRetention
     private let log: Logger
@@ -32,7 +32,7 @@ struct RetentionWorker {
         while !channel.mustQuit {
             channel.scoreboard.heartbeat()
             if monotonicMilliseconds() >= next {
-                next = monotonicMilliseconds() + Self.rest
+                next = monotonicMilliseconds() + Self.rest.milliseconds
                 sweep(&outage)
             }
             var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)

@@ -30,8 +30,8 @@ final class Ephemerals: EphemeralOutlet {
     static let lease: Duration = .seconds(150)
     /// Steps of the trail gather for so long when there is nothing else: nobody waits for them.
     private static let gathering: Duration = .milliseconds(20)
-    /// Seconds for which a sign of life is kept: longer than any push waits.
-    private static let lifeSeconds = 900
+    /// How long a sign of life is kept: longer than any push waits.
+    private static let lifetime = Duration.seconds(900)
 
     private let inbox = BoundedInbox<Item>(limit: waiting)
     /// A separate inbox, so that typing cannot displace counts: one entry a second.
@@ -124,10 +124,10 @@ final class Ephemerals: EphemeralOutlet {
                 case .renewal(let users, let at): try renew(users, at)
                 case .counts: break
                 case .beat:
-                    let words = ["SET", RedisKey.beat(relay), "1", "PX", "\(RedisKey.beatMilliseconds)"]
+                    let words = ["SET", RedisKey.beat(relay), "1", "PX", "\(RedisKey.beatLifetime.milliseconds)"]
                     try connection.command(words.map { [UInt8](word: $0) })
                 case .life(let user, let at):
-                    let words = ["SET", RedisKey.alive(user), "\(at)", "EX", "\(Ephemerals.lifeSeconds)"]
+                    let words = ["SET", RedisKey.alive(user), "\(at)", "EX", "\(Ephemerals.lifetime.seconds)"]
                     try connection.command(words.map { [UInt8](word: $0) })
                 }
             }

@@ -22,8 +22,8 @@ extension RedisSubscription: FeedConnection {}
 /// The relay's subscriptions in Redis. It reconnects with growing delays, subscribes to everything again, and treats a
 /// silent Redis as lost.
 final class RedisFeed: Feed {
-    /// Milliseconds: a connect may block the loop for this long; then 100 ms … 2 s between attempts.
-    private static let connectLimit = 500
+    /// A connect may block the loop for this long; then 100 ms … 2 s between attempts.
+    private static let connectLimit = Duration.milliseconds(500)
     private static let delays: ClosedRange<Int64> = 100...2000
     /// Silence after which Redis gets a ping, and after which the connection is closed.
     private static let silence: Duration = .seconds(10)
@@ -78,7 +78,7 @@ final class RedisFeed: Feed {
         if descriptor >= 0 { return checkLife(now, handle) }
         guard now >= nextAttempt else { return }
         do {
-            try subscription.connect(timeout: Self.connectLimit)
+            try subscription.connect(timeout: Int(Self.connectLimit.milliseconds))
             (heardAt, hasPinged, delay) = (now, false, Self.delays.lowerBound)
             connection += 1
             wishes = book.reconnected().map { (true, $0) }

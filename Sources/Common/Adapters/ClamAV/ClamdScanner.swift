@@ -4,8 +4,8 @@ import Glibc
 /// Scans a file by sending its bytes to ClamAV's daemon over a socket: the daemon needs no access to our files.
 public final class ClamdScanner: ContentScanner {
     private static let block = 65_536
-    /// Seconds that one read or write may take.
-    private static let seconds = 60
+    /// How long one read or write may take.
+    private static let timeout = Duration.seconds(60)
     private let address: String
 
     /// - Parameter address: `unix:/path` or `host:port`.
@@ -39,7 +39,7 @@ public final class ClamdScanner: ContentScanner {
         guard let socket = address.hasPrefix("unix:") ? connectUnix(String(address.dropFirst(5))) : connectTCP() else {
             throw StoreError("clamd cannot be reached", isTransient: true)
         }
-        var limit = timeval(tv_sec: Self.seconds, tv_usec: 0)
+        var limit = timeval(tv_sec: Int(Self.timeout.seconds), tv_usec: 0)
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
             setsockopt(socket, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
         }

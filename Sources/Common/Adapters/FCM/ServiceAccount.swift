@@ -4,10 +4,10 @@ import JWTKit
 /// A Google service account: requests access tokens (RFC 7523) and caches each until shortly before it expires.
 final class ServiceAccount {
     private static let scope = "https://www.googleapis.com/auth/firebase.messaging"
-    /// Seconds. Google accepts assertions of at most an hour; a token is renewed `margin` before it expires.
-    private static let assertionLife: Int64 = 3600
+    /// Google accepts assertions of at most an hour; a token is renewed `margin` before it expires.
+    private static let assertionLife = Duration.seconds(3600)
     private static let margin: Int64 = 60
-    private static let longestLife: Int64 = 86_400
+    private static let longestLife = Duration.seconds(86_400)
 
     let project: String
     private let email: String
@@ -63,11 +63,13 @@ final class ServiceAccount {
     /// Until when a token is used, in Unix seconds.
     ///
     /// - Parameter life: seconds, as the server says.
-    static func end(of life: Int64?, from now: Int64) -> Int64 { now + min(max(life ?? 3600, 0), longestLife) - margin }
+    static func end(of life: Int64?, from now: Int64) -> Int64 {
+        now + min(max(life ?? 3600, 0), longestLife.seconds) - margin
+    }
 
     private func assertion(_ now: Int64) throws(HTTPTransfer.Failure) -> String {
         let claims = Assertion(
-            iss: email, scope: Self.scope, aud: tokenURL, iat: now, exp: now + Self.assertionLife)
+            iss: email, scope: Self.scope, aud: tokenURL, iat: now, exp: now + Self.assertionLife.seconds)
         do {
             return try waitFor { [keys] in try await keys.sign(claims) }
         } catch {

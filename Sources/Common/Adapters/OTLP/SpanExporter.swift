@@ -16,12 +16,12 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
 
     /// Spans of one request.
     private static let batch = 512
-    /// Milliseconds for which the end of a process waits for its last spans, and for one of their requests.
-    private static let drainTimeout: Int64 = 3000
+    /// How long the end of a process waits for its last spans, and for one of their requests.
+    private static let drainTimeout = Duration.seconds(3)
     private static let endTimeout = Duration.milliseconds(1500)
-    /// Milliseconds between two tries at a collector that is away.
-    private static let firstPause: Int64 = 1000
-    private static let longestPause: Int64 = 30_000
+    /// Between two tries at a collector that is away.
+    private static let firstPause = Duration.seconds(1)
+    private static let longestPause = Duration.seconds(30)
 
     private let settings: TracingSettings
     private let json: SpanJSON
@@ -64,7 +64,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
 
     /// Sends the last spans, and waits for that for a bounded time. Call it at the end of the process.
     public func end() {
-        let until = monotonicMilliseconds() + Self.drainTimeout
+        let until = monotonicMilliseconds() + Self.drainTimeout.milliseconds
         monitor.locked {
             isEnding = true
             monitor.notify()
@@ -92,7 +92,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
 
     private func run() {
         let collector = Collector(settings, json)
-        var (batch, pause, nextTry) = ([Span](), Self.firstPause, Int64.min)
+        var (batch, pause, nextTry) = ([Span](), Self.firstPause.milliseconds, Int64.min)
         var news = News(log, settings)
         while true {
             let isLast = monitor.locked { () -> Bool in
@@ -104,11 +104,11 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
                 switch outcome {
                 case .taken(let refused):
                     settle(&batch, exported: batch.count - refused)
-                    (pause, nextTry) = (Self.firstPause, .min)
+                    (pause, nextTry) = (Self.firstPause.milliseconds, .min)
                 case .refused: settle(&batch, exported: 0)
                 case .away(_, let wait):
-                    nextTry = monotonicMilliseconds() + min(Self.longestPause, max(wait ?? 0, pause))
-                    pause = min(Self.longestPause, pause * 2)
+                    nextTry = monotonicMilliseconds() + min(Self.longestPause.milliseconds, max(wait ?? 0, pause))
+                    pause = min(Self.longestPause.milliseconds, pause * 2)
                 }
                 news.heard(outcome)
             }

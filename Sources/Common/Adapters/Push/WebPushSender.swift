@@ -9,8 +9,8 @@ public final class WebPushSender: PushSender {
     private static let timeout = Duration.seconds(5)
     /// Bytes of an answer.
     private static let maxAnswer = 16_384
-    /// Seconds for which a token is good (RFC 8292 allows a day), and after which a new one is made.
-    private static let tokenLife: Int64 = 43_200
+    /// How long a token is good (RFC 8292 allows a day), and after which a new one is made.
+    private static let tokenLife = Duration.seconds(43_200)
     private static let tokenUse: Int64 = 3600
     /// Origins whose tokens are kept.
     private static let maxTokens = 200
@@ -98,7 +98,7 @@ public final class WebPushSender: PushSender {
         var claims = JSONWriter()
         claims.map {
             $0.field("aud", origin)
-            $0.field("exp", now + Self.tokenLife)
+            $0.field("exp", now + Self.tokenLife.seconds)
             $0.field("sub", webPush.subject)
         }
         let head = Array(#"{"typ":"JWT","alg":"ES256"}"#.utf8)

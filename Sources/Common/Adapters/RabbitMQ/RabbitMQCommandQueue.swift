@@ -7,12 +7,12 @@ public import Logging
 /// Direct reply-to is not used: in RabbitMQ 3.10 an answer to a requester on a dead node breaks the answering worker's
 /// connection, and its rooms wait.
 public final class RabbitMQCommandQueue: CommandQueue {
-    /// Milliseconds without a confirm before another broker is tried: this one may be cut off from the cluster.
-    private static let confirmTimeout: Int64 = 3000
-    /// `reopening`: the shortest time, in milliseconds, between two connections closed for that reason. `fullness`: how
+    /// Without a confirm for this time, another broker is tried: this one may be cut off from the cluster.
+    private static let confirmTimeout = Duration.seconds(3)
+    /// `reopening`: the shortest time between two connections closed for that reason. `fullness`: how
     /// long a queue that was still full after that counts as full.
-    private static let reopening: Int64 = 1000
-    private static let fullness: Int64 = 5000
+    private static let reopening = Duration.seconds(1)
+    private static let fullness = Duration.seconds(5)
     private static let tries = 4
     private let settings: RabbitMQSettings
     private let name: String
@@ -28,8 +28,8 @@ public final class RabbitMQCommandQueue: CommandQueue {
     public var onConfirm: ((Int64) -> Void)?
     /// Monotonic milliseconds before which nobody asks for numbers again.
     private var countsAgainAt: Int64 = .min
-    private static let countingTimeout: Int64 = 1000
-    private static let countingPause: Int64 = 10_000
+    private static let countingTimeout = Duration.seconds(1)
+    private static let countingPause = Duration.seconds(10)
 
     /// - Parameter newestLayout: called for each new connection; nil when the layout is unknown.
     public init(
@@ -76,13 +76,13 @@ public final class RabbitMQCommandQueue: CommandQueue {
             let connection = try connected()
             var sum = 0
             for index in 0..<layout.total {
-                guard monotonicMilliseconds() - begun < Self.countingTimeout else { return nil }
+                guard monotonicMilliseconds() - begun < Self.countingTimeout.milliseconds else { return nil }
                 sum += try connection.look(at: settings.queueName(layout, index)).messages
             }
             return sum
         } catch {
             connection = nil
-            countsAgainAt = monotonicMilliseconds() + Self.countingPause
+            countsAgainAt = monotonicMilliseconds() + Self.countingPause.milliseconds
             return nil
         }
     }
@@ -144,8 +144,8 @@ public final class RabbitMQCommandQueue: CommandQueue {
     /// Replaces the connection by one to another broker, at most once a second. False: that would not help.
     private func mayDoubt(_ queue: String, _ refusals: Int, until deadline: Int64) -> Bool {
         let now = monotonicMilliseconds()
-        let isFull = fullSince[queue].map { now - $0 < Self.fullness } ?? false
-        let wait = max(0, doubtedAt == .min ? 0 : doubtedAt + Self.reopening - now)
+        let isFull = fullSince[queue].map { now - $0 < Self.fullness.milliseconds } ?? false
+        let wait = max(0, doubtedAt == .min ? 0 : doubtedAt + Self.reopening.milliseconds - now)
         guard !isFull, refusals < Self.tries, now + wait < deadline else {
             fullSince[queue] = isFull ? fullSince[queue] : now
             return false
@@ -165,7 +165,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
             command.joinedAlone, to: queue, exchange: settings.exchangeName, mandatory: true, persistent: true,
             replyTo: replyQueue, correlation: correlation)
         let sentAt = monotonicNanoseconds()
-        let doubtAt = monotonicMilliseconds() + Self.confirmTimeout
+        let doubtAt = monotonicMilliseconds() + Self.confirmTimeout.milliseconds
         var confirmed = false
         while true {
             let now = monotonicMilliseconds()

@@ -10,8 +10,8 @@ public struct RabbitMQDeadLetters {
         case retry
     }
 
-    /// Milliseconds that the broker may take for one confirm or delivery.
-    private static let timeout = 5000
+    /// How long the broker may take for one confirm or delivery.
+    private static let timeout = Duration.seconds(5)
     private let settings: RabbitMQSettings
     private let name: String
     private let layout: QueueLayout
@@ -33,7 +33,8 @@ public struct RabbitMQDeadLetters {
     public func put(_ letter: DeadLetter) throws(RabbitMQError) {
         let connection = try opened()
         try connection.selectConfirms()
-        try connection.publishConfirmed(letter.encode(), to: settings.deadQueueName, timeout: Self.timeout)
+        try connection.publishConfirmed(
+            letter.encode(), to: settings.deadQueueName, timeout: Int(Self.timeout.milliseconds))
     }
 
     /// Visits all letters present now, oldest first. Those that stay keep their order.
@@ -49,11 +50,15 @@ public struct RabbitMQDeadLetters {
         defer { reading.endAbruptly() }
         var done = 0
         for _ in 0..<count {
-            guard case .delivery(let delivery) = try reading.next(timeout: Self.timeout) else { break }
+            guard case .delivery(let delivery) = try reading.next(timeout: Int(Self.timeout.milliseconds)) else {
+                break
+            }
             guard let letter = try? DeadLetter.decode(delivery.body) else { continue }
             switch decide(letter) {
             case .keep: continue
-            case .retry: try publishing.publishConfirmed(letter.body, to: queue(of: letter), timeout: Self.timeout)
+            case .retry:
+                try publishing.publishConfirmed(
+                    letter.body, to: queue(of: letter), timeout: Int(Self.timeout.milliseconds))
             case .drop: break
             }
             try reading.acknowledge(delivery.tag, multiple: false)

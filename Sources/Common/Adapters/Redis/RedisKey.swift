@@ -10,7 +10,7 @@ public enum RedisKey {
     public static func alive(_ user: UUID128) -> String { "alive:\(user)" }
     /// A relay writes it once a second, with a long expiry: its remaining life tells since when the relay stands still.
     public static func beat(_ relay: UInt64) -> String { "beat:\(relay)" }
-    public static let beatMilliseconds: Int64 = 86_400_000
+    public static let beatLifetime = Duration.seconds(86_400)
     /// A hash: the Seq up to which each member has received pushes; expiring.
     public static func pushed(_ room: UUID128) -> String { "pushed:\(room)" }
     /// A bounded stream of recent steps, for traces.

@@ -2,8 +2,8 @@ public import ChatCore
 
 /// `alive:{user}` (the Unix millisecond of the last answer to a probe) and `pushed:{room}` (a hash: user → Seq).
 public final class RedisPushMarks: PushMarks {
-    /// Seconds: notifications older than a week do not matter.
-    private static let pushedLife = 604_800
+    /// Notifications older than a week do not matter.
+    private static let pushedLife = Duration.seconds(604_800)
     private let connection: RedisConnection
     private let trailLength: Int
 
@@ -29,7 +29,9 @@ public final class RedisPushMarks: PushMarks {
 
     public func note(pushed seq: Int64, in room: UUID128, to user: UUID128) throws(BusError) {
         let key = RedisKey.pushed(room)
-        _ = try pipeline([["HSET", key, "\(user)", "\(seq)"].words, ["EXPIRE", key, "\(Self.pushedLife)"].words])
+        _ = try pipeline([
+            ["HSET", key, "\(user)", "\(seq)"].words, ["EXPIRE", key, "\(Self.pushedLife.seconds)"].words,
+        ])
     }
 
     public func clear(_ room: UUID128, of user: UUID128) throws(BusError) {

@@ -3,10 +3,10 @@ public import Logging
 
 /// A leaky bucket for each user and kind, in one key that expires by itself: the time at which the bucket is empty.
 public final class RedisRateLimiter: RateLimiter {
-    /// Milliseconds in which a full bucket drains; a bucket holds the limit for this time.
-    private static let window = 60_000
-    /// Milliseconds without calls to Redis after it failed: a request must not wait for an optional check.
-    private static let pause: Int64 = 5000
+    /// The time in which a full bucket drains; a bucket holds the limit for this time.
+    private static let window = Duration.seconds(60)
+    /// No calls to Redis for this time after it failed: a request must not wait for an optional check.
+    private static let pause = Duration.seconds(5)
 
     private let connection: RedisConnection
     private let limits: RateSettings
@@ -41,16 +41,19 @@ public final class RedisRateLimiter: RateLimiter {
             }[...]
             return counts.map { limits[$0.kind] > 0 ? waits.popFirst() ?? nil : nil }
         } catch {
-            askAgainAt = monotonicMilliseconds() + Self.pause
+            askAgainAt = monotonicMilliseconds() + Self.pause.milliseconds
             log.warning("rates are not limited while Redis is away", metadata: ["error": "\(error)"])
             return []
         }
     }
 
     private func command(_ kind: RateKind, _ user: UUID128, _ count: Int, _ always: Bool) -> [RedisWord] {
-        let weight = Double(count * Self.window) / Double(limits[kind])
-        return ["EVAL", Self.script, "1", RedisKey.rate(kind, user), "\(weight)", "\(Self.window)", always ? "1" : "0"]
-            .words
+        let weight = Double(count * Int(Self.window.milliseconds)) / Double(limits[kind])
+        return [
+            "EVAL", Self.script, "1", RedisKey.rate(kind, user), "\(weight)", "\(Self.window.milliseconds)",
+            always ? "1" : "0",
+        ]
+        .words
     }
 
     /// Uses the clock of Redis, which all programs share. Lua prints a number with 14 digits by default: too few.

@@ -12,7 +12,7 @@ public final class RedisTickets: TicketStore {
             let part = String(random.next(), radix: 16)
             return String(repeating: "0", count: 16 - part.count) + part
         }.joined()
-        let lifetime = "\(Ticket.lifetime)"
+        let lifetime = "\(Ticket.lifetime.seconds)"
         _ = try command(["SET", RedisKey.ticket(ticket), Self.text(of: identity), "EX", lifetime])
         return ticket
     }

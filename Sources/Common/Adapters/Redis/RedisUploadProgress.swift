@@ -3,8 +3,8 @@ public import ChatCore
 /// `upload:{message}`: a hash of `run`, `fence`, `id`, `total` and `part:N` → "etag,size"; `upload:{message}:lock` and
 /// `:writer`: the locks; `upload:fence`: the last fence.
 public final class RedisUploadProgress: UploadProgress {
-    /// Seconds without a new part after which the state expires.
-    private static let seconds = 86_400
+    /// The state expires this long after its newest part.
+    private static let lifetime = Duration.seconds(86_400)
     private let connection: RedisConnection
 
     public init(_ connection: RedisConnection) { self.connection = connection }
@@ -30,7 +30,7 @@ public final class RedisUploadProgress: UploadProgress {
             redis.call('EXPIRE', KEYS[1], ARGV[1])
             return redis.call('HGETALL', KEYS[1])
             """
-        var words = ["\(Self.seconds)", state.upload, "\(state.total)", "\(fence)"]
+        var words = ["\(Self.lifetime.seconds)", state.upload, "\(state.total)", "\(fence)"]
         for part in state.parts.values { words += Self.field(part) }
         return UploadState(try evaluate(script, RedisKey.upload(message), words))
     }
@@ -46,7 +46,7 @@ public final class RedisUploadProgress: UploadProgress {
             return redis.call('HGETALL', KEYS[1])
             """
         return UploadState(
-            try evaluate(script, RedisKey.upload(message), ["\(Self.seconds)", upload] + Self.field(part)))
+            try evaluate(script, RedisKey.upload(message), ["\(Self.lifetime.seconds)", upload] + Self.field(part)))
     }
 
     public func remove(_ message: UUID128, upload: String) throws(BusError) {

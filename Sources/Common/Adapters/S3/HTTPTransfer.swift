@@ -38,13 +38,13 @@ struct HTTPTransfer {
         let description: String
     }
 
-    /// Seconds: the longest wait that another server is believed. A greater number is as this one.
-    static let longestWait = 86_400
+    /// The longest wait that another server is believed. A greater number is as this one.
+    static let longestWait = Duration.seconds(86_400)
 
     /// The number of a `Retry-After`. Nil: not a number of seconds; a date is not read.
     static func seconds(_ text: String) -> Int? {
         guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
-        return min(Int(text) ?? longestWait, longestWait)
+        return min(Int(text) ?? .max, Int(longestWait.seconds))
     }
 }
 

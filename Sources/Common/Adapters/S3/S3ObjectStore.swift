@@ -6,8 +6,8 @@ import Glibc
 public final class S3ObjectStore: ObjectStore {
     /// Attempts per request; the pauses between them are random, up to a growing limit.
     private static let attempts = 4
-    /// Milliseconds after which a request is not tried again.
-    private static let totalTimeout: Int64 = 40_000
+    /// A request is not tried again after this time.
+    private static let totalTimeout = Duration.seconds(40)
     private let settings: StorageSettings
     private let address: S3Address
     private let links: S3Links
@@ -164,7 +164,7 @@ public final class S3ObjectStore: ObjectStore {
         request.body = body
         request.timeout = timeout
         request.sink = sink
-        let end = monotonicMilliseconds() + Self.totalTimeout
+        let end = monotonicMilliseconds() + Self.totalTimeout.milliseconds
         var attempt = 1
         while true {
             do throws(StoreError) { return try sendOnce(request, missingIsFine) } catch {

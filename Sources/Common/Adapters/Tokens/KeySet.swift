@@ -10,8 +10,8 @@ public import Logging
 /// with an unknown `kid` at all of them, ask the address once in ``pause``. A worker that starts while the address is
 /// away has the last good set.
 public final class KeySet: @unchecked Sendable {
-    /// Milliseconds between two requests to the address, of all workers.
-    private static let longestPause: Int64 = 10_000
+    /// Between two requests to the address, of all workers.
+    private static let longestPause = Duration.seconds(10)
     private static let timeout = Duration.seconds(5)
     private static let longestSet = 256 << 10
 
@@ -58,7 +58,7 @@ public final class KeySet: @unchecked Sendable {
         self.source = source
         self.file = file
         refresh = settings.keyRefresh.milliseconds
-        pause = min(Self.longestPause, refresh / 2)
+        pause = min(Self.longestPause.milliseconds, refresh / 2)
         client = HTTPClient(authorities: settings.keyAuthorities)
         self.clock = clock
         self.log = log
