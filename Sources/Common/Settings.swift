@@ -48,11 +48,7 @@ public struct Settings: Sendable {
         let files = InstalledFiles.ofThisProcess()
         runDirectory = values.text("RUN_DIR", default: "/run/chat")
         socketGroup = values.optional("SOCKET_GROUP")
-        socketMode = values.octal("SOCKET_MODE", default: 0o660)
-        if socketMode & 0o222 == 0 {
-            let given = values.optional("SOCKET_MODE") ?? ""
-            values.problem("SOCKET_MODE=\(given): nobody could connect: that takes the right to write, as in 0660")
-        }
+        socketMode = Self.socketMode(&values)
         hangLimit = values.seconds("WORKER_HANG_SECONDS", default: 30, in: 0...86_400).unlessZero
         web = WebSettings(&values)
         documents = values.optional("DOCS_DIR") ?? files.folder(shared: "docs", checkout: "docs")
@@ -85,6 +81,15 @@ public struct Settings: Sendable {
         }
         push = PushSettings(&values, webhook: hooks.pushURL)
         if !values.problems.isEmpty { throw SettingsError(problems: values.problems) }
+    }
+
+    private static func socketMode(_ values: inout SettingsReader) -> Int {
+        let mode = values.octal("SOCKET_MODE", default: 0o660)
+        if mode & 0o222 == 0 {
+            let given = values.optional("SOCKET_MODE") ?? ""
+            values.problem("SOCKET_MODE=\(given): nobody could connect: that takes the right to write, as in 0660")
+        }
+        return mode
     }
 
     private static func adminKey(_ values: inout SettingsReader) -> String {

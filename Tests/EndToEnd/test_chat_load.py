@@ -8,44 +8,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import xml.etree.ElementTree as xml
 from contextlib import closing
 
 from client import User, make_token
 from conftest import CHECKOUT, program, workers
 from frame_proxy import FrameProxy
+from load_runs import Load
 from own_nginx import PATH, free_port
 from waiting import eventually
-
-
-class Load:
-    """A run in the background; its live lines are conditions to wait for."""
-
-    def __init__(self, base_url, secret, *words, **environment):
-        self.process = subprocess.Popen(
-            [program("chat-load"), "run", "--url", base_url, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", ""),
-                 **({"JWT_SECRET": secret} if secret else {}), **environment})
-        self.lines = []
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self):
-        for line in self.process.stderr:
-            self.lines.append(line)
-
-    def wait_until_it_sends(self):
-        eventually(lambda: any("acknowledged" in line for line in self.lines) or self.process.poll() is not None, 60,
-                   lambda: f"no live line: {self.lines}")
-        assert self.process.poll() is None, (self.lines, self.process.stdout.read())
-
-    def end(self):
-        """The exit status and everything that it printed."""
-        out = self.process.stdout.read()
-        status = self.process.wait(120)
-        self.reader.join(10)
-        return status, out + "".join(self.lines)
 
 
 def test_the_promises_hold_through_a_reload_a_new_program_and_a_kill(base_url, secret, pids, tmp_path):

@@ -11,7 +11,7 @@ import uuid
 
 from conftest import program
 from fake_chat import FakeChat
-from test_chat_load_hostile import SECRET, SMALL, outcomes, start, variants
+from load_runs import SECRET, SMALL, outcomes, start, variants
 
 
 class Endless(FakeChat):

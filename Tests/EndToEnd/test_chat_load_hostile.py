@@ -7,30 +7,10 @@ import threading
 
 import pytest
 from fake_chat import FakeChat
-from test_chat_load import Load
+from load_runs import outcomes, start, variants
 
-SECRET = "s" * 40
-SMALL = ["--users", "4", "--rooms", "1", "--members", "4", "--duration", "1s", "--ramp", "0s", "--rate", "20", "--patience", "2s"]
 # Integers at the edges of what MessagePack and JSON can say.
 EDGES = [0, -1, -2**63, 2**53 + 1, 2**62, 2**63 - 1]
-
-
-def start(server, *words):
-    return Load(server.url, SECRET, *SMALL, *words)
-
-
-def outcomes(servers, *words):
-    """All at once: most of their time is waiting. (name, status, text) of each."""
-    running = [(name, server, start(server, *words)) for name, server in servers]
-    for name, server, load in running:
-        status, said = load.end()
-        server.close()
-        assert status in (0, 1, 2), (name, status, said)
-        yield name, status, said
-
-
-def variants(make, values):
-    return [(value, type("Server", (make,), {"value": value})()) for value in values]
 
 
 def test_a_chat_that_keeps_its_promises_is_told_so():

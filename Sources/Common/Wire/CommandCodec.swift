@@ -79,51 +79,29 @@ extension Command.Action {
     }
 
     // The fields of each command: written first, read below in the same order. A new field is the last one, and is read
-    // by `nextOrNil`, since commands of the last release wait in the queues.
+    // by `nextOrNil`, since commands of the last release wait in the queues. Those with many fields have functions of
+    // their own, in pairs, at the end of this file.
 
     fileprivate func describe<F: ActionForm>(to form: inout F) {
         switch self {
-        case .send(let draft, let receiver):
-            form.put(.send) {
-                $0.add(draft.content, draft.contentType, draft.messageType, draft.parent, receiver)
-                if let metadata = draft.metadata { $0.add(metadata) }
-            }
+        case .send(let draft, let receiver): form.put(.send) { $0.send(draft, receiver) }
         case .seen(let seq): form.put(.seen) { $0.add(seq) }
-        case .edit(let message, let content, let base, let metadata):
-            form.put(.edit) {
-                $0.add(message, content, base)
-                if let metadata { $0.add(metadata) }
-            }
+        case .edit(let id, let text, let base, let metadata): form.put(.edit) { $0.edit(id, text, base, metadata) }
         case .delete(let message): form.put(.delete) { $0.add(message) }
         case .react(let message, let reaction, let remove): form.put(.react) { $0.add(message, reaction, remove) }
-        case .createRoom(let room):
-            form.put(.createRoom) {
-                $0.add(room.type, room.name, room.description, room.avatar, room.members, room.memberLimit)
-                if let metadata = room.metadata { $0.add(metadata) }
-            }
-        case .updateRoom(let room):
-            form.put(.updateRoom) {
-                $0.add(room.name, room.description, room.avatar, room.memberLimit)
-                if let metadata = room.metadata { $0.add(metadata) }
-            }
+        case .createRoom(let room): form.put(.createRoom) { $0.createRoom(room) }
+        case .updateRoom(let room): form.put(.updateRoom) { $0.updateRoom(room) }
         case .deleteRoom: form.put(.deleteRoom) { _ in }
         case .addMembers(let users): form.put(.addMembers) { $0.add(users) }
         case .removeMember(let user): form.put(.removeMember) { $0.add(user) }
         case .setRole(let user, let role): form.put(.setRole) { $0.add(user, role) }
         case .mute(let user, let until): form.put(.mute) { $0.add(user, until) }
         case .ban(let user, let banned): form.put(.ban) { $0.add(user, banned) }
-        case .completeFile(let message, let file):
-            form.put(.completeFile) {
-                $0.add(message, file.name, file.size, file.contentType, file.thumbnailURL, file.media)
-            }
+        case .completeFile(let message, let file): form.put(.completeFile) { $0.file(file, of: message) }
         case .abandonFile(let message): form.put(.abandonFile) { $0.add(message) }
-        case .describeFile(let message, let file):
-            form.put(.describeFile) {
-                $0.add(message, file.name, file.size, file.contentType, file.thumbnailURL, file.media)
-            }
+        case .describeFile(let message, let file): form.put(.describeFile) { $0.file(file, of: message) }
         case .pin(let message, let pinned): form.put(.pin) { $0.add(message, pinned) }
-        case .createInvitation(let draft):
-            form.put(.createInvitation) { $0.add(draft.token, draft.expiresAt, draft.maxUses) }
+        case .createInvitation(let draft): form.put(.createInvitation) { $0.invitation(draft) }
         case .revokeInvitation(let id): form.put(.revokeInvitation) { $0.add(id) }
         case .join(let id): form.put(.join) { $0.add(id) }
         case .messageMetadata(let message, let patch): form.put(.messageMetadata) { $0.add(message, patch) }
@@ -138,31 +116,13 @@ extension Command.Action {
         guard let kind = Command.Kind(rawValue: number) else { throw WireError("a command of an unknown kind", at: 0) }
         var fields = values
         switch kind {
-        case .send:
-            var draft = MessageDraft(
-                content: try fields.next(), contentType: try fields.next(), messageType: try fields.next(),
-                parent: try fields.next())
-            let receiver: UUID128? = try fields.next()
-            draft.metadata = try fields.nextOrNil()
-            self = .send(draft, receiver: receiver)
+        case .send: self = try fields.send()
         case .seen: self = .seen(seq: try fields.next())
-        case .edit:
-            self = .edit(
-                message: try fields.next(), content: try fields.next(), base: try fields.nextOrNil(),
-                metadata: try fields.nextOrNil())
+        case .edit: self = try fields.edit()
         case .delete: self = .delete(message: try fields.next())
         case .react: self = .react(message: try fields.next(), reaction: try fields.next(), remove: try fields.next())
-        case .createRoom:
-            self = .createRoom(
-                RoomDraft(
-                    type: try fields.next(), name: try fields.next(), description: try fields.next(),
-                    avatar: try fields.next(), members: try fields.next(), memberLimit: try fields.memberLimit(),
-                    metadata: try fields.nextOrNil()))
-        case .updateRoom:
-            self = .updateRoom(
-                RoomPatch(
-                    name: try fields.next(), description: try fields.next(), avatar: try fields.next(),
-                    memberLimit: try fields.memberLimit(), metadata: try fields.nextOrNil()))
+        case .createRoom: self = .createRoom(try fields.createRoom())
+        case .updateRoom: self = .updateRoom(try fields.updateRoom())
         case .deleteRoom: self = .deleteRoom
         case .addMembers: self = .addMembers(try fields.next())
         case .removeMember: self = .removeMember(try fields.next())
@@ -173,11 +133,7 @@ extension Command.Action {
         case .abandonFile: self = .abandonFile(message: try fields.next())
         case .describeFile: self = .describeFile(message: try fields.next(), file: try fields.file())
         case .pin: self = .pin(message: try fields.next(), pinned: try fields.next())
-        case .createInvitation:
-            self = .createInvitation(
-                InvitationDraft(
-                    token: try fields.next(), expiresAt: try fields.next(),
-                    maxUses: try fields.numberOrNull(in: 1...Int64(RequestLimit.invitationUses)).map { Int($0) }))
+        case .createInvitation: self = .createInvitation(try fields.invitation())
         case .revokeInvitation: self = .revokeInvitation(try fields.next())
         case .join: self = .join(invitation: try fields.next())
         case .messageMetadata: self = .messageMetadata(message: try fields.next(), try fields.next())
@@ -207,13 +163,90 @@ extension MessagePackWriter: ActionForm {
     }
 }
 
+// MARK: Commands with many fields
+
+extension MessagePackWriter {
+    fileprivate mutating func send(_ draft: MessageDraft, _ receiver: UUID128?) {
+        add(draft.content, draft.contentType, draft.messageType, draft.parent, receiver)
+        if let metadata = draft.metadata { add(metadata) }
+    }
+}
+
 extension RecordFields {
-    fileprivate mutating func memberLimit() throws(WireError) -> Int? {
-        try numberOrNull(in: 2...Int64(RequestLimit.roomMembers)).map { Int($0) }
+    fileprivate mutating func send() throws(WireError) -> Command.Action {
+        var draft = MessageDraft(
+            content: try next(), contentType: try next(), messageType: try next(), parent: try next())
+        let receiver: UUID128? = try next()
+        draft.metadata = try nextOrNil()
+        return .send(draft, receiver: receiver)
+    }
+}
+
+extension MessagePackWriter {
+    fileprivate mutating func edit(_ message: UUID128, _ content: String, _ base: Int64?, _ metadata: MetadataPatch?) {
+        add(message, content, base)
+        if let metadata { add(metadata) }
+    }
+}
+
+extension RecordFields {
+    fileprivate mutating func edit() throws(WireError) -> Command.Action {
+        .edit(message: try next(), content: try next(), base: try nextOrNil(), metadata: try nextOrNil())
+    }
+}
+
+extension MessagePackWriter {
+    fileprivate mutating func createRoom(_ room: RoomDraft) {
+        add(room.type, room.name, room.description, room.avatar, room.members, room.memberLimit)
+        if let metadata = room.metadata { add(metadata) }
     }
 
+    fileprivate mutating func updateRoom(_ room: RoomPatch) {
+        add(room.name, room.description, room.avatar, room.memberLimit)
+        if let metadata = room.metadata { add(metadata) }
+    }
+}
+
+extension RecordFields {
+    fileprivate mutating func createRoom() throws(WireError) -> RoomDraft {
+        RoomDraft(
+            type: try next(), name: try next(), description: try next(), avatar: try next(), members: try next(),
+            memberLimit: try memberLimit(), metadata: try nextOrNil())
+    }
+
+    fileprivate mutating func updateRoom() throws(WireError) -> RoomPatch {
+        RoomPatch(
+            name: try next(), description: try next(), avatar: try next(), memberLimit: try memberLimit(),
+            metadata: try nextOrNil())
+    }
+
+    private mutating func memberLimit() throws(WireError) -> Int? {
+        try numberOrNull(in: 2...Int64(RequestLimit.roomMembers)).map { Int($0) }
+    }
+}
+
+extension MessagePackWriter {
+    fileprivate mutating func file(_ file: FileInfo, of message: UUID128) {
+        add(message, file.name, file.size, file.contentType, file.thumbnailURL, file.media)
+    }
+}
+
+extension RecordFields {
+    /// Behind the message that it is of.
     fileprivate mutating func file() throws(WireError) -> FileInfo {
         FileInfo(
             name: try next(), size: try next(), contentType: try next(), thumbnailURL: try next(), media: try next())
+    }
+}
+
+extension MessagePackWriter {
+    fileprivate mutating func invitation(_ draft: InvitationDraft) { add(draft.token, draft.expiresAt, draft.maxUses) }
+}
+
+extension RecordFields {
+    fileprivate mutating func invitation() throws(WireError) -> InvitationDraft {
+        InvitationDraft(
+            token: try next(), expiresAt: try next(),
+            maxUses: try numberOrNull(in: 1...Int64(RequestLimit.invitationUses)).map { Int($0) })
     }
 }
