@@ -82,12 +82,13 @@ let package = Package(
             swiftSettings: settings),
 
         .target(
-            name: "TestSupport", dependencies: ["ChatCore", "ChatAdapters"], path: "Tests/Support",
+            name: "TestSupport", dependencies: ["ChatCore", "ChatAdapters", log], path: "Tests/Support",
             swiftSettings: tests),
         .testTarget(
             name: "CommonTests", dependencies: ["ChatCore", "ChatAdapters", "TestSupport", crypto, log],
             swiftSettings: tests),
-        .testTarget(name: "ProcessTests", dependencies: ["ChatProcess", "ChatCore", "CLinux"], swiftSettings: tests),
+        .testTarget(
+            name: "ProcessTests", dependencies: ["ChatProcess", "ChatCore", "CLinux", log], swiftSettings: tests),
         .testTarget(
             name: "FcgiApiTests", dependencies: ["fcgi-api", "ChatCore", "TestSupport"], swiftSettings: tests),
         .testTarget(

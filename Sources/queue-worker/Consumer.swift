@@ -332,7 +332,11 @@ final class Consumer {
         defer { attempts.resume() }
         pause(milliseconds)
         // Receive beyond the batch's size too: a full `waiting` must not stop the heartbeats. The prefetch bounds it.
-        if case .delivery(let delivery) = try connection.next(timeout: 0) { waiting.append(delivery) }
+        switch try connection.next(timeout: 0) {
+        case .delivery(let delivery): waiting.append(delivery)
+        case .cancelled(let consumer): throw RabbitMQError(ended: consumer)
+        case .confirm, .returned, .timeout: break
+        }
     }
 
     private func pause(_ milliseconds: Int) { clock.wait(milliseconds, [channel.fileDescriptor]) }

@@ -1,7 +1,6 @@
 import ChatAdapters
 import ChatCore
 import ChatProcess
-import Glibc
 import Logging
 
 /// One push worker: takes the jobs of the rooms' writers, probes the sockets, waits the configured time, and pushes to
@@ -34,11 +33,13 @@ final class PushConsumer {
     }
 
     private let settings: Settings
-    private let channel: WorkerChannel
+    private let channel: any WorkerPlace
+    private let broker: any Broker
+    private let clock: WorkerClock
     private let log: Logger
     private let attempts: Attempts
     private var push: PushOffline!
-    private var connection: RabbitMQConnection?
+    private var connection: (any BrokerConnection)?
     private var held: [Held] = []
     /// Everything up to this delivery is done, and not acknowledged yet.
     private var finished: UInt64?
@@ -49,9 +50,14 @@ final class PushConsumer {
     private var outage = Outage()
     private var isReady = false
 
-    init(settings: Settings, channel: WorkerChannel, log: Logger, makePush: (@escaping (Int) -> Bool) -> PushOffline) {
+    init(
+        settings: Settings, channel: any WorkerPlace, broker: any Broker, clock: WorkerClock = .real, log: Logger,
+        makePush: (@escaping (Int) -> Bool) -> PushOffline
+    ) {
         self.settings = settings
         self.channel = channel
+        self.broker = broker
+        self.clock = clock
         self.log = log
         attempts = Attempts(runDirectory: settings.runDirectory)
         push = makePush { [unowned self] in wait($0) }
@@ -59,46 +65,58 @@ final class PushConsumer {
 
     /// Runs until the master says quit.
     func serve() {
-        while !channel.mustQuit {
-            channel.scoreboard.heartbeat()
-            do {
-                let connection = try connected()
-                try receive(connection)
-                try connection.whileAway { () throws in
-                    try tellAtOnce()
-                    try pushDue()
-                    try push.retryDue()
-                }
-                try acknowledge(connection)
-                Counter.record(push.counts, in: channel.scoreboard)
-                if held.isEmpty, connection.shouldMoveBack() {
-                    connection.endAbruptly()
-                    self.connection = nil
-                }
-                outage.ended("a server that pushes need", log)
-                backoff.reset()
-            } catch is PushOffline.Stopped {
-                break
-            } catch {
-                lose(error)
+        while !channel.mustQuit, serveOnce() {}
+        end()
+    }
+
+    /// One round: whatever has arrived, and whatever is due. False: it was told to stop in the middle.
+    func serveOnce() -> Bool {
+        channel.scoreboard.heartbeat()
+        do {
+            let connection = try connected()
+            try receive(connection)
+            try connection.whileAway { () throws in
+                try tellAtOnce()
+                try pushDue()
+                try push.retryDue()
             }
+            try acknowledge(connection)
+            Counter.record(push.counts, in: channel.scoreboard)
+            moveBackIfIdle(connection)
+            outage.ended("a server that pushes need", log)
+            backoff.reset()
+        } catch is PushOffline.Stopped {
+            return false
+        } catch {
+            lose(error)
         }
+        return true
+    }
+
+    /// Unacknowledged jobs are delivered to another worker.
+    func end() {
         attempts.takeBack()
-        // Unacknowledged jobs are delivered to another worker.
         if let connection {
             try? acknowledge(connection)
             connection.endAbruptly()
         }
+        connection = nil
         handOver()
     }
 
-    private func connected() throws -> RabbitMQConnection {
+    private func moveBackIfIdle(_ connection: any BrokerConnection) {
+        guard held.isEmpty, connection.shouldMoveBack() else { return }
+        connection.endAbruptly()
+        self.connection = nil
+    }
+
+    private func connected() throws -> any BrokerConnection {
         if let connection { return connection }
-        let opened = try RabbitMQConnection(settings.rabbitMQ, name: "queue-worker push")
+        let opened = try broker.open("queue-worker push")
         let queue = settings.rabbitMQ.pushQueueName
         _ = try opened.declareQueue(
             queue, quorum: settings.rabbitMQ.quorumQueues, maxLength: settings.push.queueLength)
-        try opened.consume(queue, prefetch: Self.prefetch)
+        try opened.consume(queue, prefetch: Self.prefetch, noAcknowledge: false)
         connection = opened
         if !isReady {
             isReady = true
@@ -122,10 +140,10 @@ final class PushConsumer {
     // MARK: Announcements
 
     /// Only takes: nothing here waits for a server that a user chose.
-    private func receive(_ connection: RabbitMQConnection) throws {
+    private func receive(_ connection: any BrokerConnection) throws {
         if !connection.hasBuffered { waitForSome(connection) }
         var (rooms, suspects): (Set<UUID128>, Set<UUID128>) = ([], [])
-        while case .delivery(let delivery) = try connection.next(timeout: 0) {
+        while let delivery = try nextDelivery(connection) {
             let new = hold(delivery)
             for case .messages(let room, _, _) in new.jobs {
                 if new.suspect == nil { rooms.insert(room) } else { suspects.insert(room) }
@@ -139,6 +157,17 @@ final class PushConsumer {
         attempts.end()
     }
 
+    private func nextDelivery(_ connection: any BrokerConnection) throws(RabbitMQError) -> RabbitMQDelivery? {
+        while true {
+            switch try connection.next(timeout: 0) {
+            case .delivery(let delivery): return delivery
+            case .cancelled(let consumer): throw RabbitMQError(ended: consumer)
+            case .confirm, .returned: continue
+            case .timeout: return nil
+            }
+        }
+    }
+
     private func hold(_ delivery: RabbitMQDelivery) -> Held {
         var jobs: [PushJob] = []
         do throws(WireError) { jobs = try PushJob.decode(delivery.body) } catch {
@@ -146,7 +175,7 @@ final class PushConsumer {
         }
         let delay = jobs.contains { if case .messages = $0 { true } else { false } } ? settings.push.delay : .zero
         let new = Held(
-            tag: delivery.tag, jobs: jobs, dueAt: monotonicMilliseconds() + delay.milliseconds,
+            tag: delivery.tag, jobs: jobs, dueAt: clock.now() + delay.milliseconds,
             suspect: delivery.redelivered ? "push-" + String(fnv1a64(delivery.body), radix: 16) : nil)
         held.append(new)
         return new
@@ -158,20 +187,16 @@ final class PushConsumer {
         channel.scoreboard.add(to: Counter.pushJobsDropped)
     }
 
-    private func waitForSome(_ connection: RabbitMQConnection) {
+    private func waitForSome(_ connection: any BrokerConnection) {
         let next = held.contains { !$0.isTold } ? 0 : held.first?.dueAt ?? .max
-        let left = max(0, min(next, monotonicMilliseconds() + 1000) - monotonicMilliseconds())
-        var descriptors = [
-            pollfd(fd: connection.fileDescriptor, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0),
-        ]
-        poll(&descriptors, 2, Int32(left))
+        let left = max(0, min(next, clock.now() + 1000) - clock.now())
+        clock.wait(Int(left), [connection.fileDescriptor, channel.fileDescriptor])
     }
 
     /// Seen marks and deletions do not wait. A message that was not pushed yet is not affected: its job skips it, or
     /// pushes it when it is due.
     private func tellAtOnce() throws {
-        let end = monotonicMilliseconds() + Self.turn
+        let end = clock.now() + Self.turn
         // A body without messages is done then. It must not come again after a hand-over.
         defer {
             finishedAlone += held.filter { $0.isTold && $0.isBrief }.map(\.tag)
@@ -179,7 +204,7 @@ final class PushConsumer {
         }
         for index in held.indices where !held[index].isTold {
             while !held[index].isTold {
-                guard monotonicMilliseconds() < end else { return }
+                guard clock.now() < end else { return }
                 try tell(held[index].jobs[held[index].told])
                 held[index].told += 1
             }
@@ -207,7 +232,7 @@ final class PushConsumer {
     // MARK: Pushes
 
     private func pushDue() throws {
-        let now = monotonicMilliseconds()
+        let now = clock.now()
         let due = Array(held.prefix { $0.dueAt <= now && $0.isTold })
         guard let last = due.last else { return }
         channel.scoreboard.beginRequest("push", "\(due.count) jobs")
@@ -217,8 +242,8 @@ final class PushConsumer {
         held.removeFirst(due.count)
     }
 
-    private func acknowledge(_ connection: RabbitMQConnection) throws {
-        for tag in finishedAlone { try connection.acknowledge(tag) }
+    private func acknowledge(_ connection: any BrokerConnection) throws {
+        for tag in finishedAlone { try connection.acknowledge(tag, multiple: false) }
         finishedAlone = []
         guard let tag = finished else { return }
         finished = nil
@@ -269,7 +294,7 @@ final class PushConsumer {
         var jobs = push.handOver()[...]
         guard !jobs.isEmpty else { return }
         do throws(RabbitMQError) {
-            let connection = try RabbitMQConnection(settings.rabbitMQ, name: "queue-worker push")
+            let connection = try broker.open("queue-worker push")
             try connection.selectConfirms()
             while !jobs.isEmpty {
                 try connection.publishConfirmed(
@@ -286,16 +311,15 @@ final class PushConsumer {
 
     /// False when the master says quit.
     private func wait(_ milliseconds: Int) -> Bool {
-        let end = monotonicMilliseconds() + Int64(milliseconds)
+        let end = clock.now() + Int64(milliseconds)
         attempts.pause()
         defer { attempts.resume() }
         while true {
             channel.scoreboard.heartbeat()
-            let left = end - monotonicMilliseconds()
+            let left = end - clock.now()
             guard !channel.mustQuit else { return false }
             guard left > 0 else { return true }
-            var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
-            poll(&descriptor, 1, Int32(min(left, 1000)))
+            clock.wait(Int(min(left, 1000)), [channel.fileDescriptor])
         }
     }
 }

@@ -121,7 +121,9 @@ struct Work: ParsableCommand {
             return !channel.mustQuit
         }
         let sender = try PushServices(settings.push, hooks: settings.hooks, goesOn: goesOn)
-        return PushConsumer(settings: settings, channel: channel, log: log) { pause in
+        return PushConsumer(
+            settings: settings, channel: channel, broker: RabbitMQBroker(settings.rabbitMQ), log: log
+        ) { pause in
             PushOffline(
                 audience: audience, marks: marks, sender: sender, clock: systemClock, log: log, pause: pause,
                 goesOn: goesOn)

@@ -194,6 +194,25 @@ private let broken = StoreError("a value that the table refuses", isTransient: f
         #expect(scene.broker.consumed.contains(scene.name(1)))
     }
 
+    @Test func aConsumerThatIsCancelledWhileABatchWaitsConnectsAnew() {
+        let scene = ConsumerScene()
+        scene.rounds(1)
+        let room = scene.newRoom()
+        scene.put(room)
+        var failures = 3
+        scene.store.beforeStore = { _ throws(StoreError) in
+            failures -= 1
+            if failures >= 0 { throw away }
+        }
+        scene.duringWait = { [unowned scene] in
+            scene.duringWait = {}
+            scene.broker.cancelConsumers(of: scene.name(1))
+        }
+        scene.rounds(4)
+        #expect(scene.broker.consumed.contains(scene.name(1)))
+        #expect(scene.store.stored == [room.id])
+    }
+
     @Test func aWorkerIsReadyOnceItConsumes() {
         let scene = ConsumerScene()
         scene.broker.isAway = true

@@ -1,4 +1,4 @@
-import Logging
+import TestSupport
 import Testing
 
 @testable import ChatCore
@@ -9,7 +9,7 @@ import Testing
     private let bob = UUID128(high: 1, low: 2)
     private let carl = UUID128(high: 1, low: 3)
     private let room = UUID128(high: 2, low: 1)
-    private let world = World()
+    private let world = PushWorld()
 
     private func message(_ seq: Int64, _ content: String = "hello", at: Int64 = 1000) -> PushMessage {
         PushMessage(
@@ -245,7 +245,7 @@ import Testing
     /// Anybody may delete a message of their own while another one of the room waits.
     @Test func anOlderMessageThatIsDeletedTakesNoOtherWithIt() throws {
         for isSilent in [true, false] {
-            let world = World()
+            let world = PushWorld()
             world.recipients = [recipient(bob, silent: isSilent)]
             let offline = world.offline()
             world.messages = [message(1)]
@@ -277,7 +277,7 @@ import Testing
 
     @Test func aPushThatWaitsIsLookedAtAgain() throws {
         for change in ["left", "logged out", "seen", "silenced", "deleted", "edited"] {
-            let world = World()
+            let world = PushWorld()
             world.recipients = [recipient(bob)]
             world.messages = [message(1)]
             world.answers = ["2-0": [.failed("500")]]
@@ -319,7 +319,7 @@ import Testing
 
     @Test func aRepeatFollowsWishesThatAreNewerThanItsFirstTry() throws {
         for wish in ["mentions", "mentioned", "thread", "thread but mentions"] {
-            let world = World()
+            let world = PushWorld()
             world.recipients = [recipient(bob)]
             world.messages = [message(1, wish == "mentioned" ? "to @\(bob)" : "plain")]
             world.answers = ["2-0": [.failed("500")]]
@@ -343,7 +343,7 @@ import Testing
     @Test func whatADeletedMessageTookThePlaceOfIsPushed() throws {
         for isSilent in [true, false] {
             for isTold in [true, false] {
-                let world = World()
+                let world = PushWorld()
                 world.recipients = [recipient(bob, silent: isSilent)]
                 world.messages = [message(1)]
                 world.answers = ["2-0": [.failed("500")]]
@@ -365,7 +365,7 @@ import Testing
     @Test(arguments: [Int.min, -1, 0, 9_223_372_036_854_776, .max]) func aWaitOfAnyLengthIsBounded(seconds: Int) throws
     {
         for kind in [PushKind.webPush, .apns, .webhook] {
-            let world = World()
+            let world = PushWorld()
             world.recipients = [recipient(bob, kind)]
             world.messages = [message(1)]
             world.answers = ["2-0": [.later(seconds: seconds)]]
@@ -375,7 +375,7 @@ import Testing
             try offline.retryDue()
             #expect(world.sent.count == 2, "\(kind)")
         }
-        let world = World()
+        let world = PushWorld()
         world.recipients = [recipient(bob, .fcm)]
         world.messages = [message(1)]
         world.answers = ["2-0": [.later(seconds: seconds)]]
@@ -463,7 +463,7 @@ import Testing
     /// Each of the two requests counts, and has to wait for its turn.
     @Test func whatIsTooLargeIsSentWithoutItsTexts() throws {
         for took in [0, 5000] as [Int64] {
-            let world = World()
+            let world = PushWorld()
             world.messages = [message(1)]
             world.recipients = [recipient(bob)]
             world.answers = ["2-0": [.tooLarge]]
@@ -485,7 +485,7 @@ import Testing
 
     @Test func aStopEndsTheWorkAtOnceAndLosesNothing() throws {
         for kind in PushKind.allCases {
-            let world = World()
+            let world = PushWorld()
             world.messages = [message(1)]
             world.recipients = [recipient(bob, kind, devices: 3), recipient(carl, kind)]
             world.stopsInside = true
@@ -569,92 +569,5 @@ import Testing
         world.answers = ["2-1": [.unregistered]]
         try push(world.offline(), through: 1)
         #expect(world.forgotten == ["2-1"] && world.counted.devicesForgotten == 1)
-    }
-}
-
-/// Used by one thread at a time; the clock must be Sendable.
-private final class World: PushAudience, PushMarks, PushSender, @unchecked Sendable {
-    var recipients: [PushRecipient] = []
-    var messages: [PushMessage] = []
-    var silenced: [SilencedMessage] = []
-    var answers: [String: [PushOutcome]] = [:]
-    /// Milliseconds that a try takes, by the beginning of the device's id.
-    var slow: [String: Int64] = [:]
-    var sent: [String] = []
-    var told: [String] = []
-    var badges: [Int64] = []
-    var isAway = false
-    var isRefusing = false
-    /// The master says quit; in the middle of the next request.
-    var isStopped = false
-    var stopsInside = false
-    /// In the middle of the request to this device.
-    var stopsAt: String?
-    var badge: Int64 = 9
-    var forgotten: [String] = []
-    var paused: [Int] = []
-    var now: Int64 = 1_000_000
-    /// By room.
-    private var pushedTo: [UUID128: [UUID128: Int64]] = [:]
-    var counted: PushOffline.Counts { counts() }
-    private var counts: () -> PushOffline.Counts = { .init() }
-
-    func offline() -> PushOffline {
-        let offline = PushOffline(
-            audience: self, marks: self, sender: self, clock: { [self] in now }, ticks: { [self] in now },
-            log: Logger(label: "test"),
-            pause: { [self] in
-                paused.append($0)
-                return true
-            }, goesOn: { [self] in !isStopped })
-        counts = { offline.counts }
-        return offline
-    }
-
-    func recipients(of room: UUID128, at now: Int64) throws(StoreError) -> [PushRecipient] {
-        if isAway { throw StoreError("away", isTransient: !isRefusing) }
-        return recipients
-    }
-    func newestMessages(of room: UUID128, through seq: Int64, limit: Int) throws(StoreError) -> [PushMessage] {
-        Array(messages.filter { $0.seq <= seq }.prefix(limit))
-    }
-    func silencedThreads(
-        of users: [UUID128], in room: UUID128, among messages: [UUID128], at now: Int64
-    ) throws(StoreError) -> [SilencedMessage] { silenced.filter { users.contains($0.user) } }
-    func badges(of users: [UUID128]) throws(StoreError) -> [UUID128: Int64] {
-        Dictionary(uniqueKeysWithValues: users.map { ($0, badge) })
-    }
-    func devices(of user: UUID128) throws(StoreError) -> [PushDevice] {
-        recipients.filter { $0.user == user }.flatMap(\.devices)
-    }
-    func forget(_ device: PushDevice) throws(StoreError) { forgotten.append(device.id) }
-
-    func probe(_ users: [UUID128]) throws(BusError) {}
-    func signsOfLife(of users: [UUID128]) throws(BusError) -> [UUID128: Int64] { [:] }
-    func pushed(in room: UUID128, to users: [UUID128]) throws(BusError) -> [UUID128: Int64] {
-        pushedTo[room, default: [:]]
-    }
-    func note(pushed seq: Int64, in room: UUID128, to user: UUID128) throws(BusError) {
-        pushedTo[room, default: [:]][user] = seq
-    }
-    func clear(_ room: UUID128, of user: UUID128) throws(BusError) { pushedTo[room]?[user] = nil }
-    func note(_ step: TrailStep) throws(BusError) {}
-
-    func send(_ push: Push, to device: PushDevice) -> PushOutcome {
-        badges.append(push.badge)
-        if stopsInside || stopsAt == device.id {
-            isStopped = true
-            return .failed("ended by the stop")
-        }
-        switch push.content {
-        case .message(let message, _):
-            sent.append("\(device.id) message \(message.seq)\(push.isLean ? " lean" : "") badge \(push.badge)")
-            told.append(message.content)
-        case .seen(let seq): sent.append("\(device.id) seen \(seq)")
-        case .deleted(_, let seq): sent.append("\(device.id) deleted \(seq)")
-        }
-        now += slow[String(device.id.prefix(1))] ?? 0
-        guard answers[device.id]?.isEmpty == false else { return .sent }
-        return answers[device.id]!.removeFirst()
     }
 }

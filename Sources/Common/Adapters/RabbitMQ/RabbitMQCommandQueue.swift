@@ -46,7 +46,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
     public func check() throws(RabbitMQError) {
         let connection = try connected()
         do throws(RabbitMQError) {
-            while case .delivery = try connection.next(timeout: 0) {}
+            try readLate(connection)
         } catch {
             self.connection = nil
             _ = try connected()
@@ -91,11 +91,22 @@ public final class RabbitMQCommandQueue: CommandQueue {
     public func keepAlive() {
         guard let connection else { return }
         do throws(RabbitMQError) {
-            while case .delivery = try connection.next(timeout: 0) {}
+            try readLate(connection)
             // The next command connects again, to the preferred broker.
             if connection.shouldMoveBack() { self.connection = nil }
         } catch {
             self.connection = nil
+        }
+    }
+
+    /// Late answers and confirms, for which nobody waits any more.
+    private func readLate(_ connection: RabbitMQConnection) throws(RabbitMQError) {
+        while true {
+            switch try connection.next(timeout: 0) {
+            case .delivery, .confirm, .returned: continue
+            case .cancelled: throw RabbitMQError("the answers' consumer was ended")
+            case .timeout: return
+            }
         }
     }
 
