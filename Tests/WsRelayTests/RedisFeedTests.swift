@@ -1,70 +1,11 @@
 import ChatAdapters
-import ChatCore
 import Logging
 import Testing
 
 @testable import ws_relay
 
 @Suite struct RedisFeedTests {
-    /// Redis, as far as a subscriber sees it: it answers each subscription in order when it is told to.
-    private final class Redis: FeedConnection {
-        var isAway = false
-        var isSilent = false
-        /// Everything that was sent on all connections.
-        var sent: [String] = []
-        var arriving: [RedisSubscription.Event] = []
-        var isBroken = false
-        var timesConnected = 0
-        var timesAsked = 0
-        private var isConnected = false
-
-        var fileDescriptor: Int32 { isConnected ? 7 : -1 }
-        private(set) var wantsWrite = false
-
-        func connect(timeout: Int) throws(RedisError) {
-            timesAsked += 1
-            guard !isAway else { throw RedisError(description: "away", isConnection: true) }
-            (isConnected, isBroken, arriving) = (true, false, [])
-            timesConnected += 1
-        }
-
-        func close() { (isConnected, arriving, wantsWrite) = (false, [], false) }
-
-        private func send(_ line: String, _ answers: [RedisSubscription.Event]) {
-            sent.append(line)
-            wantsWrite = true
-            if !isSilent { arriving += answers }
-        }
-
-        func subscribe(_ channels: [String]) {
-            send("+ " + channels.sorted().joined(separator: " "), channels.map { .subscribed(channel: $0) })
-        }
-        func unsubscribe(_ channels: [String]) {
-            send("- " + channels.sorted().joined(separator: " "), channels.map { .unsubscribed(channel: $0) })
-        }
-        func ping() { send("ping", [.pong]) }
-
-        func flush() throws(RedisError) {
-            wantsWrite = false
-            guard isConnected else { return }
-            if isBroken { throw lost() }
-        }
-
-        func readAvailable(_ handle: (RedisSubscription.Event) -> Void) throws(RedisError) -> Bool {
-            guard isConnected else { return false }
-            if isBroken { throw lost() }
-            defer { arriving = [] }
-            arriving.forEach(handle)
-            return !arriving.isEmpty
-        }
-
-        private func lost() -> RedisError {
-            close()
-            return RedisError(description: "lost", isConnection: true)
-        }
-    }
-
-    private let redis = Redis()
+    private let redis = MemoryRedis()
     private let feed: RedisFeed
 
     init() { feed = RedisFeed(redis, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }) }

@@ -28,7 +28,7 @@ struct Relay {
             tracer: exporter.map { Tracer(settings.tracing.sampler, $0) })
         loop = RelayLoop(
             hub: hub, feed: outside.feed, answers: outside.answers, arrival: outside.arrival,
-            commands: outside.commands, ephemerals: outside.ephemerals, channel: channel, log: log)
+            commands: outside.commands, markers: outside.ephemerals, place: channel, log: log)
         if let inherited {
             try Successor(inherited, feed: outside.feed, log: log).takeOver(hub)
         } else if let salvage {

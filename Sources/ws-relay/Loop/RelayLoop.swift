@@ -18,9 +18,11 @@ final class RelayLoop {
         static let listener: UInt64 = 5 << 32 | UInt64(noIndex)
     }
 
-    /// Connections taken in one tick, and deliveries after which a tick reads no more of the feed.
+    /// Connections taken in one tick, and deliveries after which a tick reads no more of the feed; also after so many
+    /// reads of 16 KiB, since some messages reach nobody here.
     private static let acceptsPerTick = 64
     private static let deliveriesPerTick = 100_000
+    private static let readsPerTick = 1024
     /// New connections after which freeing unused heap memory is worthwhile.
     private static let herd = 256
     /// Bytes of resent frames after which it is, too.
@@ -30,9 +32,10 @@ final class RelayLoop {
     private let feed: RedisFeed
     private let answers: BoundedInbox<Found>
     private let arrival: EventCounter
-    private let commands: CommandPublisher
-    private let ephemerals: Ephemerals
-    private let channel: WorkerChannel
+    private let commands: any DrainedOutlet
+    private let markers: any MarkerOutlet
+    private let place: any RelayPlace
+    private let system: LoopSystem
     private let log: Logger
     private var predecessor: Predecessor?
     private var hasHandedOver = false
@@ -49,33 +52,38 @@ final class RelayLoop {
     private var orphanedUntil: Int64?
 
     init(
-        hub: Hub, feed: RedisFeed, answers: BoundedInbox<Found>, arrival: EventCounter, commands: CommandPublisher,
-        ephemerals: Ephemerals, channel: WorkerChannel, log: Logger
+        hub: Hub, feed: RedisFeed, answers: BoundedInbox<Found>, arrival: EventCounter, commands: any DrainedOutlet,
+        markers: any MarkerOutlet, place: any RelayPlace, system: LoopSystem = LoopSystem(), log: Logger
     ) {
         self.commands = commands
-        self.ephemerals = ephemerals
+        self.markers = markers
         self.hub = hub
         self.feed = feed
         self.answers = answers
         self.arrival = arrival
-        self.channel = channel
+        self.place = place
+        self.system = system
         self.log = log
     }
 
     func run() {
-        hub.sockets.epoll.add(arrival.descriptor, .read, ticket: Ticket.answers)
-        hub.sockets.epoll.add(channel.fileDescriptor, .read, ticket: Ticket.master)
+        begin()
         while !isOver { tick() }
         log.notice("this relay has ended")
     }
 
-    private var isOver: Bool {
-        guard let endsAt else { return false }
-        return hub.sockets.connections.count == 0 && commands.isIdle || monotonicMilliseconds() > endsAt
+    func begin() {
+        hub.sockets.epoll.add(arrival.descriptor, .read, ticket: Ticket.answers)
+        hub.sockets.epoll.add(place.fileDescriptor, .read, ticket: Ticket.master)
     }
 
-    private func tick() {
-        hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
+    var isOver: Bool {
+        guard let endsAt else { return false }
+        return hub.sockets.connections.count == 0 && commands.isIdle || system.now() > endsAt
+    }
+
+    func tick() {
+        hub.beginTick(milliseconds: system.now(), unixMilliseconds: system.unix())
         if endsAt != nil { hub.sockets.goOnEnding() }
         if hasHandedOver { hub.sockets.goOnLettingGo() }
         feed.keepUp(now: hub.clock.milliseconds) { handle($0) }
@@ -83,7 +91,7 @@ final class RelayLoop {
         hub.resumes.endHolds()
         hub.endTick()
         feed.endTick(now: hub.clock.milliseconds) { handle($0) }
-        hub.sockets.epoll.wait(milliseconds: untilNextDue) { event in
+        hub.sockets.epoll.wait(milliseconds: system.wait(untilNextDue)) { event in
             if event.ticket & UInt64(noIndex) == UInt64(noIndex) { handle(event) } else { hub.handle(event) }
             hub.endTickIfFull()
         }
@@ -96,7 +104,7 @@ final class RelayLoop {
         case Ticket.answers: takeAnswers()
         case Ticket.master: hearMaster()
         case Ticket.successor: hearSuccessor()
-        default: accept(channel.listeners[Int(event.ticket >> 32) - Int(Ticket.listener >> 32)])
+        default: accept(place.listeners[Int(event.ticket >> 32) - Int(Ticket.listener >> 32)])
         }
     }
 
@@ -121,9 +129,10 @@ final class RelayLoop {
     }
 
     private func readFeed() {
-        let before = hub.sockets.counters.deliveries
-        while hub.sockets.counters.deliveries - before < Self.deliveriesPerTick {
-            guard feed.read(now: hub.clock.milliseconds, { handle($0) }) else { return }
+        let enough = hub.sockets.counters.deliveries + Self.deliveriesPerTick
+        for _ in 0..<Self.readsPerTick {
+            guard hub.sockets.counters.deliveries < enough, feed.read(now: hub.clock.milliseconds, { handle($0) })
+            else { return }
             becomeReady()
         }
     }
@@ -133,7 +142,7 @@ final class RelayLoop {
         guard !isReady else { return }
         isReady = true
         watchListeners()
-        channel.ready()
+        place.ready()
         log.notice("this relay serves", metadata: ["relay": "\(hub.relayID)"])
     }
 
@@ -152,21 +161,21 @@ final class RelayLoop {
         guard case .refused(let unsent, let refusal) = found else { return }
         for command in unsent {
             let frame = FrameBody(refusal).frame(.response, sign: command.sign)
-            ephemerals.publish(RelayAnswer(socket: command.socket, frame: frame), to: hub.relayID)
+            markers.publish(RelayAnswer(socket: command.socket, frame: frame), to: hub.relayID)
         }
     }
 
     // MARK: New connections
 
     private func watchListeners() {
-        for (index, listener) in channel.listeners.enumerated() {
+        for (index, listener) in place.listeners.enumerated() {
             hub.sockets.epoll.add(listener, .listen, ticket: Ticket.listener + UInt64(index) << 32)
         }
     }
 
     private func accept(_ listener: Int32) {
         for _ in 0..<Self.acceptsPerTick {
-            let descriptor = acceptNonBlocking(listener)
+            let descriptor = system.accept(listener)
             guard descriptor >= 0 else {
                 if errno == EMFILE || errno == ENFILE { pauseAccepting() }
                 return
@@ -178,14 +187,14 @@ final class RelayLoop {
     /// Out of descriptors: other processes of this program may have some. Accepting resumes in the next second.
     private func pauseAccepting() {
         log.error("out of file descriptors: raise the limit, or lower WS_MAX_CONNECTIONS")
-        channel.listeners.forEach { hub.sockets.epoll.remove($0) }
+        place.listeners.forEach { hub.sockets.epoll.remove($0) }
         mayAccept = false
     }
 
     // MARK: The master, the clock
 
     private func hearMaster() {
-        while let message = channel.next() {
+        while let message = place.next() {
             switch message {
             case .quit: return beginEnd()
             case .handover(let descriptor): beginHandover(descriptor)
@@ -199,9 +208,9 @@ final class RelayLoop {
     /// The master is dead: a worker of the next master takes over, as in a reload.
     private func serveOn(_ line: Int32) {
         log.error("the master is dead: this relay serves on until another one takes over")
-        hub.sockets.epoll.remove(channel.fileDescriptor)
+        hub.sockets.epoll.remove(place.fileDescriptor)
         let timeout = hasHandedOver ? 0 : WorkerChannel.takeoverSeconds * 1000
-        orphanedUntil = monotonicMilliseconds() + timeout
+        orphanedUntil = system.now() + timeout
         if timeout > 0 { beginHandover(line) }
     }
 
@@ -214,7 +223,7 @@ final class RelayLoop {
         }
         endHandover()
         predecessor = Predecessor(
-            channel: HandoffChannel(descriptor), hub: hub, feed: feed, commands: commands, markers: ephemerals,
+            channel: HandoffChannel(descriptor), hub: hub, feed: feed, commands: commands, markers: markers,
             takeAnswers: takeAnswers, log: log)
         hub.sockets.epoll.add(descriptor, .read, ticket: Ticket.successor)
     }
@@ -222,9 +231,9 @@ final class RelayLoop {
     /// Ends this process so that the next worker can adopt the sockets. Either the successor died with the sockets
     /// before the master knew that it had them, and they are with its file keeper; or they are here, and there is
     /// no master.
-    private func giveWay() -> Never {
+    private func giveWay() {
         log.warning("the successor died: this relay ends so that the next worker can take over")
-        exit(1)
+        system.exit(1)
     }
 
     private func endHandover() {
@@ -237,7 +246,7 @@ final class RelayLoop {
         case .serving, nil: break
         case .alone:
             // Without a master there is no second try: the next worker adopts this process's descriptors.
-            if orphanedUntil != nil { giveWay() }
+            if orphanedUntil != nil { return giveWay() }
             endHandover()
         case .handedOver:
             hasHandedOver = true
@@ -249,15 +258,15 @@ final class RelayLoop {
     }
 
     private func stopAccepting() {
-        channel.listeners.forEach { hub.sockets.epoll.remove($0) }
+        place.listeners.forEach { hub.sockets.epoll.remove($0) }
         mayAccept = true
     }
 
     /// Without a successor clients are told to reconnect, and get a moment to read the close frame.
     private func beginEnd() {
         guard endsAt == nil else { return }
-        endsAt = monotonicMilliseconds() + hub.settings.drainTime.milliseconds + (commands.isIdle ? 5000 : 11_000)
-        hub.sockets.epoll.remove(channel.fileDescriptor)
+        endsAt = system.now() + hub.settings.drainTime.milliseconds + (commands.isIdle ? 5000 : 11_000)
+        hub.sockets.epoll.remove(place.fileDescriptor)
         stopAccepting()
         hub.endAll()
     }
@@ -265,7 +274,7 @@ final class RelayLoop {
     private var untilNextDue: Int32 {
         guard !hub.sockets.isLettingGo else { return 0 }
         guard let due = hub.holds.nextDue else { return untilNextHalfSecond }
-        return max(0, min(untilNextHalfSecond, Int32(clamping: due - monotonicMilliseconds())))
+        return max(0, min(untilNextHalfSecond, Int32(clamping: due - system.now())))
     }
 
     private var untilNextHalfSecond: Int32 {
@@ -275,26 +284,26 @@ final class RelayLoop {
     }
 
     private func everyHalfSecond() {
-        let now = monotonicMilliseconds() / 500
+        let now = system.now() / 500
         guard now != halfSecond else { return }
         let isWholeSecond = now / 2 != halfSecond / 2
         halfSecond = now
         if let orphanedUntil {
             hearMaster()
-            if monotonicMilliseconds() > orphanedUntil { beginEnd() }
+            if system.now() > orphanedUntil { beginEnd() }
         }
         if !hasHandedOver { hub.askRevocations() }
         if isWholeSecond { everySecond() }
     }
 
     private func everySecond() {
-        hub.beginTick(milliseconds: monotonicMilliseconds(), unixMilliseconds: systemClock())
+        hub.beginTick(milliseconds: system.now(), unixMilliseconds: system.unix())
         hub.everySecond()
         if !mayAccept, isReady, endsAt == nil, !hasHandedOver {
             mayAccept = true
             watchListeners()
         }
-        hub.report(to: channel.scoreboard)
+        hub.report(to: place.scoreboard)
         giveMemoryBack()
     }
 
