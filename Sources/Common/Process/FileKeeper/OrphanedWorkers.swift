@@ -15,7 +15,7 @@ extension Master {
         }
         for (place, keeper, _) in found.filter(\.isAlive) + found.filter({ !$0.isAlive }) {
             let adopts = specs.contains { $0.name == place.pool && $0.handover }
-            guard adopts, let id = state.reserveFiles(in: place.pool, slot: place.slot, at: monotonicNow()) else {
+            guard adopts, let id = state.reserveFiles(in: place.pool, slot: place.slot, at: kernel.now) else {
                 keeper.send("R")
                 unlink(place.path)
                 continue

@@ -8,22 +8,24 @@ struct BinaryCheck {
     let pid: pid_t
     private let output: Descriptor
     private let deadline: Nanoseconds
+    private let kernel: any Kernel
 
-    init(path: String, arguments: [String]) throws {
+    init(path: String, arguments: [String], _ kernel: any Kernel) throws {
+        self.kernel = kernel
         var ends: [Int32] = [-1, -1]
         guard chat_pipe2(&ends, O_CLOEXEC) == 0 else { throw SystemError("make a pipe") }
         output = try Descriptor(high: ends[0], "make a pipe")
         let input = try Descriptor(high: ends[1], "make a pipe")
         output.setNonBlocking()
-        deadline = monotonicNow() + BinaryCheck.limit
-        pid = try Spawn(
-            path: path, arguments: arguments, environment: inheritedEnvironment(),
-            descriptors: [(input.number, STDOUT_FILENO), (input.number, STDERR_FILENO)]
-        ).start()
+        deadline = kernel.now + BinaryCheck.limit
+        pid = try kernel.start(
+            Spawn(
+                path: path, arguments: arguments, environment: inheritedEnvironment(),
+                descriptors: [(input.number, STDOUT_FILENO), (input.number, STDERR_FILENO)]))
     }
 
-    func enforceLimit(now: Nanoseconds) {
-        if now > deadline { kill(pid, SIGKILL) }
+    func enforceLimit() {
+        if kernel.now > deadline { kernel.send(SIGKILL, to: pid) }
     }
 
     /// Nil when the new binary accepts the configuration; else its last output.

@@ -36,6 +36,7 @@ public final class Master {
     let counterNames: [String]
     let histogramNames: [String]
     let readSpecs: () throws -> [PoolSpec]
+    let kernel: any Kernel
     let log: Logger
 
     var specs: [PoolSpec]
@@ -50,7 +51,7 @@ public final class Master {
     var check: BinaryCheck?
     var exitCode: Int32?
     // `run` opens these.
-    var signals: Signals!
+    private var signals: Int32 = -1
     var lock: Descriptor!
     var board: Scoreboard!
     var control: ControlSocket!
@@ -59,10 +60,21 @@ public final class Master {
     /// Silent workers: since when, and the CPU time of their main threads at that moment.
     private var silent: [Int: (since: Nanoseconds, burnt: Nanoseconds)] = [:]
 
-    public init(
+    public convenience init(
         program: String, runFolder: String, pools: [PoolSpec], workerArguments: [String] = ["worker"],
         checkArguments: [String] = ["serve", "--check"], counters: [String] = [], histograms: [String] = [],
         reload: @escaping () throws -> [PoolSpec]
+    ) {
+        self.init(
+            program: program, runFolder: runFolder, pools: pools, workerArguments: workerArguments,
+            checkArguments: checkArguments, counters: counters, histograms: histograms, kernel: LinuxKernel(),
+            log: Logger(label: program), reload: reload)
+    }
+
+    init(
+        program: String, runFolder: String, pools: [PoolSpec], workerArguments: [String] = ["worker"],
+        checkArguments: [String] = ["serve", "--check"], counters: [String] = [], histograms: [String] = [],
+        kernel: any Kernel, log: Logger, reload: @escaping () throws -> [PoolSpec]
     ) {
         self.program = program
         self.folder = RunFolder(runFolder, program: program)
@@ -72,47 +84,53 @@ public final class Master {
         self.counterNames = counters
         self.histogramNames = histograms
         self.readSpecs = reload
-        self.log = Logger(label: program)
+        self.kernel = kernel
+        self.log = log
         self.state = MasterState(pools: pools, rows: Scoreboard.workerRows)
     }
 
     /// Serves until it is told to stop. Returns the exit status; 1: it could not start, and the log says why.
     public func run() -> Int32 {
-        do {
-            signals = try Signals()
-            try open()
-        } catch {
+        do { try begin() } catch {
             log.critical("\(error)")
             return 1
         }
-        while exitCode == nil {
-            wait()
-            signals.read().forEach { handle(.signal($0)) }
-            reap()
-            readChannels()
-            check?.enforceLimit(now: monotonicNow())
-            control.serve(now: monotonicNow(), answer: answer)
-            tick()
-        }
+        while exitCode == nil { turn() }
         control.remove()
         return exitCode ?? 0
     }
 
+    func begin() throws {
+        signals = try kernel.watchSignals()
+        try open()
+    }
+
+    /// One round: it waits for something, at most a second, and handles everything that has happened.
+    func turn() {
+        wait()
+        kernel.signals().forEach { handle(.signal($0)) }
+        reap()
+        readChannels()
+        check?.enforceLimit()
+        control.serve(now: kernel.now, answer: answer)
+        tick()
+    }
+
     /// Passes an event to the rules and performs their actions. An action may cause the next event.
     func handle(_ event: MasterEvent) {
-        for action in state.handle(event, at: monotonicNow()) { perform(action) }
+        for action in state.handle(event, at: kernel.now) { perform(action) }
     }
 
     /// Waits for a signal, a worker, a control client or the next deadline; at most one second.
     private func wait() {
         let quiet = quietListeners
         let readable =
-            [signals.descriptor.number] + control.descriptors + channels.values.map(\.descriptor.number)
+            [signals] + control.descriptors + channels.values.map(\.descriptor.number)
             + quiet.map(\.descriptor)
         var polls = readable.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-        let now = monotonicNow()
+        let now = kernel.now
         // A deadline may lie far in the past: clamp it before subtracting.
-        poll(&polls, nfds_t(polls.count), Int32((max(nextTick(), now) - now) / 1_000_000 + 1))
+        kernel.wait(&polls, milliseconds: Int32((max(nextTick(), now) - now) / 1_000_000 + 1))
         for (place, (pool, _)) in quiet.enumerated()
         where polls[polls.count - quiet.count + place].revents & Int16(POLLIN) != 0 {
             handle(.demand(pool: pool))
@@ -126,22 +144,19 @@ public final class Master {
     }
 
     private func tick() {
-        let now = monotonicNow()
+        let now = kernel.now
         guard now >= nextTick() else { return }
         lastTick = now
         handle(.tick(observations(now: now)))
     }
 
     private func reap() {
-        var status: Int32 = 0
-        while true {
-            let pid = waitpid(-1, &status, WNOHANG)
-            guard pid > 0 else { return }
+        while let (pid, status) = kernel.ended() {
             if let ended = check, ended.pid == pid {
                 check = nil
-                handle(.binaryChecked(ended.problem(ExitStatus(waitStatus: status))))
+                handle(.binaryChecked(ended.problem(status)))
             } else {
-                handle(.exited(pid: pid, ExitStatus(waitStatus: status)))
+                handle(.exited(pid: pid, status))
             }
         }
     }
@@ -184,13 +199,13 @@ public final class Master {
             silent[worker.id] = nil
             return nil
         }
-        let burnt = mainThreadTime(worker.pid)
+        let burnt = kernel.mainThreadTime(worker.pid)
         if silent[worker.id]?.since != lastLife { silent[worker.id] = (lastLife, burnt) }
         return (lastLife, burnt - (silent[worker.id]?.burnt ?? burnt))
     }
 
     private func frozenSince(_ worker: Worker, _ row: ScoreboardRow, _ now: Nanoseconds) -> Nanoseconds? {
         let lastLife = Nanoseconds(row[.heartbeatAt])
-        return now - lastLife > 2_000_000_000 && isStopped(worker.pid) ? lastLife : nil
+        return now - lastLife > 2_000_000_000 && kernel.isStopped(worker.pid) ? lastLife : nil
     }
 }

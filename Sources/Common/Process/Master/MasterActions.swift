@@ -35,7 +35,7 @@ extension Master {
 
     private func signal(_ id: Int, _ number: Int32) {
         guard let pid = state.workers.first(where: { $0.id == id })?.pid, pid > 0 else { return }
-        Glibc.kill(pid, number)
+        kernel.send(number, to: pid)
     }
 
     private func forget(_ worker: Worker) {
@@ -69,8 +69,8 @@ extension Master {
                 ("handover", handover?.1), ("wreck", orphaned?.1.1), ("keeper", keeper?.ends.1),
                 ("door", keeper?.socket),
             ]
-            let pid = try plan(worker, theirs, ends.compactMap { name, end in end.map { (name, $0) } }, poolSize)
-                .start()
+            let pid = try kernel.start(
+                plan(worker, theirs, ends.compactMap { name, end in end.map { (name, $0) } }, poolSize))
             channels[worker.id] = DescriptorSocket(descriptor: ours)
             keeper?.ends.0.setNonBlocking()
             if let keeper { fileKeepers[worker.id] = DescriptorSocket(descriptor: keeper.ends.0) }
@@ -113,7 +113,7 @@ extension Master {
     // MARK: - HUP
 
     private func readConfiguration() {
-        Systemd.notify("RELOADING=1\nMONOTONIC_USEC=\(monotonicNow() / 1000)")
+        Systemd.notify("RELOADING=1\nMONOTONIC_USEC=\(kernel.now / 1000)")
         do {
             let new = try readSpecs()
             let missing = try missingListeners(for: new, attempts: 1)
@@ -134,7 +134,7 @@ extension Master {
 
     private func checkBinary() {
         do {
-            check = try BinaryCheck(path: path, arguments: [CommandLine.arguments[0]] + checkArguments)
+            check = try BinaryCheck(path: path, arguments: [CommandLine.arguments[0]] + checkArguments, kernel)
         } catch {
             handle(.binaryChecked("\(error)"))
         }
@@ -146,8 +146,7 @@ extension Master {
             let memory = try inheritance().leave()
             ownDescriptors.forEach { $0.keepOnExec(true) }
             log.notice("upgrade: the new binary takes over")
-            _ = withCStrings(CommandLine.arguments) { execv(path, $0) }
-            let failure = SystemError("run \(path)")
+            let failure = kernel.execute(path, CommandLine.arguments)
             ownDescriptors.forEach { $0.keepOnExec(false) }
             unsetenv(Inheritance.variable)
             withExtendedLifetime(memory) { handle(.execFailed(failure.description)) }

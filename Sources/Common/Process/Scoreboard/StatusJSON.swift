@@ -4,7 +4,7 @@ import Logging
 /// `status json`: what `status` says, as one JSON object in one line. Names stay; new ones may come.
 extension Master {
     func statusJSON() -> String {
-        let now = monotonicNow()
+        let now = kernel.now
         var line = LogLine()
         line.fields([
             "program": "\(program)", "pid": number(Int(getpid())), "generation": number(state.generation),

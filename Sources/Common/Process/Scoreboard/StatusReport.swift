@@ -32,7 +32,7 @@ extension Master {
     }
 
     private func status() -> String {
-        let now = monotonicNow()
+        let now = kernel.now
         let up = span(seconds: time(nil) - board.startedAt)
         var text = "\(program) pid \(getpid()), up \(up), generation \(state.generation)"
         text += state.stopping ? ", stopping\n\n" : "\n\n"
@@ -96,7 +96,7 @@ extension Master {
         guard worker.phase == .ready else { return worker.phase.rawValue }
         let silent = Int(now) - row[.heartbeatAt]
         guard row[.pid] == worker.pid, silent > 5_000_000_000 else { return "\(row.state)" }
-        if isStopped(worker.pid) { return "stopped" }
+        if kernel.isStopped(worker.pid) { return "stopped" }
         return row[.requestStartedAt] == 0 ? "silent" : "\(row.state)"
     }
 }
