@@ -6,13 +6,17 @@ final class FileInspector {
     private static let batch = 10
     private static let answerTimeout = Duration.seconds(10)
     private let jobs: any FileJobs
-    private let describe: DescribeFile
+    /// The news about the file of a message; nil: there are none.
+    private let describe: (Message) throws(Refusal) -> FileInfo?
     private let commands: any CommandQueue
     private let log: Logger
     /// The owner of the last file.
     private var owner = UUID128.zero
 
-    init(jobs: any FileJobs, describe: DescribeFile, commands: any CommandQueue, log: Logger) {
+    init(
+        jobs: any FileJobs, commands: any CommandQueue, log: Logger,
+        describe: @escaping (Message) throws(Refusal) -> FileInfo?
+    ) {
         self.jobs = jobs
         self.describe = describe
         self.commands = commands
@@ -30,7 +34,7 @@ final class FileInspector {
         for message in messages where mayGoOn() {
             owner = message.senderID
             do throws(Refusal) {
-                if message.deletedAt == nil, let file = try describe.describe(message) { try tell(message, file) }
+                if message.deletedAt == nil, let file = try describe(message) { try tell(message, file) }
             } catch {
                 // A server comes back, so the file is retried. A file that is itself at fault would fail forever.
                 guard error.retryAfter == nil else { throw error }

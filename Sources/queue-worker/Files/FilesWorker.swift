@@ -1,7 +1,6 @@
 import ChatAdapters
 import ChatCore
 import ChatProcess
-import Glibc
 import Logging
 
 /// A worker of the pool "files": work on files for which no request waits.
@@ -10,65 +9,78 @@ final class FilesWorker {
     /// Milliseconds between two checks for new files.
     private static let idle: Int64 = 500
 
-    private let channel: WorkerChannel
+    /// Its tasks.
+    struct Tasks {
+        /// Answers the broker's heartbeats.
+        var keepAlive: () -> Void
+        /// Inspects the next files, as long as the closure says so. Returns their number.
+        var look: (() -> Bool) throws -> Int
+        var sweep: () throws -> SweepUploads.Swept
+    }
+
+    private let channel: any WorkerPlace
     private let leadership: any Leadership
-    private let sweep: SweepUploads
-    private let inspector: FileInspector
+    private let tasks: Tasks
     /// Milliseconds between two sweeps.
     private let pause: Int64
-    private let commands: RabbitMQCommandQueue
+    private let clock: WorkerClock
     private let log: Logger
     private var outage = Outage()
 
-    init(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
-        self.channel = channel
-        self.log = log
+    init(
+        _ channel: any WorkerPlace, _ leadership: any Leadership, _ tasks: Tasks, pause: Int64,
+        clock: WorkerClock = .real, _ log: Logger
+    ) {
+        (self.channel, self.leadership, self.tasks, self.pause) = (channel, leadership, tasks, pause)
+        (self.clock, self.log) = (clock, log)
+    }
+
+    convenience init(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
         func connection(_ way: PostgresWay = .primary) -> PostgresConnection {
             PostgresConnection(settings.database, applicationName: "queue-worker files", way: way)
         }
         let database = connection()
-        leadership = PostgresLeadership(connection(.direct))
-        commands = RabbitMQCommandQueue(
+        let commands = RabbitMQCommandQueue(
             settings.rabbitMQ, name: "queue-worker files",
             newestLayout: { [database = settings.database] in PostgresQueueGenerations.lookUp(database) }, log: log)
         let upload = UploadFile(
             settings, objects: settings.openObjectStore(), database: database,
             redis: try RedisConnection(url: settings.redisURL), log: log)
-        sweep = SweepUploads(
+        let sweep = SweepUploads(
             upload: upload, records: PostgresUploadSweepRecords(database), commands: commands,
             age: settings.storage.expiry.milliseconds, log: log)
-        inspector = FileInspector(
-            jobs: PostgresFileJobs(database),
-            describe: DescribeFile(
-                stores: upload.stores,
-                tools: MediaPrograms(
-                    limits: .init(pixels: settings.storage.maxPixels),
-                    jail: .make(settings.storage.mediaJail, log: log)),
-                files: DiskWorkFiles(settings.storage.temporaryFolder),
-                log: log), commands: commands, log: log)
-        pause = settings.storage.sweepPause.milliseconds
+        let describe = DescribeFile(
+            stores: upload.stores,
+            tools: MediaPrograms(
+                limits: .init(pixels: settings.storage.maxPixels), jail: .make(settings.storage.mediaJail, log: log)),
+            files: DiskWorkFiles(settings.storage.temporaryFolder), log: log)
+        let inspector = FileInspector(
+            jobs: PostgresFileJobs(database), commands: commands, log: log, describe: describe.describe)
+        self.init(
+            channel, PostgresLeadership(connection(.direct)),
+            Tasks(keepAlive: commands.keepAlive, look: inspector.work, sweep: sweep.sweep),
+            pause: settings.storage.sweepPause.milliseconds, log)
     }
 
     /// Runs until the master says quit.
     func serve() {
         channel.ready()
-        var next = monotonicMilliseconds()
+        var next = clock.now()
         while !channel.mustQuit {
             channel.scoreboard.heartbeat()
-            commands.keepAlive()
-            if monotonicMilliseconds() >= next {
+            tasks.keepAlive()
+            if clock.now() >= next {
                 sweepIfLeading()
-                next = monotonicMilliseconds() + pause
+                next = clock.now() + pause
             }
-            let wait = lookAtFiles() > 0 ? 0 : min(Self.idle, max(0, next - monotonicMilliseconds()))
-            var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
-            poll(&descriptor, 1, Int32(wait))
+            if lookAtFiles() > 0 { continue }
+            clock.wait(Int(min(Self.idle, max(0, next - clock.now()))), [channel.fileDescriptor])
         }
     }
 
     private func lookAtFiles() -> Int {
         do {
-            let count = try inspector.work { !channel.mustQuit }
+            let count = try tasks.look { !channel.mustQuit }
             channel.scoreboard.add(count, to: Counter.filesLookedAt)
             return count
         } catch {
@@ -82,7 +94,7 @@ final class FilesWorker {
         defer { channel.scoreboard.endRequest(status: 200, bytes: 0) }
         do {
             _ = try leadership.lead("uploads") {
-                let swept = try sweep.sweep()
+                let swept = try tasks.sweep()
                 channel.scoreboard.add(swept.abandoned + swept.orphans, to: Counter.uploadsAbandoned)
                 channel.scoreboard.add(swept.deleted, to: Counter.filesDeleted)
                 guard !swept.isNothing else { return }

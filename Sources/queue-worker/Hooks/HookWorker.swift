@@ -1,7 +1,6 @@
 import ChatAdapters
 import ChatCore
 import ChatProcess
-import Glibc
 import Logging
 
 /// The worker of the pool "hooks": sends the due events, then checks again after a moment.
@@ -11,13 +10,16 @@ struct HookWorker {
     private static let rest = Duration.milliseconds(300)
     private static let longRest = Duration.seconds(3)
 
-    private let channel: WorkerChannel
+    private let channel: any WorkerPlace
     private let delivery: DeliverHooks
+    private let clock: WorkerClock
     private let log: Logger
 
+    init(_ channel: any WorkerPlace, _ delivery: DeliverHooks, clock: WorkerClock = .real, _ log: Logger) {
+        (self.channel, self.delivery, self.clock, self.log) = (channel, delivery, clock, log)
+    }
+
     init(_ settings: Settings, _ connection: PostgresConnection, _ channel: WorkerChannel, _ log: Logger) {
-        self.channel = channel
-        self.log = log
         // A slow host is no worker that hangs.
         let isAlive = {
             channel.scoreboard.heartbeat()
@@ -25,9 +27,10 @@ struct HookWorker {
         }
         let client = HookClient(settings.hooks, goesOn: isAlive)
         let (url, timeout) = (settings.hooks.url, settings.hooks.timeout)
-        delivery = DeliverHooks(
+        let delivery = DeliverHooks(
             outbox: PostgresHookOutbox(connection), attempts: settings.hooks.attempts, timeout: timeout, log: log
         ) { client.send($0, to: url, timeout: timeout) }
+        self.init(channel, delivery, log)
     }
 
     /// Runs until the master says quit.
@@ -49,8 +52,5 @@ struct HookWorker {
         }
     }
 
-    private func pause(_ milliseconds: Int32) {
-        var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
-        poll(&descriptor, 1, milliseconds)
-    }
+    private func pause(_ milliseconds: Int) { clock.wait(milliseconds, [channel.fileDescriptor]) }
 }

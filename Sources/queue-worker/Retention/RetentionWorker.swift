@@ -1,27 +1,38 @@
 import ChatAdapters
 import ChatCore
 import ChatProcess
-import Glibc
 import Logging
 
 /// The worker of the pool "retention": removes old messages, then sleeps for ten minutes.
 struct RetentionWorker {
     static let pool = "retention"
     private static let rest = Duration.seconds(600)
-    private let channel: WorkerChannel
-    private let retention: KeepRetention
+    private let channel: any WorkerPlace
+    private let clock: WorkerClock
     private let log: Logger
+    /// Removes what is too old, as long as the closure says so. Returns the number of messages.
+    private let remove: (() -> Bool) throws(StoreError) -> Int64
+
+    init(
+        _ channel: any WorkerPlace, clock: WorkerClock = .real, _ log: Logger,
+        remove: @escaping (() -> Bool) throws(StoreError) -> Int64
+    ) {
+        (self.channel, self.clock, self.log, self.remove) = (channel, clock, log, remove)
+    }
 
     init(_ settings: Settings, _ connection: PostgresConnection, _ channel: WorkerChannel, _ log: Logger) {
-        self.channel = channel
-        self.log = log
         let database = settings.database
-        retention = KeepRetention(
+        let retention = KeepRetention(
             host: PostgresHostStore(connection),
             queue: RabbitMQCommandQueue(
                 settings.rabbitMQ, name: "queue-worker retention",
                 newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log),
             settings: settings.retention, clock: systemClock, log: log)
+        self.init(channel, log) { goOn throws(StoreError) in
+            let removed = try retention.sweep(while: goOn)
+            try retention.removeDeletedRooms(while: goOn)
+            return removed
+        }
     }
 
     /// Runs until the master says quit.
@@ -31,23 +42,20 @@ struct RetentionWorker {
         var next: Int64 = 0
         while !channel.mustQuit {
             channel.scoreboard.heartbeat()
-            if monotonicMilliseconds() >= next {
-                next = monotonicMilliseconds() + Self.rest.milliseconds
+            if clock.now() >= next {
+                next = clock.now() + Self.rest.milliseconds
                 sweep(&outage)
             }
-            var descriptor = pollfd(fd: channel.fileDescriptor, events: Int16(POLLIN), revents: 0)
-            poll(&descriptor, 1, 1000)
+            clock.wait(1000, [channel.fileDescriptor])
         }
     }
 
     private func sweep(_ outage: inout Outage) {
         do throws(StoreError) {
-            let goOn = { [channel] in
+            let removed = try remove { [channel] in
                 channel.scoreboard.heartbeat()
                 return !channel.mustQuit
             }
-            let removed = try retention.sweep(while: goOn)
-            try retention.removeDeletedRooms(while: goOn)
             outage.ended("PostgreSQL", log)
             if removed > 0 { log.notice("old messages were removed", metadata: ["messages": "\(removed)"]) }
         } catch {
