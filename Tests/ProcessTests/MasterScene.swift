@@ -78,6 +78,9 @@ final class MemoryKernel: Kernel {
     var onExecute: () -> Void = {}
     private var pending: [MasterSignal] = []
     private var ends: [(process: pid_t, status: ExitStatus)] = []
+    private var waits = 0
+    /// A master that turns for ever ends its test.
+    private static let maxWaits = 300_000
     private let noSignals = Descriptor(eventfd(0, Int32(EFD_CLOEXEC)))
 
     func send(_ signal: MasterSignal) { pending.append(signal) }
@@ -100,6 +103,8 @@ final class MemoryKernel: Kernel {
     }
 
     func wait(_ polls: inout [pollfd], milliseconds: Int32) {
+        waits += 1
+        precondition(waits < Self.maxWaits, "the master turns for ever")
         onWait()
         let some = poll(&polls, nfds_t(polls.count), 0)
         if !standsStill, some == 0, pending.isEmpty, ends.isEmpty { now += Nanoseconds(milliseconds) * 1_000_000 }

@@ -244,20 +244,21 @@ private let away = StoreError("away", isTransient: true)
             describe: describe)
     }
 
-    /// One of each in turn.
-    @Test func anOwnerOfManyFilesDelaysNobodyElse() throws {
-        jobs.waiting = (1...5).map { message($0, of: 1) } + [message(6, of: 2), message(7, of: 3)]
+    /// One of each in turn, ten in a round.
+    @Test func ownersOfManyFilesDelayNobodyElse() throws {
+        jobs.waiting = (1...24).map { message($0, of: 1 + ($0 - 1) % 12) }
         var seen: [UInt64] = []
         let inspector = inspector { message throws(Refusal) in
             seen.append(message.senderID.low)
             return nil
         }
-        #expect(try inspector.work { true } == 3)
-        #expect(try inspector.work { true } == 1)
-        #expect(seen == [1, 2, 3, 1])
-        // Between two rounds a stop.
+        #expect(try inspector.work { true } == 10)
+        #expect(try inspector.work { true } == 2)
+        #expect(try inspector.work { true } == 10)
+        #expect(seen == Array(1...12) + Array(1...10))
+        // A stop.
         #expect(try inspector.work { false } == 0)
-        #expect(jobs.waiting.count == 3)
+        #expect(jobs.waiting.count == 2)
     }
 
     @Test func onlyNewsAreTold() throws {

@@ -256,6 +256,24 @@ import Testing
         #expect(access("\(scene.folder)/queue-worker.attempts/push-jobs-0", F_OK) != 0)
     }
 
+    /// FCM's wait is a wait inside the work.
+    @Test func aWaitThatAServiceAsksForIsNobodysDeath() {
+        let scene = PushScene()
+        scene.world.recipients = [scene.recipient(scene.bob, .fcm)]
+        scene.world.answers = ["2-0": [.later(seconds: 5)]]
+        scene.put(scene.message(in: scene.room))
+        scene.rounds(1)
+        scene.crash()
+        scene.start()
+        let path = "\(scene.folder)/queue-worker.attempts/push-jobs-0"
+        var (waiting, sending): ([Bool], [Bool]) = ([], [])
+        scene.world.whileSending = { sending.append(access(path, F_OK) == 0) }
+        scene.duringWait = { if !sending.isEmpty { waiting.append(access(path, F_OK) == 0) } }
+        scene.passDelay()
+        #expect(sending == [true, true] && waiting.contains(false) && !waiting.contains(true))
+        #expect(scene.broker.unacknowledged == 0 && scene.waiting.isEmpty)
+    }
+
     @Test func anOutageIsNobodysDeath() {
         let scene = PushScene()
         scene.put(scene.message(in: scene.room))
