@@ -44,13 +44,13 @@ struct HookWorker {
                 outage.ended("PostgreSQL", log)
                 channel.scoreboard.add(counts.delivered, to: Counter.hooks)
                 channel.scoreboard.add(counts.failed, to: Counter.hookFailures)
-                if counts.delivered + counts.failed == 0 { pause(Int32(Self.rest.milliseconds)) }
+                if counts.delivered + counts.failed == 0 { pause(Self.rest) }
             } catch {
                 outage.began("PostgreSQL", error.description, log)
-                pause(Int32(Self.longRest.milliseconds))
+                pause(Self.longRest)
             }
         }
     }
 
-    private func pause(_ milliseconds: Int) { clock.wait(milliseconds, [channel.fileDescriptor]) }
+    private func pause(_ time: Duration) { clock.wait(Int(time.milliseconds), [channel.fileDescriptor]) }
 }

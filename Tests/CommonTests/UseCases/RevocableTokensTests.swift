@@ -35,14 +35,14 @@ import Testing
     @Test func aRevokedTokenIsRefusedWithinTheFreshness() {
         #expect(isGood("a") && isGood("b"))
         store.all = [Revocation(.token("a"), at: time.now)]
-        time.now += RevocableTokens.freshness
+        time.now += RevocableTokens.freshness.milliseconds
         #expect(!isGood("a") && isGood("b"))
     }
 
     @Test func theStoreIsAskedOnceInTheFreshnessAndOnlyForNews() {
         store.all = [Revocation(.token("x"), at: time.now)]
         for _ in 0..<9 { _ = isGood("a") }
-        time.now += RevocableTokens.freshness - 1
+        time.now += RevocableTokens.freshness.milliseconds - 1
         _ = isGood("a")
         #expect(store.asked == [nil])
         time.now += 1
@@ -64,7 +64,7 @@ import Testing
         store.all = [Revocation(.user(user, before: 500), at: time.now)]
         #expect(isGood("a"))
         store.all = [Revocation(.user(user, before: 501), at: time.now)]
-        time.now += RevocableTokens.freshness
+        time.now += RevocableTokens.freshness.milliseconds
         #expect(!isGood("a"))
     }
 
