@@ -64,7 +64,7 @@ private let away = StoreError("away", isTransient: true)
     private let outbox = Outbox()
 
     private func serve(_ send: @escaping (PendingHook) -> String? = { _ in nil }) {
-        let delivery = DeliverHooks(outbox: outbox, attempts: 3, timeout: 10, log: scene.log, send: send)
+        let delivery = DeliverHooks(outbox: outbox, attempts: 3, timeout: .milliseconds(10), log: scene.log, send: send)
         HookWorker(scene.place, delivery, clock: scene.clock, scene.log).serve()
     }
 
@@ -221,7 +221,7 @@ private let away = StoreError("away", isTransient: true)
 
     private final class Commands: CommandQueue {
         var told: [Command] = []
-        func submit(_ command: Command, timeout: Int) throws(Refusal) -> CommandAnswer {
+        func submit(_ command: Command, timeout: Duration) throws(Refusal) -> CommandAnswer {
             told.append(command)
             return .queued
         }
