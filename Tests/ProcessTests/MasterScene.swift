@@ -80,7 +80,7 @@ final class MemoryKernel: Kernel {
     private var ends: [(process: pid_t, status: ExitStatus)] = []
     private var waits = 0
     /// A master that turns for ever ends its test.
-    private static let maxWaits = 300_000
+    private static let maxWaits = 20_000
     private let noSignals = Descriptor(eventfd(0, Int32(EFD_CLOEXEC)))
 
     func send(_ signal: MasterSignal) { pending.append(signal) }
