@@ -4,10 +4,10 @@ MAKEFLAGS += --no-print-directory
 STACK := deploy/stack/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down token pids psql logs build deb test test-uploads test-install chaos test-cover test-race test-relay fuzz lint format docs bench clean
+.PHONY: help run up down token pids psql logs build deb test test-uploads test-install chaos cluster cluster-down cluster-status cluster-chaos test-cover test-race test-relay fuzz lint format docs bench clean
 
 help: ## this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 } \
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 } \
 		/^##v / { sub(/^##v /, ""); print }' Makefile
 
 run: ## build and start everything here, stop it with Ctrl-C
@@ -51,6 +51,18 @@ test-install: ## as root: the packages on a Debian of their own with systemd; in
 
 chaos: ## kill, stop and freeze everything while people write; MINUTES=5 SEED=1 FREEZE_SECONDS=30
 	@exec deploy/test/chaos
+
+cluster: ## as root: three hosts in network namespaces with replicated servers, and one nginx (docs/cluster.md)
+	@exec deploy/cluster/cluster up
+
+cluster-down: ## stop them
+	@exec deploy/cluster/cluster down
+
+cluster-status: ## the servers of each host
+	@exec deploy/cluster/cluster status
+
+cluster-chaos: ## kill, freeze and cut off hosts and servers of the cluster while people write; MINUTES=5 SEED=1
+	@exec deploy/cluster/chaos
 
 test-cover: ## the unit and integration tests with a table of covered lines
 	@exec deploy/test/cover

@@ -21,18 +21,24 @@ struct NginxConfigCommand: ParsableCommand {
     @Option(help: "The folder of the shipped files.") var includes: String?
     @Option(help: "Serve below this path, such as /chat; locations.conf then goes into the server{} as well.")
     var prefix = ""
+    @Option(
+        help: "Lead to these hosts instead of this one, separated by commas: the ports of the settings, over TCP.")
+    var hosts = ""
     @Option(help: "Write the files here, such as /etc/nginx/chat, and name those that changed.")
     var to: String?
     @Option(help: "Check this nginx.conf and warn about limits that are too low.") var nginxConf: String?
 
     func run() throws {
         let settings = try self.settings.read()
-        let files = NginxFiles(settings: settings, prefix: try checkedPrefix(), pools: try PoolFolder.pools(settings))
+        let files = NginxFiles(
+            settings: settings, prefix: try checkedPrefix(), pools: try PoolFolder.pools(settings),
+            hosts: try NginxFiles.checked(hosts: hosts))
+        try files.checkPorts()
         let folder = try includes ?? found(settings)
-        if let file, !NginxFiles.names.contains(file) {
-            throw OperatorError("\(file) is none of: \(NginxFiles.names.joined(separator: ", "))")
+        if let file, !files.names.contains(file) {
+            throw OperatorError("\(file) is none of: \(files.names.joined(separator: ", "))")
         }
-        let texts = try NginxFiles.names.filter { file == nil || file == $0 }.map { name in
+        let texts = try files.names.filter { file == nil || file == $0 }.map { name in
             let source = name == "locations.conf" && !files.prefix.isEmpty ? "prefixed.conf" : name
             guard let text = readFile("\(folder)/\(source)") else {
                 throw OperatorError(
@@ -41,7 +47,7 @@ struct NginxConfigCommand: ParsableCommand {
             return (name: name, text: files.changed(name, text))
         }
         if let to {
-            try store(texts + (file == nil ? shipped(folder) : []), to)
+            try store(texts + (file == nil ? shipped(folder, files.others) : []), to)
         } else {
             for (name, text) in texts {
                 if file == nil { print("# -- chat/\(name)") }
@@ -57,8 +63,8 @@ struct NginxConfigCommand: ParsableCommand {
     }
 
     /// The files that no setting changes.
-    private func shipped(_ folder: String) throws -> [(name: String, text: String)] {
-        try NginxFiles.others.map { name in
+    private func shipped(_ folder: String, _ names: [String]) throws -> [(name: String, text: String)] {
+        try names.map { name in
             guard let text = readFile("\(folder)/\(name)") else {
                 throw OperatorError(
                     "\(folder)/\(name) cannot be read: --includes names the folder of the shipped files")
@@ -109,19 +115,27 @@ struct NginxConfigCommand: ParsableCommand {
 
 /// The texts of the shipped files with the values of the settings.
 struct NginxFiles {
-    static let names = [
-        "upstreams.conf", "cors.conf", "server.conf", "uploads.conf", "metrics.conf", "json.conf", "locations.conf",
-    ]
+    /// What the settings, the pools or other hosts change.
+    var names: [String] {
+        ["upstreams.conf", "cors.conf", "server.conf", "uploads.conf", "metrics.conf", "json.conf", "locations.conf"]
+            + (hosts.isEmpty ? [] : Self.connecting)
+    }
 
-    static let others = [
-        "error-answer.conf", "error-headers.conf", "errors.conf", "events.conf", "fastcgi.conf", "file-headers.conf",
-        "log.conf", "prefixed.conf", "relay.conf",
-    ]
+    var others: [String] {
+        [
+            "error-answer.conf", "error-headers.conf", "errors.conf", "file-headers.conf", "log.conf", "prefixed.conf",
+        ] + (hosts.isEmpty ? Self.connecting : [])
+    }
+
+    /// The files that say how nginx connects to the programs.
+    private static let connecting = ["events.conf", "fastcgi.conf", "relay.conf"]
 
     let settings: Settings
     /// Without a slash at the end; empty: none.
     let prefix: String
     var pools: [PoolSettings]
+    /// Of the programs, as nginx writes them; empty: this machine.
+    var hosts: [String] = []
 
     func changed(_ name: String, _ text: String) -> String {
         var text = valued(name, text)
@@ -184,6 +198,7 @@ struct NginxFiles {
             text.replacing(
                 "client_max_body_size 64k;", with: "client_max_body_size \((settings.fcgi.maxBody + 1023) / 1024)k;")
         case "locations.conf" where !prefix.isEmpty: prefixed(text)
+        case "fastcgi.conf", "relay.conf", "events.conf": hosts.isEmpty ? text : impatient(text)
         default: text
         }
     }
@@ -199,14 +214,12 @@ struct NginxFiles {
     private func upstreams(_ text: String) -> String {
         var text = text
         for pool in pools where pool.isOwn {
-            let server = Self.server(pool.listen)
-            put(pool.upstream, [server, server], " max_fails=0", &text)
+            put(pool.upstream, servers(pool.upstream, pool.listen), &text)
         }
-        let relay = Self.server(settings.relay.listen)
-        put("chat_ws_relay", [relay, relay], " max_fails=0", &text)
+        put("chat_ws_relay", servers("chat_ws_relay", settings.relay.listen), &text)
         if let scheme = settings.storage.endpoint.firstRange(of: "://") {
             let host = settings.storage.endpoint[scheme.upperBound...].utf8.prefix { $0 != UInt8(ascii: "/") }
-            put("chat_store", [String(decoding: host, as: UTF8.self)], "", &text)
+            put("chat_store", "  server \(String(decoding: host, as: UTF8.self));\n", &text)
         }
         return text + ownPools
     }
@@ -215,8 +228,8 @@ struct NginxFiles {
     private var ownPools: String {
         var text = ""
         for pool in pools where !pool.isOwn {
-            let server = "  server \(Self.server(pool.listen)) max_fails=0;\n"
-            text += "\n# The pool \(pool.name)\nupstream \(pool.upstream) {\n\(server)\(server)}\n"
+            text += "\n# The pool \(pool.name)\nupstream \(pool.upstream) {\n"
+            text += servers(pool.upstream, pool.listen) + "}\n"
         }
         let table = PoolTable(pools)
         for family in PoolRoute.Family.allCases where table.isChanged(family) {
@@ -245,12 +258,11 @@ struct NginxFiles {
         }
     }
 
-    private func put(_ upstream: String, _ servers: [String], _ options: String, _ text: inout String) {
+    private func put(_ upstream: String, _ servers: String, _ text: inout String) {
         guard let head = text.firstRange(of: "upstream \(upstream) {\n"),
             let end = text[head.upperBound...].firstRange(of: "}")
         else { return }
-        text.replaceSubrange(
-            head.upperBound..<end.lowerBound, with: servers.map { "  server \($0)\(options);\n" }.joined())
+        text.replaceSubrange(head.upperBound..<end.lowerBound, with: servers)
     }
 
     /// Replaces the prefix by a constant, for exact matches inside the server{} block.

@@ -63,6 +63,7 @@ class Ledger:
     answers: list = field(default_factory=list)  # (time, route, outcome, seconds)
     deliveries: list = field(default_factory=list)  # times
     reconnects: int = 0
+    closed: list = field(default_factory=list)  # (time, host) of sockets that ended
     trouble: list = field(default_factory=list)  # answers that no outage explains
 
     def answered(self, send, outcome, since):

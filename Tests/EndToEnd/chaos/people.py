@@ -21,6 +21,10 @@ RETRIED = ("busy", "unavailable", "rate_limited")
 class Person:
     """One user with one socket, which is reopened whenever it closes."""
 
+    # Seconds between pings of its own, and for their answers; None: none.
+    ping_seconds = None
+    open_seconds = 15
+
     def __init__(self, base_url, secret, ledger, chance):
         self.user, self.ledger, self.chance = User(base_url, secret), ledger, chance
         self.rooms, self.waiting, self.socket = [], {}, None
@@ -28,10 +32,14 @@ class Person:
 
     async def stay_connected(self):
         while True:
+            self.socket = None
             try:
                 await self.live()
             except (OSError, WebSocketException, TimeoutError):
                 pass
+            if self.socket:
+                # For a cluster: the host to which nginx led this socket.
+                self.ledger.closed.append((time.monotonic(), self.socket.response.headers.get("X-Chat-Host")))
             self.connected.clear()
             self.ledger.reconnects += 1
             await asyncio.sleep(self.chance.uniform(0.1, 0.6))
@@ -39,7 +47,8 @@ class Person:
     async def live(self):
         url = self.user.base_url.replace("http", "ws", 1) + "/ws/v1/chat"
         headers = {"Authorization": f"Bearer {self.user.token}"}
-        async with connect(url, additional_headers=headers, open_timeout=15, ping_interval=None) as socket:
+        async with connect(url, additional_headers=headers, open_timeout=self.open_seconds, close_timeout=1,
+                           ping_interval=self.ping_seconds, ping_timeout=self.ping_seconds) as socket:
             # Before anything else is read, so that nothing newer can arrive in between.
             if self.rooms:
                 points = [{"RoomID": room, "Seq": self.stream(room).last} for room in self.rooms]

@@ -8,7 +8,8 @@ AFTER = 15
 PEN = {"sends": "#8a8f98", "acknowledged": "#1f77b4", "deliveries / 10": "#2ca02c"}
 
 
-def table(ledger, found, faults, start, end):
+def table(ledger, found, faults, start, end, also=None):
+    """`also`: the head of one more column and a function of a fault, whose sum it shows."""
     sends = list(ledger.sends.values())
     acknowledged = [send for send in sends if send.acknowledged is not None]
     lines = [
@@ -17,8 +18,8 @@ def table(ledger, found, faults, start, end):
         f"{sum(stream.resyncs for stream in ledger.streams.values())} resyncs, {len(ledger.files)} files", "",
         "| must be 0 | found |", "|---|---:|"]
     lines += [f"| {name} | {len(what)} |" for name, what in found.items()]
-    lines += ["", "| fault | times | longest time without an acknowledgement, s (median · worst) | answers to sends in that time |",
-              "|---|---:|---:|---|"]
+    lines += ["", "| fault | times | longest time without an acknowledgement, s (median · worst) |"
+              f"{f' {also[0]} |' if also else ''} answers to sends in that time |", f"|---|---:|---:|{'---:|' if also else ''}---|"]
     times = sorted([start, *[send.acknowledged for send in acknowledged], end])
     by_name = defaultdict(list)
     for fault in faults:
@@ -28,7 +29,8 @@ def table(ledger, found, faults, start, end):
         answers = Counter(outcome for when, _, outcome, _ in ledger.answers
                           if any(fault.began <= when <= fault.ended + AFTER for fault in same))
         said = ", ".join(f"{outcome} {count}" for outcome, count in answers.most_common())
-        lines.append(f"| {name} | {len(same)} | {pauses[len(pauses) // 2]:.1f} · {pauses[-1]:.1f} | {said} |")
+        more = f" {sum(map(also[1], same))} |" if also else ""
+        lines.append(f"| {name} | {len(same)} | {pauses[len(pauses) // 2]:.1f} · {pauses[-1]:.1f} |{more} {said} |")
     return "\n".join(lines)
 
 

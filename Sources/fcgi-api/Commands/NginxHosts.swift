@@ -1,0 +1,61 @@
+import ChatAdapters
+import ChatCommands
+import ChatCore
+import ChatProcess
+
+/// The parts of nginx's files that differ when one nginx stands before several hosts.
+extension NginxFiles {
+    /// Names and addresses, IPv6 in brackets.
+    static func checked(hosts text: String) throws -> [String] {
+        guard !text.isEmpty else { return [] }
+        return try pieces(of: text, at: UInt8(ascii: ","), omittingEmpty: false).map { host in
+            let isPlain = !host.isEmpty && host.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"):
+                    true
+                default: ".-:[]".utf8.contains(byte)
+                }
+            }
+            guard isPlain else {
+                throw OperatorError("--hosts takes names or addresses such as 10.0.0.1,10.0.0.2, IPv6 as [2001:db8::1]")
+            }
+            return String(host)
+        }
+    }
+
+    /// A unix socket cannot be reached from another host.
+    func checkPorts() throws {
+        guard !hosts.isEmpty else { return }
+        let listens = pools.map { ("the pool \($0.name)", $0.listen) } + [("WS_LISTEN", settings.relay.listen)]
+        for (name, listen) in listens where port(listen) == nil {
+            throw OperatorError("--hosts needs a port: \(name) listens on \(listen), give it host:port")
+        }
+    }
+
+    /// The lines of an upstream. A socket is listed twice, for a worker that dies; each host is listed once, and one that
+    /// fails gets no requests for a second. `zone`: nginx's workers share what they learned.
+    func servers(_ upstream: String, _ listen: String) -> String {
+        guard !hosts.isEmpty, let port = port(listen) else {
+            let line = "  server \(Self.server(listen)) max_fails=0;\n"
+            return line + line
+        }
+        return "  zone \(upstream) 64k;\n"
+            + hosts.map { "  server \($0):\(port) max_fails=1 fail_timeout=1s;\n" }.joined()
+    }
+
+    /// A host that vanished is left for the next one after a second. What was sent already is not repeated after a slow
+    /// answer: that takes longer than the five seconds within which a request may go to another host.
+    func impatient(_ text: String) -> String {
+        text.replacing("fastcgi_connect_timeout 5s;", with: "fastcgi_connect_timeout 1s;")
+            .replacing("proxy_connect_timeout 5s;", with: "proxy_connect_timeout 1s;")
+            .replacing(
+                "fastcgi_next_upstream error invalid_header;",
+                with: "fastcgi_next_upstream error timeout invalid_header;\nfastcgi_next_upstream_timeout 5s;")
+    }
+
+    private func port(_ listen: String) -> UInt16? {
+        guard case .tcp(_, let port)? = try? ListenAddress(parsing: listen) else { return nil }
+        return port
+    }
+}

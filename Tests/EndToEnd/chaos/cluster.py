@@ -1,0 +1,244 @@
+"""`make cluster-chaos`: one fault after the other on the hosts and servers of `make cluster`, while people write."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(CHECKOUT / "deploy" / "cluster"), str(CHECKOUT / "deploy" / "stack")]
+
+import cluster as cluster_module  # noqa: E402
+import supervisor  # noqa: E402
+from layout import Cluster, PROGRAMS  # noqa: E402
+
+from .faults import Fault  # noqa: E402
+from .people import Person, Uploader  # noqa: E402
+from .report import AFTER, picture, table  # noqa: E402
+from .scenario import PEOPLE, Run  # noqa: E402
+
+# For how long a fault lasts, and what the servers may need to be complete again: RabbitMQ starts in 20 s on a busy machine.
+FAULT_SECONDS = 20
+WHOLE_SECONDS = 120
+
+
+@dataclass
+class ClusterFault(Fault):
+    """`host`: the host whose sockets may close, or None."""
+    host: object = None
+
+
+class Traveller(Person):
+    """Notices a host that vanished by its own pings, as any client over the internet must."""
+    ping_seconds, open_seconds = 2, 5
+
+
+class Questions:
+    """Asked from inside the network; the answers say where the interesting server runs just now."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+
+    def host(self, name):
+        return self.cluster.hosts[name]
+
+    def by_address(self, address):
+        return next(host for host in self.cluster.three if host.address == address)
+
+    def postgres_primary(self):
+        return next(self.host(name) for name, (role, _) in cluster_module.members(self.cluster).items() if role == "leader")
+
+    def redis_primary(self):
+        for host in self.cluster.three:
+            try:
+                answer = cluster_module.run(self.cluster.edge, "timeout", "2", "redis-cli", "-h", host.address, "-p", "26379",
+                                            "sentinel", "get-master-addr-by-name", "chat")
+                return self.by_address(answer.split()[0])
+            except (OSError, IndexError, StopIteration):
+                continue
+        raise OSError("no Sentinel answers")
+
+    def etcd_leader(self):
+        for host in self.cluster.three:
+            words = ["env", "ETCDCTL_API=3", "etcdctl", f"--endpoints={host.address}:2379", "endpoint", "status", "-w", "json"]
+            status = json.loads(cluster_module.run(self.cluster.edge, *words))[0]["Status"]
+            if status["leader"] == status["header"]["member_id"]:
+                return host
+        raise OSError("etcd has no leader")
+
+    def management(self, path):
+        user = f"chat:{self.cluster.secrets()['AMQP_PASSWORD']}"
+        answer = cluster_module.run(self.cluster.edge, "curl", "-sf", "-m", "5", "-u", user,
+                                    f"http://{self.cluster.two[0].address}:15672/api/{path}")
+        return json.loads(answer)
+
+    def queue_leader(self):
+        """The node that leads most queues."""
+        leaders = [queue["leader"] for queue in self.management("queues") if queue.get("leader")]
+        return self.by_address(max(sorted(set(leaders)), key=leaders.count).split("@")[1])
+
+    def is_whole(self):
+        """Every server runs, every standby follows, every queue has its three replicas."""
+        for host in self.cluster.hosts.values():
+            states = {process["statename"] for process in supervisor.processes(host)}
+            if states != {"RUNNING"}:
+                return False
+        queues = self.management("queues")
+        return (cluster_module.database_is_complete(self.cluster) and cluster_module.standbys_stream(self.cluster)
+                and all(node["running"] for node in self.management("nodes"))
+                and all(len(queue["online"]) == 3 for queue in queues if queue.get("type") == "quorum"))
+
+
+@dataclass
+class ClusterFaults:
+    """Each fault once in a random order, then all again; one at a time, and the next when everything is whole."""
+    cluster: object
+    seed: int
+    only: tuple = ()
+    done: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.ask = Questions(self.cluster)
+        self.servers = {"postgresql primary": ("postgres", self.ask.postgres_primary), "redis primary": ("redis", self.ask.redis_primary),
+                        "rabbitmq leader": ("rabbitmq", self.ask.queue_leader), "etcd leader": ("etcd", self.ask.etcd_leader)}
+
+    def catalogue(self):
+        hosts = [(f"host {host.name}", kind) for host in self.cluster.three for kind in ("killed", "frozen", "cut off")]
+        servers = [(name, kind) for name in self.servers for kind in ("killed", "frozen")]
+        proxies = [(f"{name} of {host.name}", "killed") for host in self.cluster.two for name in ("haproxy", "pgpool")]
+        ours = [(f"programs of {host.name}", kind) for host in self.cluster.two for kind in ("killed", "restarted")]
+        pairs = [(f"line {one}-{other}", "cut") for one, other in ("ab", "ac", "bc")]
+        all_of = hosts + servers + proxies + ours + pairs + [("postgresql", "promoted"), ("rabbitmq", "out of memory")]
+        return [what for what in all_of if not self.only or any(word in " ".join(what) for word in self.only)]
+
+    async def run(self, is_over):
+        chance, left = random.Random(self.seed), []
+        while not is_over():
+            left = left or chance.sample(self.catalogue(), len(self.catalogue()))
+            target, kind = left.pop()
+            fault = ClusterFault(target, kind, began=time.monotonic())
+            await asyncio.to_thread(self.carry_out, fault)
+            fault.ended = time.monotonic()
+            self.done.append(fault)
+            # What comes after the fault still counts for it.
+            await asyncio.sleep(AFTER)
+            whole = await asyncio.to_thread(self.wait_until_whole)
+            print(f"{fault.name}: {fault.ended - fault.began:.0f} s, whole again {whole:.0f} s after it", file=sys.stderr, flush=True)
+
+    def wait_until_whole(self):
+        began, reason = time.monotonic(), "a server does not run"
+        while time.monotonic() < began + WHOLE_SECONDS:
+            try:
+                if self.ask.is_whole():
+                    return AFTER + time.monotonic() - began
+            except (OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
+                reason = error
+            time.sleep(1)
+        raise RuntimeError(f"the cluster is not whole {WHOLE_SECONDS} s after {self.done[-1].name}: {reason}")
+
+    # -- the faults
+
+    def carry_out(self, fault):
+        kind, (first, *_) = fault.kind, fault.target.split()
+        if first == "host":
+            fault.host = self.ask.host(fault.target[-1])
+            {"killed": self.power_off, "frozen": self.freeze, "cut off": self.cut}[kind](fault.host)
+        elif first == "line":
+            self.cut_line(*[self.ask.host(name) for name in fault.target[-3::2]])
+        elif kind == "promoted":
+            self.promote()
+        elif kind == "out of memory":
+            self.fill_memory()
+        elif " of " in fault.target:
+            fault.host = self.ask.host(fault.target[-1])
+            names = PROGRAMS if first == "programs" else (first,)
+            self.restart(fault.host) if kind == "restarted" else fault.host.signal(signal.SIGKILL, *names)
+        else:
+            self.strike(fault)
+
+    def strike(self, fault):
+        """A server on the host where it matters most."""
+        name, where = self.servers[fault.target]
+        host = where()
+        host.signal(signal.SIGKILL, name) if fault.kind == "killed" else self.freeze(host, name)
+
+    def power_off(self, host):
+        host.kill()
+        time.sleep(FAULT_SECONDS)
+        host.boot(self.cluster.environment())
+
+    def freeze(self, host, *names):
+        host.signal(signal.SIGSTOP, *names)
+        time.sleep(FAULT_SECONDS)
+        host.signal(signal.SIGCONT, *names)
+
+    def cut(self, host):
+        host.cut(self.cluster.switch.space)
+        time.sleep(FAULT_SECONDS)
+        host.heal(self.cluster.switch.space)
+
+    def cut_line(self, one, other):
+        one.lose(other)
+        time.sleep(FAULT_SECONDS)
+        one.find(other)
+
+    def promote(self):
+        old = self.ask.postgres_primary()
+        new = next(host for host in self.cluster.three if host is not old)
+        body = json.dumps({"leader": old.name, "candidate": new.name})
+        cluster_module.run(self.cluster.edge, "curl", "-sS", "-m", "30", "-X", "POST", "-d", body, f"http://{old.address}:8008/switchover")
+
+    def fill_memory(self):
+        """The alarm of one node stops all senders of the cluster."""
+        host = self.ask.queue_leader()
+        cluster_module.rabbitmqctl(host, "set_vm_memory_high_watermark", "absolute", "1MB")
+        time.sleep(FAULT_SECONDS / 2)
+        cluster_module.rabbitmqctl(host, "set_vm_memory_high_watermark", "absolute", "512MB")
+
+    def restart(self, host):
+        """As for an upgrade: each program ends in order, and starts again."""
+        for name in PROGRAMS:
+            supervisor.supervisor(host).stopProcess(name)
+        for name in PROGRAMS:
+            supervisor.supervisor(host).startProcess(name, False)
+
+
+class ClusterRun(Run):
+    def __init__(self, cluster, seed, seconds, only=()):
+        secret = cluster.secrets()["JWT_SECRET"]
+        super().__init__(cluster.url, secret, None, seed, seconds, FAULT_SECONDS)
+        self.people = [Traveller(cluster.url, secret, self.ledger, random.Random(f"{seed} {number}")) for number in range(PEOPLE)]
+        self.uploader = Uploader(cluster.url, secret, self.ledger)
+        self.faults = ClusterFaults(cluster, seed, only)
+
+    def closed_elsewhere(self, fault):
+        """Sockets that ended on hosts that the fault did not hit."""
+        own = fault.host.address if fault.host else None
+        return sum(fault.began <= when <= fault.ended + AFTER and (host or "").split(":")[0] != own for when, host in self.ledger.closed)
+
+
+def main():
+    seed, minutes = int(os.environ.get("SEED") or 1), float(os.environ.get("MINUTES") or 5)
+    only = tuple(word for word in (os.environ.get("FAULTS") or "").split(",") if word)
+    cluster = Cluster()
+    run = ClusterRun(cluster, seed, minutes * 60, only)
+    found = asyncio.run(run.play())
+    text = f"SEED={seed} MINUTES={minutes:g}: " + table(
+        run.ledger, found, run.faults.done, run.start, run.end, ("sockets closed on other hosts", run.closed_elsewhere))
+    (cluster.folder / "chaos.md").write_text(text + "\n")
+    (cluster.folder / "chaos.svg").write_text(picture(run.ledger, run.faults.done, run.start, run.end))
+    print(text)
+    for name, what in found.items():
+        for line in what[:10]:
+            print(f"{name}: {line}", file=sys.stderr)
+    return 1 if any(found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Three hosts in network namespaces (`make cluster`), and the files that ship for several hosts."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import uuid
+
+import msgpack
+import pytest
+from client import make_token, message_frame
+from conftest import CHECKOUT, program, thorough
+from websockets.asyncio.client import connect
+
+PORTS = "".join(f"FCGI_{name}_LISTEN=10.9.9.1:{8501 + number}\n"
+                for number, name in enumerate(("ROOMS", "MESSAGES", "SEARCH", "UPLOADS", "ACCOUNT")))
+
+
+@pytest.fixture
+def nginx_config(tmp_path):
+    """Runs `fcgi-api nginx-config` with settings of its own."""
+    def run(settings, *words):
+        (tmp_path / "env").write_text(f"JWT_SECRET={'s' * 32}\nDATABASE_URL=postgresql:///x\nSTORAGE=disk:/tmp\n{settings}")
+        return subprocess.run([program("fcgi-api"), "nginx-config", "-c", tmp_path / "env", "--includes", CHECKOUT / "nginx/include", *words],
+                              capture_output=True, text=True, env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", "")})
+    return run
+
+
+def test_nginx_takes_the_files_for_several_hosts(nginx_config, tmp_path):
+    (tmp_path / "chat").mkdir()
+    done = nginx_config(PORTS + "WS_LISTEN=10.9.9.1:8510\n", "--hosts", "10.9.9.1,10.9.9.2,[2001:db8::3]", "--to", tmp_path / "chat")
+    assert done.returncode == 0, done.stderr
+    shipped = {path.name for path in (CHECKOUT / "nginx/include").glob("*.conf")}
+    assert {path.name for path in (tmp_path / "chat").iterdir()} == shipped
+    upstreams = (tmp_path / "chat/upstreams.conf").read_text()
+    for host in ("10.9.9.1", "10.9.9.2", "[2001:db8::3]"):
+        assert upstreams.count(f"  server {host}:8502 max_fails=1 fail_timeout=1s;\n") == 1
+        assert upstreams.count(f"  server {host}:8510 max_fails=1 fail_timeout=1s;\n") == 1
+    assert "unix:" not in upstreams.replace("# ", "") and "max_fails=0;\n" not in upstreams
+    for name in ("fastcgi.conf", "relay.conf", "events.conf"):
+        assert "_connect_timeout 1s;" in (tmp_path / "chat" / name).read_text()
+    (tmp_path / "chat/log.conf").write_text("access_log off;\n")
+    (tmp_path / "nginx.conf").write_text("events {}\nhttp {\n  include chat/upstreams.conf;\n"
+                                         "  server { listen 127.0.0.1:1; include chat/locations.conf; }\n}\n")
+    checked = subprocess.run(["nginx", "-p", tmp_path, "-e", "stderr", "-g", "pid x.pid;", "-t", "-c", "nginx.conf"],
+                             capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("settings, hosts, complaint", [
+    (PORTS + "WS_LISTEN=unix:/run/x.sock\n", "10.9.9.1", "WS_LISTEN"),
+    ("WS_LISTEN=10.9.9.1:8510\n", "10.9.9.1", "pool"),
+    (PORTS + "WS_LISTEN=10.9.9.1:8510\n", "10.9.9.1;,b", "--hosts takes"),
+    (PORTS + "WS_LISTEN=10.9.9.1:8510\n", "a,,b", "--hosts takes"),
+])
+def test_hosts_that_nginx_could_not_reach_are_refused(nginx_config, settings, hosts, complaint):
+    done = nginx_config(settings, "--hosts", hosts, "upstreams.conf")
+    assert done.returncode != 0 and complaint in done.stderr
+
+
+@pytest.fixture
+def layout(tmp_path, monkeypatch):
+    """The files of `make cluster`, written to a folder of this test."""
+    monkeypatch.setenv("CHAT_DIR", str(tmp_path / "cluster"))
+    for folder in ("cluster", "stack"):
+        monkeypatch.syspath_prepend(str(CHECKOUT / "deploy" / folder))
+    import layout
+    made = layout.Cluster()
+    for host in made.hosts.values():
+        host.folder = tmp_path / host.name
+    made.write()
+    return made
+
+
+def test_haproxy_takes_its_files(layout):
+    if not shutil.which("haproxy", path="/usr/sbin:/usr/bin"):
+        pytest.skip("haproxy is not installed: make cluster installs it")
+    for file in [host.folder / "haproxy.cfg" for host in layout.two] + [CHECKOUT / "deploy/compose/haproxy.cfg"]:
+        checked = subprocess.run(["/usr/sbin/haproxy", "-c", "-f", file], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_no_value_is_missing_in_the_files_of_the_cluster(layout):
+    for host in layout.hosts.values():
+        for file in host.folder.glob("*.*"):
+            if file.is_file():
+                assert not re.search("@[A-Z_]+@", file.read_text()), file
+
+
+@pytest.fixture
+def cluster():
+    """`make cluster` for this test, and its removal."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    environment = {**os.environ, "CLUSTER_DIR": ".run-cluster-test", "CHAT_PORT": "8000",
+                   "CHAT_BIN": os.environ.get("CHAT_BIN", ".build/release")}
+    script = CHECKOUT / "deploy/cluster/cluster"
+    yield subprocess.run([script, "up"], env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    subprocess.run([script, "down"], env=environment, check=True)
+
+
+@thorough
+def test_a_message_crosses_hosts_and_goes_on_without_one(cluster, monkeypatch):
+    monkeypatch.setenv("CHAT_DIR", ".run-cluster-test")
+    for folder in ("cluster", "stack"):
+        monkeypatch.syspath_prepend(str(CHECKOUT / "deploy" / folder))
+    import layout
+    made = layout.Cluster()
+    asyncio.run(crosses(made))
+
+
+async def crosses(made):
+    secret = made.secrets()["JWT_SECRET"]
+    url = made.url.replace("http", "ws", 1) + "/ws/v1/chat"
+    sockets = {}
+    users = [str(uuid.uuid4()) for _ in range(2)]
+
+    async def opened(user, address):
+        """nginx leads each new socket to the next host."""
+        for _ in range(10):
+            socket = await connect(url, additional_headers={"Authorization": f"Bearer {make_token(secret, user)}"})
+            if socket.response.headers["X-Chat-Host"].startswith(f"{address}:"):
+                return socket
+            await socket.close()
+        raise AssertionError(f"no socket leads to {address}")
+
+    async def got(socket, sign):
+        async with asyncio.timeout(40):
+            while (frame := msgpack.unpackb(await socket.recv())).get("Sign") != sign:
+                pass
+            return frame
+    for user, host in zip(users, made.two):
+        sockets[user] = await opened(user, host.address)
+    for sender, receiver in (users, users[::-1]):
+        frame = message_frame(ReceiverID=receiver)
+        await sockets[sender].send(msgpack.packb(frame))
+        assert (await got(sockets[receiver], frame["Sign"]))["Content"] == frame["Content"]
+    # The host without our programs: a third of all servers dies, and no socket.
+    made.three[2].kill()
+    frame = message_frame(ReceiverID=users[1])
+    for _ in range(20):
+        await sockets[users[0]].send(msgpack.packb(frame))
+        if (await got(sockets[users[0]], frame["Sign"])).get("Success", True):
+            break
+        await asyncio.sleep(1)
+    assert (await got(sockets[users[1]], frame["Sign"]))["Content"] == frame["Content"]
+    for socket in sockets.values():
+        await socket.close()

@@ -1,0 +1,184 @@
+"""The layout of the cluster: which server runs on which host, at which address, and all configuration files."""
+
+import hashlib
+import os
+import pwd
+import shutil
+import subprocess
+
+import configure
+from configure import fill, open_files, section
+from hosts import Host, Switch
+from instance import CHECKOUT, PASSED_ON, Instance, write_private
+from keeper import postgres_programs
+
+HERE = CHECKOUT / "deploy" / "cluster"
+NETWORK = "10.84.0"
+# From the caller's network to the common nginx, and nothing else.
+LINK = ("10.84.1.1", "10.84.1.2")
+HTTP_PORT = int(os.environ.get("CHAT_PORT") or 8000)
+
+PROGRAMS = configure.PROGRAMS
+# Of all three hosts, and of the two with our programs. Name, stop signal, seconds until KILL.
+SERVERS = (("etcd", "TERM", 5), ("patroni", "TERM", 10), ("rabbitmq", "TERM", 8), ("redis", "TERM", 5), ("sentinel", "TERM", 3))
+PROXIES = (("haproxy", "TERM", 3), ("pgpool", "INT", 5))
+POOLS = {"ROOMS": 8501, "MESSAGES": 8502, "SEARCH": 8503, "UPLOADS": 8504, "ACCOUNT": 8505}
+RELAY_PORT = 8510
+S3_PORTS = {"S3": 8333, "WEED_MASTER": 8334, "WEED_VOLUME": 8335, "WEED_FILER": 8336, "WEED_MASTER_GRPC": 8337,
+            "WEED_VOLUME_GRPC": 8338, "WEED_FILER_GRPC": 8339, "WEED_S3_GRPC": 8340}
+
+
+class Cluster(Instance):
+    def __init__(self):
+        os.environ.setdefault("CHAT_DIR", ".run-cluster")
+        super().__init__()
+        tag = hashlib.sha256(str(self.folder).encode()).hexdigest()[:6]
+        self.hosts = {name: Host(name, tag, f"{NETWORK}.{number}", self.runtime / name)
+                      for name, number in (("a", 11), ("b", 12), ("c", 13), ("edge", 10))}
+        self.edge = self.hosts["edge"]
+        self.three = [self.hosts[name] for name in "abc"]
+        # Where our programs and their proxies run; c makes the majority.
+        self.two = self.three[:2]
+        self.switch = Switch(tag, LINK)
+        self.url = f"http://{LINK[1]}:{HTTP_PORT}"
+
+    def connect(self):
+        self.switch.make()
+        for host in self.hosts.values():
+            host.connect(self.switch.space)
+        self.switch.lead_to(self.edge)
+
+    def settings_of(self, host):
+        return host.folder / "chat.env"
+
+    def environment(self):
+        """Without the caller's variables, which could lead to other servers."""
+        return {"PATH": f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin", "LANG": "C.UTF-8", "HOME": str(self.runtime),
+                **{name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TZ") if name in os.environ}}
+
+    # -- files
+
+    def write(self, with_programs=False):
+        """All files of all hosts. `with_programs`: they start with their host."""
+        secret = self.secrets()
+        for host in self.hosts.values():
+            values = self.values(host, secret)
+            for name in ("log", "run", "redis", "rabbitmq", "etcd", "postgres", "pgpool", "nginx"):
+                (host.folder / name).mkdir(parents=True, exist_ok=True)
+            postgres = pwd.getpwnam("postgres")
+            for name in ("postgres", "pgpool"):
+                os.chown(host.folder / name, postgres.pw_uid, postgres.pw_gid)
+                (host.folder / name).chmod(0o700)
+            for template in templates_of(self, host):
+                # Redis and Sentinel write their own state into theirs.
+                if template in ("redis.conf", "sentinel.conf") and with_programs:
+                    continue
+                (host.folder / template).write_text(fill((HERE / "templates" / template).read_text(), values))
+                (host.folder / template).chmod(0o644)
+            self.write_secrets(host, secret)
+            write_private(host.folder / "supervisord.conf", supervisord_conf(self, host, with_programs))
+
+    def write_secrets(self, host, secret):
+        home = host.folder / "rabbitmq"
+        (home / "enabled_plugins").write_text("[rabbitmq_management].")
+        write_private(home / ".erlang.cookie", secret["JWT_SECRET"][:20])
+        (home / ".erlang.cookie").chmod(0o400)
+        if host in self.two:
+            write_private(self.settings_of(host), "".join(f"{name}={value}\n" for name, value in self.settings(host, secret).items()))
+
+    def values(self, host, secret):
+        others = [other for other in self.three if other is not host]
+        def servers(port, options="check"):
+            # Its own host first: the way that no other host can break.
+            return "\n".join(f"  server {each.name} {each.address}:{port} {options}"
+                             for each in sorted(self.three, key=lambda each: each is not host))
+        return {
+            "HOST": host.name, "ADDRESS": host.address, "FIRST_ADDRESS": self.three[0].address, "NETWORK": f"{NETWORK}.0/24",
+            "FOLDER": host.folder, "CHECKOUT": self.runtime / "checkout", "POSTGRES_BIN": postgres_programs(),
+            "AMQP_PASSWORD": secret["AMQP_PASSWORD"],
+            "OTHERS": " ".join(other.address for other in others),
+            "ETCD_CLIENTS": ", ".join(f"{each.address}:2379" for each in [host, *others] if each in self.three),
+            "PEERS": "\n".join(f"cluster_formation.classic_config.nodes.{number + 1} = rabbit@{each.address}"
+                               for number, each in enumerate(self.three)),
+            "REPLICA_OF": "" if host is self.three[0] else f"replicaof {self.three[0].address} 6379",
+            "AMQP_SERVERS": servers(5673), "MANAGEMENT_SERVERS": servers(15673),
+            "POSTGRES_SERVERS": servers(5432, "check port 8008"),
+            "LISTEN": f"{LINK[1]}:{HTTP_PORT}", "FILES": open_files(), "CONNECTIONS": open_files() - 100,
+        }
+
+    def settings(self, host, secret):
+        """Of our programs on `host`: its own proxies first, then those of the other host."""
+        proxies = sorted(self.two, key=lambda each: each is not host)
+        settings = {
+            "RUN_DIR": host.folder / "run", "MIGRATIONS_DIR": self.runtime / "checkout/Migrations",
+            "DOCS_DIR": self.runtime / "checkout/docs",
+            "JWT_SECRET": secret["JWT_SECRET"],
+            "DATABASE_URL": f"postgresql://chat@{','.join(f'{each.address}:9999' for each in proxies)}/chat",
+            "REDIS_URL": f"redis+sentinel://{','.join(f'{each.address}:26379' for each in self.three)}/chat",
+            "RABBITMQ_URL": f"amqp://chat:{secret['AMQP_PASSWORD']}@{','.join(f'{each.address}:5672' for each in proxies)}/",
+            "RABBITMQ_TOTAL_QUEUE": 10,
+            "S3_ENDPOINT": f"http://{self.edge.address}:{S3_PORTS['S3']}", "S3_ACCESS_KEY": "chat",
+            "S3_SECRET_KEY": secret["S3_SECRET_KEY"], "S3_BUCKET_NAME": "chat",
+            # Clients do not reach the store.
+            "DOWNLOADS": "proxy",
+            **{f"FCGI_{name}_LISTEN": f"{host.address}:{port}" for name, port in POOLS.items()},
+            "WS_LISTEN": f"{host.address}:{RELAY_PORT}",
+            "PUBLIC_URL": self.url, "LOG_LEVEL": "info",
+        }
+        return settings | {name: value for name, value in os.environ.items()
+                           if name.startswith(PASSED_ON) and not name.endswith("_LISTEN") and "\n" not in value}
+
+    def write_nginx(self):
+        """The shipped files for several hosts."""
+        folder = self.edge.folder / "nginx" / "chat"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder.parent / "tmp").mkdir(exist_ok=True)
+        shutil.copy(self.edge.folder / "nginx.conf", folder.parent / "nginx.conf")
+        subprocess.run([self.programs / "fcgi-api", "nginx-config", "-c", self.settings_of(self.two[0]), "--includes", CHECKOUT / "nginx/include",
+                        "--hosts", ",".join(host.address for host in self.two), "--to", folder], check=True, stdout=subprocess.DEVNULL)
+        (folder / "log.conf").write_text("access_log off;\n")
+
+
+def templates_of(cluster, host):
+    if host is cluster.edge:
+        return ("nginx.conf",)
+    return ("patroni.yml", "rabbitmq.conf", "advanced.config", "redis.conf", "sentinel.conf",
+            *(("haproxy.cfg", "pgpool.conf") if host in cluster.two else ()))
+
+
+def supervisord_conf(cluster, host, with_programs):
+    head = fill((HERE / "templates" / "supervisord.conf").read_text(), {"FOLDER": host.folder})
+    own = [*SERVERS, *(PROXIES if host in cluster.two else ())] if host is not cluster.edge else [
+        ("seaweedfs", "TERM", 2), ("nginx", "TERM", 3)]
+    sections = [section(name, command(cluster, host, name), stop, seconds, True) for name, stop, seconds in own]
+    if host in cluster.two:
+        sections += [section(name, f"setpriv --pdeathsig TERM {cluster.runtime}/bin/{name} serve -c {cluster.settings_of(host)}", "TERM",
+                             15, with_programs) for name in PROGRAMS]
+    return head + "\n".join(sections)
+
+
+def command(cluster, host, name):
+    folder, run = host.folder, "setpriv --pdeathsig TERM"
+    as_postgres = "setpriv --reuid=postgres --regid=postgres --init-groups --pdeathsig"
+    peers = ",".join(f"{each.name}=http://{each.address}:2380" for each in cluster.three)
+    environment = {"CLUSTER_FOLDER": folder, "CLUSTER_ADDRESS": host.address}
+    store = {"CHAT_STACK": cluster.runtime, "CHAT_PYTHON": "/usr/bin/python3", "CHAT_WEED": cluster.runtime / "checkout/.venv/bin/weed",
+             "CHAT_WEED_ADDRESS": host.address, **{f"CHAT_{part}_PORT": port for part, port in S3_PORTS.items()}}
+    words = lambda values: "env " + " ".join(f"{key}={value}" for key, value in values.items())
+    return {
+        "etcd": f"{run} etcd --name {host.name} --data-dir {folder}/etcd/data --listen-client-urls http://{host.address}:2379 "
+                f"--advertise-client-urls http://{host.address}:2379 --listen-peer-urls http://{host.address}:2380 "
+                f"--initial-advertise-peer-urls http://{host.address}:2380 --initial-cluster {peers} --initial-cluster-token chat "
+                "--heartbeat-interval 100 --election-timeout 1000 --pre-vote --logger zap --log-level warn "
+                "--auto-compaction-retention 1h",
+        # INT: Patroni then stops PostgreSQL too.
+        "patroni": f"{as_postgres} INT env HOME={folder}/postgres patroni {folder}/patroni.yml",
+        "rabbitmq": f"{words(environment)} {HERE}/servers/rabbitmq",
+        "redis": f"{run} redis-server {folder}/redis.conf",
+        "sentinel": f"{run} redis-sentinel {folder}/sentinel.conf",
+        "haproxy": f"{run} haproxy -db -f {folder}/haproxy.cfg",
+        "pgpool": f"{as_postgres} INT pgpool -n -D -f {folder}/pgpool.conf -F {folder}/pgpool/pcp.conf -a {folder}/pgpool/pool_hba.conf",
+        "seaweedfs": f"{words(store)} {CHECKOUT}/deploy/stack/servers/seaweedfs",
+        "nginx": f"{HERE}/servers/nginx {folder}/nginx",
+    }[name]
