@@ -177,7 +177,7 @@ def make_bucket(cluster, secret):
 
 
 class Sender:
-    """What probe.py needs of an instance."""
+    """The part of an instance that probe.py needs."""
 
     def __init__(self, cluster):
         self.runtime, self.env_file = cluster.runtime, cluster.settings_of(cluster.two[0])

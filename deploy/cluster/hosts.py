@@ -15,7 +15,7 @@ import signal
 import subprocess
 import time
 
-# What the kernel calls the programs, and what we call them.
+# The names of programs in the kernel, and ours.
 NAMES = {"etcd": "etcd", "postgres": "postgres", "beam.smp": "rabbitmq", "erl_child_setup": "rabbitmq", "inet_gethost": "rabbitmq",
          "epmd": "rabbitmq", "haproxy": "haproxy", "pgpool": "pgpool", "nginx": "nginx", "weed": "seaweedfs",
          "fcgi-api": "fcgi-api", "ws-relay": "ws-relay", "queue-worker": "queue-worker"}

@@ -160,6 +160,7 @@ def supervisord_conf(cluster, host, with_programs):
 
 def command(cluster, host, name):
     folder, run = host.folder, "setpriv --pdeathsig TERM"
+    alone = f"{HERE}/servers/alone"
     as_postgres = "setpriv --reuid=postgres --regid=postgres --init-groups --pdeathsig"
     peers = ",".join(f"{each.name}=http://{each.address}:2380" for each in cluster.three)
     environment = {"CLUSTER_FOLDER": folder, "CLUSTER_ADDRESS": host.address}
@@ -170,15 +171,16 @@ def command(cluster, host, name):
         "etcd": f"{run} etcd --name {host.name} --data-dir {folder}/etcd/data --listen-client-urls http://{host.address}:2379 "
                 f"--advertise-client-urls http://{host.address}:2379 --listen-peer-urls http://{host.address}:2380 "
                 f"--initial-advertise-peer-urls http://{host.address}:2380 --initial-cluster {peers} --initial-cluster-token chat "
-                "--heartbeat-interval 100 --election-timeout 1000 --pre-vote --logger zap --log-level warn "
+                "--heartbeat-interval 50 --election-timeout 500 --pre-vote --logger zap --log-level warn "
                 "--auto-compaction-retention 1h",
         # INT: Patroni then stops PostgreSQL too.
         "patroni": f"{as_postgres} INT env HOME={folder}/postgres patroni {folder}/patroni.yml",
         "rabbitmq": f"{words(environment)} {HERE}/servers/rabbitmq",
         "redis": f"{run} redis-server {folder}/redis.conf",
         "sentinel": f"{run} redis-sentinel {folder}/sentinel.conf",
-        "haproxy": f"{run} haproxy -db -f {folder}/haproxy.cfg",
-        "pgpool": f"{as_postgres} INT pgpool -n -D -f {folder}/pgpool.conf -F {folder}/pgpool/pcp.conf -a {folder}/pgpool/pool_hba.conf",
+        "haproxy": f"{alone} KILL /usr/sbin/haproxy {run} haproxy -db -f {folder}/haproxy.cfg",
+        "pgpool": f"{alone} KILL /usr/sbin/pgpool {as_postgres} INT pgpool -n -D -f {folder}/pgpool.conf -F {folder}/pgpool/pcp.conf -a {folder}/pgpool/pool_hba.conf",
         "seaweedfs": f"{words(store)} {CHECKOUT}/deploy/stack/servers/seaweedfs",
-        "nginx": f"{HERE}/servers/nginx {folder}/nginx",
+        # QUIT: the workers keep their WebSockets.
+        "nginx": f"{alone} QUIT /usr/sbin/nginx {run} nginx -p {folder}/nginx -c nginx.conf -e stderr -g 'daemon off;'",
     }[name]

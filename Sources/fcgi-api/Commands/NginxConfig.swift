@@ -115,7 +115,7 @@ struct NginxConfigCommand: ParsableCommand {
 
 /// The texts of the shipped files with the values of the settings.
 struct NginxFiles {
-    /// What the settings, the pools or other hosts change.
+    /// The files that the settings, the pools or other hosts change.
     var names: [String] {
         ["upstreams.conf", "cors.conf", "server.conf", "uploads.conf", "metrics.conf", "json.conf", "locations.conf"]
             + (hosts.isEmpty ? [] : Self.connecting)

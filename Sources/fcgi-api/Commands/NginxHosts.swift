@@ -9,14 +9,16 @@ extension NginxFiles {
     static func checked(hosts text: String) throws -> [String] {
         guard !text.isEmpty else { return [] }
         return try pieces(of: text, at: UInt8(ascii: ","), omittingEmpty: false).map { host in
-            let isPlain = !host.isEmpty && host.utf8.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-                    UInt8(ascii: "0")...UInt8(ascii: "9"):
-                    true
-                default: ".-:[]".utf8.contains(byte)
+            let isPlain =
+                !host.isEmpty
+                && host.utf8.allSatisfy { byte in
+                    switch byte {
+                    case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                        UInt8(ascii: "0")...UInt8(ascii: "9"):
+                        true
+                    default: ".-:[]".utf8.contains(byte)
+                    }
                 }
-            }
             guard isPlain else {
                 throw OperatorError("--hosts takes names or addresses such as 10.0.0.1,10.0.0.2, IPv6 as [2001:db8::1]")
             }

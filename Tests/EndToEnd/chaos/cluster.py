@@ -102,6 +102,7 @@ class ClusterFaults:
     seed: int
     only: tuple = ()
     done: list = field(default_factory=list)
+    broken: list = field(default_factory=list)  # faults after which a server did not come back
 
     def __post_init__(self):
         self.ask = Questions(self.cluster)
@@ -126,10 +127,10 @@ class ClusterFaults:
             await asyncio.to_thread(self.carry_out, fault)
             fault.ended = time.monotonic()
             self.done.append(fault)
-            # What comes after the fault still counts for it.
+            # The time after a fault still counts for it.
             await asyncio.sleep(AFTER)
             whole = await asyncio.to_thread(self.wait_until_whole)
-            print(f"{fault.name}: {fault.ended - fault.began:.0f} s, whole again {whole:.0f} s after it", file=sys.stderr, flush=True)
+            print(f"{time.strftime('%H:%M:%S')} {fault.name}: {fault.ended - fault.began:.0f} s, whole again {whole:.0f} s after it", file=sys.stderr, flush=True)
 
     def wait_until_whole(self):
         began, reason = time.monotonic(), "a server does not run"
@@ -140,7 +141,8 @@ class ClusterFaults:
             except (OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
                 reason = error
             time.sleep(1)
-        raise RuntimeError(f"the cluster is not whole {WHOLE_SECONDS} s after {self.done[-1].name}: {reason}")
+        self.broken.append(f"{self.done[-1].name}: {reason}")
+        return AFTER + WHOLE_SECONDS
 
     # -- the faults
 
@@ -217,10 +219,15 @@ class ClusterRun(Run):
         self.uploader = Uploader(cluster.url, secret, self.ledger)
         self.faults = ClusterFaults(cluster, seed, only)
 
+    def verdict(self, rooms):
+        return super().verdict(rooms) | {"servers that did not come back": self.faults.broken}
+
     def closed_elsewhere(self, fault):
         """Sockets that ended on hosts that the fault did not hit."""
         own = fault.host.address if fault.host else None
-        return sum(fault.began <= when <= fault.ended + AFTER and (host or "").split(":")[0] != own for when, host in self.ledger.closed)
+        # nginx names all hosts that it tried; the last one answered.
+        hosts = [(when, (hosts or "").split(", ")[-1].split(":")[0]) for when, hosts in self.ledger.closed]
+        return sum(fault.began <= when <= fault.ended + AFTER and host != own for when, host in hosts)
 
 
 def main():
