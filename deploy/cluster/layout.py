@@ -89,14 +89,12 @@ class Cluster(Instance):
     def values(self, host, secret):
         others = [other for other in self.three if other is not host]
         def servers(port, options="check"):
-            # Its own host first: the way that no other host can break.
-            return "\n".join(f"  server {each.name} {each.address}:{port} {options}"
-                             for each in sorted(self.three, key=lambda each: each is not host))
+            return "\n".join(f"  server {each.name} {each.address}:{port} {options}" for each in own_first(self.three, host))
         return {
             "HOST": host.name, "ADDRESS": host.address, "FIRST_ADDRESS": self.three[0].address, "NETWORK": f"{NETWORK}.0/24",
             "FOLDER": host.folder, "CHECKOUT": self.runtime / "checkout", "POSTGRES_BIN": postgres_programs(),
             "AMQP_PASSWORD": secret["AMQP_PASSWORD"],
-            "OTHERS": " ".join(other.address for other in others),
+            "OTHERS": " ".join(other.name for other in others),
             "ETCD_CLIENTS": ", ".join(f"{each.address}:2379" for each in [host, *others] if each in self.three),
             "PEERS": "\n".join(f"cluster_formation.classic_config.nodes.{number + 1} = rabbit@{each.address}"
                                for number, each in enumerate(self.three)),
@@ -108,13 +106,13 @@ class Cluster(Instance):
 
     def settings(self, host, secret):
         """Of our programs on `host`: its own proxies first, then those of the other host."""
-        proxies = sorted(self.two, key=lambda each: each is not host)
+        proxies = own_first(self.two, host)
         settings = {
             "RUN_DIR": host.folder / "run", "MIGRATIONS_DIR": self.runtime / "checkout/Migrations",
             "DOCS_DIR": self.runtime / "checkout/docs",
             "JWT_SECRET": secret["JWT_SECRET"],
             "DATABASE_URL": f"postgresql://chat@{','.join(f'{each.address}:9999' for each in proxies)}/chat",
-            "REDIS_URL": f"redis+sentinel://{','.join(f'{each.address}:26379' for each in self.three)}/chat",
+            "REDIS_URL": f"redis+sentinel://{','.join(f'{each.address}:26379' for each in own_first(self.three, host))}/chat",
             "RABBITMQ_URL": f"amqp://chat:{secret['AMQP_PASSWORD']}@{','.join(f'{each.address}:5672' for each in proxies)}/",
             "RABBITMQ_TOTAL_QUEUE": 10,
             "S3_ENDPOINT": f"http://{self.edge.address}:{S3_PORTS['S3']}", "S3_ACCESS_KEY": "chat",
@@ -138,6 +136,11 @@ class Cluster(Instance):
         subprocess.run([self.programs / "fcgi-api", "nginx-config", "-c", self.settings_of(self.two[0]), "--includes", CHECKOUT / "nginx/include",
                         "--hosts", ",".join(host.address for host in self.two), "--to", folder], check=True, stdout=subprocess.DEVNULL)
         (folder / "log.conf").write_text("access_log off;\n")
+
+
+def own_first(hosts, host):
+    """Its own is the one that no other host can take away."""
+    return sorted(hosts, key=lambda each: each is not host)
 
 
 def templates_of(cluster, host):
@@ -171,7 +174,7 @@ def command(cluster, host, name):
         "etcd": f"{run} etcd --name {host.name} --data-dir {folder}/etcd/data --listen-client-urls http://{host.address}:2379 "
                 f"--advertise-client-urls http://{host.address}:2379 --listen-peer-urls http://{host.address}:2380 "
                 f"--initial-advertise-peer-urls http://{host.address}:2380 --initial-cluster {peers} --initial-cluster-token chat "
-                "--heartbeat-interval 50 --election-timeout 500 --pre-vote --logger zap --log-level warn "
+                "--heartbeat-interval 50 --election-timeout 500 --pre-vote --enable-v2 --logger zap --log-level warn "
                 "--auto-compaction-retention 1h",
         # INT: Patroni then stops PostgreSQL too.
         "patroni": f"{as_postgres} INT env HOME={folder}/postgres patroni {folder}/patroni.yml",

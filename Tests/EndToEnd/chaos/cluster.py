@@ -20,7 +20,7 @@ from layout import Cluster, PROGRAMS  # noqa: E402
 
 from .faults import Fault  # noqa: E402
 from .people import Person, Uploader  # noqa: E402
-from .report import AFTER, picture, table  # noqa: E402
+from .report import AFTER, longest_pause, picture, table  # noqa: E402
 from .scenario import PEOPLE, Run  # noqa: E402
 
 # For how long a fault lasts, and what the servers may need to be complete again: RabbitMQ starts in 20 s on a busy machine.
@@ -83,16 +83,21 @@ class Questions:
         leaders = [queue["leader"] for queue in self.management("queues") if queue.get("leader")]
         return self.by_address(max(sorted(set(leaders)), key=leaders.count).split("@")[1])
 
-    def is_whole(self):
-        """Every server runs, every standby follows, every queue has its three replicas."""
+    def missing(self):
+        """The first thing that is not as it was: every server runs, every standby follows, every queue has its three replicas."""
         for host in self.cluster.hosts.values():
-            states = {process["statename"] for process in supervisor.processes(host)}
-            if states != {"RUNNING"}:
-                return False
-        queues = self.management("queues")
-        return (cluster_module.database_is_complete(self.cluster) and cluster_module.standbys_stream(self.cluster)
-                and all(node["running"] for node in self.management("nodes"))
-                and all(len(queue["online"]) == 3 for queue in queues if queue.get("type") == "quorum"))
+            for process in supervisor.processes(host) or [{"name": "supervisord", "statename": "NOT THERE"}]:
+                if process["statename"] != "RUNNING":
+                    return f"{process['name']} of {host.name} is {process['statename'].lower()}"
+        if not cluster_module.database_is_complete(self.cluster) or not cluster_module.standbys_stream(self.cluster):
+            return f"PostgreSQL is {cluster_module.members(self.cluster)}"
+        for node in self.management("nodes"):
+            if not node["running"] or node.get("partitions"):
+                return f"{node['name']} does not run, or not with all others: {node.get('partitions')}"
+        for queue in self.management("queues"):
+            if queue.get("type") == "quorum" and len(queue["online"]) < 3:
+                return f"{queue['name']} is on {queue['online']} alone"
+        return None
 
 
 @dataclass
@@ -101,6 +106,7 @@ class ClusterFaults:
     cluster: object
     seed: int
     only: tuple = ()
+    pause: callable = None  # the longest time without an acknowledgement around a fault
     done: list = field(default_factory=list)
     broken: list = field(default_factory=list)  # faults after which a server did not come back
 
@@ -130,18 +136,21 @@ class ClusterFaults:
             # The time after a fault still counts for it.
             await asyncio.sleep(AFTER)
             whole = await asyncio.to_thread(self.wait_until_whole)
-            print(f"{time.strftime('%H:%M:%S')} {fault.name}: {fault.ended - fault.began:.0f} s, whole again {whole:.0f} s after it", file=sys.stderr, flush=True)
+            print(f"{time.strftime('%H:%M:%S')} {fault.name}: {fault.ended - fault.began:.0f} s, {self.pause(fault):.1f} s without an "
+                  f"acknowledgement, whole again {whole:.0f} s after it", file=sys.stderr, flush=True)
 
     def wait_until_whole(self):
-        began, reason = time.monotonic(), "a server does not run"
+        began = time.monotonic()
         while time.monotonic() < began + WHOLE_SECONDS:
             try:
-                if self.ask.is_whole():
-                    return AFTER + time.monotonic() - began
+                missing = self.ask.missing()
             except (OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
-                reason = error
+                missing = repr(error)
+            if not missing:
+                return AFTER + time.monotonic() - began
             time.sleep(1)
-        self.broken.append(f"{self.done[-1].name}: {reason}")
+        print(f"still not whole: {missing}", file=sys.stderr, flush=True)
+        self.broken.append(f"{self.done[-1].name}: {missing}")
         return AFTER + WHOLE_SECONDS
 
     # -- the faults
@@ -217,10 +226,14 @@ class ClusterRun(Run):
         super().__init__(cluster.url, secret, None, seed, seconds, FAULT_SECONDS)
         self.people = [Traveller(cluster.url, secret, self.ledger, random.Random(f"{seed} {number}")) for number in range(PEOPLE)]
         self.uploader = Uploader(cluster.url, secret, self.ledger)
-        self.faults = ClusterFaults(cluster, seed, only)
+        self.faults = ClusterFaults(cluster, seed, only, self.pause)
 
     def verdict(self, rooms):
         return super().verdict(rooms) | {"servers that did not come back": self.faults.broken}
+
+    def pause(self, fault):
+        times = sorted(send.acknowledged for send in self.ledger.sends.values() if send.acknowledged is not None)
+        return longest_pause([self.start, *times], fault.began, fault.ended + AFTER)
 
     def closed_elsewhere(self, fault):
         """Sockets that ended on hosts that the fault did not hit."""
