@@ -88,26 +88,35 @@ def test_no_value_is_missing_in_the_files_of_the_cluster(layout):
                 assert not re.search("@[A-Z_]+@", file.read_text()), file
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
-    """`make cluster` for this test, and its removal."""
+    """`make cluster` for these tests, and its removal."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
     environment = {**os.environ, "CLUSTER_DIR": ".run-cluster-test", "CHAT_PORT": "8000",
                    "CHAT_BIN": os.environ.get("CHAT_BIN", ".build/release")}
-    script = CHECKOUT / "deploy/cluster/cluster"
-    yield subprocess.run([script, "up"], env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    subprocess.run([script, "down"], env=environment, check=True)
+    subprocess.run(["make", "cluster"], cwd=CHECKOUT, env=environment, check=True)
+    yield environment
+    subprocess.run(["make", "cluster-down"], cwd=CHECKOUT, env=environment, check=True)
 
 
 @thorough
 def test_a_message_crosses_hosts_and_goes_on_without_one(cluster, monkeypatch):
-    monkeypatch.setenv("CHAT_DIR", ".run-cluster-test")
+    monkeypatch.setenv("CHAT_DIR", cluster["CLUSTER_DIR"])
     for folder in ("cluster", "stack"):
         monkeypatch.syspath_prepend(str(CHECKOUT / "deploy" / folder))
     import layout
     made = layout.Cluster()
+    status = subprocess.run(["make", "cluster-status"], cwd=CHECKOUT, env=cluster, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert len(re.findall("^[abc] .*rabbitmq running", status, re.M)) == 3, status
     asyncio.run(crosses(made))
+
+
+@thorough
+def test_the_ledger_of_cluster_chaos_is_right_after_a_fault(cluster):
+    done = subprocess.run(["make", "cluster-chaos"], cwd=CHECKOUT, env={**cluster, "MINUTES": "0.3", "FAULTS": "programs of a killed"},
+                          stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0 and "| acknowledged and missing | 0 |" in done.stdout, done.stdout
 
 
 async def crosses(made):
@@ -147,3 +156,4 @@ async def crosses(made):
     assert (await got(sockets[users[1]], frame["Sign"]))["Content"] == frame["Content"]
     for socket in sockets.values():
         await socket.close()
+    made.three[2].boot(made.environment())

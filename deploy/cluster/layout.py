@@ -20,7 +20,8 @@ HTTP_PORT = int(os.environ.get("CHAT_PORT") or 8000)
 
 PROGRAMS = configure.PROGRAMS
 # Of all three hosts, and of the two with our programs. Name, stop signal, seconds until KILL.
-SERVERS = (("etcd", "TERM", 5), ("patroni", "TERM", 10), ("rabbitmq", "TERM", 8), ("redis", "TERM", 5), ("sentinel", "TERM", 3))
+SERVERS = (("etcd", "TERM", 5), ("patroni", "TERM", 10), ("rabbitmq", "TERM", 8), ("redis", "TERM", 5), ("sentinel", "TERM", 3),
+           ("mend-partitions", "TERM", 1))
 PROXIES = (("haproxy", "TERM", 3), ("pgpool", "INT", 5))
 POOLS = {"ROOMS": 8501, "MESSAGES": 8502, "SEARCH": 8503, "UPLOADS": 8504, "ACCOUNT": 8505}
 RELAY_PORT = 8510
@@ -74,14 +75,15 @@ class Cluster(Instance):
                 if template in ("redis.conf", "sentinel.conf") and with_programs:
                     continue
                 (host.folder / template).write_text(fill((HERE / "templates" / template).read_text(), values))
-                (host.folder / template).chmod(0o644)
+                # Those of PostgreSQL and Pgpool-II are read by another user; that of RabbitMQ has its password.
+                (host.folder / template).chmod(0o600 if template == "rabbitmq.conf" else 0o644)
             self.write_secrets(host, secret)
             write_private(host.folder / "supervisord.conf", supervisord_conf(self, host, with_programs))
 
     def write_secrets(self, host, secret):
         home = host.folder / "rabbitmq"
         (home / "enabled_plugins").write_text("[rabbitmq_management].")
-        write_private(home / ".erlang.cookie", secret["JWT_SECRET"][:20])
+        write_private(home / ".erlang.cookie", hashlib.sha256(f"cookie {secret['JWT_SECRET']}".encode()).hexdigest())
         (home / ".erlang.cookie").chmod(0o400)
         if host in self.two:
             write_private(self.settings_of(host), "".join(f"{name}={value}\n" for name, value in self.settings(host, secret).items()))
@@ -105,15 +107,16 @@ class Cluster(Instance):
         }
 
     def settings(self, host, secret):
-        """Of our programs on `host`: its own proxies first, then those of the other host."""
+        """Of our programs on `host`. libpq tries Pgpool-II of its own host first."""
         proxies = own_first(self.two, host)
         settings = {
             "RUN_DIR": host.folder / "run", "MIGRATIONS_DIR": self.runtime / "checkout/Migrations",
             "DOCS_DIR": self.runtime / "checkout/docs",
             "JWT_SECRET": secret["JWT_SECRET"],
             "DATABASE_URL": f"postgresql://chat@{','.join(f'{each.address}:9999' for each in proxies)}/chat",
-            "REDIS_URL": f"redis+sentinel://{','.join(f'{each.address}:26379' for each in own_first(self.three, host))}/chat",
-            "RABBITMQ_URL": f"amqp://chat:{secret['AMQP_PASSWORD']}@{','.join(f'{each.address}:5672' for each in proxies)}/",
+            "REDIS_URL": f"redis+sentinel://{','.join(f'{each.address}:26379' for each in self.three)}/chat",
+            # Its own HAProxy alone: the programs take several brokers in any order, and those of host a shall not need host b.
+            "RABBITMQ_URL": f"amqp://chat:{secret['AMQP_PASSWORD']}@{host.address}:5672/",
             "RABBITMQ_TOTAL_QUEUE": 10,
             "S3_ENDPOINT": f"http://{self.edge.address}:{S3_PORTS['S3']}", "S3_ACCESS_KEY": "chat",
             "S3_SECRET_KEY": secret["S3_SECRET_KEY"], "S3_BUCKET_NAME": "chat",
@@ -179,6 +182,7 @@ def command(cluster, host, name):
         # INT: Patroni then stops PostgreSQL too.
         "patroni": f"{as_postgres} INT env HOME={folder}/postgres patroni {folder}/patroni.yml",
         "rabbitmq": f"{words(environment)} {HERE}/servers/rabbitmq",
+        "mend-partitions": f"{run} {HERE}/servers/mend-partitions {host.address} {folder} {list(cluster.hosts).index(host.name)}",
         "redis": f"{run} redis-server {folder}/redis.conf",
         "sentinel": f"{run} redis-sentinel {folder}/sentinel.conf",
         "haproxy": f"{alone} KILL /usr/sbin/haproxy {run} haproxy -db -f {folder}/haproxy.cfg",

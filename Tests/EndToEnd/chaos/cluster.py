@@ -133,10 +133,11 @@ class ClusterFaults:
             await asyncio.to_thread(self.carry_out, fault)
             fault.ended = time.monotonic()
             self.done.append(fault)
-            # The time after a fault still counts for it.
             await asyncio.sleep(AFTER)
-            whole = await asyncio.to_thread(self.wait_until_whole)
-            print(f"{time.strftime('%H:%M:%S')} {fault.name}: {fault.ended - fault.began:.0f} s, {self.pause(fault):.1f} s without an "
+            lasted, whole = fault.ended - fault.began, await asyncio.to_thread(self.wait_until_whole)
+            # The repair counts for it, such as nodes of RabbitMQ that restart after a partition.
+            fault.ended += whole - AFTER
+            print(f"{time.strftime('%H:%M:%S')} {fault.name}: {lasted:.0f} s, {self.pause(fault):.1f} s without an "
                   f"acknowledgement, whole again {whole:.0f} s after it", file=sys.stderr, flush=True)
 
     def wait_until_whole(self):
