@@ -189,6 +189,32 @@ public final class PostgresConnection {
         }
     }
 
+    /// Sends rows to `COPY … FROM STDIN`, in one piece.
+    ///
+    /// - Parameter rows: in the format that the statement names, complete.
+    public func copy(_ statement: String, _ rows: [UInt8]) throws(PostgresError) {
+        let connection = try connected()
+        if PQpipelineStatus(connection) != PQ_PIPELINE_OFF { PQexitPipelineMode(connection) }
+        do throws(PostgresError) {
+            guard PQsendQuery(connection, statement) == 1 else { throw failure(connection) }
+            guard let begun = try next(connection) else { throw failure(connection) }
+            if let error = begun.error, !begun.isCopyIn { throw error }
+            let sent = rows.withUnsafeBufferPointer { bytes in
+                bytes.withMemoryRebound(to: CChar.self) {
+                    PQputCopyData(connection, $0.baseAddress, Int32(clamping: $0.count))
+                }
+            }
+            // It is kept in libpq's memory, and sent while the answer is waited for.
+            guard sent == 1, PQputCopyEnd(connection, nil) == 1 else { throw failure(connection) }
+            while let result = try next(connection) {
+                if let error = result.error { throw error }
+            }
+        } catch {
+            close()
+            throw error
+        }
+    }
+
     // MARK: Connecting
 
     /// - Parameter reopening: a connection that the server has closed meanwhile is replaced. Nothing is sent yet, so a new
@@ -362,6 +388,8 @@ public final class PGRows {
     deinit { PQclear(result) }
 
     fileprivate var isSync: Bool { PQresultStatus(result) == PGRES_PIPELINE_SYNC }
+
+    fileprivate var isCopyIn: Bool { PQresultStatus(result) == PGRES_COPY_IN }
 
     fileprivate var error: PostgresError? {
         switch PQresultStatus(result) {
