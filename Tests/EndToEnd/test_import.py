@@ -201,6 +201,8 @@ def test_a_second_run_stores_nothing_and_a_newer_file_what_is_missing(empty):
     assert "0 rooms, 0 members, 3 messages" in empty.store(small_room(messages=8))
     found = empty.ask(f"SELECT string_agg(content || ' ' || seq, ',' ORDER BY seq) FROM messages WHERE room_id = '{room_id('kitchen')}'")
     assert found == ",".join(f"kitchen {n} {n}" for n in range(1, 9))
+    # By the id of the import or by the API's.
+    assert empty.run("export", "--room", "kitchen") == empty.run("export", "--room", room_id("kitchen"))
     assert empty.ask("SELECT last_seq, message_count, last_message_seq FROM rooms") == "8|8|8"
 
 

@@ -9,14 +9,18 @@ struct ExportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export", abstract: "Print everything, one room, or all that is stored about one user, as NDJSON.",
         discussion: """
-            One JSON object a line, as of one moment; docs/import.md describes them. fcgi-api import reads them. The service \
+            One JSON object a line, as of one moment; docs/import.md describes them. fcgi-api import reads those of --all and --room. The service \
             runs on meanwhile. Files are not in it: their names and sizes are.
             """)
 
     @OptionGroup var settings: SettingsOption
     @Flag(help: "All users and rooms.") var all = false
-    @Option(help: "A room's id.") var room: String?
-    @Option(help: "A user's id, in either form: everything that is stored about this user.") var user: String?
+    @Option(help: "A room's UUID, or the id under which it was imported.") var room: String?
+    @Option(
+        help:
+            "A user's id, in either form: everything that is stored about this user, for the user and not for an import."
+    )
+    var user: String?
 
     func validate() throws {
         guard [all, room != nil, user != nil].filter({ $0 }).count == 1 else {
@@ -40,8 +44,9 @@ struct ExportCommand: ParsableCommand {
 
     private func scope() throws -> ExportScope {
         if let room {
-            guard let id = UUID128(room) else { throw ValidationError("--room takes the UUID of a room") }
-            return .room(id)
+            do { return .room(try ImportID.room(room)) } catch {
+                throw ValidationError("--room names no room: it \(error.text)")
+            }
         }
         guard let user else { return .all }
         do { return .user(try HostUser(user).id) } catch let problem as HostUser.Problem {
