@@ -6,109 +6,17 @@ import re
 import secrets
 import subprocess
 import sys
-import time
 import uuid
-from pathlib import Path
 
-import pytest
 from client import message_frame
 from conftest import CHECKOUT, program
-from hosted import NAMESPACE, HostedUser
+from hosted import HostedUser
+from importing import MESSAGE, at, message_id, room_id, small_room
 from uploads import begin, post
 from waiting import eventually
 
 sys.path.insert(0, str(CHECKOUT / "Tests/Install"))
 import documents  # noqa: E402
-
-
-def room_id(name):
-    return str(uuid.uuid5(NAMESPACE, f"room:{name}"))
-
-
-def message_id(name):
-    return str(uuid.uuid5(NAMESPACE, f"message:{name}"))
-
-
-class Base:
-    """A database: fcgi-api's commands run on it."""
-
-    def __init__(self, url):
-        self.url = url
-        self.environment = {**os.environ, "DATABASE_URL": url, "DATABASE_DIRECT_URL": url}
-        self.psql = sorted(Path("/usr/lib/postgresql").glob("*/bin/psql"))[-1]
-
-    def command(self, *words):
-        return [program("fcgi-api"), *words, "-c", os.environ["TEST_ENV_FILE"]]
-
-    def run(self, *words, text=None, code=0):
-        answer = subprocess.run(self.command(*words), env=self.environment, input=text, timeout=300,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        assert answer.returncode == code, answer.stdout.decode()[-3000:] + answer.stderr.decode()[-3000:]
-        return answer.stdout
-
-    def ask(self, sql):
-        answer = subprocess.run([self.psql, "-XqAt", self.url, "-c", sql], stdout=subprocess.PIPE, text=True, check=True)
-        return answer.stdout.strip()
-
-    def store(self, lines, *words, code=0):
-        """Imports lines: objects, or texts as they are."""
-        text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
-        return self.run("import", "-", *words, text=text.encode(), code=code).decode()
-
-    def problems(self, lines, *words):
-        """[(line, sentence)] of what was refused."""
-        found = self.store(lines, *words, code=1)
-        assert "nothing was stored" in found
-        return [(int(line), text) for line, text in re.findall(r"^line (\d+): (.*)$", found, re.MULTILINE)]
-
-    def rows(self):
-        tables = ["users", "rooms", "members", "messages", "message_edits", "room_events", "file_links", "uploads", "accounts", "blocks"]
-        return [int(self.ask(f"SELECT count(*) FROM {table}")) for table in tables]
-
-
-@pytest.fixture
-def here(settings):
-    """The database of the stack."""
-    return Base(settings["DATABASE_URL"])
-
-
-@pytest.fixture
-def make_base(settings, here):
-    made = []
-
-    def make():
-        name = f"import_{secrets.token_hex(6)}"
-        here.ask(f"CREATE DATABASE {name}")
-        made.append(name)
-        url = settings["DATABASE_URL"]
-        base = Base(re.sub(r"(dbname=)\S+", rf"\g<1>{name}", url) if "dbname=" in url
-                    else re.sub(r"(://[^/]*/)[^?]*", rf"\g<1>{name}", url))
-        base.run("migrate", "up")
-        return base
-    yield make
-    for name in made:
-        here.ask(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def empty(make_base):
-    return make_base()
-
-
-def at(number):
-    """A time in the past, later for each number."""
-    seconds = 1_500_000_000 + number
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + ".250Z"
-
-
-def small_room(room="kitchen", messages=5, users=("1", "2")):
-    yield {"Kind": "room", "ID": room, "Type": "GROUP", "Name": room, "OwnerID": users[0], "CreatedAt": at(0)}
-    for user in users:
-        yield {"Kind": "member", "RoomID": room, "UserID": user, "Role": "OWNER" if user == users[0] else "MEMBER",
-               "JoinedAt": at(0)}
-    for number in range(1, messages + 1):
-        yield {"Kind": "message", "ID": f"{room}/{number}", "RoomID": room, "SenderID": users[number % len(users)],
-               "Content": f"{room} {number}", "CreatedAt": at(number)}
 
 
 def test_after_export_and_import_the_export_is_the_same_bytes(here, empty, ann, bob, make_user, base_url, secret, make_base):
@@ -234,7 +142,6 @@ HOSTILE = {
     "a key twice": ('{"Kind": "message", "Kind": "room"}', "a key occurs twice"),
     "no field": ({"Kind": "message", "Cotnent": "x"}, "'Cotnent' is no field of a message"),
 }
-MESSAGE = {"Kind": "message", "ID": "m", "RoomID": "kitchen", "SenderID": "1", "Content": "x", "CreatedAt": at(9)}
 FIELDS = {
     "Seq 2^63": ({"Seq": 2**63}, "Seq is not a whole number from 1 to"),
     "Seq 2^63 - 1": ({"Seq": 2**63 - 1}, "Seq is not a whole number from 1 to"),
@@ -299,8 +206,9 @@ def test_what_lines_say_of_each_other_names_both(empty):
     assert empty.problems([*base, {**base[-1], "Content": "other"}]) == [(6, "line 5 is about the same message, with other content")]
     assert empty.problems([*base, {**base[0], "Name": "other"}]) == [(6, "line 1 is about the same room, with other content")]
     assert empty.problems([*base, {**MESSAGE, "Sign": "s"}, {**MESSAGE, "ID": "n", "Sign": "s"}]) == [(7, "line 6 has the same SenderID and Sign")]
-    assert empty.problems([*base[:3], {**MESSAGE, "Seq": 7}, {**MESSAGE, "ID": "n", "Seq": 7}]) == [(5, "line 4 has the same Seq in this room")]
-    [(line, text)] = empty.problems([*base[:3], {**MESSAGE, "Seq": 7}, {**MESSAGE, "ID": "n"}])
+    numbered = [{**base[0], "LastSeq": 9}, *base[1:3]]
+    assert empty.problems([*numbered, {**MESSAGE, "Seq": 7}, {**MESSAGE, "ID": "n", "Seq": 7}]) == [(5, "line 4 has the same Seq in this room")]
+    [(line, text)] = empty.problems([*numbered, {**MESSAGE, "Seq": 7}, {**MESSAGE, "ID": "n"}])
     assert line == 5 and "line 4" in text
     later = [{**MESSAGE, "ID": "a", "MessageType": "replied", "ParentMessageID": "b", "CreatedAt": at(5)},
              {**MESSAGE, "ID": "b", "MessageType": "replied", "ParentMessageID": "a", "CreatedAt": at(6)}]
@@ -440,7 +348,8 @@ def test_a_private_room_of_the_hosts_id_is_that_of_its_pair(here, ann, bob):
 def test_a_room_that_is_made_while_an_import_begins_is_one_in_use(here, ann, bob):
     """After the checks, and before the import has made its own rooms: it waits there, because `blocks` is locked."""
     name = secrets.token_hex(6)
-    lines = [{"Kind": "room", "ID": name, "Type": "PRIVATE", "OwnerID": ann.id, "Members": [ann.id, bob.id], "CreatedAt": at(0)},
+    lines = [{"Kind": "block", "UserID": f"{name} 1", "BlockedID": f"{name} 2", "CreatedAt": at(0)},
+             {"Kind": "room", "ID": name, "Type": "PRIVATE", "OwnerID": ann.id, "Members": [ann.id, bob.id], "CreatedAt": at(0)},
              *({"Kind": "member", "RoomID": name, "UserID": user.id, "JoinedAt": at(0)} for user in (ann, bob)),
              {"Kind": "message", "ID": f"{name}/1", "RoomID": name, "SenderID": bob.id, "Content": "old", "CreatedAt": at(1)}]
     lock = subprocess.Popen([here.psql, "-XqAt", here.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

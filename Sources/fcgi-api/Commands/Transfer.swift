@@ -9,8 +9,8 @@ struct ExportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export", abstract: "Print everything, one room, or all that is stored about one user, as NDJSON.",
         discussion: """
-            One JSON object a line, as of one moment; docs/import.md describes them. fcgi-api import reads those of --all and --room. The service \
-            runs on meanwhile. Files are not in it: their names and sizes are.
+            One JSON object a line, as of one moment; docs/import.md describes them. fcgi-api import reads those of --all and \
+            --room. The service runs on meanwhile. Files are not in it: their names and sizes are.
             """)
 
     @OptionGroup var settings: SettingsOption
@@ -61,8 +61,9 @@ struct ImportCommand: ParsableCommand {
         abstract: "Store users, rooms and messages of NDJSON: of an export, or of another service.",
         discussion: """
             docs/import.md describes the lines. All are read and checked first: with a problem, nothing is stored, and each \
-            is printed with its line. A second run stores what is missing: after a kill, or with a newer file. Rooms appear \
-            when all of their messages are stored; the service runs on meanwhile.
+            is printed with its line. Each room is stored completely or not at all, so after a kill a second run, also of a \
+            corrected file, stores the rest. What is here stays as it is: with lines that say otherwise, everything else is \
+            stored, each is printed, and the exit code is 3. The service runs on meanwhile.
             """)
 
     @OptionGroup var settings: SettingsOption
@@ -77,22 +78,35 @@ struct ImportCommand: ParsableCommand {
     func run() throws {
         let settings = try self.settings.read()
         HostUser.namespace = settings.tokens.userNamespace
-        let store = PostgresImport(TransferCommands.connection(settings, "import"), byLine: order == "file")
+        let store = PostgresImport(
+            TransferCommands.connection(settings, "import"),
+            rules: ImportRules(rooms: settings.rooms, blocks: settings.account.blocks), byLine: order == "file")
         guard try store.begin() else { throw OperatorError("another import is running: wait for its end") }
-        var run = ImportRun(store, namespace: settings.tokens.userNamespace)
+        var run = ImportRun(store, namespace: settings.tokens.userNamespace, now: systemClock())
         try read(into: &run)
         try run.compare()
         guard run.problems.isEmpty else {
-            for problem in run.problems { print("line \(problem.line): \(problem.text)") }
+            show(run.problems)
             print(run.isFull ? "nothing was stored; reading stopped here" : "nothing was stored")
             throw ExitCode.failure
         }
         for (kind, count) in run.passedOver.sorted(by: { $0.key < $1.key }) {
             print("passed over: \(count) of kind \(kind)")
         }
-        guard !dryRun else { return print("\(run.lines) lines are good; nothing was stored") }
-        let news = TransferNews(settings)
-        let counts = try store.store(news) { Progress.show("line \($0) of \(run.lines)") }
+        show(run.differences)
+        if dryRun { print("\(run.lines) lines are good; nothing was stored") } else { try finish(store, settings) }
+        guard run.differences.isEmpty else {
+            print("the lines named above differ from what is here, which stays as it is")
+            throw ExitCode(3)
+        }
+    }
+
+    private func show(_ lines: [ImportProblem]) {
+        for line in lines { print("line \(line.line): \(line.text)") }
+    }
+
+    private func finish(_ store: PostgresImport, _ settings: Settings) throws {
+        let counts = try store.store(TransferNews(settings)) { Progress.show("\($0) messages stored") }
         Progress.end()
         print(
             "stored: \(counts.users) users, \(counts.rooms) rooms, \(counts.members) members, "

@@ -10,15 +10,20 @@ struct ImportRun {
 
     let store: PostgresImport
     let namespace: UUID128
+    let now: Int64
     private(set) var problems: [ImportProblem] = []
+    /// Lines of what is here otherwise, and stays so.
+    private(set) var differences: [ImportProblem] = []
     private(set) var lines: Int64 = 0
     /// Lines of kinds that no import takes.
     private(set) var passedOver: [String: Int] = [:]
     private var faulty = 0
 
-    init(_ store: PostgresImport, namespace: UUID128) {
+    /// - Parameter now: Unix milliseconds.
+    init(_ store: PostgresImport, namespace: UUID128, now: Int64) {
         self.store = store
         self.namespace = namespace
+        self.now = now
     }
 
     /// One line of the file.
@@ -29,7 +34,7 @@ struct ImportRun {
         case .bytes(let bytes):
             let bytes = lines == 1 && bytes.starts(with: [0xef, 0xbb, 0xbf]) ? Array(bytes.dropFirst(3)) : bytes
             guard bytes.contains(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0d }) else { return }
-            switch ImportReader.read(bytes) {
+            switch ImportReader.read(bytes, now: now) {
             case .problems(let texts): note(texts)
             case .record(let record): try take(record, bytes)
             }
@@ -62,6 +67,8 @@ struct ImportRun {
     mutating func compare() throws(PostgresError) {
         guard problems.isEmpty else { return }
         problems = try store.problems(limit: Self.shown)
+        guard problems.isEmpty else { return }
+        differences = try store.differences(limit: Self.shown)
     }
 
     /// FNV-1a: tells a line that occurs twice from two lines about one thing.

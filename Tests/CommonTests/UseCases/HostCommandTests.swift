@@ -127,6 +127,20 @@ struct HostStoreTests {
         try host.forget(scene.owner)
     }
 
+    /// Behind messages of today an import appends older ones.
+    @Test mutating func noMessageThatIsNewerIsPurged() throws {
+        let room = scene.id()
+        let draft = RoomDraft(type: .group, name: "room", members: [scene.member])
+        try run([scene.command(room, scene.owner, .createRoom(draft), id: room)])
+        for (content, at) in [("old", Int64(1000)), ("new", 5000), ("old behind it", 1001)] {
+            try run([text(room, scene.owner, content)], now: at)
+        }
+        let purge = try run([scene.command(room, .zero, .purge(before: 3000))])[0]
+        #expect(purge["Messages"] == .int(1))
+        let left = try host.messages(of: room, after: 0, limit: 9).filter { $0.message.messageType != .system }
+        #expect(left.map(\.message.content) == ["new", "old behind it"])
+    }
+
     @Test mutating func aDeletedRoomIsRemovedForGoodInParts() throws {
         let (room, other) = (scene.id(), scene.id())
         let draft = RoomDraft(type: .group, name: "room", members: [scene.member])
@@ -156,6 +170,11 @@ struct HostStoreTests {
         func room(_ room: UUID128) throws(StoreError) -> (room: Room, members: [Member])? { nil }
         func messages(of room: UUID128, after: Int64, limit: Int) throws(StoreError) -> [ExportedMessage] { [] }
         var partsOfDeleted = 3
+        var partsOfBegun = 2
+        func removeBegunRoom() throws(StoreError) -> Bool {
+            partsOfBegun -= 1
+            return partsOfBegun >= 0
+        }
         func removeDeletedRoom(before: Int64) throws(StoreError) -> Bool {
             guard partsOfDeleted > 0, before == 1_000_000_000_000 - 7 * 86_400_000 else { return false }
             partsOfDeleted -= 1
@@ -193,5 +212,9 @@ struct HostStoreTests {
         #expect(host.partsOfDeleted == 3)
         try retention.removeDeletedRooms { true }
         #expect(host.partsOfDeleted == 0)
+        try retention.removeBegunRooms { false }
+        #expect(host.partsOfBegun == 2)
+        try retention.removeBegunRooms { true }
+        #expect(host.partsOfBegun == -1)
     }
 }

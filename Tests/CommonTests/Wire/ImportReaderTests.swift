@@ -3,12 +3,12 @@ import Testing
 
 @Suite struct ImportReaderTests {
     private func problems(_ line: String) -> [String] {
-        guard case .problems(let list) = ImportReader.read(Array(line.utf8)) else { return [] }
+        guard case .problems(let list) = ImportReader.read(Array(line.utf8), now: 1_800_000_000_000) else { return [] }
         return list
     }
 
     private func record(_ line: String) -> ImportRecord? {
-        guard case .record(let record) = ImportReader.read(Array(line.utf8)) else { return nil }
+        guard case .record(let record) = ImportReader.read(Array(line.utf8), now: 1_800_000_000_000) else { return nil }
         return record
     }
 
@@ -61,9 +61,30 @@ import Testing
     }
 
     @Test func addressesThatABrowserMayBeLedTo() {
-        #expect(ImportReader.isWebAddress("https://a/b?c=%20#d"))
-        for bad in ["javascript:alert(1)", "https://a b", "//a", "https://a\r\nX: y", "https://\u{e9}", ""] {
-            #expect(!ImportReader.isWebAddress(bad), "\(bad)")
+        for good in [
+            "https://a/b?c=%20#d", "http://a", "https://A-b.example:8443/x@y", "https://[::1]:80/", "https://a?b@c",
+        ] {
+            #expect(WebAddress.isLink(good), "\(good)")
         }
+        for bad in [
+            "javascript:alert(1)", "https://a b", "//a", "https://a\r\nX: y", "https://\u{e9}", "", "http:///x",
+            "https://",
+            "https://u@h/x", "https://u:p@h/x", "https://:80/", "https://h:/", "https://h:0/", "https://h:65536/",
+            "https://h:1x/",
+            "https://h:000001/", "https://[::1", "https://[]/", "https://[a]/", "https://[::1]x/", "https://h%2f/",
+            "HTTPS://h",
+            "https://" + String(repeating: "a", count: 2041),
+        ] {
+            #expect(!WebAddress.isLink(bad), "\(bad)")
+        }
+    }
+
+    @Test func nothingOfTheFutureIsTaken() {
+        let line = """
+            {"Kind": "member", "RoomID": "1", "UserID": "1", "JoinedAt": "TIME", "MutedUntil": "9999-01-01T00:00:00Z"}
+            """
+        // Unix 1,800,000,000 is 2027-01-15T08:00:00Z; clocks differ by five minutes.
+        #expect(problems(line.replacing("TIME", with: "2027-01-15T08:05:00Z")).isEmpty)
+        #expect(problems(line.replacing("TIME", with: "2027-01-15T08:05:01Z")) == ["JoinedAt is in the future"])
     }
 }

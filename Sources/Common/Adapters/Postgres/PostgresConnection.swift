@@ -174,8 +174,11 @@ public final class PostgresConnection {
         return false
     }
 
-    /// Runs a script of several statements without values, such as a migration.
-    public func script(_ text: String) throws(PostgresError) {
+    /// Runs a script of several statements without values, such as a migration. It is one message to the server, and one
+    /// transaction unless it says otherwise.
+    ///
+    /// - Parameter keepsSession: an error of a statement leaves the connection open, with its temporary tables.
+    public func script(_ text: String, keepsSession: Bool = false) throws(PostgresError) {
         let connection = try connected()
         if PQpipelineStatus(connection) != PQ_PIPELINE_OFF { PQexitPipelineMode(connection) }
         guard PQsendQuery(connection, text) == 1 else { throw failure(connection) }
@@ -184,7 +187,7 @@ public final class PostgresConnection {
             if let error = result.error { problem = problem ?? error }
         }
         if let problem {
-            close()
+            if !keepsSession || problem.state == nil || PQtransactionStatus(connection) != PQTRANS_IDLE { close() }
             throw problem
         }
     }

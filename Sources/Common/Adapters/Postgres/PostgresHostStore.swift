@@ -94,6 +94,10 @@ public final class PostgresHostStore: HostStore {
         return true
     }
 
+    public func removeBegunRoom() throws(StoreError) -> Bool {
+        do { return try ImportLeftovers(connection: connection).removePart() } catch { throw StoreError(error) }
+    }
+
     private func read(_ sql: SQL) throws(StoreError) -> PGRows { try all([sql])[0] }
 
     private func all(_ statements: [SQL]) throws(StoreError) -> [PGRows] {

@@ -26,8 +26,12 @@ public final class RedisImportNews: ImportNews {
 
     /// Relays see by the newest frame that they miss those before it, and read them from the database.
     public func grew(_ last: Message) throws {
+        let isEdited = last.changeSeq > last.seq
+        let seq = isEdited ? last.changeSeq : last.seq
         let frame = RoomFrame(
-            seq: UInt64(clamping: last.seq), kind: .newMessage, sign: last.sign, body: last.body(at: last.seq))
+            seq: UInt64(clamping: seq), kind: isEdited ? .messageUpdated : .newMessage,
+            sign: isEdited ? nil : last.sign,
+            body: last.body(at: seq))
         _ = try redis.pipeline([
             ["PUBLISH", BusChannel.room(last.roomID)].words + [FrameChunk(room: last.roomID, frames: [frame]).encode()]
         ])

@@ -14,6 +14,10 @@ extension ImportFields {
     }
 
     private mutating func head() -> ImportRecord? {
+        if fields.has("User") {
+            problems.append(
+                "this is the export of one user, which no import takes: --all and --room are for that")
+        }
         guard value["Version"]?.int == 1 else {
             problems.append("Version is not 1: this program reads no other")
             return nil
@@ -95,10 +99,14 @@ extension ImportFields {
         if fields.isAbsent("Type") { problems.append("Type is missing") }
         let (name, description, avatar) = roomTexts()
         let owner = user("OwnerID")
-        let limit = optional { fields throws(Refusal) in try fields.integer("MemberLimit", in: 1...Int64(Int32.max)) }
+        let limit = optional { fields throws(Refusal) in
+            try fields.integer("MemberLimit", in: 2...Int64(RequestLimit.roomMembers))
+        }
         let sign = optional { fields throws(Refusal) in try fields.sign() }
         let (created, deleted, active) = (requiredTime("CreatedAt"), time("DeletedAt"), time("LastActivityAt"))
         let (by, last, metadata) = (optionalUser("CreatedBy"), seq("LastSeq", from: 0), metadata())
+        // The pair could never meet again. Of an export it is what is left of users who were erased.
+        if type == .privateRoom, deleted != nil, last == nil { problems.append("DeletedAt is not for PRIVATE rooms") }
         guard let given, let type, let owner, let created, let (id, pair) = pair(of: type, given) else { return nil }
         return .room(
             ImportRoom(
@@ -139,7 +147,7 @@ extension ImportFields {
         let role = optional { fields throws(Refusal) in
             try fields.name("Role", Role.init(name:), "is not MEMBER, ADMIN or OWNER")
         }
-        let (left, banned, muted) = (time("LeftAt"), time("BannedAt"), time("MutedUntil"))
+        let (left, banned, muted) = (time("LeftAt"), time("BannedAt"), anyTime("MutedUntil"))
         let (joinedSeq, seenSeq, seenAt) = (seq("JoinedSeq", from: 0), seq("LastSeenSeq", from: 0), time("LastSeenAt"))
         let metadata = metadata()
         if seenSeq != nil, seenAt != nil { problems.append("LastSeenSeq and LastSeenAt exclude each other") }
@@ -149,7 +157,7 @@ extension ImportFields {
                 member: Member(
                     roomID: room, userID: user, role: role ?? .member, mutedUntil: muted, bannedAt: banned,
                     joinedAt: joined, joinedSeq: joinedSeq ?? 0, leftAt: left, metadata: metadata),
-                lastSeenSeq: seenSeq, lastSeenAt: seenAt))
+                isNumbered: joinedSeq ?? seenSeq != nil, lastSeenSeq: seenSeq, lastSeenAt: seenAt))
     }
 
     // MARK: Messages
@@ -161,6 +169,7 @@ extension ImportFields {
         let sign = optional { fields throws(Refusal) in try fields.sign() }
         let (created, edited, deleted) = (requiredTime("CreatedAt"), time("EditedAt"), time("DeletedAt"))
         let (pinned, seq, change, metadata) = (time("PinnedAt"), seq("Seq"), seq("ChangeSeq"), metadata())
+        if forwarded != nil, types.message != .forwarded { problems.append("ForwardedFrom is for forwarded messages") }
         if let change, change < seq ?? .max { problems.append("ChangeSeq is less than Seq, or there is no Seq") }
         let content = content(types.content, isFree: deleted != nil || types.message == .system)
         let (file, url) = file(types.content, isFree: deleted != nil)
@@ -203,20 +212,37 @@ extension ImportFields {
             problems.append("File is not an object, or ContentType is text")
             return (nil, nil)
         }
-        var inner = ImportFields(value)
+        var inner = ImportFields(value, now: now)
         defer { problems += inner.problems.map { "File: \($0)" } }
-        let name = inner.take { fields throws(Refusal) in try fields.line("Name", limit: RequestLimit.fileName) ?? "" }
+        let name = inner.fileName()
         let size = inner.optional { fields throws(Refusal) in try fields.integer("Size", in: 0...ImportLimit.fileSize) }
         let media = inner.optional { fields throws(Refusal) in try fields.line("ContentType", limit: 255) }
-        let url = inner.optional { fields throws(Refusal) in try fields.line("URL", limit: ImportLimit.url) }
-        if let url, !ImportReader.isWebAddress(url) { inner.problems.append("URL is not an http or https address") }
+        if let media, !media.isEmpty, MediaType(media) == nil {
+            inner.problems.append("ContentType is not a media type")
+        }
+        let url = inner.optional { fields throws(Refusal) in try fields.line("URL", limit: WebAddress.longest) }
+        if let url, !WebAddress.isLink(url) {
+            inner.problems.append("URL is not an http or https address of a host")
+        }
         let hasThumbnail = inner.take { fields throws(Refusal) in try fields.flag("Thumbnail") } ?? false
+        if hasThumbnail, url != nil {
+            inner.problems.append("Thumbnail is of files in the store, and not of one with a URL")
+        }
         let facts = inner.media()
         return (
             FileInfo(
-                name: name ?? "", size: size ?? 0, contentType: media ?? "application/octet-stream",
+                name: name ?? "", size: size ?? 0, contentType: media?.nonEmpty ?? MediaType.unknown.description,
                 thumbnailURL: hasThumbnail ? "/" : nil, media: facts), url
         )
+    }
+
+    /// As the API takes names.
+    private mutating func fileName() -> String? {
+        let name = optional { fields throws(Refusal) in try fields.line("Name", limit: RequestLimit.fileName) } ?? ""
+        if name == "." || name == ".." || name.utf8.contains(where: { $0 == 0x2f || $0 == 0x5c }) {
+            problems.append("Name is not a plain file name")
+        }
+        return name
     }
 
     private mutating func media() -> FileMedia? {
@@ -238,14 +264,23 @@ extension ImportFields {
             problems.append("Reactions is not a list")
             return []
         }
+        guard list.count <= RequestLimit.reactions else {
+            problems.append("Reactions has more than \(RequestLimit.reactions) entries")
+            return []
+        }
         var found: [Reaction] = []
         for entry in list {
             let fields = RequestFields(entry)
             guard
                 let emoji = take({ _ throws(Refusal) in try fields.reaction() }),
-                let users = take({ _ throws(Refusal) in try fields.users("Users", limit: 100_000) }), !users.isEmpty
+                let users = take({ _ throws(Refusal) in try fields.users("Users", limit: RequestLimit.roomMembers) }),
+                !users.isEmpty
             else {
                 problems.append("Reactions has an entry without a Reaction or Users")
+                return []
+            }
+            guard !found.contains(where: { areSameBytes($0.emoji, emoji) }) else {
+                problems.append("Reactions has an emoji twice")
                 return []
             }
             found.append(Reaction(emoji: emoji, users: users.map(\.id)))
@@ -266,4 +301,8 @@ extension ImportFields {
         guard let message, let user, let emoji else { return nil }
         return .reaction(message: message, emoji: emoji, user: user)
     }
+}
+
+extension String {
+    fileprivate var nonEmpty: String? { isEmpty ? nil : self }
 }

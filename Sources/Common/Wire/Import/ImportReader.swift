@@ -5,7 +5,8 @@ public enum ImportReader {
         case problems([String])
     }
 
-    public static func read(_ line: [UInt8]) -> Found {
+    /// - Parameter now: Unix milliseconds; nothing happened after it.
+    public static func read(_ line: [UInt8], now: Int64) -> Found {
         let value: WireValue
         do throws(WireError) { value = try JSONReader.decode(line) } catch {
             return .problems(["not a JSON object: \(error.description), at byte \(error.offset + 1)"])
@@ -16,7 +17,7 @@ public enum ImportReader {
             return exportOnly.contains { areSameBytes($0, kind) }
                 ? .record(.passedOver(kind: kind)) : .problems(["Kind \(shown(kind)) is unknown"])
         }
-        var fields = ImportFields(value)
+        var fields = ImportFields(value, now: now)
         for entry in entries where !fieldsOfKind.contains(where: { areSameBytes($0, entry.key) }) {
             fields.problems.append("\(shown(entry.key)) is no field of a \(kind)")
         }
@@ -29,13 +30,6 @@ public enum ImportReader {
     public static let exportOnly = [
         "device", "silence", "thread_silence", "invitation", "revocation", "audit", "request", "upload",
     ]
-
-    /// Whether a browser may be led there.
-    public static func isWebAddress(_ text: String) -> Bool {
-        text.utf8.count <= ImportLimit.url
-            && (text.utf8.starts(with: "https://".utf8) || text.utf8.starts(with: "http://".utf8))
-            && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && !"\"<>\\^`{|}".utf8.contains($0) }
-    }
 
     /// A text from the file, for a sentence: short, and without what would break a terminal.
     public static func shown(_ text: String) -> String {
@@ -75,7 +69,7 @@ public enum ImportReader {
         ("user", ["Kind", "ID", "ExternalID", "Name", "Avatar", "Metadata", "DeactivatedAt", "CreatedAt"]),
         ("account", ["Kind", "UserID", "HidePresence", "AddedBy", "PushMentionsOnly", "QuietHours"]),
         ("block", ["Kind", "UserID", "BlockedID", "CreatedAt"]),
-        ("export", ["Kind", "Version", "UserNamespace"]),
+        ("export", ["Kind", "Version", "UserNamespace", "User"]),
     ]
 }
 
@@ -84,9 +78,11 @@ struct ImportFields {
     let fields: RequestFields
     let value: WireValue
     var problems: [String] = []
+    let now: Int64
 
-    init(_ value: WireValue) {
+    init(_ value: WireValue, now: Int64) {
         self.value = value
+        self.now = now
         fields = RequestFields(value)
     }
 
@@ -100,7 +96,15 @@ struct ImportFields {
 
     mutating func optional<T>(_ read: (RequestFields) throws(Refusal) -> T?) -> T? { take(read) ?? nil }
 
+    /// A time that is over.
     mutating func time(_ key: String) -> Int64? {
+        guard let time = anyTime(key) else { return nil }
+        // Such a message would stand above all others, and no retention would remove it.
+        if time > now + ImportLimit.clockError { problems.append("\(key) is in the future") }
+        return time
+    }
+
+    mutating func anyTime(_ key: String) -> Int64? {
         guard let text = optional({ fields throws(Refusal) in try fields.text(key) }) else { return nil }
         guard let time = parseTimestamp(text) else {
             problems.append(

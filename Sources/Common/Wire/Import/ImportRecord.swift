@@ -38,6 +38,8 @@ public struct ImportRoom: Sendable, Equatable {
 
 public struct ImportMember: Sendable, Equatable {
     public var member: Member
+    /// Whether the line has Seqs, which only those of an export have.
+    public var isNumbered: Bool
     /// nil with both: the member has read everything.
     public var lastSeenSeq: Int64?
     public var lastSeenAt: Int64?
@@ -62,10 +64,12 @@ public struct ImportEdit: Sendable, Equatable {
 public enum ImportLimit {
     /// Bytes of a line: the longest content, written in escapes, with the reactions of a large room.
     public static let line = 4 * 1024 * 1024
-    /// Seqs stay far below 2^63, and are exact in JavaScript.
-    public static let seq: Int64 = 1 << 53 - 1
-    /// Bytes of a file's address.
-    public static let url = 2048
+    /// Seqs of an export. A search walks down a room's Seqs in steps of 4,096.
+    public static let seq: Int64 = 1_000_000_000
+    /// Earlier contents of a message: they are stored in one transaction.
+    public static let edits = 1000
+    /// Milliseconds by which another machine's clock may be ahead.
+    static let clockError: Int64 = 300_000
     /// Bytes of a file.
     public static let fileSize: Int64 = 1 << 53 - 1
 }

@@ -96,8 +96,10 @@ final class ExportLines {
         }
     }
 
-    /// - Parameter hasParent: whether the parent is here: old messages are removed.
-    func message(_ m: Message, hasParent: Bool, url: String?) throws {
+    /// - Parameters:
+    ///   - hasParent: whether the parent is in the export: old messages are removed.
+    ///   - hasOriginal: whether the first message of the chain is.
+    func message(_ m: Message, hasParent: Bool, hasOriginal: Bool, url: String?) throws {
         let isGone = m.deletedAt != nil
         try line("message") {
             $0.field("ID", m.id)
@@ -109,7 +111,7 @@ final class ExportLines {
             if m.contentType != .text { $0.field("ContentType", m.contentType.name) }
             if m.messageType != .direct { $0.field("MessageType", m.messageType.name) }
             if hasParent { $0.field("ParentMessageID", ifAny: m.parentMessageID) }
-            $0.field("ForwardedFrom", ifAny: m.forwardedFrom)
+            if hasOriginal { $0.field("ForwardedFrom", ifAny: m.forwardedFrom) }
             $0.field("Sign", ifAny: m.sign)
             if !isGone, let file = m.file { $0.field("File") { Self.file(file, url, &$0) } }
             if !isGone, !m.reactions.isEmpty { Self.reactions(m.reactions, &$0) }

@@ -31,7 +31,7 @@ struct ImportStaging {
                 """
                 room_id uuid, user_id uuid, role smallint, joined_at timestamptz, joined_seq bigint,
                 left_at timestamptz, banned_at timestamptz, muted_until timestamptz, last_seen_seq bigint,
-                last_seen_at timestamptz, metadata json
+                last_seen_at timestamptz, numbered boolean, metadata json
                 """
             case .messages:
                 """
@@ -171,7 +171,7 @@ extension ImportMember {
         [
             .uuid(member.roomID), .uuid(member.userID), .int2(member.role.rawValue), .time(member.joinedAt),
             .int8(member.joinedSeq), .time(member.leftAt), .time(member.bannedAt), .time(member.mutedUntil),
-            .int8(lastSeenSeq), .time(lastSeenAt), .text(member.metadata?.text),
+            .int8(lastSeenSeq), .time(lastSeenAt), .bool(isNumbered), .text(member.metadata?.text),
         ]
     }
 }

@@ -30,6 +30,8 @@ public final class PostgresExport {
         try out.line("export") {
             $0.field("Version", 1)
             $0.field("UserNamespace", namespace)
+            // An import refuses it: messages without those around them make no room.
+            if case .user(let user) = scope { $0.field("User", user) }
         }
         switch scope {
         case .all: try all(out)
@@ -63,7 +65,7 @@ public final class PostgresExport {
             "accounts_out", "SELECT \(unsafeSQL: ExportLines.accountColumns) FROM accounts ORDER BY user_id",
             out.account)
         try each("blocks_out", "SELECT blocker, blocked, created_at FROM blocks ORDER BY blocker, blocked", out.block)
-        try each("rooms_out", Self.rooms("true")) { try whole($0, out) }
+        try each("rooms_out", Self.rooms("true")) { try whole($0, references: "true", out) }
     }
 
     private func one(_ id: UUID128, _ out: ExportLines) throws -> Bool {
@@ -76,7 +78,8 @@ public final class PostgresExport {
         var isHere = false
         try each("rooms_out", Self.rooms("r.id = \(id)")) { row in
             isHere = true
-            try whole(row, out)
+            // Messages of other rooms are not in the file.
+            try whole(row, references: "p.room_id = m.room_id", out)
         }
         return isHere
     }
@@ -91,21 +94,26 @@ public final class PostgresExport {
         """
     }
 
-    private func whole(_ row: PGRow, _ out: ExportLines) throws {
+    private func whole(_ row: PGRow, references: SQL, _ out: ExportLines) throws {
         let room = Room(row)
         try out.room(room, pair: row.uuids(Room.columnCount))
         try each(
             "members_out",
             "SELECT \(unsafeSQL: Member.columns) FROM members p WHERE p.room_id = \(room.id) ORDER BY p.user_id"
         ) { try out.member(Member($0)) }
-        try messages("m.room_id = \(room.id)", out)
+        try messages("m.room_id = \(room.id)", references: references, out)
     }
 
     /// Messages in the order of their room, each followed by its earlier contents. A file that never came is none.
-    func messages(_ condition: SQL, _ out: ExportLines) throws {
+    ///
+    /// - Parameter references: whether a message `p` is in the export, so that another one may name it.
+    func messages(_ condition: SQL, references: SQL = "true", _ out: ExportLines) throws {
         let sql: SQL = """
             SELECT \(unsafeSQL: MessageColumn.table.selected), NULL::jsonb,
-                m.parent_message_id IS NOT NULL AND EXISTS (SELECT FROM messages p WHERE p.id = m.parent_message_id),
+                m.parent_message_id IS NOT NULL AND EXISTS (
+                    SELECT FROM messages p WHERE p.id = m.parent_message_id AND p.seq > 0 AND \(references)),
+                m.forwarded_from IS NOT NULL AND EXISTS (
+                    SELECT FROM messages p WHERE p.id = m.forwarded_from AND p.seq > 0 AND \(references)),
                 CASE WHEN m.content_type <> 1 THEN (
                     SELECT l.url FROM file_links l WHERE l.message_id = coalesce(m.forwarded_from, m.id)) END
             FROM messages m WHERE (\(condition)) AND m.seq > 0 ORDER BY m.room_id, m.seq
@@ -114,9 +122,9 @@ public final class PostgresExport {
             let messages = page.map { Message($0) }
             let edits = try edits(of: messages.filter { $0.editedAt != nil && $0.deletedAt == nil }.map(\.id))
             for (index, message) in messages.enumerated() {
-                let row = page[index]
+                let (row, at) = (page[index], Message.columnCount)
                 try out.message(
-                    message, hasParent: row.bool(Message.columnCount), url: row.optionalText(Message.columnCount + 1))
+                    message, hasParent: row.bool(at), hasOriginal: row.bool(at + 1), url: row.optionalText(at + 2))
                 for edit in edits[message.id] ?? [] { try out.edit(edit, of: message.id) }
             }
         }
