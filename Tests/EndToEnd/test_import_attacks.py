@@ -284,6 +284,8 @@ ROOMS = {
     "too many for MemberLimit": ([room_line(MemberLimit=2), member("1", Role="OWNER"), member("2"), member("3")], 1,
                                  "the room has 3 members, and the limit is 2 (ROOM_GROUP_LIMIT, MemberLimit)"),
     "a limit of one": ([room_line(MemberLimit=1), member("1", Role="OWNER")], 1, "MemberLimit is not a whole number from 2 to 65535"),
+    "no name": ([room_line(Name=""), member("1", Role="OWNER")], 1, "Name is missing: a GROUP has one"),
+    "an invisible name": ([room_line(Name="\u200b"), member("1", Role="OWNER")], 1, "Name shows nothing: it has no visible character"),
     "made tomorrow": ([room_line(CreatedAt=LATER), member("1", Role="OWNER")], 1, "CreatedAt is in the future"),
     "active tomorrow": ([room_line(LastActivityAt=LATER), member("1", Role="OWNER")], 1, "LastActivityAt is in the future"),
     "2^53 - 1": ([room_line(LastSeq=2**53 - 1), member("1", Role="OWNER")], 1, "LastSeq is not a whole number from 0 to 1000000000"),

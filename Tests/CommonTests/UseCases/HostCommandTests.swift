@@ -64,13 +64,14 @@ import Testing
 /// The same on a real database, in parts.
 @Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
 struct HostStoreTests {
+    private let database: TestDatabase
     private let store: PostgresRoomBatchStore
     private let host: PostgresHostStore
     private let reader: PostgresRoomReader
     private var scene = Scene()
 
     init() throws {
-        let database = try TestDatabase()
+        database = try TestDatabase()
         store = PostgresRoomBatchStore(database.connection(), limits: Scene.limits)
         host = PostgresHostStore(database.connection())
         reader = PostgresRoomReader(database.connection())
@@ -139,6 +140,32 @@ struct HostStoreTests {
         #expect(purge["Messages"] == .int(1))
         let left = try host.messages(of: room, after: 0, limit: 9).filter { $0.message.messageType != .system }
         #expect(left.map(\.message.content) == ["new", "old behind it"])
+    }
+
+    /// The import is its only writer until it appears.
+    @Test mutating func aRoomThatIsBeingImportedIsLeftAlone() throws {
+        let room = scene.id()
+        let draft = RoomDraft(type: .group, name: "room", members: [scene.member])
+        try run([scene.command(room, scene.owner, .createRoom(draft), id: room)])
+        try run([text(room, scene.owner, "old")], now: 1000)
+        #expect(try host.rooms(.group, withMessagesBefore: 2000, after: .zero, limit: 9) == [room])
+        try database.connection().script("UPDATE rooms SET deleted_at = 'infinity' WHERE id = '\(room)'")
+        #expect(try host.rooms(.group, withMessagesBefore: 2000, after: .zero, limit: 9).isEmpty)
+        #expect(try host.room(room) == nil)
+        for action in [Command.Action.purge(before: 2000), .erase(user: scene.owner)] {
+            let command = scene.command(room, .zero, action)
+            var batch = try PostgresRoomBatchStore(database.connection(), limits: Scene.limits)
+                .load(for: [command], now: 3000)
+            #expect(batch.carryOut(command).refusal == .busy)
+        }
+        // Killed: nobody goes on with it, and an import that runs does.
+        let other = database.connection()
+        _ = try other.query("SELECT pg_advisory_lock(hashtextextended('import', 0))")
+        #expect(try !host.removeBegunRoom())
+        _ = try other.query("SELECT pg_advisory_unlock(hashtextextended('import', 0))")
+        while try host.removeBegunRoom() {}
+        #expect(try host.messages(of: room, after: 0, limit: 9).isEmpty)
+        #expect(try host.roomsEver(of: scene.owner).isEmpty)
     }
 
     @Test mutating func aDeletedRoomIsRemovedForGoodInParts() throws {

@@ -98,6 +98,7 @@ extension ImportFields {
         }
         if fields.isAbsent("Type") { problems.append("Type is missing") }
         let (name, description, avatar) = roomTexts()
+        if let type, type != .privateRoom, name.isEmpty { problems.append("Name is missing: a \(type.name) has one") }
         let owner = user("OwnerID")
         let limit = optional { fields throws(Refusal) in
             try fields.integer("MemberLimit", in: 2...Int64(RequestLimit.roomMembers))
@@ -122,6 +123,9 @@ extension ImportFields {
         let name = optional { fields throws(Refusal) in try fields.line("Name", limit: RequestLimit.roomName) }
         let avatar = optional { fields throws(Refusal) in try fields.line("Avatar", limit: RequestLimit.avatar) }
         let description = optional { fields throws(Refusal) in try fields.text("Description") }
+        if let name, !name.isEmpty, !name.showsSomething {
+            problems.append("Name shows nothing: it has no visible character")
+        }
         if let description, description.utf8.count > RequestLimit.roomDescription {
             problems.append("Description has more than \(RequestLimit.roomDescription) bytes")
         }

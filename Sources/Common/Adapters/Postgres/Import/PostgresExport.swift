@@ -90,7 +90,7 @@ public final class PostgresExport {
         SELECT \(unsafeSQL: Room.columns),
             CASE WHEN \(unsafeSQL: Room.isPrivate()) THEN ARRAY(
                 SELECT p.user_id FROM members p WHERE p.room_id = r.id ORDER BY 1) END
-        FROM rooms r WHERE r.deleted_at IS DISTINCT FROM 'infinity' AND (\(condition)) ORDER BY r.id
+        FROM rooms r WHERE \(unsafeSQL: Room.isComplete()) AND (\(condition)) ORDER BY r.id
         """
     }
 
