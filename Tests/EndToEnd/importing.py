@@ -38,7 +38,7 @@ class Base:
     def run(self, *words, text=None, code=0):
         answer = subprocess.run(self.command(*words), env=self.environment, input=text, timeout=300,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        assert code is None or answer.returncode == code, answer.stdout.decode()[-3000:] + answer.stderr.decode()[-3000:]
+        assert answer.returncode == code, answer.stdout.decode()[-3000:] + answer.stderr.decode()[-3000:]
         return answer.stdout
 
     def ask(self, sql):

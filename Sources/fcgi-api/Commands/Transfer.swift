@@ -129,7 +129,8 @@ enum TransferCommands {
     /// No time limit: a statement may touch everything.
     static func connection(_ settings: Settings, _ name: String) -> PostgresConnection {
         PostgresConnection(
-            settings.database, applicationName: "fcgi-api \(name)", statementTimeout: 7 * 86_400_000, way: .direct)
+            settings.database, applicationName: "fcgi-api \(name)", statementTimeout: .seconds(7 * 86_400), way: .direct
+        )
     }
 
     static func open(_ path: String) throws -> Int32 {

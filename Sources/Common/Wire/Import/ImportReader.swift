@@ -100,7 +100,7 @@ struct ImportFields {
     mutating func time(_ key: String) -> Int64? {
         guard let time = anyTime(key) else { return nil }
         // Such a message would stand above all others, and no retention would remove it.
-        if time > now + ImportLimit.clockError { problems.append("\(key) is in the future") }
+        if time > now + ImportLimit.clockError.milliseconds { problems.append("\(key) is in the future") }
         return time
     }
 

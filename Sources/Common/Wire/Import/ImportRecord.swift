@@ -68,8 +68,8 @@ public enum ImportLimit {
     public static let seq: Int64 = 1_000_000_000
     /// Earlier contents of a message: they are stored in one transaction.
     public static let edits = 1000
-    /// Milliseconds by which another machine's clock may be ahead.
-    static let clockError: Int64 = 300_000
+    /// Another machine's clock may be ahead by this.
+    static let clockError: Duration = .seconds(300)
     /// Bytes of a file.
     public static let fileSize: Int64 = 1 << 53 - 1
 }
