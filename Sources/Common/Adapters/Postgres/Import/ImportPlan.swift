@@ -9,7 +9,7 @@ enum ImportPlan {
     /// Rows of one transaction.
     static let part = 5000
     /// Rows of one transaction in a room that is in use: queue-worker waits for the room meanwhile.
-    static let partInUse = 500
+    static let partInUse = 100
 
     /// `weight` rows, of which messages are the most.
     private static let rooms = """

@@ -178,12 +178,19 @@ extension PostgresImport {
 
     // MARK: Rooms in use
 
+    /// As long as queue-worker may have waited: otherwise it would meet a locked room again and again.
+    private func rest(_ milliseconds: Int64) throws(PostgresError) {
+        _ = try connection.query("SELECT pg_sleep(\(.int8(min(milliseconds, 1000))) / 1000.0)")
+    }
+
     private func appendToRooms(
         _ counts: inout ImportCounts, _ news: any ImportNews, _ progress: (Int) -> Void
     ) throws {
         for room in try connection.query("SELECT DISTINCT room_id FROM import_rest ORDER BY 1").map({ $0.uuid(0) }) {
             for part in try parts("SELECT DISTINCT part FROM import_rest WHERE room_id = \(room) ORDER BY 1") {
+                let begun = monotonicMilliseconds()
                 try attempt(ImportScripts.append(to: room, part))
+                try rest(monotonicMilliseconds() - begun)
                 try count(&counts, hasRooms: false)
                 progress(counts.messages)
                 let last = try connection.query(
