@@ -204,7 +204,7 @@ public struct RabbitMQSettings: Sendable {
     /// The layout of these settings as the first generation.
     public var firstLayout: QueueLayout { QueueLayout(generation: 1, total: totalQueues, byUser: hashByUser) }
     /// The layout as a text, to detect a change of the settings.
-    public var layoutSetting: String { "\(totalQueues) by \(hashByUser ? "user" : "room")" }
+    public var layoutSetting: String { firstLayout.setting }
 
     public func queueName(_ layout: QueueLayout, _ index: Int) -> String {
         "\(prefix).\(layout.generation == 1 ? "" : "g\(layout.generation).")queue.\(index)"

@@ -12,6 +12,7 @@ struct Backlog {
 
     private struct Delivery {
         let tag: UInt64
+        let queue: String
         let bytes: Int
         /// Commands that are not executed yet.
         var left: Int
@@ -37,16 +38,32 @@ struct Backlog {
     var isEmpty: Bool { deliveries.isEmpty }
 
     /// A message without commands is finished together with those before it.
-    mutating func append(_ commands: [Command], tag: UInt64, bytes: Int) {
+    mutating func append(_ commands: [Command], tag: UInt64, bytes: Int, queue: String = "") {
         let number = firstNumber + deliveries.count
         let weight = bytes / max(1, commands.count)
-        deliveries.append(Delivery(tag: tag, bytes: bytes, left: commands.count, weight: weight))
+        deliveries.append(Delivery(tag: tag, queue: queue, bytes: bytes, left: commands.count, weight: weight))
         self.bytes += bytes
         waiting += commands.count
         for command in commands {
             if rooms[command.room] == nil { turns.append(command.room) }
             rooms[command.room, default: []].append((command, number))
         }
+    }
+
+    /// Forgets what came from this queue, between two batches.
+    ///
+    /// - Returns: as ``finish()``.
+    mutating func drop(_ queue: String) -> UInt64? {
+        for place in deliveries.indices where deliveries[place].queue == queue { deliveries[place].left = 0 }
+        for room in turns {
+            rooms[room]!.removeAll { entry in
+                deliveries[deliveries.startIndex + entry.delivery - firstNumber].queue == queue
+            }
+            if rooms[room]!.isEmpty { rooms[room] = nil }
+        }
+        turns.removeAll { rooms[$0] == nil }
+        waiting = rooms.values.reduce(0) { $0 + $1.count }
+        return finish()
     }
 
     /// The next batch, by round-robin: an equal share of its commands and of `batchBytes` for each waiting room; unused

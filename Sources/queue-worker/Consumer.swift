@@ -9,9 +9,6 @@ import Logging
 /// The acknowledgement comes last, so a crash before it repeats the batch; commands that were stored are then only
 /// published again.
 final class Consumer {
-    /// Milliseconds before a worker subscribes to queues assigned to others, so that each becomes the active consumer
-    /// of its own.
-    private static let standbyDelay: Int64 = 2000
     /// Milliseconds for which acknowledgements gather: one costs the broker as much as a message. Unacknowledged
     /// messages are redelivered after a crash and recognised by their ids.
     private static let acknowledgeWithin: Int64 = 20
@@ -28,24 +25,24 @@ final class Consumer {
     let strays: StrayAnswers
     let attempts: Attempts
     private let turn: QueueTurn
+    private let places: QueuePlaces
     /// nil: nothing is traced.
     private let trace: CommandTrace?
     let log: Logger
     private var connection: (any BrokerConnection)?
-    private var layout: QueueLayout
     /// Received from the broker, but not decoded yet.
     var waiting: [RabbitMQDelivery] = []
     private var backlog = Backlog()
     /// Everything up to this delivery is executed, since a monotonic time in milliseconds.
     private var unacknowledged: (tag: UInt64, since: Int64)?
-    private var standbyAt: Int64 = .max
     private var backoff = Backoff()
     private var isReady = false
     var outage = Outage()
 
     init(
         settings: Settings, channel: any WorkerPlace, broker: any Broker, run: ExecuteBatch, bus: any FrameBus,
-        generations: any QueueGenerations, clock: WorkerClock = .real, trace: CommandTrace? = nil, log: Logger
+        generations: any QueueGenerations, workers: any QueueWorkers, host: String, clock: WorkerClock = .real,
+        trace: CommandTrace? = nil, log: Logger
     ) {
         self.settings = settings
         self.channel = channel
@@ -56,10 +53,16 @@ final class Consumer {
         self.dead = RabbitMQDeadLetters(settings.rabbitMQ, name: "queue-worker dead letters", broker: broker)
         self.strays = StrayAnswers(broker, clock)
         self.attempts = Attempts(runDirectory: settings.runDirectory)
-        self.turn = QueueTurn(settings.rabbitMQ, broker, generations, clock: clock, log: log)
+        self.turn = QueueTurn(
+            settings.rabbitMQ, broker, generations, clock: clock, log: log, mayLog: channel.slot == 0
+        ) {
+            Set(((try? workers.all()) ?? []).filter { $0.seat.host != host }.map(\.setting))
+        }
+        self.places = QueuePlaces(
+            settings.rabbitMQ, workers, host: host, slot: channel.slot, poolSize: channel.poolSize,
+            worker: .v7(at: systemClock()), clock: clock)
         self.trace = trace
         self.log = log
-        layout = settings.rabbitMQ.firstLayout
     }
 
     /// Runs until the master says quit.
@@ -74,8 +77,9 @@ final class Consumer {
         do throws(RabbitMQError) {
             let connection = try connected()
             guard try !turn.look(connection) else { return changeOver(connection) }
-            try standBy(connection)
-            try receive(connection, waitingAtMost: waiting.isEmpty && backlog.isEmpty ? acknowledgeIn ?? 1000 : 0)
+            try keepPlaces(connection)
+            let isIdle = waiting.isEmpty && backlog.isEmpty
+            try receive(connection, waitingAtMost: isIdle ? min(acknowledgeIn ?? 1000, places.due) : 0)
             try work(connection)
             if acknowledgeIn == 0 { try acknowledgeFinished(connection) }
             moveBackIfIdle(connection)
@@ -86,6 +90,7 @@ final class Consumer {
     }
 
     func end() {
+        defer { places.end() }
         guard let connection else { return }
         try? acknowledgeFinished(connection)
         connection.endAbruptly()
@@ -96,15 +101,14 @@ final class Consumer {
     private func connected() throws(RabbitMQError) -> any BrokerConnection {
         if let connection { return connection }
         let opened = try broker.open("queue-worker")
-        layout = try turn.prepare(opened)
+        places.begin(try turn.prepare(opened))
         outage.ended("PostgreSQL", log)
         if settings.push.isOn {
             _ = try opened.declareQueue(
                 settings.rabbitMQ.pushQueueName, quorum: settings.rabbitMQ.quorumQueues,
                 maxLength: settings.push.queueLength)
         }
-        try consume(opened) { [channel] in $0 % channel.poolSize == channel.slot }
-        standbyAt = clock.now() + Self.standbyDelay
+        try keepPlaces(opened)
         connection = opened
         backoff.reset()
         if !isReady {
@@ -114,11 +118,26 @@ final class Consumer {
         return opened
     }
 
-    private func consume(_ connection: any BrokerConnection, where belongs: (Int) -> Bool) throws(RabbitMQError) {
-        for index in 0..<layout.total where belongs(index) {
-            try connection.consume(
-                settings.rabbitMQ.queueName(layout, index), prefetch: settings.worker.prefetch, noAcknowledge: false)
+    /// Consumes its own queues, later also those of others as a standby, and hands over queues that others shall consume.
+    private func keepPlaces(_ connection: any BrokerConnection) throws(RabbitMQError) {
+        places.reportIfDue()
+        while let (step, queue) = places.next() {
+            switch step {
+            case .enter: try connection.enterLine(queue, prefetch: settings.worker.prefetch)
+            case .leave: try leave(queue, connection)
+            }
+            places.done(step)
         }
+        channel.scoreboard.set(Counter.queues, to: places.count)
+    }
+
+    /// Between two batches: nothing of the queue is being executed. What is in hand of it goes to the next in line.
+    private func leave(_ queue: String, _ connection: any BrokerConnection) throws(RabbitMQError) {
+        try acknowledgeFinished(connection)
+        try connection.leaveLine(queue)
+        waiting.removeAll { $0.consumer == queue }
+        note(finished: backlog.drop(queue))
+        noteRest()
     }
 
     /// The queues of the previous generation are finished: nothing of them is in progress.
@@ -133,12 +152,6 @@ final class Consumer {
         guard waiting.isEmpty, backlog.isEmpty, unacknowledged == nil, connection.shouldMoveBack() else { return }
         connection.endAbruptly()
         forgetConnection()
-    }
-
-    private func standBy(_ connection: any BrokerConnection) throws(RabbitMQError) {
-        guard clock.now() >= standbyAt else { return }
-        standbyAt = .max
-        try consume(connection) { [channel] in $0 % channel.poolSize != channel.slot }
     }
 
     /// Unacknowledged messages are redelivered to the active consumer of that moment.
@@ -168,13 +181,18 @@ final class Consumer {
         while bytes < Self.maxBytes {
             switch try connection.next(timeout: 0) {
             case .delivery(let delivery):
-                waiting.append(delivery)
+                take(delivery)
                 bytes += delivery.body.count
             case .cancelled(let consumer): throw RabbitMQError(ended: consumer)
             case .confirm, .returned: continue
             case .timeout: return
             }
         }
+    }
+
+    private func take(_ delivery: RabbitMQDelivery) {
+        waiting.append(delivery)
+        places.received(from: delivery.consumer)
     }
 
     // MARK: A batch
@@ -191,7 +209,8 @@ final class Consumer {
     private func admit() throws(RabbitMQError) {
         let plain = waiting.prefix(while: isPlain)
         for delivery in plain {
-            backlog.append(try decode(delivery), tag: delivery.tag, bytes: delivery.body.count)
+            backlog.append(
+                try decode(delivery), tag: delivery.tag, bytes: delivery.body.count, queue: delivery.consumer)
         }
         waiting.removeFirst(plain.count)
     }
@@ -202,14 +221,16 @@ final class Consumer {
         channel.scoreboard.beginRequest("batch", "\(commands.count) commands", at: begun)
         note(waitOf: commands)
         try execute(commands, connection)
-        // Deliveries are taken in the channel's order, so everything up to this tag is done.
-        if let tag = backlog.finish() {
-            unacknowledged = (tag, unacknowledged?.since ?? clock.now())
-        }
+        note(finished: backlog.finish())
         let ended = monotonicNow()
         channel.scoreboard.endRequest(status: 200, bytes: commands.count, at: ended)
         channel.scoreboard.histogram(Timing.batch).observe(ended - begun)
         noteRest()
+    }
+
+    /// Deliveries are taken in the order of their tags, so everything up to this one is done.
+    private func note(finished tag: UInt64?) {
+        if let tag { unacknowledged = (tag, unacknowledged?.since ?? clock.now()) }
     }
 
     /// Since when each command of a batch waits. The clocks of the machines that accepted them may differ from ours.
@@ -331,9 +352,10 @@ final class Consumer {
         attempts.pause()
         defer { attempts.resume() }
         pause(milliseconds)
+        if !outage.isAway("PostgreSQL") { places.reportIfDue() }
         // Receive beyond the batch's size too: a full `waiting` must not stop the heartbeats. The prefetch bounds it.
         switch try connection.next(timeout: 0) {
-        case .delivery(let delivery): waiting.append(delivery)
+        case .delivery(let delivery): take(delivery)
         case .cancelled(let consumer): throw RabbitMQError(ended: consumer)
         case .confirm, .returned, .timeout: break
         }

@@ -8,7 +8,7 @@ enum Counter {
         "uploads_abandoned_total", "files_deleted_total", "files_looked_at_total", "hooks_total", "hook_failures_total",
         "pushes_sent_total", "pushes_spared_total", "pushes_failed_total", "push_devices_forgotten_total",
         "backlog_commands", "oldest_command_at", "spans_exported_total", "spans_dropped_total",
-        "push_jobs_dropped_total",
+        "push_jobs_dropped_total", "queues",
     ]
     static let commands = 0
     static let refused = 1
@@ -27,6 +27,8 @@ enum Counter {
     static let spansExported = 16
     static let spansDropped = 17
     static let pushJobsDropped = 18
+    /// Queues of which the worker is the active consumer, as far as it knows.
+    static let queues = 19
 
     static func record(_ counts: PushOffline.Counts, in row: ScoreboardRow) {
         let values = [counts.sent, counts.spared, counts.failed, counts.devicesForgotten]

@@ -22,6 +22,9 @@ final class QueueTurn {
     private let generations: any QueueGenerations
     private let clock: WorkerClock
     private let log: Logger
+    /// The settings of the other hosts that work now: what their workers report as theirs.
+    private let others: () -> Set<String>
+    private let mayLog: Bool
     private var known: [QueueGeneration] = []
     private var hasComparedSettings = false
     private var lookAt: Int64 = 0
@@ -29,8 +32,10 @@ final class QueueTurn {
 
     init(
         _ settings: RabbitMQSettings, _ broker: any Broker, _ generations: any QueueGenerations, clock: WorkerClock,
-        log: Logger
+        log: Logger, mayLog: Bool = true, others: @escaping () -> Set<String> = { [] }
     ) {
+        self.others = others
+        self.mayLog = mayLog
         self.settings = settings
         queues = RabbitMQQueues(settings, broker)
         self.generations = generations
@@ -60,14 +65,33 @@ final class QueueTurn {
         if known.isEmpty { try make(settings.firstLayout, connection) }
     }
 
-    /// Starts the next generation when the settings differ from those of the newest one.
+    /// Starts the next generation when the settings differ from those of the newest one. While another host works by these,
+    /// they are followed: otherwise the hosts would turn the queues back and forth with each start.
     private func followSettings(_ connection: any BrokerConnection) throws(RabbitMQError) {
         defer { hasComparedSettings = true }
-        guard !hasComparedSettings, let newest = known.last, newest.setting != settings.layoutSetting else { return }
+        guard !hasComparedSettings, let newest = known.last else { return }
         var next = settings.firstLayout
-        next.generation = newest.layout.generation + 1
+        next.generation = newest.layout.generation
+        if next == newest.layout {
+            // `queues resize` was first.
+            if newest.setting != settings.layoutSetting {
+                try? generations.adopt(settings.layoutSetting, for: next.generation)
+            }
+            return
+        }
+        guard newest.setting != settings.layoutSetting, !others().contains(newest.setting) else {
+            return sayThatOthersAreFollowed(newest.layout)
+        }
+        next.generation += 1
         try make(next, connection)
         log.notice("the settings ask for other queues", metadata: ["queues": "\(settings.layoutSetting)"])
+    }
+
+    private func sayThatOthersAreFollowed(_ layout: QueueLayout) {
+        guard mayLog else { return }
+        log.warning(
+            "RABBITMQ_TOTAL_QUEUE and RABBITMQ_HASH_KEY here are not those in use, which are followed",
+            metadata: ["here": "\(settings.layoutSetting)", "in use": "\(layout.setting)"])
     }
 
     private func make(_ layout: QueueLayout, _ connection: any BrokerConnection) throws(RabbitMQError) {

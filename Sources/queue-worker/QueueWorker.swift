@@ -101,14 +101,15 @@ struct Work: ParsableCommand {
             try RedisConnection(url: settings.redisURL), logLength: settings.worker.logLength,
             logTime: settings.worker.logTime, logBytes: settings.worker.logBytes,
             trailLength: settings.traceLength)
+        let queues = PostgresConnection(
+            settings.database, applicationName: "queue-worker queues",
+            statementTimeout: PostgresQueueGenerations.timeout)
         return Consumer(
             settings: settings, channel: channel, broker: RabbitMQBroker(settings.rabbitMQ),
             run: ExecuteBatch(store: store, check: check, limits: settings.rooms, clock: systemClock, log: log),
             bus: bus,
-            generations: PostgresQueueGenerations(
-                PostgresConnection(
-                    url: settings.database.url, applicationName: "queue-worker queues",
-                    statementTimeout: PostgresQueueGenerations.timeout)), trace: trace, log: log)
+            generations: PostgresQueueGenerations(queues), workers: PostgresQueueWorkers(queues),
+            host: HostName.own(settings), trace: trace, log: log)
     }
 
     private func pushWorker(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws -> PushConsumer {

@@ -21,10 +21,16 @@ struct Queues: ParsableCommand {
 
         func run() throws {
             let settings = try self.settings.read()
+            let workers = try PostgresQueueWorkers(
+                PostgresConnection(settings.database, applicationName: "queue-worker queues")
+            ).all()
             for generation in try Queues.generations(settings).all() {
                 print(generation.line)
-                for queue in try RabbitMQQueues(settings.rabbitMQ).state(of: generation.layout) {
-                    print("  \(queue.name)  \(queue.ready) waiting  \(queue.consumers) consumers")
+                let owners = QueueOwners(of: generation.layout, workers)
+                for (host, queues) in owners.hosts { print("  \(host): \(queues) queues") }
+                for (index, queue) in try RabbitMQQueues(settings.rabbitMQ).state(of: generation.layout).enumerated() {
+                    let place = owners.seats[index].map { "  \($0)" } ?? ""
+                    print("  \(queue.name)  \(queue.ready) waiting  \(queue.consumers) consumers\(place)")
                 }
             }
         }
@@ -73,6 +79,25 @@ struct Queues: ParsableCommand {
             }
             print("in progress: the previous queues are not finished yet, see queues status")
         }
+    }
+}
+
+/// Which worker consumes each queue, as far as the workers themselves know.
+struct QueueOwners {
+    let seats: [QueueSeat?]
+
+    init(of layout: QueueLayout, _ workers: [QueueWorkerReport]) {
+        let workers = workers.filter { $0.generation == layout.generation }
+        seats = (0..<layout.total).map { queue in
+            // An owner that has received nothing yet says only that it stands in the line.
+            (workers.first { $0.working.contains(queue) } ?? workers.first { $0.lines[queue] != nil })?.seat
+        }
+    }
+
+    /// The number of queues of each host.
+    var hosts: [(String, Int)] {
+        let counts = seats.compactMap { $0?.host }.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+        return counts.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }.map { ($0.key, $0.value) }
     }
 }
 

@@ -67,11 +67,13 @@ final class ConsumerScene {
 
     static let settings = Settings.test(["RABBITMQ_TOTAL_QUEUE": "2"])
     let folder: String
-    let broker = MemoryBroker()
+    let broker: MemoryBroker
     let place: Place
-    let store = Store()
+    let store: Store
     let bus = Bus()
-    let generations = MemoryGenerations()
+    let generations: MemoryGenerations
+    let workers: MemoryWorkers
+    let host: String
     /// Monotonic milliseconds.
     var now: Int64 = 1_000_000
     /// Of every wait, in milliseconds.
@@ -80,7 +82,13 @@ final class ConsumerScene {
     private(set) var consumer: Consumer!
     private var ids: UInt64 = 0
 
-    init(slot: Int = 0, of poolSize: Int = 1) {
+    /// - Parameter other: a scene whose broker, store and records this worker shares, from another host.
+    init(slot: Int = 0, of poolSize: Int = 1, beside other: ConsumerScene? = nil) {
+        broker = other?.broker ?? MemoryBroker()
+        store = other?.store ?? Store()
+        generations = other?.generations ?? MemoryGenerations()
+        workers = other?.workers ?? MemoryWorkers()
+        host = other == nil ? "here" : "there"
         folder = "/tmp/consumer-\(UUID128.v7(at: systemClock()))"
         mkdir(folder, 0o700)
         place = Place(folder: folder)
@@ -96,7 +104,7 @@ final class ConsumerScene {
         consumer = Consumer(
             settings: settings, channel: place, broker: broker,
             run: ExecuteBatch(store: store, limits: settings.rooms, clock: { 1_700_000_000_000 }, log: log),
-            bus: bus, generations: generations,
+            bus: bus, generations: generations, workers: workers, host: host,
             clock: WorkerClock(
                 now: { [unowned self] in now },
                 wait: { [unowned self] milliseconds, descriptors in

@@ -213,6 +213,78 @@ private let broken = StoreError("a value that the table refuses", isTransient: f
         #expect(scene.store.stored == [room.id])
     }
 
+    // MARK: Several hosts
+
+    /// Commands arrive all the time; some are in the first host's hands when it leaves a queue.
+    @Test func aQueueIsHandedOverInItsOrderAndEachCommandIsStoredInOrder() {
+        let scene = ConsumerScene()
+        scene.rounds(1)
+        let rooms = [scene.newRoom(), scene.newRoom()]
+        var sent = rooms.map { [$0.id] }
+        for queue in 0..<2 { scene.put(rooms[queue], queue: queue) }
+        let other = ConsumerScene(beside: scene)
+        for round in 0..<400 {
+            if round == 20 { other.rounds(1) }
+            for queue in 0..<2 {
+                for _ in 0..<3 {
+                    let command = scene.message(in: rooms[queue])
+                    scene.put(command, queue: queue)
+                    sent[queue].append(command.id)
+                }
+            }
+            // Each takes whatever it gets; time passes in both.
+            scene.rounds(1)
+            if round > 20 { other.rounds(1) }
+            scene.now += 50
+            other.now += 50
+        }
+        for _ in 0..<200 {
+            scene.rounds(1)
+            other.rounds(1)
+        }
+        for queue in 0..<2 {
+            var seen: Set<UUID128> = []
+            let mine = Set(sent[queue])
+            let order = scene.store.stored.filter { mine.contains($0) && seen.insert($0).inserted }
+            #expect(order == sent[queue])
+        }
+        #expect(other.bus.notices.count > 100)
+        let working = scene.workers.known.values.map(\.working)
+        #expect(working.reduce(0) { $0 + $1.count } == 2 && working.allSatisfy { $0.count == 1 })
+        // It ends: the first host takes over at once, and soon knows that nobody else is there.
+        other.crash()
+        let last = scene.message(in: rooms[1])
+        scene.put(last, queue: 1)
+        scene.put(scene.message(in: rooms[0]), queue: 0)
+        scene.rounds(5)
+        #expect(scene.store.stored.contains(last.id))
+    }
+
+    @Test func aWorkerThatEndsLeavesItsSharesToTheOthersUnlessASuccessorHasItsPlace() {
+        let scene = ConsumerScene()
+        scene.rounds(1)
+        #expect(scene.workers.known.count == 1)
+        scene.consumer.end()
+        #expect(scene.workers.known.isEmpty)
+        let old = scene.consumer!
+        scene.start()
+        scene.rounds(1)
+        old.end()
+        #expect(scene.workers.known.count == 1)
+    }
+
+    /// The lines of the broker do not need PostgreSQL.
+    @Test func withoutTheListOfWorkersQueuesAreConsumed() {
+        let scene = ConsumerScene(slot: 1, of: 2)
+        scene.workers.failure = away
+        scene.rounds(10)
+        #expect(scene.broker.consumed == [scene.name(0), scene.name(1)])
+        let room = scene.newRoom()
+        scene.put(room)
+        scene.rounds(2)
+        #expect(scene.store.stored == [room.id])
+    }
+
     @Test func aWorkerIsReadyOnceItConsumes() {
         let scene = ConsumerScene()
         scene.broker.isAway = true
@@ -306,12 +378,17 @@ private let broken = StoreError("a value that the table refuses", isTransient: f
 
     @Test func aWorkerConsumesItsOwnQueuesAndLaterStandsByForTheOthers() {
         let scene = ConsumerScene(slot: 1, of: 2)
+        let seats = (0..<2).map { QueueSeat(host: scene.host, slot: $0) }
+        let owners = QueueShares.owners(of: 2, among: Set(seats))
+        let own = owners.indices.filter { owners[$0] == seats[1] }
+        #expect(own.count == 1)
         scene.rounds(1)
-        #expect(scene.broker.consumed == [scene.name(1)])
-        // The first wait was a second.
+        #expect(scene.broker.consumed == [scene.name(own[0])])
+        scene.now += QueueLines.standbyDelay - 1001
         scene.rounds(1)
-        #expect(scene.broker.consumed == [scene.name(1)])
-        scene.rounds(1)
+        #expect(scene.broker.consumed == [scene.name(own[0])])
+        scene.now += 1000
+        scene.rounds(2)
         #expect(scene.broker.consumed == [scene.name(0), scene.name(1)])
     }
 

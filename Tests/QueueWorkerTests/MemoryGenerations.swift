@@ -40,6 +40,11 @@ final class MemoryGenerations: QueueGenerations {
             QueueGeneration(layout: layout, setting: setting, isClosed: false, isDrained: false, isForgotten: false))
     }
 
+    func adopt(_ setting: String, for generation: Int) throws(StoreError) {
+        try check()
+        change(generation) { $0.setting = setting }
+    }
+
     func close(_ generation: Int) throws(StoreError) {
         try check()
         change(generation) { $0.isClosed = true }

@@ -23,11 +23,11 @@ import Testing
         Settings.test(["RABBITMQ_TOTAL_QUEUE": "\(queues)"]).rabbitMQ
     }
 
-    private func turn(_ generations: MemoryGenerations, queues: Int) -> QueueTurn {
+    private func turn(_ generations: MemoryGenerations, queues: Int, others: Set<String> = []) -> QueueTurn {
         let time = time
         return QueueTurn(
             settings(queues), broker, generations, clock: WorkerClock(now: { time.now }, wait: { _, _ in }),
-            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, others: { others })
     }
 
     private var bound: Set<String> { broker.bound(to: "chat.commands") }
@@ -72,6 +72,29 @@ import Testing
         let generations = try runOld()
         _ = try turn(generations, queues: 2).prepare(broker.open("test"))
         #expect(generations.known.map(\.layout) == [old])
+    }
+
+    /// Otherwise two hosts would turn the queues back and forth with each start.
+    @Test func aHostWhoseSettingsDifferFollowsTheOtherHosts() throws {
+        let generations = try runOld()
+        let layout = try turn(generations, queues: 3, others: ["2 by room"]).prepare(broker.open("test"))
+        #expect(layout == old && generations.known.map(\.layout) == [old])
+    }
+
+    @Test func theLastHostWhoseSettingsChangeStartsTheNextGeneration() throws {
+        let generations = try runOld()
+        _ = try turn(generations, queues: 3, others: ["3 by room", "4 by room"]).prepare(broker.open("test"))
+        #expect(generations.known.map(\.layout) == [old, new])
+    }
+
+    @Test func settingsThatFollowAResizeMakeNothingNewAndCanBeTakenBack() throws {
+        let generations = try runOld()
+        try generations.begin(new, setting: "2 by room")
+        _ = try turn(generations, queues: 2).prepare(broker.open("test"))
+        _ = try turn(generations, queues: 3).prepare(broker.open("test"))
+        #expect(generations.known.map(\.layout) == [old, new])
+        _ = try turn(generations, queues: 2).prepare(broker.open("test"))
+        #expect(generations.known.map(\.layout.total) == [2, 3, 2])
     }
 
     @Test func theNewQueuesAreConsumedOnceEveryOldOneIsEmpty() throws {

@@ -125,15 +125,19 @@ private final class MemoryConnection: BrokerConnection {
     func close() {
         guard !isClosed else { return }
         isClosed = true
-        for one in unacknowledged.reversed() {
-            var message = one.message
-            message.isRedelivered = true
-            broker.queues[one.queue]?.messages.insert(message, at: 0)
-        }
-        unacknowledged = []
+        for name in Set(unacknowledged.map(\.queue)) { returnMessages(of: name) }
         for name in broker.queues.keys {
             broker.queues[name]!.consumers.removeAll { $0 == ObjectIdentifier(self) }
         }
+    }
+
+    private func returnMessages(of queue: String) {
+        for one in unacknowledged.reversed() where one.queue == queue {
+            var message = one.message
+            message.isRedelivered = true
+            broker.queues[queue]?.messages.insert(message, at: 0)
+        }
+        unacknowledged.removeAll { $0.queue == queue }
     }
 
     func giveConfirms() {
@@ -199,6 +203,17 @@ private final class MemoryConnection: BrokerConnection {
         _ = try self.queue(queue)
         broker.queues[queue]!.consumers.append(ObjectIdentifier(self))
         consuming.append((queue, prefetch, noAcknowledge))
+    }
+
+    func enterLine(_ queue: String, prefetch: Int) throws(RabbitMQError) {
+        try consume(queue, prefetch: prefetch, noAcknowledge: false)
+    }
+
+    func leaveLine(_ name: String) throws(RabbitMQError) {
+        _ = try queue(name)
+        returnMessages(of: name)
+        consuming.removeAll { $0.queue == name }
+        broker.queues[name]!.consumers.removeAll { $0 == ObjectIdentifier(self) }
     }
 
     func acknowledge(_ tag: UInt64, multiple: Bool) throws(RabbitMQError) {

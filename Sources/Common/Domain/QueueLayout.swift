@@ -13,6 +13,9 @@ public struct QueueLayout: Sendable, Hashable {
         self.byUser = byUser
     }
 
+    /// As settings ask for it; without the generation.
+    public var setting: String { "\(total) by \(byUser ? "user" : "room")" }
+
     public func index(_ command: Command) -> Int {
         queueIndex(of: byUser ? command.actor : command.room, queues: total)
     }

@@ -6,6 +6,8 @@ public protocol QueueGenerations: AnyObject {
     func all() throws(StoreError) -> [QueueGeneration]
     /// Makes `generation` the newest. Of two concurrent calls one takes effect; both find it made.
     func begin(_ layout: QueueLayout, setting: String) throws(StoreError)
+    /// The newest generation is what these settings ask for.
+    func adopt(_ setting: String, for generation: Int) throws(StoreError)
     /// Nothing is published to it any more, and its end marks have been sent.
     func close(_ generation: Int) throws(StoreError)
     /// A worker has reached the queue's end mark. The last one marks the generation as drained.

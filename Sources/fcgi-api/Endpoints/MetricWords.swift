@@ -57,6 +57,7 @@ enum MetricWords {
         "push_jobs_dropped_total": "Push jobs dropped: they could not be read, or crashed their workers.",
         "backlog_commands": "Commands that workers have taken from RabbitMQ and not finished.",
         "oldest_command_seconds": "Age of the oldest command that a worker has in hand; 0: none is in hand.",
+        "queues": "Command queues that the workers here consume; the others are consumed on other hosts.",
         "queue_wait_seconds": "Time from a command's acceptance until a batch takes it.",
         "batch_seconds": "Time of a whole batch: stored, told, answered.",
         "commit_seconds": "Time in which PostgreSQL loaded a batch's rooms and committed it.",

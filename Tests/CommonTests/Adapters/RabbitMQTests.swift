@@ -46,6 +46,48 @@ struct RabbitMQTests {
         #expect(rest[0].redelivered)
     }
 
+    /// Two consumers hand a busy queue to and fro; another queue of theirs does not notice.
+    @Test(arguments: [true, false])
+    func aQueueThatIsLeftKeepsItsOrderAndTheOthersKeepTheirConsumer(quorum: Bool) throws {
+        let publisher = try connection()
+        let other = queue + ".other"
+        for name in [queue, other] { try publisher.declareCommandQueue(name, quorum: quorum, maxLength: 5000) }
+        let consumers = [try connection(), try connection()]
+        for consumer in consumers {
+            for name in [queue, other] { try consumer.enterLine(name, prefetch: 5) }
+        }
+        var (sent, done, others) = (0, [Int](), 0)
+        for move in 0..<40 {
+            for _ in 0..<20 {
+                try publisher.publish(
+                    [UInt8(sent / 256), UInt8(sent % 256)], to: queue, mandatory: true, persistent: true)
+                sent += 1
+            }
+            try publisher.publish([], to: other, mandatory: true, persistent: true)
+            let active = consumers[move % 2]
+            for step in 0..<12 {
+                let taken = try #require(try deliveries(active, 1).first)
+                // The first one has the other queue for good.
+                if taken.consumer == other { others += move % 2 == 0 ? 1 : 1000 }
+                // The last ones are in its hands when it leaves.
+                guard step < 10 else { continue }
+                if taken.consumer == queue { done.append(number(taken)) }
+                try active.acknowledge(taken.tag, multiple: true)
+            }
+            try active.leaveLine(queue)
+            try active.enterLine(queue, prefetch: 5)
+        }
+        while done.count < sent || others < 40, let taken = try deliveries(consumers[0], 1).first {
+            try consumers[0].acknowledge(taken.tag, multiple: true)
+            if taken.consumer == other { others += 1 } else { done.append(number(taken)) }
+        }
+        #expect(done == Array(0..<sent))
+        #expect(others == 40)
+        for name in [queue, other] { try publisher.deleteQueue(name) }
+    }
+
+    private func number(_ delivery: RabbitMQDelivery) -> Int { Int(delivery.body[0]) * 256 + Int(delivery.body[1]) }
+
     @Test func aFullQueueSaysNo() throws {
         let publisher = try connection()
         try publisher.declareCommandQueue(queue, quorum: false, maxLength: 2)

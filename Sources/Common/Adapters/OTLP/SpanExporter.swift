@@ -74,9 +74,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
 
     /// Those of the operator win.
     private static func resource(_ given: [Span.Attribute], program: String, worker: String) -> [Span.Attribute] {
-        var name = [CChar](repeating: 0, count: 256)
-        gethostname(&name, name.count - 1)
-        let host = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let host = HostName.machine
         let own: [Span.Attribute] = [
             .init("service.name", .text(program)), .init("service.namespace", .text("chat")),
             .init("service.version", .text(chatVersion)),

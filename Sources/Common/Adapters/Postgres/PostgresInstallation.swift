@@ -20,16 +20,29 @@ public struct PostgresInstallation {
         if let kept, kept != userNamespace { throw OtherNamespace(kept: kept, given: userNamespace) }
     }
 
+    /// Throws an ``OtherPrefix`` while another host's workers use another one: its queues would be counted as these.
+    public func check(prefix: String, of host: String) throws {
+        let workers = try PostgresQueueWorkers(connection).all()
+        guard
+            let other = workers.first(where: {
+                !$0.seat.host.utf8.elementsEqual(host.utf8) && !$0.prefix.utf8.elementsEqual(prefix.utf8)
+            })
+        else { return }
+        throw OtherPrefix(used: other.prefix, by: other.seat.host, given: prefix)
+    }
+
     /// For the start of a program: refuses the settings of another installation. A database that cannot be asked refuses
     /// nothing, since programs start without it.
-    public static func refuseOther(_ settings: Settings, program: String) throws(OtherNamespace) {
+    public static func refuseOther(_ settings: Settings, program: String) throws {
         let connection = PostgresConnection(
             settings.database, applicationName: "\(program) start", statementTimeout: .seconds(2))
         defer { connection.close() }
+        let installation = PostgresInstallation(connection)
         do {
-            try PostgresInstallation(connection).check(userNamespace: settings.tokens.userNamespace)
+            try installation.check(userNamespace: settings.tokens.userNamespace)
+            try installation.check(prefix: settings.rabbitMQ.prefix, of: HostName.own(settings))
         } catch {
-            if let other = error as? OtherNamespace { throw other }
+            if error is OtherNamespace || error is OtherPrefix { throw error }
         }
     }
 
@@ -39,6 +52,19 @@ public struct PostgresInstallation {
 
         public var description: String {
             "USER_NAMESPACE is \(given), and the users of this database have the ids of \(kept): set it back"
+        }
+    }
+
+    public struct OtherPrefix: Error, CustomStringConvertible {
+        let used: String
+        let by: String
+        let given: String
+
+        init(used: String, by host: String, given: String) { (self.used, by, self.given) = (used, host, given) }
+
+        public var description: String {
+            "RABBITMQ_PREFIX is \(given), and the queue-workers of \(by) use \(used) with the same database: give all hosts "
+                + "one prefix, or stop queue-worker there first"
         }
     }
 }

@@ -45,6 +45,11 @@ public final class PostgresQueueGenerations: QueueGenerations {
             """)
     }
 
+    public func adopt(_ setting: String, for generation: Int) throws(StoreError) {
+        _ = try query(
+            "UPDATE queue_generations SET setting = \(setting) WHERE generation = \(.int4(Int32(generation)))")
+    }
+
     public func close(_ generation: Int) throws(StoreError) {
         _ = try query(
             """

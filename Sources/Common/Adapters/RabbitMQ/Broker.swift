@@ -28,6 +28,8 @@ public protocol BrokerConnection: AnyObject {
     func unbind(_ queue: String, from exchange: String) throws(RabbitMQError)
 
     func consume(_ queue: String, prefetch: Int, noAcknowledge: Bool) throws(RabbitMQError)
+    func enterLine(_ queue: String, prefetch: Int) throws(RabbitMQError)
+    func leaveLine(_ queue: String) throws(RabbitMQError)
     func acknowledge(_ tag: UInt64, multiple: Bool) throws(RabbitMQError)
     func next(timeout milliseconds: Int) throws(RabbitMQError) -> RabbitMQEvent
 

@@ -63,6 +63,7 @@ public final class RabbitMQConnection {
     private let channel: amqp_channel_t = 1
     private static let answersChannel: amqp_channel_t = 2
     private var hasAnswersChannel = false
+    private var lines = DeliveryLines()
     private let order: HostOrder
     /// The broker at the other end.
     public let host: ServerURL.Host
@@ -269,6 +270,12 @@ public final class RabbitMQConnection {
 
     /// Consumes a queue with at most `prefetch` unacknowledged messages.
     public func consume(_ queue: String, prefetch: Int, noAcknowledge: Bool = false) throws(RabbitMQError) {
+        try consume(queue, prefetch: prefetch, noAcknowledge: noAcknowledge, on: channel)
+    }
+
+    private func consume(
+        _ queue: String, prefetch: Int, noAcknowledge: Bool, on channel: amqp_channel_t
+    ) throws(RabbitMQError) {
         amqp_basic_qos(state, channel, 0, UInt16(clamping: prefetch), 0)
         try check("set the prefetch")
         try withBytes(queue) { (name) throws(RabbitMQError) in
@@ -285,7 +292,31 @@ public final class RabbitMQConnection {
         }
     }
 
+    /// Joins the line of a queue with a single active consumer, behind all who wait for it, on a channel of its own.
+    /// Deliveries of all such queues are numbered together; acknowledge them with `multiple`.
+    public func enterLine(_ queue: String, prefetch: Int) throws(RabbitMQError) {
+        guard let line = lines.open(queue) else { throw RabbitMQError("consume \(queue): too many channels") }
+        amqp_channel_open(state, line)
+        try check("open a channel for \(queue)")
+        try consume(queue, prefetch: prefetch, noAcknowledge: false, on: line)
+    }
+
+    /// Leaves it: the next in line becomes the active consumer, and what was delivered here and is not acknowledged is
+    /// delivered to it first. Cancelling the consumer instead would deliver it behind newer messages.
+    public func leaveLine(_ queue: String) throws(RabbitMQError) {
+        guard let line = lines.close(queue) else { return }
+        try Self.check(amqp_channel_close(state, line, 200), "leave \(queue)")
+    }
+
     public func acknowledge(_ tag: UInt64, multiple: Bool = false) throws(RabbitMQError) {
+        guard !lines.isUsed else {
+            for (channel, tag) in lines.finish(through: tag) { try acknowledge(tag, multiple: true, on: channel) }
+            return
+        }
+        try acknowledge(tag, multiple: multiple, on: channel)
+    }
+
+    private func acknowledge(_ tag: UInt64, multiple: Bool, on channel: amqp_channel_t) throws(RabbitMQError) {
         let status = amqp_basic_ack(state, channel, tag, multiple ? 1 : 0)
         guard status == 0 else { throw RabbitMQError("acknowledge", status) }
     }
@@ -362,13 +393,24 @@ public final class RabbitMQConnection {
     /// Waits at most `timeout` milliseconds for the next event. This also answers the broker's heartbeats: call it at
     /// least every few seconds.
     public func next(timeout milliseconds: Int) throws(RabbitMQError) -> RabbitMQEvent {
+        while true {
+            if let event = try receive(timeout: milliseconds) { return event }
+        }
+    }
+
+    /// Nil for a delivery of a line that was left: the next in line gets it.
+    private func receive(timeout milliseconds: Int) throws(RabbitMQError) -> RabbitMQEvent? {
         var limit = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
         var envelope = amqp_envelope_t()
         amqp_maybe_release_buffers(state)
         let reply = amqp_consume_message(state, &envelope, &limit, 0)
         if reply.reply_type == AMQP_RESPONSE_NORMAL {
             defer { amqp_destroy_envelope(&envelope) }
-            return .delivery(RabbitMQDelivery(envelope))
+            guard envelope.channel >= DeliveryLines.first else { return .delivery(RabbitMQDelivery(envelope)) }
+            guard let number = lines.number(envelope.delivery_tag, on: envelope.channel) else { return nil }
+            var delivery = RabbitMQDelivery(envelope)
+            delivery.tag = number
+            return .delivery(delivery)
         }
         if reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION {
             if reply.library_error == AMQP_STATUS_TIMEOUT.rawValue { return .timeout }

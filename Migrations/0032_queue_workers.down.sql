@@ -1,0 +1,2 @@
+DROP SEQUENCE queue_tickets;
+DROP TABLE queue_workers;

@@ -1,0 +1,109 @@
+import ChatCore
+import Logging
+
+/// Tells the other workers about this one, and keeps its places in the queues' lines as all of them agree.
+final class QueuePlaces {
+    /// Milliseconds between reports; others believe one for ten seconds.
+    private static let interval: Int64 = 2000
+    /// Milliseconds until the next try after a failed one.
+    private static let patience: Int64 = 5000
+    /// Milliseconds for which the host's other workers count before they have reported.
+    private static let startTime: Int64 = 10_000
+
+    private let settings: RabbitMQSettings
+    private let workers: any QueueWorkers
+    private let clock: WorkerClock
+    private let siblings: Set<QueueSeat>
+    private let startedAt: Int64
+    private(set) var own: QueueWorkerReport
+    private(set) var peers: [QueueWorkerReport] = []
+    private var lines: QueueLines
+    private var layout: QueueLayout
+    private var numbers: [String: Int] = [:]
+    private var reportAt: Int64 = .min
+    private var isRecorded = false
+
+    init(
+        _ settings: RabbitMQSettings, _ workers: any QueueWorkers, host: String, slot: Int, poolSize: Int,
+        worker: UUID128, clock: WorkerClock
+    ) {
+        self.settings = settings
+        self.workers = workers
+        self.clock = clock
+        layout = settings.firstLayout
+        let seat = QueueSeat(host: host, slot: slot)
+        siblings = Set((0..<poolSize).map { QueueSeat(host: host, slot: $0) })
+        startedAt = clock.now()
+        lines = QueueLines(seat, layout, now: startedAt)
+        own = QueueWorkerReport(
+            seat: seat, worker: worker, generation: layout.generation, setting: settings.layoutSetting,
+            prefix: settings.prefix)
+    }
+
+    /// On a new connection it has no places.
+    func begin(_ layout: QueueLayout) {
+        self.layout = layout
+        lines = QueueLines(own.seat, layout, now: clock.now())
+        numbers = Dictionary(uniqueKeysWithValues: (0..<layout.total).map { (settings.queueName(layout, $0), $0) })
+        report()
+    }
+
+    /// Call it often.
+    func reportIfDue() {
+        if clock.now() >= reportAt { report() }
+    }
+
+    private func report() {
+        (own.generation, own.lines, own.working) = (layout.generation, lines.claimed, lines.working)
+        var ticket: Int64?
+        do throws(StoreError) {
+            (peers, ticket) = try workers.report(own)
+            reportAt = clock.now() + Self.interval
+            isRecorded = true
+        } catch {
+            // Without PostgreSQL every worker keeps its places, and the next in line still takes over.
+            reportAt = clock.now() + Self.patience
+        }
+        let expected = clock.now() < startedAt + Self.startTime ? siblings : []
+        lines.know(peers, expected: expected, ticket: ticket)
+        if ticket != nil, lines.claimed != own.lines { reportAt = clock.now() }
+    }
+
+    /// The next step, with the queue's name.
+    func next() -> (step: QueueLines.Step, queue: String)? {
+        guard let step = lines.next(now: clock.now()) else { return nil }
+        switch step {
+        case .enter(let queue), .leave(let queue): return (step, settings.queueName(layout, queue))
+        }
+    }
+
+    func done(_ step: QueueLines.Step) {
+        switch step {
+        case .enter(let queue): lines.entered(queue)
+        case .leave(let queue): lines.left(queue, now: clock.now())
+        }
+        if lines.mustReport { reportAt = clock.now() }
+    }
+
+    func received(from queue: String) {
+        if let number = numbers[queue] { lines.received(number) }
+    }
+
+    /// Milliseconds until something is due, at most a second.
+    var due: Int { Int(max(0, min(1000, min(reportAt, lines.nextAt).clampedDifference(to: clock.now())))) }
+
+    /// The number of queues that it works on, as far as it knows.
+    var count: Int { lines.working.union(lines.claimed.keys).count }
+
+    /// Its queues are for others at once, unless a successor has its place.
+    func end() {
+        if isRecorded { try? workers.end(own) }
+    }
+}
+
+extension Int64 {
+    fileprivate func clampedDifference(to other: Int64) -> Int64 {
+        let (difference, overflow) = subtractingReportingOverflow(other)
+        return overflow ? (self < other ? .min : .max) : difference
+    }
+}

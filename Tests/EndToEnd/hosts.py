@@ -1,0 +1,50 @@
+"""A second host beside the stack under test: a queue-worker with its servers and a RUN_DIR of its own."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+
+from conftest import program, read_settings, run_program
+from waiting import eventually
+
+
+class Host:
+    def __init__(self, folder, **settings):
+        self.folder, self.log, self.file = folder, folder / "log", folder / "chat.env"
+        self.settings = read_settings() | {"RUN_DIR": str(folder), "WORKER_PROCESSES": "2"} | settings
+        self.name = f"{socket.gethostname()}:{folder}"
+        self.process = None
+
+    def start(self, **settings):
+        self.settings |= settings
+        self.file.write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
+        with open(self.log, "a") as log:
+            self.process = subprocess.Popen([program("queue-worker"), "serve", "-c", self.file], stderr=log,
+                                            start_new_session=True)
+
+    def kill(self):
+        """As by a power failure: its master and its workers."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+def shares():
+    """{host: number of queues that its workers consume}, as all hosts' workers say."""
+    status = run_program("queue-worker", "queues", "status")
+    open_part = status[status.rfind("generation "):]
+    return {host: int(count) for host, count in re.findall(r"^  (\S+:/\S+): (\d+) queues$", open_part, re.M)}
+
+
+def wait_for(holds, seconds=60):
+    """Until the shares are so."""
+    return eventually(lambda: holds(shares()), seconds, lambda: run_program("queue-worker", "queues", "status"), pause=0.5)

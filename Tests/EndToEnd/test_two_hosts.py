@@ -1,0 +1,95 @@
+"""Two hosts' queue-workers on one broker: they share the queues evenly, each takes over when the other dies, and gives back when it
+returns; nothing is lost, stored twice or reordered. Hosts whose settings differ agree or refuse to start."""
+
+import asyncio
+import time
+
+import pytest
+from chaos.faults import Faults
+from chaos.scenario import Run
+from conftest import run_program
+from hosts import Host, shares, wait_for
+from waiting import eventually
+
+SECONDS = 8
+
+
+@pytest.fixture
+def second(tmp_path):
+    host = Host(tmp_path)
+    yield host
+    host.stop()
+
+
+@pytest.fixture
+def ten_queues():
+    """Other tests leave other numbers."""
+    run_program("queue-worker", "queues", "resize", "10")
+    wait_for(lambda found: sum(found.values()) == 10)
+
+
+def is_even(found):
+    return len(found) == 2 and set(found.values()) == {5}
+
+
+def play(run, change):
+    """`change()` runs beside the writing users, who write until it is over."""
+    over = []
+
+    class Changes(Faults):
+        async def run(self, is_over):
+            try:
+                over.append(await asyncio.to_thread(change))
+            finally:
+                self.done.append("all")
+
+    run.faults = Changes(run.faults.ask, 1, 1)
+    run.least_faults = 1
+    found = asyncio.run(run.play())
+    assert {name: what[:5] for name, what in found.items() if what} == {}
+    sends = run.ledger.sends.values()
+    print(f"\n{len(sends)} messages in {sum(send.attempts for send in sends)} tries")
+    return over[0]
+
+
+def test_the_queues_move_and_every_order_is_kept(base_url, secret, pids, second, ten_queues):
+    def change():
+        times, start = [], time.monotonic()
+
+        def note(what):
+            times.append(f"{what} after {time.monotonic() - start:.1f} s")
+        second.start()
+        wait_for(is_even)
+        note("shared")
+        second.kill()
+        wait_for(lambda found: second.name not in found and sum(found.values()) == 10)
+        note("taken over")
+        second.start()
+        wait_for(is_even)
+        note("shared again")
+        second.stop()
+        wait_for(lambda found: second.name not in found and sum(found.values()) == 10)
+        note("taken over")
+        return times
+
+    print(", ".join(play(Run(base_url, secret, pids, 1, SECONDS, 1, least_faults=1), change)))
+    assert len(shares()) == 1
+
+
+def test_a_host_with_another_number_of_queues_follows_and_says_so_once(second, ten_queues):
+    second.start(RABBITMQ_TOTAL_QUEUE="7")
+    wait_for(is_even)
+    said = [line for line in second.log.read_text().splitlines() if "which are followed" in line]
+    assert len(said) == 1 and "7 by room" in said[0] and "10 by room" in said[0]
+    assert ": 10 queues by room, open" in run_program("queue-worker", "queues", "status")
+
+
+def test_another_prefix_on_the_same_database_is_refused_and_both_are_named(second, ten_queues):
+    wait_for(lambda found: sum(found.values()) == 10)
+    second.start(RABBITMQ_PREFIX="other")
+    assert second.process.wait(30) != 0
+    said = second.log.read_text().strip()
+    assert "RABBITMQ_PREFIX is other" in said and " use chat with the same database" in said and "\n" not in said
+    second.start(RABBITMQ_PREFIX="chat")
+    wait_for(is_even)
+    eventually(lambda: second.process.poll() is None, 5)
