@@ -41,7 +41,7 @@ extension Consumer {
         }
     }
 
-    /// Before the acknowledgement and on the same channel: the broker processes both in this order.
+    /// Before the acknowledgement: the broker reads both in this order, so a lost connection repeats the batch.
     private func announce(_ stored: [ExecutedBatch], _ connection: any BrokerConnection) throws(RabbitMQError) {
         let jobs = stored.flatMap(\.pushJobs)
         for part in [jobs.filter { !$0.isDeletion }, jobs.filter(\.isDeletion)] where !part.isEmpty {

@@ -33,9 +33,20 @@ extension ExecutedBatch {
         return jobs
     }
 
+    /// Their authors, those who joined, and the members of the rooms read what was stored.
+    private var written: Written? {
+        position.map { position in
+            let joined = batch.frames.values.joined().flatMap(\.joined)
+            return Written(
+                position: position, users: Set(outcomes.map(\.command.actor)).union(joined),
+                rooms: Set(batch.frames.keys))
+        }
+    }
+
     /// Frames, events and answers for the relays.
     var notice: Notice {
         var notice = Notice(userEvents: batch.userEvents, wiped: batch.wiped)
+        notice.written = written
         notice.trail = outcomes.allSatisfy(\.command.isProbe) ? nil : trail
         for (room, frames) in batch.frames.sorted(by: { $0.key < $1.key }) {
             notice.frames.append(FrameChunk(room: room, frames: frames))

@@ -95,12 +95,13 @@ struct Work: ParsableCommand {
         _ settings: Settings, _ channel: WorkerChannel, _ trace: CommandTrace?, _ log: Logger
     ) throws -> Consumer {
         let store = PostgresRoomBatchStore(
-            connection(settings, "queue-worker"), limits: settings.rooms, hasHooks: !settings.hooks.url.isEmpty)
+            connection(settings, "queue-worker"), limits: settings.rooms, hasHooks: !settings.hooks.url.isEmpty,
+            hasReplica: settings.database.hasReplica)
         let check = settings.hooks.checkURL.isEmpty ? nil : HTTPMessageCheck(settings.hooks, log: log)
         let bus = RedisFrameBus(
             try RedisConnection(url: settings.redisURL), logLength: settings.worker.logLength,
             logTime: settings.worker.logTime, logBytes: settings.worker.logBytes,
-            trailLength: settings.traceLength)
+            trailLength: settings.traceLength, markSeconds: settings.database.markSeconds)
         let queues = PostgresConnection(
             settings.database, applicationName: "queue-worker queues",
             statementTimeout: PostgresQueueGenerations.timeout)

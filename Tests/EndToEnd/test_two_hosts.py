@@ -48,7 +48,8 @@ def play(run, change):
     found = asyncio.run(run.play())
     assert {name: what[:5] for name, what in found.items() if what} == {}
     sends = run.ledger.sends.values()
-    print(f"\n{len(sends)} messages in {sum(send.attempts for send in sends)} tries")
+    slowest = max(send.acknowledged - send.started for send in sends)
+    print(f"\n{len(sends)} messages in {sum(send.attempts for send in sends)} tries, the slowest answer after {slowest:.2f} s")
     return over[0]
 
 

@@ -57,6 +57,8 @@ struct ServiceNumbers {
     /// Commands that a worker has taken and not finished, and the seconds since the oldest of them was accepted.
     var commandsInHand: Int?
     var oldestSeconds: Double?
+    /// Seconds that the read replica is behind at most; infinite: too far, or it is away; nil: there is none.
+    var replicaLag: Double?
 
     init(runDirectory: String) {
         func board(_ program: String) -> Scoreboard? {
@@ -64,6 +66,7 @@ struct ServiceNumbers {
             // A file that a dead master left says nothing of now.
             return board.flatMap { kill(pid_t($0.masterPid), 0) == 0 || errno == EPERM ? $0 : nil }
         }
+        replicaLag = board("fcgi-api").flatMap { ReplicaLag.seconds(of: $0.values(of: "replica_lag_seconds")) }
         sockets = board("ws-relay")?.sum(of: "connections")
         if let board = board("queue-worker") {
             commandsInHand = board.sum(of: "backlog_commands")
@@ -75,12 +78,14 @@ struct ServiceNumbers {
     var text: String {
         func shown(_ value: (some CustomStringConvertible)?) -> String { value.map { "\($0)" } ?? "-" }
         return "service: \(shown(sockets)) sockets, \(shown(commandsInHand)) commands in hand, "
-            + "the oldest for \(shown(oldestSeconds)) s\n"
+            + "the oldest for \(shown(oldestSeconds)) s"
+            + (replicaLag.map { ", the read replica \($0.isFinite ? "\($0) s behind" : "is not used")" } ?? "") + "\n"
     }
 
     var json: String {
         func shown(_ value: (some CustomStringConvertible)?) -> String { value.map { "\($0)" } ?? "null" }
         return "{\"sockets\":\(shown(sockets)),\"commands_in_hand\":\(shown(commandsInHand)),"
-            + "\"oldest_command_seconds\":\(shown(oldestSeconds))}"
+            + "\"oldest_command_seconds\":\(shown(oldestSeconds))"
+            + (replicaLag.map { ",\"replica_lag_seconds\":\($0.isFinite ? "\($0)" : "null")" } ?? "") + "}"
     }
 }

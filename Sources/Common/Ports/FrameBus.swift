@@ -1,6 +1,6 @@
 /// The channel from the writer to the relays.
 public protocol FrameBus: AnyObject {
-    /// Logs and publishes, in this order: rooms' logs, events of users, frames of rooms, answers to sockets.
+    /// Marks what was written, logs and publishes, in this order: rooms' logs, events of users, frames of rooms, answers to sockets.
     ///
     /// Guarantee: a connected relay receives it at most once. A relay that was not connected finds it in the room's
     /// log, and, where the log has gaps, in the store. Publishing the same again is harmless.
@@ -14,6 +14,8 @@ public struct Notice: Sendable {
     public var answers: [(relay: UInt64, answer: RelayAnswer)]
     /// Rooms whose logs contain content that must be removed.
     public var wiped: Set<UUID128>
+    /// For those who read from replicas; nil without a replica.
+    public var written: Written?
     /// A step for the trail; nil when the trail is off.
     public var trail: TrailStep?
 
@@ -27,7 +29,9 @@ public struct Notice: Sendable {
         self.wiped = wiped
     }
 
-    public var isEmpty: Bool { frames.isEmpty && userEvents.isEmpty && answers.isEmpty && wiped.isEmpty }
+    public var isEmpty: Bool {
+        frames.isEmpty && userEvents.isEmpty && answers.isEmpty && wiped.isEmpty && written == nil
+    }
 }
 
 public struct BusError: Error, Sendable, CustomStringConvertible {

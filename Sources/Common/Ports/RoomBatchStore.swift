@@ -8,6 +8,12 @@ public protocol RoomBatchStore: AnyObject {
     /// (``StoreError/isConflict``) nothing is stored, and the caller should load again.
     func store(_ batch: RoomBatch) throws(StoreError)
     func abandon()
+    /// The position of the database's log behind everything that is stored; nil when nobody needs it.
+    func position() throws(StoreError) -> Int64?
+}
+
+extension RoomBatchStore {
+    public func position() throws(StoreError) -> Int64? { nil }
 }
 
 /// The reason why the store failed.

@@ -49,7 +49,8 @@ public struct ExecuteBatch {
             return outcome
         }
         try store.store(batch)
-        return ExecutedBatch(batch: batch, outcomes: outcomes, seqs: seqs, storedAt: clock())
+        let position = try store.position()
+        return ExecutedBatch(batch: batch, outcomes: outcomes, seqs: seqs, storedAt: clock(), position: position)
     }
 
     /// When the store refuses the batch because of its content, each command is tried alone, in order. The one at fault
@@ -90,4 +91,6 @@ public struct ExecutedBatch {
     public var seqs: [Int64]
     /// The time of the commit in Unix milliseconds.
     public var storedAt: Int64
+    /// See ``RoomBatchStore/position()``.
+    public var position: Int64?
 }

@@ -25,8 +25,7 @@ final class ApiWorker {
     private let tracer: Tracer?
 
     init(
-        _ channel: WorkerChannel, _ settings: Settings, _ pool: PoolSettings, _ writes: RecentWrites?,
-        _ logs: PoolLogs, _ log: Logger
+        _ channel: WorkerChannel, _ settings: Settings, _ pool: PoolSettings, _ logs: PoolLogs, _ log: Logger
     ) throws {
         self.channel = channel
         self.settings = settings
@@ -34,12 +33,13 @@ final class ApiWorker {
         let name = "\(FcgiApi.program) \(channel.pool)/\(channel.slot)"
         let database = settings.database
         let primary = PostgresConnection(database, applicationName: name)
-        readers = ApiWorker.readers(database, primary, name, writes, log)
+        redis = try RedisConnection(url: settings.redisURL)
+        readers = ApiWorker.readers(database, primary, redis, name, log)
+        readers.count(in: channel.scoreboard)
         commands = RabbitMQCommandQueue(
             settings.rabbitMQ, name: name, newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
         let confirms = channel.scoreboard.histogram(ApiTimings.confirm)
         commands.onConfirm = { confirms.observe($0) }
-        redis = try RedisConnection(url: settings.redisURL)
         tokens = try JWTTokens(
             settings.tokens,
             sets: KeySet.start(settings.tokens, folder: settings.runDirectory, program: FcgiApi.program, log: log))
@@ -66,18 +66,19 @@ final class ApiWorker {
     }
 
     private static func readers(
-        _ database: DatabaseSettings, _ primary: PostgresConnection, _ name: String, _ writes: RecentWrites?,
+        _ database: DatabaseSettings, _ primary: PostgresConnection, _ redis: RedisConnection, _ name: String,
         _ log: Logger
     ) -> Readers {
-        let hasReplica = database.readURL != database.url
+        var replica: Readers.Replica?
+        if database.hasReplica {
+            let connection = PostgresConnection(database, applicationName: name, way: .replica)
+            replica = Readers.Replica(
+                reader: PostgresRoomReader(connection, searchTimeout: database.searchTimeout),
+                position: PostgresLogPosition(connection), primaryPosition: PostgresLogPosition(primary),
+                marks: RedisWriteMarks(redis, seconds: database.markSeconds), maxLag: Int64(database.readMaxLag) * 1000)
+        }
         return Readers(
-            primary: PostgresRoomReader(primary, searchTimeout: database.searchTimeout),
-            replica: hasReplica
-                ? PostgresRoomReader(
-                    PostgresConnection(database, applicationName: name, way: .replica),
-                    searchTimeout: database.searchTimeout) : nil,
-            writes: writes,
-            log: log)
+            primary: PostgresRoomReader(primary, searchTimeout: database.searchTimeout), replica: replica, log: log)
     }
 
     private static func exporter(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) -> SpanExporter? {
@@ -108,8 +109,13 @@ final class ApiWorker {
         let server = try FastCGI(channel)
         connect()
         channel.ready()
-        server.run({ renewAfterEnough(api.answer($0)) }, refused: api.refuse, everySecond: commands.keepAlive)
+        server.run({ renewAfterEnough(api.answer($0)) }, refused: api.refuse, everySecond: everySecond)
         exporter?.end()
+    }
+
+    private func everySecond() {
+        commands.keepAlive()
+        readers.keepCurrent()
     }
 
     private func router() -> Router {

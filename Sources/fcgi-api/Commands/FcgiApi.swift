@@ -84,7 +84,7 @@ struct FcgiApi: ParsableCommand, MasterProgram {
 
 /// The program's own counters, by their position in the scoreboard.
 enum ApiCounter: Int, CaseIterable {
-    case queued, spansExported, spansDropped, shed, changesUntold
+    case queued, spansExported, spansDropped, shed, changesUntold, replicaReads, primaryReads, replicaLag
 
     static var names: [String] {
         allCases.map {
@@ -94,6 +94,9 @@ enum ApiCounter: Int, CaseIterable {
             case .spansDropped: "spans_dropped_total"
             case .shed: "shed_total"
             case .changesUntold: "user_updates_untold_total"
+            case .replicaReads: "replica_reads_total"
+            case .primaryReads: "replica_spared_total"
+            case .replicaLag: "replica_lag_seconds"
             }
         }
     }
@@ -115,10 +118,8 @@ struct WorkerCommand: ParsableCommand {
         let log = settings.startLog(read, FcgiApi.program, worker: channel.label)
         let pool = try PoolProcess.pool(of: channel, read)
         let logs = PoolLogs(pool, log)
-        // The file is shared with the pools of other users.
-        let writes = try RecentWrites(read)
         if try PoolProcess.become(pool) { try channel.followAgain() }
         logs.catchSlow(channel)
-        try ApiWorker(channel, read, pool, writes, logs, log).run()
+        try ApiWorker(channel, read, pool, logs, log).run()
     }
 }

@@ -42,9 +42,15 @@ struct Readiness {
         [("queue-worker", askQueueWorker), ("ws-relay", askRelays)]
     }
 
-    func helpers(files: any ObjectStore) -> [(name: String, without: String, check: () throws -> Void)] {
-        var all: [(name: String, without: String, check: () throws -> Void)] = [
-            ("file store", "messages go on, files have to wait", { try files.check() })
+    func helpers(files: any ObjectStore) -> [(name: String, without: String, check: () throws -> String?)] {
+        var all: [(name: String, without: String, check: () throws -> String?)] = [
+            (
+                "file store", "messages go on, files have to wait",
+                {
+                    try files.check()
+                    return nil
+                }
+            )
         ]
         if let check = readers.replicaCheck { all.append(("read replica", "the primary reads in its place", check)) }
         return all

@@ -50,6 +50,7 @@ final class Api {
         let waited = measuresWait ? request.waited(until: call.now) : nil
         if let waited { scoreboard.histogram(ApiTimings.wait).observe(Nanoseconds(waited) * 1_000_000) }
         var response = routed(call, waited)
+        if response.status < 400 { services?.rememberWrite(call) }
         // Added also when no endpoint answered.
         if request.isTus { response.headers.append(("Tus-Resumable", TusEndpoints.version)) }
         response.headers.append(("X-Request-ID", call.requestID))

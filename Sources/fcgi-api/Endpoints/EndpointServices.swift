@@ -106,27 +106,41 @@ final class EndpointServices {
 
     /// Reads the message as the asking user sees it now: never from a replica, which may not have it yet.
     func newest(_ message: UUID128, _ call: Call) throws(Refusal) -> Message {
-        readers.remember(writeOf: try user(call))
-        let found = try read(call) { reader, user throws(StoreError) in try reader.message(message, for: user) }
+        let found = try read(call, newest: true) { reader, user throws(StoreError) in
+            try reader.message(message, for: user)
+        }
         guard let found else { throw .messageNotFound }
         return found
     }
 
     /// The asking user's message with this Sign, while its file is incomplete.
     func pending(_ sign: String, in room: UUID128, _ call: Call) throws(Refusal) -> Message? {
-        readers.remember(writeOf: try user(call))
-        return try read(call) { reader, user throws(StoreError) in
+        return try read(call, newest: true) { reader, user throws(StoreError) in
             try reader.upload(of: user, in: room, sign: sign)
         }
     }
 
-    /// Reads as the asking user; after their own write the read includes it. Counted, unless the request was already.
-    func read<T>(_ call: Call, _ body: (any RoomReader, UUID128) throws(StoreError) -> T) throws(Refusal) -> T {
+    /// Reads as the asking user; the read includes what they wrote, and what they were told of in this room. Counted,
+    /// unless the request was already.
+    ///
+    /// - Parameter newest: never from a replica.
+    func read<T>(
+        _ call: Call, in room: UUID128? = nil, newest: Bool = false,
+        _ body: (any RoomReader, UUID128) throws(StoreError) -> T
+    ) throws(Refusal) -> T {
         if !call.isCounted {
             try limit(.reads, call)
             call.isRead = true
         }
-        return try readUncounted(call, body)
+        return try readUncounted(call, room, newest, body)
+    }
+
+    /// After a request that may have written, before its answer: the user's next reads include it, on any host.
+    func rememberWrite(_ call: Call) {
+        guard let user = call.user, !["GET", "HEAD", "OPTIONS"].contains(call.request.method) else { return }
+        do { try readers.remember(writeOf: user) } catch {
+            log.warning("a write could not be marked for readers of the replica", metadata: ["error": "\(error)"])
+        }
     }
 
     /// Bytes of an answer that count as one read: a page of short messages is one, a page of long ones is fifty.
@@ -140,11 +154,13 @@ final class EndpointServices {
     }
 
     private func readUncounted<T>(
-        _ call: Call, _ body: (any RoomReader, UUID128) throws(StoreError) -> T
+        _ call: Call, _ room: UUID128? = nil, _ newest: Bool = false,
+        _ body: (any RoomReader, UUID128) throws(StoreError) -> T
     ) throws(Refusal) -> T {
         let user = try user(call)
         return try stored { () throws(StoreError) in
-            try readers.read(for: user) { (reader) throws(StoreError) in try body(reader, user) }
+            if newest { return try readers.readNewest { (reader) throws(StoreError) in try body(reader, user) } }
+            return try readers.read(for: user, in: room) { (reader) throws(StoreError) in try body(reader, user) }
         }
     }
 
@@ -200,10 +216,7 @@ final class EndpointServices {
         if let fields, sign != nil { command.digest = fields.digest(call.request.path) }
         call.command = command.id
         if let tracer { call.trace(&command, tracer.sampler) }
-        // Also before the answer: a command that timed out may still be executed.
-        readers.remember(writeOf: user)
         let answer = try commands.submit(command, timeout: answerTimeout)
-        readers.remember(writeOf: user)
         switch answer {
         case .answered(let frame): return try .done(data(of: frame))
         case .queued:
@@ -221,7 +234,7 @@ final class EndpointServices {
     /// Returns the whole room as the asking user sees it after a change.
     func room(after outcome: Outcome, _ id: UUID128, _ call: Call, _ status: Int = 200) throws(Refusal) -> Response {
         guard case .done = outcome else { return outcome.response() }
-        let view = try read(call) { reader, user throws(StoreError) in try reader.room(id, for: user) }
+        let view = try read(call, in: id) { reader, user throws(StoreError) in try reader.room(id, for: user) }
         guard let view else { return outcome.response(status: status) }
         return .data(status: status) { view.write(to: &$0) }
     }

@@ -15,12 +15,12 @@ final class HealthEndpoints {
     /// Everything that a request needs: a name, and a check that throws the reason of a failure, or returns a remark.
     private let dependencies: [(name: String, check: () throws -> String?)]
     /// Optional services: requests succeed without them.
-    private let helpers: [(name: String, without: String, check: () throws -> Void)]
+    private let helpers: [(name: String, without: String, check: () throws -> String?)]
     private var last: (response: Response, until: Int64)?
 
     init(
         dependencies: [(name: String, check: () throws -> String?)],
-        helpers: [(name: String, without: String, check: () throws -> Void)] = []
+        helpers: [(name: String, without: String, check: () throws -> String?)] = []
     ) {
         self.dependencies = dependencies
         self.helpers = helpers
@@ -54,8 +54,11 @@ final class HealthEndpoints {
             }
         }
         for helper in helpers {
-            let isThere = (try? helper.check()) != nil
-            lines += "\(helper.name): \(isThere ? "ok" : "unreachable; \(helper.without)")\n"
+            do {
+                lines += "\(helper.name): ok\(try helper.check().map { "; \($0)" } ?? "")\n"
+            } catch {
+                lines += "\(helper.name): \((error as? NotReady)?.reason ?? "unreachable"); \(helper.without)\n"
+            }
         }
         return .text(lines.isEmpty ? "ok\n" : lines, status: well ? 200 : 503)
     }

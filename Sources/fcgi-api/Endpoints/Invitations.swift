@@ -20,7 +20,7 @@ struct InvitationEndpoints {
 
     private func list(_ call: Call) throws(Refusal) -> Response {
         let room = try call.uuid("id")
-        let found = try services.read(call) { reader, user throws(StoreError) in
+        let found = try services.read(call, in: room) { reader, user throws(StoreError) in
             try reader.invitations(to: room, for: user)
         }
         guard let found else { throw Refusal(.forbidden, "only OWNER and ADMIN may see a room's invitations") }

@@ -26,7 +26,7 @@ struct MemberEndpoints {
             guard after != nil else { throw .invalid("cursor", "is not a Next value of a list") }
         }
         let (wantsBanned, kind) = (try call.request.query.flag("banned"), try call.request.query.kind())
-        let found = try services.read(call) { reader, user throws(StoreError) in
+        let found = try services.read(call, in: room) { reader, user throws(StoreError) in
             wantsBanned
                 ? try reader.banned(from: room, for: user, after: after, limit: limit + 1)
                 : try reader.members(of: room, for: user, after: after, limit: limit + 1, kind: kind)

@@ -32,7 +32,7 @@ struct MessageEndpoints {
         let limit = try call.request.query.limit()
         let (page, kind) = (try HistoryPage(call.request.query), try call.request.query.kind())
         // One more than requested shows whether there is a next page.
-        let found = try services.read(call) { reader, user throws(StoreError) in
+        let found = try services.read(call, in: room) { reader, user throws(StoreError) in
             try reader.history(of: room, for: user, page, limit: page.isOpenEnded ? limit + 1 : limit, kind: kind)
         }
         guard let found else { throw .notAMember }
@@ -89,7 +89,9 @@ struct MessageEndpoints {
 
     private func pins(_ call: Call) throws(Refusal) -> Response {
         let room = try call.uuid("id")
-        let found = try services.read(call) { reader, user throws(StoreError) in try reader.pins(of: room, for: user) }
+        let found = try services.read(call, in: room) { reader, user throws(StoreError) in
+            try reader.pins(of: room, for: user)
+        }
         guard let found else { throw .notAMember }
         return .list(found, next: nil) { $1.write(to: &$0) }
     }

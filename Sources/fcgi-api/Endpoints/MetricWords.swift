@@ -37,6 +37,11 @@ enum MetricWords {
         "shed_total": "REST requests refused, since they had waited too long for a worker.",
         "user_updates_untold_total":
             "Changes of users that rooms were not told of by user_updated: above 20 a second of a worker, or 5 in 5 s of a user.",
+        "replica_reads_total": "Reads from the replica.",
+        "replica_spared_total":
+            "Reads from the primary since the replica lacked something, was too far behind or away.",
+        "replica_lag_seconds":
+            "Seconds that the replica is behind at most, as seen by the workers; +Inf: too far, or it is away.",
         "confirm_seconds": "Time from handing commands to RabbitMQ until it confirmed them.",
         "queue_messages": "Messages with commands in RabbitMQ that no worker has taken; each holds up to 256 commands.",
         // queue-worker

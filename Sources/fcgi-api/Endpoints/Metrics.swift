@@ -86,6 +86,11 @@ struct MetricsEndpoint {
                 put("oldest_command_seconds", age(since: live.map { $0.counter(counter) }.filter { $0 != 0 }.min()))
                 continue
             }
+            if name == "replica_lag_seconds" {
+                let lag = ReplicaLag.seconds(of: live.map { $0.counter(counter) })
+                if let lag { put(name, lag.isFinite ? "\(lag)" : "+Inf") }
+                continue
+            }
             let start = name.hasSuffix("_total") ? board.ended(pool: index).counter(counter) : 0
             put(name, "\(live.reduce(start) { $0 + $1.counter(counter) })")
         }

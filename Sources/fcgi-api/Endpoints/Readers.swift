@@ -2,60 +2,169 @@ import ChatCore
 import ChatProcess
 import Logging
 
-/// The primary and an optional replica. A replica may lag, so a user who has just written reads from the primary for a
-/// while and always sees their own message.
+/// The primary and an optional replica, which may lag: a read that needs what the replica does not have goes to the primary.
+/// Users always see what they wrote and what they were told of, over any path and on any host.
 final class Readers {
-    /// Milliseconds; a replica that lags more counts as broken.
-    static let replicaDelay: Int64 = 5000
-    /// Milliseconds for which a failed replica is not used.
-    static let pause: Int64 = 10_000
+    /// A replica, with what is needed to know whether it has enough.
+    struct Replica {
+        let reader: any RoomReader
+        let position: any LogPosition
+        let primaryPosition: any LogPosition
+        let marks: any WriteMarks
+        /// Milliseconds; a replica that is further behind is not used.
+        let maxLag: Int64
+    }
+
+    enum Choice { case replica, primary }
+
+    /// Milliseconds more between looks while nobody reads.
+    private static let idleInterval: Int64 = 4000
     private static let name = "the read replica (the primary reads in its place)"
 
     private let primary: any RoomReader
-    private let replica: (any RoomReader)?
-    private let writes: RecentWrites?
+    private let replica: Replica?
+    private let now: () -> Int64
     private let log: Logger
     private var outage = Outage()
-    private var lostAt: Int64?
+    private var state: ReplicaState
+    /// Told of each read that could have used the replica, and of the replica's lag in milliseconds; nil: not known.
+    var onRead: (Choice) -> Void = { _ in }
+    var onLag: (Int64?) -> Void = { _ in }
 
+    /// - Parameter now: monotonic milliseconds.
     init(
-        primary: any RoomReader, replica: (any RoomReader)? = nil, writes: RecentWrites? = nil,
+        primary: any RoomReader, replica: Replica? = nil, now: @escaping () -> Int64 = monotonicMilliseconds,
         log: Logger = Logger(label: "fcgi-api")
     ) {
-        self.log = log
         self.primary = primary
         self.replica = replica
-        self.writes = writes
+        self.now = now
+        self.log = log
+        state = ReplicaState(maxLag: replica?.maxLag ?? 0)
     }
 
-    /// Reads as this user. After a replica failed, the primary serves its reads for a while.
+    /// Reads as this user, and in this room if one is given.
     func read<T>(
-        for user: UUID128, _ body: (any RoomReader) throws(StoreError) -> T
+        for user: UUID128, in room: UUID128? = nil, _ body: (any RoomReader) throws(StoreError) -> T
     ) throws(StoreError) -> T {
-        let now = monotonicMilliseconds()
-        guard let replica, let writes, !writes.hasWritten(user, since: now - Readers.replicaDelay),
-            lostAt.map({ now - $0 > Readers.pause }) ?? true
-        else { return try body(primary) }
+        guard let replica else { return try body(primary) }
+        if mayUse(replica, for: user, in: room), let found = try tried(replica, body) {
+            onRead(.replica)
+            return found
+        }
+        onRead(.primary)
+        return try body(primary)
+    }
+
+    /// Reads what the replica may not know: never from it.
+    func readNewest<T>(_ body: (any RoomReader) throws(StoreError) -> T) throws(StoreError) -> T { try body(primary) }
+
+    /// Nil when it failed or has nothing, or when another server answered than the one that was asked for its position.
+    private func tried<T>(
+        _ replica: Replica, _ body: (any RoomReader) throws(StoreError) -> T
+    ) throws(StoreError) -> T? {
+        let session = replica.position.session
         do throws(StoreError) {
-            let found = try body(replica)
-            lostAt = nil
-            outage.ended(Readers.name, log)
+            let found = try body(replica.reader)
+            // Something that it does not have may be there meanwhile: somebody was told of it.
+            guard replica.position.session == session, (found as? any Missing)?.isMissing != true else { return nil }
             return found
         } catch {
             guard error.isTransient else { throw error }
-            outage.began(Readers.name, error.description, log)
-            lostAt = monotonicMilliseconds()
-            return try body(primary)
+            lose(error)
+            return nil
+        }
+    }
+
+    private func lose(_ error: StoreError) {
+        outage.began(Readers.name, error.description, log)
+        state.failed(at: now())
+        onLag(nil)
+    }
+
+    private func mayUse(_ replica: Replica, for user: UUID128, in room: UUID128?) -> Bool {
+        if state.mustLook(now()) { look(replica) }
+        guard state.isUsable(at: now()), let needed = needed(replica, user, room) else { return false }
+        if state.has(needed, session: replica.position.session) { return true }
+        // It may have come further since.
+        do throws(StoreError) {
+            let position = try replica.position.position()
+            state.found(position, session: replica.position.session)
+        } catch {
+            lose(error)
+            return false
+        }
+        return state.has(needed, session: replica.position.session)
+    }
+
+    /// Call it about once a second: a worker without requests would show an old lag.
+    func keepCurrent() {
+        if let replica, state.mustLook(now() - Self.idleInterval) { look(replica) }
+    }
+
+    private func look(_ replica: Replica) {
+        // Without the primary nothing is known of the lag, and this is no fault of the replica.
+        let asked = now()
+        guard let primary = try? replica.primaryPosition.position() else { return }
+        do throws(StoreError) {
+            let position = try replica.position.position()
+            state.looked(primary: primary, replica: position, session: replica.position.session, at: asked)
+            outage.ended(Readers.name, log)
+        } catch { return lose(error) }
+        onLag(state.isUsable(at: now()) ? state.lag(at: now()) : nil)
+    }
+
+    /// Nil: not known, such as without Redis.
+    private func needed(_ replica: Replica, _ user: UUID128, _ room: UUID128?) -> Int64? {
+        do throws(BusError) {
+            if let position = try replica.marks.position(of: user, in: room) { return position }
+        } catch { return nil }
+        // Marks may have been lost: the replica needs everything up to now.
+        guard let position = try? replica.primaryPosition.position() else { return nil }
+        try? replica.marks.begin(at: position)
+        return position
+    }
+
+    /// Call after a write of this user and before it is answered.
+    func remember(writeOf user: UUID128) throws(StoreError) {
+        guard let replica else { return }
+        let position = try replica.primaryPosition.position()
+        do throws(BusError) { try replica.marks.record(Written(position: position, users: [user])) } catch {
+            // Without Redis all reads go to the primary, here and elsewhere; once it is back, marks may be missing.
+            log.warning("a write could not be marked for the replicas' readers", metadata: ["error": "\(error)"])
         }
     }
 
     /// Nil without a replica.
-    var replicaCheck: (() throws -> Void)? { replica.map { replica in { try replica.check() } } }
+    var replicaCheck: (() throws -> String?)? {
+        replica.map { replica in
+            {
+                try replica.reader.check()
+                guard let lag = self.lagNow(replica) else { throw NotReady(reason: "too far behind") }
+                return lag < 2 * ReplicaState.interval ? nil : "\(lag / 1000) s behind at most"
+            }
+        }
+    }
 
-    func remember(writeOf user: UUID128) {
-        if replica != nil { writes?.record(user, at: monotonicMilliseconds()) }
+    private func lagNow(_ replica: Replica) -> Int64? {
+        if state.mustLook(now()) { look(replica) }
+        return state.isUsable(at: now()) ? state.lag(at: now()) : nil
     }
 
     /// Checks only the primary: reads work without a replica.
     func check() throws(StoreError) { try primary.check() }
+}
+
+extension Readers {
+    func count(in row: ScoreboardRow) {
+        onRead = { row.add(to: ($0 == .replica ? ApiCounter.replicaReads : .primaryReads).rawValue) }
+        onLag = { row.set(ApiCounter.replicaLag.rawValue, to: ReplicaLag.stored($0)) }
+    }
+}
+
+/// A result that may say that there is nothing.
+private protocol Missing { var isMissing: Bool { get } }
+
+extension Optional: Missing {
+    fileprivate var isMissing: Bool { if case .none = self { true } else { false } }
 }

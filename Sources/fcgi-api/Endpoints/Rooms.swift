@@ -68,7 +68,9 @@ struct RoomEndpoints {
 
     private func show(_ call: Call) throws(Refusal) -> Response {
         let id = try call.uuid("id")
-        let view = try services.read(call) { reader, user throws(StoreError) in try reader.room(id, for: user) }
+        let view = try services.read(call, in: id) { reader, user throws(StoreError) in
+            try reader.room(id, for: user)
+        }
         guard let view else { throw .notAMember }
         return .data { view.write(to: &$0) }
     }

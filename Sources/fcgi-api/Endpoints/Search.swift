@@ -24,7 +24,7 @@ struct SearchEndpoints {
             guard after != nil else { throw .invalid("cursor", "is not a Next value of a search") }
         }
         try services.limit(.searches, call)
-        let found = try services.read(call) { reader, user throws(StoreError) in
+        let found = try services.read(call, in: room) { reader, user throws(StoreError) in
             try reader.search(words, in: room, for: user, after: after, limit: limit + 1)
         }
         guard let found else { throw .notAMember }

@@ -46,7 +46,9 @@ struct SilenceEndpoints {
     }
 
     private func member(of room: UUID128, _ call: Call) throws(Refusal) -> UUID128 {
-        let view = try services.read(call) { reader, user throws(StoreError) in try reader.room(room, for: user) }
+        let view = try services.read(call, in: room) { reader, user throws(StoreError) in
+            try reader.room(room, for: user)
+        }
         guard view != nil else { throw .notAMember }
         return try services.user(call)
     }

@@ -295,4 +295,41 @@ private enum Things {
             #expect(try Command.decodeAll(command.joinedAlone) == [command])
         }
     }
+
+    // MARK: The release before, on another host
+
+    /// The bytes between programs, as the release before wrote them.
+    private var before: [Golden.Line] { Golden.lines(of: "release-before.txt") }
+    /// Of these, the ones that this release writes otherwise; the release before must be able to read them.
+    private let changed: Set<String> = []
+
+    /// Read and written again it is what this release writes: nothing of it is lost.
+    @Test func whatTheReleaseBeforeWritesIsRead() throws {
+        let own = Dictionary(Things.bodies) { first, _ in first }
+        #expect(before.count > 50)
+        for (name, text) in before {
+            #expect(try again(name, Golden.bytes(text)) == own[name], "\(name)")
+        }
+    }
+
+    @Test func whatTheReleaseBeforeKnowsIsWrittenAsItReadsIt() {
+        let own = Dictionary(Things.bodies) { first, _ in first }
+        for (name, text) in before where !changed.contains(name) {
+            #expect(own[name].map { Golden.hex($0) } == text, "\(name)")
+        }
+    }
+
+    private func again(_ name: String, _ bytes: [UInt8]) throws -> [UInt8]? {
+        switch name.split(separator: " ")[0] {
+        case "command": return try Command.decodeAll(Command.joined([bytes])).first?.encode()
+        case "joined" where name == "joined": return try UserEvent.decode(bytes).encode()
+        case "joined": return Command.joined(try Command.decodeAll(bytes).map { $0.encode() })
+        case "relay": return try RelayAnswer.decode(bytes).encode()
+        case "chunk": return try FrameChunk.decode(bytes).encode()
+        case "push": return PushJob.encode(try PushJob.decode(bytes))
+        case "dead": return try DeadLetter.decode(bytes).encode()
+        case "trail": return TrailStep.decode(bytes)?.encode()
+        default: return nil
+        }
+    }
 }

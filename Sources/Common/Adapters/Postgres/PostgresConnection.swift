@@ -53,6 +53,8 @@ public final class PostgresConnection {
     private let isPrepared: Bool
     private var connection: OpaquePointer?
     private var prepared: [String: String] = [:]
+    /// The number of connections that were opened so far: another one may lead to another server.
+    public private(set) var session = 0
 
     /// - Parameters:
     ///   - statementTimeout: the server ends a statement after this time; the client waits two seconds more and then
@@ -239,6 +241,7 @@ public final class PostgresConnection {
             PQfinish(opened)
             throw error
         }
+        session += 1
         // Servers before PostgreSQL 14, and some poolers, do not report it.
         if way != .replica, let standby = PQparameterStatus(opened, "in_hot_standby"), String(cString: standby) == "on"
         {

@@ -7,17 +7,26 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
     let limits: RoomSettings
     /// Also writes each event to the webhook outbox.
     let hasHooks: Bool
+    private let hasReplica: Bool
     var known = KnownRooms()
     /// The current batch comes from the cache; no row is locked.
     var isFromMemory = false
 
-    public init(_ connection: PostgresConnection, limits: RoomSettings, hasHooks: Bool = false) {
+    public init(
+        _ connection: PostgresConnection, limits: RoomSettings, hasHooks: Bool = false, hasReplica: Bool = false
+    ) {
         self.connection = connection
         self.limits = limits
         self.hasHooks = hasHooks
+        self.hasReplica = hasReplica
     }
 
     public func abandon() { connection.close() }
+
+    /// A statement of its own: one in the batch's transaction runs before the commit.
+    public func position() throws(StoreError) -> Int64? {
+        try hasReplica ? PostgresLogPosition(connection).position() : nil
+    }
 
     // MARK: Loading
 

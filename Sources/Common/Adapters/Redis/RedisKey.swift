@@ -20,6 +20,11 @@ public enum RedisKey {
     public static func upload(_ message: UUID128) -> String { "upload:\(message)" }
     /// A number: changes of the user's description in a period; expiring.
     public static func userTold(_ user: UUID128, _ period: Int64) -> String { "told:\(user):\(period)" }
+    /// The positions in PostgreSQL's log up to which a user, or anybody in a room, has written; expiring.
+    static func written(by user: UUID128) -> String { "written:user:\(user)" }
+    static func written(in room: UUID128) -> String { "written:room:\(room)" }
+    /// A position: what has no mark was written before. It never expires, so that its loss shows a loss of the marks.
+    static let writtenSince = "written:since"
     public static func ticket(_ ticket: String) -> String { "ticket:\(ticket)" }
     public static func uploadLock(_ lock: UploadLock, _ message: UUID128) -> String {
         "upload:\(message):\(lock.rawValue)"

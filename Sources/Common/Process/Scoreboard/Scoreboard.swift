@@ -185,6 +185,12 @@ extension Scoreboard {
         return liveRows.map { $0.counter(index) }.filter { $0 != 0 }.min()
     }
 
+    /// Of each worker that lives.
+    public func values(of name: String) -> [Int] {
+        guard let index = counters.firstIndex(of: name) else { return [] }
+        return liveRows.map { $0.counter(index) }
+    }
+
     /// One length byte, then the text, cut to fit. A concurrent reader may see a mixture of two texts.
     func write(_ text: String, at offset: Int, room: Int) {
         var length = 0

@@ -1,0 +1,33 @@
+/// How far a replica must have come to show a user everything that they wrote or were told of, over any path and host.
+///
+/// A position is one of PostgreSQL's write-ahead log, in bytes from its beginning. Only larger ones replace a mark, so the
+/// order in which writers record does not matter.
+public protocol WriteMarks: AnyObject {
+    /// Everything that was written by these users, or in these rooms, is before this position.
+    func record(_ written: Written) throws(BusError)
+    /// The position that includes everything which this user wrote, and which was written in this room.
+    ///
+    /// - Returns: nil when marks may have been lost: then ``begin(at:)`` with a position of now.
+    func position(of user: UUID128, in room: UUID128?) throws(BusError) -> Int64?
+    /// Everything that has no mark from now on was written before this position.
+    func begin(at position: Int64) throws(BusError)
+}
+
+public struct Written: Sendable, Equatable {
+    public var position: Int64
+    public var users: Set<UUID128>
+    public var rooms: Set<UUID128>
+
+    public init(position: Int64, users: Set<UUID128>, rooms: Set<UUID128> = []) {
+        self.position = position
+        self.users = users
+        self.rooms = rooms
+    }
+}
+
+/// The position of a database server in the write-ahead log: what it has written, or, on a standby, what it has replayed.
+public protocol LogPosition: AnyObject {
+    func position() throws(StoreError) -> Int64
+    /// Changes when the connection leads to a server anew, perhaps to another one.
+    var session: Int { get }
+}
