@@ -12,6 +12,8 @@ final class Consumer {
     /// Milliseconds for which acknowledgements gather: one costs the broker as much as a message. Unacknowledged
     /// messages are redelivered after a crash and recognised by their ids.
     private static let acknowledgeWithin: Int64 = 20
+    /// Queues that are joined or left between two batches: each takes three round trips to the broker.
+    private static let stepsAtOnce = 20
     /// Bytes in progress above which nothing more is taken from the broker.
     private static let maxBytes = 32 << 20
 
@@ -121,7 +123,8 @@ final class Consumer {
     /// Consumes its own queues, later also those of others as a standby, and hands over queues that others shall consume.
     private func keepPlaces(_ connection: any BrokerConnection) throws(RabbitMQError) {
         places.reportIfDue()
-        while let (step, queue) = places.next() {
+        for _ in 0..<Self.stepsAtOnce {
+            guard let (step, queue) = places.next() else { break }
             switch step {
             case .enter: try connection.enterLine(queue, prefetch: settings.worker.prefetch)
             case .leave: try leave(queue, connection)

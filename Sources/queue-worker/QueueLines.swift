@@ -36,6 +36,7 @@ struct QueueLines {
     private let total: Int
     private let generation: Int
     private let standbyAt: Int64
+    private var seats: Set<QueueSeat> = []
     private var owners: [QueueSeat] = []
     /// The owners' tickets.
     private var claims: [Int: Int64] = [:]
@@ -60,7 +61,9 @@ struct QueueLines {
     ///   - ticket: drawn after every step so far; nil without one.
     mutating func know(_ peers: [QueueWorkerReport], expected: Set<QueueSeat>, ticket: Int64?) {
         let seats = Set(peers.map(\.seat)).union(expected).union([seat])
-        owners = QueueShares.owners(of: total, among: seats)
+        // Rarely: with many queues and workers it takes milliseconds.
+        if seats != self.seats { owners = QueueShares.owners(of: total, among: seats) }
+        self.seats = seats
         claims = [:]
         for peer in peers where peer.seat != seat && peer.generation == generation {
             for (queue, claim) in peer.lines where owners.indices.contains(queue) && owners[queue] == peer.seat {

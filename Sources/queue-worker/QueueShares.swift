@@ -12,8 +12,8 @@ enum QueueShares {
         let (share, more) = total.quotientAndRemainder(dividingBy: seats.count)
         var free = seats.indices.map { $0 < more ? share + 1 : share }
         return (0..<total).map { queue in
-            let best = seats.indices.filter { free[$0] > 0 }
-                .max { weight(queue, seats[$0]) < weight(queue, seats[$1]) }!
+            let weights = seats.indices.filter { free[$0] > 0 }.map { (weight: weight(queue, seats[$0]), seat: $0) }
+            let best = weights.max { $0.weight < $1.weight }!.seat
             free[best] -= 1
             return seats[best]
         }

@@ -1,5 +1,6 @@
 """A second host beside the stack under test: a queue-worker with its servers and a RUN_DIR of its own."""
 
+import json
 import os
 import re
 import signal
@@ -36,6 +37,13 @@ class Host:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.kill()
+
+
+def batches(file):
+    """The batches that the workers of the host with these settings have carried out."""
+    status = subprocess.run([program("queue-worker"), "status", "--json", "-c", file], stdout=subprocess.PIPE, text=True,
+                            check=True)
+    return sum(pool["requests"] for pool in json.loads(status.stdout)["pools"] if pool["name"] == "queues")
 
 
 def shares():

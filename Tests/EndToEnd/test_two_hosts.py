@@ -2,13 +2,14 @@
 returns; nothing is lost, stored twice or reordered. Hosts whose settings differ agree or refuse to start."""
 
 import asyncio
+import os
 import time
 
 import pytest
 from chaos.faults import Faults
 from chaos.scenario import Run
 from conftest import run_program
-from hosts import Host, shares, wait_for
+from hosts import Host, batches, shares, wait_for
 from waiting import eventually
 
 SECONDS = 8
@@ -53,7 +54,17 @@ def play(run, change):
     return over[0]
 
 
-def test_the_queues_move_and_every_order_is_kept(base_url, secret, pids, second, ten_queues):
+def test_the_queues_move_and_every_order_is_kept(base_url, secret, pids, second, ten_queues, make_user):
+    ann = make_user()
+
+    def both_work():
+        """Rooms of all queues, about half of them the second host's."""
+        files = (os.environ["TEST_ENV_FILE"], second.file)
+        before = [batches(file) for file in files]
+        for _ in range(60):
+            ann.group()
+        assert all(batches(file) >= old + 10 for file, old in zip(files, before))
+
     def change():
         times, start = [], time.monotonic()
 
@@ -62,12 +73,14 @@ def test_the_queues_move_and_every_order_is_kept(base_url, secret, pids, second,
         second.start()
         wait_for(is_even)
         note("shared")
+        both_work()
         second.kill()
         wait_for(lambda found: second.name not in found and sum(found.values()) == 10)
         note("taken over")
         second.start()
         wait_for(is_even)
         note("shared again")
+        both_work()
         second.stop()
         wait_for(lambda found: second.name not in found and sum(found.values()) == 10)
         note("taken over")
@@ -75,6 +88,23 @@ def test_the_queues_move_and_every_order_is_kept(base_url, secret, pids, second,
 
     print(", ".join(play(Run(base_url, secret, pids, 1, SECONDS, 1, least_faults=1), change)))
     assert len(shares()) == 1
+
+
+def test_each_queue_of_many_has_its_worker(second, ten_queues, make_user):
+    """Joining and leaving many lines keeps no queue waiting."""
+    second.start()
+    run_program("queue-worker", "queues", "resize", "300")
+    wait_for(lambda found: sorted(found.values()) == [150, 150], 120)
+    ann = make_user()
+    for _ in range(100):
+        room = ann.group()
+        ann.rest("POST", f"/rooms/{room}/messages", {"Content": "x"}, expect=201)
+    second.kill()
+    for _ in range(100):
+        room = ann.group()
+        ann.rest("POST", f"/rooms/{room}/messages", {"Content": "x"}, expect=201)
+    wait_for(lambda found: list(found.values()) == [300], 120)
+    run_program("queue-worker", "queues", "resize", "10")
 
 
 def test_a_host_with_another_number_of_queues_follows_and_says_so_once(second, ten_queues):
