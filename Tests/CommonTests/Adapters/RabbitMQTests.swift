@@ -86,6 +86,21 @@ struct RabbitMQTests {
         for name in [queue, other] { try publisher.deleteQueue(name) }
     }
 
+    @Test(arguments: [true, false])
+    func aLineDeliversNoMoreThanItsPrefetch(quorum: Bool) throws {
+        let publisher = try connection()
+        try publisher.declareCommandQueue(queue, quorum: quorum, maxLength: 100)
+        for number in UInt8(0)..<6 { try publisher.publish([number], to: queue, mandatory: true, persistent: true) }
+        let consumer = try connection()
+        try consumer.enterLine(queue, prefetch: 2)
+        let first = try deliveries(consumer, 2)
+        guard case .timeout = try consumer.next(timeout: 500) else { Issue.record("a third delivery"); return }
+        try consumer.acknowledge(first[0].tag, multiple: true)
+        #expect(try deliveries(consumer, 1).map(\.body) == [[2]])
+        guard case .timeout = try consumer.next(timeout: 500) else { Issue.record("a fourth delivery"); return }
+        try publisher.deleteQueue(queue)
+    }
+
     private func number(_ delivery: RabbitMQDelivery) -> Int { Int(delivery.body[0]) * 256 + Int(delivery.body[1]) }
 
     @Test func aFullQueueSaysNo() throws {
