@@ -133,8 +133,8 @@ public struct DatabaseSettings: Sendable {
     public var url: String
     /// For reads that need not follow one's own write; the same as `url` when not set.
     public var readURL: String
-    /// Seconds; a replica that is further behind is not used.
-    public var readMaxLag: Int
+    /// A replica that is further behind is not used.
+    public var readMaxLag: Duration
     public var migrationsDirectory: String
     /// PostgreSQL ends a statement after this time.
     public var statementTimeout: Duration
@@ -143,8 +143,8 @@ public struct DatabaseSettings: Sendable {
     /// For work that needs a session of its own (locks of sweepers, migrations); the same as `url` when not set.
     public var directURL: String
     public var hasReplica: Bool { readURL != url }
-    /// Seconds for which a user's writes are remembered: a replica that is used has them by then.
-    public var markSeconds: Int { readMaxLag + 30 }
+    /// How long a user's writes are remembered: a replica that is used has them by then.
+    public var markLifetime: Duration { readMaxLag + .seconds(30) }
     /// A text search configuration of PostgreSQL; `fcgi-api migrate up` applies it.
     public var searchLanguage: String
     /// PostgreSQL ends a search after this time.
@@ -153,7 +153,7 @@ public struct DatabaseSettings: Sendable {
     init(_ values: inout SettingsReader, _ files: InstalledFiles) {
         url = values.required("DATABASE_URL", "a libpq connection string, such as postgresql://chat@127.0.0.1/chat")
         readURL = values.text("DATABASE_READ_URL", default: url)
-        readMaxLag = values.number("DATABASE_READ_MAX_LAG_SECONDS", default: 30, in: 1...3600)
+        readMaxLag = values.seconds("DATABASE_READ_MAX_LAG_SECONDS", default: 30, in: 1...3600)
         isPrepared = values.choice("DATABASE_PREPARED", ["yes", "no"], default: "yes") == "yes"
         directURL = values.text("DATABASE_DIRECT_URL", default: url)
         if !isPrepared, directURL == url {

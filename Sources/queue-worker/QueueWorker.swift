@@ -101,7 +101,7 @@ struct Work: ParsableCommand {
         let bus = RedisFrameBus(
             try RedisConnection(url: settings.redisURL), logLength: settings.worker.logLength,
             logTime: settings.worker.logTime, logBytes: settings.worker.logBytes,
-            trailLength: settings.traceLength, markSeconds: settings.database.markSeconds)
+            trailLength: settings.traceLength, markLifetime: settings.database.markLifetime)
         let queues = PostgresConnection(
             settings.database, applicationName: "queue-worker queues",
             statementTimeout: PostgresQueueGenerations.timeout)

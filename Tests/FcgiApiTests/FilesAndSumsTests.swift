@@ -39,45 +39,6 @@ import Testing
     }
 }
 
-@Suite struct RecentWritesTests {
-    private let path = "/tmp/writes-\(UUID128.v7(at: systemClock()))"
-
-    @Test func anotherProcessKnowsOfAWrite() throws {
-        let (here, there) = (try RecentWrites(path: path), try RecentWrites(path: path))
-        let (ann, bob) = (UUID128(high: 1, low: 1 << 40), UUID128(high: 1, low: 2 << 40))
-        here.record(ann, at: 1000)
-        #expect(there.hasWritten(ann, since: 1000) && !there.hasWritten(ann, since: 1001))
-        #expect(!there.hasWritten(bob, since: 1))
-    }
-
-    /// Workers record in any order.
-    @Test func anEarlierTimeNeverReplacesALaterOne() throws {
-        let writes = try RecentWrites(path: path)
-        let ann = UUID128(high: 1, low: 1)
-        writes.record(ann, at: 1000)
-        writes.record(ann, at: 900)
-        #expect(writes.hasWritten(ann, since: 1000))
-    }
-
-    @Test func usersWithNeighbouringIDsHaveCellsOfTheirOwn() throws {
-        let writes = try RecentWrites(path: path)
-        // As UUIDs of version 7 and 4 differ: in the low half, in the high one.
-        let users =
-            (0..<50).map { UUID128(high: 0x0190_0000_0000_7000 + $0, low: 0x8000_0000_0000_0000) }
-            + (0..<50).map { UUID128(high: 0x0190_0000_0000_7000, low: 0x8000_0000_0000_0000 | $0 << 32) }
-        var alone = 0
-        for (number, user) in users.enumerated() where !writes.hasWritten(user, since: 1) {
-            alone += 1
-            writes.record(user, at: Int64(number + 1))
-        }
-        #expect(alone > 90)
-    }
-
-    @Test func aFolderThatIsNotThereIsSaid() {
-        #expect(throws: SettingsError.self) { try RecentWrites(path: "/no/folder/writes") }
-    }
-}
-
 @Suite struct SettingsFileTests {
     @Test func commentsAndOrderSurviveAChange() throws {
         var file = SettingsFile("# the first\nA=1\n\nB=2 # no comment\n#A=9\nC=\n")

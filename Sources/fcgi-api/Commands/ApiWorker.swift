@@ -75,7 +75,7 @@ final class ApiWorker {
             replica = Readers.Replica(
                 reader: PostgresRoomReader(connection, searchTimeout: database.searchTimeout),
                 position: PostgresLogPosition(connection), primaryPosition: PostgresLogPosition(primary),
-                marks: RedisWriteMarks(redis, seconds: database.markSeconds), maxLag: Int64(database.readMaxLag) * 1000)
+                marks: RedisWriteMarks(redis, lifetime: database.markLifetime), maxLag: database.readMaxLag.milliseconds)
         }
         return Readers(
             primary: PostgresRoomReader(primary, searchTimeout: database.searchTimeout), replica: replica, log: log)

@@ -10,7 +10,7 @@ struct WriteMarksTests {
     private let room = UUID128.v7(at: systemClock() + 2)
 
     @Test func theLargerPositionCountsWhicheverWasRecordedLast() throws {
-        let marks = RedisWriteMarks(try RedisConnection(url: TestServers.settings!.redisURL), seconds: 60)
+        let marks = RedisWriteMarks(try RedisConnection(url: TestServers.settings!.redisURL), lifetime: .seconds(60))
         try marks.begin(at: 1)
         let before = try marks.position(of: other, in: nil)
         // More than a double holds exactly is not needed, but all of 2^53 is.

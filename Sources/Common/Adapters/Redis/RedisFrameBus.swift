@@ -7,7 +7,7 @@ public final class RedisFrameBus: FrameBus {
     private let logTime: Duration
     private let logBytes: Int
     private let trailLength: Int
-    private let markSeconds: Int
+    private let markLifetime: Duration
     /// Bytes added to each log since its size was last measured.
     private var unmeasured: [UUID128: Int] = [:]
     private static let maxUnmeasured = 10_000
@@ -17,23 +17,23 @@ public final class RedisFrameBus: FrameBus {
     ///   - logTime: a log expires after this time without a new entry.
     ///   - logBytes: bytes of frames that a room's log keeps: up to a quarter more, and always the newest entry.
     ///   - trailLength: steps that the trail keeps, approximately.
-    ///   - markSeconds: as in ``RedisWriteMarks``.
+    ///   - markLifetime: as in ``RedisWriteMarks``.
     public init(
         _ connection: RedisConnection, logLength: Int = 1000, logTime: Duration = .seconds(3600),
-        logBytes: Int = 4_194_304, trailLength: Int = 0, markSeconds: Int = 60
+        logBytes: Int = 4_194_304, trailLength: Int = 0, markLifetime: Duration = .seconds(60)
     ) {
         self.connection = connection
         self.logLength = logLength
         self.logTime = logTime
         self.logBytes = logBytes
         self.trailLength = trailLength
-        self.markSeconds = markSeconds
+        self.markLifetime = markLifetime
     }
 
     public func publish(_ notice: Notice) throws(BusError) {
         var commands: [[RedisWord]] = []
         // Before anybody is told.
-        if let written = notice.written { commands.append(RedisWriteMarks.words(written, seconds: markSeconds)) }
+        if let written = notice.written { commands.append(RedisWriteMarks.words(written, lifetime: markLifetime)) }
         for room in notice.wiped { commands.append(["DEL", RedisKey.roomLog(room)].words) }
         for chunk in notice.frames { log(chunk, into: &commands) }
         for (user, event) in notice.userEvents {

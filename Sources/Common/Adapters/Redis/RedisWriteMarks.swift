@@ -2,16 +2,16 @@ public import ChatCore
 
 public final class RedisWriteMarks: WriteMarks {
     private let connection: RedisConnection
-    private let seconds: Int
+    private let lifetime: Duration
 
-    /// - Parameter seconds: for which a mark is kept: longer than a replica that is used may be behind.
-    public init(_ connection: RedisConnection, seconds: Int) {
+    /// - Parameter lifetime: how long a mark is kept: longer than a replica that is used may be behind.
+    public init(_ connection: RedisConnection, lifetime: Duration) {
         self.connection = connection
-        self.seconds = seconds
+        self.lifetime = lifetime
     }
 
     public func record(_ written: Written) throws(BusError) {
-        do { _ = try connection.command(Self.words(written, seconds: seconds)) } catch { throw BusError("\(error)") }
+        do { _ = try connection.command(Self.words(written, lifetime: lifetime)) } catch { throw BusError("\(error)") }
     }
 
     public func position(of user: UUID128, in room: UUID128?) throws(BusError) -> Int64? {
@@ -32,11 +32,11 @@ public final class RedisWriteMarks: WriteMarks {
     }
 
     /// Two writers may record one user in any order. Lua's numbers are exact up to 2^53: 9 petabytes of log.
-    static func words(_ written: Written, seconds: Int) -> [RedisWord] {
+    static func words(_ written: Written, lifetime: Duration) -> [RedisWord] {
         let keys =
             written.users.sorted().map { RedisKey.written(by: $0) }
             + written.rooms.sorted().map { RedisKey.written(in: $0) }
-        return (["EVAL", keepLarger, "\(keys.count)"] + keys + ["\(written.position)", "\(seconds)"]).words
+        return (["EVAL", keepLarger, "\(keys.count)"] + keys + ["\(written.position)", "\(lifetime.seconds)"]).words
     }
 
     private static let keepLarger = """
