@@ -75,7 +75,8 @@ final class ApiWorker {
             replica = Readers.Replica(
                 reader: PostgresRoomReader(connection, searchTimeout: database.searchTimeout),
                 position: PostgresLogPosition(connection), primaryPosition: PostgresLogPosition(primary),
-                marks: RedisWriteMarks(redis, lifetime: database.markLifetime), maxLag: database.readMaxLag.milliseconds)
+                marks: RedisWriteMarks(redis, lifetime: database.markLifetime), maxLag: database.readMaxLag.milliseconds
+            )
         }
         return Readers(
             primary: PostgresRoomReader(primary, searchTimeout: database.searchTimeout), replica: replica, log: log)

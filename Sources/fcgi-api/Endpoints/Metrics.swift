@@ -80,25 +80,26 @@ struct MetricsEndpoint {
         put("resident_bytes", "\(live.reduce(0) { $0 + $1[.residentBytes] })")
         put("cpu_seconds", "\(Double(live.reduce(0) { $0 + $1[.cpuNanoseconds] }) / 1e9)")
         for (counter, name) in board.counters.enumerated() {
-            // The relay counts its requests in both places: one name has one sample.
-            if name == "requests_total" { continue }
-            if name == "oldest_command_at" {
-                put("oldest_command_seconds", age(since: live.map { $0.counter(counter) }.filter { $0 != 0 }.min()))
-                continue
-            }
-            if name == "replica_lag_seconds" {
-                let lag = ReplicaLag.seconds(of: live.map { $0.counter(counter) })
-                if let lag { put(name, lag.isFinite ? "\(lag)" : "+Inf") }
-                continue
-            }
-            let start = name.hasSuffix("_total") ? board.ended(pool: index).counter(counter) : 0
-            put(name, "\(live.reduce(start) { $0 + $1.counter(counter) })")
+            let ended = board.ended(pool: index).counter(counter)
+            if let (name, value) = sample(name, live.map { $0.counter(counter) }, ended: ended) { put(name, value) }
         }
         for (place, name) in board.histograms.enumerated() {
             let numbers = live.reduce(board.ended(pool: index).histogram(place).numbers) {
                 zip($0, $1.histogram(place).numbers).map(+)
             }
             MetricsEndpoint.put(histogram: name, numbers, labels, &lines)
+        }
+    }
+
+    /// A counter's name in the metrics, and its value. Nil: there is nothing to tell.
+    private func sample(_ name: String, _ values: [Int], ended: Int) -> (name: String, value: String)? {
+        switch name {
+        // The relay counts its requests in both places: one name has one sample.
+        case "requests_total": return nil
+        case "oldest_command_at": return ("oldest_command_seconds", age(since: values.filter { $0 != 0 }.min()))
+        case "replica_lag_seconds":
+            return ReplicaLag.seconds(of: values).map { (name, $0.isFinite ? "\($0)" : "+Inf") }
+        default: return (name, "\(values.reduce(name.hasSuffix("_total") ? ended : 0, +))")
         }
     }
 
