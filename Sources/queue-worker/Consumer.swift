@@ -9,9 +9,9 @@ import Logging
 /// The acknowledgement comes last, so a crash before it repeats the batch; commands that were stored are then only
 /// published again.
 final class Consumer {
-    /// Milliseconds for which acknowledgements gather: one costs the broker as much as a message. Unacknowledged
+    /// How long acknowledgements gather: one costs the broker as much as a message. Unacknowledged
     /// messages are redelivered after a crash and recognised by their ids.
-    private static let acknowledgeWithin: Int64 = 20
+    private static let acknowledgeWithin = Duration.milliseconds(20)
     /// Queues that are joined or left between two batches: each takes three round trips to the broker.
     private static let stepsAtOnce = 20
     /// Bytes in progress above which nothing more is taken from the broker.
@@ -253,7 +253,7 @@ final class Consumer {
 
     /// Milliseconds until finished messages must be acknowledged; nil when there are none.
     private var acknowledgeIn: Int? {
-        unacknowledged.map { max(0, Int($0.since + Self.acknowledgeWithin - clock.now())) }
+        unacknowledged.map { max(0, Int($0.since + Self.acknowledgeWithin.milliseconds - clock.now())) }
     }
 
     private func acknowledgeFinished(_ connection: any BrokerConnection) throws(RabbitMQError) {

@@ -8,13 +8,13 @@ import Logging
 final class PushConsumer {
     /// Jobs held at once; the rest waits in the queue, which drops its oldest when it is full.
     private static let prefetch = 1000
-    /// Milliseconds after which no further seen mark or deletion begins: pushes need their turn too.
-    private static let turn: Int64 = 1000
+    /// After this time no further seen mark or deletion begins: pushes need their turn too.
+    private static let turn = Duration.seconds(1)
     /// Deaths without a crash report after which a job is dropped: most are nobody's fault.
     private static let maxSilentDeaths = 10
-    /// Jobs in one message, and milliseconds for the broker's confirm of it.
+    /// Jobs in one message, and the time for the broker's confirm of it.
     private static let handedOver = 200
-    private static let confirmTime = 5000
+    private static let confirmTimeout = Duration.seconds(5)
 
     private struct Held {
         let tag: UInt64
@@ -196,7 +196,7 @@ final class PushConsumer {
     /// Seen marks and deletions do not wait. A message that was not pushed yet is not affected: its job skips it, or
     /// pushes it when it is due.
     private func tellAtOnce() throws {
-        let end = clock.now() + Self.turn
+        let end = clock.now() + Self.turn.milliseconds
         // A body without messages is done then. It must not come again after a hand-over.
         defer {
             finishedAlone += held.filter { $0.isTold && $0.isBrief }.map(\.tag)
@@ -299,7 +299,7 @@ final class PushConsumer {
             while !jobs.isEmpty {
                 try connection.publishConfirmed(
                     PushJob.encode(Array(jobs.prefix(Self.handedOver))), to: settings.rabbitMQ.pushQueueName,
-                    timeout: Self.confirmTime)
+                    timeout: Int(Self.confirmTimeout.milliseconds))
                 jobs = jobs.dropFirst(Self.handedOver)
             }
         } catch {

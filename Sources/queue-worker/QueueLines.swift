@@ -8,12 +8,12 @@ import ChatCore
 /// latest ticket that was drawn before; the owner draws its ticket after it has joined. So a consumer with a larger number
 /// is behind the owner for certain, whatever any clock says.
 struct QueueLines {
-    /// Milliseconds after the connection before it joins the lines of others: the owners should be first.
-    static let standbyDelay: Int64 = 2000
-    /// Milliseconds that the active consumer of another's queue waits for the idle ones to leave the line first.
-    static let patience: Int64 = 1500
-    /// Milliseconds between two queues that it hands over: one queue after the other.
-    static let pace: Int64 = 250
+    /// The time after the connection before it joins the lines of others: the owners should be first.
+    static let standbyDelay = Duration.seconds(2)
+    /// How long the active consumer of another's queue waits for the idle ones to leave the line first.
+    static let leaveDelay = Duration.milliseconds(1500)
+    /// The time between two queues that it hands over: one queue after the other.
+    static let pace = Duration.milliseconds(250)
 
     enum Step: Equatable {
         case enter(Int)
@@ -50,7 +50,7 @@ struct QueueLines {
         self.seat = seat
         total = layout.total
         generation = layout.generation
-        standbyAt = now + Self.standbyDelay
+        standbyAt = now + Self.standbyDelay.milliseconds
     }
 
     private func isOwn(_ queue: Int) -> Bool { owners.indices.contains(queue) && owners[queue] == seat }
@@ -109,7 +109,7 @@ struct QueueLines {
         guard place.isActive else { return (.leave(queue), at: .min) }
         let since = place.mustLeaveSince ?? now
         places[queue]!.mustLeaveSince = since
-        return (.leave(queue), at: max(since + Self.patience, mayHandOverAt))
+        return (.leave(queue), at: max(since + Self.leaveDelay.milliseconds, mayHandOverAt))
     }
 
     mutating func entered(_ queue: Int) {
@@ -118,7 +118,7 @@ struct QueueLines {
     }
 
     mutating func left(_ queue: Int, now: Int64) {
-        if places.removeValue(forKey: queue)?.isActive == true { mayHandOverAt = now + Self.pace }
+        if places.removeValue(forKey: queue)?.isActive == true { mayHandOverAt = now + Self.pace.milliseconds }
         nextAt = .min
     }
 

@@ -3,12 +3,12 @@ import Logging
 
 /// Tells the other workers about this one, and keeps its places in the queues' lines as all of them agree.
 final class QueuePlaces {
-    /// Milliseconds between reports; others believe one for ten seconds.
-    private static let interval: Int64 = 2000
-    /// Milliseconds until the next try after a failed one.
-    private static let patience: Int64 = 5000
-    /// Milliseconds for which the host's other workers count before they have reported.
-    private static let startTime: Int64 = 10_000
+    /// Between two reports; others believe one for ten seconds.
+    private static let interval = Duration.seconds(2)
+    /// Until the next try after a failed one.
+    private static let retryDelay = Duration.seconds(5)
+    /// How long the host's other workers count before they have reported.
+    private static let startTime = Duration.seconds(10)
 
     private let settings: RabbitMQSettings
     private let workers: any QueueWorkers
@@ -58,13 +58,13 @@ final class QueuePlaces {
         var ticket: Int64?
         do throws(StoreError) {
             (peers, ticket) = try workers.report(own)
-            reportAt = clock.now() + Self.interval
+            reportAt = clock.now() + Self.interval.milliseconds
             isRecorded = true
         } catch {
             // Without PostgreSQL every worker keeps its places, and the next in line still takes over.
-            reportAt = clock.now() + Self.patience
+            reportAt = clock.now() + Self.retryDelay.milliseconds
         }
-        let expected = clock.now() < startedAt + Self.startTime ? siblings : []
+        let expected = clock.now() < startedAt + Self.startTime.milliseconds ? siblings : []
         lines.know(peers, expected: expected, ticket: ticket)
         if ticket != nil, lines.claimed != own.lines { reportAt = clock.now() }
     }

@@ -12,10 +12,10 @@ import Logging
 ///
 /// Each step may run twice, in any worker, after any crash.
 final class QueueTurn {
-    /// Milliseconds between checks; and from unbinding a queue to its end mark: by then, messages that the broker had
+    /// Between two checks; and from unbinding a queue to its end mark: by then, messages that the broker had
     /// routed have arrived.
-    private static let lookInterval: Int64 = 1000
-    private static let settling: Int64 = 1000
+    private static let lookInterval = Duration.seconds(1)
+    private static let settling = Duration.seconds(1)
 
     private let settings: RabbitMQSettings
     private let queues: RabbitMQQueues
@@ -114,7 +114,7 @@ final class QueueTurn {
     /// Call this often. Returns true when other queues must be consumed from now on, on a new connection.
     func look(_ connection: any BrokerConnection) throws(RabbitMQError) -> Bool {
         guard clock.now() >= lookAt else { return false }
-        lookAt = clock.now() + Self.lookInterval
+        lookAt = clock.now() + Self.lookInterval.milliseconds
         let before = layout
         // Without PostgreSQL nothing changes.
         guard let found = try? generations.all(), !found.isEmpty else { return false }
@@ -129,7 +129,7 @@ final class QueueTurn {
         let number = old.layout.generation
         guard let closing, closing.generation == number else {
             try queues.unbind(old.layout, on: connection)
-            closing = (number, clock.now() + Self.settling)
+            closing = (number, clock.now() + Self.settling.milliseconds)
             return
         }
         guard clock.now() >= closing.marksAt else { return }

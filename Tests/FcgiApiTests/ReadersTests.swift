@@ -176,7 +176,7 @@ private let away = StoreError("away", isTransient: true)
         #expect(try read() == .primary && read() == .primary)
         #expect(tries == 1)
         #expect(scene.lags.last == .some(nil))
-        scene.now += ReplicaState.pause
+        scene.now += ReplicaState.pause.milliseconds
         #expect(try scene.reads(scene.ann) == .replica)
     }
 

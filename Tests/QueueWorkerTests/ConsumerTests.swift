@@ -384,7 +384,7 @@ private let broken = StoreError("a value that the table refuses", isTransient: f
         #expect(own.count == 1)
         scene.rounds(1)
         #expect(scene.broker.consumed == [scene.name(own[0])])
-        scene.now += QueueLines.standbyDelay - 1001
+        scene.now += QueueLines.standbyDelay.milliseconds - 1001
         scene.rounds(1)
         #expect(scene.broker.consumed == [scene.name(own[0])])
         scene.now += 1000

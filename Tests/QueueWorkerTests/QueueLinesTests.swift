@@ -131,7 +131,7 @@ import Testing
             if case .leave = entry.step { entry.at } else { nil as Int64? }
         }
         #expect(times.count == 5)
-        #expect(zip(times, times.dropFirst()).allSatisfy { $1 - $0 >= QueueLines.pace })
+        #expect(zip(times, times.dropFirst()).allSatisfy { $1 - $0 >= QueueLines.pace.milliseconds })
     }
 
     /// Moving costs redeliveries.

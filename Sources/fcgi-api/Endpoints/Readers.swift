@@ -17,8 +17,8 @@ final class Readers {
 
     enum Choice { case replica, primary }
 
-    /// Milliseconds more between looks while nobody reads.
-    private static let idleInterval: Int64 = 4000
+    /// More time between looks while nobody reads.
+    private static let idleInterval = Duration.seconds(4)
     private static let name = "the read replica (the primary reads in its place)"
 
     private let primary: any RoomReader
@@ -99,7 +99,7 @@ final class Readers {
 
     /// Call it about once a second: a worker without requests would show an old lag.
     func keepCurrent() {
-        if let replica, state.mustLook(now() - Self.idleInterval) { look(replica) }
+        if let replica, state.mustLook(now() - Self.idleInterval.milliseconds) { look(replica) }
     }
 
     private func look(_ replica: Replica) {
@@ -141,7 +141,7 @@ final class Readers {
             {
                 try replica.reader.check()
                 guard let lag = self.lagNow(replica) else { throw NotReady(reason: "too far behind") }
-                return lag < 2 * ReplicaState.interval ? nil : "\(lag / 1000) s behind at most"
+                return lag < 2 * ReplicaState.interval.milliseconds ? nil : "\(lag / 1000) s behind at most"
             }
         }
     }

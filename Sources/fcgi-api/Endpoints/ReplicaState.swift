@@ -1,11 +1,13 @@
+import ChatCore
+
 /// The state of a replica, as far as it is known: its position, and how far it is behind at most.
 ///
 /// The lag needs no clock of another machine: at a time the primary was at some position, and once the replica has reached
 /// that position it is behind by no more than the time since.
 struct ReplicaState {
-    /// Milliseconds between looks, and for which a replica that failed is not used.
-    static let interval: Int64 = 1000
-    static let pause: Int64 = 10_000
+    /// Between two looks, and how long a replica that failed is not used.
+    static let interval = Duration.seconds(1)
+    static let pause = Duration.seconds(10)
     /// Positions of the primary that are kept; two a minute would do for the longest lag that is allowed.
     private static let kept = 600
 
@@ -29,18 +31,18 @@ struct ReplicaState {
     mutating func looked(primary: Int64, replica: Int64, session: Int, at now: Int64) {
         // Another primary, which may not have everything: what was known counts no more.
         if let last = samples.last, last.position > primary { samples = [] }
-        if samples.last.map({ now - $0.at >= Self.interval }) ?? true { samples.append((now, primary)) }
+        if samples.last.map({ now - $0.at >= Self.interval.milliseconds }) ?? true { samples.append((now, primary)) }
         samples = samples.suffix(Self.kept)
         found(replica, session: session)
         failedAt = nil
-        lookAt = now + Self.interval
+        lookAt = now + Self.interval.milliseconds
     }
 
     mutating func found(_ position: Int64, session: Int) { (replayed, self.session) = (position, session) }
 
     mutating func failed(at now: Int64) {
         (failedAt, replayed, session) = (now, nil, nil)
-        lookAt = now + Self.pause
+        lookAt = now + Self.pause.milliseconds
     }
 
     /// Milliseconds that it is behind at most; nil: not known.
