@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -249,6 +250,26 @@ def test_the_primary_is_found_among_hosts_and_by_sentinel(redis, tmp_path):
     finally:
         sentinel.terminate()
         sentinel.wait()
+
+
+def test_a_silent_host_leaves_time_for_the_next_ones(redis, tmp_path):
+    primary, port = redis(), free_port()
+    (tmp_path / "sentinel.conf").write_text(f"port {port}\nsentinel monitor chat 127.0.0.1 {primary} 1\n")
+    sentinel = subprocess.Popen(["redis-server", str(tmp_path / "sentinel.conf"), "--sentinel"], stdout=subprocess.DEVNULL)
+    # As a machine that was frozen: its kernel takes connections, and nobody answers.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        try:
+            eventually(lambda: subprocess.run(["redis-cli", "-p", str(port), "PING"], stdout=subprocess.PIPE).stdout)
+            # Each program draws an order of its own.
+            for _ in range(6):
+                said = ask_redis(REDIS_URL=f"redis://{host},127.0.0.1:{primary}")
+                assert is_answer("redis", said), said.stdout
+                said = ask_redis(REDIS_URL=f"redis+sentinel://{host},127.0.0.1:{port}/chat")
+                assert is_answer("redis", said), said.stdout
+        finally:
+            sentinel.terminate()
+            sentinel.wait()
 
 
 BAD = {

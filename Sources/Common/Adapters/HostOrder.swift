@@ -27,6 +27,11 @@ final class HostOrder: Sendable {
         }.map(\.element)
     }
 
+    /// The deadline of the next of `left` attempts: a silent host must not use up the time of those after it.
+    static func share(of deadline: Int64, among left: Int, now: Int64) -> Int64 {
+        now + max(0, deadline - now) / Int64(max(1, left))
+    }
+
     func failed(_ host: ServerURL.Host, now: Int64) { failures.withLock { $0[host] = now } }
     func isGood(_ host: ServerURL.Host) { failures.withLock { $0[host] = nil } }
 

@@ -265,11 +265,14 @@ private final class RedisLink {
     ) throws(RedisError) -> RedisLink {
         let order = HostOrder.of(hosts)
         var problems: [String] = []
-        for host in order.candidates(now: monotonicMilliseconds()) {
+        let candidates = order.candidates(now: monotonicMilliseconds())
+        for (index, host) in candidates.enumerated() {
+            let mine = HostOrder.share(
+                of: deadline, among: candidates.count - index, now: monotonicMilliseconds())
             do throws(RedisError) {
-                let link = RedisLink(try connect(host, deadline), host, order)
-                if servers.isTLS { try link.secure(servers.files, host.name, deadline) }
-                try link.greet(servers, mustBePrimary: mustBePrimary, deadline)
+                let link = RedisLink(try connect(host, mine), host, order)
+                if servers.isTLS { try link.secure(servers.files, host.name, mine) }
+                try link.greet(servers, mustBePrimary: mustBePrimary, mine)
                 return link
             } catch {
                 order.failed(host, now: monotonicMilliseconds())
@@ -285,15 +288,19 @@ private final class RedisLink {
     ) throws(RedisError) -> ServerURL.Host {
         let order = HostOrder.of(sentinels)
         var problems: [String] = []
-        for sentinel in order.candidates(now: monotonicMilliseconds()) {
+        let candidates = order.candidates(now: monotonicMilliseconds())
+        for (index, sentinel) in candidates.enumerated() {
+            // One share is for the primary that they name.
+            let mine = HostOrder.share(
+                of: deadline, among: candidates.count - index + 1, now: monotonicMilliseconds())
             do throws(RedisError) {
-                let link = RedisLink(try connect(sentinel, deadline), sentinel, order)
-                if servers.isTLS { try link.secure(servers.files, sentinel.name, deadline) }
+                let link = RedisLink(try connect(sentinel, mine), sentinel, order)
+                if servers.isTLS { try link.secure(servers.files, sentinel.name, mine) }
                 if let password = servers.sentinelPassword {
-                    try link.authenticate(servers.sentinelUser, password, deadline)
+                    try link.authenticate(servers.sentinelUser, password, mine)
                 }
                 let words = ["SENTINEL", "get-master-addr-by-name", master].map { RedisWord(word: $0) }
-                let answer = try link.ask([words], until: deadline)[0]
+                let answer = try link.ask([words], until: mine)[0]
                 guard let parts = answer.array?.compactMap(\.bytes), parts.count == 2,
                     let port = Int(String(decoding: parts[1], as: UTF8.self))
                 else { throw RedisError(reason: "it knows no master \(master)") }
