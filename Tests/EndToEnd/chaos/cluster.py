@@ -250,6 +250,9 @@ def main():
     cluster = Cluster()
     run = ClusterRun(cluster, seed, minutes * 60, only)
     found = asyncio.run(run.play())
+    for fault in run.faults.done:
+        # After the end nobody writes.
+        fault.ended = min(fault.ended, run.end - AFTER)
     text = f"SEED={seed} MINUTES={minutes:g}: " + table(
         run.ledger, found, run.faults.done, run.start, run.end, ("sockets closed on other hosts", run.closed_elsewhere))
     (cluster.folder / "chaos.md").write_text(text + "\n")
