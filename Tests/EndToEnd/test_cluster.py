@@ -135,25 +135,33 @@ async def crosses(made):
         raise AssertionError(f"no socket leads to {address}")
 
     async def got(socket, sign):
-        async with asyncio.timeout(40):
-            while (frame := msgpack.unpackb(await socket.recv())).get("Sign") != sign:
-                pass
-            return frame
+        """The answer to a send, or the frame that a member gets."""
+        async with asyncio.timeout(20):
+            while True:
+                frame = msgpack.unpackb(await socket.recv())
+                data = frame.get("Data") or {}
+                if sign in (frame.get("Sign"), data.get("Content")):
+                    return frame
+
+    def message(receiver):
+        sign = str(uuid.uuid4())
+        return sign, msgpack.packb(message_frame(ReceiverID=receiver, Content=sign, Sign=sign))
     for user, host in zip(users, made.two):
         sockets[user] = await opened(user, host.address)
     for sender, receiver in (users, users[::-1]):
-        frame = message_frame(ReceiverID=receiver)
-        await sockets[sender].send(msgpack.packb(frame))
-        assert (await got(sockets[receiver], frame["Sign"]))["Content"] == frame["Content"]
+        sign, frame = message(receiver)
+        await sockets[sender].send(frame)
+        assert (await got(sockets[sender], sign))["Success"]
+        assert (await got(sockets[receiver], sign))["Data"]["Content"] == sign
     # The host without our programs: a third of all servers dies, and no socket.
     made.three[2].kill()
-    frame = message_frame(ReceiverID=users[1])
+    sign, frame = message(users[1])
     for _ in range(20):
-        await sockets[users[0]].send(msgpack.packb(frame))
-        if (await got(sockets[users[0]], frame["Sign"])).get("Success", True):
+        await sockets[users[0]].send(frame)
+        if (await got(sockets[users[0]], sign))["Success"]:
             break
         await asyncio.sleep(1)
-    assert (await got(sockets[users[1]], frame["Sign"]))["Content"] == frame["Content"]
+    assert (await got(sockets[users[1]], sign))["Data"]["Content"] == sign
     for socket in sockets.values():
         await socket.close()
     made.three[2].boot(made.environment())
