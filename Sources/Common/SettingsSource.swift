@@ -137,8 +137,6 @@ struct SettingsReader {
     }
 
     func list(_ name: String) -> [String] {
-        (optional(name) ?? "").split(separator: ",").map { part in
-            String(part.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
-        }
+        pieces(of: optional(name) ?? "", at: UInt8(ascii: ",")).map { trimmed($0) }
     }
 }

@@ -8,7 +8,7 @@ final class CommandJournal {
     static let size = 16 << 20
     private static let alignment = 16
 
-    private struct Entry: BitwiseCopyable {
+    struct Entry: BitwiseCopyable {
         /// Bytes after this header; a skipped end of the ring is counted too.
         var length: UInt32
         var isOpen: UInt32

@@ -9,7 +9,7 @@ import Glibc
 /// Only the loop writes here. Untouched pages cost nothing.
 final class RelayMemory {
     /// Must change when the meaning of this memory changes.
-    private static let version: UInt64 = 4
+    static let version: UInt64 = 4
     /// The number of rooms that are recorded. After a crash, clients in other rooms must fetch them again (`resync`).
     static let roomCapacity = 131_072
     private static let headerBytes = 4096
@@ -52,7 +52,7 @@ final class RelayMemory {
         var pending: UInt64
     }
 
-    private struct Frame: BitwiseCopyable {
+    struct Frame: BitwiseCopyable {
         var room: UUID128
         var seq: UInt64
     }

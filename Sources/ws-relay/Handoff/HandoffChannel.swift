@@ -95,11 +95,9 @@ final class HandoffChannel {
         var polls = [pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)]
         guard poll(&polls, 1, Int32(clamping: limit.milliseconds)) > 0 else { throw .tookTooLong }
         var bytes = [UInt8](repeating: 0, count: Self.packetBytes + 1)
-        var descriptors = [Int32](repeating: -1, count: 250)
-        var count: Int32 = 0
-        let got = chat_receive_fds(descriptor, &bytes, bytes.count, &descriptors, &count)
+        let (got, descriptors) = receiveDescriptors(descriptor, &bytes)
         guard got > 0 else { throw got == 0 ? .closed : .system(errno) }
         guard let tag = Tag(rawValue: Unicode.Scalar(bytes[0])) else { throw .system(EPROTO) }
-        return Packet(tag: tag, bytes: Array(bytes[1..<got]), descriptors: Array(descriptors[..<Int(count)]))
+        return Packet(tag: tag, bytes: Array(bytes[1..<got]), descriptors: descriptors)
     }
 }

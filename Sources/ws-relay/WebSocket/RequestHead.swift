@@ -33,8 +33,8 @@ struct RequestHead: Equatable, Sendable {
     /// The members of a comma-separated header, over all its lines.
     func list(_ name: String) -> [String] {
         headers.filter { $0.name == name }
-            .flatMap { $0.value.split(separator: ",") }
-            .map { Self.trim($0.utf8) }
+            .flatMap { pieces(of: $0.value, at: UInt8(ascii: ",")) }
+            .map { trimmed($0) }
             .filter { !$0.isEmpty }
     }
 
@@ -69,7 +69,7 @@ struct RequestHead: Equatable, Sendable {
                 throw Malformed("bad header value")
             }
             let name = String(decoding: line[..<colon].map { $0 >= 0x41 && $0 <= 0x5A ? $0 | 0x20 : $0 }, as: UTF8.self)
-            found.append((name, trim(value)))
+            found.append((name, trimmed(String(decoding: value, as: UTF8.self))))
         }
         return found
     }
@@ -85,13 +85,5 @@ struct RequestHead: Equatable, Sendable {
             start = end + 2
         }
         return nil
-    }
-
-    private static func trim(_ bytes: some BidirectionalCollection<UInt8>) -> String {
-        let isFilled: (UInt8) -> Bool = { $0 != 0x20 && $0 != 0x09 }
-        guard let first = bytes.firstIndex(where: isFilled), let last = bytes.lastIndex(where: isFilled) else {
-            return ""
-        }
-        return String(decoding: bytes[first...last], as: UTF8.self)
     }
 }

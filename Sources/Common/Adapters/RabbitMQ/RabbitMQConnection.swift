@@ -430,33 +430,40 @@ public final class RabbitMQConnection {
         guard frame.frame_type == UInt8(AMQP_FRAME_METHOD) else { return .timeout }
         let method = frame.payload.method
         switch method.id {
-        case 0x003C_0050:  // basic.ack
+        case chat_amqp_basic_ack:
             let ack = method.decoded.assumingMemoryBound(to: amqp_basic_ack_t.self).pointee
             return .confirm(tag: ack.delivery_tag, multiple: ack.multiple != 0, accepted: true)
-        case 0x003C_0078:  // basic.nack
+        case chat_amqp_basic_nack:
             let nack = method.decoded.assumingMemoryBound(to: amqp_basic_nack_t.self).pointee
             return .confirm(tag: nack.delivery_tag, multiple: nack.multiple != 0, accepted: false)
-        case 0x003C_0032:  // basic.return
+        case chat_amqp_basic_return:
             var message = amqp_message_t()
             try Self.check(amqp_read_message(state, frame.channel, &message, 0), "read a returned message")
             amqp_destroy_message(&message)
             return .returned
-        case 0x003C_001E:  // basic.cancel
+        case chat_amqp_basic_cancel:
             let cancel = method.decoded.assumingMemoryBound(to: amqp_basic_cancel_t.self).pointee
             return .cancelled(consumer: text(cancel.consumer_tag))
-        case 0x0014_0028 where frame.channel == Self.answersChannel:
+        case chat_amqp_channel_close where frame.channel == Self.answersChannel:
             var closed = amqp_channel_close_ok_t()
             hasAnswersChannel = false
-            let status = amqp_send_method(state, Self.answersChannel, 0x0014_0029, &closed)
+            let status = amqp_send_method(state, Self.answersChannel, chat_amqp_channel_close_ok, &closed)
             guard status == 0 else { throw RabbitMQError("close the channel of answers", status) }
             return .timeout
-        case 0x0014_0028:  // channel.close
-            let close = method.decoded.assumingMemoryBound(to: amqp_channel_close_t.self).pointee
-            throw RabbitMQError("the broker closed the channel: \(text(close.reply_text))")
-        case 0x000A_0032:  // connection.close
-            let close = method.decoded.assumingMemoryBound(to: amqp_connection_close_t.self).pointee
-            throw RabbitMQError("the broker closed the connection: \(text(close.reply_text))")
-        default: return .timeout
+        default:
+            guard let closed = Self.closed(by: method) else { return .timeout }
+            throw RabbitMQError("the broker closed the \(closed.what): \(closed.reason)")
+        }
+    }
+
+    /// What a method closes, and the broker's reason. Nil: it closes nothing.
+    private static func closed(by method: amqp_method_t) -> (what: String, reason: String)? {
+        switch method.id {
+        case chat_amqp_channel_close:
+            ("channel", text(method.decoded.assumingMemoryBound(to: amqp_channel_close_t.self).pointee.reply_text))
+        case chat_amqp_connection_close:
+            ("connection", text(method.decoded.assumingMemoryBound(to: amqp_connection_close_t.self).pointee.reply_text))
+        default: nil
         }
     }
 
@@ -469,15 +476,7 @@ public final class RabbitMQConnection {
         case AMQP_RESPONSE_NORMAL: return
         case AMQP_RESPONSE_LIBRARY_EXCEPTION: throw RabbitMQError(what, reply.library_error)
         case AMQP_RESPONSE_SERVER_EXCEPTION:
-            if reply.reply.id == 0x0014_0028 {
-                let close = reply.reply.decoded.assumingMemoryBound(to: amqp_channel_close_t.self).pointee
-                throw RabbitMQError("\(what): \(text(close.reply_text))")
-            }
-            if reply.reply.id == 0x000A_0032 {
-                let close = reply.reply.decoded.assumingMemoryBound(to: amqp_connection_close_t.self).pointee
-                throw RabbitMQError("\(what): \(text(close.reply_text))")
-            }
-            throw RabbitMQError("\(what): the broker refused")
+            throw RabbitMQError("\(what): \(closed(by: reply.reply)?.reason ?? "the broker refused")")
         default: throw RabbitMQError("\(what): no answer")
         }
     }

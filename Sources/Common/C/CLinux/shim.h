@@ -71,8 +71,11 @@ static inline ssize_t chat_send_fds(int socket, const void *bytes, size_t length
 }
 
 // Receives up to `length` bytes and up to 250 descriptors (close-on-exec); `*count` is the number received.
+// Of one message; the kernel's own limit is 253.
+enum { CHAT_MAX_FDS = 250 };
+
 static inline ssize_t chat_receive_fds(int socket, void *bytes, size_t length, int *fds, int *count) {
-    union { char space[CMSG_SPACE(250 * sizeof(int))]; struct cmsghdr align; } control;
+    union { char space[CMSG_SPACE(CHAT_MAX_FDS * sizeof(int))]; struct cmsghdr align; } control;
     struct iovec part = { bytes, length };
     struct msghdr message;
     memset(&message, 0, sizeof message);

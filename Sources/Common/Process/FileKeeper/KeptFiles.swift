@@ -43,15 +43,14 @@ public final class KeptFiles {
         guard send(keeper.number, numbers, size, Int32(MSG_NOSIGNAL)) == size else { return nil }
         var polls = [pollfd(fd: keeper.number, events: Int16(POLLIN), revents: 0)]
         guard poll(&polls, 1, Int32(answerTimeout.milliseconds)) > 0 else { return nil }
-        var word: UInt8 = 0
-        var found = [Int32](repeating: -1, count: 250)
-        var count: Int32 = 0
-        guard chat_receive_fds(keeper.number, &word, 1, &found, &count) > 0 else { return nil }
-        guard Int(count) == numbers.count else {
-            found.prefix(Int(count)).forEach { close($0) }
+        var word: [UInt8] = [0]
+        let (got, found) = receiveDescriptors(keeper.number, &word)
+        guard got > 0 else { return nil }
+        guard found.count == numbers.count else {
+            found.forEach { close($0) }
             return nil
         }
-        return Array(found.prefix(numbers.count))
+        return found
     }
 }
 

@@ -38,16 +38,23 @@ struct DescriptorSocket {
 
     func receive() -> Received {
         var bytes = [UInt8](repeating: 0, count: DescriptorSocket.longest)
-        var passed = [Int32](repeating: -1, count: 250)
-        var count: Int32 = 0
         while true {
-            let got = chat_receive_fds(descriptor.number, &bytes, bytes.count, &passed, &count)
+            let (got, passed) = receiveDescriptors(descriptor.number, &bytes)
             if got < 0, errno == EINTR { continue }
             if got < 0 { return errno == EAGAIN ? .nothing : .closed }
             if got == 0 { return .closed }
-            for extra in passed.prefix(Int(count)).dropFirst() { close(extra) }
-            return .message(
-                String(decoding: bytes.prefix(got), as: UTF8.self), descriptor: count > 0 ? passed[0] : nil)
+            for extra in passed.dropFirst() { close(extra) }
+            return .message(String(decoding: bytes.prefix(got), as: UTF8.self), descriptor: passed.first)
         }
     }
+}
+
+/// One packet of a unix socket, with the descriptors that it carries. The caller closes them.
+///
+/// - Returns: the bytes that came, or what `recvmsg` says.
+public func receiveDescriptors(_ socket: Int32, _ bytes: inout [UInt8]) -> (bytes: Int, descriptors: [Int32]) {
+    var descriptors = [Int32](repeating: -1, count: CHAT_MAX_FDS)
+    var count: Int32 = 0
+    let got = chat_receive_fds(socket, &bytes, bytes.count, &descriptors, &count)
+    return (got, Array(descriptors.prefix(Int(count))))
 }
