@@ -27,7 +27,6 @@ struct FcgiApi: ParsableCommand, MasterProgram {
             PushCommand.self,
             StatusCommand<FcgiApi>.self, ScaleCommand<FcgiApi>.self, TraceCommand.self,
             EpochCommand.self, NginxConfigCommand.self, RoutesCommand.self,
-            ExportCommand.self, ImportCommand.self,
             Setup.self, SetupCheck.self,
         ])
 
