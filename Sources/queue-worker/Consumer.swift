@@ -325,16 +325,17 @@ final class Consumer {
         var isAlone = false
         while true {
             do throws(StoreError) {
-                defer { if !isAlone { outage.ended("PostgreSQL", log) } }
                 let begun = monotonicNow()
                 let stored = try connection.whileAway { () throws(StoreError) in
                     isAlone ? try run.oneByOne(commands) : [try run.together(commands)]
                 }
+                if !isAlone { outage.ended("PostgreSQL", log) }
                 channel.scoreboard.histogram(Timing.commit).observe(monotonicNow() - begun)
                 return stored
             } catch {
                 run.store.abandon()
                 guard error.isTransient else {
+                    if !isAlone { outage.ended("PostgreSQL", log) }
                     log.error(
                         "the store refuses a batch; trying its commands one by one", metadata: ["error": "\(error)"])
                     isAlone = true
@@ -356,11 +357,15 @@ final class Consumer {
         defer { attempts.resume() }
         pause(milliseconds)
         if !outage.isAway("PostgreSQL") { places.reportIfDue() }
-        // Receive beyond the batch's size too: a full `waiting` must not stop the heartbeats. The prefetch bounds it.
-        switch try connection.next(timeout: 0) {
-        case .delivery(let delivery): take(delivery)
-        case .cancelled(let consumer): throw RabbitMQError(ended: consumer)
-        case .confirm, .returned, .timeout: break
+        // Receive beyond the batch's size too: a full `waiting` must not stop the heartbeats. The prefetch bounds it. All of
+        // it: behind the last delivery may stand that the broker has given the batch to another worker.
+        while true {
+            switch try connection.next(timeout: 0) {
+            case .delivery(let delivery): take(delivery)
+            case .cancelled(let consumer): throw RabbitMQError(ended: consumer)
+            case .confirm, .returned: continue
+            case .timeout: return
+            }
         }
     }
 

@@ -33,12 +33,12 @@ extension ExecutedBatch {
         return jobs
     }
 
-    /// Their authors, those who joined, and the members of the rooms read what was stored.
+    /// Their authors, those who joined or left, and the members of the rooms read what was stored.
     private var written: Written? {
         position.map { position in
-            let joined = batch.frames.values.joined().flatMap(\.joined)
+            let others = batch.frames.values.joined().flatMap { $0.joined + $0.left }
             return Written(
-                position: position, users: Set(outcomes.map(\.command.actor)).union(joined),
+                position: position, users: Set(outcomes.map(\.command.actor)).union(others),
                 rooms: Set(batch.frames.keys))
         }
     }

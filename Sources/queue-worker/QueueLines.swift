@@ -64,15 +64,16 @@ struct QueueLines {
         // Rarely: with many queues and workers it takes milliseconds.
         if seats != self.seats { owners = QueueShares.owners(of: total, among: seats) }
         self.seats = seats
+        if let ticket { self.ticket = ticket }
         claims = [:]
         for peer in peers where peer.seat != seat && peer.generation == generation {
             for (queue, claim) in peer.lines where owners.indices.contains(queue) && owners[queue] == peer.seat {
-                claims[queue] = claim
+                // A larger one is from a sequence that has been set back since: no ticket of ours would ever be behind it.
+                if claim <= self.ticket { claims[queue] = claim }
             }
         }
         nextAt = .min
         guard let ticket else { return }
-        self.ticket = ticket
         for queue in places.keys where isOwn(queue) && places[queue]!.claim == nil { places[queue]!.claim = ticket }
     }
 

@@ -108,3 +108,19 @@ def test_the_lag_is_shown_and_one_too_far_behind_is_not_used(paused, make_user, 
         return (figure(base_url, "replica_reads_total") > before and figure(base_url, "replica_lag_seconds") < 3
                 and "read replica: ok" in ready())
     eventually(back, 60, ready, pause=0.3)
+
+
+def test_a_replica_that_was_promoted_is_not_used(paused, make_user, base_url):
+    """The last one: from here on the standby has a log of its own, whose positions mean nothing."""
+    ann = make_user()
+    replica = paused(DATABASE_READ_MAX_LAG_SECONDS="600")
+    room = ann.group()
+    replica.ask("SELECT pg_promote()")
+    eventually(lambda: replica.ask("SELECT pg_is_in_recovery()") == "f")
+    for _ in range(3):
+        replica.ask("SELECT pg_switch_wal()")
+        replica.ask("CHECKPOINT")
+    for number in range(20):
+        ann.rest("POST", f"/rooms/{room}/messages", {"Content": f"rest {number}"}, expect=201)
+        assert contents(ann, room)[-1] == f"rest {number}"
+    eventually(lambda: "no standby" in requests.get(f"{base_url}/api/v1/readyz", timeout=30).text)

@@ -9,7 +9,7 @@ import pytest
 from chaos.faults import Faults
 from chaos.scenario import Run
 from conftest import run_program
-from hosts import Host, batches, shares, wait_for
+from queue_hosts import Host, batches, shares, wait_for
 from waiting import eventually
 
 SECONDS = 8

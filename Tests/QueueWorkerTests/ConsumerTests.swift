@@ -213,6 +213,29 @@ private let broken = StoreError("a value that the table refuses", isTransient: f
         #expect(scene.store.stored == [room.id])
     }
 
+    /// The end stands behind what the broker had sent before it.
+    @Test func aBatchThatAnotherWorkerHasIsNotStoredByTheOneThatWaited() {
+        let scene = ConsumerScene()
+        scene.rounds(1)
+        let room = scene.newRoom()
+        scene.put(room)
+        var (failures, opened) = (2, [Int]())
+        scene.store.beforeStore = { [unowned scene] _ throws(StoreError) in
+            failures -= 1
+            if failures >= 0 { throw away }
+            opened.append(scene.broker.opened.count)
+        }
+        let before = scene.broker.opened.count
+        scene.duringWait = { [unowned scene] in
+            scene.duringWait = {}
+            for _ in 0..<20 { scene.put(scene.message(in: room), queue: 1) }
+            scene.broker.cancelConsumers(of: scene.name(1))
+        }
+        scene.rounds(6)
+        #expect(opened.first.map { $0 > before } == true)
+        #expect(scene.store.stored.first == room.id)
+    }
+
     // MARK: Several hosts
 
     /// Commands arrive all the time; some are in the first host's hands when it leaves a queue.

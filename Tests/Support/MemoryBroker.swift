@@ -83,10 +83,12 @@ public final class MemoryBroker: Broker {
         for entry in connections.values { entry.connection?.close() }
     }
 
-    /// Every connection is told that its consumers of this queue are gone.
+    /// Every connection is told that its consumers of this queue are gone, behind everything that was sent before.
     public func cancelConsumers(of queue: String) {
         for consumer in queues[queue]?.consumers ?? [] {
-            connections[consumer]?.connection?.events.append(.cancelled(consumer: queue))
+            guard let connection = connections[consumer]?.connection else { continue }
+            connection.sendAll()
+            connection.events.append(.cancelled(consumer: queue))
         }
         queues[queue]?.consumers = []
     }
@@ -224,7 +226,15 @@ private final class MemoryConnection: BrokerConnection {
     func next(timeout milliseconds: Int) throws(RabbitMQError) -> RabbitMQEvent {
         try check()
         if !events.isEmpty { return events.removeFirst() }
-        guard let consumer = consuming.first(where: isServed) else { return .timeout }
+        return delivery() ?? .timeout
+    }
+
+    fileprivate func sendAll() {
+        while let delivery = delivery() { events.append(delivery) }
+    }
+
+    private func delivery() -> RabbitMQEvent? {
+        guard let consumer = consuming.first(where: isServed) else { return nil }
         let message = broker.queues[consumer.queue]!.messages.removeFirst()
         delivered += 1
         if !consumer.noAcknowledge {

@@ -8,9 +8,10 @@ import Testing
     @Test func recordsOfAnotherShapeHaveAnotherVersion() {
         #expect(
             [
-                MemoryLayout<RelayMemory.Header>.size, MemoryLayout<Connection>.stride, MemoryLayout<RelayMemory.Room>.stride,
+                MemoryLayout<RelayMemory.Header>.size, MemoryLayout<Connection>.stride,
+                MemoryLayout<RelayMemory.Room>.stride,
                 MemoryLayout<RelayMemory.Frame>.stride, MemoryLayout<CommandJournal.Entry>.stride,
-            ] == [0, 0, 0, 0, 0])
+            ] == [72, 88, 32, 24, 16])
         #expect(RelayMemory.version == 4)
     }
 }

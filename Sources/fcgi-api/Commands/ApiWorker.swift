@@ -74,7 +74,8 @@ final class ApiWorker {
             let connection = PostgresConnection(database, applicationName: name, way: .replica)
             replica = Readers.Replica(
                 reader: PostgresRoomReader(connection, searchTimeout: database.searchTimeout),
-                position: PostgresLogPosition(connection), primaryPosition: PostgresLogPosition(primary),
+                position: PostgresLogPosition(connection, isReplica: true),
+                primaryPosition: PostgresLogPosition(primary),
                 marks: RedisWriteMarks(redis, lifetime: database.markLifetime), maxLag: database.readMaxLag.milliseconds
             )
         }

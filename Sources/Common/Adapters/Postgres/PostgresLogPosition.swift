@@ -2,18 +2,28 @@ public import ChatCore
 
 public final class PostgresLogPosition: LogPosition {
     private let connection: PostgresConnection
+    private let isReplica: Bool
 
-    public init(_ connection: PostgresConnection) { self.connection = connection }
+    /// - Parameter isReplica: a server that is no standby (any more) has no position: it may have a log of its own.
+    public init(_ connection: PostgresConnection, isReplica: Bool = false) {
+        self.connection = connection
+        self.isReplica = isReplica
+    }
 
     public var session: Int { connection.session }
 
     public func position() throws(StoreError) -> Int64 {
-        do { return try connection.repeatable([Self.position])[0][0].int8(0) } catch { throw StoreError(error) }
+        let row: PGRow
+        do { row = try connection.repeatable([Self.position])[0][0] } catch { throw StoreError(error) }
+        guard !isReplica || row.bool(1) else {
+            throw StoreError("it is no standby: DATABASE_READ_URL leads to a primary", isTransient: true)
+        }
+        return row.int8(0)
     }
 
-    /// A server that was promoted replays nothing. The position of insertion includes every commit that was answered.
+    /// A primary replays nothing. The position of insertion includes every commit that was answered.
     static let position: SQL = """
         SELECT (CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
-            ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn)::bigint
+            ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn)::bigint, pg_is_in_recovery()
         """
 }

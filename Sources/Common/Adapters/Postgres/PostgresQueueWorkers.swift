@@ -7,7 +7,8 @@ public final class PostgresQueueWorkers: QueueWorkers {
 
     private static let living: SQL = """
         SELECT host, slot, worker, generation, lines, working, setting, prefix FROM queue_workers
-        WHERE seen_at > clock_timestamp() - interval '10 seconds' ORDER BY host, slot
+        WHERE seen_at > clock_timestamp() - interval '10 seconds' AND seen_at < clock_timestamp() + interval '10 seconds'
+        ORDER BY host, slot
         """
 
     public func report(_ own: QueueWorkerReport) throws(StoreError) -> (all: [QueueWorkerReport], ticket: Int64) {
@@ -23,7 +24,10 @@ public final class PostgresQueueWorkers: QueueWorkers {
                 prefix = excluded.prefix, seen_at = excluded.seen_at
             """,
             // A new machine's name for each restart, as containers have, must not fill the table.
-            "DELETE FROM queue_workers WHERE seen_at < clock_timestamp() - interval '1 hour'",
+            """
+            DELETE FROM queue_workers WHERE seen_at < clock_timestamp() - interval '1 hour'
+                OR seen_at > clock_timestamp() + interval '1 hour'
+            """,
             "SELECT nextval('queue_tickets')", Self.living,
         ])
         return (answers[3].map(QueueWorkerReport.init), answers[2][0].int8(0))

@@ -462,7 +462,10 @@ public final class RabbitMQConnection {
         case chat_amqp_channel_close:
             ("channel", text(method.decoded.assumingMemoryBound(to: amqp_channel_close_t.self).pointee.reply_text))
         case chat_amqp_connection_close:
-            ("connection", text(method.decoded.assumingMemoryBound(to: amqp_connection_close_t.self).pointee.reply_text))
+            (
+                "connection",
+                text(method.decoded.assumingMemoryBound(to: amqp_connection_close_t.self).pointee.reply_text)
+            )
         default: nil
         }
     }
