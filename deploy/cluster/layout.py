@@ -16,7 +16,8 @@ HERE = CHECKOUT / "deploy" / "cluster"
 NETWORK = "10.84.0"
 # From the caller's network to the common nginx, and nothing else.
 LINK = ("10.84.1.1", "10.84.1.2")
-HTTP_PORT = int(os.environ.get("CHAT_PORT") or 8000)
+# In a namespace of its own every port is free.
+HTTP_PORT = int({"": 8000, "free": 8000}.get(port := os.environ.get("CHAT_PORT", ""), port))
 
 PROGRAMS = configure.PROGRAMS
 # Of all three hosts, and of the two with our programs. Name, stop signal, seconds until KILL.

@@ -25,6 +25,12 @@ public struct Written: Sendable, Equatable {
     }
 }
 
+extension StoreError {
+    /// A replica's address leads to a server that replays nothing.
+    public static let noStandby = StoreError(
+        "it is no standby: DATABASE_READ_URL leads to a primary", isTransient: true)
+}
+
 /// The position of a database server in the write-ahead log: what it has written, or, on a standby, what it has replayed.
 public protocol LogPosition: AnyObject {
     func position() throws(StoreError) -> Int64

@@ -140,10 +140,17 @@ final class Readers {
         replica.map { replica in
             {
                 try replica.reader.check()
-                guard let lag = self.lagNow(replica) else { throw NotReady(reason: "too far behind") }
+                guard let lag = self.lagNow(replica) else { throw NotReady(reason: self.unused(replica)) }
                 return lag < 2 * ReplicaState.interval.milliseconds ? nil : "\(lag / 1000) s behind at most"
             }
         }
+    }
+
+    private func unused(_ replica: Replica) -> String {
+        do throws(StoreError) { _ = try replica.position.position() } catch {
+            if areSameBytes(error.description, StoreError.noStandby.description) { return "no standby" }
+        }
+        return "too far behind"
     }
 
     private func lagNow(_ replica: Replica) -> Int64? {

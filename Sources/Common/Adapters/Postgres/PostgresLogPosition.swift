@@ -15,9 +15,7 @@ public final class PostgresLogPosition: LogPosition {
     public func position() throws(StoreError) -> Int64 {
         let row: PGRow
         do { row = try connection.repeatable([Self.position])[0][0] } catch { throw StoreError(error) }
-        guard !isReplica || row.bool(1) else {
-            throw StoreError("it is no standby: DATABASE_READ_URL leads to a primary", isTransient: true)
-        }
+        guard !isReplica || row.bool(1) else { throw .noStandby }
         return row.int8(0)
     }
 

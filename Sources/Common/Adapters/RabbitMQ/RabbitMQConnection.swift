@@ -456,7 +456,7 @@ public final class RabbitMQConnection {
         }
     }
 
-    /// What a method closes, and the broker's reason. Nil: it closes nothing.
+    /// The part that a method closes, and the broker's reason. Nil: it closes nothing.
     private static func closed(by method: amqp_method_t) -> (what: String, reason: String)? {
         switch method.id {
         case chat_amqp_channel_close:
