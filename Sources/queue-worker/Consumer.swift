@@ -181,15 +181,9 @@ final class Consumer {
             clock.wait(milliseconds, [connection.fileDescriptor, channel.fileDescriptor])
         }
         var bytes = backlog.bytes
-        while bytes < Self.maxBytes {
-            switch try connection.next(timeout: 0) {
-            case .delivery(let delivery):
-                take(delivery)
-                bytes += delivery.body.count
-            case .cancelled(let consumer): throw RabbitMQError(ended: consumer)
-            case .confirm, .returned: continue
-            case .timeout: return
-            }
+        while bytes < Self.maxBytes, let delivery = try connection.nextDelivery() {
+            take(delivery)
+            bytes += delivery.body.count
         }
     }
 
@@ -359,14 +353,7 @@ final class Consumer {
         if !outage.isAway("PostgreSQL") { places.reportIfDue() }
         // Receive beyond the batch's size too: a full `waiting` must not stop the heartbeats. The prefetch bounds it. All of
         // it: behind the last delivery may stand that the broker has given the batch to another worker.
-        while true {
-            switch try connection.next(timeout: 0) {
-            case .delivery(let delivery): take(delivery)
-            case .cancelled(let consumer): throw RabbitMQError(ended: consumer)
-            case .confirm, .returned: continue
-            case .timeout: return
-            }
-        }
+        while let delivery = try connection.nextDelivery() { take(delivery) }
     }
 
     private func pause(_ milliseconds: Int) { clock.wait(milliseconds, [channel.fileDescriptor]) }

@@ -143,7 +143,7 @@ final class PushConsumer {
     private func receive(_ connection: any BrokerConnection) throws {
         if !connection.hasBuffered { waitForSome(connection) }
         var (rooms, suspects): (Set<UUID128>, Set<UUID128>) = ([], [])
-        while let delivery = try nextDelivery(connection) {
+        while let delivery = try connection.nextDelivery() {
             let new = hold(delivery)
             for case .messages(let room, _, _) in new.jobs {
                 if new.suspect == nil { rooms.insert(room) } else { suspects.insert(room) }
@@ -155,17 +155,6 @@ final class PushConsumer {
         attempts.begin(together)
         try connection.whileAway { () throws in try push.probe(suspects) }
         attempts.end()
-    }
-
-    private func nextDelivery(_ connection: any BrokerConnection) throws(RabbitMQError) -> RabbitMQDelivery? {
-        while true {
-            switch try connection.next(timeout: 0) {
-            case .delivery(let delivery): return delivery
-            case .cancelled(let consumer): throw RabbitMQError(ended: consumer)
-            case .confirm, .returned: continue
-            case .timeout: return nil
-            }
-        }
     }
 
     private func hold(_ delivery: RabbitMQDelivery) -> Held {
@@ -299,7 +288,7 @@ final class PushConsumer {
             while !jobs.isEmpty {
                 try connection.publishConfirmed(
                     PushJob.encode(Array(jobs.prefix(Self.handedOver))), to: settings.rabbitMQ.pushQueueName,
-                    timeout: Int(Self.confirmTimeout.milliseconds))
+                    timeout: Self.confirmTimeout)
                 jobs = jobs.dropFirst(Self.handedOver)
             }
         } catch {

@@ -90,7 +90,10 @@ final class QueuePlaces {
     }
 
     /// Milliseconds until something is due, at most a second.
-    var due: Int { Int(max(0, min(1000, min(reportAt, lines.nextAt).clampedDifference(to: clock.now())))) }
+    var due: Int {
+        let now = clock.now()
+        return Int(min(max(now, min(reportAt, lines.nextAt)), now + 1000) - now)
+    }
 
     /// The number of queues that it works on, as far as it knows.
     var count: Int { lines.working.union(lines.claimed.keys).count }
@@ -98,12 +101,5 @@ final class QueuePlaces {
     /// Its queues are for others at once, unless a successor has its place.
     func end() {
         if isRecorded { try? workers.end(own) }
-    }
-}
-
-extension Int64 {
-    fileprivate func clampedDifference(to other: Int64) -> Int64 {
-        let (difference, overflow) = subtractingReportingOverflow(other)
-        return overflow ? (self < other ? .min : .max) : difference
     }
 }

@@ -32,7 +32,7 @@ final class StrayAnswers {
                 connection = opened
             }
             // Reads the broker's reaction to the previous answer.
-            _ = try opened.next(timeout: 0)
+            _ = try opened.next(timeout: .zero)
             try opened.answer(frame, to: queue, correlation: correlation)
         } catch {
             connection = nil

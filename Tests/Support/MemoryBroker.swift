@@ -223,7 +223,7 @@ private final class MemoryConnection: BrokerConnection {
         unacknowledged.removeAll { multiple ? $0.tag <= tag : $0.tag == tag }
     }
 
-    func next(timeout milliseconds: Int) throws(RabbitMQError) -> RabbitMQEvent {
+    func next(timeout: Duration) throws(RabbitMQError) -> RabbitMQEvent {
         try check()
         if !events.isEmpty { return events.removeFirst() }
         return delivery() ?? .timeout

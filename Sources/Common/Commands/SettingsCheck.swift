@@ -81,11 +81,15 @@ struct SettingsCheck {
         areSameBytes(folder.program, areSameBytes(listen, "WS_LISTEN") ? "ws-relay" : "fcgi-api")
     }
 
+    private static func title(_ pool: String, _ place: String?) -> String {
+        "\(place.map { "\($0): " } ?? "")the pool \(pool)"
+    }
+
     /// TCP addresses that are not this machine's.
     private func foreignAddresses() -> [String] {
         pools.flatMap { pool in
             pool.listen.filter { !$0.isOfThisMachine }.map {
-                "\(pool.place.map { "\($0): " } ?? "")the pool \(pool.name) cannot listen on \($0): this machine has no such address"
+                "\(Self.title(pool.name, pool.place)) cannot listen on \($0): this machine has no such address"
             }
         }
     }
@@ -98,7 +102,7 @@ struct SettingsCheck {
                 guard pool.environment[name] != nil, let problem = PostgresConnection.problem(in: url) else {
                     return nil
                 }
-                return "\(pool.place.map { "\($0): " } ?? "")the pool \(pool.name): env[\(name)]: \(problem)"
+                return "\(Self.title(pool.name, pool.place)): env[\(name)]: \(problem)"
             }
         }
     }
@@ -113,7 +117,7 @@ struct SettingsCheck {
                 guard let path, let other = places.first(where: { $0.1 == SocketPlace("unix:\(path)") }) else {
                     return nil
                 }
-                return "\(pool.place.map { "\($0): " } ?? "")the pool \(pool.name): \(key): \(path) is \(other.0)"
+                return "\(Self.title(pool.name, pool.place)): \(key): \(path) is \(other.0)"
             }
         }
     }

@@ -6,7 +6,7 @@ public protocol CommandQueue: AnyObject {
     /// a thrown refusal (`busy`, `unavailable`) means that either may be true: retrying with the same Sign is always
     /// safe.
     ///
-    /// - Parameter timeout: milliseconds to wait for the answer.
+    /// - Parameter timeout: how long it waits for the answer.
     func submit(_ command: Command, timeout: Duration) throws(Refusal) -> CommandAnswer
 }
 

@@ -1,6 +1,7 @@
 /// The channel from the writer to the relays.
 public protocol FrameBus: AnyObject {
-    /// Marks what was written, logs and publishes, in this order: rooms' logs, events of users, frames of rooms, answers to sockets.
+    /// Marks what was written, logs and publishes, in this order: rooms' logs, events of users, frames of rooms, answers
+    /// to sockets.
     ///
     /// Guarantee: a connected relay receives it at most once. A relay that was not connected finds it in the room's
     /// log, and, where the log has gaps, in the store. Publishing the same again is harmless.

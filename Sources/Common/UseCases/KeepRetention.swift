@@ -3,7 +3,7 @@ public import Logging
 /// Removes messages older than the retention settings allow, room by room, through each room's command queue.
 public final class KeepRetention {
     private static let roomsAtOnce = 200
-    /// Milliseconds that one part of a room may take.
+    /// How long one part of a room may take.
     private static let timeout = Duration.seconds(30)
 
     private let host: any HostStore

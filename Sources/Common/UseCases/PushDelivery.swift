@@ -6,7 +6,7 @@ final class PushDelivery {
     private static let maxTries = 5
     /// The longest wait: the broker takes back a message that stays unacknowledged for half an hour.
     private static let longestWait = Duration.seconds(300)
-    /// Pushes that are tried again in one turn, and milliseconds after which no further one begins: new ones need their
+    /// Pushes that are tried again in one turn, and the time after which no further one begins: new ones need their
     /// turn too.
     private static let maxRetries = 20
     /// Of which many may have to rest on.

@@ -40,14 +40,12 @@ struct NginxConfigCommand: ParsableCommand {
         }
         let texts = try files.names.filter { file == nil || file == $0 }.map { name in
             let source = name == "locations.conf" && !files.prefix.isEmpty ? "prefixed.conf" : name
-            guard let text = readFile("\(folder)/\(source)") else {
-                throw OperatorError(
-                    "\(folder)/\(source) cannot be read: --includes names the folder of the shipped files")
-            }
-            return (name: name, text: files.changed(name, text))
+            return (name: name, text: files.changed(name, try shipped(source, folder)))
         }
         if let to {
-            try store(texts + (file == nil ? shipped(folder, files.others) : []), to)
+            // The others are as they were shipped.
+            let others = try (file == nil ? files.others : []).map { (name: $0, text: try shipped($0, folder)) }
+            try store(texts + others, to)
         } else {
             for (name, text) in texts {
                 if file == nil { print("# -- chat/\(name)") }
@@ -62,15 +60,11 @@ struct NginxConfigCommand: ParsableCommand {
         }
     }
 
-    /// The files that no setting changes.
-    private func shipped(_ folder: String, _ names: [String]) throws -> [(name: String, text: String)] {
-        try names.map { name in
-            guard let text = readFile("\(folder)/\(name)") else {
-                throw OperatorError(
-                    "\(folder)/\(name) cannot be read: --includes names the folder of the shipped files")
-            }
-            return (name, text)
+    private func shipped(_ name: String, _ folder: String) throws -> String {
+        guard let text = readFile("\(folder)/\(name)") else {
+            throw OperatorError("\(folder)/\(name) cannot be read: --includes names the folder of the shipped files")
         }
+        return text
     }
 
     private func store(_ texts: [(name: String, text: String)], _ folder: String) throws {

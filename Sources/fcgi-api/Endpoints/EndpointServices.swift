@@ -12,7 +12,7 @@ final class EndpointServices {
     private let presences: any PresenceReader
     private let commands: any CommandQueue
     private let rates: any RateLimiter
-    /// Milliseconds to wait for a command's answer.
+    /// How long a command's answer is waited for.
     private let answerTimeout: Duration
     /// Bytes of a JSON body.
     let maxBody: Int

@@ -6,7 +6,7 @@ import ChatCore
 /// counts both, so it is correct after any crash: at worst a client repeats the beginning of a part.
 struct TusEndpoints {
     let uploads: UploadServices
-    /// Milliseconds that an upload may take.
+    /// How long an upload may take.
     let lifetime: Duration
 
     static let version = "1.0.0"

@@ -56,8 +56,8 @@ struct UserEndpoints {
         return .list(found, next: nil) { $1.write(to: &$0) }
     }
 
-    /// `Name`, `Avatar`, `Metadata`: what is left out stays as it is. Without any field the user is only told. The user need not be known yet. PUT replaces all of
-    /// `Metadata`, PATCH merges it.
+    /// `Name`, `Avatar`, `Metadata`: what is left out stays as it is; without any field the answer alone says how it is. The
+    /// user need not be known yet. PUT replaces all of `Metadata`, PATCH merges it.
     private func change(_ call: Call, merges: Bool) throws(Refusal) -> Response {
         guard call.key != nil else {
             throw Refusal(.forbidden, "only the host application says how users are called: send a key of the server")

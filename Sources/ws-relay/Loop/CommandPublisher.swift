@@ -311,7 +311,7 @@ final class CommandPublisher: CommandOutlet {
         private func readConfirms() throws(RabbitMQError) {
             guard let connection else { return }
             while true {
-                switch try connection.next(timeout: 0) {
+                switch try connection.next(timeout: .zero) {
                 case .confirm(let tag, let multiple, let accepted): confirm(tag, multiple, accepted)
                 // The queue was unbound: a newer generation exists, or no worker has run here yet.
                 case .returned: return lose("a queue is gone")

@@ -15,7 +15,7 @@ struct RabbitMQTests {
 
     private func deliveries(_ connection: RabbitMQConnection, _ count: Int) throws -> [RabbitMQDelivery] {
         var all: [RabbitMQDelivery] = []
-        while all.count < count, case .delivery(let delivery) = try connection.next(timeout: 5000) {
+        while all.count < count, case .delivery(let delivery) = try connection.next(timeout: .seconds(5)) {
             all.append(delivery)
         }
         return all
@@ -94,10 +94,14 @@ struct RabbitMQTests {
         let consumer = try connection()
         try consumer.enterLine(queue, prefetch: 2)
         let first = try deliveries(consumer, 2)
-        guard case .timeout = try consumer.next(timeout: 500) else { Issue.record("a third delivery"); return }
+        guard case .timeout = try consumer.next(timeout: .milliseconds(500)) else {
+            Issue.record("a third delivery"); return
+        }
         try consumer.acknowledge(first[0].tag, multiple: true)
         #expect(try deliveries(consumer, 1).map(\.body) == [[2]])
-        guard case .timeout = try consumer.next(timeout: 500) else { Issue.record("a fourth delivery"); return }
+        guard case .timeout = try consumer.next(timeout: .milliseconds(500)) else {
+            Issue.record("a fourth delivery"); return
+        }
         try publisher.deleteQueue(queue)
     }
 
@@ -111,7 +115,9 @@ struct RabbitMQTests {
         // Confirms and refusals may come in any order.
         var open = Set(UInt64(1)...10)
         var refused = 0
-        while !open.isEmpty, case .confirm(let tag, let multiple, let accepted) = try publisher.next(timeout: 5000) {
+        while !open.isEmpty,
+            case .confirm(let tag, let multiple, let accepted) = try publisher.next(timeout: .seconds(5))
+        {
             let settled = multiple ? open.filter { $0 <= tag } : open.intersection([tag])
             open.subtract(settled)
             if !accepted { refused += settled.count }
@@ -124,7 +130,7 @@ struct RabbitMQTests {
         let publisher = try connection()
         try publisher.selectConfirms()
         try publisher.publish([1], to: queue, mandatory: true, persistent: true)
-        guard case .returned = try publisher.next(timeout: 5000) else {
+        guard case .returned = try publisher.next(timeout: .seconds(5)) else {
             Issue.record("it was not returned")
             return
         }

@@ -60,8 +60,6 @@ public struct PostgresInstallation {
         let by: String
         let given: String
 
-        init(used: String, by host: String, given: String) { (self.used, by, self.given) = (used, host, given) }
-
         public var description: String {
             "RABBITMQ_PREFIX is \(given), and the queue-workers of \(by) use \(used) with the same database: give all hosts "
                 + "one prefix, or stop queue-worker there first"

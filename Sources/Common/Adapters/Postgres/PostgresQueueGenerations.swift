@@ -1,7 +1,7 @@
 public import ChatCore
 
 public final class PostgresQueueGenerations: QueueGenerations {
-    /// Milliseconds.
+    /// Of a statement: consumers wait for it.
     public static let timeout = Duration.seconds(2)
     private let connection: PostgresConnection
 

@@ -3,7 +3,7 @@ public import ChatCore
 /// Reads for REST: one query for each request where possible.
 public final class PostgresRoomReader: RoomReader {
     let connection: PostgresConnection
-    /// Milliseconds that one search may take.
+    /// PostgreSQL ends a search after this time.
     let searchTimeout: Duration
 
     public init(_ connection: PostgresConnection, searchTimeout: Duration = .seconds(2)) {

@@ -5,11 +5,11 @@ import Crypto
 ///
 /// The address is a stranger's: HTTPS to public addresses only, no redirects, a short answer within a short time.
 public final class WebPushSender: PushSender {
-    /// Milliseconds for one request.
+    /// For one request.
     private static let timeout = Duration.seconds(5)
     /// Bytes of an answer.
     private static let maxAnswer = 16_384
-    /// How long a token is good (RFC 8292 allows a day), and after which a new one is made.
+    /// How long a token is good (RFC 8292 allows a day), and the seconds after which a new one is made.
     private static let tokenLife = Duration.seconds(43_200)
     private static let tokenUse: Int64 = 3600
     /// Origins whose tokens are kept.

@@ -31,7 +31,7 @@ public protocol BrokerConnection: AnyObject {
     func enterLine(_ queue: String, prefetch: Int) throws(RabbitMQError)
     func leaveLine(_ queue: String) throws(RabbitMQError)
     func acknowledge(_ tag: UInt64, multiple: Bool) throws(RabbitMQError)
-    func next(timeout milliseconds: Int) throws(RabbitMQError) -> RabbitMQEvent
+    func next(timeout: Duration) throws(RabbitMQError) -> RabbitMQEvent
 
     func selectConfirms() throws(RabbitMQError)
     @discardableResult
@@ -43,6 +43,20 @@ public protocol BrokerConnection: AnyObject {
 }
 
 extension RabbitMQConnection: BrokerConnection {}
+
+extension BrokerConnection {
+    /// The next delivery that has arrived; nil: there is none. Confirms and returns before it are passed over.
+    public func nextDelivery() throws(RabbitMQError) -> RabbitMQDelivery? {
+        while true {
+            switch try next(timeout: .zero) {
+            case .delivery(let delivery): return delivery
+            case .cancelled(let consumer): throw RabbitMQError(ended: consumer)
+            case .confirm, .returned: continue
+            case .timeout: return nil
+            }
+        }
+    }
+}
 
 /// The brokers of the settings.
 public struct RabbitMQBroker: Broker, Sendable {

@@ -46,7 +46,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
     public func check() throws(RabbitMQError) {
         let connection = try connected()
         do throws(RabbitMQError) {
-            try readLate(connection)
+            while try connection.nextDelivery() != nil {}
         } catch {
             self.connection = nil
             _ = try connected()
@@ -91,22 +91,11 @@ public final class RabbitMQCommandQueue: CommandQueue {
     public func keepAlive() {
         guard let connection else { return }
         do throws(RabbitMQError) {
-            try readLate(connection)
+            while try connection.nextDelivery() != nil {}
             // The next command connects again, to the preferred broker.
             if connection.shouldMoveBack() { self.connection = nil }
         } catch {
             self.connection = nil
-        }
-    }
-
-    /// Late answers and confirms, for which nobody waits any more.
-    private func readLate(_ connection: RabbitMQConnection) throws(RabbitMQError) {
-        while true {
-            switch try connection.next(timeout: 0) {
-            case .delivery, .confirm, .returned: continue
-            case .cancelled: throw RabbitMQError("the answers' consumer was ended")
-            case .timeout: return
-            }
         }
     }
 
@@ -182,7 +171,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
             let now = monotonicMilliseconds()
             guard now < deadline else { return confirmed ? .answer(.queued) : .late }
             guard confirmed || now < doubtAt else { return .doubtful(queue: queue, isRefused: false) }
-            switch try connection.next(timeout: Int(min(deadline, confirmed ? deadline : doubtAt) - now)) {
+            switch try connection.next(timeout: .milliseconds(min(deadline, confirmed ? deadline : doubtAt) - now)) {
             case .delivery(let answer):
                 // Skip late answers to requests that were given up earlier.
                 guard answer.correlation == correlation else { continue }

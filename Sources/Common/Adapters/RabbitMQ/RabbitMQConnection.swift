@@ -390,16 +390,17 @@ public final class RabbitMQConnection {
 
     // MARK: Receiving
 
-    /// Waits at most `timeout` milliseconds for the next event. This also answers the broker's heartbeats: call it at
+    /// Waits at most for `timeout` for the next event. This also answers the broker's heartbeats: call it at
     /// least every few seconds.
-    public func next(timeout milliseconds: Int) throws(RabbitMQError) -> RabbitMQEvent {
+    public func next(timeout: Duration) throws(RabbitMQError) -> RabbitMQEvent {
         while true {
-            if let event = try receive(timeout: milliseconds) { return event }
+            if let event = try receive(timeout: timeout) { return event }
         }
     }
 
     /// Nil for a delivery of a line that was left: the next in line gets it.
-    private func receive(timeout milliseconds: Int) throws(RabbitMQError) -> RabbitMQEvent? {
+    private func receive(timeout: Duration) throws(RabbitMQError) -> RabbitMQEvent? {
+        let milliseconds = Int(timeout.milliseconds)
         var limit = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
         var envelope = amqp_envelope_t()
         amqp_maybe_release_buffers(state)

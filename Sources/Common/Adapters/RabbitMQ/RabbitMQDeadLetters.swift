@@ -33,8 +33,7 @@ public struct RabbitMQDeadLetters {
     public func put(_ letter: DeadLetter) throws(RabbitMQError) {
         let connection = try opened()
         try connection.selectConfirms()
-        try connection.publishConfirmed(
-            letter.encode(), to: settings.deadQueueName, timeout: Int(Self.timeout.milliseconds))
+        try connection.publishConfirmed(letter.encode(), to: settings.deadQueueName, timeout: Self.timeout)
     }
 
     /// Visits all letters present now, oldest first. Those that stay keep their order.
@@ -50,15 +49,11 @@ public struct RabbitMQDeadLetters {
         defer { reading.endAbruptly() }
         var done = 0
         for _ in 0..<count {
-            guard case .delivery(let delivery) = try reading.next(timeout: Int(Self.timeout.milliseconds)) else {
-                break
-            }
+            guard case .delivery(let delivery) = try reading.next(timeout: Self.timeout) else { break }
             guard let letter = try? DeadLetter.decode(delivery.body) else { continue }
             switch decide(letter) {
             case .keep: continue
-            case .retry:
-                try publishing.publishConfirmed(
-                    letter.body, to: queue(of: letter), timeout: Int(Self.timeout.milliseconds))
+            case .retry: try publishing.publishConfirmed(letter.body, to: queue(of: letter), timeout: Self.timeout)
             case .drop: break
             }
             try reading.acknowledge(delivery.tag, multiple: false)
@@ -82,12 +77,12 @@ public struct RabbitMQDeadLetters {
 extension BrokerConnection {
     /// Publishes one durable message and waits for the confirm. For connections with confirms that do nothing else.
     public func publishConfirmed(
-        _ body: [UInt8], to queue: String, correlation: String? = nil, timeout milliseconds: Int
+        _ body: [UInt8], to queue: String, correlation: String? = nil, timeout: Duration
     ) throws(RabbitMQError) {
         let tag = try publish(
             body, to: queue, exchange: "", mandatory: true, persistent: true, replyTo: nil, correlation: correlation)
         while true {
-            switch try next(timeout: milliseconds) {
+            switch try next(timeout: timeout) {
             case .confirm(let confirmed, let multiple, let accepted):
                 guard confirmed == tag || multiple && confirmed > tag else { continue }
                 guard accepted else { throw RabbitMQError(ended: "\(queue) is full") }

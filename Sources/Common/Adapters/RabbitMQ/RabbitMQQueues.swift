@@ -43,8 +43,7 @@ public struct RabbitMQQueues {
         try connection.selectConfirms()
         for (index, name) in names(layout).enumerated() {
             let mark = EndMark(generation: layout.generation, queue: index)
-            try connection.publishConfirmed(
-                [], to: name, correlation: mark.text, timeout: Int(Self.timeout.milliseconds))
+            try connection.publishConfirmed([], to: name, correlation: mark.text, timeout: Self.timeout)
         }
     }
 
@@ -61,16 +60,13 @@ public struct RabbitMQQueues {
             let count = try connection.messages(inCommandQueue: name, settings).ready
             if count > 0 { try connection.consume(name, prefetch: 0, noAcknowledge: false) }
             for _ in 0..<count {
-                guard case .delivery(let delivery) = try connection.next(timeout: Int(Self.timeout.milliseconds)) else {
-                    break
-                }
+                guard case .delivery(let delivery) = try connection.next(timeout: Self.timeout) else { break }
                 guard EndMark(delivery.correlation) == nil, let commands = try? Command.decodeAll(delivery.body) else {
                     continue
                 }
                 for command in commands {
                     let queue = settings.queueName(today, today.index(command))
-                    try publishing.publishConfirmed(
-                        command.joinedAlone, to: queue, timeout: Int(Self.timeout.milliseconds))
+                    try publishing.publishConfirmed(command.joinedAlone, to: queue, timeout: Self.timeout)
                     moved += 1
                 }
             }

@@ -8,7 +8,7 @@ struct HTTPTransfer {
     var url: String
     var headers: [String] = []
     var body: Body = .none
-    /// Milliseconds for the whole request.
+    /// For the whole request.
     var timeout = Duration.seconds(30)
     /// Refuses every address of this machine or of a private network, whatever name resolves to it. Goes around a proxy.
     var publicOnly = false

@@ -1,4 +1,5 @@
 import CLinux
+import ChatCore
 import Glibc
 
 /// A failed system call: the attempt, and the system's reason.
@@ -58,8 +59,4 @@ func makeNonBlocking(_ descriptor: Int32) {
 /// of them and survive an `execve`.
 public typealias Nanoseconds = Int64
 
-public func monotonicNow() -> Nanoseconds {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
-}
+public func monotonicNow() -> Nanoseconds { monotonicNanoseconds() }
