@@ -8,7 +8,7 @@ import struct
 import subprocess
 
 from conftest import program, read_settings
-from waiting import eventually
+from waiting import eventually, stop
 
 SMALL = {f"FCGI_{pool}_{what}": "1" for pool in ["ROOMS", "MESSAGES", "SEARCH", "UPLOADS", "ACCOUNT"]
          for what in ["WORKERS", "MAX_WORKERS"]}
@@ -69,12 +69,7 @@ class Master:
         return ask(f"{self.folder}/fcgi-{pool}.sock", method, uri, headers)
 
     def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        stop(self.process)
 
 
 def ask(path, method, uri, headers, **parameters):

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from waiting import eventually
+from waiting import eventually, stop
 
 BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
 AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
@@ -56,11 +56,6 @@ class Replica:
         return self.ask("SELECT pg_last_wal_replay_lsn()")
 
     def close(self):
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        stop(self.process)
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """Waiting for a condition: a test never relies on a fixed sleep."""
 
 import asyncio
+import subprocess
 import time
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def environment_of(pid):
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return b""
+
+
+def stop(process, seconds=30):
+    """Asks a process of ours to end, and kills one that does not."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def wait_until_gone(pids, seconds=10):

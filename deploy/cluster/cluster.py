@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import probe  # noqa: E402
 import supervisor  # noqa: E402
 from bucket import create_bucket  # noqa: E402
-from instance import Refusal, say  # noqa: E402
+from instance import Refusal, carry_out, say  # noqa: E402
 from keeper import check_disk, check_programs, last_lines  # noqa: E402
 from layout import PROGRAMS, S3_PORTS, Cluster  # noqa: E402
 
@@ -224,19 +224,12 @@ def status(cluster):
     return 0
 
 
-def main():
-    commands = {"up": up, "down": down, "status": status}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        if os.getuid() != 0:
-            raise Refusal("network namespaces need root: run it as root.")
-        return commands[sys.argv[1]](Cluster())
-    except Refusal as refusal:
-        say(str(refusal))
-        return 1
-    except KeyboardInterrupt:
-        return 130
+def cluster():
+    if os.getuid() != 0:
+        raise Refusal("network namespaces need root: run it as root.")
+    return Cluster()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(carry_out({"up": up, "down": down, "status": status}, cluster))

@@ -37,6 +37,17 @@ class Refusal(Exception):
     """An error with its remedy, in one sentence for the person at the terminal."""
 
 
+def carry_out(commands, make):
+    """The word of the command line, on what `make` returns. The exit status; a refusal is said."""
+    try:
+        return commands[sys.argv[1]](make())
+    except Refusal as refusal:
+        say(str(refusal))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
 def say(text):
     try:
         print(f"chat: {text}", file=sys.stderr, flush=True)

@@ -23,7 +23,7 @@ import processes
 import supervisor
 from bucket import create_bucket
 from configure import PROGRAMS, configure, environment, write_settings
-from instance import CHECKOUT, PORT_OFFSETS, Instance, Refusal, say
+from instance import CHECKOUT, PORT_OFFSETS, Instance, Refusal, carry_out, say
 from probe import is_ready, issue_token, send_message
 
 START_SECONDS = 120
@@ -393,16 +393,5 @@ def settings(instance):
     return 0
 
 
-def main():
-    commands = {"run": run, "up": up, "down": down, "running": running, "settings": settings}
-    try:
-        return commands[sys.argv[1]](Instance())
-    except Refusal as refusal:
-        say(str(refusal))
-        return 1
-    except KeyboardInterrupt:
-        return 130
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(carry_out({"run": run, "up": up, "down": down, "running": running, "settings": settings}, Instance))
