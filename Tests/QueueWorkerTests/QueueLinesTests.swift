@@ -134,6 +134,21 @@ import Testing
         #expect(zip(times, times.dropFirst()).allSatisfy { $1 - $0 >= QueueLines.pace.milliseconds })
     }
 
+    /// A database was restored while workers run: the claims of some are larger than every ticket from now on.
+    @Test func ticketsThatAreSetBackLetNobodyLeaveAndJoinForEver() {
+        let world = World(queues: 10)
+        world.ticket = 1_000_000
+        for host in ["a", "b"] { world.start(host, slots: 1) }
+        world.run(20_000)
+        world.ticket = 1
+        world.start("c", slots: 1)
+        world.run(20_000)
+        world.steps = []
+        world.run(20_000)
+        #expect(world.steps.isEmpty)
+        #expect(world.active.allSatisfy { $0 != nil })
+    }
+
     /// Moving costs redeliveries.
     @Test func nothingMovesWhileNothingChanges() {
         let world = World(queues: 12)

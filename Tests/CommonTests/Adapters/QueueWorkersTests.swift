@@ -44,6 +44,19 @@ struct QueueWorkersTests {
         #expect(try connection.query("SELECT count(*) FROM queue_workers")[0].int8(0) == 1)
     }
 
+    /// The database's clock was set back.
+    @Test func rowsOfTheFutureAreNotBelievedAndForgotten() throws {
+        let database = try TestDatabase()
+        let connection = database.connection()
+        let workers = PostgresQueueWorkers(connection)
+        _ = try workers.report(report("a:/run", 0, worker: 1))
+        _ = try connection.query("UPDATE queue_workers SET seen_at = seen_at + interval '1 minute'")
+        #expect(try workers.all() == [])
+        _ = try connection.query("UPDATE queue_workers SET seen_at = seen_at + interval '1 year'")
+        _ = try workers.report(report("b:/run", 0, worker: 2))
+        #expect(try connection.query("SELECT count(*) FROM queue_workers")[0].int8(0) == 1)
+    }
+
     @Test func anotherPrefixIsRefusedWhileAnotherHostUsesOne() throws {
         let database = try TestDatabase()
         let workers = PostgresQueueWorkers(database.connection())
