@@ -53,10 +53,17 @@ def test_nginx_takes_the_files_for_several_hosts(nginx_config, tmp_path):
     ("WS_LISTEN=10.9.9.1:8510\n", "10.9.9.1", "pool"),
     (PORTS + "WS_LISTEN=10.9.9.1:8510\n", "10.9.9.1;,b", "--hosts takes"),
     (PORTS + "WS_LISTEN=10.9.9.1:8510\n", "a,,b", "--hosts takes"),
+    *((PORTS + "WS_LISTEN=10.9.9.1:8510\n", host, "--hosts takes")
+      for host in ("2001:db8::1", "10.0.0.1:8501", "[", "[]", ":", "unix:x", "[127.0.0.1]", "[::1]:9", "a,-b", "a.")),
 ])
 def test_hosts_that_nginx_could_not_reach_are_refused(nginx_config, settings, hosts, complaint):
     done = nginx_config(settings, "--hosts", hosts, "upstreams.conf")
     assert done.returncode != 0 and complaint in done.stderr
+
+
+def test_files_go_nowhere_without_a_folder(nginx_config):
+    done = nginx_config(PORTS + "WS_LISTEN=10.9.9.1:8510\n", "--to", "")
+    assert done.returncode != 0 and "--to takes a folder" in done.stderr
 
 
 @pytest.fixture

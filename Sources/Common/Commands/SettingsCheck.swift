@@ -111,12 +111,11 @@ struct SettingsCheck {
     private func logsOverFiles() -> [String] {
         guard concerns("fcgi-api"), let pools = try? PoolFolder.pools(settings) else { return [] }
         let read = [("the file of settings", file)] + settings.files().map { ("the file of \($0)", $1) }
-        let places = read.compactMap { name, path in path.map { (name, SocketPlace("unix:\($0)")) } }
         return pools.flatMap { pool in
             [("access_log", pool.accessLog), ("slow_log", pool.slowLog)].compactMap { key, path -> String? in
-                guard let path, let other = places.first(where: { $0.1 == SocketPlace("unix:\(path)") }) else {
-                    return nil
-                }
+                guard let path,
+                    let other = read.first(where: { $1.map { SocketPlace.isOneFile($0, path) } ?? false })
+                else { return nil }
                 return "\(Self.title(pool.name, pool.place)): \(key): \(path) is \(other.0)"
             }
         }

@@ -137,7 +137,7 @@ public enum PoolFolder {
                 wrong.append((key, "\(path) is a file of these programs' own"))
                 continue
             }
-            if files.contains(where: { SocketPlace("unix:\($0.path)") == place }) {
+            if files.contains(where: { SocketPlace.isOneFile($0.path, path) }) {
                 wrong.append((key, "\(path) is a file of pools"))
                 continue
             }

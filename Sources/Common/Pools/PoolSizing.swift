@@ -62,6 +62,10 @@ struct PoolSizing {
         return problems
     }
 
+    private func isGiven(_ key: String) -> Bool {
+        areSameBytes(key, "workers.idle_timeout") ? idleTimeout != nil : given[key] != nil
+    }
+
     private func misplaced(in mode: Mode) -> [(key: String, text: String)] {
         let strange =
             switch mode {
@@ -71,7 +75,7 @@ struct PoolSizing {
             }
         // A static pool may say its number twice.
         return strange.filter {
-            given[$0] != nil && !($0 == "workers.min" && given[$0] == given["workers.max"] && mode == .fixed)
+            isGiven($0) && !($0 == "workers.min" && given[$0] == given["workers.max"] && mode == .fixed)
         }
         .map { ($0, "it means nothing in a pool with workers = \(mode.rawValue)") }
     }

@@ -32,10 +32,21 @@ public enum SocketPlace: Hashable, Sendable {
             }
     }
 
+    /// Whether two paths lead to one file: by what is there, links included, or by their places while it does not exist.
+    public static func isOneFile(_ one: String, _ other: String) -> Bool {
+        var (mine, theirs) = (stat(), stat())
+        guard stat(one, &mine) == 0, stat(other, &theirs) == 0 else {
+            return SocketPlace("unix:\(one)") == SocketPlace("unix:\(other)")
+        }
+        return mine.st_dev == theirs.st_dev && mine.st_ino == theirs.st_ino
+    }
+
     // MARK: Reading
 
     private static func file(_ path: Substring.UTF8View) -> SocketPlace {
-        let end = path.lastIndex(of: UInt8(ascii: "/")) ?? path.startIndex
+        guard let end = path.lastIndex(of: UInt8(ascii: "/")) else {
+            return .file(folder: folder("."), name: String(Substring(path)))
+        }
         let name = path[end...].drop { $0 == UInt8(ascii: "/") }
         return .file(folder: folder(String(Substring(path[..<end]))), name: String(Substring(name)))
     }

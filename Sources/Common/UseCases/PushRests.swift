@@ -52,6 +52,8 @@ struct PushRests {
     /// Users for whose refusals a service rested, and until when they are no reason for another rest. A wait that a service
     /// asks for may be meant for their devices alone.
     private var blamed: [PushKind: [UUID128: Int64]] = [:]
+    /// Users whose tries failed slowly since the service's last success, and the time that the last of each took.
+    private var slowly: [PushKind: [UUID128: Int64]] = [:]
     /// Servers, and how many of their answers in a row came fast.
     private var quick: [String: Int64] = [:]
 
@@ -111,10 +113,10 @@ struct PushRests {
         case .later(let seconds): wait = Int64(min(max(seconds, 1), Int(Self.longest.seconds))) * 1000
         case .failed: break
         case .sent, .unregistered, .rejected, .tooLarge:
-            refused[device.kind] = nil
+            (refused[device.kind], slowly[device.kind]) = (nil, nil)
             return
         }
-        if took >= Self.slow.milliseconds { fill(.service(device.kind), took, at: now) }
+        if took >= Self.slow.milliseconds { noteSlow(device, took, at: now) }
         guard blamed[device.kind]?[device.user].map({ $0 > now }) != true else { return }
         refused[device.kind, default: []].insert(device.user)
         guard let users = refused[device.kind], users.count >= Self.maxRefused else { return }
@@ -124,6 +126,14 @@ struct PushRests {
         for user in users { those[user] = now + Self.blame.milliseconds }
         blamed[device.kind] = those
         asked[device.kind] = max(asked[device.kind] ?? 0, now + wait)
+    }
+
+    /// One user's slow tries are that user's own, who has a lane: those of several are the service's.
+    private mutating func noteSlow(_ device: PushDevice, _ took: Int64, at now: Int64) {
+        slowly[device.kind, default: [:]][device.user] = took
+        guard let users = slowly[device.kind], users.count >= Self.maxRefused else { return }
+        slowly[device.kind] = nil
+        fill(.service(device.kind), users.values.reduce(0, +), at: now)
     }
 
     private mutating func fill(_ lane: Lane, _ took: Int64, at now: Int64) {

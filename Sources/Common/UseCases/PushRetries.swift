@@ -62,8 +62,8 @@ struct PushRetries {
 
     mutating func cancel(_ push: Push, to device: PushDevice) { remove(Self.place(of: push, device)) }
 
-    /// Takes out those that are due: one of each user in turn, the oldest first; of the same age those that were tried
-    /// less. A user of many delays nobody else by them.
+    /// Takes out those that are due: one of each user in turn, the oldest first; of the same age those of users for whom
+    /// fewer wait, and those that were tried less. A user of many delays nobody else by them.
     mutating func take(_ limit: Int, at now: Int64) -> [Entry] {
         let due = entries.filter { $0.value.dueAt <= now }
             .sorted { ($0.value.dueAt, $0.value.tries) < ($1.value.dueAt, $1.value.tries) }
@@ -72,8 +72,9 @@ struct PushRetries {
             defer { taken[place.user, default: 0] += 1 }
             return (taken[place.user, default: 0], place, entry)
         }
-        let first = inTurns.sorted {
-            ($0.turn, $0.entry.dueAt, $0.entry.tries) < ($1.turn, $1.entry.dueAt, $1.entry.tries)
+        let first = inTurns.sorted { one, other in
+            (one.turn, one.entry.dueAt, counts[one.place.user, default: 0], one.entry.tries)
+                < (other.turn, other.entry.dueAt, counts[other.place.user, default: 0], other.entry.tries)
         }.prefix(limit)
         for (_, place, _) in first { remove(place) }
         return first.map(\.entry)

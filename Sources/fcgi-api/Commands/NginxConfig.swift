@@ -43,6 +43,7 @@ struct NginxConfigCommand: ParsableCommand {
             return (name: name, text: files.changed(name, try shipped(source, folder)))
         }
         if let to {
+            guard !to.isEmpty else { throw OperatorError("--to takes a folder, such as /etc/nginx/chat") }
             // The others are as they were shipped.
             let others = try (file == nil ? files.others : []).map { (name: $0, text: try shipped($0, folder)) }
             try store(texts + others, to)
@@ -79,7 +80,7 @@ struct NginxConfigCommand: ParsableCommand {
 
     private func checkedPrefix() throws -> String {
         var prefix = prefix
-        while prefix.utf8.last == UInt8(ascii: "/") { prefix.removeLast() }
+        while prefix.utf8.last == UInt8(ascii: "/") { prefix = String(Substring(prefix.utf8.dropLast())) }
         let segments = pieces(of: prefix, at: UInt8(ascii: "/"), omittingEmpty: false)
         let isPlain = segments.dropFirst().allSatisfy { segment in
             !segment.isEmpty && !segment.utf8.starts(with: ".".utf8)

@@ -2,6 +2,7 @@ import ChatAdapters
 import ChatCommands
 import ChatCore
 import ChatProcess
+import Glibc
 
 /// The parts of nginx's files that differ when one nginx stands before several hosts.
 extension NginxFiles {
@@ -9,21 +10,30 @@ extension NginxFiles {
     static func checked(hosts text: String) throws -> [String] {
         guard !text.isEmpty else { return [] }
         return try pieces(of: text, at: UInt8(ascii: ","), omittingEmpty: false).map { host in
-            let isPlain =
-                !host.isEmpty
-                && host.utf8.allSatisfy { byte in
-                    switch byte {
-                    case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-                        UInt8(ascii: "0")...UInt8(ascii: "9"):
-                        true
-                    default: ".-:[]".utf8.contains(byte)
-                    }
-                }
-            guard isPlain else {
+            guard isHost(String(host)) else {
                 throw OperatorError("--hosts takes names or addresses such as 10.0.0.1,10.0.0.2, IPv6 as [2001:db8::1]")
             }
             return String(host)
         }
+    }
+
+    private static func isHost(_ text: String) -> Bool {
+        func isOfName(_ byte: UInt8) -> Bool {
+            switch byte {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"):
+                true
+            default: false
+            }
+        }
+        let bytes = text.utf8
+        guard bytes.first == UInt8(ascii: "[") else {
+            guard let first = bytes.first, let last = bytes.last else { return false }
+            return isOfName(first) && isOfName(last) && bytes.allSatisfy { isOfName($0) || ".-".utf8.contains($0) }
+        }
+        var address = in6_addr()
+        return bytes.last == UInt8(ascii: "]")
+            && inet_pton(AF_INET6, String(Substring(bytes.dropFirst().dropLast())), &address) == 1
     }
 
     /// A unix socket cannot be reached from another host.

@@ -45,8 +45,8 @@ struct Upgrade: Equatable, Sendable {
 
     private init(reading head: RequestHead, origins: OriginRule, deflates: Bool) throws {
         guard head.method == "GET" else { throw HTTPRefusal.methodNotAllowed }
-        guard head.list("upgrade").contains(where: { $0.lowercased() == "websocket" }),
-            head.list("connection").contains(where: { $0.lowercased() == "upgrade" }),
+        guard head.list("upgrade").contains(where: { asciiLowercased($0) == "websocket" }),
+            head.list("connection").contains(where: { asciiLowercased($0) == "upgrade" }),
             try head.only("sec-websocket-version") == "13"
         else { throw HTTPRefusal.upgradeRequired }
         guard let host = try head.only("host"), !host.isEmpty else { throw HTTPRefusal.malformed("no Host") }

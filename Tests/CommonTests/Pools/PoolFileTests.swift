@@ -69,6 +69,10 @@ import Testing
                 "p.conf:2: workers.min: 5 is more than workers.max, which is 2"
             ),
             ("[search]\nworkers = static\nworkers.min = 1\nworkers.max = 2", "p.conf:3: workers.min: it means nothing"),
+            (
+                "[search]\nworkers = static\nworkers.idle_timeout = 5s",
+                "p.conf:3: workers.idle_timeout: it means nothing"
+            ),
             ("[search]\nworkers = ondemand\nworkers.min_spare = 1", "p.conf:3: workers.min_spare: it means nothing"),
             ("[search]\nroutes = serch", "p.conf:2: routes: there is no route serch"),
             ("[search]\nroutes = send, send", "p.conf:2: routes: it names one of them twice"),

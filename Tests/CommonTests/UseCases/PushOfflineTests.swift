@@ -218,6 +218,31 @@ import Testing
         #expect(waits[0] < 120_000 && waits.dropFirst().allSatisfy { $0 <= 1000 }, "\(waits)")
     }
 
+    /// The gateway is the host's: it may be slow for one user's devices.
+    @Test func oneUserWhoseTriesFailSlowlyDelaysNobodyElse() throws {
+        for device in 0..<12 { world.answers["2-\(device)"] = Array(repeating: .failed("503"), count: 9999) }
+        world.slow["2"] = 1500
+        let offline = world.offline()
+        var waits: [Int64] = []
+        for seq in 1...5 as ClosedRange<Int64> {
+            world.messages = [message(seq)]
+            world.recipients = [recipient(bob, .webhook, devices: 12)]
+            for other in 1...3 as ClosedRange<UInt64> {
+                try offline.push(UUID128(high: 9, low: other), through: seq, since: 1000, at: 2000)
+            }
+            world.recipients += [recipient(carl, .webhook)]
+            let begun = world.now
+            try push(offline, through: seq)
+            while !world.sent.contains("3-0 message \(seq) badge 9"), world.now < begun + 600_000 {
+                world.now += 1000
+                try offline.retryDue()
+            }
+            waits.append(world.now - begun)
+            world.now += 60_000
+        }
+        #expect(waits.allSatisfy { $0 <= 10_000 }, "\(waits)")
+    }
+
     @Test func aStopBehindTheFirstDeviceSendsNothingTwice() throws {
         world.messages = [message(1)]
         world.recipients = [
