@@ -37,6 +37,7 @@ def test_nginx_takes_the_files_for_several_hosts(nginx_config, tmp_path):
     for host in ("10.9.9.1", "10.9.9.2", "[2001:db8::3]"):
         assert upstreams.count(f"  server {host}:8502 max_fails=1 fail_timeout=1s;\n") == 1
         assert upstreams.count(f"  server {host}:8510 max_fails=1 fail_timeout=1s;\n") == 1
+    assert "listed twice" not in upstreams and "Each host is listed once" in upstreams
     assert "unix:" not in upstreams.replace("# ", "") and "max_fails=0;\n" not in upstreams
     for name in ("fastcgi.conf", "relay.conf", "events.conf"):
         assert "_connect_timeout 1s;" in (tmp_path / "chat" / name).read_text()
@@ -55,6 +56,7 @@ def test_nginx_takes_the_files_for_several_hosts(nginx_config, tmp_path):
     (PORTS + "WS_LISTEN=10.9.9.1:8510\n", "a,,b", "--hosts takes"),
     *((PORTS + "WS_LISTEN=10.9.9.1:8510\n", host, "--hosts takes")
       for host in ("2001:db8::1", "10.0.0.1:8501", "[", "[]", ":", "unix:x", "[127.0.0.1]", "[::1]:9", "a,-b", "a.")),
+    (PORTS + "WS_LISTEN=10.9.9.1:8510\n", "a,b,a", "--hosts has a twice"),
 ])
 def test_hosts_that_nginx_could_not_reach_are_refused(nginx_config, settings, hosts, complaint):
     done = nginx_config(settings, "--hosts", hosts, "upstreams.conf")

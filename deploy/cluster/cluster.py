@@ -216,6 +216,8 @@ def remove(cluster):
 
 def status(cluster):
     """The servers of each host, and PostgreSQL's roles."""
+    if not all(host.is_there() for host in cluster.hosts.values()):
+        raise Refusal("nothing runs here: 'make cluster' starts it.")
     roles = members(cluster)
     for host in cluster.hosts.values():
         states = {found["name"]: found["statename"] for found in supervisor.processes(host)}

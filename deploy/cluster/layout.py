@@ -167,7 +167,10 @@ def supervisord_conf(cluster, host, with_programs):
 
 def command(cluster, host, name):
     folder, run = host.folder, "setpriv --pdeathsig TERM"
-    alone = f"{HERE}/servers/alone"
+    # The checkout's own path may have blanks.
+    deploy = cluster.runtime / "checkout" / "deploy"
+    servers = deploy / "cluster" / "servers"
+    alone = servers / "alone"
     as_postgres = "setpriv --reuid=postgres --regid=postgres --init-groups --pdeathsig"
     peers = ",".join(f"{each.name}=http://{each.address}:2380" for each in cluster.three)
     environment = {"CLUSTER_FOLDER": folder, "CLUSTER_ADDRESS": host.address}
@@ -182,13 +185,13 @@ def command(cluster, host, name):
                 "--auto-compaction-retention 1h",
         # INT: Patroni then stops PostgreSQL too.
         "patroni": f"{as_postgres} INT env HOME={folder}/postgres patroni {folder}/patroni.yml",
-        "rabbitmq": f"{words(environment)} {HERE}/servers/rabbitmq",
-        "mend-partitions": f"{run} {HERE}/servers/mend-partitions {host.address} {folder} {list(cluster.hosts).index(host.name)}",
+        "rabbitmq": f"{words(environment)} {servers}/rabbitmq",
+        "mend-partitions": f"{run} {servers}/mend-partitions {host.address} {folder} {list(cluster.hosts).index(host.name)}",
         "redis": f"{run} redis-server {folder}/redis.conf",
         "sentinel": f"{run} redis-sentinel {folder}/sentinel.conf",
         "haproxy": f"{alone} KILL /usr/sbin/haproxy {run} haproxy -db -f {folder}/haproxy.cfg",
         "pgpool": f"{alone} KILL /usr/sbin/pgpool {as_postgres} INT pgpool -n -D -f {folder}/pgpool.conf -F {folder}/pgpool/pcp.conf -a {folder}/pgpool/pool_hba.conf",
-        "seaweedfs": f"{words(store)} {CHECKOUT}/deploy/stack/servers/seaweedfs",
+        "seaweedfs": f"{words(store)} {deploy}/stack/servers/seaweedfs",
         # QUIT: the workers keep their WebSockets.
         "nginx": f"{alone} QUIT /usr/sbin/nginx {run} nginx -p {folder}/nginx -c nginx.conf -e stderr -g 'daemon off;'",
     }[name]

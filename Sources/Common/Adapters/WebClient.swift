@@ -1,4 +1,4 @@
-public import ChatCore
+import ChatCore
 
 /// HTTP for the programs beside the service, such as the load client: libcurl with the rules of ``HTTPClient``. For one
 /// thread.

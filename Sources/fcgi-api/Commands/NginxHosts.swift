@@ -9,12 +9,16 @@ extension NginxFiles {
     /// Names and addresses, IPv6 in brackets.
     static func checked(hosts text: String) throws -> [String] {
         guard !text.isEmpty else { return [] }
-        return try pieces(of: text, at: UInt8(ascii: ","), omittingEmpty: false).map { host in
+        let hosts = try pieces(of: text, at: UInt8(ascii: ","), omittingEmpty: false).map { host in
             guard isHost(String(host)) else {
                 throw OperatorError("--hosts takes names or addresses such as 10.0.0.1,10.0.0.2, IPv6 as [2001:db8::1]")
             }
             return String(host)
         }
+        if let twice = hosts.first(where: { host in hosts.count { areSameBytes($0, host) } > 1 }) {
+            throw OperatorError("--hosts has \(twice) twice")
+        }
+        return hosts
     }
 
     private static func isHost(_ text: String) -> Bool {
@@ -64,6 +68,22 @@ extension NginxFiles {
             .replacing(
                 "fastcgi_next_upstream error invalid_header;",
                 with: "fastcgi_next_upstream error timeout invalid_header;\nfastcgi_next_upstream_timeout 5s;")
+    }
+
+    /// The shipped comments speak of sockets of one machine.
+    static func commented(forHosts text: String) -> String {
+        guard let begin = text.firstRange(of: "# - Each socket is listed twice"),
+            let end = text[begin.lowerBound...].firstRange(of: "# - No `keepalive`")
+        else { return text }
+        var text = text
+        text.replaceSubrange(
+            begin.lowerBound..<end.lowerBound,
+            with: """
+                # - Each host is listed once. One that fails gets no requests for a second (max_fails, fail_timeout), and a GET
+                #   goes to another one. `zone`: nginx's workers share what they learned.
+
+                """)
+        return text
     }
 
     private func port(_ listen: String) -> UInt16? {

@@ -11,7 +11,9 @@ func replaceFile(_ path: String, _ text: String, mode: mode_t, group: gid_t? = n
     unlink(draft)
     let descriptor = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else {
-        throw OperatorError("\(draft) cannot be written (\(String(cString: strerror(errno)))): run as root")
+        let code = errno
+        let advice = code == ENOENT ? "make the folder first" : "run as root"
+        throw OperatorError("\(draft) cannot be written (\(String(cString: strerror(code)))): \(advice)")
     }
     defer { close(descriptor) }
     var bytes = Array(text.utf8)[...]

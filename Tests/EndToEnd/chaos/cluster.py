@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -249,6 +249,9 @@ def main():
     only = tuple(word for word in (os.environ.get("FAULTS") or "").split(",") if word)
     cluster = Cluster()
     run = ClusterRun(cluster, seed, minutes * 60, only)
+    if not run.faults.catalogue():
+        all_of = ", ".join(" ".join(what) for what in replace(run.faults, only=()).catalogue())
+        sys.exit(f"chat: FAULTS={','.join(only)}: no fault has one of these words in its name. They are: {all_of}.")
     found = asyncio.run(run.play())
     for fault in run.faults.done:
         # After the end nobody writes.
