@@ -179,9 +179,10 @@ final class TestApi {
     private var router: Router
 
     init(push: PushSettings? = nil) {
+        let clock: Clock = { 1_795_386_496_000 }
         let services = EndpointServices(
-            tokens: PlainTokens(), readers: Readers(primary: store), accounts: accounts, presences: accounts,
-            commands: queue, rates: rates, clock: { 1_795_386_496_000 })
+            authentication: Authentication(tokens: PlainTokens(), clock: clock), readers: Readers(primary: store),
+            accounts: accounts, presences: accounts, commands: queue, rates: rates, clock: clock)
         router = Router { call throws(Refusal) in _ = try services.user(call) }
         MessageEndpoints(services: services).add(to: &router)
         PendingFileEndpoints(services: services).add(to: &router)

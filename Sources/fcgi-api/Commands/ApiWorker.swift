@@ -52,13 +52,13 @@ final class ApiWorker {
         exporter = ApiWorker.exporter(settings, channel, log)
         tracer = exporter.map { Tracer(settings.tracing.sampler, $0) }
         services = EndpointServices(
-            tokens: RevocableTokens(tokens, store: PostgresRevocations(primary)),
-            readers: readers, directory: directory,
+            authentication: Authentication(
+                tokens: RevocableTokens(tokens, store: PostgresRevocations(primary)), directory: directory),
+            readers: readers,
             accounts: PostgresAccountStore(primary, limits: settings.account),
             presences: RedisPresence(redis), commands: commands,
             rates: RedisRateLimiter(redis, limits: settings.rates, log: log),
-            answerTimeout: settings.fcgi.answerTimeout,
-            maxBody: settings.fcgi.maxBody,
+            answerTimeout: settings.fcgi.answerTimeout, maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, tracer: tracer, log: log)
         files =
             pool.families?.contains(.uploads) != false ? ApiWorker.files(settings, services, primary, redis, log) : nil

@@ -16,7 +16,7 @@ struct AccountEndpoints {
     /// A ticket for a WebSocket's `?ticket=`, valid once. The socket lives as long as the token that asked for the
     /// ticket.
     private func ticket(_ call: Call) throws(Refusal) -> Response {
-        let identity = try services.identity(call)
+        let identity = try services.authentication.identity(call)
         try services.limit(.changes, call)
         let ticket: String
         do { ticket = try tickets.issue(for: identity) } catch {

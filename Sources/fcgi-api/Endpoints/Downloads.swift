@@ -116,7 +116,7 @@ struct DownloadEndpoints {
 
     private func complete(_ call: Call) throws(Refusal) -> (Message, FileInfo) {
         // A browser that follows a plain link sends only its cookie. SameSite keeps other sites' pages from using it.
-        _ = try uploads.services.userOrCookie(call)
+        _ = try uploads.services.authentication.userOrCookie(call)
         let message = try uploads.services.newest(try call.uuid("id"), call)
         guard message.status == .sent || message.status == .seen, let file = message.file else {
             throw Refusal(.messageNotFound, "the message has no complete file")

@@ -2,12 +2,11 @@ import ChatCore
 import ChatProcess
 import Logging
 
-/// Services shared by all endpoints: authentication, readers, the command queue, rate limits. One for each worker,
+/// Services shared by all endpoints: ``Authentication``, readers, the command queue, rate limits. One for each worker,
 /// which serves one request at a time.
 final class EndpointServices {
-    private let tokens: any TokenVerifier
+    let authentication: Authentication
     private let readers: Readers
-    private let directory: UserDirectory?
     let accounts: any AccountStore
     private let presences: any PresenceReader
     private let commands: any CommandQueue
@@ -23,16 +22,15 @@ final class EndpointServices {
     let log: Logger
 
     init(
-        tokens: any TokenVerifier, readers: Readers, directory: UserDirectory? = nil, accounts: any AccountStore,
+        authentication: Authentication, readers: Readers, accounts: any AccountStore,
         presences: any PresenceReader, commands: any CommandQueue, rates: any RateLimiter,
         answerTimeout: Duration = .seconds(5),
         maxBody: Int = 65_536,
         clock: @escaping Clock = systemClock,
         scoreboard: ScoreboardRow? = nil, tracer: Tracer? = nil, log: Logger = Logger(label: "fcgi-api")
     ) {
-        self.tokens = tokens
+        self.authentication = authentication
         self.readers = readers
-        self.directory = directory
         self.accounts = accounts
         self.presences = presences
         self.commands = commands
@@ -45,64 +43,8 @@ final class EndpointServices {
         self.log = log
     }
 
-    /// The user that the request's token proves.
-    func user(_ call: Call) throws(Refusal) -> UUID128 {
-        if let user = call.user { return user }
-        return try take(try bearer(call), call).user
-    }
-
-    /// How long the host application acts for a user by one request: the socket of a ticket, a session.
-    static let hostedLifetime = Duration.seconds(3600)
-
-    /// The identity in the request's token, or of the user for whom a key acts.
-    func identity(_ call: Call) throws(Refusal) -> Identity {
-        guard let user = call.hosted else { return try take(try bearer(call), call) }
-        let now = clock()
-        return Identity(
-            user: user.id, expiresAt: now / 1000 + Self.hostedLifetime.seconds, issuedAt: now,
-            externalID: user.externalID)
-    }
-
-    /// The request's token, not yet verified.
-    func bearer(_ call: Call) throws(Refusal) -> String {
-        guard call.request.header("authorization") != nil else {
-            throw Refusal(.unauthorized, "send a token: Authorization: Bearer <JWT>")
-        }
-        guard let token = call.request.bearer else {
-            throw Refusal(.unauthorized, "the Authorization header is not of the form: Bearer <JWT>")
-        }
-        return token
-    }
-
-    /// Authenticates a page without JavaScript: by a header, by a field of the form, or by the ``SessionCookie`` when
-    /// the form is on one of our own pages.
-    func user(_ call: Call, form token: String?, web: WebSettings) throws(Refusal) -> UUID128 {
-        guard call.request.header("authorization") == nil else { return try user(call) }
-        if let token { return try take(token, call).user }
-        guard let cookie = SessionCookie.token(call.request) else { return try user(call) }
-        try SameOrigin.check(call.request, web)
-        return try take(cookie, call).user
-    }
-
-    /// For a request that changes nothing: the cookie alone is enough.
-    func userOrCookie(_ call: Call) throws(Refusal) -> UUID128 {
-        guard call.request.header("authorization") == nil, let cookie = SessionCookie.token(call.request) else {
-            return try user(call)
-        }
-        return try take(cookie, call).user
-    }
-
-    private func take(_ token: String, _ call: Call) throws(Refusal) -> Identity {
-        let identity = try tokens.verify(token)
-        guard call.request.header(HostKeys.header) == nil else {
-            throw Refusal(
-                .forbidden, "\(HostKeys.header) is for keys of the server: a user's token acts for its own user",
-                field: HostKeys.header)
-        }
-        call.user = identity.user
-        directory?.learn(identity, at: clock())
-        return identity
-    }
+    /// The user for whom the request is.
+    func user(_ call: Call) throws(Refusal) -> UUID128 { try authentication.user(call) }
 
     /// Reads the message as the asking user sees it now: never from a replica, which may not have it yet.
     func newest(_ message: UUID128, _ call: Call) throws(Refusal) -> Message {

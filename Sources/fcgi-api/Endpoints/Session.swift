@@ -22,15 +22,15 @@ struct SessionEndpoints {
 
     /// The request's own token, or one for the user for whom a key acts: the cookie would carry a key into a browser.
     private func token(_ call: Call) throws(Refusal) -> String {
-        guard let user = call.hosted else { return try services.bearer(call) }
-        guard let token = issue(user.externalID ?? user.id.description, EndpointServices.hostedLifetime.seconds) else {
+        guard let user = call.hosted else { return try services.authentication.bearer(call) }
+        guard let token = issue(user.externalID ?? user.id.description, Authentication.hostedLifetime.seconds) else {
             throw Refusal(.conflict, "this service signs no tokens: begin the session with a token of the user")
         }
         return token
     }
 
     private func begin(_ call: Call) throws(Refusal) -> Response {
-        let identity = try services.identity(call)
+        let identity = try services.authentication.identity(call)
         let token = try token(call)
         guard token.utf8.count <= SessionCookie.longestToken else {
             throw .invalid(

@@ -22,7 +22,7 @@ struct WholeFileEndpoints {
             if call.request.header("authorization") != nil { _ = try uploads.services.user(call) }
             let form = try UploadForm(
                 call.request, maxFile: uploads.upload.rules.maxSize, folder: uploads.folder, many: true)
-            _ = try uploads.services.user(call, form: form["token"], web: uploads.web)
+            _ = try uploads.services.authentication.user(call, form: form["token"], web: uploads.web)
             try uploads.services.limit(.uploads, call)
             let target = try target(form)
             let response = try sendAll(form, call)

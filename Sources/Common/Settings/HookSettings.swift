@@ -1,0 +1,40 @@
+/// How the host application is notified and asked.
+public struct HookSettings: Sendable {
+    /// The URL for events; empty: none are sent.
+    public var url: String
+    /// The URL that checks messages before they are stored; empty: no check.
+    public var checkURL: String
+    /// The URL for pushes to devices of the kind `webhook`; empty: there are none.
+    public var pushURL: String
+    /// The key of the requests' signature. A secret.
+    public var secret: String
+    /// Time limits of one event's request, and of one check.
+    public var timeout: Duration
+    public var checkTimeout: Duration
+    /// Tries after which an event is dead.
+    public var attempts: Int
+    /// A failed check rejects the message instead of allowing it.
+    public var refusesUnchecked: Bool
+    /// The URLs may lead to this machine or into a private network.
+    public var mayBePrivate: Bool
+    /// A file of certificate authorities in addition to the system's.
+    public var authorities: String?
+
+    init(_ values: inout SettingsReader) {
+        url = values.text("WEBHOOK_URL", default: "")
+        checkURL = values.text("MESSAGE_CHECK_URL", default: "")
+        pushURL = values.text("PUSH_WEBHOOK_URL", default: "")
+        values.expectHTTP("WEBHOOK_URL", url)
+        values.expectHTTP("MESSAGE_CHECK_URL", checkURL)
+        values.expectHTTP("PUSH_WEBHOOK_URL", pushURL)
+        secret = values.text("WEBHOOK_SECRET", default: "")
+        timeout = values.milliseconds("WEBHOOK_TIMEOUT_MS", default: 5000, in: 10...60_000)
+        checkTimeout = values.milliseconds("MESSAGE_CHECK_TIMEOUT_MS", default: 1000, in: 10...10_000)
+        attempts = values.number("WEBHOOK_ATTEMPTS", default: 14, in: 1...100)
+        refusesUnchecked = values.choice("MESSAGE_CHECK_FAILURE", ["allow", "refuse"], default: "allow") == "refuse"
+        mayBePrivate = values.choice("WEBHOOK_PRIVATE", ["no", "yes"], default: "no") == "yes"
+        if !(url.isEmpty && checkURL.isEmpty && pushURL.isEmpty), secret.utf8.count < 32 {
+            values.problem("WEBHOOK_SECRET has fewer than 32 bytes; make one with: openssl rand -base64 32")
+        }
+    }
+}
