@@ -14,7 +14,8 @@ def stack(tmp_path):
     # Without the variables that make passes to its children.
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "CHAT_"))}
     bin_folder = CHECKOUT / os.environ.get("CHAT_BIN", ".build/release")
-    env |= {"CHAT_DIR": str(tmp_path / "of its own"), "CHAT_PORT": "free", "CHAT_BIN": str(bin_folder)}
+    env |= {"CHAT_DIR": str(tmp_path / "of its own"), "CHAT_PORT": "free", "CHAT_BIN": str(bin_folder),
+            "DATABASE_URL": "postgresql://elsewhere/chat"}
     begun = []
 
     def run():
@@ -25,7 +26,7 @@ def stack(tmp_path):
         for line in process.stdout:
             said += line
             if line.startswith("Ctrl-C"):
-                return process
+                return process, said
         raise AssertionError(f"make run ended: {said}")
 
     yield run, lambda: subprocess.run(["make", "pids"], cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, text=True).stdout
@@ -36,8 +37,10 @@ def stack(tmp_path):
 
 def test_killed_and_started_again_at_once(stack):
     run, pids = stack
-    run().kill()
-    again = run()
+    first, said = run()
+    assert "chat: not used from the environment: DATABASE_URL. This stack has" in said
+    first.kill()
+    again, _ = run()
     for name in ("postgres", "redis", "rabbitmq", "nginx", "seaweedfs", "fcgi-api", "ws-relay", "queue-worker"):
         assert f"{name} master " in pids()
     # Like a terminal: to the whole foreground group.

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from instance import CHECKOUT, PASSED_ON, Refusal, link, write_private
+from instance import CHECKOUT, PASSED_ON, Refusal, link, say, write_private
 
 HERE = Path(__file__).resolve().parent
 
@@ -189,10 +189,17 @@ def write_settings(instance, ports):
         # As many as the descriptors of the relay and of nginx allow.
         "WS_MAX_CONNECTIONS": max(1000, min(open_files() - 500, 60_000)),
     }
-    for name, value in os.environ.items():
-        if name.startswith(PASSED_ON) and not name.endswith("_LISTEN") and "\n" not in value:
-            settings[name] = value
+    given = {name: value for name, value in os.environ.items() if value and "\n" not in value}
+    passed_on = {name: value for name, value in given.items() if name.startswith(PASSED_ON) and not name.endswith("_LISTEN")}
+    settings |= passed_on
+    unused = sorted(given.keys() & names_of_settings() - passed_on.keys())
+    if unused:
+        say(f"not used from the environment: {', '.join(unused)}. This stack has servers, folders and sockets of its own")
     write_private(instance.env_file, "".join(f"{name}={value}\n" for name, value in settings.items()))
+
+
+def names_of_settings():
+    return set(re.findall(r"^([A-Z][A-Z0-9_]*)=", (CHECKOUT / ".env.example").read_text(), re.MULTILINE))
 
 
 def environment(instance, ports):
