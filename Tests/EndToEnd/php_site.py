@@ -10,11 +10,13 @@ from waiting import eventually
 
 
 @contextmanager
-def php_site(folder, script, **values):
-    """Yields the unix socket at which `script` answers every address. `values` are in its $_SERVER."""
+def php_site(folder, script, environment={}, **values):
+    """Yields the unix socket at which `script` answers every address. `values` are in its $_SERVER, `environment` is that of
+    php-fpm's pool, whose own socket is fpm.sock in `folder`."""
     fpm = next(iter(sorted(Path("/usr/sbin").glob("php-fpm*"))), None)
     assert fpm, "php-fpm is missing: apt-get install php-fpm"
     parameters = " ".join(f"fastcgi_param {name} {value};" for name, value in values.items())
+    variables = "\n".join(f'env[{name}] = "{value}"' for name, value in environment.items())
     (folder / "fpm.conf").write_text(f"""
 [global]
 error_log = {folder}/fpm.log
@@ -24,6 +26,8 @@ listen.mode = 0666
 pm = static
 pm.max_children = 2
 php_admin_value[session.save_path] = {folder}
+php_admin_value[opcache.enable] = 0
+{variables}
 """)
     (folder / "nginx.conf").write_text(f"""
 daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;

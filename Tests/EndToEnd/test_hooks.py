@@ -3,20 +3,15 @@
 import hashlib
 import hmac
 import json
-import os
 import threading
 import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from signal import SIGHUP
 
 import pytest
 from client import make_token
-from conftest import run_program
+from hook_settings import SECRET, hook_settings, program, wait_until
 from waiting import eventually
-
-SECRET = "the host application and the chat know it"
 
 
 class Host:
@@ -83,35 +78,10 @@ class Host:
 def host(pids):
     """The running queue-worker gets it by its settings and a reload, which starts its pool of hooks."""
     host = Host()
-    file = Path(os.environ["TEST_ENV_FILE"])
-    before = file.read_text()
-    file.write_text(f"{before}\nWEBHOOK_URL={host.url}/events\nMESSAGE_CHECK_URL={host.url}/check\n"
-                    f"WEBHOOK_SECRET={SECRET}\nWEBHOOK_PRIVATE=yes\nMESSAGE_CHECK_TIMEOUT_MS=500\n"
-                    "MESSAGE_CHECK_FAILURE=refuse\nWEBHOOK_ATTEMPTS=2\n")
-    reload(pids)
-    wait_until(lambda: " hooks " in program("status") or "hooks" in program("status"))
-    yield host
-    file.write_text(before)
-    reload(pids)
-    wait_until(lambda: "hooks" not in program("status"))
+    with hook_settings(pids, WEBHOOK_URL=f"{host.url}/events", MESSAGE_CHECK_URL=f"{host.url}/check",
+                       WEBHOOK_PRIVATE="yes", MESSAGE_CHECK_TIMEOUT_MS=500):
+        yield host
     assert host.trouble == []
-
-
-def reload(pids):
-    before = {pid for name, kind, pid in pids() if (name, kind) == ("queue-worker", "worker")}
-    for name, kind, pid in pids():
-        if (name, kind) == ("queue-worker", "master"):
-            os.kill(pid, SIGHUP)
-    # Wait for the end of the old workers, which have the old settings.
-    wait_until(lambda: not before & {pid for name, kind, pid in pids() if name == "queue-worker"})
-
-
-def program(*words):
-    return run_program("queue-worker", *words)
-
-
-def wait_until(holds):
-    eventually(holds, why=lambda: program("status"))
 
 
 def test_the_host_hears_of_everything_in_order(host, ann, bob):

@@ -27,7 +27,7 @@ struct FastCGIRecordsTests {
     func everyByteArrives(size: Int) {
         let body = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31) }
         let response = Response(status: 200, type: Response.json, body: body)
-        let records = Self.read(FastCGIRecords.answer(to: 0x0102, response))
+        let records = Self.read(response.records(of: 0x0102))
         #expect(records.allSatisfy { $0.request == 0x0102 })
         #expect(records.filter { $0.type == 6 }.flatMap(\.content) == Array(response.head().utf8) + body)
         // The end of the stream, then of the request with status 0 and FCGI_REQUEST_COMPLETE.

@@ -1,6 +1,6 @@
 /// How the host application is notified and asked.
 public struct HookSettings: Sendable {
-    /// The URL for events; empty: none are sent.
+    /// The URL for events, of HTTP or a ``FastCGIAddress``; empty: none are sent.
     public var url: String
     /// The URL that checks messages before they are stored; empty: no check.
     public var checkURL: String
@@ -15,7 +15,7 @@ public struct HookSettings: Sendable {
     public var attempts: Int
     /// A failed check rejects the message instead of allowing it.
     public var refusesUnchecked: Bool
-    /// The URLs may lead to this machine or into a private network.
+    /// The URLs of HTTP may lead to this machine or into a private network. FastCGI always may.
     public var mayBePrivate: Bool
     /// A file of certificate authorities in addition to the system's.
     public var authorities: String?
@@ -24,9 +24,9 @@ public struct HookSettings: Sendable {
         url = values.text("WEBHOOK_URL", default: "")
         checkURL = values.text("MESSAGE_CHECK_URL", default: "")
         pushURL = values.text("PUSH_WEBHOOK_URL", default: "")
-        values.expectHTTP("WEBHOOK_URL", url)
-        values.expectHTTP("MESSAGE_CHECK_URL", checkURL)
-        values.expectHTTP("PUSH_WEBHOOK_URL", pushURL)
+        values.expectHook("WEBHOOK_URL", url)
+        values.expectHook("MESSAGE_CHECK_URL", checkURL)
+        values.expectHook("PUSH_WEBHOOK_URL", pushURL)
         secret = values.text("WEBHOOK_SECRET", default: "")
         timeout = values.milliseconds("WEBHOOK_TIMEOUT_MS", default: 5000, in: 10...60_000)
         checkTimeout = values.milliseconds("MESSAGE_CHECK_TIMEOUT_MS", default: 1000, in: 10...10_000)

@@ -85,6 +85,19 @@ struct SettingsReader {
         } catch { problems.append("\(name): \(error)") }
     }
 
+    /// The address of a hook: HTTP, or a script behind FastCGI.
+    mutating func expectHook(_ name: String, _ url: String) {
+        guard !url.isEmpty else { return }
+        do throws(ServerURL.Problem) {
+            guard !FastCGIAddress.isMeant(url) else {
+                _ = try FastCGIAddress(url)
+                return
+            }
+            let parts = try ServerURL(url, ports: ["http": 80, "https": 443, "fcgi": 9000])
+            guard parts.hosts.count == 1 else { throw ServerURL.Problem("it names several hosts") }
+        } catch { problems.append("\(name): \(error)") }
+    }
+
     mutating func required(_ name: String, _ what: String) -> String {
         if let value = optional(name) { return value }
         problems.append("\(name) is not set: it takes \(what)")

@@ -101,7 +101,7 @@ final class FastCGI {
         drain()
         // Written and closed here: libfcgi needs a system call for each 8 KiB and four more for the end. One request
         // per connection: a kept one would pin this worker while others wait.
-        send(FastCGIRecords.answer(to: UInt16(truncatingIfNeeded: connection.pointee.requestId), response), to: client)
+        send(response.records(of: UInt16(truncatingIfNeeded: connection.pointee.requestId)), to: client)
         FCGX_Free(connection, 0)
         _ = close(client)
         return true

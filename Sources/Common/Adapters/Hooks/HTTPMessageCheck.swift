@@ -38,7 +38,7 @@ public final class HTTPMessageCheck: MessageCheck {
         let answer = try client.post(writer.take(), to: settings.checkURL, [], settings.checkTimeout).get()
         guard answer.status == 200, let value = try? JSONReader.decode(answer.body),
             let verdicts = value["Verdicts"]?.array
-        else { throw HTTPTransfer.Failure(description: "it answered \(answer.status) without Verdicts") }
+        else { throw HTTPTransfer.Failure(description: "it sent no Verdicts: \(answer.summary)") }
         var found: [UUID128: Verdict] = [:]
         for verdict in verdicts { try note(verdict, asked, &found) }
         return found

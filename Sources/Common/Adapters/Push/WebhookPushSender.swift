@@ -19,7 +19,7 @@ public final class WebhookPushSender: PushSender {
     }
 
     public func send(_ push: Push, to device: PushDevice) -> PushOutcome {
-        let headers = ["X-Chat-Event: push", "X-Chat-Event-ID: \(Self.id(push, device))"]
+        let headers = [("X-Chat-Event", "push"), ("X-Chat-Event-ID", Self.id(push, device))]
         switch client.post(body(push, device), to: settings.webhookURL, headers, hooks.timeout) {
         case .success(let answer): return Self.outcome(answer.status, retryAfter: answer.retryAfter)
         case .failure(let failure): return .failed("PUSH_WEBHOOK_URL: \(failure.description)")

@@ -32,6 +32,11 @@ struct HTTPTransfer {
         var body: [UInt8]
         /// Bytes written to the sink.
         var sunk: Int64
+        /// What a script of FastCGI wrote on its error stream.
+        var complaint: String?
+
+        /// For the log: the status, and the complaint if there is one.
+        var summary: String { "it answered \(status)\(complaint.map { ": \($0)" } ?? "")" }
     }
 
     struct Failure: Error {

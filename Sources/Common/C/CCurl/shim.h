@@ -27,6 +27,12 @@ static inline CURLcode chat_curl_set_open_socket(CURL *c, chat_curl_open_socket 
 }
 // The address is a flexible part of the struct, which Swift sees as a plain sockaddr.
 static inline const struct sockaddr *chat_curl_address(const struct curl_sockaddr *a) { return &a->addr; }
+// The socket of a transfer with CURLOPT_CONNECT_ONLY, which stays libcurl's; -1 without one.
+static inline curl_socket_t chat_curl_socket(CURL *c) {
+    curl_socket_t s = CURL_SOCKET_BAD;
+    curl_easy_getinfo(c, CURLINFO_ACTIVESOCKET, &s);
+    return s;
+}
 static inline long chat_curl_status(CURL *c) {
     long status = 0;
     curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
