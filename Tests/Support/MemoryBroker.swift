@@ -33,7 +33,9 @@ public final class MemoryBroker: Broker {
     public var isSilent = false {
         didSet { if !isSilent { connections.values.forEach { $0.connection?.giveConfirms() } } }
     }
-    /// In the order in which they came: to requesters, whose queues nobody declared here.
+    /// Called when a connection has to wait for its next event: here time passes.
+    public var duringWait: (Duration) -> Void = { _ in }
+    /// In the order in which they came, to all requesters.
     public private(set) var answers: [(queue: String, correlation: String, body: [UInt8])] = []
     /// The names of all connections that were opened.
     public private(set) var opened: [String] = []
@@ -95,6 +97,7 @@ public final class MemoryBroker: Broker {
 
     fileprivate func answered(_ queue: String, _ correlation: String, _ body: [UInt8]) {
         answers.append((queue, correlation, body))
+        queues[queue]?.messages.append(Message(body: body, correlation: correlation))
     }
 }
 
@@ -110,6 +113,8 @@ private final class MemoryConnection: BrokerConnection {
     private var hasConfirms = false
     private var published: UInt64 = 0
     private var delivered: UInt64 = 0
+    /// Its own queue for answers.
+    private var answers: String?
     private typealias Consumer = (queue: String, prefetch: Int, noAcknowledge: Bool)
     private var consuming: [Consumer] = []
     private(set) var unacknowledged: [Delivered] = []
@@ -131,6 +136,7 @@ private final class MemoryConnection: BrokerConnection {
         for name in broker.queues.keys {
             broker.queues[name]!.consumers.removeAll { $0 == ObjectIdentifier(self) }
         }
+        if let answers { broker.queues[answers] = nil }
     }
 
     private func returnMessages(of queue: String) {
@@ -180,6 +186,15 @@ private final class MemoryConnection: BrokerConnection {
         return try queue(name).messages.count
     }
 
+    func look(at name: String) throws(RabbitMQError) -> (messages: Int, consumers: Int) {
+        try check()
+        guard let queue = broker.queues[name] else {
+            close()
+            throw RabbitMQError(ended: "there is no queue \(name)")
+        }
+        return (queue.messages.count, queue.consumers.count)
+    }
+
     func deleteQueue(_ name: String) throws(RabbitMQError) {
         try check()
         broker.queues[name] = nil
@@ -207,6 +222,14 @@ private final class MemoryConnection: BrokerConnection {
         consuming.append((queue, prefetch, noAcknowledge))
     }
 
+    func consumeAnswers() throws(RabbitMQError) -> String {
+        let name = "answers \(broker.opened.count)"
+        broker.queues[name] = .init()
+        answers = name
+        try consume(name, prefetch: 0, noAcknowledge: true)
+        return name
+    }
+
     func enterLine(_ queue: String, prefetch: Int) throws(RabbitMQError) {
         try consume(queue, prefetch: prefetch, noAcknowledge: false)
     }
@@ -226,7 +249,11 @@ private final class MemoryConnection: BrokerConnection {
     func next(timeout: Duration) throws(RabbitMQError) -> RabbitMQEvent {
         try check()
         if !events.isEmpty { return events.removeFirst() }
-        return delivery() ?? .timeout
+        if let delivery = delivery() { return delivery }
+        guard timeout > .zero else { return .timeout }
+        broker.duringWait(timeout)
+        try check()
+        return events.isEmpty ? delivery() ?? .timeout : events.removeFirst()
     }
 
     fileprivate func sendAll() {

@@ -22,12 +22,14 @@ public protocol BrokerConnection: AnyObject {
         _ name: String, quorum: Bool, maxLength: Int
     ) throws(RabbitMQError) -> (ready: Int, consumers: Int)
     func declareQueue(_ name: String, quorum: Bool, maxLength: Int?) throws(RabbitMQError) -> Int
+    func look(at name: String) throws(RabbitMQError) -> (messages: Int, consumers: Int)
     func deleteQueue(_ name: String) throws(RabbitMQError)
     func declareExchange(_ name: String) throws(RabbitMQError)
     func bind(_ queue: String, to exchange: String) throws(RabbitMQError)
     func unbind(_ queue: String, from exchange: String) throws(RabbitMQError)
 
     func consume(_ queue: String, prefetch: Int, noAcknowledge: Bool) throws(RabbitMQError)
+    func consumeAnswers() throws(RabbitMQError) -> String
     func enterLine(_ queue: String, prefetch: Int) throws(RabbitMQError)
     func leaveLine(_ queue: String) throws(RabbitMQError)
     func acknowledge(_ tag: UInt64, multiple: Bool) throws(RabbitMQError)
@@ -45,6 +47,9 @@ public protocol BrokerConnection: AnyObject {
 extension RabbitMQConnection: BrokerConnection {}
 
 extension BrokerConnection {
+    /// The number of consumers of an existing queue.
+    func consumers(of name: String) throws(RabbitMQError) -> Int { try look(at: name).consumers }
+
     /// The next delivery that has arrived; nil: there is none. Confirms and returns before it are passed over.
     public func nextDelivery() throws(RabbitMQError) -> RabbitMQDelivery? {
         while true {

@@ -15,11 +15,15 @@ public final class RabbitMQCommandQueue: CommandQueue {
     private static let fullness = Duration.seconds(5)
     private static let tries = 4
     private let settings: RabbitMQSettings
+    private let broker: any Broker
     private let name: String
+    /// Monotonic milliseconds.
+    private let now: () -> Int64
+    private let pause: (Duration) -> Void
     private let log: Logger
     private let newestLayout: () -> QueueLayout?
     private var layout: QueueLayout
-    private var connection: RabbitMQConnection?
+    private var connection: (any BrokerConnection)?
     private var replyQueue = ""
     private var doubtedAt: Int64 = .min
     /// The time since which each queue has been full, by name.
@@ -32,11 +36,22 @@ public final class RabbitMQCommandQueue: CommandQueue {
     private static let countingPause = Duration.seconds(10)
 
     /// - Parameter newestLayout: called for each new connection; nil when the layout is unknown.
-    public init(
+    public convenience init(
         _ settings: RabbitMQSettings, name: String, newestLayout: @escaping () -> QueueLayout?, log: Logger
     ) {
+        self.init(
+            settings, broker: RabbitMQBroker(settings), name: name, newestLayout: newestLayout,
+            now: monotonicMilliseconds, pause: { usleep(UInt32(clamping: $0.milliseconds * 1000)) }, log: log)
+    }
+
+    init(
+        _ settings: RabbitMQSettings, broker: any Broker, name: String, newestLayout: @escaping () -> QueueLayout?,
+        now: @escaping () -> Int64, pause: @escaping (Duration) -> Void, log: Logger
+    ) {
         self.settings = settings
+        self.broker = broker
         self.name = name
+        (self.now, self.pause) = (now, pause)
         self.newestLayout = newestLayout
         self.log = log
         layout = settings.firstLayout
@@ -70,19 +85,19 @@ public final class RabbitMQCommandQueue: CommandQueue {
     /// Messages with commands that no worker has taken, in all queues; nil when the broker does not say soon. One that is
     /// away is left alone for a while: whoever only wants numbers must not wait for it each time.
     public func waitingMessages() -> Int? {
-        let begun = monotonicMilliseconds()
+        let begun = now()
         guard begun >= countsAgainAt else { return nil }
         do throws(RabbitMQError) {
             let connection = try connected()
             var sum = 0
             for index in 0..<layout.total {
-                guard monotonicMilliseconds() - begun < Self.countingTimeout.milliseconds else { return nil }
+                guard now() - begun < Self.countingTimeout.milliseconds else { return nil }
                 sum += try connection.look(at: settings.queueName(layout, index)).messages
             }
             return sum
         } catch {
             connection = nil
-            countsAgainAt = monotonicMilliseconds() + Self.countingPause.milliseconds
+            countsAgainAt = now() + Self.countingPause.milliseconds
             return nil
         }
     }
@@ -100,7 +115,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
     }
 
     public func submit(_ command: Command, timeout: Duration) throws(Refusal) -> CommandAnswer {
-        let deadline = monotonicMilliseconds() + timeout.milliseconds
+        let deadline = now() + timeout.milliseconds
         var (attempts, refusals) = (0, 0)
         while true {
             attempts += 1
@@ -112,7 +127,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
                 connection = nil
                 // The broker may have been down, or the connection died while idle: one new connection tells. Sending
                 // the command again is safe, its id stays the same.
-                guard attempts < Self.tries, monotonicMilliseconds() < deadline else {
+                guard attempts < Self.tries, now() < deadline else {
                     log.warning("a command could not be published", metadata: ["error": "\(error)"])
                     throw .unavailable("the message queue")
                 }
@@ -143,14 +158,14 @@ public final class RabbitMQCommandQueue: CommandQueue {
 
     /// Replaces the connection by one to another broker, at most once a second. False: that would not help.
     private func mayDoubt(_ queue: String, _ refusals: Int, until deadline: Int64) -> Bool {
-        let now = monotonicMilliseconds()
+        let now = now()
         let isFull = fullSince[queue].map { now - $0 < Self.fullness.milliseconds } ?? false
         let wait = max(0, doubtedAt == .min ? 0 : doubtedAt + Self.reopening.milliseconds - now)
         guard !isFull, refusals < Self.tries, now + wait < deadline else {
             fullSince[queue] = isFull ? fullSince[queue] : now
             return false
         }
-        if wait > 0 { usleep(UInt32(wait) * 1000) }
+        if wait > 0 { pause(.milliseconds(wait)) }
         doubtedAt = now + wait
         connection?.distrust()
         connection = nil
@@ -165,10 +180,10 @@ public final class RabbitMQCommandQueue: CommandQueue {
             command.joinedAlone, to: queue, exchange: settings.exchangeName, mandatory: true, persistent: true,
             replyTo: replyQueue, correlation: correlation)
         let sentAt = monotonicNanoseconds()
-        let doubtAt = monotonicMilliseconds() + Self.confirmTimeout.milliseconds
+        let doubtAt = now() + Self.confirmTimeout.milliseconds
         var confirmed = false
         while true {
-            let now = monotonicMilliseconds()
+            let now = now()
             guard now < deadline else { return confirmed ? .answer(.queued) : .late }
             guard confirmed || now < doubtAt else { return .doubtful(queue: queue, isRefused: false) }
             switch try connection.next(timeout: .milliseconds(min(deadline, confirmed ? deadline : doubtAt) - now)) {
@@ -193,9 +208,9 @@ public final class RabbitMQCommandQueue: CommandQueue {
         }
     }
 
-    private func connected() throws(RabbitMQError) -> RabbitMQConnection {
+    private func connected() throws(RabbitMQError) -> any BrokerConnection {
         if let connection { return connection }
-        let opened = try RabbitMQConnection(settings, name: name)
+        let opened = try broker.open(name)
         try opened.selectConfirms()
         replyQueue = try opened.consumeAnswers()
         try opened.declareExchange(settings.exchangeName)

@@ -197,11 +197,8 @@ public final class RabbitMQConnection {
         }
     }
 
-    /// The number of consumers of an existing queue.
-    public func consumers(of name: String) throws(RabbitMQError) -> Int { try look(at: name).consumers }
-
-    /// The messages and consumers of an existing queue.
-    func look(at name: String) throws(RabbitMQError) -> (messages: Int, consumers: Int) {
+    /// The messages and consumers of an existing queue. A missing one ends the connection.
+    public func look(at name: String) throws(RabbitMQError) -> (messages: Int, consumers: Int) {
         try withBytes(name) { (name) throws(RabbitMQError) in
             let answer = amqp_queue_declare(state, channel, name, 1, 0, 0, 0, amqp_empty_table)
             try check("look at a queue")
