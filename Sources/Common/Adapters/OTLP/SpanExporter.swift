@@ -24,9 +24,15 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
     private static let longestPause = Duration.seconds(30)
 
     private let settings: TracingSettings
-    private let json: SpanJSON
-    private let log: Logger
     private let report: (Counts) -> Void
+    /// Monotonic milliseconds.
+    private let now: () -> Int64
+    /// Waits for the monitor's change, or until a moment.
+    private let wait: (Monitor, Int64) -> Void
+    // Only the thread has these three.
+    private let makeCollector: () -> any SpanCollector
+    private lazy var collector = makeCollector()
+    private var sending: Sending
 
     private let monitor = Monitor()
     // Every property below is accessed only while the monitor is held.
@@ -40,17 +46,30 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
     /// - Parameters:
     ///   - scope: the program's name.
     ///   - report: told the counts, on the exporter's thread.
-    public init(
+    public convenience init(
         _ settings: TracingSettings, scope: String, worker: String, log: Logger,
         report: @escaping (Counts) -> Void
     ) {
-        self.settings = settings
-        json = SpanJSON(
+        let json = SpanJSON(
             resource: Self.resource(settings.resource, program: scope, worker: worker), scope: scope,
             version: chatVersion)
-        self.log = log
+        self.init(
+            settings, log: log, now: monotonicMilliseconds, wait: { $0.wait(until: $1) }, report: report
+        ) { HTTPSpanCollector(settings, json) }
+        _ = startThread { while !self.turn() {} }
+    }
+
+    /// Without a thread: the caller does each ``turn()``.
+    init(
+        _ settings: TracingSettings, log: Logger, now: @escaping () -> Int64,
+        wait: @escaping (Monitor, Int64) -> Void, report: @escaping (Counts) -> Void,
+        collector: @escaping () -> any SpanCollector
+    ) {
+        self.settings = settings
+        (self.now, self.wait) = (now, wait)
         self.report = report
-        _ = startThread { self.run() }
+        makeCollector = collector
+        sending = Sending(news: CollectorNews(log, settings))
     }
 
     public func put(_ spans: [Span]) {
@@ -64,11 +83,18 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
 
     /// Sends the last spans, and waits for that for a bounded time. Call it at the end of the process.
     public func end() {
-        let until = monotonicMilliseconds() + Self.drainTimeout.milliseconds
+        let until = now() + Self.drainTimeout.milliseconds
+        beginEnd()
+        monitor.locked {
+            while !hasEnded, now() < until { wait(monitor, until) }
+        }
+    }
+
+    /// The next turn is the last one that waits for nothing.
+    func beginEnd() {
         monitor.locked {
             isEnding = true
             monitor.notify()
-            while !hasEnded, monotonicMilliseconds() < until { monitor.wait(until: until) }
         }
     }
 
@@ -88,161 +114,79 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
 
     // MARK: The thread
 
-    private func run() {
-        let collector = Collector(settings, json)
-        var (batch, pause, nextTry) = ([Span](), Self.firstPause.milliseconds, Int64.min)
-        var news = News(log, settings)
-        while true {
-            let isLast = monitor.locked { () -> Bool in
-                gather(into: &batch, notBefore: nextTry)
-                return isEnding
+    private struct Sending {
+        var batch: [Span] = []
+        var pause = SpanExporter.firstPause
+        /// The moment before which the collector is left alone.
+        var nextTry = Int64.min
+        var news: CollectorNews
+    }
+
+    /// Waits for spans and sends one batch of them.
+    ///
+    /// - Returns: true when that was the end.
+    func turn() -> Bool {
+        let isLast = monitor.locked { () -> Bool in
+            gather()
+            return isEnding
+        }
+        if !sending.batch.isEmpty { send(timeout: isLast ? Self.endTimeout : settings.timeout) }
+        let (total, isOver) = monitor.locked { () -> (Counts, Bool) in
+            // At the end each request is tried once.
+            if isLast, !sending.batch.isEmpty {
+                counts.dropped += sending.batch.count + waiting.count
+                (sending.batch, waiting) = ([], [])
             }
-            if !batch.isEmpty {
-                let outcome = collector.send(batch, timeout: isLast ? Self.endTimeout : settings.timeout)
-                switch outcome {
-                case .taken(let refused):
-                    settle(&batch, exported: batch.count - refused)
-                    (pause, nextTry) = (Self.firstPause.milliseconds, .min)
-                case .refused: settle(&batch, exported: 0)
-                case .away(_, let wait):
-                    nextTry = monotonicMilliseconds() + min(Self.longestPause.milliseconds, max(wait ?? 0, pause))
-                    pause = min(Self.longestPause.milliseconds, pause * 2)
-                }
-                news.heard(outcome)
-            }
-            let (now, isOver) = monitor.locked { () -> (Counts, Bool) in
-                // At the end each request is tried once.
-                if isLast, !batch.isEmpty {
-                    counts.dropped += batch.count + waiting.count
-                    (batch, waiting) = ([], [])
-                }
-                return (counts, isLast && waiting.isEmpty)
-            }
-            report(now)
-            news.counted(now)
-            guard isOver else { continue }
-            return monitor.locked {
+            return (counts, isLast && waiting.isEmpty)
+        }
+        report(total)
+        sending.news.counted(total)
+        if isOver {
+            monitor.locked {
                 hasEnded = true
                 monitor.notify()
             }
         }
+        return isOver
+    }
+
+    private func send(timeout: Duration) {
+        let answer = collector.send(sending.batch, timeout: timeout)
+        switch answer {
+        case .taken(let refused):
+            settle(exported: sending.batch.count - refused)
+            (sending.pause, sending.nextTry) = (Self.firstPause, .min)
+        case .refused: settle(exported: 0)
+        case .away(_, let wait):
+            let pause = min(Self.longestPause, max(wait ?? .zero, sending.pause))
+            sending.nextTry = now() + pause.milliseconds
+            sending.pause = min(Self.longestPause, sending.pause * 2)
+        }
+        sending.news.heard(answer)
     }
 
     /// Waits until a batch is full or its oldest spans have waited long enough, and takes it. At the end, and when
     /// nothing happens for a while, it returns at once.
-    private func gather(into batch: inout [Span], notBefore: Int64) {
-        let until = monotonicMilliseconds() + settings.delay.milliseconds
+    private func gather() {
+        let until = now() + settings.delay.milliseconds
         while !isEnding {
-            let now = monotonicMilliseconds()
-            let isDue = now >= until || batch.count + waiting.count >= Self.batch
-            if isDue && now >= notBefore { break }
-            monitor.wait(until: now < notBefore ? notBefore : until)
+            let now = now()
+            let isDue = now >= until || sending.batch.count + waiting.count >= Self.batch
+            if isDue && now >= sending.nextTry { break }
+            wait(monitor, now < sending.nextTry ? sending.nextTry : until)
         }
-        let taken = min(Self.batch - batch.count, waiting.count)
-        batch += waiting.prefix(taken)
+        let taken = min(Self.batch - sending.batch.count, waiting.count)
+        sending.batch += waiting.prefix(taken)
         waiting.removeFirst(taken)
-        inHand = batch.count
+        inHand = sending.batch.count
     }
 
-    private func settle(_ batch: inout [Span], exported: Int) {
+    private func settle(exported: Int) {
         monitor.locked {
             counts.exported += max(0, exported)
-            counts.dropped += batch.count - max(0, exported)
+            counts.dropped += sending.batch.count - max(0, exported)
             inHand = 0
         }
-        batch = []
-    }
-}
-
-/// The log of the exporter: each trouble is said once, and so is its end.
-private struct News {
-    private let log: Logger
-    private let place: String
-    private let queueLength: Int
-    private var isAway = false
-    private var isRefusing = false
-    private var dropped = 0
-    private var hasToldDrops = false
-
-    init(_ log: Logger, _ settings: TracingSettings) {
-        (self.log, place, queueLength) = (log, settings.shownURL, settings.queueLength)
-    }
-
-    mutating func heard(_ outcome: Collector.Outcome) {
-        switch outcome {
-        case .taken:
-            if isAway || isRefusing {
-                log.notice("the collector of traces is back", metadata: ["collector": "\(place)"])
-            }
-            (isAway, isRefusing, hasToldDrops) = (false, false, false)
-        case .away(let why, _):
-            guard !isAway else { return }
-            isAway = true
-            log.warning(
-                "the collector of traces is away: \(queueLength) spans wait for it, further ones are dropped",
-                metadata: ["collector": "\(place)", "error": "\(why)"])
-        case .refused(let why):
-            guard !isRefusing else { return }
-            isRefusing = true
-            log.error(
-                "the collector refuses traces: they are dropped",
-                metadata: ["collector": "\(place)", "error": "\(why)"])
-        }
-    }
-
-    mutating func counted(_ counts: SpanExporter.Counts) {
-        defer { dropped = counts.dropped }
-        guard counts.dropped > dropped, !isRefusing, !hasToldDrops else { return }
-        hasToldDrops = true
-        log.warning("spans of traces are dropped", metadata: ["dropped": "\(counts.dropped)", "collector": "\(place)"])
-    }
-}
-
-/// One collector, for one thread.
-private final class Collector {
-    enum Outcome {
-        /// All but so many.
-        case taken(refused: Int)
-        case refused(String)
-        /// With the milliseconds for which it wants to be left alone.
-        case away(String, wait: Int64?)
-    }
-
-    private let client: HTTPClient
-    private let settings: TracingSettings
-    private let json: SpanJSON
-
-    init(_ settings: TracingSettings, _ json: SpanJSON) {
-        client = HTTPClient(authorities: settings.authorities)
-        self.settings = settings
-        self.json = json
-    }
-
-    func send(_ spans: [Span], timeout: Duration) -> Outcome {
-        var request = HTTPTransfer(method: "POST", url: settings.url)
-        request.headers = ["Content-Type: application/json", "User-Agent: chat/\(chatVersion)"] + settings.headers
-        request.body = .bytes(json.encode(spans))
-        request.timeout = min(timeout, settings.timeout)
-        do throws(HTTPTransfer.Failure) {
-            let answer = try client.send(request)
-            switch answer.status {
-            case 200..<300: return .taken(refused: min(spans.count, Self.refused(in: answer.body)))
-            // Those that the protocol wants to be tried again.
-            case 429, 502, 503, 504:
-                let wait = answer.retryAfter.map { Int64(min(max(0, $0), 3600)) * 1000 }
-                return .away("it answered \(answer.status)", wait: wait)
-            default: return .refused("it answered \(answer.status)")
-            }
-        } catch {
-            return .away(error.description, wait: nil)
-        }
-    }
-
-    /// `{"partialSuccess": {"rejectedSpans": "2"}}`; anything else means that it took all.
-    private static func refused(in body: [UInt8]) -> Int {
-        guard let value = try? JSONReader.decode(body), let number = value["partialSuccess"]?["rejectedSpans"] else {
-            return 0
-        }
-        return max(0, number.int.map { Int(clamping: $0) } ?? number.string.flatMap { Int($0) } ?? 0)
+        sending.batch = []
     }
 }
