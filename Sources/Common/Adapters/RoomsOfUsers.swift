@@ -12,8 +12,8 @@ public final class RoomsOfUsers: UserNews {
     private static let maxChanges: Int64 = 5
     private static let period = Duration.seconds(5)
 
-    private let users: PostgresUsers
-    private let redis: RedisConnection
+    private let users: any RoomsToTell
+    private let redis: any RedisCommands
     private let clock: Clock
     private let log: Logger
     private var second: Int64 = 0
@@ -21,9 +21,15 @@ public final class RoomsOfUsers: UserNews {
     private let suppressed: () -> Void
 
     /// - Parameter suppressed: called for each change that no room is told of.
-    public init(
-        _ users: PostgresUsers, _ redis: RedisConnection, clock: @escaping Clock = systemClock, log: Logger,
-        suppressed: @escaping () -> Void = {}
+    public convenience init(
+        _ users: PostgresUsers, _ redis: RedisConnection, log: Logger, suppressed: @escaping () -> Void = {}
+    ) {
+        self.init(users, redis, clock: systemClock, log: log, suppressed: suppressed)
+    }
+
+    init(
+        _ users: any RoomsToTell, _ redis: any RedisCommands, clock: @escaping Clock, log: Logger,
+        suppressed: @escaping () -> Void
     ) {
         self.suppressed = suppressed
         self.users = users
@@ -64,3 +70,11 @@ public final class RoomsOfUsers: UserNews {
         return told <= Self.maxUsers
     }
 }
+
+/// Finds the rooms that are told of a change; ``PostgresUsers`` does.
+protocol RoomsToTell: AnyObject {
+    /// The user's description, and some of their rooms without the large ones; nil: there is nothing to tell, or nobody.
+    func told(of user: UUID128, rooms: Int64, members: Int32) throws(StoreError) -> (Profile, [UUID128])?
+}
+
+extension PostgresUsers: RoomsToTell {}
