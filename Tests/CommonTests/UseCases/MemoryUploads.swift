@@ -22,6 +22,8 @@ final class MemoryUploads: ObjectStore, UploadRecords, UploadProgress, ContentTy
     var pending: [PendingUpload] = []
     /// Of each deletion.
     var failure: StoreError?
+    var fetchFailure: StoreError?
+    var fetched: [String] = []
     private var made = 0
 
     func parts(_ upload: String) throws(StoreError) -> [Int: StoredPart] {
@@ -67,7 +69,11 @@ final class MemoryUploads: ObjectStore, UploadRecords, UploadProgress, ContentTy
     func put(_ key: String, contentType: String, from part: FilePart) throws(StoreError) { objects[key] = part.length }
     func head(of key: String, bytes: Int) throws(StoreError) -> [UInt8] { head }
     func type(of bytes: [UInt8]) -> MediaType? { detected }
-    func fetch(_ key: String, into descriptor: Int32, atMost most: Int64?) throws(StoreError) -> Int64 { 0 }
+    func fetch(_ key: String, into descriptor: Int32, atMost most: Int64?) throws(StoreError) -> Int64 {
+        if let fetchFailure { throw fetchFailure }
+        fetched.append(key)
+        return 0
+    }
     func downloadLink(
         for key: String, name: String, contentType: String, asAttachment: Bool, seconds: Int
     ) -> String { key }
