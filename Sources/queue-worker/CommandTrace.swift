@@ -4,6 +4,9 @@ import ChatCore
 /// was told and answered.
 struct CommandTrace {
     let tracer: Tracer
+    /// Nanoseconds of two clocks: spans have Unix times, batches monotonic ones.
+    var unixClock = unixNanoseconds
+    var monotonicClock = monotonicNanoseconds
 
     /// Monotonic nanoseconds of a batch: taken, stored, told.
     struct Times {
@@ -13,8 +16,8 @@ struct CommandTrace {
     }
 
     func record(_ parts: [ExecutedBatch], _ times: Times) {
-        let now = unixNanoseconds()
-        let clock = monotonicNanoseconds()
+        let now = unixClock()
+        let clock = monotonicClock()
         func unix(_ time: Int64) -> Int64 { now - (clock - time) }
         var spans: [Span] = []
         for part in parts {
