@@ -1,18 +1,19 @@
 import ChatCore
 import ChatProcess
-import Glibc
 
 /// The operator's answers: from options, from the environment, or from the terminal.
 struct SetupAnswers {
     private let options: Setup
     private let old: SettingsFile
+    private let surroundings: SetupSurroundings
     /// Whether setup may ask: there is a terminal, and an answer is missing.
     private let asks: Bool
 
-    init(_ options: Setup, _ old: SettingsFile) {
+    init(_ options: Setup, _ old: SettingsFile, _ surroundings: SetupSurroundings = .real) {
         self.options = options
         self.old = old
-        asks = isatty(0) == 1 && isatty(1) == 1 && old["DATABASE_URL"] == nil && !options.dryRun
+        self.surroundings = surroundings
+        asks = surroundings.hasTerminal && old["DATABASE_URL"] == nil && !options.dryRun
     }
 
     var createsDatabase: Bool {
@@ -39,9 +40,9 @@ struct SetupAnswers {
         if settings["JWT_SECRET"] == nil, settings["JWT_JWKS_FILE"] == nil, settings["JWT_JWKS_URL"] == nil {
             try settings.set("JWT_SECRET", Self.newSecret())
         }
-        // nginx's group on Debian; without it nginx cannot open the sockets.
-        if settings["SOCKET_GROUP"] == nil, getuid() == 0, getgrnam("www-data") != nil, old["DATABASE_URL"] == nil {
-            try settings.set("SOCKET_GROUP", "www-data")
+        // Without it nginx cannot open the sockets.
+        if settings["SOCKET_GROUP"] == nil, old["DATABASE_URL"] == nil, let group = surroundings.groupOfNginx {
+            try settings.set("SOCKET_GROUP", group)
         }
         if let url = options.redisUrl ?? environment("REDIS_URL") { try settings.set("REDIS_URL", url) }
         try fillStorage(&settings)
@@ -79,16 +80,15 @@ struct SetupAnswers {
     // MARK: Where answers come from
 
     private func environment(_ name: String) -> String? {
-        guard let value = getenv(name).map({ String(cString: $0) }), !value.isEmpty else { return nil }
+        guard let value = surroundings.variable(name), !value.isEmpty else { return nil }
         return value
     }
 
     private func yes(_ question: String) -> Bool { line("\(question) [y/n]", "y").map { $0.hasPrefix("y") } ?? false }
 
     private func line(_ question: String, _ fallback: String) -> String? {
-        print("\(question)\(fallback.isEmpty ? "" : " (\(fallback))"): ", terminator: "")
-        fflush(nil)
-        guard let answer = readLine() else { return nil }
+        let shown = fallback.isEmpty ? "" : " (\(fallback))"
+        guard let answer = surroundings.ask("\(question)\(shown): ") else { return nil }
         return answer.isEmpty ? fallback : answer
     }
 
@@ -99,15 +99,5 @@ struct SetupAnswers {
             let byte = UInt8.random(in: .min ... .max, using: &random)
             return (byte < 16 ? "0" : "") + String(byte, radix: 16)
         }.joined()
-    }
-
-    /// nil, with errno set, when it cannot be read.
-    static func read(_ path: String) -> String? {
-        guard let file = fopen(path, "re") else { return nil }
-        defer { fclose(file) }
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        while case let count = fread(&buffer, 1, buffer.count, file), count > 0 { bytes += buffer[..<count] }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }
