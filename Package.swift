@@ -88,9 +88,13 @@ let package = Package(
             name: "CommonTests", dependencies: ["ChatCore", "ChatAdapters", "TestSupport", crypto, log],
             swiftSettings: tests),
         .testTarget(
-            name: "ProcessTests", dependencies: ["ChatProcess", "ChatCore", "CLinux", log], swiftSettings: tests),
+            name: "ProcessTests",
+            dependencies: ["ChatProcess", "ChatCommands", "ChatCore", "CLinux", "TestSupport", log],
+            swiftSettings: tests),
         .testTarget(
-            name: "FcgiApiTests", dependencies: ["fcgi-api", "ChatCore", "TestSupport"], swiftSettings: tests),
+            name: "FcgiApiTests",
+            dependencies: ["fcgi-api", "ChatCore", "ChatAdapters", "ChatProcess", "TestSupport", log],
+            swiftSettings: tests),
         .testTarget(
             name: "WsRelayTests",
             dependencies: ["ws-relay", "ChatCore", "ChatAdapters", "ChatProcess", "TestSupport"],

@@ -10,17 +10,21 @@ struct SettingsCheck {
     private let pools: [PoolSpec]
     private let folder: RunFolder
     private let isStart: Bool
+    private let note: (String) -> Void
 
     /// - Parameter isStart: only what this program itself uses is checked: another one may be another user's, or on another
     ///   machine. A name that is no setting is only doubtful: an upgrade must not end a service for an old one.
-    init(_ settings: Settings, file: String?, pools: [PoolSpec], program: String, isStart: Bool) {
-        (self.settings, self.file, self.pools, self.isStart) = (settings, file, pools, isStart)
+    init(
+        _ settings: Settings, file: String?, pools: [PoolSpec], program: String, isStart: Bool,
+        note: @escaping (String) -> Void = Self.print
+    ) {
+        (self.settings, self.file, self.pools, self.isStart, self.note) = (settings, file, pools, isStart, note)
         folder = RunFolder(settings.runDirectory, program: program)
     }
 
     private func concerns(_ programs: String...) -> Bool { !isStart || programs.contains(folder.program) }
 
-    /// Throws ``SettingsError`` with all problems; doubtful values are reported on standard error.
+    /// Throws ``SettingsError`` with all problems; doubtful values are noted, on standard error.
     func run() throws {
         var problems: [String] = []
         let database = settings.database
@@ -40,7 +44,7 @@ struct SettingsCheck {
             problems = SettingsError(problems: problems).placed(in: file, text).problems
         }
         let unknown = misspelt()
-        if isStart { unknown.forEach(Self.note) } else { problems += unknown }
+        if isStart { unknown.forEach(note) } else { problems += unknown }
         guard problems.isEmpty else { throw SettingsError(problems: problems) }
     }
 
@@ -156,13 +160,13 @@ struct SettingsCheck {
                 problems.append("\(place); did you mean \(nearest)?")
             } else {
                 // Other programs may read the same file.
-                Self.note("\(place) of these programs")
+                note("\(place) of these programs")
             }
         }
         return problems
     }
 
-    private static func note(_ text: String) {
+    private static func print(_ text: String) {
         let line = Array("note: \(text)\n".utf8)
         _ = write(STDERR_FILENO, line, line.count)
     }
