@@ -4,8 +4,8 @@ import Synchronization
 /// The order in which this process tries the hosts of one server. It is shuffled once to spread the processes over the
 /// hosts; a host that failed is tried last for a while.
 final class HostOrder: Sendable {
-    /// Milliseconds for which a failed host is tried last.
-    static let grudge: Int64 = 10_000
+    /// The time for which a failed host is tried last.
+    static let grudge = Duration.seconds(10)
 
     private let shuffled: [ServerURL.Host]
     private let failures = Mutex<[ServerURL.Host: Int64]>([:])
@@ -18,7 +18,7 @@ final class HostOrder: Sendable {
     func candidates(now: Int64) -> [ServerURL.Host] {
         let failures = failures.withLock { $0 }
         func failedAt(_ host: ServerURL.Host) -> Int64 {
-            guard let at = failures[host], now - at < Self.grudge else { return .min }
+            guard let at = failures[host], now - at < Self.grudge.milliseconds else { return .min }
             return at
         }
         // Sort by failure, then by the shuffled order.

@@ -19,8 +19,8 @@ public struct Revocation: Sendable, Equatable {
 
 /// All revocations that this process knows.
 public struct RevocationList: Sendable {
-    /// Milliseconds: a revocation may become visible this much later than its stored time.
-    private static let overlap: Int64 = 10_000
+    /// A revocation may become visible this much later than its stored time.
+    private static let overlap = Duration.seconds(10)
 
     private var tokens: Set<String> = []
     private var users: [UUID128: Int64] = [:]
@@ -29,7 +29,7 @@ public struct RevocationList: Sendable {
     public init() {}
 
     /// Read again from this time on; nil: from the beginning.
-    public var since: Int64? { newest.map { $0 - RevocationList.overlap } }
+    public var since: Int64? { newest.map { $0 - RevocationList.overlap.milliseconds } }
 
     /// - Returns: the revocations that are new.
     public mutating func add(_ revocations: [Revocation]) -> [Revocation] {

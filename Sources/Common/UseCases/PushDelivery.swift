@@ -12,8 +12,8 @@ final class PushDelivery {
     /// Of which many may have to rest on.
     private static let maxTaken = 500
     private static let turn = Duration.seconds(1)
-    /// Milliseconds between two lines of the log about pushes that found no room to wait.
-    private static let saying: Int64 = 10_000
+    /// The time between two lines of the log about pushes that found no room to wait.
+    private static let saying = Duration.seconds(10)
 
     private let audience: any PushAudience
     private let sender: any PushSender
@@ -38,7 +38,7 @@ final class PushDelivery {
         self.log = log
         self.pause = pause
         self.goesOn = goesOn
-        saidFullAt = ticks() - Self.saying
+        saidFullAt = ticks() - Self.saying.milliseconds
     }
 
     /// FCM's wait is a wait for every push. A wait that another service asks for delays only the push that it refused.
@@ -159,7 +159,7 @@ final class PushDelivery {
     private func keep(_ entry: PushRetries.Entry, _ reason: String) {
         guard !retries.add(entry) else { return }
         let now = ticks()
-        guard now >= saidFullAt + Self.saying else { return counts.failed += 1 }
+        guard now >= saidFullAt + Self.saying.milliseconds else { return counts.failed += 1 }
         saidFullAt = now
         giveUp(entry.push, "too many wait for another try, of all users or of this one; \(reason)")
     }

@@ -6,8 +6,8 @@ import Logging
 /// A worker of the pool "files": work on files for which no request waits.
 final class FilesWorker {
     static let pool = "files"
-    /// Milliseconds between two checks for new files.
-    private static let idle: Int64 = 500
+    /// The time between two checks for new files.
+    private static let idle = Duration.milliseconds(500)
 
     /// Its tasks.
     struct Tasks {
@@ -74,7 +74,7 @@ final class FilesWorker {
                 next = clock.now() + pause
             }
             if lookAtFiles() > 0 { continue }
-            clock.wait(Int(min(Self.idle, max(0, next - clock.now()))), [channel.fileDescriptor])
+            clock.wait(Int(min(Self.idle.milliseconds, max(0, next - clock.now()))), [channel.fileDescriptor])
         }
     }
 

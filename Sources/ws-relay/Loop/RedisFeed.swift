@@ -24,7 +24,7 @@ extension RedisSubscription: FeedConnection {}
 final class RedisFeed: Feed {
     /// A connect may block the loop for this long; then 100 ms … 2 s between attempts.
     private static let connectLimit = Duration.milliseconds(500)
-    private static let delays: ClosedRange<Int64> = 100...2000
+    private static let delays = Duration.milliseconds(100)...Duration.seconds(2)
     /// Silence after which Redis gets a ping, and after which the connection is closed.
     private static let silence: Duration = .seconds(10)
     private static let timeout: Duration = .seconds(15)
@@ -85,7 +85,7 @@ final class RedisFeed: Feed {
             if wishes.isEmpty { restored(handle) }
         } catch {
             outage.began("Redis", "\(error)", log)
-            nextAttempt = now + delay
+            nextAttempt = now + delay.milliseconds
             delay = min(delay * 2, Self.delays.upperBound)
         }
     }

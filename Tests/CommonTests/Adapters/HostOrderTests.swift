@@ -19,8 +19,8 @@ import Testing
         let before = order.candidates(now: 0)
         order.failed(before[0], now: 5)
         #expect(order.candidates(now: 5) == Array(before[1...]) + [before[0]])
-        #expect(order.candidates(now: 4 + HostOrder.grudge) == Array(before[1...]) + [before[0]])
-        #expect(order.candidates(now: 5 + HostOrder.grudge) == before)
+        #expect(order.candidates(now: 4 + HostOrder.grudge.milliseconds) == Array(before[1...]) + [before[0]])
+        #expect(order.candidates(now: 5 + HostOrder.grudge.milliseconds) == before)
         // Connections return to it all the same.
         #expect(order.preferred == before[0])
     }

@@ -6,7 +6,7 @@ final class ServiceAccount {
     private static let scope = "https://www.googleapis.com/auth/firebase.messaging"
     /// Google accepts assertions of at most an hour; a token is renewed `margin` before it expires.
     private static let assertionLife = Duration.seconds(3600)
-    private static let margin: Int64 = 60
+    private static let margin = Duration.seconds(60)
     private static let longestLife = Duration.seconds(86_400)
 
     let project: String
@@ -64,7 +64,7 @@ final class ServiceAccount {
     ///
     /// - Parameter life: seconds, as the server says.
     static func end(of life: Int64?, from now: Int64) -> Int64 {
-        now + min(max(life ?? 3600, 0), longestLife.seconds) - margin
+        now + min(max(life ?? 3600, 0), longestLife.seconds) - margin.seconds
     }
 
     private func assertion(_ now: Int64) throws(HTTPTransfer.Failure) -> String {

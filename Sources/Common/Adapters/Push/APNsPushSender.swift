@@ -4,8 +4,8 @@ import Crypto
 /// Apple's push service, over HTTP/2, with a token.
 /// https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns
 public final class APNsPushSender: PushSender {
-    /// Seconds: Apple refuses tokens older than an hour, and new ones within 20 minutes.
-    private static let tokenUse: Int64 = 3000
+    /// Apple refuses tokens older than an hour, and new ones within 20 minutes.
+    private static let tokenUse = Duration.seconds(3000)
 
     private let settings: PushSettings
     private let apns: APNsSettings
@@ -89,7 +89,7 @@ public final class APNsPushSender: PushSender {
 
     private func providerToken() throws(HTTPTransfer.Failure) -> String {
         let now = clock() / 1000
-        if let token, now - token.madeAt < Self.tokenUse, now >= token.madeAt { return token.text }
+        if let token, now - token.madeAt < Self.tokenUse.seconds, now >= token.madeAt { return token.text }
         let head = Array(#"{"alg":"ES256","kid":"\#(apns.keyID)"}"#.utf8)
         let claims = Array(#"{"iss":"\#(apns.teamID)","iat":\#(now)}"#.utf8)
         guard let text = try? SignedToken.make(head: head, claims: claims, key) else {

@@ -11,7 +11,7 @@ public final class WebPushSender: PushSender {
     private static let maxAnswer = 16_384
     /// How long a token is good (RFC 8292 allows a day), and the seconds after which a new one is made.
     private static let tokenLife = Duration.seconds(43_200)
-    private static let tokenUse: Int64 = 3600
+    private static let tokenUse = Duration.seconds(3600)
     /// Origins whose tokens are kept.
     private static let maxTokens = 200
 
@@ -103,7 +103,7 @@ public final class WebPushSender: PushSender {
         }
         let head = Array(#"{"typ":"JWT","alg":"ES256"}"#.utf8)
         guard let text = try? SignedToken.make(head: head, claims: claims.take(), key) else { return nil }
-        tokens[origin] = (text, now + Self.tokenUse)
+        tokens[origin] = (text, now + Self.tokenUse.seconds)
         return text
     }
 }

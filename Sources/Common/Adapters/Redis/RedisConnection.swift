@@ -208,8 +208,8 @@ extension RedisSubscription.Event {
 
 /// A socket to Redis, plain or with TLS, with its buffers. Closed when it is released.
 private final class RedisLink {
-    /// Milliseconds without a TCP acknowledgement after which the other host counts as lost.
-    private static let unheard: UInt32 = 5000
+    /// The time without a TCP acknowledgement after which the other host counts as lost.
+    private static let unheard = Duration.seconds(5)
     private static let chunk = 16_384
     /// Linux's POLLRDHUP (the other side sends no more); Swift does not import the C name.
     private static let hungUp: Int16 = 0x2000
@@ -380,7 +380,7 @@ private final class RedisLink {
         set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, 2)
         set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, 1)
         set(Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
-        set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, unheard)
+        set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, UInt32(unheard.milliseconds))
     }
 
     private func secure(_ files: TLSFiles, _ name: String, _ deadline: Int64) throws(RedisError) {
