@@ -1,5 +1,7 @@
+import ChatAdapters
 import ChatCore
 import Logging
+import TestSupport
 import Testing
 
 @testable import ws_relay
@@ -55,6 +57,15 @@ import Testing
             }
         }
         #expect(words == ["good", "unknown", "failed"])
+    }
+
+    /// A relay without Redis here would answer no query about a ticket, for ever.
+    @Test func aWrongAddressEndsTheStart() {
+        #expect(throws: RedisError.self) {
+            try CatchUp(
+                redisURL: "nonsense", answers: BoundedInbox<Found>(limit: 1), log: MemoryLog().log,
+                makeStores: { preconditionFailure("no thread is to start") })
+        }
     }
 
     @Test func newsOfRevocations() {

@@ -1,5 +1,6 @@
 import ChatAdapters
 import ChatCore
+import TestSupport
 import Testing
 
 @testable import ws_relay
@@ -102,6 +103,15 @@ import Testing
                 "SET \(RedisKey.alive(ann)) 77 EX 900",
                 "SET \(RedisKey.beat(1)) 1 PX \(RedisKey.beatLifetime.milliseconds)",
             ])
+    }
+
+    /// A relay without this thread would drop typing and presence, and count nobody's requests, for ever.
+    @Test func aWrongAddressEndsTheStart() {
+        #expect(throws: RedisError.self) {
+            try Ephemerals(
+                redisURL: "nonsense", relayID: 1, trailLength: 0, limits: Settings.test().rates,
+                answers: BoundedInbox<Found>(limit: 1), log: MemoryLog().log)
+        }
     }
 
     @Test func anOutageIsAnErrorAndNothingIsHalfTold() {

@@ -107,7 +107,7 @@ private struct Outside {
         commands = CommandPublisher(
             settings.rabbitMQ, name: "ws-relay", answers: answers, confirms: timings.confirm,
             newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
-        ephemerals = Ephemerals(
+        ephemerals = try Ephemerals(
             redisURL: settings.redisURL, relayID: relayID, trailLength: settings.traceLength, limits: settings.rates,
             answers: answers, log: log)
         makeStores = {
@@ -123,7 +123,7 @@ private struct Outside {
             settings.tokens,
             sets: KeySet.start(settings.tokens, folder: settings.runDirectory, program: WsRelay.program, log: log),
             keyTimeout: 20, remembered: 0)
-        let hub = Hub(
+        let hub = try Hub(
             settings: settings.relay, relayID: relayID, tokens: tokens, feed: feed, commands: commands,
             lookups: CatchUp(redisURL: settings.redisURL, answers: answers, log: log, makeStores: makeStores),
             ephemerals: ephemerals, memory: memory, timings: timings, tracer: tracer, log: log)

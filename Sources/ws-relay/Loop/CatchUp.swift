@@ -24,19 +24,20 @@ final class CatchUp: LookupOutlet {
 
     /// - Parameters:
     ///   - makeStores: called on the thread that will use them.
+    /// - Throws: for a URL that is none. Later errors become `failed` answers.
     init(
         redisURL: String, answers: BoundedInbox<Found>, log: Logger,
         makeStores: @escaping @Sendable () -> RelayStores
-    ) {
+    ) throws(RedisError) {
         for (name, inbox, most) in [("catch-up", inbox, Self.batch), ("history", history, Self.atOnce)] {
+            // From here on the thread's own.
+            nonisolated(unsafe) let redis = try RedisConnection(url: redisURL)
             _ = startThread(name) {
                 let stores = makeStores()
-                let redis = try? RedisConnection(url: redisURL)
                 let answering = Answering(
                     history: stores.history, logs: RoomLogs(redis), revocations: stores.revocations,
                     users: stores.users,
-                    news: redis.map { RoomsOfUsers(stores.users, $0, log: log) },
-                    tickets: redis.map { RedisTickets($0) }, log: log)
+                    news: RoomsOfUsers(stores.users, redis, log: log), tickets: RedisTickets(redis), log: log)
                 while let lookups = inbox.take(atMost: most) {
                     for found in answering.answer(lookups) { answers.putWaiting(found, weight: found.bytes) }
                 }
@@ -72,7 +73,7 @@ final class Answering {
     private let revocations: any RevocationStore
     private let users: (any UserStore)?
     private let news: (any UserNews)?
-    private let tickets: (any TicketStore)?
+    private let tickets: any TicketStore
     private let log: Logger
     private var outage = Outage()
     /// Frames per query: a megabyte of the longest messages.
@@ -80,7 +81,7 @@ final class Answering {
 
     init(
         history: any RoomHistory, logs: any RoomLogReader, revocations: any RevocationStore,
-        users: (any UserStore)? = nil, news: (any UserNews)? = nil, tickets: (any TicketStore)?, log: Logger
+        users: (any UserStore)? = nil, news: (any UserNews)? = nil, tickets: any TicketStore, log: Logger
     ) {
         self.history = history
         self.logs = logs
@@ -139,7 +140,6 @@ final class Answering {
         lookups.compactMap { lookup in
             switch lookup {
             case .ticket(let ticket, let connection):
-                guard let tickets else { return .failed(lookup) }
                 do throws(BusError) {
                     return .ticket(try tickets.redeem(ticket), connection: connection)
                 } catch {
@@ -241,9 +241,9 @@ final class RoomLogs: RoomLogReader {
     /// is known only after reading it.
     private static let firstEntries = 8
     private static let maxEntries = 256
-    private let connection: RedisConnection?
+    private let connection: any RedisCommands
 
-    init(_ connection: RedisConnection?) { self.connection = connection }
+    init(_ connection: any RedisCommands) { self.connection = connection }
 
     func read(_ questions: [FramesAsked]) -> [FrameRun?] {
         var pages = questions.map { Page($0) }
@@ -252,7 +252,7 @@ final class RoomLogs: RoomLogReader {
             guard !some.isEmpty else { return pages.map(\.run) }
             let commands = some.map { pages[$0].command }
             // The connection may have broken while idle: the second try opens a new one.
-            guard let values = (try? connection?.pipeline(commands)) ?? (try? connection?.pipeline(commands)) else {
+            guard let values = (try? connection.pipeline(commands)) ?? (try? connection.pipeline(commands)) else {
                 return pages.map { $0.wantsMore ? nil : $0.run }
             }
             for (place, value) in zip(some, values) { pages[place].take(value.array) }

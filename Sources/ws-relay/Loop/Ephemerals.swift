@@ -44,12 +44,13 @@ final class Ephemerals: EphemeralOutlet {
     init(
         redisURL: String, relayID: UInt64, trailLength: Int, limits: RateSettings, answers: BoundedInbox<Found>,
         log: Logger
-    ) {
+    ) throws(RedisError) {
         self.relayID = relayID
         self.trailLength = trailLength
         let (inbox, counts) = (inbox, counts)
+        // From here on the thread's own.
+        nonisolated(unsafe) let connection = try RedisConnection(url: redisURL)
         _ = startThread("ephemerals") {
-            guard let connection = try? RedisConnection(url: redisURL) else { return }
             let publishing = Publishing(connection, relay: relayID, trailLength: trailLength)
             let limiter = RedisRateLimiter(connection, limits: limits, log: log)
             while var items = inbox.take(atMost: 256) {
@@ -170,15 +171,6 @@ final class Ephemerals: EphemeralOutlet {
         }
     }
 }
-
-/// Commands to Redis; the guarantees are those of `RedisConnection`.
-protocol RedisCommands: AnyObject {
-    @discardableResult
-    func command(_ words: [RedisWord]) throws(RedisError) -> RedisValue
-    func pipeline(_ commands: [[RedisWord]]) throws(RedisError) -> [RedisValue]
-}
-
-extension RedisConnection: RedisCommands {}
 
 extension Presence {
     fileprivate var frames: [(RoomFrame, UUID128)] {
