@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from statistics import median
 
 import pytest
 from client import message_frame
@@ -41,6 +42,8 @@ def test_a_head_without_end_is_refused(relay):
     raw.read_head()
     assert " 400 " in raw.head and raw.has_ended()
 
+
+LOUD_FLOOR = 0.5  # seconds beside a flood that are well on any machine
 
 FLOODS = {
     "pings": frame(PING, b"x" * 125) * 400,
@@ -81,6 +84,7 @@ def test_everybody_else_is_answered_beside_a_flood(ann, bob, relay, kind):
     room, stop = bob.group(), threading.Event()
     floods = [Flood(relay, ann.token, kind, stop) for _ in range(3)]
     with bob.socket() as socket:
+        quiet = median([took(lambda: socket.ask(message_frame(RoomID=room))["Success"]) for _ in range(11)])
         try:
             for one in floods:
                 one.start()
@@ -95,9 +99,11 @@ def test_everybody_else_is_answered_beside_a_flood(ann, bob, relay, kind):
             stop.set()
             for one in floods:
                 one.join(10)
-    over_socket, over_rest = (sorted(column)[5] for column in zip(*times, strict=True))
-    print(f"\n{kind}: {over_socket * 1000:.1f} ms over a socket, {over_rest * 1000:.1f} ms over REST; "
+    over_socket, over_rest = (median(column) for column in zip(*times, strict=True))
+    print(f"\n{kind}: {over_socket * 1000:.1f} ms over a socket, {quiet * 1000:.1f} before it, {over_rest * 1000:.1f} over REST; "
           f"{sum(one.writes for one in floods)} writes, {sum(one.ends for one in floods)} thrown out")
+    # So loud that only a relay which the floods stop for others can miss it.
+    assert over_socket <= 20 * quiet + LOUD_FLOOR
 
 
 def took(act):

@@ -12,7 +12,7 @@ import time
 import pytest
 from raw_socket import PING, PONG, RawSocket, frame
 from relays import relay_master, reload, workers_of
-from waiting import wait_until_idle
+from waiting import eventually_async, wait_until_idle
 from writers import check, write_during
 
 SECONDS = float(os.environ.get("HANDOVER_SECONDS", "8"))
@@ -30,9 +30,7 @@ async def reload_and_kill_successors(master, ledger):
         os.kill(master, number)
         if chance.random() < 0.5:
             continue
-        deadline = time.monotonic() + 3
-        while not (new := set(workers_of(master)) - before) and time.monotonic() < deadline:
-            await asyncio.sleep(0.001)
+        new = await eventually_async(lambda: set(workers_of(master)) - before, why=lambda: "no successor starts", pause=0.001)
         if later := chance.random() < 0.7:
             await asyncio.sleep(chance.uniform(0, 0.15))
         for pid in new & set(workers_of(master)):

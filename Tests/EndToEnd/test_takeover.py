@@ -15,6 +15,7 @@ from waiting import eventually
 ROOMS = 12
 PACE = 0.04  # seconds between two rounds
 QUIET = 1.5  # seconds after it is over
+STILL = 10  # seconds without an answer that are far above every pause of a takeover
 STANDBY = 2.5  # seconds after which each worker stands by for the other's queues
 
 
@@ -111,6 +112,7 @@ def test_the_others_take_its_queues_over(ann, pids, way, how):
             os.kill(master, signal.SIGCONT)
         longest = max(writer.waits(since))
     print(f"\na worker {way}: {longest * 1000:.0f} ms without an answer at most")
+    assert longest <= STILL, "the rooms stood still"
     check_stored(ann, rooms, writer)
 
 

@@ -1,6 +1,7 @@
 """Waiting for a condition: a test never relies on a fixed sleep."""
 
 import asyncio
+import inspect
 import subprocess
 import time
 from pathlib import Path
@@ -55,9 +56,13 @@ def wait_until_idle(pids):
 
 
 async def eventually_async(holds, seconds=60, why=lambda: "it did not happen", pause=0.2):
-    """The same beside other tasks."""
+    """The same beside other tasks. `holds` may be a coroutine function."""
+    async def look():
+        value = holds()
+        return await value if inspect.isawaitable(value) else value
+
     end = time.monotonic() + seconds
-    while not (value := holds()):
+    while not (value := await look()):
         assert time.monotonic() < end, why()
         await asyncio.sleep(pause)
     return value

@@ -6,6 +6,7 @@ them by their environment (processes.py).
 """
 
 import fcntl
+import functools
 import glob
 import json
 import os
@@ -162,7 +163,8 @@ def bring_up(instance, supervisord, env):
     """Starts servers, database, schema, bucket and programs, and delivers one test message."""
     socket = f"{instance.runtime}/postgres"
     bin_dir = postgres_programs()
-    wait_for(instance, supervisord, "postgres", lambda: succeeds(
+    wait = functools.partial(wait_for, instance, supervisord, Restarts(instance))
+    wait("postgres", lambda: succeeds(
         [f"{bin_dir}/pg_isready", "-q", "-h", socket, "-U", "chat", "-d", "postgres"], env))
     exists = subprocess.run([f"{bin_dir}/psql", "-h", socket, "-U", "chat", "-d", "chat", "-c", ""], env=env,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
@@ -173,14 +175,14 @@ def bring_up(instance, supervisord, env):
     for group in ("writer", "front"):
         supervisor.supervisor(instance).startProcessGroup(group, False)  # False: without waiting a second for each
     secret, port = instance.secrets()["S3_SECRET_KEY"], instance.state()["ports"]["S3"]
-    wait_for(instance, supervisord, "seaweedfs", lambda: create_bucket(f"127.0.0.1:{port}", "chat", "chat", secret))
+    wait("seaweedfs", lambda: create_bucket(f"127.0.0.1:{port}", "chat", "chat", secret))
     url = instance.state()["url"]
-    wait_for(instance, supervisord, "fcgi-api", lambda: is_ready(url))
-    wait_for(instance, supervisord, "queue-worker", lambda: send_message(instance, url))
+    wait("fcgi-api", lambda: is_ready(url))
+    wait("queue-worker", lambda: send_message(instance, url))
     (instance.folder / "rabbitmq" / "complete").touch()
 
 
-def wait_for(instance, supervisord, name, attempt):
+def wait_for(instance, supervisord, restarts, name, attempt):
     end = time.monotonic() + START_SECONDS
     while True:
         reason = None
@@ -191,7 +193,7 @@ def wait_for(instance, supervisord, name, attempt):
             reason = error
         if supervisord.poll() is not None:
             raise Refusal(f"supervisord did not start:\n{last_lines(instance.log / 'supervisord.out')}")
-        failing = keeps_ending(instance)
+        failing = restarts.failing()
         if failing:
             raise Refusal(f"{failing} keeps ending; its log ends with:\n{last_lines(instance.log / (failing + '.log'))}")
         if time.monotonic() > end:
@@ -201,17 +203,23 @@ def wait_for(instance, supervisord, name, attempt):
         time.sleep(0.1)
 
 
-def keeps_ending(instance, asked=[0.0], seen={}):
-    """The name of a program that supervisord found dead in ten checks, a second apart."""
-    if time.monotonic() - asked[0] < 1:
+class Restarts:
+    """Counts how often supervisord finds a program dead."""
+
+    def __init__(self, instance):
+        self.instance, self.asked, self.seen = instance, 0.0, {}
+
+    def failing(self):
+        """The name of a program that was dead in ten checks, a second apart."""
+        if time.monotonic() - self.asked < 1:
+            return None
+        self.asked = time.monotonic()
+        for found in supervisor.processes(self.instance):
+            name = found["name"]
+            self.seen[name] = self.seen.get(name, 0) + {"BACKOFF": 1, "FATAL": 10}.get(found["statename"], 0)
+            if self.seen[name] >= 10:
+                return name
         return None
-    asked[0] = time.monotonic()
-    for found in supervisor.processes(instance):
-        name = found["name"]
-        seen[name] = seen.get(name, 0) + {"BACKOFF": 1, "FATAL": 10}.get(found["statename"], 0)
-        if seen[name] >= 10:
-            return name
-    return None
 
 
 def postgres_programs():

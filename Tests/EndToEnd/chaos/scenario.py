@@ -5,6 +5,7 @@ import random
 import time
 
 from client import call
+from waiting import eventually_async
 
 from .faults import Faults
 from .ledger import Ledger
@@ -38,10 +39,10 @@ class Run:
         await asyncio.gather(self.faults.run(self.is_over), self.uploader.work(album, self.is_over),
                              *[person.write(self.is_over) for person in self.people])
         self.end = time.monotonic()
-        await self.until(self.is_ready)
-        await self.until(lambda: self.stores_files(album))
+        await self.until(self.is_ready, "the service is not ready")
+        await self.until(lambda: self.stores_files(album), "files are not stored")
         await self.tell_unanswered()
-        await self.until(lambda: self.is_delivered(rooms))
+        await self.until(lambda: self.is_delivered(rooms), "not everything is delivered")
         for life in lives:
             life.cancel()
         return await asyncio.to_thread(self.verdict, rooms)
@@ -60,10 +61,13 @@ class Run:
             person.rooms = rooms
         return rooms
 
-    async def until(self, holds):
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while time.monotonic() < deadline and not await holds():
-            await asyncio.sleep(0.5)
+    async def until(self, holds, otherwise):
+        """A failure to settle is in the verdict, with everything else."""
+        try:
+            await eventually_async(
+                holds, SETTLE_SECONDS, lambda: f"{otherwise} {SETTLE_SECONDS} s after the last fault", pause=0.5)
+        except AssertionError as late:
+            self.ledger.trouble.append(str(late))
 
     async def is_ready(self):
         status, text = await call(self.base_url, "GET", "/readyz", "-", seconds=10)
