@@ -3,7 +3,6 @@ import ChatAdapters
 import ChatCommands
 import ChatCore
 import ChatProcess
-import Glibc
 import Logging
 
 @main
@@ -18,8 +17,8 @@ struct QueueWorker: ParsableCommand, MasterProgram {
         abstract: "Executes the commands of every room in order, as the rooms' only writer.",
         version: chatVersion,
         subcommands: [
-            ServeCommand<QueueWorker>.self, Work.self, StatusCommand<QueueWorker>.self, ScaleCommand<QueueWorker>.self,
-            Dead.self, Queues.self, Hooks.self,
+            ServeCommand<QueueWorker>.self, WorkerCommand<QueueWorker>.self, StatusCommand<QueueWorker>.self,
+            ScaleCommand<QueueWorker>.self, Dead.self, Queues.self, Hooks.self,
         ])
 
     static func main() { runProgram() }
@@ -52,19 +51,8 @@ struct QueueWorker: ParsableCommand, MasterProgram {
     }
 }
 
-struct Work: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "worker", abstract: "Started by serve.", shouldDisplay: false)
-
-    @OptionGroup var settings: SettingsOption
-
-    func run() throws {
-        let channel = try WorkerChannel.fromEnvironment()
-        CrashReport.install()
-        let settings = try self.settings.read()
-        let log = self.settings.startLog(settings, QueueWorker.program, worker: channel.label)
-        ServiceAddress.publicURL = settings.web.publicURL
-        HostUser.namespace = settings.tokens.userNamespace
+extension QueueWorker {
+    static func work(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
         switch channel.pool {
         case FilesWorker.pool: try FilesWorker(settings, channel, log).serve()
         case HookWorker.pool:
@@ -76,11 +64,11 @@ struct Work: ParsableCommand {
         }
     }
 
-    private func connection(_ settings: Settings, _ name: String) -> PostgresConnection {
+    private static func connection(_ settings: Settings, _ name: String) -> PostgresConnection {
         PostgresConnection(settings.database, applicationName: name)
     }
 
-    private func serveQueues(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
+    private static func serveQueues(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
         let row = channel.scoreboard
         let exporter = settings.spanExporter(QueueWorker.program, worker: channel.label, log) {
             row.set(Counter.spansExported, to: $0.exported)
@@ -91,7 +79,7 @@ struct Work: ParsableCommand {
         exporter?.end()
     }
 
-    private func queueWorker(
+    private static func queueWorker(
         _ settings: Settings, _ channel: WorkerChannel, _ trace: CommandTrace?, _ log: Logger
     ) throws -> Consumer {
         let store = PostgresRoomBatchStore(
@@ -113,7 +101,8 @@ struct Work: ParsableCommand {
             host: HostName.own(settings), trace: trace, log: log)
     }
 
-    private func pushWorker(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws -> PushConsumer {
+    private static func pushWorker(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws -> PushConsumer
+    {
         let audience = PostgresPushAudience(
             connection(settings, "queue-worker push"), kinds: settings.push.kinds)
         let marks = RedisPushMarks(

@@ -76,6 +76,20 @@ def test_a_picture_gets_a_thumbnail_and_loses_its_location(ann, bob, make_user, 
     assert requests.get(url, headers={"Authorization": f"Bearer {eve.token}"}, timeout=30).content == link.content
 
 
+def test_its_thumbnail_has_the_same_link_where_a_relay_reads_the_database(ann, bob, settings, photo):
+    """After a loss of Redis the relay itself writes the frames that a client missed."""
+    room = ann.group(bob)
+    message = form(ann, room, photo, "photo.jpg", "image/jpeg").json()["Data"]["ID"]
+    link = described(bob, message)["ThumbnailURL"]
+    redis = ["redis-cli", "-s", settings["REDIS_URL"].removeprefix("unix://")]
+    deleted = subprocess.run([*redis, "DEL", f"room:{room}:log"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert deleted == "1\n"
+    with bob.socket() as back:
+        back.send({"Type": "resume", "Rooms": [{"RoomID": room, "Seq": 0}]})
+        frame = back.wait(lambda frame: frame["Type"] == "message_updated" and frame["Data"]["ID"] == message)
+    assert frame["Data"]["File"]["ThumbnailURL"] == link
+
+
 def test_what_is_no_picture_stays_as_it_is(ann, room, photo):
     broken = form(ann, room, photo[:2000] + os.urandom(500), "broken.jpg", "image/jpeg").json()["Data"]["ID"]
     junk = form(ann, room, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + os.urandom(500), "junk.png", "image/png").json()["Data"]["ID"]

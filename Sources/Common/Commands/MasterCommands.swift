@@ -14,6 +14,8 @@ public protocol MasterProgram {
     static var histograms: [String] { get }
     /// Throws when the settings are invalid.
     static func pools(_ settings: Settings) throws -> [PoolSpec]
+    /// The life of one worker, until its master ends it.
+    static func work(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws
     /// Logs hints about these settings for the operator, once per start.
     static func announce(_ settings: Settings, _ log: Logger)
     /// More for `-t` to check, beyond the settings alone: a sentence for each problem.

@@ -2,7 +2,6 @@ import ArgumentParser
 import ChatCommands
 import ChatCore
 import ChatProcess
-import Glibc
 import Logging
 
 struct FcgiApi: ParsableCommand, MasterProgram {
@@ -22,9 +21,8 @@ struct FcgiApi: ParsableCommand, MasterProgram {
             """,
         version: chatVersion,
         subcommands: [
-            ServeCommand<FcgiApi>.self, WorkerCommand.self, PoolTrialCommand.self, Migrate.self, TokenCommand.self,
-            KeysCommand.self,
-            PushCommand.self,
+            ServeCommand<FcgiApi>.self, WorkerCommand<FcgiApi>.self, PoolTrialCommand.self, Migrate.self,
+            TokenCommand.self, KeysCommand.self, PushCommand.self,
             StatusCommand<FcgiApi>.self, ScaleCommand<FcgiApi>.self, TraceCommand.self,
             EpochCommand.self, NginxConfigCommand.self, RoutesCommand.self,
             Setup.self, SetupCheck.self,
@@ -73,6 +71,14 @@ struct FcgiApi: ParsableCommand, MasterProgram {
             + PoolTrial.problems(of: PoolFolder.pools(settings), settings, arguments)
     }
 
+    static func work(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
+        let pool = try PoolProcess.pool(of: channel, settings)
+        let logs = PoolLogs(pool, log)
+        if try PoolProcess.become(pool) { try channel.followAgain() }
+        logs.catchSlow(channel)
+        try ApiWorker(channel, settings, pool, logs, log).run()
+    }
+
     static func inForce(_ settings: Settings) throws -> String {
         guard settings.fcgi.poolsFolder != nil else { return "" }
         return try PoolFolder.pools(settings).map { pool in
@@ -98,27 +104,5 @@ enum ApiCounter: Int, CaseIterable {
             case .replicaLag: "replica_lag_seconds"
             }
         }
-    }
-}
-
-struct WorkerCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "worker", abstract: "Started by serve.", shouldDisplay: false)
-
-    @OptionGroup var settings: SettingsOption
-
-    func run() throws {
-        let channel = try WorkerChannel.fromEnvironment()
-        CrashReport.install()
-        CrashReport.write(to: STDERR_FILENO)
-        let read = try settings.read()
-        ServiceAddress.publicURL = read.web.publicURL
-        HostUser.namespace = read.tokens.userNamespace
-        let log = settings.startLog(read, FcgiApi.program, worker: channel.label)
-        let pool = try PoolProcess.pool(of: channel, read)
-        let logs = PoolLogs(pool, log)
-        if try PoolProcess.become(pool) { try channel.followAgain() }
-        logs.catchSlow(channel)
-        try ApiWorker(channel, read, pool, logs, log).run()
     }
 }

@@ -2,7 +2,6 @@ import ArgumentParser
 import ChatCommands
 import ChatCore
 import ChatProcess
-import Glibc
 import Logging
 
 @main
@@ -17,7 +16,8 @@ struct WsRelay: ParsableCommand, MasterProgram {
         abstract: "Holds the clients' WebSockets, forwards their commands and delivers every room's frames in order.",
         version: chatVersion,
         subcommands: [
-            ServeCommand<WsRelay>.self, Work.self, StatusCommand<WsRelay>.self, ScaleCommand<WsRelay>.self,
+            ServeCommand<WsRelay>.self, WorkerCommand<WsRelay>.self, StatusCommand<WsRelay>.self,
+            ScaleCommand<WsRelay>.self,
         ])
 
     static func main() { runProgram() }
@@ -35,21 +35,8 @@ struct WsRelay: ParsableCommand, MasterProgram {
                 hangLimit: settings.hangLimit)
         ]
     }
-}
 
-struct Work: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "worker", abstract: "Started by serve.", shouldDisplay: false)
-
-    @OptionGroup var settings: SettingsOption
-
-    func run() throws {
-        let channel = try WorkerChannel.fromEnvironment()
-        CrashReport.install()
-        CrashReport.write(to: STDERR_FILENO)
-        let settings = try self.settings.read()
-        _ = self.settings.startLog(settings, WsRelay.program, worker: channel.label)
-        HostUser.namespace = settings.tokens.userNamespace
+    static func work(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) throws {
         try Relay(settings, channel).run()
     }
 }
