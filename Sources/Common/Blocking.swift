@@ -7,7 +7,7 @@ import Glibc
 /// never resumes (our processes are spawned).
 public func waitFor<T: Sendable>(_ work: @escaping @Sendable () async throws -> T) throws -> T {
     let executor = CallerExecutor()
-    let outcome = Outcome<T>()
+    let outcome = TaskResult<T>()
     Task.detached(executorPreference: executor) {
         do { outcome.result = .success(try await work()) } catch { outcome.result = .failure(error) }
         executor.finish()
@@ -17,7 +17,7 @@ public func waitFor<T: Sendable>(_ work: @escaping @Sendable () async throws -> 
 }
 
 /// Written by the task, read after it has finished.
-private final class Outcome<T: Sendable>: @unchecked Sendable {
+private final class TaskResult<T: Sendable>: @unchecked Sendable {
     var result: Result<T, any Error>?
 }
 

@@ -86,7 +86,7 @@ extension LoadRun {
         }
     }
 
-    private func uploaded(_ number: Int, _ outcome: RestThreads.Outcome) {
+    private func uploaded(_ number: Int, _ outcome: RestThreads.JobOutcome) {
         switch outcome {
         case .stored(let seq):
             if let due = ledger.message(number)?.due, ledger.acknowledge(number, seq: seq) {
@@ -102,7 +102,7 @@ extension LoadRun {
         }
     }
 
-    private func fetched(_ job: RestThreads.Job, _ member: Int, _ stream: Int, _ outcome: RestThreads.Outcome) {
+    private func fetched(_ job: RestThreads.Job, _ member: Int, _ stream: Int, _ outcome: RestThreads.JobOutcome) {
         switch outcome {
         case .messages(let found):
             members[member].streams[stream].fetches -= 1

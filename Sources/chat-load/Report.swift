@@ -25,13 +25,13 @@ struct Report {
     /// Microseconds of this client's CPU for each message: with sending, its answer and all copies.
     var cpuOfMessage: Double { Double(cpu) / 1000 / Double(max(1, load.figures.sent)) }
 
-    enum Outcome {
+    enum RunOutcome {
         case held, broken
         /// Nothing was seen broken, and not enough was seen.
         case notKnown(String)
     }
 
-    var outcome: Outcome {
+    var outcome: RunOutcome {
         if load.ledger.isBroken { return .broken }
         if let problem = settlement.problems.first { return .notKnown(problem) }
         guard load.ledger.acknowledged > 0 else {

@@ -83,7 +83,7 @@ final class RestCaller {
         return writer.take()
     }
 
-    func run(_ job: RestThreads.Job) -> RestThreads.Outcome {
+    func run(_ job: RestThreads.Job) -> RestThreads.JobOutcome {
         switch job {
         case .upload(_, let room, let sign, let token, let bytes): upload(room, sign, token, bytes)
         case .history(_, _, let room, let token, let wanted): history(room, token, wanted)
@@ -92,12 +92,12 @@ final class RestCaller {
 
     /// Only an answer of 4xx is a refusal. After another one nobody knows: the request may have been carried out, so it is
     /// sent again with the same Sign.
-    private func failed(_ reply: Reply) -> RestThreads.Outcome {
+    private func failed(_ reply: Reply) -> RestThreads.JobOutcome {
         reply.isTransient || reply.code == "conflict" || !(400..<500).contains(reply.status)
             ? .again(reply.code, reply.retryAfter ?? 500) : .refused(reply.code)
     }
 
-    private func upload(_ room: String, _ sign: String, _ token: String, _ bytes: Int) -> RestThreads.Outcome {
+    private func upload(_ room: String, _ sign: String, _ token: String, _ bytes: Int) -> RestThreads.JobOutcome {
         let draft = Self.json {
             $0.field("Content", "\(sign).bin")
             $0.field("ContentType", "file")
@@ -136,7 +136,7 @@ final class RestCaller {
         return ("multipart/form-data; boundary=\(line)", form + Array("\r\n--\(line)--\r\n".utf8))
     }
 
-    private func history(_ room: String, _ token: String, _ wanted: [ClosedRange<Int64>]) -> RestThreads.Outcome {
+    private func history(_ room: String, _ token: String, _ wanted: [ClosedRange<Int64>]) -> RestThreads.JobOutcome {
         var found: [RestThreads.Found] = []
         for range in wanted {
             let problem = pages(room, token, after: range.lowerBound - 1, through: range.upperBound) {

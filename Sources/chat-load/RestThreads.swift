@@ -12,7 +12,7 @@ final class RestThreads: @unchecked Sendable {
         case history(member: Int, stream: Int, room: String, token: String, wanted: [ClosedRange<Int64>])
     }
 
-    enum Outcome: Sendable {
+    enum JobOutcome: Sendable {
         case stored(seq: Int64)
         /// Try again after so many milliseconds.
         case again(String, Int64)
@@ -27,7 +27,7 @@ final class RestThreads: @unchecked Sendable {
 
     struct Done: Sendable {
         let job: Job
-        let outcome: Outcome
+        let outcome: JobOutcome
         /// Nanoseconds of each call.
         let calls: [Int64]
     }

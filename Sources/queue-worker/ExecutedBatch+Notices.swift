@@ -6,7 +6,7 @@ extension ExecutedBatch {
     private var trail: TrailStep {
         let entries = zip(outcomes, seqs).filter { !$0.0.command.isProbe }.map { outcome, seq in
             let command = outcome.command
-            return TrailStep.Entry(
+            return TrailStep.StoredCommand(
                 id: command.id, room: command.room, seq: seq, acceptedAt: command.acceptedAt,
                 requestID: command.requestID, what: command.action.kind.name, refusal: outcome.refusal?.rawValue)
         }

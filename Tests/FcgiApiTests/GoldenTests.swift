@@ -48,12 +48,12 @@ import Testing
             (
                 "queued",
                 text(
-                    Outcome.queued(
+                    SubmitOutcome.queued(
                         Command(
                             id: alice, room: kitchen, actor: bob, sign: "s", acceptedAt: 0, action: .deleteRoom)
                     ).response())
             ),
-            ("done", text(Outcome.done(.map([.init("a", .array([.double(1.5)]))])).response())),
+            ("done", text(SubmitOutcome.done(.map([.init("a", .array([.double(1.5)]))])).response())),
         ]
         lines += refusals.enumerated().map { ("refusal \($0)", text(Response.refusal($1, requestID: "r"))) }
         lines += uploads.enumerated().map { index, upload in ("upload \(index)", text { upload.write(to: &$0) }) }

@@ -35,7 +35,7 @@ private func said(of chunks: [ArraySlice<UInt8>], _ inflates: Bool) -> [String] 
     return said
 }
 
-private func text(of event: FrameParser.Event) -> String {
+private func text(of event: FrameParser.FrameEvent) -> String {
     switch event {
     case .message(let isText, let isCompressed, let payload):
         "message \(isText) \(isCompressed) \(payload.withBytes(Array.init))"

@@ -11,8 +11,8 @@ import Testing
 
     init() { mkdir(folder, 0o700) }
 
-    private func duration(_ script: String, _ change: (inout MediaPrograms.Limits) -> Void = { _ in }) -> Int? {
-        var limits = MediaPrograms.Limits()
+    private func duration(_ script: String, _ change: (inout MediaPrograms.MediaLimits) -> Void = { _ in }) -> Int? {
+        var limits = MediaPrograms.MediaLimits()
         change(&limits)
         let text = "#!/bin/sh\n\(script)\n"
         let file = open("\(folder)/ffprobe", O_WRONLY | O_CREAT | O_TRUNC, 0o700)

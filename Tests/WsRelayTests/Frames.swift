@@ -29,7 +29,7 @@ enum Seen: Equatable {
     case close(UInt16?)
     case violation(CloseCode)
 
-    init(_ event: FrameParser.Event) {
+    init(_ event: FrameParser.FrameEvent) {
         switch event {
         case .message(let isText, _, let payload): self = .message(text: isText, payload.withBytes(Array.init))
         case .ping(let payload): self = .ping(payload.withBytes(Array.init))

@@ -11,7 +11,7 @@ import Testing
         let relay = try TestRelay()
         let client = relay.join(user: 5, rooms: [1: 3, 2: 300])
         func resume(_ room: UInt64, epoch: Int64? = nil) -> WireValue {
-            let place: [WireValue.Entry] = [
+            let place: [WireValue.MapEntry] = [
                 .init("RoomID", .string(id(room).description)), .init("Seq", .int(room == 2 ? 300 : 3)),
             ]
             return .map(place + (epoch.map { [.init("Epoch", .int($0))] } ?? []))

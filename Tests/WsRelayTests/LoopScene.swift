@@ -163,7 +163,7 @@ final class LoopScene {
         }
     }
 
-    func event(_ frames: RoomFrame..., room: UInt64 = 1) -> RedisSubscription.Event {
+    func event(_ frames: RoomFrame..., room: UInt64 = 1) -> RedisSubscription.SubscriptionEvent {
         .message(
             channel: BusChannel.room(id(room)), payload: FrameChunk(room: id(room), frames: frames).encode())
     }

@@ -8,14 +8,14 @@ final class MemoryRedis: FeedConnection {
     var isSilent = false
     /// Everything that was sent on all connections.
     var sent: [String] = []
-    var arriving: [RedisSubscription.Event] = [] {
+    var arriving: [RedisSubscription.SubscriptionEvent] = [] {
         didSet { news() }
     }
     var isBroken = false {
         didSet { news() }
     }
     /// So many reads find this once more: publishers who are faster than the relay.
-    var flood: (event: RedisSubscription.Event, reads: Int)? {
+    var flood: (event: RedisSubscription.SubscriptionEvent, reads: Int)? {
         didSet { news() }
     }
     var timesRead = 0
@@ -41,7 +41,7 @@ final class MemoryRedis: FeedConnection {
 
     func close() { (socket, arriving, wantsWrite) = (nil, [], false) }
 
-    private func send(_ line: String, _ answers: [RedisSubscription.Event]) {
+    private func send(_ line: String, _ answers: [RedisSubscription.SubscriptionEvent]) {
         sent.append(line)
         wantsWrite = true
         if !isSilent { arriving += answers }
@@ -61,7 +61,7 @@ final class MemoryRedis: FeedConnection {
         if isBroken { throw lost() }
     }
 
-    func readAvailable(_ handle: (RedisSubscription.Event) -> Void) throws(RedisError) -> Bool {
+    func readAvailable(_ handle: (RedisSubscription.SubscriptionEvent) -> Void) throws(RedisError) -> Bool {
         guard isConnected else { return false }
         if isBroken { throw lost() }
         timesRead += 1

@@ -3,7 +3,7 @@ import Testing
 @testable import ws_relay
 
 @Suite struct OutboxTests {
-    private static let limits = Outbox.Limits(bytes: 1000, seconds: 30)
+    private static let limits = Outbox.OutboxLimits(bytes: 1000, seconds: 30)
 
     private static func frame(_ byte: UInt8, _ count: Int, ephemeral: Bool = false) -> SharedFrame {
         SharedFrame(whole: Array(repeating: byte, count: count), isEphemeral: ephemeral)
@@ -130,7 +130,7 @@ import Testing
 }
 
 @Suite struct RateBucketTests {
-    private static let limits = RateBucket.Limits(rate: 10, burst: 20)
+    private static let limits = RateBucket.BucketLimits(rate: 10, burst: 20)
 
     @Test func letsABurstThroughThenItsRate() {
         var bucket = RateBucket()

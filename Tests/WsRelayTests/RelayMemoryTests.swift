@@ -10,7 +10,7 @@ import Testing
             [
                 MemoryLayout<RelayMemory.Header>.size, MemoryLayout<Connection>.stride,
                 MemoryLayout<RelayMemory.Room>.stride,
-                MemoryLayout<RelayMemory.Frame>.stride, MemoryLayout<CommandJournal.Entry>.stride,
+                MemoryLayout<RelayMemory.Frame>.stride, MemoryLayout<CommandJournal.JournalEntry>.stride,
             ] == [72, 88, 32, 24, 16])
         #expect(RelayMemory.version == 4)
     }

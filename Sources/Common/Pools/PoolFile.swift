@@ -9,7 +9,7 @@ struct PoolFile {
         static let lineBytes = 4096
     }
 
-    struct Entry {
+    struct PoolLine {
         let key: String
         let value: String
         let line: Int
@@ -18,7 +18,7 @@ struct PoolFile {
     struct Section {
         let name: String
         let line: Int
-        var entries: [Entry] = []
+        var entries: [PoolLine] = []
     }
 
     let path: String
@@ -85,7 +85,7 @@ struct PoolFile {
         if let other = sections[last].entries.first(where: { areSameBytes($0.key, key) }) {
             return problem(line, "\(key) is already in line \(other.line)")
         }
-        sections[last].entries.append(Entry(key: key, value: value, line: line))
+        sections[last].entries.append(PoolLine(key: key, value: value, line: line))
     }
 
     /// The name is part of a socket's path, of an upstream's name in nginx, and of a metric's label.

@@ -158,7 +158,7 @@ extension RoomBatch {
     /// that Seq any more; everybody gets a `skipped` frame for it.
     private mutating func skip(_ seq: Int64, _ command: Command) {
         events.append(
-            Event(
+            RoomEvent(
                 room: command.room, commandID: UUID128.v7(at: now), actor: command.actor, at: now,
                 frame: .skipped(seq, in: command.room)))
         change(room: command.room) { $0.messageCount -= 1 }

@@ -46,10 +46,10 @@ final class PushDelivery {
         if device.kind == .fcm { return try deliverInTurn(push, to: device) }
         if let waiting = retries.waiting(push, device) { return replace(waiting, by: push) }
         guard push.isMessage || device.takesSilent else { return }
-        try attempt(PushRetries.Entry(push: push, device: device, dueAt: ticks()))
+        try attempt(PushRetries.WaitingPush(push: push, device: device, dueAt: ticks()))
     }
 
-    private func replace(_ waiting: PushRetries.Entry, by push: Push) {
+    private func replace(_ waiting: PushRetries.WaitingPush, by push: Push) {
         let device = waiting.device
         guard push.supersedes(waiting.push) else { return }
         // It took the place of an older message, which is owed now: the next try finds it.
@@ -84,7 +84,7 @@ final class PushDelivery {
 
     /// The push as it is right by now: the user may have left, read, blocked, silenced or logged out meanwhile, and the
     /// text may be another one. Nil: it is not wanted any more.
-    private func renewed(_ entry: PushRetries.Entry) throws -> PushRetries.Entry? {
+    private func renewed(_ entry: PushRetries.WaitingPush) throws -> PushRetries.WaitingPush? {
         var entry = entry
         let (user, room) = (entry.device.user, entry.push.room)
         guard let old = entry.push.message else {
@@ -109,7 +109,7 @@ final class PushDelivery {
     /// A sign of life of the worker, too.
     func mayGoOn() throws { guard goesOn() else { throw PushOffline.Stopped() } }
 
-    private func attempt(_ entry: PushRetries.Entry) throws {
+    private func attempt(_ entry: PushRetries.WaitingPush) throws {
         try mayGoOn()
         if isResting(entry) { return }
         var entry = entry
@@ -131,7 +131,7 @@ final class PushDelivery {
     }
 
     /// Whether its turn has not come; then it waits.
-    private func isResting(_ entry: PushRetries.Entry) -> Bool {
+    private func isResting(_ entry: PushRetries.WaitingPush) -> Bool {
         guard let end = rests.end(of: entry.device, at: ticks()) else { return false }
         var entry = entry
         entry.dueAt = end
@@ -147,7 +147,7 @@ final class PushDelivery {
     }
 
     private func again(
-        _ entry: PushRetries.Entry, after seconds: Int, _ reason: String, _ now: Int64
+        _ entry: PushRetries.WaitingPush, after seconds: Int, _ reason: String, _ now: Int64
     ) {
         var entry = entry
         entry.tries += 1
@@ -156,7 +156,7 @@ final class PushDelivery {
         keep(entry, reason)
     }
 
-    private func keep(_ entry: PushRetries.Entry, _ reason: String) {
+    private func keep(_ entry: PushRetries.WaitingPush, _ reason: String) {
         guard !retries.add(entry) else { return }
         let now = ticks()
         guard now >= saidFullAt + Self.saying.milliseconds else { return counts.failed += 1 }
@@ -169,7 +169,7 @@ final class PushDelivery {
     /// A push whose turn does not come in this worker.
     func handOn(_ push: Push, to device: PushDevice) {
         if let waiting = retries.waiting(push, device) { return replace(waiting, by: push) }
-        keep(PushRetries.Entry(push: push, device: device, dueAt: ticks()), "this worker ends")
+        keep(PushRetries.WaitingPush(push: push, device: device, dueAt: ticks()), "this worker ends")
     }
 
     func handOver() -> [PushJob] {
@@ -189,7 +189,8 @@ final class PushDelivery {
         let unknown = PushMessage(id: .zero, sender: .zero, seq: seq, contentType: .text, content: "", roomName: "")
         let push = Push(room: room, content: .message(unknown, unread: 1))
         guard let waiting = retries.waiting(push, device) else {
-            return keep(PushRetries.Entry(push: push, device: device, dueAt: ticks(), first: first), "handed over")
+            return keep(
+                PushRetries.WaitingPush(push: push, device: device, dueAt: ticks(), first: first), "handed over")
         }
         guard let newer = waiting.push.message else { return }
         retries.replace(

@@ -3,7 +3,7 @@
 ///
 /// A newer push of the same room takes the place of the one that waits, as it does in the push service and on the screen.
 struct PushRetries {
-    struct Entry: Equatable {
+    struct WaitingPush: Equatable {
         var push: Push
         let device: PushDevice
         /// Monotonic milliseconds.
@@ -31,13 +31,13 @@ struct PushRetries {
         let room: UUID128
     }
 
-    private var entries: [Place: Entry] = [:]
+    private var entries: [Place: WaitingPush] = [:]
     private var counts: [UUID128: Int] = [:]
 
     var count: Int { entries.count }
 
     /// False: there is no room for it.
-    mutating func add(_ entry: Entry) -> Bool {
+    mutating func add(_ entry: WaitingPush) -> Bool {
         let place = Self.place(of: entry.push, entry.device)
         let known = entries[place] != nil
         guard known || entries.count < Self.maxEntries && counts[entry.device.user, default: 0] < Self.maxOfUser else {
@@ -49,7 +49,7 @@ struct PushRetries {
     }
 
     /// The one that waits for the same device and room.
-    func waiting(_ push: Push, _ device: PushDevice) -> Entry? { entries[Self.place(of: push, device)] }
+    func waiting(_ push: Push, _ device: PushDevice) -> WaitingPush? { entries[Self.place(of: push, device)] }
 
     /// Puts a push in the place of the one that waits.
     ///
@@ -57,18 +57,18 @@ struct PushRetries {
     mutating func replace(by push: Push, to device: PushDevice, first: Int64? = nil) {
         let place = Self.place(of: push, device)
         guard let entry = entries[place] else { return }
-        entries[place] = Entry(push: push, device: device, dueAt: entry.dueAt, first: first)
+        entries[place] = WaitingPush(push: push, device: device, dueAt: entry.dueAt, first: first)
     }
 
     mutating func cancel(_ push: Push, to device: PushDevice) { remove(Self.place(of: push, device)) }
 
     /// Takes out those that are due: one of each user in turn, the oldest first; of the same age those of users for whom
     /// fewer wait, and those that were tried less. A user of many delays nobody else by them.
-    mutating func take(_ limit: Int, at now: Int64) -> [Entry] {
+    mutating func take(_ limit: Int, at now: Int64) -> [WaitingPush] {
         let due = entries.filter { $0.value.dueAt <= now }
             .sorted { ($0.value.dueAt, $0.value.tries) < ($1.value.dueAt, $1.value.tries) }
         var taken: [UUID128: Int] = [:]
-        let inTurns = due.map { place, entry -> (turn: Int, place: Place, entry: Entry) in
+        let inTurns = due.map { place, entry -> (turn: Int, place: Place, entry: WaitingPush) in
             defer { taken[place.user, default: 0] += 1 }
             return (taken[place.user, default: 0], place, entry)
         }
@@ -81,7 +81,7 @@ struct PushRetries {
     }
 
     /// All of them.
-    var all: [Entry] { Array(entries.values) }
+    var all: [WaitingPush] { Array(entries.values) }
 
     private mutating func remove(_ place: Place) {
         guard let entry = entries.removeValue(forKey: place) else { return }

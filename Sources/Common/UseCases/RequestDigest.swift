@@ -8,7 +8,7 @@ extension RequestFields {
     public func digest(_ address: String) -> UUID128 {
         var bytes: [UInt8] = []
         RequestFields.put(.string(address), into: &bytes)
-        let entries: [WireValue.Entry]
+        let entries: [WireValue.MapEntry]
         if case .map(let all) = value { entries = all } else { entries = [] }
         RequestFields.put(
             .map(entries.filter { !areSameBytes($0.key, "Sign") && !isAbsent($0.key) }), into: &bytes)

@@ -65,7 +65,7 @@ public struct RoomBatch: Sendable {
     }
 
     /// A change with a Seq that is not a new message.
-    public struct Event: Sendable, Equatable {
+    public struct RoomEvent: Sendable, Equatable {
         public var room: UUID128
         public var commandID: UUID128
         public var actor: UUID128
@@ -157,7 +157,7 @@ public struct RoomBatch: Sendable {
     /// Messages that got their Seq in this batch: new ones, and those whose files became complete.
     private(set) var placed: [UUID128] = []
     public private(set) var changedMessages: Set<UUID128> = []
-    public internal(set) var events: [Event] = []
+    public internal(set) var events: [RoomEvent] = []
     public private(set) var edits: [Edit] = []
     public internal(set) var newRequests: [(user: UUID128, sign: String, digest: UUID128)] = []
     public private(set) var changedInvitations: Set<UUID128> = []
@@ -383,7 +383,7 @@ public struct RoomBatch: Sendable {
     /// Publishes the frame and stores it, so that it can be repeated.
     mutating func record(_ frame: RoomFrame, of command: Command, message: UUID128? = nil) {
         events.append(
-            Event(
+            RoomEvent(
                 room: command.room, commandID: command.id, actor: command.actor, at: now, frame: frame,
                 message: message))
         tell(command.room, frame)

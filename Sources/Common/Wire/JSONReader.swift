@@ -48,7 +48,7 @@ public struct JSONReader {
     }
 
     private mutating func map(_ depth: Int) throws(WireError) -> WireValue {
-        var entries: [WireValue.Entry] = []
+        var entries: [WireValue.MapEntry] = []
         position += 1
         skipSpace()
         if current == UInt8(ascii: "}") {

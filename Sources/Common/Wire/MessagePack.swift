@@ -198,7 +198,7 @@ public struct MessagePackReader {
     private mutating func map(_ count: Int, _ depth: Int) throws(WireError) -> WireValue {
         // A key and a value take at least one byte each: a false count cannot cause a large allocation.
         guard count <= (bytes.endIndex - position) / 2 else { throw error("the map is cut off") }
-        var entries: [WireValue.Entry] = []
+        var entries: [WireValue.MapEntry] = []
         entries.reserveCapacity(count)
         for _ in 0..<count {
             guard case .string(let key) = try value(depth: depth + 1) else { throw error("a map key is not a string") }

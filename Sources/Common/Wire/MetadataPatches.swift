@@ -19,7 +19,7 @@ extension Metadata {
     /// RFC 7396: objects are merged key by key, null removes a key, everything else takes the place of what was there.
     static func merge(_ patch: WireValue, into target: WireValue?) -> WireValue {
         guard case .map(let changes) = patch else { return patch }
-        var entries: [WireValue.Entry] = []
+        var entries: [WireValue.MapEntry] = []
         if case .map(let before)? = target { entries = before }
         for change in changes {
             let place = entries.firstIndex { areSameBytes($0.key, change.key) }

@@ -13,9 +13,9 @@ public enum TrailStep: Sendable, Equatable {
         /// Taken from the queue; committed; handed to Redis.
         public var takenAt: Int64
         public var storedAt: Int64
-        public var commands: [Entry]
+        public var commands: [StoredCommand]
 
-        public init(process: Int64, takenAt: Int64, storedAt: Int64, commands: [Entry]) {
+        public init(process: Int64, takenAt: Int64, storedAt: Int64, commands: [StoredCommand]) {
             self.process = process
             self.takenAt = takenAt
             self.storedAt = storedAt
@@ -23,7 +23,7 @@ public enum TrailStep: Sendable, Equatable {
         }
     }
 
-    public struct Entry: Sendable, Equatable {
+    public struct StoredCommand: Sendable, Equatable {
         public var id: UUID128
         public var room: UUID128
         /// The Seq of its change; 0 when it changed nothing.
@@ -70,7 +70,7 @@ public enum TrailStep: Sendable, Equatable {
         let room = fields.count > 1 ? fields[1].string.flatMap { UUID128($0) } : nil
         switch (numbers.first, fields.count) {
         case (1, 5) where numbers.count == 4:
-            let entries = (fields[4].array ?? []).compactMap { Entry(field: $0) }
+            let entries = (fields[4].array ?? []).compactMap { StoredCommand(field: $0) }
             return .stored(.init(process: numbers[1], takenAt: numbers[2], storedAt: numbers[3], commands: entries))
         case (2, 7) where numbers.count == 6:
             guard let room else { return nil }
@@ -85,7 +85,7 @@ public enum TrailStep: Sendable, Equatable {
     }
 }
 
-extension TrailStep.Entry: RecordField {
+extension TrailStep.StoredCommand: RecordField {
     func write(to writer: inout MessagePackWriter) {
         writer.record {
             $0.add(SpelledID(id), SpelledID(room), seq, acceptedAt)

@@ -7,9 +7,9 @@ public indirect enum WireValue: Sendable, Equatable {
     case string(String)
     case binary([UInt8])
     case array([WireValue])
-    case map([Entry])
+    case map([MapEntry])
 
-    public struct Entry: Sendable, Equatable {
+    public struct MapEntry: Sendable, Equatable {
         public var key: String
         public var value: WireValue
 

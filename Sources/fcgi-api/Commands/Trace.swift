@@ -30,7 +30,7 @@ struct TraceCommand: ParsableCommand {
 struct Journey {
     private(set) var steps: [(at: Int64, text: String)] = []
     private var title = ""
-    private var found: TrailStep.Entry?
+    private var found: TrailStep.StoredCommand?
     /// By relay: when its first socket got the frame, and how many did.
     private var deliveries: [UInt64: (at: Int64, sockets: Int64)] = [:]
 
@@ -69,7 +69,7 @@ struct Journey {
             }
     }
 
-    private mutating func add(_ entry: TrailStep.Entry, _ batch: TrailStep.StoredBatch) {
+    private mutating func add(_ entry: TrailStep.StoredCommand, _ batch: TrailStep.StoredBatch) {
         found = entry
         let request = entry.requestID.map { ", request \($0)" } ?? ""
         title = "\(entry.what) \(entry.id) in room \(entry.room)\(request), traceparent \(TraceParent(of: entry.id))"
@@ -87,7 +87,7 @@ struct Journey {
         }
     }
 
-    private mutating func add(_ step: TrailStep, of entry: TrailStep.Entry) {
+    private mutating func add(_ step: TrailStep, of entry: TrailStep.StoredCommand) {
         switch step {
         case .delivered(let relay, entry.room, let first, let last, let sockets, let at)
         where entry.seq >= first && entry.seq <= last:

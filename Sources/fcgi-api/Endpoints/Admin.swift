@@ -60,7 +60,7 @@ struct AdminEndpoints {
         return try RoomEndpoints(services: services).create(call, fields)
     }
 
-    private func asOwner(_ call: Call, _ action: Command.Action) throws(Refusal) -> Outcome {
+    private func asOwner(_ call: Call, _ action: Command.Action) throws(Refusal) -> SubmitOutcome {
         let room = try call.uuid("id")
         call.user = try services.stored { () throws(StoreError) in try host.owner(of: room) }
         guard call.user != nil else { throw Refusal(.notFound, "there is no such room") }

@@ -148,7 +148,7 @@ final class EndpointServices {
     func submit(
         _ call: Call, room: UUID128, id: UUID128? = nil, sign: String? = nil, of fields: RequestFields? = nil,
         _ action: Command.Action
-    ) throws(Refusal) -> Outcome {
+    ) throws(Refusal) -> SubmitOutcome {
         let user = try user(call)
         if let kind = action.kind.rate { try limit(kind, call) }
         let now = clock()
@@ -174,7 +174,9 @@ final class EndpointServices {
     }
 
     /// Returns the whole room as the asking user sees it after a change.
-    func room(after outcome: Outcome, _ id: UUID128, _ call: Call, _ status: Int = 200) throws(Refusal) -> Response {
+    func room(after outcome: SubmitOutcome, _ id: UUID128, _ call: Call, _ status: Int = 200) throws(Refusal)
+        -> Response
+    {
         guard case .done = outcome else { return outcome.response() }
         let view = try read(call, in: id) { reader, user throws(StoreError) in try reader.room(id, for: user) }
         guard let view else { return outcome.response(status: status) }
@@ -189,14 +191,14 @@ final class EndpointServices {
     }
 }
 
-enum Outcome {
+enum SubmitOutcome {
     /// Executed and stored.
     case done(WireValue)
     /// Safe in its queue; it will be executed.
     case queued(Command)
 
     /// Reduces a `room_updated` to its member.
-    var member: Outcome {
+    var member: SubmitOutcome {
         guard case .done(let update) = self, let member = update["Member"] else { return self }
         return .done(member)
     }
@@ -205,7 +207,7 @@ enum Outcome {
     func response(status: Int = 200) -> Response {
         switch self {
         case .done(let data): .data(status: status) { $0.value(data) }
-        case .queued(let command): .data(status: 202) { Outcome.write(queued: command, to: &$0) }
+        case .queued(let command): .data(status: 202) { SubmitOutcome.write(queued: command, to: &$0) }
         }
     }
 

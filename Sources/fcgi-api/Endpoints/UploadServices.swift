@@ -30,13 +30,13 @@ struct UploadServices {
     }
 
     /// Stores a chunk, and announces the file when it is complete.
-    func take(_ chunk: Chunk, of message: Message, _ call: Call) throws(Refusal) -> UploadFile.Result<Outcome> {
+    func take(_ chunk: Chunk, of message: Message, _ call: Call) throws(Refusal) -> UploadFile.Result<SubmitOutcome> {
         try withdrawing(message, call) { () throws(Refusal) in
             try upload.store(chunk, of: message) { file throws(Refusal) in try finish(message, file, call) }
         }
     }
 
-    func resume(_ message: Message, _ call: Call) throws(Refusal) -> UploadFile.Result<Outcome>? {
+    func resume(_ message: Message, _ call: Call) throws(Refusal) -> UploadFile.Result<SubmitOutcome>? {
         try withdrawing(message, call) { () throws(Refusal) in
             try upload.resume(message) { file throws(Refusal) in try finish(message, file, call) }
         }
@@ -86,7 +86,7 @@ struct UploadServices {
         return error
     }
 
-    private func finish(_ message: Message, _ file: FileInfo, _ call: Call) throws(Refusal) -> Outcome {
+    private func finish(_ message: Message, _ file: FileInfo, _ call: Call) throws(Refusal) -> SubmitOutcome {
         let outcome = try services.submit(
             call, room: message.roomID, .completeFile(message: message.id, file: file))
         // A queued outcome keeps the upload open: a repeated request tells the room again, which has an effect only
@@ -111,7 +111,8 @@ struct UploadServices {
     ///   - total: the number of chunks; nil: the number with which the upload began.
     ///   - index: of the answered chunk.
     func answer(
-        _ result: UploadFile.Result<Outcome>, _ message: Message, _ call: Call, total: Int? = nil, index: Int? = nil
+        _ result: UploadFile.Result<SubmitOutcome>, _ message: Message, _ call: Call, total: Int? = nil,
+        index: Int? = nil
     ) throws(Refusal) -> Response {
         switch result {
         case .stored(let state):

@@ -75,7 +75,7 @@ struct WholeFileEndpoints {
     private enum Sent {
         case sent(Message)
         /// Complete, but the room was not told in time.
-        case queued(Outcome)
+        case queued(SubmitOutcome)
     }
 
     private func send(
@@ -129,9 +129,9 @@ struct WholeFileEndpoints {
     /// - Returns: the outcome when the room was not told in time.
     private func store(
         _ file: UploadedFile, _ type: MediaType, _ message: Message, _ call: Call
-    ) throws(Refusal) -> Outcome? {
+    ) throws(Refusal) -> SubmitOutcome? {
         let total = Self.parts(file.size)
-        var ended: Outcome?
+        var ended: SubmitOutcome?
         for index in 1...total {
             let start = Int64(index - 1) * Self.partBytes
             let bytes = file.content.part(from: start, length: min(Self.partBytes, file.size - start))

@@ -5,7 +5,7 @@ import Glibc
 /// part's content is not kept. Bytes before the first boundary and after the last are skipped within bounds (RFC 2046,
 /// 5.1.1); anything else that is not a form is refused.
 struct MultipartForm {
-    enum Event {
+    enum FormEvent {
         case begin(PartHead)
         /// Content of the part that began last: a slice of the input, or a few bytes held back from before.
         case data(ArraySlice<UInt8>)
@@ -54,7 +54,7 @@ struct MultipartForm {
         delimiter = Array("\r\n--\(boundary)".utf8)
     }
 
-    mutating func feed(_ bytes: ArraySlice<UInt8>, _ handle: (Event) throws(Refusal) -> Void) throws(Refusal) {
+    mutating func feed(_ bytes: ArraySlice<UInt8>, _ handle: (FormEvent) throws(Refusal) -> Void) throws(Refusal) {
         var rest = bytes
         while !rest.isEmpty {
             switch place {
@@ -96,7 +96,7 @@ struct MultipartForm {
     }
 
     private mutating func content(
-        _ rest: inout ArraySlice<UInt8>, _ handle: (Event) throws(Refusal) -> Void
+        _ rest: inout ArraySlice<UInt8>, _ handle: (FormEvent) throws(Refusal) -> Void
     ) throws(Refusal) {
         if matched == 0 {
             let found = rest.place(of: delimiter)
@@ -140,7 +140,7 @@ struct MultipartForm {
 
     /// `held` begins with the line break after the boundary, so that an empty head ends like any other head.
     private mutating func head(
-        _ rest: inout ArraySlice<UInt8>, _ handle: (Event) throws(Refusal) -> Void
+        _ rest: inout ArraySlice<UInt8>, _ handle: (FormEvent) throws(Refusal) -> Void
     ) throws(Refusal) {
         while let byte = rest.popFirst() {
             guard held.count < Self.maxHead else {

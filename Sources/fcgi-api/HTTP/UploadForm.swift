@@ -99,7 +99,7 @@ struct FormReading {
             uniquingKeysWith: { first, _ in first })
     }
 
-    mutating func take(_ event: MultipartForm.Event) throws(Refusal) {
+    mutating func take(_ event: MultipartForm.FormEvent) throws(Refusal) {
         switch event {
         case .begin(let head): try begin(head)
         case .data(let bytes): try add(bytes)

@@ -5,7 +5,7 @@ import Glibc
 /// timeout(1). A program that is not installed is skipped.
 final class MediaPrograms: MediaTools {
     /// The limits of each process.
-    struct Limits {
+    struct MediaLimits {
         /// Bytes of address space.
         var memory = 2 << 30
         var cpuSeconds = 20
@@ -22,10 +22,10 @@ final class MediaPrograms: MediaTools {
 
     /// The PATH for these programs.
     private let path: String
-    private let limits: Limits
+    private let limits: MediaLimits
     private let jail: MediaJail
 
-    init(path: String = "/usr/local/bin:/usr/bin:/bin", limits: Limits = Limits(), jail: MediaJail = .none) {
+    init(path: String = "/usr/local/bin:/usr/bin:/bin", limits: MediaLimits = MediaLimits(), jail: MediaJail = .none) {
         self.path = path
         self.limits = limits
         self.jail = jail

@@ -7,8 +7,8 @@ final class Admission {
     private let tokens: RevocableTokens
     private let clock: TickClock
     /// Of each socket.
-    private let requestLimits: RateBucket.Limits
-    private let handshakeLimits: RateBucket.Limits
+    private let requestLimits: RateBucket.BucketLimits
+    private let handshakeLimits: RateBucket.BucketLimits
     /// The rate of handshakes of all clients together.
     private var handshakes = RateBucket()
     private var users = RateLedger()

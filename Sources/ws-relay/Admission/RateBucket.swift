@@ -1,6 +1,6 @@
 /// Limits the commands of one socket: `rate` per second, `burst` at once. Eight bytes per connection.
 struct RateBucket: BitwiseCopyable {
-    struct Limits: Sendable {
+    struct BucketLimits: Sendable {
         var rate: Float
         var burst: Float
     }
@@ -15,7 +15,7 @@ struct RateBucket: BitwiseCopyable {
 
     /// Charges the further cost of an admitted request: refused above the burst, unless the bucket was nearly empty.
     /// The level never exceeds the bucket.
-    mutating func takeMore(_ cost: Int, limits: Limits) -> Bool {
+    mutating func takeMore(_ cost: Int, limits: BucketLimits) -> Bool {
         let sum = level + Float(cost)
         guard sum <= limits.burst || level <= 1.5 else { return false }
         level = min(sum, max(limits.burst, 1))
@@ -26,7 +26,7 @@ struct RateBucket: BitwiseCopyable {
     private var at: UInt32 = 0
 
     /// `now` is in milliseconds and may wrap.
-    mutating func take(now: UInt32, limits: Limits) -> Decision {
+    mutating func take(now: UInt32, limits: BucketLimits) -> Decision {
         level = max(0, level - Float(now &- at) * limits.rate / 1000)
         at = now
         level += 1

@@ -8,7 +8,7 @@ final class CommandJournal {
     static let size = 16 << 20
     private static let alignment = 16
 
-    struct Entry: BitwiseCopyable {
+    struct JournalEntry: BitwiseCopyable {
         /// Bytes after this header; a skipped end of the ring is counted too.
         var length: UInt32
         var isOpen: UInt32
@@ -35,11 +35,11 @@ final class CommandJournal {
         let untilEnd = Self.size - Int(bounds.pointee.head % UInt64(Self.size))
         if needed > untilEnd {
             makeRoom(untilEnd)
-            write(Entry(length: UInt32(untilEnd - MemoryLayout<Entry>.size), isOpen: 0, socket: 0), [])
+            write(JournalEntry(length: UInt32(untilEnd - MemoryLayout<JournalEntry>.size), isOpen: 0, socket: 0), [])
         }
         makeRoom(needed)
         let place = bounds.pointee.head
-        write(Entry(length: UInt32(command.count), isOpen: 1, socket: socket), command)
+        write(JournalEntry(length: UInt32(command.count), isOpen: 1, socket: socket), command)
         return place
     }
 
@@ -83,7 +83,7 @@ final class CommandJournal {
     }
 
     /// An entry becomes visible when `head` moves: a crash before that leaves nothing.
-    private func write(_ header: Entry, _ bytes: [UInt8]) {
+    private func write(_ header: JournalEntry, _ bytes: [UInt8]) {
         let entry = entry(at: bounds.pointee.head)
         entry.pointee = header
         bytes.withUnsafeBytes { source in
@@ -92,11 +92,11 @@ final class CommandJournal {
         bounds.pointee.head += UInt64(Self.bytes(of: Int(header.length)))
     }
 
-    private func entry(at place: UInt64) -> UnsafeMutablePointer<Entry> {
-        (base + Int(place % UInt64(Self.size))).assumingMemoryBound(to: Entry.self)
+    private func entry(at place: UInt64) -> UnsafeMutablePointer<JournalEntry> {
+        (base + Int(place % UInt64(Self.size))).assumingMemoryBound(to: JournalEntry.self)
     }
 
     private static func bytes(of length: Int) -> Int {
-        (MemoryLayout<Entry>.size + length + alignment - 1) / alignment * alignment
+        (MemoryLayout<JournalEntry>.size + length + alignment - 1) / alignment * alignment
     }
 }

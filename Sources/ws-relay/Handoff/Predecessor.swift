@@ -40,7 +40,7 @@ final class Predecessor {
         self.log = log
     }
 
-    enum Outcome {
+    enum HandoverOutcome {
         /// It continues as before: the hand-over has not come that far, or has failed.
         case serving
         case handedOver
@@ -49,7 +49,7 @@ final class Predecessor {
     }
 
     /// Reads a packet of the successor.
-    func hear() -> Outcome {
+    func hear() -> HandoverOutcome {
         do throws(HandoffChannel.Failure) {
             let packet = try channel.receive(within: .zero)
             switch packet.tag {
@@ -90,7 +90,7 @@ final class Predecessor {
         shown.formUnion(tickets)
     }
 
-    private func handOverOrGoOn() throws(HandoffChannel.Failure) -> Outcome {
+    private func handOverOrGoOn() throws(HandoffChannel.Failure) -> HandoverOutcome {
         do throws(HandoffChannel.Failure) {
             return try handOver()
         } catch {
@@ -101,7 +101,7 @@ final class Predecessor {
         }
     }
 
-    private func handOver() throws(HandoffChannel.Failure) -> Outcome {
+    private func handOver() throws(HandoffChannel.Failure) -> HandoverOutcome {
         let begun = monotonicMilliseconds()
         finishWhatIsUnderWay(until: Deadline(in: Self.drainLimit))
         hearUpToTheMarker()

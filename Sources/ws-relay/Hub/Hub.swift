@@ -104,7 +104,7 @@ final class Hub {
     func accepted(_ descriptor: Int32) { sockets.accepted(descriptor, isEnding: isEnding) }
 
     /// Handles an epoll event; a late one of an earlier connection finds no slot.
-    func handle(_ event: Epoll.Event) {
+    func handle(_ event: Epoll.DescriptorEvent) {
         guard let slot = sockets.connections.slot(event.ticket) else { return }
         if event.isReadable, !sockets[slot].flags.contains(.readPaused) {
             sockets.receive(slot) { take($0, from: slot, isAwaited: $1) }

@@ -14,7 +14,7 @@ protocol FeedConnection: AnyObject {
     func unsubscribe(_ channels: [String])
     func ping()
     func flush() throws(RedisError)
-    func readAvailable(_ handle: (RedisSubscription.Event) -> Void) throws(RedisError) -> Bool
+    func readAvailable(_ handle: (RedisSubscription.SubscriptionEvent) -> Void) throws(RedisError) -> Bool
 }
 
 extension RedisSubscription: FeedConnection {}

@@ -98,7 +98,7 @@ final class RelayLoop {
         everyHalfSecond()
     }
 
-    private func handle(_ event: Epoll.Event) {
+    private func handle(_ event: Epoll.DescriptorEvent) {
         switch event.ticket {
         case Ticket.feed: readFeed()
         case Ticket.answers: takeAnswers()

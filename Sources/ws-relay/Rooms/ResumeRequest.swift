@@ -2,7 +2,7 @@ import ChatCore
 
 /// One `resume` of a client: it is answered when each of its rooms is finished.
 struct ResumeRequest {
-    struct Entry {
+    struct ResumedRoom {
         var room: UUID128
         /// The Seq up to which the client has caught up.
         var seq: UInt64 = 0
@@ -13,12 +13,12 @@ struct ResumeRequest {
 
     let ticket: UInt64
     let sign: String?
-    var entries: [Entry] = []
+    var entries: [ResumedRoom] = []
     /// The number of unfinished rooms.
     var open = 0
 }
 
-extension ResumeRequest.Entry: WireShape {
+extension ResumeRequest.ResumedRoom: WireShape {
     func write<W: WireWriter>(to writer: inout W) {
         writer.map {
             $0.field("RoomID", room)
@@ -54,7 +54,7 @@ struct HandedRequest {
     let ticket: UInt64
     let sign: String?
     let open: [UUID128]
-    let entries: [ResumeRequest.Entry]
+    let entries: [ResumeRequest.ResumedRoom]
 
     static func all(from state: inout StateReader) throws(StateUnreadable) -> [HandedRequest] {
         var requests: [HandedRequest] = []
@@ -68,9 +68,10 @@ struct HandedRequest {
         let text = try state.takeText()
         sign = hasSign ? text : nil
         open = try state.takeArray()
-        var entries: [ResumeRequest.Entry] = []
+        var entries: [ResumeRequest.ResumedRoom] = []
         for _ in 0..<(try state.take(UInt32.self)) {
-            var entry = ResumeRequest.Entry(room: try state.take(), seq: try state.take(), needsREST: try state.take())
+            var entry = ResumeRequest.ResumedRoom(
+                room: try state.take(), seq: try state.take(), needsREST: try state.take())
             let error = try state.takeText()
             if !error.isEmpty { entry.error = Refusal(answer: error) }
             entries.append(entry)

@@ -77,7 +77,7 @@ final class Resumes {
         _ room: TrackedRoom, after last: UInt64, epoch: Int64?, _ number: UInt64, _ slot: UInt32
     ) {
         let ticket = connections.ticket(slot)
-        var entry = ResumeRequest.Entry(room: room.id, seq: room.sequencer.last, epoch: room.epoch)
+        var entry = ResumeRequest.ResumedRoom(room: room.id, seq: room.sequencer.last, epoch: room.epoch)
         let isTooOld = last < room.sequencer.last && room.sequencer.last - last > Self.maxFrames
         if isTooOld || last > room.newest || epoch.map({ $0 != room.epoch }) ?? false {
             // The position is older than what is resent, or the client has seen another history.
@@ -222,7 +222,7 @@ final class Resumes {
         guard let place = room.resume(of: ticket) else { return }
         let resume = room.resumes.remove(at: place)
         if let slot = connections.slot(ticket) { sockets.endResume(slot) }
-        let entry = ResumeRequest.Entry(
+        let entry = ResumeRequest.ResumedRoom(
             room: room.id, seq: needsREST ? room.sequencer.last : resume.last, epoch: room.epoch,
             needsREST: needsREST)
         for number in resume.requests {

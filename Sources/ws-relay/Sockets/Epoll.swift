@@ -13,7 +13,7 @@ final class Epoll {
         static let write = Interest(rawValue: EPOLLOUT.rawValue)
     }
 
-    struct Event {
+    struct DescriptorEvent {
         let ticket: UInt64
         let isReadable: Bool
         let isWritable: Bool
@@ -52,13 +52,13 @@ final class Epoll {
     }
 
     /// Waits at most `milliseconds`; a signal ends the wait early.
-    func wait(milliseconds: Int32, _ body: (Event) -> Void) {
+    func wait(milliseconds: Int32, _ body: (DescriptorEvent) -> Void) {
         let count = epoll_wait(descriptor, events, Int32(capacity), milliseconds)
         guard count > 0 else { return }
         for index in 0..<Int(count) {
             let bits = events[index].events
             body(
-                Event(
+                DescriptorEvent(
                     ticket: events[index].data.u64,
                     isReadable: bits & (EPOLLIN.rawValue | EPOLLRDHUP.rawValue) != 0,
                     isWritable: bits & EPOLLOUT.rawValue != 0,

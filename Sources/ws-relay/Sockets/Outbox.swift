@@ -1,7 +1,7 @@
 /// The unsent frames of a slow socket. It is bounded in bytes and in time; an overflow closes that client's socket and
 /// affects nobody else. It exists only while something waits.
 struct Outbox {
-    struct Limits: Sendable {
+    struct OutboxLimits: Sendable {
         var bytes: Int
         var seconds: UInt32
     }
@@ -41,7 +41,7 @@ struct Outbox {
         bytes -= taken
     }
 
-    mutating func enqueue(_ frame: SharedFrame, now: UInt32, limits: Limits) -> Acceptance {
+    mutating func enqueue(_ frame: SharedFrame, now: UInt32, limits: OutboxLimits) -> Acceptance {
         if frame.isEphemeral, !isEmpty { return .dropped }
         guard bytes + frame.count <= limits.bytes else { return .overflow }
         append(frame, now)
@@ -54,7 +54,7 @@ struct Outbox {
     }
 
     /// Whether the first frame has waited too long.
-    func isOverdue(now: UInt32, limits: Limits) -> Bool {
+    func isOverdue(now: UInt32, limits: OutboxLimits) -> Bool {
         !isEmpty && now &- waiting[head].since > limits.seconds
     }
 

@@ -69,7 +69,7 @@ final class SlowStates {
     func hasUnwritten(_ slot: UInt32) -> Bool { !(self[slot]?.outbox.isEmpty ?? true) }
 
     /// Sockets whose first frame has waited too long.
-    func overdue(now: UInt32, limits: Outbox.Limits) -> [UInt32] {
+    func overdue(now: UInt32, limits: Outbox.OutboxLimits) -> [UInt32] {
         states.filter { $0.value.outbox.isOverdue(now: now, limits: limits) }.map(\.key)
     }
 }

@@ -9,7 +9,7 @@ final class SocketWriter {
     /// Bytes of one joined write.
     private static let size = 262_144
 
-    enum Outcome {
+    enum WriteOutcome {
         /// Nothing is left.
         case written
         /// Something waits until the socket accepts bytes again.
@@ -23,7 +23,7 @@ final class SocketWriter {
     private let slow: SlowStates
     private let writes: TickWrites
     private let clock: TickClock
-    private let limits: Outbox.Limits
+    private let limits: Outbox.OutboxLimits
     private let output = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 64)
     /// Calls of `send`, and the bytes that they took.
     private(set) var sends = 0
@@ -31,7 +31,7 @@ final class SocketWriter {
 
     init(
         _ connections: ConnectionTable, _ slow: SlowStates, _ writes: TickWrites, _ clock: TickClock,
-        limits: Outbox.Limits
+        limits: Outbox.OutboxLimits
     ) {
         self.connections = connections
         self.slow = slow
@@ -43,7 +43,7 @@ final class SocketWriter {
     deinit { output.deallocate() }
 
     /// Writes the tick's list of this socket.
-    func write(_ slot: UInt32) -> Outcome {
+    func write(_ slot: UInt32) -> WriteOutcome {
         var at = connections[slot].firstWrite
         writes.clear(slot, connections)
         if slow.hasUnwritten(slot) { return queue(from: at, taken: 0, slot) }
@@ -93,7 +93,7 @@ final class SocketWriter {
     }
 
     /// Queues what the socket did not accept: the frames from the entry on, of which `taken` bytes were written.
-    private func queue(from entry: UInt32, taken: Int, _ slot: UInt32) -> Outcome {
+    private func queue(from entry: UInt32, taken: Int, _ slot: UInt32) -> WriteOutcome {
         let state = slow.state(slot)
         var at = entry
         var skip = taken
@@ -113,7 +113,7 @@ final class SocketWriter {
     }
 
     /// The socket accepts bytes again: writes what waits.
-    func writeWaiting(_ slot: UInt32) -> Outcome {
+    func writeWaiting(_ slot: UInt32) -> WriteOutcome {
         guard let state = slow[slot] else { return .written }
         while !state.outbox.isEmpty {
             var filled = 0

@@ -38,7 +38,7 @@ extension Sockets {
     }
 
     /// Answers what is the protocol's own.
-    private func message(of event: FrameParser.Event, _ slot: UInt32) -> ([UInt8], isText: Bool)? {
+    private func message(of event: FrameParser.FrameEvent, _ slot: UInt32) -> ([UInt8], isText: Bool)? {
         switch event {
         case .message(let isText, false, let payload): return (payload.withBytes(Array.init), isText)
         case .message(let isText, true, let payload):

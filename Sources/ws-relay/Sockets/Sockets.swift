@@ -43,7 +43,7 @@ final class Sockets {
     /// nil: compression is not offered.
     private let deflate: Deflate?
     private let input = UnsafeMutableRawBufferPointer.allocate(byteCount: readSize, alignment: 64)
-    private let limits: Outbox.Limits
+    private let limits: Outbox.OutboxLimits
     private var serials: [UInt64: UInt32] = [:]
     /// Sockets that were closed or lost in this tick: they leave their users at its end.
     private var leaving: [UInt32] = []
@@ -60,7 +60,7 @@ final class Sockets {
         self.admission = admission
         self.clock = clock
         self.memory = memory
-        limits = Outbox.Limits(bytes: settings.outboxBytes, seconds: UInt32(settings.outboxTimeout.seconds))
+        limits = Outbox.OutboxLimits(bytes: settings.outboxBytes, seconds: UInt32(settings.outboxTimeout.seconds))
         connections = ConnectionTable(memory)
         slow = SlowStates(connections)
         streams = EventStreams(memory)
@@ -294,7 +294,7 @@ final class Sockets {
     }
 
     /// - Returns: false when the socket is gone.
-    private func finish(_ outcome: SocketWriter.Outcome, _ slot: UInt32) -> Bool {
+    private func finish(_ outcome: SocketWriter.WriteOutcome, _ slot: UInt32) -> Bool {
         switch outcome {
         case .written: finishIfClosing(slot)
         case .waits: watchWrite(slot)

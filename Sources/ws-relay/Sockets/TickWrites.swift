@@ -6,13 +6,13 @@ final class TickWrites {
     private let size: Int
     private var capacity: Int
 
-    private struct Entry: BitwiseCopyable {
+    private struct Delivery: BitwiseCopyable {
         var frame: UInt32
         var next: UInt32
     }
 
     private(set) var frames: [SharedFrame] = []
-    private var entries: UnsafeMutablePointer<Entry>
+    private var entries: UnsafeMutablePointer<Delivery>
     private var count = 0
     /// Connections with a list, in the order in which they got it.
     private(set) var dirty: [UInt32] = []
@@ -39,7 +39,7 @@ final class TickWrites {
         guard row.pointee.descriptor >= 0 else { return }
         if count == capacity { grow() }
         let entry = UInt32(count)
-        entries[count] = Entry(frame: frame, next: noIndex)
+        entries[count] = Delivery(frame: frame, next: noIndex)
         count += 1
         if row.pointee.flags.contains(.dirty) {
             entries[place(of: row.pointee.lastWrite)].next = entry
@@ -62,7 +62,7 @@ final class TickWrites {
     private func grow() { resize(to: capacity * 2) }
 
     private func resize(to new: Int) {
-        let moved = UnsafeMutablePointer<Entry>.allocate(capacity: new)
+        let moved = UnsafeMutablePointer<Delivery>.allocate(capacity: new)
         moved.initialize(from: entries, count: count)
         entries.deallocate()
         (entries, capacity) = (moved, new)

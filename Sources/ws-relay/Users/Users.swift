@@ -24,7 +24,7 @@ final class Users {
         case ready
     }
 
-    struct Entry {
+    struct ConnectedUser {
         let id: UUID128
         fileprivate(set) var stage = Stage.subscribing
         /// Their presence is announced to nobody.
@@ -45,7 +45,7 @@ final class Users {
     /// By id.
     private(set) var indexes: [UUID128: UInt32] = [:]
     /// Never moves; untouched pages cost nothing.
-    private let entries: UnsafeMutablePointer<Entry?>
+    private let entries: UnsafeMutablePointer<ConnectedUser?>
     private var used = 0
     private var free: [UInt32] = []
     /// Each user's newest socket, in a dense array: a delivery reads nothing else of a user. The others follow in
@@ -85,7 +85,7 @@ final class Users {
     func index(_ id: UUID128) -> UInt32? { indexes[id] }
 
     /// Read only: the methods below change it.
-    subscript(index: UInt32) -> Entry {
+    subscript(index: UInt32) -> ConnectedUser {
         _read { yield entries[place(index)]! }
     }
 
@@ -99,7 +99,7 @@ final class Users {
         return Int(index)
     }
 
-    private func change(_ index: UInt32, _ body: (inout Entry) -> Void) { body(&entries[place(index)]!) }
+    private func change(_ index: UInt32, _ body: (inout ConnectedUser) -> Void) { body(&entries[place(index)]!) }
 
     func forEach(_ body: (UInt32) -> Void) {
         for index in indexes.values { body(index) }
@@ -108,7 +108,7 @@ final class Users {
     // MARK: Coming and going
 
     func open(_ id: UUID128) -> UInt32 {
-        var entry = Entry(id: id)
+        var entry = ConnectedUser(id: id)
         // Reserve here: an allocation between short-lived ones of the sockets would keep their memory from being
         // released.
         entry.rooms.reserveCapacity(1)

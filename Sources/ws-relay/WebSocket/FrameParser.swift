@@ -17,7 +17,7 @@ struct FrameParser: Sendable {
         }
     }
 
-    enum Event {
+    enum FrameEvent {
         /// A compressed message is returned as it is: the code that inflates it checks its text.
         case message(isText: Bool, isCompressed: Bool, Payload)
         case ping(Payload)
@@ -59,7 +59,7 @@ struct FrameParser: Sendable {
     var isIdle: Bool { head.count == 0 && frame == nil && messageKind == nil }
 
     /// The next event in the chunk, whose front is consumed; nil when the whole chunk is.
-    mutating func next(_ chunk: inout UnsafeMutableRawBufferPointer) -> Event? {
+    mutating func next(_ chunk: inout UnsafeMutableRawBufferPointer) -> FrameEvent? {
         while true {
             if frame == nil {
                 guard head.take(from: &chunk, check: check) else { return nil }
@@ -112,7 +112,8 @@ struct FrameParser: Sendable {
         return UnsafeRawBufferPointer(piece)
     }
 
-    private mutating func messagePiece(_ piece: UnsafeRawBufferPointer, _ frame: Frame, _ isWhole: Bool) -> Event? {
+    private mutating func messagePiece(_ piece: UnsafeRawBufferPointer, _ frame: Frame, _ isWhole: Bool) -> FrameEvent?
+    {
         let isText = messageKind == .text
         let isPlainText = isText && !isCompressed
         if isPlainText, !text.accept(piece) { return .violation(.invalidText) }
@@ -128,7 +129,8 @@ struct FrameParser: Sendable {
         return .message(isText: isText, isCompressed: isCompressed, .assembled(message))
     }
 
-    private mutating func controlPiece(_ piece: UnsafeRawBufferPointer, _ frame: Frame, _ isWhole: Bool) -> Event? {
+    private mutating func controlPiece(_ piece: UnsafeRawBufferPointer, _ frame: Frame, _ isWhole: Bool) -> FrameEvent?
+    {
         var payload = Payload.inPlace(piece)
         if !isWhole || !control.isEmpty {
             control.append(contentsOf: piece)
@@ -143,7 +145,7 @@ struct FrameParser: Sendable {
         }
     }
 
-    private static func closing(_ payload: UnsafeRawBufferPointer) -> Event {
+    private static func closing(_ payload: UnsafeRawBufferPointer) -> FrameEvent {
         if payload.isEmpty { return .close(nil) }
         guard payload.count >= 2 else { return .violation(.protocolError) }
         let code = UInt16(payload[0]) << 8 | UInt16(payload[1])

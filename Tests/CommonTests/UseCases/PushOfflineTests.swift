@@ -580,7 +580,8 @@ import Testing
         func add(_ user: UUID128, _ number: Int) -> Bool {
             let device = PushDevice(user: user, id: "\(number)", kind: .webPush, address: "a")
             return retries.add(
-                PushRetries.Entry(push: Push(room: room, content: .seen(seq: 1)), device: device, dueAt: 1, tries: 0))
+                PushRetries.WaitingPush(
+                    push: Push(room: room, content: .seen(seq: 1)), device: device, dueAt: 1, tries: 0))
         }
         #expect((0..<100).map { add(bob, $0) }.filter { $0 }.count == PushRetries.maxOfUser)
         #expect(add(carl, 1))

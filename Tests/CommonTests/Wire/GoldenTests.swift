@@ -235,7 +235,8 @@ private enum Things {
         ]
         all.append(("push jobs", PushJob.encode(jobs)))
         let entries = [nil, "r"].map {
-            TrailStep.Entry(id: user, room: room, seq: 300, acceptedAt: 1, requestID: $0, what: "send", refusal: $0)
+            TrailStep.StoredCommand(
+                id: user, room: room, seq: 300, acceptedAt: 1, requestID: $0, what: "send", refusal: $0)
         }
         let steps: [TrailStep] = [
             .stored(.init(process: 1, takenAt: 2, storedAt: 3, commands: entries)),

@@ -8,12 +8,12 @@ struct KnownRooms {
     /// Members of all rooms together, a few hundred bytes each. Above the limit the whole cache is dropped.
     private static let limit = 20_000
 
-    private struct Entry {
+    private struct KnownRoom {
         var room: Room
         var members: [UUID128: Member] = [:]
     }
 
-    private var entries: [UUID128: Entry] = [:]
+    private var entries: [UUID128: KnownRoom] = [:]
     private var memberCount = 0
 
     /// Returns nil when a load is needed: another kind of command, or a room or sender that is not cached.
@@ -48,7 +48,7 @@ struct KnownRooms {
                 forget([room.id])
                 continue
             }
-            entries[room.id, default: Entry(room: room)].room = room
+            entries[room.id, default: KnownRoom(room: room)].room = room
             // No frame of a plain message shows these, and no such batch writes them.
             entries[room.id]?.room.metadata = nil
         }

@@ -53,7 +53,7 @@ extension PostgresRoomBatchStore {
         do { _ = try connection.pipeline(statements) } catch { throw StoreError(error) }
     }
 
-    private func insert(_ events: [RoomBatch.Event]) -> SQL {
+    private func insert(_ events: [RoomBatch.RoomEvent]) -> SQL {
         // unnest cannot take arrays of arrays: each list of users is passed as an array literal, such as `{uuid,uuid}`.
         """
         INSERT INTO room_events (room_id, seq, command_id, actor_id, sign, kind, message_id, joined, departed, fields,

@@ -119,7 +119,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
         var (attempts, refusals) = (0, 0)
         while true {
             attempts += 1
-            let outcome: Outcome
+            let outcome: AttemptOutcome
             do throws(RabbitMQError) {
                 outcome = try attempt(command, until: deadline)
             } catch {
@@ -147,7 +147,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
         }
     }
 
-    private enum Outcome {
+    private enum AttemptOutcome {
         case answer(CommandAnswer)
         /// Neither a confirm nor an answer arrived in the time allowed.
         case late
@@ -172,7 +172,7 @@ public final class RabbitMQCommandQueue: CommandQueue {
         return true
     }
 
-    private func attempt(_ command: Command, until deadline: Int64) throws(RabbitMQError) -> Outcome {
+    private func attempt(_ command: Command, until deadline: Int64) throws(RabbitMQError) -> AttemptOutcome {
         let connection = try connected()
         let correlation = command.id.description
         let queue = settings.queueName(layout, layout.index(command))

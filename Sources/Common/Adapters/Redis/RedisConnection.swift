@@ -120,7 +120,7 @@ private func parse(_ url: String) throws(RedisError) -> RedisServers {
 /// A subscription to channels for an event loop. It never blocks, except for the connect itself, which has a time
 /// limit.
 public final class RedisSubscription {
-    public enum Event: Sendable {
+    public enum SubscriptionEvent: Sendable {
         case message(channel: String, payload: [UInt8])
         case subscribed(channel: String)
         case unsubscribed(channel: String)
@@ -164,12 +164,12 @@ public final class RedisSubscription {
     /// Reads what has arrived (up to 16 KiB a call) and passes each event to `handle`.
     ///
     /// - Returns: false when nothing was there.
-    public func readAvailable(_ handle: (Event) -> Void) throws(RedisError) -> Bool {
+    public func readAvailable(_ handle: (SubscriptionEvent) -> Void) throws(RedisError) -> Bool {
         guard let link else { return false }
         var some = false
         do throws(RedisError) {
             try link.receive()
-            while let event = try link.withReply({ reply in Event(reply) }) {
+            while let event = try link.withReply({ reply in SubscriptionEvent(reply) }) {
                 some = true
                 if let event { handle(event) }
             }
@@ -186,7 +186,7 @@ public final class RedisSubscription {
     }
 }
 
-extension RedisSubscription.Event {
+extension RedisSubscription.SubscriptionEvent {
     fileprivate init?(_ reply: UnsafeMutablePointer<redisReply>) {
         let reply = reply.pointee
         guard reply.type == REDIS_REPLY_ARRAY, reply.elements >= 2, let kind = reply.element[0],
