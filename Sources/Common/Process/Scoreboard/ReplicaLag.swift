@@ -1,8 +1,8 @@
-/// A replica's lag in a scoreboard: milliseconds and one, since 0 is a worker that has not looked; -1: it is not known, or too
-/// large.
+/// A replica's lag in a scoreboard: milliseconds and one, since 0 is a worker that has not looked; -1: it is not
+/// known.
 public enum ReplicaLag {
     public static func stored(_ milliseconds: Int64?) -> Int {
-        milliseconds.flatMap { Int(exactly: $0) }.map { max(0, $0) &+ 1 } ?? -1
+        milliseconds.map { Int(clamping: min(max(0, $0), .max - 1)) + 1 } ?? -1
     }
 
     /// - Returns: seconds, of the worker for which it is the largest; infinite: one does not know it; nil: nobody has looked.
