@@ -18,11 +18,11 @@ import Testing
         new.milliseconds = old.milliseconds
         new.hub.beginTick(milliseconds: new.milliseconds, unixMilliseconds: new.milliseconds)
         let heard = Set(old.hub.users.indexes.keys).union(old.hub.table.ids)
-        let (tickets, ahead) = old.hub.sockets.handedOver(from: 0, most: 1)
-        let prepared = zip(tickets, ahead).map { ($0, new.hub.sockets.prepare(dup($1))!) }
+        let (handles, ahead) = old.hub.sockets.handedOver(from: 0, most: 1)
+        let prepared = zip(handles, ahead).map { ($0, new.hub.sockets.prepare(dup($1))!) }
         try meanwhile()
         old.hub.endTick()
-        let (bytes, descriptors) = old.hub.export(shown: Set(tickets), as: format)
+        let (bytes, descriptors) = old.hub.export(shown: Set(handles), as: format)
         try new.hub.adopt(
             try onTheWay(bytes), descriptors: descriptors.map { dup($0) },
             prepared: Dictionary(uniqueKeysWithValues: prepared),

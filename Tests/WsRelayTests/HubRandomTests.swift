@@ -482,7 +482,7 @@ private struct TableCheck {
         }
         let wanted = Dictionary(
             uniqueKeysWithValues: open.map {
-                (hub.sockets.connections[$0].descriptor, hub.sockets.connections.ticket($0))
+                (hub.sockets.connections[$0].descriptor, hub.sockets.connections.handle($0))
             })
         return watched == wanted ? nil : "epoll watches \(watched), open are \(wanted)"
     }
@@ -496,10 +496,10 @@ private struct TableCheck {
                 return "user \(user) is gone and a member"
             }
             if let user = room.waiters.first(where: { !known.contains($0) }) { return "user \(user) is gone and waits" }
-            for resume in room.resumes { resumes[resume.ticket, default: 0] += 1 }
+            for resume in room.resumes { resumes[resume.handle, default: 0] += 1 }
         }
         for slot in open
-        where Int(hub.sockets.connections[slot].resumes) != resumes[hub.sockets.connections.ticket(slot)] ?? 0 {
+        where Int(hub.sockets.connections[slot].resumes) != resumes[hub.sockets.connections.handle(slot)] ?? 0 {
             return "slot \(slot) has \(hub.sockets.connections[slot].resumes) resumes, not as counted"
         }
         return nil

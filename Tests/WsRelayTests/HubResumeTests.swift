@@ -13,7 +13,7 @@ import Testing
 
     private func framesAsked(_ relay: TestRelay) -> [(room: UUID128, socket: UInt64)] {
         relay.lookups.asked.compactMap {
-            if case .frames(let room, _, _, _, .socket(let ticket)) = $0 { (room, ticket) } else { nil }
+            if case .frames(let room, _, _, _, .socket(let handle)) = $0 { (room, handle) } else { nil }
         }
     }
 

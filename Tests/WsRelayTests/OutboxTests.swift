@@ -92,14 +92,14 @@ import Testing
     @Test func aLateEventNeverFindsTheNextUserOfTheSlot() throws {
         let table = ConnectionTable(RelayMemory(capacity: 2))
         let first = try #require(table.open(7))
-        let ticket = table.ticket(first)
-        #expect(table.slot(ticket) == first)
+        let handle = table.handle(first)
+        #expect(table.slot(handle) == first)
         table.bury(first)
-        #expect(table.slot(ticket) == nil)
+        #expect(table.slot(handle) == nil)
         table.reap { _, _ in }
         let second = try #require(table.open(7))
-        #expect(second == first && table.slot(ticket) == nil)
-        #expect(table.slot(table.ticket(second)) == second)
+        #expect(second == first && table.slot(handle) == nil)
+        #expect(table.slot(table.handle(second)) == second)
     }
 
     @Test func isBounded() throws {

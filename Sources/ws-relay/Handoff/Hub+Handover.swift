@@ -14,7 +14,7 @@ extension Hub {
     }
 
     /// The state as of now, and the descriptors of sockets that connected after the successor got the others (`shown`,
-    /// by ticket), in the order of the state.
+    /// by handle), in the order of the state.
     func export(
         shown: Set<UInt64> = [], as format: StateFormat = .described
     ) -> (bytes: [UInt8], descriptors: [Int32]) {
@@ -22,8 +22,8 @@ extension Hub {
         // Leaves no frame that waits for the end of the tick, and no closed socket that is not freed.
         endTick()
         let open = sockets.handedOver
-        let tickets = open.map(sockets.connections.ticket)
-        let handedOver = Set(tickets)
+        let handles = open.map(sockets.connections.handle)
+        let handedOver = Set(handles)
         var parts = StatePartsWriter(format)
         parts.add("serial") { $0.put(sockets.serial) }
         parts.add("users") { users.write(to: &$0) }
@@ -36,14 +36,14 @@ extension Hub {
         parts.add("requests") { resumes.writeRequests(of: handedOver, to: &$0) }
         parts.add("epochs") { table.writeEpochs(to: &$0) }
         parts.add("events") { sockets.writeStreams(of: open, to: &$0) }
-        let new = zip(open, tickets).filter { !shown.contains($1) }
+        let new = zip(open, handles).filter { !shown.contains($1) }
         return (parts.bytes, new.map { sockets[$0.0].descriptor })
     }
 
     /// Takes over what `export` wrote. After a failure this hub is unusable; the predecessor still has its sockets.
     ///
     /// - Parameters:
-    ///   - prepared: slots here for sockets that were sent ahead, by the predecessor's tickets.
+    ///   - prepared: slots here for sockets that were sent ahead, by the predecessor's handles.
     ///   - heard: users and rooms whose channels are subscribed.
     func adopt(
         _ bytes: [UInt8], descriptors: [Int32], prepared: [UInt64: UInt32] = [:], heard: Set<UUID128>

@@ -21,7 +21,7 @@ final class Predecessor {
     /// Takes the answers of the other threads.
     let takeAnswers: () -> Void
     let log: Logger
-    /// Tickets of the sockets that were sent ahead.
+    /// Handles of the sockets that were sent ahead.
     private var shown: Set<UInt64> = []
     /// A successor of the last release offers nothing. It knows no streams of events either.
     private var format = StateFormat.raw
@@ -83,11 +83,11 @@ final class Predecessor {
     private func show(_ question: [UInt8]) throws(HandoffChannel.Failure) {
         var reader = StateReader(question)
         guard let first = try? reader.take(UInt32.self) else { throw .system(EPROTO) }
-        let (tickets, descriptors) = hub.sockets.handedOver(from: first, most: HandoffChannel.packetDescriptors)
+        let (handles, descriptors) = hub.sockets.handedOver(from: first, most: HandoffChannel.packetDescriptors)
         var answer = StateWriter()
-        answer.put(array: tickets)
+        answer.put(array: handles)
         try channel.send(.init(tag: .sockets, bytes: answer.bytes, descriptors: descriptors))
-        shown.formUnion(tickets)
+        shown.formUnion(handles)
     }
 
     private func handOverOrGoOn() throws(HandoffChannel.Failure) -> HandoverOutcome {

@@ -71,7 +71,7 @@ struct Successor {
         return isRestored
     }
 
-    /// - Returns: their slots here, by the predecessor's tickets.
+    /// - Returns: their slots here, by the predecessor's handles.
     private func prepareSockets(of hub: Hub) throws -> [UInt64: UInt32] {
         var prepared: [UInt64: UInt32] = [:]
         var next: UInt32 = 0
@@ -82,11 +82,11 @@ struct Successor {
             let packet = try channel.receive(within: Self.socketsLimit)
             guard packet.tag == .sockets else { throw HandoffChannel.Failure.closed }
             var answer = StateReader(packet.bytes)
-            let tickets = try answer.takeArray(UInt64.self)
-            guard let last = tickets.last else { return prepared }
-            for (ticket, descriptor) in zip(tickets, packet.descriptors) {
+            let handles = try answer.takeArray(UInt64.self)
+            guard let last = handles.last else { return prepared }
+            for (handle, descriptor) in zip(handles, packet.descriptors) {
                 guard let slot = hub.sockets.prepare(descriptor) else { throw HandoffChannel.Failure.system(ENFILE) }
-                prepared[ticket] = slot
+                prepared[handle] = slot
             }
             next = UInt32(truncatingIfNeeded: last) + 1
         }

@@ -64,9 +64,9 @@ extension Hub {
         switch found {
         case .memberships(let user, let epoch, let list): self.found(list, user: user, epoch: epoch)
         case .frames(let room, _, let run, .room(let number)): self.found(run, room: room, fetch: number)
-        case .frames(let room, _, let run, .socket(let ticket)): resumes.found(run, room: room, ticket: ticket)
+        case .frames(let room, _, let run, .socket(let handle)): resumes.found(run, room: room, handle: handle)
         case .room(let room, let message, let latent): requests.found(room, ofMessage: message, latent)
-        case .ticket(let identity, let ticket): self.found(identity, connection: ticket)
+        case .ticket(let identity, let handle): self.found(identity, connection: handle)
         case .revocations(let all): revoke(admission.learn(all))
         case .failed(let lookup): failed(lookup)
         case .tooMany(let kind, let user, let wait): admission.close(kind, of: user, milliseconds: wait)
@@ -94,11 +94,11 @@ extension Hub {
         switch lookup {
         case .memberships(let id, let epoch): users.askFailed(id, epoch: epoch)
         case .frames(let id, _, _, _, .room(let number)): rooms.failed(room: id, fetch: number)
-        case .frames(let id, _, _, _, .socket(let ticket)): resumes.failed(room: id, ticket: ticket)
+        case .frames(let id, _, _, _, .socket(let handle)): resumes.failed(room: id, handle: handle)
         case .room(_, let command):
             guard let slot = sockets.slot(ofSerial: command.socket) else { return }
             sockets.refuse(.unavailable("the store"), sign: command.sign, to: slot)
-        case .ticket(_, let ticket): couldNotRedeem(connection: ticket)
+        case .ticket(_, let handle): couldNotRedeem(connection: handle)
         // The next request follows in half a second anyway.
         case .revocations: break
         case .learn: break

@@ -38,22 +38,22 @@ extension Hub {
                 refuse(error.code == .unavailable ? .unavailable(retryAfter: 1) : .unauthorized, slot, wish)
             }
         case .ticket(let ticket):
-            guard lookups.ask(.ticket(ticket, connection: sockets.connections.ticket(slot))) else {
+            guard lookups.ask(.ticket(ticket, connection: sockets.connections.handle(slot))) else {
                 return refuse(.unavailable(retryAfter: 1), slot, wish)
             }
             sockets.awaitTicket(slot, wish, early: early)
         }
     }
 
-    func found(_ identity: Identity?, connection ticket: UInt64) {
-        guard let (slot, wish, early) = sockets.takeWish(of: ticket) else { return }
+    func found(_ identity: Identity?, connection handle: UInt64) {
+        guard let (slot, wish, early) = sockets.takeWish(of: handle) else { return }
         guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot, wish) }
         guard let identity, admission.isValid(identity) else { return refuse(.unauthorized, slot, wish) }
         admit(identity, wish, slot, early: early)
     }
 
-    func couldNotRedeem(connection ticket: UInt64) {
-        guard let (slot, wish, _) = sockets.takeWish(of: ticket) else { return }
+    func couldNotRedeem(connection handle: UInt64) {
+        guard let (slot, wish, _) = sockets.takeWish(of: handle) else { return }
         refuse(.unavailable(retryAfter: 1), slot, wish)
     }
 

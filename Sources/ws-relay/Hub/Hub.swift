@@ -105,13 +105,13 @@ final class Hub {
 
     /// Handles an epoll event; a late one of an earlier connection finds no slot.
     func handle(_ event: Epoll.DescriptorEvent) {
-        guard let slot = sockets.connections.slot(event.ticket) else { return }
+        guard let slot = sockets.connections.slot(event.handle) else { return }
         if event.isReadable, !sockets[slot].flags.contains(.readPaused) {
             sockets.receive(slot) { take($0, from: slot, isAwaited: $1) }
         } else if event.isBroken {
             return sockets.destroy(slot)
         }
-        if event.isWritable, sockets.connections.slot(event.ticket) == slot, sockets.writable(slot) {
+        if event.isWritable, sockets.connections.slot(event.handle) == slot, sockets.writable(slot) {
             resumes.goOn(slot)
         }
     }

@@ -63,7 +63,7 @@ enum Lookup: Sendable, Equatable {
         /// The room itself: its order has a gap, or it is catching up. The number tells this fetch's answer from one
         /// for an earlier tracking of the room.
         case room(UInt64)
-        /// A resuming socket (its ticket).
+        /// A resuming socket (its handle).
         case socket(UInt64)
     }
 
@@ -74,7 +74,7 @@ enum Lookup: Sendable, Equatable {
     case frames(room: UUID128, after: UInt64, atLeast: UInt64, limit: Int, Purpose)
     /// The room of a message, for a command of this socket.
     case room(ofMessage: UUID128, LatentCommand)
-    /// The identity behind a ticket. `connection` is not a ticket of that kind but the handle of the socket's slot.
+    /// The identity behind a ticket; `connection` is the handle of the socket that brought it.
     case ticket(String, connection: UInt64)
     /// Revocations since a Unix millisecond.
     case revocations(since: Int64?)

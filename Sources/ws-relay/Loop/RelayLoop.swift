@@ -9,8 +9,8 @@ import Logging
 /// A tick reads what is there (bounded, so that a flood delays nobody for long); then `endTick` writes the results,
 /// joined per socket.
 final class RelayLoop {
-    /// Tickets of descriptors that are not connections: no slot number has this lower half.
-    private enum Ticket {
+    /// Handles of descriptors that are not connections: no slot number has this lower half.
+    private enum Handle {
         static let feed: UInt64 = 1 << 32 | UInt64(noIndex)
         static let answers: UInt64 = 2 << 32 | UInt64(noIndex)
         static let master: UInt64 = 3 << 32 | UInt64(noIndex)
@@ -73,8 +73,8 @@ final class RelayLoop {
     }
 
     func begin() {
-        hub.sockets.epoll.add(arrival.descriptor, .read, ticket: Ticket.answers)
-        hub.sockets.epoll.add(place.fileDescriptor, .read, ticket: Ticket.master)
+        hub.sockets.epoll.add(arrival.descriptor, .read, handle: Handle.answers)
+        hub.sockets.epoll.add(place.fileDescriptor, .read, handle: Handle.master)
     }
 
     var isOver: Bool {
@@ -92,19 +92,19 @@ final class RelayLoop {
         hub.endTick()
         feed.endTick(now: hub.clock.milliseconds) { handle($0) }
         hub.sockets.epoll.wait(milliseconds: system.wait(untilNextDue)) { event in
-            if event.ticket & UInt64(noIndex) == UInt64(noIndex) { handle(event) } else { hub.handle(event) }
+            if event.handle & UInt64(noIndex) == UInt64(noIndex) { handle(event) } else { hub.handle(event) }
             hub.endTickIfFull()
         }
         everyHalfSecond()
     }
 
     private func handle(_ event: Epoll.DescriptorEvent) {
-        switch event.ticket {
-        case Ticket.feed: readFeed()
-        case Ticket.answers: takeAnswers()
-        case Ticket.master: hearMaster()
-        case Ticket.successor: hearSuccessor()
-        default: accept(place.listeners[Int(event.ticket >> 32) - Int(Ticket.listener >> 32)])
+        switch event.handle {
+        case Handle.feed: readFeed()
+        case Handle.answers: takeAnswers()
+        case Handle.master: hearMaster()
+        case Handle.successor: hearSuccessor()
+        default: accept(place.listeners[Int(event.handle >> 32) - Int(Handle.listener >> 32)])
         }
     }
 
@@ -120,10 +120,10 @@ final class RelayLoop {
         guard feed.descriptor >= 0 else { return }
         let interest: Epoll.Interest = feed.wantsWrite ? [.read, .write] : .read
         if watchedFeed != feed.connection {
-            hub.sockets.epoll.add(feed.descriptor, interest, ticket: Ticket.feed)
+            hub.sockets.epoll.add(feed.descriptor, interest, handle: Handle.feed)
             (watchedFeed, feedWatchesWrite) = (feed.connection, feed.wantsWrite)
         } else if feedWatchesWrite != feed.wantsWrite {
-            hub.sockets.epoll.change(feed.descriptor, interest, ticket: Ticket.feed)
+            hub.sockets.epoll.change(feed.descriptor, interest, handle: Handle.feed)
             feedWatchesWrite = feed.wantsWrite
         }
     }
@@ -169,7 +169,7 @@ final class RelayLoop {
 
     private func watchListeners() {
         for (index, listener) in place.listeners.enumerated() {
-            hub.sockets.epoll.add(listener, .listen, ticket: Ticket.listener + UInt64(index) << 32)
+            hub.sockets.epoll.add(listener, .listen, handle: Handle.listener + UInt64(index) << 32)
         }
     }
 
@@ -225,7 +225,7 @@ final class RelayLoop {
         predecessor = Predecessor(
             channel: HandoffChannel(descriptor), hub: hub, feed: feed, commands: commands, markers: markers,
             takeAnswers: takeAnswers, log: log)
-        hub.sockets.epoll.add(descriptor, .read, ticket: Ticket.successor)
+        hub.sockets.epoll.add(descriptor, .read, handle: Handle.successor)
     }
 
     /// Ends this process so that the next worker can adopt the sockets. Either the successor died with the sockets

@@ -5,7 +5,7 @@ import ChatCore
 /// `WS_RESUME_GRACE_MS`; then they are sent in order, as in a resume.
 final class Holds {
     private struct Hold {
-        var ticket: UInt64
+        var handle: UInt64
         /// Monotonic milliseconds.
         var until: Int64
     }
@@ -49,7 +49,7 @@ final class Holds {
     }
 
     private func add(_ slot: UInt32) {
-        holds.append(Hold(ticket: sockets.connections.ticket(slot), until: clock.milliseconds + grace))
+        holds.append(Hold(handle: sockets.connections.handle(slot), until: clock.milliseconds + grace))
     }
 
     /// The dead relay held frames of a room that the user has left since: the socket gets them up to that.
@@ -87,11 +87,11 @@ final class Holds {
     func takeDue() -> [UInt32] {
         let due = holds.prefix { $0.until <= clock.milliseconds }
         holds.removeFirst(due.count)
-        return due.compactMap { sockets.connections.slot($0.ticket) }
+        return due.compactMap { sockets.connections.slot($0.handle) }
     }
 
     func takeAll() -> [UInt32] {
         defer { holds = [] }
-        return holds.compactMap { sockets.connections.slot($0.ticket) }
+        return holds.compactMap { sockets.connections.slot($0.handle) }
     }
 }

@@ -11,7 +11,7 @@ struct ResumeRequest {
         var error: Refusal?
     }
 
-    let ticket: UInt64
+    let handle: UInt64
     let sign: String?
     var entries: [ResumedRoom] = []
     /// The number of unfinished rooms.
@@ -35,7 +35,7 @@ extension ResumeRequest.ResumedRoom: WireShape {
 extension ResumeRequest {
     /// - Parameter open: its unfinished rooms.
     func write(open: [UUID128], to state: inout StateWriter) {
-        state.put(ticket)
+        state.put(handle)
         state.put(sign != nil)
         state.put(sign ?? "")
         state.put(array: open)
@@ -49,9 +49,9 @@ extension ResumeRequest {
     }
 }
 
-/// A `resume` that is not answered yet, with the predecessor's ticket of its socket.
+/// A `resume` that is not answered yet, with the predecessor's handle of its socket.
 struct HandedRequest {
-    let ticket: UInt64
+    let handle: UInt64
     let sign: String?
     let open: [UUID128]
     let entries: [ResumeRequest.ResumedRoom]
@@ -63,7 +63,7 @@ struct HandedRequest {
     }
 
     private init(from state: inout StateReader) throws(StateUnreadable) {
-        ticket = try state.take()
+        handle = try state.take()
         let hasSign = try state.take(Bool.self)
         let text = try state.takeText()
         sign = hasSign ? text : nil

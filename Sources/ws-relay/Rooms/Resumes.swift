@@ -52,7 +52,7 @@ final class Resumes {
         counters.reconnects += 1
         counters.rooms += points.count
         var held = holds.take(slot)
-        let number = add(ResumeRequest(ticket: connections.ticket(slot), sign: sign))
+        let number = add(ResumeRequest(handle: connections.handle(slot), sign: sign))
         for point in points {
             guard let room = table[point.room], room.members.contains(user) else {
                 let refusal = Refusal(.notAMember, "you are not a member of room \(point.room)")
@@ -76,7 +76,7 @@ final class Resumes {
     private func resume(
         _ room: TrackedRoom, after last: UInt64, epoch: Int64?, _ number: UInt64, _ slot: UInt32
     ) {
-        let ticket = connections.ticket(slot)
+        let handle = connections.handle(slot)
         var entry = ResumeRequest.ResumedRoom(room: room.id, seq: room.sequencer.last, epoch: room.epoch)
         let isTooOld = last < room.sequencer.last && room.sequencer.last - last > Self.maxFrames
         if isTooOld || last > room.newest || epoch.map({ $0 != room.epoch }) ?? false {
@@ -84,7 +84,7 @@ final class Resumes {
             sendResync(room, to: slot)
             entry.needsREST = true
             requests[number]?.entries.append(entry)
-        } else if let place = room.resume(of: ticket) {
+        } else if let place = room.resume(of: handle) {
             requests[number]?.open += 1
             room.resumes[place].requests.append(number)
             if last < room.resumes[place].first { room.resumes[place].goBack(to: last) }
@@ -110,20 +110,20 @@ final class Resumes {
     private func answerIfDone(_ number: UInt64) {
         guard let request = requests[number], request.open == 0 else { return }
         requests[number] = nil
-        guard let slot = connections.slot(request.ticket) else { return }
+        guard let slot = connections.slot(request.handle) else { return }
         let body = FrameBody { $0.map { $0.field("Rooms", request.entries) } }
         sockets.reply(body, sign: request.sign, to: slot)
     }
 
     /// The socket leaves.
     func forget(_ slot: UInt32) {
-        let ticket = connections.ticket(slot)
-        if !requests.isEmpty { requests = requests.filter { $0.value.ticket != ticket } }
-        forget(ticket: ticket)
+        let handle = connections.handle(slot)
+        if !requests.isEmpty { requests = requests.filter { $0.value.handle != handle } }
+        forget(handle: handle)
     }
 
-    private func forget(ticket: UInt64) {
-        for room in queue.forget(ticket) { if let room = table[room] { end(of: ticket, in: room) } }
+    private func forget(handle: UInt64) {
+        for room in queue.forget(handle) { if let room = table[room] { end(of: handle, in: room) } }
     }
 
     // MARK: One socket in one room
@@ -131,55 +131,55 @@ final class Resumes {
     func begin(_ slot: UInt32, _ room: TrackedRoom, after last: UInt64, for request: UInt64? = nil) {
         // Holds and departures begin resumes by themselves; a socket in too many rooms must fetch the rest.
         guard connections[slot].resumes <= ResumeQueue.roomsOfSocket else { return sendResync(room, to: slot) }
-        let ticket = connections.ticket(slot)
-        room.resumes.append(.init(ticket: ticket, first: last, last: last, requests: request.map { [$0] } ?? []))
+        let handle = connections.handle(slot)
+        room.resumes.append(.init(handle: handle, first: last, last: last, requests: request.map { [$0] } ?? []))
         sockets.beginResume(slot)
-        queue.add(room.id, for: ticket)
+        queue.add(room.id, for: handle)
     }
 
     /// At the end of a tick, starts the allowed number of look-ups, for sockets that have written their last page.
     func ask() {
-        while let ticket = queue.nextSocket() {
-            guard let slot = connections.slot(ticket) else {
-                forget(ticket: ticket)
+        while let handle = queue.nextSocket() {
+            guard let slot = connections.slot(handle) else {
+                forget(handle: handle)
                 continue
             }
             guard !sockets.slow.hasUnwritten(slot) else {
-                queue.stall(ticket)
+                queue.stall(handle)
                 continue
             }
-            guard let id = queue.takeRoom(of: ticket) else { continue }
-            guard let room = table[id], let place = room.resume(of: ticket) else {
-                queue.answered(for: ticket)
+            guard let id = queue.takeRoom(of: handle) else { continue }
+            guard let room = table[id], let place = room.resume(of: handle) else {
+                queue.answered(for: handle)
                 continue
             }
             let lookup = Lookup.frames(
                 room: id, after: room.resumes[place].last, atLeast: room.sequencer.last, limit: Self.maxFrames,
-                .socket(ticket))
+                .socket(handle))
             guard lookups.ask(lookup) else {
                 // Too many look-ups are waiting: retry in the next tick.
-                queue.addFirst(id, for: ticket)
-                return queue.answered(for: ticket)
+                queue.addFirst(id, for: handle)
+                return queue.answered(for: handle)
             }
             room.resumes[place].isAsked = true
         }
     }
 
     /// The socket has written its last page.
-    func goOn(_ slot: UInt32) { if connections[slot].resumes > 0 { queue.goOn(connections.ticket(slot)) } }
+    func goOn(_ slot: UInt32) { if connections[slot].resumes > 0 { queue.goOn(connections.handle(slot)) } }
 
-    func found(_ run: FrameRun, room id: UUID128, ticket: UInt64) {
-        defer { queue.answered(for: ticket) }
-        guard let room = table[id], let place = room.resume(of: ticket) else { return }
-        guard let slot = connections.slot(ticket), connections[slot].flags.contains(.welcomed),
+    func found(_ run: FrameRun, room id: UUID128, handle: UInt64) {
+        defer { queue.answered(for: handle) }
+        guard let room = table[id], let place = room.resume(of: handle) else { return }
+        guard let slot = connections.slot(handle), connections[slot].flags.contains(.welcomed),
             room.resumes[place].through != nil || room.members.contains(connections[slot].user)
         else {
-            return end(of: ticket, in: room)
+            return end(of: handle, in: room)
         }
         room.resumes[place].isAsked = false
         guard !room.resumes[place].isStale else {
             room.resumes[place].isStale = false
-            return queue.addFirst(id, for: ticket)
+            return queue.addFirst(id, for: handle)
         }
         // Newer frames are delivered by the live path.
         let goal = room.resumes[place].through ?? room.sequencer.last
@@ -189,11 +189,11 @@ final class Resumes {
         if last > before { ephemerals.noteDelivery(of: id, first: before + 1, last: last, sockets: 1) }
         room.resumes[place].last = last
         if last >= goal {
-            end(of: ticket, in: room)
+            end(of: handle, in: room)
         } else if last > before {
-            queue.addFirst(id, for: ticket)
+            queue.addFirst(id, for: handle)
         } else {
-            giveUp(room: id, ticket: ticket)
+            giveUp(room: id, handle: handle)
         }
     }
 
@@ -207,21 +207,21 @@ final class Resumes {
             place: .init(room: room.id, seq: frame.seq), epoch: room.epoch, to: slot)
     }
 
-    func failed(room: UUID128, ticket: UInt64) {
-        giveUp(room: room, ticket: ticket)
-        queue.answered(for: ticket)
+    func failed(room: UUID128, handle: UInt64) {
+        giveUp(room: room, handle: handle)
+        queue.answered(for: handle)
     }
 
-    private func giveUp(room id: UUID128, ticket: UInt64) {
-        guard let room = table[id], room.resume(of: ticket) != nil else { return }
-        if let slot = connections.slot(ticket) { sendResync(room, to: slot) }
-        end(of: ticket, in: room, needsREST: true)
+    private func giveUp(room id: UUID128, handle: UInt64) {
+        guard let room = table[id], room.resume(of: handle) != nil else { return }
+        if let slot = connections.slot(handle) { sendResync(room, to: slot) }
+        end(of: handle, in: room, needsREST: true)
     }
 
-    private func end(of ticket: UInt64, in room: TrackedRoom, needsREST: Bool = false) {
-        guard let place = room.resume(of: ticket) else { return }
+    private func end(of handle: UInt64, in room: TrackedRoom, needsREST: Bool = false) {
+        guard let place = room.resume(of: handle) else { return }
         let resume = room.resumes.remove(at: place)
-        if let slot = connections.slot(ticket) { sockets.endResume(slot) }
+        if let slot = connections.slot(handle) { sockets.endResume(slot) }
         let entry = ResumeRequest.ResumedRoom(
             room: room.id, seq: needsREST ? room.sequencer.last : resume.last, epoch: room.epoch,
             needsREST: needsREST)
@@ -240,8 +240,8 @@ final class Resumes {
     func limit(to user: UInt32, in room: TrackedRoom, through seq: UInt64) {
         users.forEachConnection(of: user) { slot in
             if let last = holds.take(room.id, of: slot) { begin(slot, room, after: last) }
-            let ticket = connections.ticket(slot)
-            for place in room.resumes.indices where room.resumes[place].ticket == ticket {
+            let handle = connections.handle(slot)
+            for place in room.resumes.indices where room.resumes[place].handle == handle {
                 room.resumes[place].through = room.resumes[place].through ?? seq
             }
         }
@@ -251,10 +251,10 @@ final class Resumes {
     func endLimited(to user: UInt32, in room: TrackedRoom, before seq: UInt64) {
         guard !room.resumes.isEmpty else { return }
         users.forEachConnection(of: user) { slot in
-            let ticket = connections.ticket(slot)
-            guard room.resumes.contains(where: { $0.ticket == ticket && $0.through != nil }) else { return }
+            let handle = connections.handle(slot)
+            guard room.resumes.contains(where: { $0.handle == handle && $0.through != nil }) else { return }
             sendResync(room, at: seq - 1, to: slot)
-            end(of: ticket, in: room, needsREST: true)
+            end(of: handle, in: room, needsREST: true)
         }
     }
 
@@ -304,12 +304,12 @@ final class Resumes {
 
     func write(of handedOver: Set<UInt64>, to state: inout StateWriter) {
         let all = table.all.flatMap { room in
-            room.resumes.filter { handedOver.contains($0.ticket) }.map { (room.id, $0) }
+            room.resumes.filter { handedOver.contains($0.handle) }.map { (room.id, $0) }
         }
         state.put(UInt32(all.count))
         for (room, resume) in all {
             state.put(room)
-            state.put(resume.ticket)
+            state.put(resume.handle)
             state.put(resume.last)
             state.put(resume.through ?? 0)
         }
@@ -322,13 +322,13 @@ final class Resumes {
             let (last, through): (UInt64, UInt64) = (try state.take(), try state.take())
             guard let room = table[room], let slot else { continue }
             begin(slot, room, after: last)
-            let place = room.resumes.indices.last { room.resumes[$0].ticket == connections.ticket(slot) }
+            let place = room.resumes.indices.last { room.resumes[$0].handle == connections.handle(slot) }
             if through > 0, let place { room.resumes[place].through = through }
         }
     }
 
     func writeRequests(of handedOver: Set<UInt64>, to state: inout StateWriter) {
-        let some = requests.filter { handedOver.contains($0.value.ticket) }
+        let some = requests.filter { handedOver.contains($0.value.handle) }
         var open: [UInt64: [UUID128]] = [:]
         for room in table.all {
             for resume in room.resumes { for number in resume.requests { open[number, default: []].append(room.id) } }
@@ -339,15 +339,15 @@ final class Resumes {
 
     /// Continues a request of the predecessor, once its socket is whole.
     func adopt(_ handed: HandedRequest, _ slotOf: [UInt64: UInt32]) {
-        guard let slot = slotOf[handed.ticket] else { return }
-        let ticket = connections.ticket(slot)
-        var request = ResumeRequest(ticket: ticket, sign: handed.sign, entries: handed.entries)
+        guard let slot = slotOf[handed.handle] else { return }
+        let handle = connections.handle(slot)
+        var request = ResumeRequest(handle: handle, sign: handed.sign, entries: handed.entries)
         for place in request.entries.indices {
             request.entries[place].epoch = table[request.entries[place].room]?.epoch ?? 1
         }
         let number = add(request)
         for id in handed.open {
-            guard let room = table[id], let place = room.resume(of: ticket) else { continue }
+            guard let room = table[id], let place = room.resume(of: handle) else { continue }
             room.resumes[place].requests.append(number)
             requests[number]?.open += 1
         }

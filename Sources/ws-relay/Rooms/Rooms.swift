@@ -89,7 +89,7 @@ final class Rooms {
             room.remove(user)
             _ = room.removeWaiter(user)
             // Sockets of other users, who have left the room, may still wait for earlier frames.
-            room.resumes.removeAll { sockets.connections.slot($0.ticket) == nil }
+            room.resumes.removeAll { sockets.connections.slot($0.handle) == nil }
             table.closeIfOver(room)
         }
     }
@@ -239,7 +239,7 @@ final class Rooms {
         -> Bool
     {
         exceptions.ahead && flags.contains(.ahead)
-            || exceptions.resuming && room.resume(of: sockets.connections.ticket(slot)) != nil
+            || exceptions.resuming && room.resume(of: sockets.connections.handle(slot)) != nil
             || flags.contains(.slow) && holds.contains(slot, room)
     }
 

@@ -26,7 +26,7 @@ final class TrackedRoom {
 
     /// A socket that is receiving what it missed: until it has caught up it does not get the room's live frames.
     struct Resume {
-        var ticket: UInt64
+        var handle: UInt64
         /// The Seq after which it began.
         var first: UInt64
         /// The newest frame that the socket has.
@@ -135,8 +135,8 @@ final class TrackedRoom {
         return parked
     }
 
-    /// The place in `resumes` of the socket with this ticket.
-    func resume(of ticket: UInt64) -> Int? { resumes.firstIndex { $0.ticket == ticket } }
+    /// The place in `resumes` of the socket with this handle.
+    func resume(of handle: UInt64) -> Int? { resumes.firstIndex { $0.handle == handle } }
 }
 
 /// The recent joins and leaves of a room: they correct a list of memberships that was read a moment ago.

@@ -50,7 +50,7 @@ final class ConnectionTable {
         return UInt32(used - 1)
     }
 
-    /// Ends the connection. Until `reap` nobody owns its slot: it has no descriptor, counts as closing, and its ticket
+    /// Ends the connection. Until `reap` nobody owns its slot: it has no descriptor, counts as closing, and its handle
     /// finds nothing. (`user` stays, for code that still uses the slot in this tick.)
     ///
     /// - Returns: false when it had ended before.
@@ -80,12 +80,13 @@ final class ConnectionTable {
         buried.removeAll(keepingCapacity: buried.count < 1024)
     }
 
-    /// The data of an epoll event: finds the slot if it still has the same connection.
-    func ticket(_ slot: UInt32) -> UInt64 { UInt64(slots[Int(slot)].generation) << 32 | UInt64(slot) }
+    /// A connection's own number, also as the data of its epoll events: a later connection in the slot has another one.
+    func handle(_ slot: UInt32) -> UInt64 { UInt64(slots[Int(slot)].generation) << 32 | UInt64(slot) }
 
-    func slot(_ ticket: UInt64) -> UInt32? {
-        let slot = UInt32(truncatingIfNeeded: ticket)
-        guard slot < used, slots[Int(slot)].descriptor >= 0, self.ticket(slot) == ticket else { return nil }
+    /// Nil when that connection is gone.
+    func slot(_ handle: UInt64) -> UInt32? {
+        let slot = UInt32(truncatingIfNeeded: handle)
+        guard slot < used, slots[Int(slot)].descriptor >= 0, self.handle(slot) == handle else { return nil }
         return slot
     }
 

@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// The kernel's list of watched descriptors; each carries a 64-bit ticket. Level-triggered: unread data is reported
+/// The kernel's list of watched descriptors; each carries a 64-bit handle. Level-triggered: unread data is reported
 /// again, so a tick may stop reading anywhere.
 final class Epoll {
     struct Interest: OptionSet {
@@ -14,7 +14,7 @@ final class Epoll {
     }
 
     struct DescriptorEvent {
-        let ticket: UInt64
+        let handle: UInt64
         let isReadable: Bool
         let isWritable: Bool
         /// Both directions are closed, or an error is pending: reading will show it.
@@ -37,17 +37,17 @@ final class Epoll {
     }
 
     @discardableResult
-    func add(_ fd: Int32, _ interest: Interest, ticket: UInt64) -> Bool { control(EPOLL_CTL_ADD, fd, interest, ticket) }
+    func add(_ fd: Int32, _ interest: Interest, handle: UInt64) -> Bool { control(EPOLL_CTL_ADD, fd, interest, handle) }
     @discardableResult
-    func change(_ fd: Int32, _ interest: Interest, ticket: UInt64) -> Bool {
-        control(EPOLL_CTL_MOD, fd, interest, ticket)
+    func change(_ fd: Int32, _ interest: Interest, handle: UInt64) -> Bool {
+        control(EPOLL_CTL_MOD, fd, interest, handle)
     }
     func remove(_ fd: Int32) { _ = control(EPOLL_CTL_DEL, fd, [], 0) }
 
-    private func control(_ operation: Int32, _ fd: Int32, _ interest: Interest, _ ticket: UInt64) -> Bool {
+    private func control(_ operation: Int32, _ fd: Int32, _ interest: Interest, _ handle: UInt64) -> Bool {
         var event = epoll_event()
         event.events = interest.rawValue
-        event.data.u64 = ticket
+        event.data.u64 = handle
         return epoll_ctl(descriptor, operation, fd, &event) == 0
     }
 
@@ -59,7 +59,7 @@ final class Epoll {
             let bits = events[index].events
             body(
                 DescriptorEvent(
-                    ticket: events[index].data.u64,
+                    handle: events[index].data.u64,
                     isReadable: bits & (EPOLLIN.rawValue | EPOLLRDHUP.rawValue) != 0,
                     isWritable: bits & EPOLLOUT.rawValue != 0,
                     isBroken: bits & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0))

@@ -28,8 +28,8 @@ extension Sockets {
     }
 
     /// The request whose ticket was looked up; nil: its socket is gone.
-    func takeWish(of ticket: UInt64) -> (slot: UInt32, Wish, early: [UInt8])? {
-        guard let slot = connections.slot(ticket), let state = slow[slot], let wish = state.wish else { return nil }
+    func takeWish(of handle: UInt64) -> (slot: UInt32, Wish, early: [UInt8])? {
+        guard let slot = connections.slot(handle), let state = slow[slot], let wish = state.wish else { return nil }
         state.wish = nil
         return (slot, wish, state.early)
     }

@@ -23,14 +23,14 @@ extension Sockets {
     func read(
         _ chunk: UnsafeMutableRawBufferPointer, from slot: UInt32, _ body: ([UInt8], _ isText: Bool) -> Void
     ) {
-        let ticket = connections.ticket(slot)
+        let handle = connections.handle(slot)
         var rest = chunk
         let inflates = connections[slot].flags.contains(.deflated)
         var parser = slow[slot]?.parser ?? FrameParser(maxMessage: settings.maxFrame, inflates: inflates)
         slow[slot]?.parser = nil
         while let event = parser.next(&rest) {
             if let (bytes, isText) = message(of: event, slot) { body(bytes, isText) }
-            guard connections.slot(ticket) == slot, !connections[slot].flags.contains(.closing) else { return }
+            guard connections.slot(handle) == slot, !connections[slot].flags.contains(.closing) else { return }
         }
         guard !parser.isIdle else { return slow.dropIfIdle(slot) }
         slow.state(slot).parser = parser

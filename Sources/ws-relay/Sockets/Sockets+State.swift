@@ -12,17 +12,18 @@ extension Sockets {
         connections[slot].descriptor >= 0 && !connections[slot].flags.contains(.closing)
     }
 
-    /// Sockets in slots from `first` on, by ticket. They still belong to this relay.
-    func handedOver(from first: UInt32, most: Int) -> (tickets: [UInt64], descriptors: [Int32]) {
+    /// Sockets in slots from `first` on, by handle. They still belong to this relay.
+    func handedOver(from first: UInt32, most: Int) -> (handles: [UInt64], descriptors: [Int32]) {
         var slots: [UInt32] = []
         for slot in first..<max(first, UInt32(connections.used)) where slots.count < most && isHandedOver(slot) {
             slots.append(slot)
         }
-        return (slots.map(connections.ticket), slots.map { connections[$0].descriptor })
+        return (slots.map(connections.handle), slots.map { connections[$0].descriptor })
     }
 
     func writeRows(of open: [UInt32], to parts: inout StatePartsWriter, as format: StateFormat) {
-        parts.add("tickets") { $0.put(array: open.map(connections.ticket)) }
+        // The handles' name in every release.
+        parts.add("tickets") { $0.put(array: open.map(connections.handle)) }
         let rows = open.map { connections[$0] }
         parts.add("sockets") { if format == .described { $0.put(records: rows) } else { $0.put(array: rows) } }
         if format == .described { parts.add("flags") { Connection.Flags.write(rows, to: &$0) } }
@@ -54,7 +55,7 @@ extension Sockets {
     func prepare(_ descriptor: Int32) -> UInt32? {
         guard let slot = connections.open(descriptor) else { return nil }
         connections.insert(.greeting, slot)
-        guard epoll.add(descriptor, .read, ticket: connections.ticket(slot)) else {
+        guard epoll.add(descriptor, .read, handle: connections.handle(slot)) else {
             // The caller closes a descriptor without a slot.
             connections.bury(slot)
             connections.reap { _, _ in }
@@ -63,20 +64,20 @@ extension Sockets {
         return slot
     }
 
-    /// A predecessor's rows, by its tickets.
+    /// A predecessor's rows, by its handles.
     struct HandedRows {
-        let tickets: [UInt64]
+        let handles: [UInt64]
         fileprivate(set) var rows: [Connection]
-        /// The slots here, by the predecessor's tickets.
+        /// The slots here, by the predecessor's handles.
         fileprivate(set) var slots: [UInt64: UInt32] = [:]
 
         /// The slot here of the place in the lists; nil: there is none.
-        func slot(at place: Int) -> UInt32? { place < tickets.count ? slots[tickets[place]] : nil }
+        func slot(at place: Int) -> UInt32? { place < handles.count ? slots[handles[place]] : nil }
     }
 
     func readRows(from parts: inout StatePartsReader) throws(StateUnreadable) -> HandedRows {
         let isDescribed = parts.format == .described
-        let tickets = try parts.read("tickets") { state throws(StateUnreadable) in try state.takeArray(UInt64.self) }
+        let handles = try parts.read("tickets") { state throws(StateUnreadable) in try state.takeArray(UInt64.self) }
         var rows = try parts.read("sockets") { state throws(StateUnreadable) in
             try isDescribed ? state.takeRecords(Connection.self) : state.takeArray(Connection.self)
         }
@@ -85,12 +86,12 @@ extension Sockets {
                 try Connection.Flags.read(into: &rows, from: &state)
             }
         }
-        return HandedRows(tickets: tickets, rows: rows)
+        return HandedRows(handles: handles, rows: rows)
     }
 
     /// - Parameters:
     ///   - descriptors: of the sockets that were not prepared, in the order of the rows.
-    ///   - prepared: slots here for sockets that were sent ahead, by the predecessor's tickets.
+    ///   - prepared: slots here for sockets that were sent ahead, by the predecessor's handles.
     ///   - attach: gets each slot, and the predecessor's index of its user.
     func adopt(
         _ handed: inout HandedRows, _ descriptors: [Int32], prepared: [UInt64: UInt32],
@@ -98,15 +99,15 @@ extension Sockets {
     ) throws(StateUnreadable) {
         var new = descriptors[...]
         var gone = prepared
-        handed.slots.reserveCapacity(handed.tickets.count)
-        reserveSerials(handed.tickets.count)
-        for (ticket, row) in zip(handed.tickets, handed.rows) {
-            guard let slot = gone.removeValue(forKey: ticket) ?? new.popFirst().flatMap(prepare) else {
-                throw StateUnreadable(wanted: handed.tickets.count, left: handed.slots.count)
+        handed.slots.reserveCapacity(handed.handles.count)
+        reserveSerials(handed.handles.count)
+        for (handle, row) in zip(handed.handles, handed.rows) {
+            guard let slot = gone.removeValue(forKey: handle) ?? new.popFirst().flatMap(prepare) else {
+                throw StateUnreadable(wanted: handed.handles.count, left: handed.slots.count)
             }
             adopt(row, in: slot, keeping: .handedOver)
             if attach(slot, row.user) { register(slot) }
-            handed.slots[ticket] = slot
+            handed.slots[handle] = slot
         }
         for slot in gone.values { destroy(slot) }
     }
@@ -121,7 +122,7 @@ extension Sockets {
         for _ in 0..<(try state.take(UInt32.self)) {
             let place = Int(try state.take(UInt32.self))
             guard let slot = handed.slot(at: place) else {
-                throw StateUnreadable(wanted: place, left: handed.tickets.count)
+                throw StateUnreadable(wanted: place, left: handed.handles.count)
             }
             let inflates = connections[slot].flags.contains(.deflated)
             slow.set(try SlowState(maxMessage: settings.maxFrame, inflates: inflates, from: &state), slot)

@@ -115,16 +115,16 @@ final class Sockets {
         row.pointee.heard = clock.second
         row.pointee.deadline = clock.second &+ UInt32(seconds: Self.greetingLimit)
         slow.state(slot).head = HeadReader()
-        if !epoll.add(descriptor, .read, ticket: connections.ticket(slot)) { destroy(slot) }
+        if !epoll.add(descriptor, .read, handle: connections.handle(slot)) { destroy(slot) }
     }
 
     /// Reads some bytes, and gives them to `body` unless the socket is closing.
     ///
     /// - Parameter body: its second argument says that the first byte was an awaited sign of life.
     func receive(_ slot: UInt32, _ body: (UnsafeMutableRawBufferPointer, Bool) -> Void) {
-        let ticket = connections.ticket(slot)
+        let handle = connections.handle(slot)
         connections.insert(.reading, slot)
-        defer { if connections.slot(ticket) == slot { connections.remove(.reading, slot) } }
+        defer { if connections.slot(handle) == slot { connections.remove(.reading, slot) } }
         let got = recv(connections[slot].descriptor, input.baseAddress, input.count, sendFlags)
         guard got > 0 else {
             if got == 0 || (errno != EAGAIN && errno != EINTR) { destroy(slot) }
@@ -330,7 +330,7 @@ final class Sockets {
         guard connections[slot].descriptor >= 0 else { return }
         var interest: Epoll.Interest = connections[slot].flags.contains(.readPaused) ? [] : .read
         if connections[slot].flags.contains(.watchesWrite) { interest.insert(.write) }
-        epoll.change(connections[slot].descriptor, interest, ticket: connections.ticket(slot))
+        epoll.change(connections[slot].descriptor, interest, handle: connections.handle(slot))
     }
 
     /// Watches for writability only while something waits.
@@ -350,17 +350,17 @@ final class Sockets {
         connections.forEach { slot in
             let flags = connections[slot].flags
             if flags.contains(.greeting) { return destroy(slot) }
-            if !flags.contains(.closing) { open.append(connections.ticket(slot)) }
+            if !flags.contains(.closing) { open.append(connections.handle(slot)) }
         }
         drain = Drain(
-            tickets: open.shuffled(), begun: clock.milliseconds, lasts: settings.drainTime.milliseconds)
+            handles: open.shuffled(), begun: clock.milliseconds, lasts: settings.drainTime.milliseconds)
         goOnEnding()
     }
 
     /// Call this often, until no socket is left.
     func goOnEnding() {
-        for ticket in drain.due(at: clock.milliseconds) {
-            guard let slot = connections.slot(ticket) else { continue }
+        for handle in drain.due(at: clock.milliseconds) {
+            guard let slot = connections.slot(handle) else { continue }
             close(slot, .goingAway, "this relay goes away; reconnect in \(Int.random(in: 1...5)) s")
         }
     }
