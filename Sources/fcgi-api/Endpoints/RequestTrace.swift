@@ -4,6 +4,8 @@ import ChatCore
 struct RequestTrace {
     let tracer: Tracer
     let pool: String
+    /// Nanoseconds.
+    var unixClock = unixNanoseconds
 
     private static let methods: Set = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     /// A longer wait is a clock that was set.
@@ -14,7 +16,7 @@ struct RequestTrace {
         let parent = call.traceParent
         let trace = call.span?.trace ?? parent?.trace ?? UUID128(high: Span.newID(), low: Span.newID())
         guard call.span?.isSampled ?? tracer.sampler.records(trace, parent: parent?.isSampled) else { return }
-        let end = unixNanoseconds()
+        let end = unixClock()
         let method = Self.methods.contains(call.request.method) ? call.request.method : "_OTHER"
         var attributes: [Span.Attribute] = [
             .init("http.request.method", .text(method)), .init("http.response.status_code", .number(Int64(status))),

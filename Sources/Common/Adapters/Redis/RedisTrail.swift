@@ -4,9 +4,9 @@ public import ChatCore
 public final class RedisTrail {
     /// Entries per read.
     private static let page = 500
-    private let connection: RedisConnection
+    private let connection: any RedisCommands
 
-    public init(_ connection: RedisConnection) { self.connection = connection }
+    public init(_ connection: any RedisCommands) { self.connection = connection }
 
     /// - Parameter length: steps that the stream keeps, approximately.
     public static func words(_ step: TrailStep, length: Int) -> [RedisWord] {
