@@ -96,7 +96,7 @@ def test_setup_says_what_it_would_do_and_changes_nothing(machine):
 
 
 def test_setup_leads_to_the_first_message(machine):
-    machine.document("install", "Let nginx know")
+    machine.document("install", "Configure nginx")
     out = machine.document("install", "Set up", env={"DOMAIN": "127.0.0.1"})
     print(out)
     # An earlier release has the second words.
@@ -203,7 +203,7 @@ def test_another_version_closes_no_socket(machine, kind, time_of_it):
         machine.document("upgrade", "To a newer version", folder=folder("new"))
         machine.document("upgrade", "To a newer version", 1)
     else:
-        machine.document("upgrade", "Back", env={"OLD_PACKAGE": package("old")})
+        machine.document("upgrade", "Back to the previous version", env={"OLD_PACKAGE": package("old")})
     # Every process runs the new package's file: the kernel marks a replaced one as "deleted".
     machine.wait("! ls -l /proc/[0-9]*/exe 2> /dev/null | grep -E '/usr/bin/(fcgi-api|ws-relay|queue-worker) .deleted'", 90)
     senders.wait_for(100)
