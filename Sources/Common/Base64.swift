@@ -46,7 +46,7 @@ private func letters(of bytes: some Collection<UInt8>, _ last: LastLetters) -> [
     return text
 }
 
-/// - Returns: nil: a letter is not of the alphabet. `rest`: the bits behind the last byte.
+/// - Returns: nil if a letter is not in the alphabet. `rest`: the bits after the last byte.
 private func decoded(
     _ text: some Sequence<UInt8>, _ last: LastLetters
 ) -> (bytes: [UInt8], rest: (bits: UInt32, count: UInt32))? {

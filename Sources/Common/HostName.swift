@@ -8,6 +8,6 @@ public enum HostName {
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// A set of programs that share a RUN_DIR: several on one machine are several hosts.
+    /// The name of a set of programs that share a RUN_DIR: several sets on one machine count as several hosts.
     public static func own(_ settings: Settings) -> String { "\(machine):\(settings.runDirectory)" }
 }

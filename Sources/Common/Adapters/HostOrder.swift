@@ -27,7 +27,7 @@ final class HostOrder: Sendable {
         }.map(\.element)
     }
 
-    /// The deadline of the next of `left` attempts: a silent host must not use up the time of those after it.
+    /// The deadline of the next of `left` attempts: a silent host must not use up the time of the hosts after it.
     static func share(of deadline: Int64, among left: Int, now: Int64) -> Int64 {
         now + max(0, deadline - now) / Int64(max(1, left))
     }

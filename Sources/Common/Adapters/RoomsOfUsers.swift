@@ -1,14 +1,14 @@
 public import ChatCore
 public import Logging
 
-/// Publishes `user_updated` to the rooms of a user, outside of their order, as presence is.
+/// Publishes `user_updated` to the rooms of a user, outside of their order, like presence.
 public final class RoomsOfUsers: UserNews {
-    /// Users of one second, of this process: after an upgrade or a new login page everybody has another name at once.
+    /// Users per second and process: after an upgrade or a new login page all users may get another name at once.
     private static let maxUsers = 20
-    /// The rooms of each, and the members of a room that is told.
+    /// Rooms of one user that are told, and the most members of such a room.
     private static let maxRooms: Int64 = 100
     private static let maxMembers: Int32 = 100
-    /// Changes of one user that are told in this time: more are seen with the user's next message.
+    /// Changes of one user that are told in this period; later ones are seen with the user's next message.
     private static let maxChanges: Int64 = 5
     private static let period = Duration.seconds(5)
 

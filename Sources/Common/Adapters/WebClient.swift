@@ -1,6 +1,6 @@
 import ChatCore
 
-/// HTTP for the programs beside the service, such as the load client: libcurl with the rules of ``HTTPClient``. For one
+/// HTTP for programs outside of the service, such as the load client: libcurl with the rules of ``HTTPClient``. For one
 /// thread.
 public final class WebClient {
     public struct Answer: Sendable {
@@ -14,7 +14,7 @@ public final class WebClient {
         public let description: String
     }
 
-    /// Bytes of an answer that are kept: a page of a hundred messages of the greatest size fits.
+    /// Bytes of an answer that are kept: enough for a page of a hundred messages of the greatest size.
     private static let maxAnswer = 8 << 20
     private let client: HTTPClient
 

@@ -9,7 +9,7 @@ extension MasterProgram where Self: ParsableCommand {
         let called = CommandLine.arguments.first?.split(separator: "/").last ?? ""
         let names = configuration.subcommands.map { $0._commandName }
         if let name = names.first(where: { called == "chat-\($0)" }) { words.insert(name, at: 0) }
-        // As php-fpm takes them.
+        // The same short options as in php-fpm.
         if words.first == "-t" || words.first == "-tt" { words.insert("serve", at: 0) }
         if let word = words.first, word == "-c" || word == "--config" || word.hasPrefix("--config=") {
             exit(withError: ValidationError("a command comes first: \(program) serve -c FILE"))

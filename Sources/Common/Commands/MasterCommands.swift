@@ -22,7 +22,7 @@ public protocol MasterProgram {
     ///
     /// - Parameter arguments: those that pass the settings to a process of this program.
     static func problems(_ settings: Settings, _ arguments: [String]) throws -> [String]
-    /// More than the settings: lines for `-tt`.
+    /// Lines for `-tt` beyond the settings.
     static func inForce(_ settings: Settings) throws -> String
 }
 

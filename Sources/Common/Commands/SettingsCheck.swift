@@ -98,7 +98,7 @@ struct SettingsCheck {
         }
     }
 
-    /// Databases that the workers of a pool alone use.
+    /// Databases that only the workers of a pool use.
     private func databasesOfPools() -> [String] {
         pools.flatMap { pool -> [String] in
             guard let database = try? settings.with(pool.environment).database else { return [] }
@@ -171,7 +171,7 @@ struct SettingsCheck {
         _ = write(STDERR_FILENO, line, line.count)
     }
 
-    /// Nil: it could not be read, and that was said before.
+    /// Nil: it could not be read, which was reported before.
     static func read(_ path: String) -> [UInt8]? { try? TextFile.read(path) }
 }
 

@@ -19,7 +19,7 @@ public struct SettingsOption: ParsableArguments {
         }
     }
 
-    /// A line each: what is in force, and where it comes from.
+    /// One line for each setting in force, with its source.
     func inForce() throws -> String {
         try Settings.inForce(EnvironmentSettings(file: file)).map { setting in
             "\(setting.name)=\(setting.value)" + (setting.origin == .default ? "" : "  # \(setting.origin)") + "\n"
@@ -29,7 +29,7 @@ public struct SettingsOption: ParsableArguments {
     /// Arguments that pass the option to a process started by this one.
     public var arguments: [String] { file.map { ["-c", $0] } ?? [] }
 
-    /// Everything that is logged from now on is a line of the program's.
+    /// From now on all log lines have the program's format.
     ///
     /// - Parameter worker: `pool/slot`; nil in a master.
     public func startLog(_ settings: Settings, _ program: String, worker: String? = nil) -> Logger {
@@ -39,7 +39,7 @@ public struct SettingsOption: ParsableArguments {
 }
 
 extension LogSettings {
-    /// The settings know their words, the log knows what they mean.
+    /// Translates the texts of the settings into the log's style.
     var style: LogStyle {
         LogStyle(
             level: Logger.Level(rawValue: level) ?? .info, format: LogStyle.Format(rawValue: format) ?? .text,

@@ -25,7 +25,7 @@ public struct StatusCommand<Program: MasterProgram>: ParsableCommand {
         let isScreen = !json && watch && isatty(STDOUT_FILENO) == 1
         repeat {
             let text = try look(settings)
-            // The whole text at once, else a screen flickers.
+            // The whole text is written at once, otherwise a screen flickers.
             say(isScreen ? "\u{1b}[H\u{1b}[2J" + text : text + (watch && !json ? "\n" : ""))
             if watch { usleep(UInt32(interval * 1_000_000)) }
         } while watch
@@ -50,20 +50,20 @@ public struct StatusCommand<Program: MasterProgram>: ParsableCommand {
     }
 }
 
-/// The service as a whole, as far as it runs on this machine: from the scoreboards of the programs that hold sockets and
-/// carry commands out. Nil: that program is not here.
+/// Numbers of the whole service on this machine, from the scoreboards of ws-relay and queue-worker. Nil: that program
+/// does not run here.
 struct ServiceNumbers {
     var sockets: Int?
     /// Commands that a worker has taken and not finished, and the seconds since the oldest of them was accepted.
     var commandsInHand: Int?
     var oldestSeconds: Double?
-    /// Seconds that the read replica is behind at most; infinite: too far, or it is away; nil: there is none.
+    /// The most seconds that the read replica is behind; infinite: too far, or unavailable; nil: there is none.
     var replicaLag: Double?
 
     init(runDirectory: String) {
         func board(_ program: String) -> Scoreboard? {
             let board = try? Scoreboard.open(at: RunFolder(runDirectory, program: program).scoreboard)
-            // A file that a dead master left says nothing of now.
+            // The file of a dead master is stale.
             return board.flatMap { kill(pid_t($0.masterPid), 0) == 0 || errno == EPERM ? $0 : nil }
         }
         replicaLag = board("fcgi-api").flatMap { ReplicaLag.seconds(of: $0.values(of: "replica_lag_seconds")) }

@@ -35,7 +35,7 @@ public struct QuietHours: Sendable, Equatable {
         self.zone = zone
     }
 
-    /// Reads `HH:MM`; nil: it is no time of a day.
+    /// Reads `HH:MM`; nil: not a time of day.
     public static func minute(_ text: String) -> Int? {
         let bytes = Array(text.utf8)
         guard bytes.count == 5, bytes[2] == UInt8(ascii: ":"),
@@ -53,8 +53,8 @@ public struct QuietHours: Sendable, Equatable {
     }
 
     /// Whether the text has the form of a time zone's name, such as Europe/Berlin, or is UTC; the store knows whether
-    /// there is such a zone. `UTC+3` and `Europe/Berlin+1` are none: PostgreSQL would read them by POSIX, where + is
-    /// west. Names with a number are those of `Etc/GMT` alone.
+    /// the zone exists. `UTC+3` and `Europe/Berlin+1` are refused: PostgreSQL would read them by POSIX, where + means
+    /// west. Only names of `Etc/GMT` contain a number.
     public static func isZoneName(_ text: String) -> Bool {
         if areSameBytes(text, "UTC") { return true }
         let mayCount = text.utf8.starts(with: "Etc/GMT".utf8)
@@ -92,7 +92,7 @@ public struct AccountPatch: Sendable, Equatable {
     public var hidesPresence: Bool?
     public var addedBy: AddedBy?
     public var pushesMentionsOnly: Bool?
-    /// `.some(nil)`: there are none any more.
+    /// `.some(nil)`: removes them.
     public var quietHours: QuietHours??
 
     public init(

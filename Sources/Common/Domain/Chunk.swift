@@ -1,4 +1,4 @@
-/// One piece of a file, as a request brought it.
+/// One piece of a file, as a request contained it.
 public struct Chunk: Sendable {
     /// From 1.
     public var index: Int
@@ -37,7 +37,7 @@ public struct UploadRules: Sendable {
         self.quota = quota
     }
 
-    /// Checks everything that depends on this chunk alone.
+    /// Checks everything that depends only on this chunk.
     public func check(_ chunk: Chunk) throws(Refusal) {
         guard (1...Chunk.maxTotal).contains(chunk.total) else {
             throw .invalid("TotalChunk", "is not a whole number from 1 to \(Chunk.maxTotal)")

@@ -15,13 +15,13 @@ public struct Command: Sendable, Equatable {
     public var acceptedAt: Int64
     /// Sent by the host application as the actor: consent to be added is not needed.
     public var isHost: Bool
-    /// The host's own text of users whom it names.
+    /// The host's own ids of users that the command names.
     public var names: [UUID128: String]
     public var action: Action
     /// A digest of the request with this Sign: another request with the same Sign has another digest. nil: not
     /// compared.
     public var digest: UUID128?
-    /// The place in a trace from which it comes; nil: the command's own, ``TraceParent/init(of:isSampled:)``.
+    /// The place in a trace to which it belongs; nil: a trace of its own, ``TraceParent/init(of:isSampled:)``.
     public var trace: TraceParent?
 
     public init(
@@ -41,8 +41,8 @@ public struct Command: Sendable, Equatable {
         self.action = action
     }
 
-    /// Goes the way of all commands and changes nothing: nobody asks, of a room that is not there, and is refused. Asked by
-    /// `/readyz`; whoever counts or tells commands leaves it out.
+    /// A command of no user for a room that does not exist: it is refused and changes nothing. `/readyz` sends it to
+    /// test the path of all commands. Counters and logs ignore it.
     public static func probe(_ now: Int64) -> Command {
         Command(id: .v7(at: now), room: .v7(at: now), actor: .zero, acceptedAt: now, action: .seen(seq: nil))
     }
@@ -70,7 +70,7 @@ public struct Command: Sendable, Equatable {
         case completeFile(message: UUID128, file: FileInfo)
         /// Sets the details found by inspecting a file; the actor is the message's sender.
         case describeFile(message: UUID128, file: FileInfo)
-        /// Ends an upload that never completed; the actor is its sender, in the room or not.
+        /// Ends an upload that never completed; the actor is its sender, also one who has left the room.
         case abandonFile(message: UUID128)
         case pin(message: UUID128, pinned: Bool)
         case createInvitation(InvitationDraft)
@@ -88,7 +88,7 @@ public struct Command: Sendable, Equatable {
         case purge(before: Int64)
     }
 
-    /// The raw value is the kind's number on the broker; one that was in a release is never given to another.
+    /// The raw value is the kind's number on the broker; a number that was in a release is never used for another kind.
     public enum Kind: Int64, Sendable, CaseIterable {
         case send = 1
         case seen, edit, delete, react, createRoom, updateRoom, deleteRoom, addMembers, removeMember, setRole, mute, ban

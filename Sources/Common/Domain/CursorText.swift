@@ -1,5 +1,5 @@
-/// A number, `_` and a UUID: the format of list cursors. Only one spelling is accepted: ASCII digits, and no sign but a
-/// minus.
+/// A number, `_` and a UUID: the format of list cursors. Only one spelling is accepted: ASCII digits, with at most a
+/// minus sign.
 struct CursorText {
     let number: Int64
     let id: UUID128

@@ -1,14 +1,15 @@
 /// A user as the host application names them.
 ///
-/// A UUID in its 36-character form (upper or lower case) is itself. Any other text of 1 to 128 bytes stands for the
-/// UUIDv5 of its bytes in the installation's namespace: bytes are compared, and nothing is normalized, so two spellings
-/// of one letter are two users. The same text is the same user for every program and every host of the installation.
+/// A UUID in its 36-character form (upper or lower case) is used as it is. Any other text of 1 to 128 bytes is mapped
+/// to the UUIDv5 of its bytes in the installation's namespace. Bytes are compared, and nothing is normalized, so two
+/// spellings of one letter are two users. The same text is the same user for every program and host of the
+/// installation.
 public struct HostUser: Sendable, Equatable {
     /// Bytes of a text.
     public static let longest = 128
-    /// Drawn once at random. An installation that changes its namespace gives every user with a text another id.
+    /// Random, drawn once. With another namespace every user whose id is a text gets another UUID.
     public static let standardNamespace = UUID128(high: 0x3b0c_4a9e_7d15_4f62, low: 0xa8f1_5c27_e09b_d643)
-    /// `USER_NAMESPACE`. Set once, by a process that has one thread yet.
+    /// `USER_NAMESPACE`. Set once, while the process has only one thread.
     nonisolated(unsafe) public static var namespace = standardNamespace
 
     public var id: UUID128
@@ -20,7 +21,7 @@ public struct HostUser: Sendable, Equatable {
         self.externalID = externalID
     }
 
-    /// Why a text names no user: the end of a sentence.
+    /// Why a text names no user: the end of a sentence that begins with the field's name.
     public struct Problem: Error, Sendable { public let text: String }
 
     public init(_ text: String) throws(Problem) {

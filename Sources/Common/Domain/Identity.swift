@@ -7,7 +7,7 @@ public struct Identity: Sendable, Equatable {
     public var issuedAt: Int64?
     public var tokenID: String?
     public var name: String?
-    /// The token's `sub`, where it is no UUID.
+    /// The token's `sub`, if it is not a UUID.
     public var externalID: String?
     /// The token's `picture`.
     public var avatar: String?

@@ -33,7 +33,7 @@ public struct Invitation: Sendable, Equatable {
         self.revokedAt = revokedAt
     }
 
-    /// The reason why nobody can join by it any more; nil while they can.
+    /// The reason why nobody can join by it any more; nil while users can.
     func ended(at now: Int64) -> String? {
         if revokedAt != nil { return "the invitation was revoked" }
         if let expiresAt, expiresAt <= now { return "the invitation has expired" }

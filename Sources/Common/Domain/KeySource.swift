@@ -3,10 +3,10 @@ public struct KeySource: Sendable, Hashable {
     /// Entries of the setting.
     static let maxSources = 8
 
-    /// Tokens with one of these `iss` alone are verified by these keys; empty: tokens with any that `JWT_ISSUER` allows.
+    /// The keys verify only tokens with one of these `iss`; empty: tokens with any `iss` that `JWT_ISSUER` allows.
     public let issuers: [String]
     public let url: String
-    /// The address is that of a provider's configuration (OpenID Connect Discovery 1.0), which names the one of the keys.
+    /// The address is that of a provider's configuration (OpenID Connect Discovery 1.0), which names the keys' address.
     public let isDiscovery: Bool
 
     private static let configuration = "/.well-known/openid-configuration"
@@ -21,7 +21,7 @@ public struct KeySource: Sendable, Hashable {
         if let mark {
             issuers = [String(decoding: bytes[..<mark], as: UTF8.self)]
         } else if isDiscovery {
-            // The address has lost the slash at the end of an issuer (section 4 there).
+            // The address does not have the slash at the end of an issuer (OpenID Connect Discovery, section 4).
             let issuer = String(decoding: bytes.dropLast(Self.configuration.utf8.count), as: UTF8.self)
             issuers = [issuer, issuer + "/"]
         } else {
@@ -32,7 +32,7 @@ public struct KeySource: Sendable, Hashable {
             throw ServerURL.Problem("an address has characters that no URL has, or a #")
         }
         let parts = try ServerURL(url, ports: ["https": 443, "http": 80])
-        // Where libcurl would read another host than this check: `http:///host`, `http://user@host`.
+        // libcurl would read another host than this check in `http:///host` and `http://user@host`.
         guard parts.user == nil, !url.utf8.contains(UInt8(ascii: "@")) else {
             throw ServerURL.Problem("an address has a user's name or an @: write %40")
         }

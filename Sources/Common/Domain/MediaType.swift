@@ -59,7 +59,7 @@ public struct MediaType: Sendable, Equatable, CustomStringConvertible {
         return playlistStarts.contains { word.starts(with: $0.utf8) }
     }
 
-    /// A document that may contain scripts of its own, in whatever viewer.
+    /// A document that may contain scripts, which a viewer could run.
     public var canRunScripts: Bool { description == "application/pdf" }
 
     /// Whether a browser could run the file if one of our origins ever showed it.

@@ -2,7 +2,8 @@ import Glibc
 
 /// Further mentions are ignored: a text of 16 KiB could contain hundreds.
 private let maxMentions = 50
-/// Of `<@`, also of those that mention nobody or somebody again: each costs a hash, on every page of history.
+/// Counts every `<@`, also one that mentions nobody or the same user again: each costs a hash, on every page of
+/// history.
 private let maxTries = 100
 
 extension Message {
@@ -13,8 +14,8 @@ extension Message {
     }
 }
 
-/// The users mentioned in a text by `@` and a UUID, or by a user's id in either form between `<@` and `>`: each once, in
-/// their order of appearance.
+/// The users mentioned in a text by `@` and a UUID, or by a user's id in either form between `<@` and `>`. Each user
+/// appears once, in the order of the text.
 public func mentionedUsers(in text: UnsafeRawBufferPointer) -> [UUID128] {
     var found: [UUID128] = []
     var (at, tries) = (0, 0)
@@ -36,7 +37,7 @@ private func plainUser(in text: UnsafeRawBufferPointer, at start: Int) -> UUID12
     return UUID128(utf8: UnsafeRawBufferPointer(rebasing: text[start..<start + 36]))
 }
 
-/// An id that contains `>` ends there: it is mentioned by its UUID.
+/// The id ends at the first `>`. A user whose id contains `>` is mentioned by the UUID.
 private func hostUser(in text: UnsafeRawBufferPointer, at start: Int) -> UUID128? {
     let end = min(text.count, start + HostUser.longest + 1)
     guard

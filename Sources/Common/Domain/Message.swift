@@ -95,8 +95,8 @@ public struct Message: Sendable, Equatable {
     public var senderID: UUID128
     /// How the host describes the sender today; nil: it does not. Not stored with the message.
     public var sender: Profile?
-    /// Its position in the room's order, from 1. While a file is incomplete it has none: a negative number stands here,
-    /// which no client sees (see ``noPlace(_:)``).
+    /// Its position in the room's order, from 1. While its file is incomplete it has none; the value is then a negative
+    /// number, which no client sees (see ``noPlace(_:)``).
     public var seq: Int64
     /// The Seq of its newest change (edit, deletion, reaction, completed upload); `seq` when there was none.
     public var changeSeq: Int64

@@ -1,12 +1,13 @@
-/// A JSON object that the host application or users keep with a message, a room or a member. It never holds a null as a
-/// value of an object: a patch removes such a key. An empty object is none.
+/// A JSON object that the host application or users keep with a message, a room or a member. No value of an object is
+/// null: in a patch null removes the key. An empty object counts as no Metadata.
 public struct Metadata: Sendable, Equatable {
     /// JSON without spaces, at most ``limit`` bytes.
     public let text: String
 
     /// Bytes.
     public static let limit = 4096
-    /// Objects and lists inside each other. Our own readers refuse more than `WireLimit.depth` around it and in it.
+    /// Levels of nested objects and lists. Our readers allow `WireLimit.depth` levels, including those around the
+    /// Metadata.
     public static let depth = 8
     /// Keys of one object: readers refuse more.
     public static let keys = 64
@@ -14,7 +15,7 @@ public struct Metadata: Sendable, Equatable {
     /// - Parameter stored: text that was checked when it was stored.
     public init(stored: String) { text = stored }
 
-    /// Texts in two spellings of one letter are two texts.
+    /// Compares bytes: two spellings of one letter differ.
     public static func == (a: Metadata, b: Metadata) -> Bool { areSameBytes(a.text, b.text) }
 }
 

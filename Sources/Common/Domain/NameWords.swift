@@ -1,11 +1,11 @@
 /// A search for users: the beginnings of words of their names.
 public struct NameWords: Sendable, Equatable {
-    /// Letters and digits alone.
+    /// Each has only letters and digits.
     public let words: [String]
 
     private static let maxWords = 5
 
-    /// - Parameter text: words with anything between them; the sixth and further ones are not looked for.
+    /// - Parameter text: words with any separators; the sixth and further words are ignored.
     /// - Returns: nil when it has neither a letter nor a digit.
     public init?(_ text: String) {
         let found = text.unicodeScalars.split { !Self.isPart($0) }.prefix(Self.maxWords).map { String($0) }

@@ -1,6 +1,6 @@
 /// Tells whether a picture's file may contain metadata, above all the place where it was taken.
 public enum PictureMetadata {
-    /// - Parameter head: its first bytes. When they cannot tell, the answer is yes.
+    /// - Parameter head: its first bytes. If they do not show it, the answer is yes.
     public static func mayBe(in head: [UInt8]) -> Bool {
         if head.starts(with: [0xff, 0xd8]) { return jpeg(head) }
         if head.starts(with: [0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10]) { return png(head) }

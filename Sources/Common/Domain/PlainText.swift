@@ -9,7 +9,7 @@ public func areSameBytes(_ one: some StringProtocol, _ other: some StringProtoco
     one.utf8.elementsEqual(other.utf8)
 }
 
-/// The same for two whole strings, by one comparison of memory: a request's fields are found with it.
+/// The same for two whole strings, by one comparison of memory: look-ups of request fields need the speed.
 public func areSameBytes(_ one: String, _ other: String) -> Bool {
     let count = one.utf8.count
     guard count == other.utf8.count else { return false }
@@ -25,7 +25,7 @@ public func asciiLowercased(_ text: some StringProtocol) -> String {
     String(decoding: text.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
 }
 
-/// Splits at a byte: an address consists of bytes, and characters do not matter in it.
+/// Splits at a byte, regardless of characters: an address consists of bytes.
 public func pieces(of text: some StringProtocol, at separator: UInt8, maxSplits: Int = .max, omittingEmpty: Bool = true)
     -> [Substring]
 {
@@ -68,7 +68,7 @@ public func withoutPercentEscapes(_ text: some Sequence<UInt8>, plus: Bool = fal
     return bytes
 }
 
-/// Of a token of HTTP, such as a header's name (RFC 9110, 5.6.2).
+/// Whether the byte may occur in an HTTP token, such as a header's name (RFC 9110, 5.6.2).
 public func isHTTPTokenByte(_ byte: UInt8) -> Bool {
     switch byte {
     case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
@@ -82,8 +82,8 @@ func isControl(_ scalar: Unicode.Scalar) -> Bool {
     scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
 }
 
-/// Controls of both sets, the two separators that some viewers take for the end of a line, and what turns the direction
-/// of writing: a text from outside with these moves a terminal's cursor, or reads as something else.
+/// Controls of both sets, the two separators that some viewers treat as the end of a line, and marks that change the
+/// direction of writing. With these a text from outside could move a terminal's cursor, or look like another text.
 public func isUnseen(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.value {
     case ..<0x20, 0x7f...0x9f, 0x061c, 0x200e...0x200f, 0x2028...0x202e, 0x2066...0x2069, 0xfeff: true
@@ -91,7 +91,7 @@ public func isUnseen(_ scalar: Unicode.Scalar) -> Bool {
     }
 }
 
-/// A text from outside for a terminal or a page: at most so many scalars, each unseen one as a question mark.
+/// A text from outside for a terminal or a page: at most `count` scalars, each unseen one replaced by a question mark.
 public func printable(_ text: some StringProtocol, atMost count: Int = 160) -> String {
     var out = String.UnicodeScalarView()
     for scalar in text.unicodeScalars.prefix(count) { out.append(isUnseen(scalar) ? "?" : scalar) }

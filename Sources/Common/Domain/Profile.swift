@@ -1,11 +1,11 @@
-/// How others see a user: what the host application says of them.
+/// How others see a user, as the host application describes them.
 public struct Profile: Sendable, Equatable {
-    /// The host's own id of the user, where that is no UUID.
+    /// The host's own id of the user, if it is not a UUID.
     public var externalID: String?
     public var name: String
     /// The URL of a picture; empty: none.
     public var avatar: String
-    /// Of the stored row: whoever remembers the profile sees by it that it changed; 0: there is none.
+    /// The version of the stored row; a cache detects a change by it. 0: there is no row.
     public var version: Int64
 
     public init(externalID: String? = nil, name: String = "", avatar: String = "", version: Int64 = 0) {
@@ -17,8 +17,8 @@ public struct Profile: Sendable, Equatable {
 
     /// A single line that shows something, of at most 128 bytes.
     ///
-    /// Marks that turn the text behind the name are refused: a page shows names within lines of its own. The marks of
-    /// one letter (U+200E, U+200F, U+061C) turn nothing else, and stand in names of right-to-left scripts.
+    /// Marks that change the direction of the text after the name are refused: pages show names within their own lines.
+    /// The marks for a single letter (U+200E, U+200F, U+061C) affect nothing else and are used in right-to-left names.
     public static func isName(_ text: String) -> Bool {
         text.utf8.count <= RequestLimit.userName && text.showsSomething
             && !text.unicodeScalars.contains { scalar in

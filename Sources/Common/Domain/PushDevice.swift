@@ -19,7 +19,7 @@ public enum PushKind: Int16, Sendable, CaseIterable {
     }
 }
 
-/// One device of one user. All but the id and the kind is secret: it never reaches a log.
+/// One device of one user. Everything except the id and the kind is secret: it never reaches a log.
 public struct PushDevice: Sendable, Equatable {
     public var user: UUID128
     /// The name under which it is registered. FCM: its token.
@@ -52,12 +52,12 @@ public struct PushEndpoint: Sendable, Equatable {
     /// Bytes. Those of today's push services have up to 600.
     public static let longest = 2048
 
-    /// The sentence's end: "Endpoint …".
+    /// The end of a sentence that begins with "Endpoint".
     public struct Problem: Error, Sendable, Equatable {
         public let text: String
     }
 
-    /// `https://host[:port]`: the audience of the key's tokens, and all that a log may contain.
+    /// `https://host[:port]`: the audience of the key's tokens, and the only part that a log may contain.
     public let origin: String
     public let host: String
     /// Plain HTTP to this machine, for tests.
@@ -97,7 +97,8 @@ public struct PushEndpoint: Sendable, Equatable {
             && (Int(String(decoding: digits, as: UTF8.self)).map { (1...65_535).contains($0) } ?? false)
     }
 
-    /// Labels of letters, digits and hyphens; at least two; the last one begins with a letter, so it is no address.
+    /// At least two labels of letters, digits and hyphens. The last one begins with a letter, so it is not an IP
+    /// address.
     private static func isPublicName(_ host: String) -> Bool {
         let labels = pieces(of: host, at: UInt8(ascii: "."), omittingEmpty: false)
         let isName = labels.allSatisfy { label in

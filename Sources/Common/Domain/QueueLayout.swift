@@ -13,7 +13,7 @@ public struct QueueLayout: Sendable, Hashable {
         self.byUser = byUser
     }
 
-    /// As settings ask for it; without the generation.
+    /// The layout in the form of the settings, without the generation.
     public var setting: String { "\(total) by \(byUser ? "user" : "room")" }
 
     public func index(_ command: Command) -> Int {

@@ -63,7 +63,7 @@ public struct Room: Sendable, Equatable {
     /// The creator's Idempotency-Key.
     public var createdSign: String?
     public var deletedAt: Int64?
-    /// Another one: a part of the history was lost, and Seqs have been given a second time.
+    /// A changed epoch means that a part of the history was lost and that Seqs were given a second time.
     public var epoch: Int64
     public var metadata: Metadata?
 
@@ -115,7 +115,7 @@ public struct Member: Sendable, Equatable {
     public var leftAt: Int64?
     /// nil: nothing is known of the user.
     public var profile: Profile?
-    /// About the user in this room; a user who comes back has none.
+    /// About the user in this room; a user who leaves and comes back has none.
     public var metadata: Metadata?
 
     public init(

@@ -29,11 +29,11 @@ public enum KeyScope: Int16, Sendable, CaseIterable, Comparable {
 
 /// A key of the host application, without its text.
 public struct ServerKey: Sendable, Equatable {
-    /// The beginning of every key's text: no JWT begins so.
+    /// The beginning of every key's text; no JWT begins like this.
     public static let prefix = "chk_"
     /// Hexadecimal digits behind the prefix: 256 random bits.
     public static let digits = 64
-    /// Keys that are good at the same time.
+    /// Keys that are valid at the same time.
     public static let limit = 100
 
     public var name: String
@@ -87,7 +87,7 @@ public struct AuditEntry: Sendable, Equatable {
     public var path: String
     /// The user for whom it was done.
     public var user: UUID128?
-    /// The host's own id of that user, where it is known.
+    /// The host's own id of that user, if it is known.
     public var externalID: String?
     /// The answer's HTTP status.
     public var status: Int

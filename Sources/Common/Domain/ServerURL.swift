@@ -1,5 +1,5 @@
 /// `scheme://[user[:password]@]host[:port][,host[:port]…][/path][?name=value&…]`: a server, or several equivalent ones.
-/// Every part but the scheme may be percent-encoded; an IPv6 address stands in brackets.
+/// Every part except the scheme may be percent-encoded; an IPv6 address is in brackets.
 public struct ServerURL: Sendable {
     public struct Host: Sendable, Hashable, CustomStringConvertible {
         public var name: String

@@ -1,5 +1,5 @@
 /// W3C Trace Context: a place in a trace, as `traceparent` names it. A command's id (and so its message's id) is the
-/// trace id unless its request came with another, so every program and server along the way uses the same one.
+/// trace id unless its request came with another, so every program and server on its path uses the same one.
 public struct TraceParent: Sendable, Equatable, CustomStringConvertible {
     public let trace: UUID128
     /// Never 0.
@@ -16,7 +16,7 @@ public struct TraceParent: Sendable, Equatable, CustomStringConvertible {
         self.init(trace: command, span: command.low | 1, isSampled: isSampled)
     }
 
-    /// Reads a `traceparent` of any version but the forbidden one; nil when it is malformed, as the standard wants it.
+    /// Reads a `traceparent` of any version except the forbidden one; nil when it is malformed by the standard.
     public init?(_ text: String) {
         let bytes = Array(text.utf8)
         // A later version may have more fields, behind a hyphen.
@@ -29,7 +29,7 @@ public struct TraceParent: Sendable, Equatable, CustomStringConvertible {
         self.init(trace: UUID128(high: high, low: low), span: span, isSampled: flags & 1 == 1)
     }
 
-    /// Lower-case hexadecimal digits alone.
+    /// Accepts only lower-case hexadecimal digits.
     private static func number(_ digits: ArraySlice<UInt8>) -> UInt64? {
         var number: UInt64 = 0
         for digit in digits {

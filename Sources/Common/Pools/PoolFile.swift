@@ -28,7 +28,7 @@ struct PoolFile {
 
     private let isBounded: Bool
 
-    /// - Parameter isBounded: false for a text of our own, which is longer than the file that it was made of.
+    /// - Parameter isBounded: false for a text of our own, which may be longer than the file from which it was made.
     init(path: String, _ text: [UInt8], isBounded: Bool = true) {
         self.path = path
         self.isBounded = isBounded
@@ -36,7 +36,7 @@ struct PoolFile {
             problem(1, "the file has more than \(Limit.fileBytes) bytes")
             return
         }
-        // An editor of Windows may have put a mark of UTF-8 before everything.
+        // Editors on Windows may begin a file with a byte order mark.
         let start = text.starts(with: [0xef, 0xbb, 0xbf]) ? 3 : 0
         for (index, line) in text[start...].split(separator: 10, omittingEmptySubsequences: false).enumerated() {
             read(line.last == 13 ? line.dropLast() : line, index + 1)
@@ -56,7 +56,7 @@ struct PoolFile {
         guard let first = words.utf8.first, first != UInt8(ascii: ";"), first != UInt8(ascii: "#") else { return }
         if first == UInt8(ascii: "[") { return begin(words, line) }
         guard let equals = words.utf8.firstIndex(of: UInt8(ascii: "=")) else {
-            // Without the line itself: it may have a secret for `env`.
+            // The message does not show the line, which may contain a secret for `env`.
             return problem(line, "the line is neither [a section] nor key = value")
         }
         add(trimmed(words[..<equals]), trimmed(words[words.utf8.index(after: equals)...]), line)
@@ -103,7 +103,7 @@ struct PoolFile {
         return nil
     }
 
-    /// A value may stand in double quotation marks; a backslash protects one inside, or a backslash.
+    /// A value may be in double quotation marks; inside them, a backslash escapes a quotation mark or a backslash.
     static func unquoted(_ text: String) -> String? {
         let bytes = Array(text.utf8)
         let (mark, protector) = (UInt8(ascii: "\""), UInt8(ascii: "\\"))
@@ -119,7 +119,7 @@ struct PoolFile {
         return index == bytes.count - 1 ? String(decoding: result, as: UTF8.self) : nil
     }
 
-    /// A value that reads as itself, in quotation marks only where it needs them.
+    /// The value in the syntax of the file, in quotation marks only if it needs them.
     static func written(_ value: String) -> String {
         let isPlain = value.utf8.first != UInt8(ascii: "\"") && areSameBytes(trimmed(value), value)
         return isPlain ? value : quoted(value)

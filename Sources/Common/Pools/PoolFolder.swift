@@ -1,6 +1,6 @@
 import Glibc
 
-/// The pools in force: the five of the settings, changed and joined by the files of a folder.
+/// The pools in force: the five of the settings, which the files of a folder change, and the pools that the files add.
 public enum PoolFolder {
     /// - Throws: every problem of the files, each with its file and line.
     public static func pools(_ settings: Settings) throws(SettingsError) -> [PoolSettings] {
@@ -45,7 +45,7 @@ public enum PoolFolder {
 
     // MARK: Files
 
-    /// The files whose names end in `.conf`, by name. Others, such as those of an editor, are left alone.
+    /// The files whose names end in `.conf`, sorted by name. Others, such as an editor's backups, are ignored.
     private static func paths(in folder: String, isNeeded: Bool) throws(SettingsError) -> [String] {
         guard let directory = opendir(folder) else {
             if errno == ENOENT, !isNeeded { return [] }
@@ -75,7 +75,7 @@ public enum PoolFolder {
         }
     }
 
-    // MARK: Pools beside each other
+    // MARK: Conflicts between pools
 
     private static func conflicts(among pools: [PoolSettings], _ files: [PoolFile], _ settings: Settings) -> [String] {
         var problems: [String] = []
@@ -163,14 +163,14 @@ public enum PoolFolder {
         return problem(withFile: listen, settings)
     }
 
-    /// A sentence when this process could not make the socket.
+    /// A sentence if this process could not make the socket; nil if it could.
     ///
     /// - Parameter isOwn: false: another program makes it, perhaps as another user or on another machine.
     public static func problem(withFile listen: String, _ settings: Settings, isOwn: Bool = true) -> String? {
         let path = Substring(listen.utf8.dropFirst(5))
         guard case .file = SocketPlace(listen), let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return nil }
         var status = stat()
-        // A socket that is there may be systemd's.
+        // An existing socket may be systemd's.
         if lstat(String(path), &status) == 0 {
             return status.st_mode & S_IFMT == S_IFSOCK ? nil : "\(path) exists and is not a socket"
         }

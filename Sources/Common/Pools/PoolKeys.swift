@@ -76,7 +76,7 @@ extension PoolSettings {
         return "a pool has no such key; did you mean \(best.0)?"
     }
 
-    /// Combinations that each key alone does not show.
+    /// Problems that only combinations of keys show.
     private func contradictions() -> [(key: String, text: String)] {
         var found: [(String, String)] = []
         if isOwn, !hosts.isEmpty {
@@ -126,7 +126,7 @@ extension PoolSettings {
         guard isPlain, name.utf8.count <= 253 else {
             throw Problem(text: "\"\(name)\" is not a host's name in lower case")
         }
-        // nginx compares without it.
+        // nginx compares hosts without the final dot.
         if name.utf8.count > 1, name.utf8.last == UInt8(ascii: ".") {
             throw Problem(text: "\"\(name)\": write it without the dot at its end")
         }
@@ -145,7 +145,7 @@ extension PoolSettings {
         return number
     }
 
-    /// `500ms`, `30s`, `5m`, `1h`; a number alone is seconds.
+    /// `500ms`, `30s`, `5m`, `1h`; a number without a unit is seconds.
     static func time(_ value: String, milliseconds range: ClosedRange<Int>) throws(Problem) -> Duration {
         let units = ["ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "": 1000]
         let digits = value.utf8.prefix { (0x30...0x39).contains($0) }
@@ -187,7 +187,7 @@ extension PoolSettings {
         return value
     }
 
-    /// Below the API's prefix. Letters that need no escape in an address or in nginx's files.
+    /// An address below the API's prefix, with characters that need no escape in an address or in nginx's files.
     private static func address(_ value: String) throws(Problem) -> String {
         let isPlain = value.utf8.allSatisfy { byte in
             switch byte {
@@ -200,7 +200,7 @@ extension PoolSettings {
         guard isPlain, value.utf8.first == UInt8(ascii: "/"), (2...100).contains(value.utf8.count),
             value.utf8.last != UInt8(ascii: "/"), value.firstRange(of: "//") == nil
         else { throw Problem(text: "\"\(value)\" is not a path such as /status/search") }
-        // In nginx's files the relay's location stands first, and takes what begins so.
+        // In nginx's files the relay's location comes first and takes all addresses that begin with this.
         guard !value.utf8.starts(with: "/events".utf8) else {
             throw Problem(text: "\(value) begins with the address of the events")
         }
@@ -215,14 +215,14 @@ extension PoolSettings {
         return String(Substring(key.utf8.dropFirst(4).dropLast()))
     }
 
-    /// Settings by which processes find each other, or that a queue or a stored id keeps for life.
+    /// Settings by which processes find each other, or on which existing queues or stored ids depend.
     private static let common: Set = [
         "RUN_DIR", "SOCKET_GROUP", "SOCKET_MODE", "WORKER_HANG_SECONDS", "RABBITMQ_PREFIX", "RABBITMQ_TOTAL_QUEUE",
         "RABBITMQ_HASH_KEY", "RABBITMQ_QUEUE_TYPE", "RABBITMQ_MAX_LENGTH", "USER_NAMESPACE", "STORAGE",
         "S3_BUCKET_NAME", "UPLOAD_LINK_SECRET",
     ]
 
-    /// Other settings than the master's own: master and workers must not differ in where they meet.
+    /// Sets a variable. It must not be a setting that master and workers have to share.
     private mutating func set(_ name: String, _ value: String) throws(Problem) {
         let isName = name.utf8.allSatisfy { byte in
             switch byte {
@@ -258,8 +258,8 @@ extension PoolSettings {
         return "\(bytes >> 10)K"
     }
 
-    /// The section with every value in force: reading it gives the same pool. Without the environment, whose values may
-    /// be secret.
+    /// The section with every value in force; reading it gives the same pool. It leaves out the environment, whose
+    /// values may be secret.
     public var text: String {
         var lines = ["[\(name)]", "listen = \(PoolFile.written(listen))"]
         func put(_ key: String, _ value: String?) { if let value { lines.append("\(key) = \(value)") } }
@@ -298,23 +298,24 @@ extension PoolSettings {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// The same for an operator's eyes: with the names of the environment, and values that are no secret.
+    /// The same for operators: with the names of the environment's variables, and those values that are no secrets.
     public var shown: String {
-        // Which variables of other programs are secrets is not known.
+        // It is unknown which variables of other programs are secrets.
         text
             + environment.sorted { $0.key < $1.key }.map { name, value in
                 "env[\(name)] = \(Settings.names.contains(name) ? Settings.shown(name, value) : "***")\n"
             }.joined()
     }
 
-    /// The pool that ``text`` of another process is of.
+    /// Reads a pool from the ``text`` that another process wrote.
     public init(told text: String, in settings: Settings) throws(SettingsError) {
         let file = PoolFile(path: "CHAT_POOL", Array(text.utf8), isBounded: false)
         guard file.problems.isEmpty, let section = file.sections.first, file.sections.count == 1 else {
             throw SettingsError(problems: file.problems)
         }
         self.init(named: section.name, in: settings)
-        // The master may be of another version than the worker's file on disk: keys of that one alone are left out.
+        // The master may have another version than the worker's program on disk: keys that are unknown here are left
+        // out.
         var known = section
         known.entries.removeAll { entry in !(Self.keys + PoolSizing.keys).contains { areSameBytes($0, entry.key) } }
         let problems = take(known, of: file.path)

@@ -13,8 +13,8 @@ public struct PoolRoute: Sendable, Equatable {
         (self.name, self.family, self.method, self.path) = (name, family, method, path)
     }
 
-    /// A regular expression of nginx over "METHOD prefix address". HEAD is answered as GET, and a client of tus may send
-    /// POST where it means PATCH.
+    /// A regular expression for nginx over "METHOD prefix address". HEAD is handled like GET, and a tus client may send
+    /// POST instead of PATCH.
     public var expression: String {
         let words = pieces(of: path, at: UInt8(ascii: "/")).map { word in
             word.utf8.first == UInt8(ascii: "{") ? "[^/?]+" : word.replacing(".", with: "\\.")
@@ -24,14 +24,14 @@ public struct PoolRoute: Sendable, Equatable {
         return "\(methods) ([^ ]*) \\1/\(words.joined(separator: "/"))/?(?:\\?|$)"
     }
 
-    /// Whether this route takes the path, whatever the method.
+    /// Whether this route matches the path, with any method.
     func matches(_ path: String) -> Bool {
         let (ours, theirs) = (pieces(of: self.path, at: UInt8(ascii: "/")), pieces(of: path, at: UInt8(ascii: "/")))
         return ours.count == theirs.count
             && zip(ours, theirs).allSatisfy { $0.utf8.first == UInt8(ascii: "{") || areSameBytes($0, $1) }
     }
 
-    /// All but those of the relay, which is no pool of these. A test compares them with docs/openapi.yaml.
+    /// All routes except the relay's, which has no pool here. A test compares them with docs/openapi.yaml.
     public static let all = [
         PoolRoute("uploadChunk", .uploads, "POST", "/files/{message}/upload"),
         PoolRoute("uploadState", .uploads, "GET", "/files/{message}/upload"),

@@ -1,11 +1,12 @@
 /// One pool of FastCGI workers: its file's values over those of the settings.
 public struct PoolSettings: Sendable, Equatable {
     public var name: String
-    /// The file and the line of its section; nil: the settings alone decide.
+    /// The file and the line of its section; nil: only the settings describe it.
     public var place: String?
     /// `unix:/path` or `host:port`.
     public var listen: String
-    /// Owner, group and mode of a unix socket: they may connect. nil: SOCKET_GROUP, SOCKET_MODE and the program's own user.
+    /// Owner, group and mode of a unix socket: they may connect. nil: SOCKET_GROUP, SOCKET_MODE and the program's own
+    /// user.
     public var listenOwner: String?
     public var listenGroup: String?
     public var listenMode: Int?
@@ -40,7 +41,8 @@ public struct PoolSettings: Sendable, Equatable {
     /// The user and group of the workers, when the master is root's.
     public var user: String?
     public var group: String?
-    /// How far the workers give way to others when the CPU is short, 0 to 19 as nice(1); nil: as the master.
+    /// The workers' nice value, 0 to 19 as in nice(1): with a higher one they get less CPU when it is busy; nil: the
+    /// master's.
     public var nice: Int?
     /// Soft and hard limits of the workers; nil: the master's.
     public var files: Int?
@@ -95,13 +97,14 @@ public struct PoolSettings: Sendable, Equatable {
         slowAfter = settings.fcgi.slowAfter
     }
 
-    /// One of the five that are always there.
+    /// Whether it is one of the five pools that always exist.
     public var isOwn: Bool { PoolRoute.Family(rawValue: name) != nil }
 
-    /// The upstream's name in nginx. Those of the five are in the shipped files.
+    /// The upstream's name in nginx. The shipped files contain the names of the five.
     public var upstream: String { isOwn ? "chat_\(name)" : "chat_pool_\(name)" }
 
-    /// The families of the endpoints that it serves, whole or in part. Nil: an operator's own location of nginx decides.
+    /// The families of the endpoints that it serves, whole or in part. Nil: an operator's own location of nginx
+    /// decides.
     public var families: Set<PoolRoute.Family>? {
         let own = PoolRoute.Family(rawValue: name)
         if own == nil, routes?.isEmpty != false { return nil }

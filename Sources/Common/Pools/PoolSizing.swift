@@ -30,7 +30,7 @@ struct PoolSizing {
         return true
     }
 
-    /// Puts the numbers into the pool. Returns what contradicts, with the key that says it.
+    /// Puts the numbers into the pool. Returns the contradictions, each with its key.
     func settle(_ pool: inout PoolSettings) -> [(key: String, text: String)] {
         let most = given["workers.max"] ?? max(before.maxWorkers, given["workers.min"] ?? 1)
         let least = given["workers.min"] ?? min(before.workers, most)
@@ -73,7 +73,7 @@ struct PoolSizing {
             case .ondemand: ["workers.min", "workers.min_spare", "workers.max_spare"]
             case .dynamic: [String]()
             }
-        // A static pool may say its number twice.
+        // A static pool may have its number in both keys.
         return strange.filter {
             isGiven($0) && !($0 == "workers.min" && given[$0] == given["workers.max"] && mode == .fixed)
         }

@@ -1,4 +1,5 @@
-/// The pools of the endpoints. The most exact claim wins: a route of certain hosts, their family, the route, the family.
+/// The pools of the endpoints. The most exact claim wins, in this order: a route for certain hosts, a family for
+/// certain hosts, a route, a family.
 public struct PoolTable {
     public let pools: [PoolSettings]
 
@@ -10,7 +11,7 @@ public struct PoolTable {
         return claimed ?? pools.first { areSameBytes($0.name, family.rawValue) } ?? pools[0]
     }
 
-    /// Bytes of the hosts in one expression: nginx takes a parameter of fewer than 4096.
+    /// Bytes of the hosts in one expression: nginx accepts parameters of fewer than 4096.
     private static let hostBytes = 2000
 
     /// Alternatives for a pool's hosts, each short enough for nginx.
@@ -24,8 +25,8 @@ public struct PoolTable {
         return groups.map { "(?:" + $0.joined(separator: "|") + ")" }
     }
 
-    /// In the order in which they count. The expression is over "host METHOD prefix address", where the address is as the
-    /// client wrote it: so the programs read it, and a slash in a user's id is no end of it.
+    /// The claims in order of priority. The expression is over "host METHOD prefix address" with the address as the
+    /// client wrote it: the programs read it in this form too, in which an encoded slash does not end a user's id.
     public func claims(in family: PoolRoute.Family) -> [(expression: String, pool: PoolSettings)] {
         var found: [(String, PoolSettings)] = []
         let routes = PoolRoute.all.filter { $0.family == family }

@@ -1,6 +1,7 @@
 import Glibc
 
-/// The place that a listen address leads to. Two spellings of one socket are one place, also over links between folders.
+/// The place that a listen address leads to. Two spellings of one socket give the same place, also through linked
+/// folders.
 public enum SocketPlace: Hashable, Sendable {
     /// The folder by device and inode, or by its plain path while it does not exist.
     case file(folder: String, name: String)
@@ -12,7 +13,7 @@ public enum SocketPlace: Hashable, Sendable {
         self = listen.utf8.starts(with: "unix:".utf8) ? Self.file(listen.utf8.dropFirst(5)) : Self.port(listen)
     }
 
-    /// Whether the kernel would refuse one beside the other.
+    /// Whether the kernel would refuse to bind both.
     public func collides(with other: SocketPlace) -> Bool {
         guard case .port(let ours, let port) = self, case .port(let theirs, port) = other else { return self == other }
         let all = "0.0.0.0"
@@ -22,8 +23,8 @@ public enum SocketPlace: Hashable, Sendable {
 
     // MARK: Files of RUN_DIR
 
-    /// A file that a program of ours keeps in RUN_DIR for itself: its control socket, lock, scoreboard, the sockets of its
-    /// file keepers. Nobody else may listen there.
+    /// Whether it is a file that our programs reserve in RUN_DIR: a control socket, a lock, a scoreboard, a file
+    /// keeper's socket. No pool may listen there.
     public func isReserved(in runDirectory: String) -> Bool {
         guard case .file(let folder, let name) = self, folder == Self.folder(runDirectory) else { return false }
         return name.utf8.first == UInt8(ascii: ".")
@@ -32,7 +33,8 @@ public enum SocketPlace: Hashable, Sendable {
             }
     }
 
-    /// Whether two paths lead to one file: by what is there, links included, or by their places while it does not exist.
+    /// Whether two paths lead to one file: compares the files, following links, or the places while a file does not
+    /// exist.
     public static func isOneFile(_ one: String, _ other: String) -> Bool {
         var (mine, theirs) = (stat(), stat())
         guard stat(one, &mine) == 0, stat(other, &theirs) == 0 else {
@@ -69,7 +71,7 @@ public enum SocketPlace: Hashable, Sendable {
         return "/" + words.joined(separator: "/")
     }
 
-    /// A name of a host is looked up as it is for `bind`.
+    /// A host name is resolved in the same way as for `bind`.
     private static func port(_ text: String) -> SocketPlace {
         let colon = text.utf8.lastIndex(of: UInt8(ascii: ":")) ?? text.utf8.startIndex
         let port = String(Substring(text.utf8[colon...].dropFirst()))

@@ -2,9 +2,9 @@
 public protocol CommandQueue: AnyObject {
     /// Hands a command over and waits for its answer.
     ///
-    /// Guarantee: `.answered` means executed (or refused) and stored; `.queued` means stored safely and executed later;
-    /// a thrown refusal (`busy`, `unavailable`) means that either may be true: retrying with the same Sign is always
-    /// safe.
+    /// Guarantee: `.answered` means executed (or refused) and stored; `.queued` means stored safely and executed later.
+    /// After a thrown refusal (`busy`, `unavailable`) the command may or may not be executed: retrying with the same
+    /// Sign is always safe.
     ///
     /// - Parameter timeout: how long it waits for the answer.
     func submit(_ command: Command, timeout: Duration) throws(Refusal) -> CommandAnswer

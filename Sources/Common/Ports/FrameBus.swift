@@ -1,10 +1,10 @@
 /// The channel from the writer to the relays.
 public protocol FrameBus: AnyObject {
-    /// Marks what was written, logs and publishes, in this order: rooms' logs, events of users, frames of rooms, answers
-    /// to sockets.
+    /// Records the marks of writes, then logs and publishes in this order: rooms' logs, events of users, frames of
+    /// rooms, answers to sockets.
     ///
-    /// Guarantee: a connected relay receives it at most once. A relay that was not connected finds it in the room's
-    /// log, and, where the log has gaps, in the store. Publishing the same again is harmless.
+    /// Guarantee: a connected relay receives each frame at most once. A relay that was not connected finds it in the
+    /// room's log or, if the log has gaps, in the store. Publishing the same again is harmless.
     func publish(_ notice: Notice) throws(BusError)
 }
 
@@ -15,7 +15,7 @@ public struct Notice: Sendable {
     public var answers: [(relay: UInt64, answer: RelayAnswer)]
     /// Rooms whose logs contain content that must be removed.
     public var wiped: Set<UUID128>
-    /// For those who read from replicas; nil without a replica.
+    /// For readers of a replica; nil without a replica.
     public var written: Written?
     /// A step for the trail; nil when the trail is off.
     public var trail: TrailStep?

@@ -1,4 +1,4 @@
-/// The keys of the host application, and what was done with them.
+/// The keys of the host application, and the audit log of their use.
 public protocol KeyStore: AnyObject {
     /// The key with this SHA-256; nil: there is none, or it was revoked.
     func key(hash: [UInt8]) throws(StoreError) -> ServerKey?
@@ -6,6 +6,6 @@ public protocol KeyStore: AnyObject {
     func record(_ entry: AuditEntry, keepingFor time: Duration) throws(StoreError)
     /// Newest first.
     ///
-    /// - Parameter before: the last entry of the page before.
+    /// - Parameter before: the last entry of the previous page.
     func audit(before: Int64?, limit: Int) throws(StoreError) -> [AuditEntry]
 }

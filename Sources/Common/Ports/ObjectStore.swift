@@ -1,10 +1,10 @@
 /// Storage for files: any S3-compatible store, or a folder.
 ///
-/// Guarantee: after a call returns, its effect is durable. Every call has a time limit and is repeated where that is
-/// safe. The caller may retry after an error that `isTransient`; one that `isMissing` means that the upload was aborted
-/// or completed, or that the object does not exist.
+/// Guarantee: after a call returns, its effect is durable. Every call has a time limit and is repeated if that is
+/// safe. The caller may retry after an error with `isTransient`. An error with `isMissing` means that the upload was
+/// aborted or completed, or that the object does not exist.
 public protocol ObjectStore: AnyObject {
-    /// Whether it would take a file now: asked once, and for two seconds at most.
+    /// Checks whether the store would accept a file now: one request, of two seconds at most.
     func check() throws(StoreError)
     /// Begins an upload in parts.
     /// - Returns: the store's id of the upload.
@@ -13,7 +13,7 @@ public protocol ObjectStore: AnyObject {
     /// - Parameter number: from 1.
     /// - Returns: the part's ETag, which completing needs.
     func storePart(_ number: Int, of key: String, upload: String, from part: FilePart) throws(StoreError) -> String
-    /// Joins the parts. A second call after a success throws an error that `isMissing`: call ``size(of:)`` then.
+    /// Joins the parts. A second call after a success throws an error with `isMissing`: then call ``size(of:)``.
     func completeUpload(of key: String, upload: String, parts: [StoredPart]) throws(StoreError)
     /// Succeeds also when there is no such upload.
     func abortUpload(of key: String, upload: String) throws(StoreError)

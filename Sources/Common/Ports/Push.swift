@@ -1,6 +1,6 @@
 /// Sends pushes to users' devices.
 public protocol PushSender: AnyObject {
-    /// Tries once, with a time limit of its own: one request to an address that a user gave.
+    /// Tries once, with a time limit of its own. To an address that a user gave it makes only one request.
     func send(_ push: Push, to device: PushDevice) -> PushOutcome
 }
 
@@ -14,7 +14,7 @@ public enum PushOutcome: Sendable, Equatable {
     case failed(String)
     /// This push can never reach this device.
     case rejected(String)
-    /// It may pass without its texts (``Push/isLean``).
+    /// The push may be accepted without its texts (``Push/isLean``).
     case tooLarge
 }
 
@@ -33,7 +33,7 @@ public struct Push: Sendable, Equatable {
     public var content: Content
     /// Unread messages of all the user's rooms: the number on the app's icon.
     public var badge: Int64
-    /// Without texts and names: its service found it too large.
+    /// Without texts and names, because the service refused it as too large.
     public var isLean: Bool
 
     public init(room: UUID128, content: Content, badge: Int64 = 0, isLean: Bool = false) {
@@ -46,8 +46,8 @@ public struct Push: Sendable, Equatable {
     public var isMessage: Bool { message != nil }
     public var message: PushMessage? { if case .message(let message, _) = content { message } else { nil } }
 
-    /// Whether it may take the place of a push of the same room that waits: anybody may delete an older message than
-    /// the one that waits, which must come all the same.
+    /// Whether it may replace a waiting push of the same room. The deletion of an older message must not replace it:
+    /// the waiting message still has to be pushed.
     func supersedes(_ waiting: Push) -> Bool {
         guard case .message(let message, _) = waiting.content else { return true }
         return switch content {
@@ -61,7 +61,7 @@ public struct Push: Sendable, Equatable {
 public struct PushMessage: Sendable, Equatable {
     public var id: UUID128
     public var sender: UUID128
-    /// Empty: the host says none.
+    /// Empty: the host gave none.
     public var senderName: String
     public var seq: Int64
     public var contentType: ContentType
@@ -92,18 +92,18 @@ public struct PushMessage: Sendable, Equatable {
 
 /// The users who may receive a push, from the store.
 public protocol PushAudience: AnyObject {
-    /// Members of the room who have a device, with their wishes at `now`.
+    /// Members of the room who have a device, with their choices at `now`.
     func recipients(of room: UUID128, at now: Int64) throws(StoreError) -> [PushRecipient]
     /// The newest messages of users up to `seq` that everybody may see, the newest first.
     func newestMessages(of room: UUID128, through seq: Int64, limit: Int) throws(StoreError) -> [PushMessage]
-    /// Which of the messages stand in threads of the room that these users have silenced.
+    /// The messages that belong to threads of the room which these users have silenced.
     func silencedThreads(
         of users: [UUID128], in room: UUID128, among messages: [UUID128], at now: Int64
     ) throws(StoreError) -> [SilencedMessage]
     /// Unread messages of all rooms of each user.
     func badges(of users: [UUID128]) throws(StoreError) -> [UUID128: Int64]
     func devices(of user: UUID128) throws(StoreError) -> [PushDevice]
-    /// Removes the device for all of its users; a name of the host's gateway for this user.
+    /// Removes the device for all of its users; a name at the host's gateway only for this user.
     func forget(_ device: PushDevice) throws(StoreError)
 }
 
@@ -112,7 +112,8 @@ public struct PushRecipient: Sendable, Equatable {
         case everything
         /// Messages that mention the user.
         case mentions
-        /// The room is silenced, these are the user's quiet hours, or the user has blocked the other one of a PRIVATE room.
+        /// The room is silenced, these are the user's quiet hours, or the user has blocked the other one of a PRIVATE
+        /// room.
         case nothing
     }
 
@@ -141,7 +142,7 @@ public struct PushRecipient: Sendable, Equatable {
 public struct SilencedMessage: Sendable, Hashable {
     public var user: UUID128
     public var message: UUID128
-    /// It is pushed all the same when it mentions the user.
+    /// It is still pushed when it mentions the user.
     public var exceptMentions: Bool
 
     public init(user: UUID128, message: UUID128, exceptMentions: Bool) {
@@ -151,7 +152,7 @@ public struct SilencedMessage: Sendable, Hashable {
     }
 }
 
-/// Records signs of life and pushes. It may forget anything: the cost is one superfluous push.
+/// Records signs of life and pushes. It may lose any entry: then one superfluous push is sent.
 public protocol PushMarks: AnyObject {
     /// Makes every relay probe the sockets of these users, after everything that was published before.
     func probe(_ users: [UUID128]) throws(BusError)

@@ -4,9 +4,9 @@ public protocol QueueGenerations: AnyObject {
     func newest() throws(StoreError) -> QueueLayout?
     /// All generations that are not removed, oldest first.
     func all() throws(StoreError) -> [QueueGeneration]
-    /// Makes `generation` the newest. Of two concurrent calls one takes effect; both find it made.
+    /// Makes `generation` the newest. Of two concurrent calls only one has an effect, and both succeed.
     func begin(_ layout: QueueLayout, setting: String) throws(StoreError)
-    /// The newest generation is what these settings ask for.
+    /// Records that the newest generation corresponds to these settings.
     func adopt(_ setting: String, for generation: Int) throws(StoreError)
     /// Nothing is published to it any more, and its end marks have been sent.
     func close(_ generation: Int) throws(StoreError)

@@ -6,7 +6,7 @@ public protocol QueueWorkers: AnyObject {
     func report(_ own: QueueWorkerReport) throws(StoreError) -> (all: [QueueWorkerReport], ticket: Int64)
     /// All living workers.
     func all() throws(StoreError) -> [QueueWorkerReport]
-    /// This worker ends: its queues are for others, unless a successor has its place already.
+    /// Records the end of this worker: others take its queues, unless a successor already has its place.
     func end(_ own: QueueWorkerReport) throws(StoreError)
 }
 
@@ -20,7 +20,7 @@ public struct QueueSeat: Sendable, Hashable, Comparable, CustomStringConvertible
         self.slot = slot
     }
 
-    /// The slots of all hosts take turns, so that hosts get equally many queues also when there are fewer queues than
+    /// Orders by slot first and then by host, so that hosts get equally many queues even if there are fewer queues than
     /// workers.
     public static func < (one: QueueSeat, other: QueueSeat) -> Bool {
         one.slot != other.slot

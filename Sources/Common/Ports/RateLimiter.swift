@@ -5,7 +5,7 @@ public protocol RateLimiter: AnyObject {
     /// Guarantee: when the counters cannot be reached, everything is allowed.
     func take(_ kind: RateKind, _ user: UUID128) -> Int?
 
-    /// Counts more of what was allowed already: it cost more than one.
+    /// Adds to the counter of an allowed action that cost more than one.
     func add(_ count: Int, _ kind: RateKind, _ user: UUID128)
 }
 

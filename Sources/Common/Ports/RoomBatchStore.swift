@@ -8,7 +8,7 @@ public protocol RoomBatchStore: AnyObject {
     /// (``StoreError/isConflict``) nothing is stored, and the caller should load again.
     func store(_ batch: RoomBatch) throws(StoreError)
     func abandon()
-    /// The position of the database's log behind everything that is stored; nil when nobody needs it.
+    /// The position in the database's log after everything that is stored; nil when nobody needs it.
     func position() throws(StoreError) -> Int64?
 }
 

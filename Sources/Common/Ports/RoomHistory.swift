@@ -5,8 +5,8 @@ public protocol RoomHistory: AnyObject {
     /// Includes deleted rooms; a room that never existed is missing.
     func lastSeqs(of rooms: [UUID128]) throws(StoreError) -> [UUID128: UInt64]
     func roomOfMessage(_ message: UUID128) throws(StoreError) -> UUID128?
-    /// The frames with Seq in (`after`, `after + limit`], in order and without a gap up to the room's last. They show
-    /// the content of today; origins are not stored.
+    /// The frames with Seq in (`after`, `after + limit`], in order and without a gap up to the room's last one. They
+    /// show the current content; origins are not stored.
     func frames(of room: UUID128, after seq: UInt64, limit: Int) throws(StoreError) -> [RoomFrame]
 }
 
@@ -21,7 +21,7 @@ public struct Membership: Sendable, Equatable {
     public var isBlocked: Bool
     /// The user is neither muted nor a plain member of a CHANNEL.
     public var mayPost: Bool
-    /// The room's own.
+    /// The room's epoch.
     public var epoch: Int64
     /// False for a blocked pair without a PRIVATE room: `room` is then the id that the room would have.
     public var isRoom: Bool

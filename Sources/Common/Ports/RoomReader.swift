@@ -2,7 +2,8 @@
 public protocol RoomReader: AnyObject {
     /// The user's rooms, most recently active first; `before` is the last entry of the previous page.
     ///
-    /// - Parameter kind: only what has this text as `kind` of its ``Metadata``; nil: everything. So in the other lists.
+    /// - Parameter kind: only entries with this text as `kind` of their ``Metadata``; nil: all. The same in the other
+    ///   lists.
     func rooms(of user: UUID128, before: RoomCursor?, limit: Int, kind: String?) throws(StoreError) -> [RoomView]
     func room(_ room: UUID128, for user: UUID128) throws(StoreError) -> RoomView?
     /// The newest messages of rooms that the user is in, newest first, as this user may see them.
@@ -150,31 +151,31 @@ public protocol AccountStore: AnyObject {
     func unblock(_ user: UUID128, by blocker: UUID128) throws(StoreError) -> Bool
     /// - Returns: the account after the change.
     func change(_ patch: AccountPatch, of user: UUID128) throws(StoreError) -> Account
-    /// Registers an FCM token. Other users who have it keep it: nobody can take away another's pushes. When the user
-    /// has too many devices, the one registered longest ago is removed.
+    /// Registers an FCM token. Other users who have it keep it, so that no user can stop another's pushes. When the
+    /// user has too many devices, the oldest registration is removed.
     ///
     /// - Returns: false when the device has reached its limit of users.
     func register(device token: String, of user: UUID128) throws(StoreError) -> Bool
     /// Registers a device of another kind than FCM's, by the same rules.
     func register(_ device: PushDevice) throws(StoreError) -> Bool
-    /// The devices of a user, the one registered last first.
+    /// The devices of a user, newest registration first.
     func devices(of user: UUID128) throws(StoreError) -> [(device: PushDevice, registeredAt: Int64)]
     func unregister(device: String, of user: UUID128) throws(StoreError)
     /// Stops pushes of this room to this user's devices, until a time (Unix milliseconds) or for good.
     func silence(_ room: UUID128, for user: UUID128, _ silence: Silence) throws(StoreError)
     func unsilence(_ room: UUID128, for user: UUID128) throws(StoreError)
-    /// The same for the answers to a message, and the answers to those. Of too many, the oldest ends.
+    /// The same for the answers to a message, and the answers to those. Above the limit the oldest silence ends.
     func silence(thread message: UUID128, in room: UUID128, for user: UUID128, _ silence: Silence) throws(StoreError)
     func unsilence(thread message: UUID128, for user: UUID128) throws(StoreError)
-    /// Whether the store can tell the time in this zone.
+    /// Whether the store knows this time zone.
     func isTimeZone(_ name: String) throws(StoreError) -> Bool
 }
 
-/// How long, and how much, a room or a thread is silenced.
+/// The duration and extent for which a room or a thread is silenced.
 public struct Silence: Sendable, Equatable {
     /// Unix milliseconds; nil: for good.
     public var until: Int64?
-    /// Messages that mention the user are pushed all the same.
+    /// Messages that mention the user are still pushed.
     public var exceptMentions: Bool
 
     public init(until: Int64? = nil, exceptMentions: Bool = false) {

@@ -1,7 +1,7 @@
 /// The durable records of uploads.
 public protocol UploadRecords: AnyObject {
     func find(_ message: UUID128) throws(StoreError) -> UploadRecord?
-    /// Returns the valid record: another's when that one came first, or nil when the message takes no file (any more).
+    /// Returns the valid record: an earlier one if there is one, or nil when the message takes no file (any more).
     /// - Parameter fence: the fence of the lock that the caller holds.
     func begin(_ record: UploadRecord, fence: Int64) throws(StoreError) -> UploadRecord?
     func note(mediaType: String, of message: UUID128) throws(StoreError)
@@ -43,9 +43,9 @@ public struct UploadRecord: Sendable, Equatable {
     }
 }
 
-/// The progress of uploads, shared by all workers. It may be lost at any moment: the record and the object store restore
-/// it. It never returns state from before a restart of its server: the last second may be lost then, and a missing part
-/// would be waited for forever.
+/// The progress of uploads, shared by all workers. It may be lost at any moment: the record and the object store
+/// restore it. It never returns state from before a restart of its server: the last second may be lost then, and a
+/// missing part would be waited for forever.
 public protocol UploadProgress: AnyObject {
     func find(_ message: UUID128) throws(BusError) -> UploadState?
     /// Adds the object store's listing to the known state of an upload, or replaces another upload's state.
@@ -56,8 +56,8 @@ public protocol UploadProgress: AnyObject {
     func add(_ part: StoredPart, to message: UUID128, upload: String) throws(BusError) -> UploadState?
     /// - Parameter upload: a newer one of the same message stays.
     func remove(_ message: UUID128, upload: String) throws(BusError)
-    /// Locks for the token's owner until it unlocks or `milliseconds` have passed. The lock only saves work: all actions
-    /// under it must be correct without it too.
+    /// Locks for the token's owner until it unlocks or `milliseconds` have passed. The lock only saves work: all
+    /// actions under it must be correct without it too.
     /// - Returns: a fence, larger than that of every earlier holder; nil: another owner holds the lock.
     func lock(_ lock: UploadLock, of message: UUID128, token: String, milliseconds: Int) throws(BusError) -> Int64?
     func unlock(_ lock: UploadLock, of message: UUID128, token: String) throws(BusError)

@@ -1,13 +1,13 @@
-/// A token's claims about its bearer.
+/// A token's claims about its user.
 public struct UserClaims: Sendable, Hashable {
     public var user: UUID128
     public var externalID: String?
     public var name: String?
     public var avatar: String?
-    /// Unix milliseconds at which the token was issued; 0: it does not say.
+    /// Unix milliseconds at which the token was issued; 0: unknown.
     public var at: Int64
 
-    /// Nil when there is nothing to keep. A name or picture that no client could show is passed over: no token is
+    /// Nil when there is nothing to store. A name or picture that no client could show is ignored: no token is
     /// refused for it.
     public init?(_ identity: Identity) {
         user = identity.user
@@ -21,13 +21,14 @@ public struct UserClaims: Sendable, Hashable {
 
 /// Users as the host application describes them.
 public protocol UserStore: AnyObject {
-    /// Keeps what tokens say, where it is news.
+    /// Stores the claims that are new.
     ///
-    /// - Returns: the users whom others see otherwise than before.
+    /// - Returns: the users whose visible profile changed.
     func learn(_ claims: [UserClaims]) throws(StoreError) -> [UUID128]
-    /// Of these users, those whom `user` may see: themselves, and members of rooms that both are in now. In their order.
+    /// The users among `ids` that `user` may see, in the same order: `user` itself, and members of rooms that both are
+    /// in now.
     ///
-    /// - Parameter user: nil: the host application, which sees all of whom anything was ever said.
+    /// - Parameter user: nil: the host application, which sees all known users.
     func users(_ ids: [UUID128], for user: UUID128?) throws(StoreError) -> [UserView]
     /// Users whose names have words that begin with these, by name; neither `user` nor deactivated ones.
     ///
@@ -38,10 +39,10 @@ public protocol UserStore: AnyObject {
     func search(
         _ words: NameWords, _ scope: UserSearch, for user: UUID128?, limit: Int
     ) throws(StoreError) -> [UserView]
-    /// Changes what is given, of a user who need not be known yet.
+    /// Changes the given fields of a user, who need not be known yet.
     ///
-    /// - Returns: the user, and whether others see them otherwise than before; nil: the Metadata is not ``UserPatch/base``
-    ///   any more, and nothing was changed.
+    /// - Returns: the user, and whether the visible profile changed; nil: the Metadata is no longer ``UserPatch/base``,
+    ///   and nothing was changed.
     func change(_ user: HostUser, _ patch: UserPatch) throws(StoreError) -> (UserView, isNews: Bool)?
 }
 
@@ -77,9 +78,9 @@ public struct UserPatch: Sendable, Equatable {
     public var name: String?
     public var avatar: String?
     public var metadata: String?
-    /// A change of what is there; it becomes `metadata`.
+    /// A patch of the stored value; the result becomes `metadata`.
     public var merged: MetadataPatch?
-    /// The value from which `metadata` was made; nil: it takes the place of anything.
+    /// The value from which `metadata` was made; nil: replaces any value.
     public var base: String?
 
     public init(name: String? = nil, avatar: String? = nil, metadata: String? = nil) {

@@ -1,6 +1,6 @@
 /// Files for the time of one piece of work, in the folder of temporary files.
 public protocol WorkFiles: AnyObject {
-    /// A file without a name: it is gone when the last ``FilePart`` of it is, however the process ends.
+    /// A file without a name: it is deleted with the last ``FilePart`` of it, however the process ends.
     ///
     /// - Parameter fill: writes the file through its descriptor, and returns its size.
     func file(_ fill: (Int32) throws(Refusal) -> Int64) throws(Refusal) -> FilePart

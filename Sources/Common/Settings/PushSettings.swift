@@ -21,7 +21,7 @@ public struct PushSettings: Sendable {
     /// Templates: {room}, {content}, {sender}, {type}, {unread}.
     public var title: String
     public var body: String
-    /// A push service keeps a push for a device that is offline for so long. Whole seconds.
+    /// How long a push service keeps a push for an offline device. Whole seconds.
     public var ttl: Duration
 
     init(_ values: inout SettingsReader, webhook: String) {

@@ -75,7 +75,7 @@ public struct RedisServers: Sendable {
         return number
     }
 
-    /// Adds these files to the URL where it uses TLS and does not name others.
+    /// Adds these files to the URL if it uses TLS and does not name others.
     static func naming(_ files: TLSFiles, in text: String) -> String {
         guard let servers = try? RedisServers(text), servers.isTLS else { return text }
         var named = text

@@ -61,7 +61,7 @@ extension RoomBatch {
         return outcome
     }
 
-    /// Removes oneself (leaving), or another with a higher role than theirs.
+    /// Removes the actor (leaving), or a member with a lower role than the actor's.
     mutating func removeMember(_ user: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         let room = try room(command.room)
@@ -158,7 +158,7 @@ extension RoomBatch {
         return outcome
     }
 
-    /// Members change their own, OWNER and ADMIN everybody's, and so does the host.
+    /// Members change their own Metadata; OWNER, ADMIN and the host change that of every member.
     mutating func change(
         metadata patch: MetadataPatch, ofMember user: UUID128, _ command: Command
     ) throws(Refusal) -> CommandOutcome {
@@ -168,7 +168,7 @@ extension RoomBatch {
             guard user == command.actor || actor.role >= .admin else {
                 throw Refusal(.forbidden, "only the member, OWNER and ADMIN may change a member's Metadata")
             }
-            // Everybody reads it, as a message.
+            // All members can read it, like a message.
             try refuseMuted(actor)
             try refuseBlockedPair(actor)
         }

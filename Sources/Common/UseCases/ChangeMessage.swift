@@ -42,8 +42,8 @@ extension RoomBatch {
         try refuseBlockedPair(sender)
     }
 
-    /// Its sender, as for an edit, also of a file and of a forwarded message; and the host, of every message. It is no
-    /// edit for readers: `EditedAt` stays.
+    /// The sender may change it under the rules of an edit, also of a file and of a forwarded message; the host may
+    /// change it of every message. Readers do not see an edit: `EditedAt` stays.
     mutating func change(
         metadata patch: MetadataPatch, of id: UUID128, _ command: Command
     ) throws(Refusal) -> CommandOutcome {
@@ -154,8 +154,8 @@ extension RoomBatch {
         return answered(frame.body, command, inFrame: true)
     }
 
-    /// The previous version gave a file a Seq before it was complete, and showed it only to its sender. Nothing is at
-    /// that Seq any more; everybody gets a `skipped` frame for it.
+    /// The previous version gave a file a Seq before it was complete, and showed it only to its sender. That Seq is now
+    /// empty; everybody gets a `skipped` frame for it.
     private mutating func skip(_ seq: Int64, _ command: Command) {
         events.append(
             RoomEvent(

@@ -2,7 +2,7 @@ extension RoomBatch {
     mutating func updateRoom(_ patch: RoomPatch, _ command: Command) throws(Refusal) -> CommandOutcome {
         let actor = try member(command)
         let room = try room(command.room)
-        // The host may keep something with every room.
+        // The host may store Metadata with every room.
         let isHosts = command.isHost && patch == RoomPatch(metadata: patch.metadata)
         guard room.type != .privateRoom || isHosts else {
             throw Refusal(.forbidden, "a PRIVATE room has nothing to change")

@@ -1,9 +1,9 @@
 extension RoomBatch {
-    /// An existing PRIVATE room is returned, as is the room that the same key has made before.
+    /// Returns the existing room if the pair has a PRIVATE room, or if the same key has made one before.
     mutating func createRoom(_ draft: RoomDraft, _ command: Command) throws(Refusal) -> CommandOutcome {
         let isKnown = try isKnown(command)
         if let sign = command.sign, let earlier = roomsBySign[SignKey(command.actor, sign)], let room = rooms[earlier] {
-            // A room with any change may have been renamed by it.
+            // After any change the room may have another name, so only an unchanged room is compared.
             guard room.type == draft.type,
                 isKnown || room.lastSeq > 0
                     || areSameBytes(room.name, draft.name)
@@ -29,7 +29,7 @@ extension RoomBatch {
         try refuseUnwilling(draft.members, command)
         try refuseTooManyRooms(
             [command.actor] + draft.members, command, isPrivate: draft.type == .privateRoom)
-        // A PRIVATE room is known by its members.
+        // A PRIVATE room is identified by its members.
         let sign = draft.type == .privateRoom ? nil : command.sign
         makeRoom(draft, id: command.room, owner: command.actor, sign: sign)
         remember(roomSign: sign, of: command)

@@ -24,7 +24,7 @@ public final class DeliverHooks {
     ) {
         self.outbox = outbox
         self.attempts = attempts
-        // Long enough for every event of a claim; and no longer, because a dead worker's events wait for it.
+        // Just long enough for every event of a claim, because the events of a dead worker wait until it ends.
         lease = Int(timeout.milliseconds + 1000) * Self.batch
         self.log = log
         self.send = send

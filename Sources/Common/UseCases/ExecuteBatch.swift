@@ -53,8 +53,8 @@ public struct ExecuteBatch {
         return ExecutedBatch(batch: batch, outcomes: outcomes, seqs: seqs, storedAt: clock(), position: position)
     }
 
-    /// When the store refuses the batch because of its content, each command is tried alone, in order. The one at fault
-    /// is answered `internal` and logged; the others are executed.
+    /// When the store refuses the batch because of its content, each command is tried alone, in order. The command at
+    /// fault is answered `internal` and logged; the others are executed.
     public func oneByOne(_ commands: [Command]) throws(StoreError) -> [ExecutedBatch] {
         var all: [ExecutedBatch] = []
         for command in commands {

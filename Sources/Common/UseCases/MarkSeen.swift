@@ -1,7 +1,7 @@
 extension RoomBatch {
     /// Moves the actor's read mark forward, never back. Without `seq` it moves to the newest message.
     ///
-    /// The mark stands on messages only: otherwise each `seen` would create something new to see.
+    /// The mark refers to messages only: otherwise each `seen` would create something new to see.
     mutating func markSeen(upTo seq: Int64?, _ command: Command) throws(Refusal) -> CommandOutcome {
         let member = try member(command)
         let room = try room(command.room)

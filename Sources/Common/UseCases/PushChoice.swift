@@ -1,14 +1,14 @@
-/// Which message of a room each member is told of: the newest one that they want.
+/// Chooses the message of a room for each member's push: the newest one that the member wants.
 struct PushChoice {
     /// The newest first.
     private let messages: [PushMessage]
-    /// Unix milliseconds: older messages were the business of earlier jobs. The newest message is always one of this job.
+    /// Unix milliseconds: older messages belonged to earlier jobs. The newest message always belongs to this job.
     private let since: Int64
     private let silenced: [SilencedMessage]
 
-    /// Nil: there is nothing to tell, or nobody who wants to be told.
+    /// Nil: there is no message to push, or no member wants one.
     ///
-    /// Most rooms have nobody with wishes of their own: then the newest message is all that is read.
+    /// In most rooms no member has choices of their own: then only the newest message is read.
     init?(
         room: UUID128, recipients: [PushRecipient], since: Int64, at now: Int64,
         messages read: (Int) throws -> [PushMessage], _ audience: any PushAudience, maxMessages: Int
@@ -24,7 +24,7 @@ struct PushChoice {
             ? [] : try audience.silencedThreads(of: silencers, in: room, among: messages.map(\.id), at: now)
     }
 
-    /// - Parameter seen: the Seq up to which the user has read, or was told.
+    /// - Parameter seen: the Seq up to which the user has read, or got a push.
     func message(for recipient: PushRecipient, after seen: Int64) -> PushMessage? {
         if recipient.wish == .nothing { return nil }
         let isPlain = recipient.wish == .everything && !recipient.silencesThreads

@@ -1,15 +1,15 @@
 import Logging
 
-/// Brings pushes to devices: the first try in the job's turn, further ones beside the queue.
+/// Sends pushes to devices. The first try is part of the job; later ones wait in memory, outside of the queue.
 final class PushDelivery {
     /// Tries of one push.
     private static let maxTries = 5
-    /// The longest wait: the broker takes back a message that stays unacknowledged for half an hour.
+    /// The longest wait: the broker requeues a message that stays unacknowledged for half an hour.
     private static let longestWait = Duration.seconds(300)
-    /// Pushes that are tried again in one turn, and the time after which no further one begins: new ones need their
-    /// turn too.
+    /// Pushes that are tried again in one turn, and the time after which no further one begins, so that new pushes are
+    /// not delayed.
     private static let maxRetries = 20
-    /// Of which many may have to rest on.
+    /// Due pushes that are examined in one turn; many of them may have to wait longer.
     private static let maxTaken = 500
     private static let turn = Duration.seconds(1)
     /// The time between two lines of the log about pushes that found no room to wait.
@@ -41,7 +41,7 @@ final class PushDelivery {
         saidFullAt = ticks() - Self.saying.milliseconds
     }
 
-    /// FCM's wait is a wait for every push. A wait that another service asks for delays only the push that it refused.
+    /// A wait that FCM asks for holds up every push. A wait that another service asks for delays only the refused push.
     func deliver(_ push: Push, to device: PushDevice) throws {
         if device.kind == .fcm { return try deliverInTurn(push, to: device) }
         if let waiting = retries.waiting(push, device) { return replace(waiting, by: push) }
@@ -52,7 +52,7 @@ final class PushDelivery {
     private func replace(_ waiting: PushRetries.WaitingPush, by push: Push) {
         let device = waiting.device
         guard push.supersedes(waiting.push) else { return }
-        // It took the place of an older message, which is owed now: the next try finds it.
+        // The waiting push replaced an older message, which must be pushed now: the next try finds it.
         if case .deleted(_, let seq) = push.content, waiting.push.isMessage, waiting.first < seq { return }
         if !push.isMessage, !device.takesSilent { return retries.cancel(push, to: device) }
         retries.replace(by: push, to: device, first: push.isMessage && waiting.push.isMessage ? waiting.first : nil)
@@ -75,7 +75,7 @@ final class PushDelivery {
             } catch let error as StoreError where !error.isTransient {
                 giveUp(entry.push, "the store refuses it: \(error)")
             } catch {
-                // The store is away, or this worker ends: they wait on.
+                // The store is unavailable, or this worker ends: the pushes keep waiting.
                 for entry in due[index...] { keep(entry, "\(error)") }
                 throw error
             }
@@ -106,7 +106,7 @@ final class PushDelivery {
         return entry
     }
 
-    /// A sign of life of the worker, too.
+    /// Also records a sign of life of the worker.
     func mayGoOn() throws { guard goesOn() else { throw PushOffline.Stopped() } }
 
     private func attempt(_ entry: PushRetries.WaitingPush) throws {
@@ -139,7 +139,7 @@ final class PushDelivery {
         return true
     }
 
-    /// A request that a stop ended has told nothing.
+    /// A request that was cancelled by a stop has no result.
     private func send(_ push: Push, to device: PushDevice) throws -> PushOutcome {
         let outcome = sender.send(push, to: device)
         if case .failed = outcome, !goesOn() { throw PushOffline.Stopped() }
@@ -164,9 +164,9 @@ final class PushDelivery {
         giveUp(entry.push, "too many wait for another try, of all users or of this one; \(reason)")
     }
 
-    // MARK: Another worker's
+    // MARK: Handing over
 
-    /// A push whose turn does not come in this worker.
+    /// Keeps a push for another worker, because this one ends before the first try.
     func handOn(_ push: Push, to device: PushDevice) {
         if let waiting = retries.waiting(push, device) { return replace(waiting, by: push) }
         keep(PushRetries.WaitingPush(push: push, device: device, dueAt: ticks()), "this worker ends")
@@ -181,7 +181,7 @@ final class PushDelivery {
         }
     }
 
-    /// The text and the wishes are read when it is tried.
+    /// The text and the user's choices are read at the next try.
     func resume(_ job: PushJob) throws {
         guard case .again(let room, let user, let id, let first, let seq) = job,
             let device = try audience.devices(of: user).first(where: { areSameBytes($0.id, id) }), device.kind != .fcm

@@ -7,7 +7,7 @@ public import Logging
 public final class PushOffline {
     public struct Counts: Sendable, Equatable {
         public var sent = 0
-        /// Members without a push: they saw it, were pushed to already, wrote it, or do not want it.
+        /// Members without a push: they saw the message, have a push already, wrote it, or do not want one.
         public var spared = 0
         public var failed = 0
         public var devicesForgotten = 0
@@ -16,7 +16,7 @@ public final class PushOffline {
     /// A stop was requested; the next worker does the rest.
     public struct Stopped: Error, Sendable {}
 
-    /// Messages among which those are found that a user with wishes of their own gets.
+    /// The newest messages of a room that are read to find one for a user with choices of their own.
     static let maxMessages = 50
     /// How long a message may have waited before it was stored.
     private static let slack = Duration.seconds(60)
@@ -96,9 +96,10 @@ public final class PushOffline {
         }
     }
 
-    /// A stop behind the first device: the others are handed on, because the job comes again without this user.
+    /// When a stop comes after the first device, the other devices are handed on, since the repeated job leaves this
+    /// user out.
     ///
-    /// FCM is first: its pushes are not handed on.
+    /// FCM's devices come first: their pushes are not handed on.
     ///
     /// - Returns: the stop, if the user has the push.
     private func deliver(_ push: Push, to devices: [PushDevice]) throws -> Stopped? {
@@ -156,6 +157,6 @@ public final class PushOffline {
     /// The messages that wait for another try, for another worker. Pushes that only remove a notification are left out.
     public func handOver() -> [PushJob] { delivery.handOver() }
 
-    /// Takes on what another worker handed over. Other jobs are ignored.
+    /// Takes over a push from another worker. Other jobs are ignored.
     public func resume(_ job: PushJob) throws { try delivery.resume(job) }
 }

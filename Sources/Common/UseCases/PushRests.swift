@@ -1,8 +1,8 @@
 /// Users, servers and services that take too much of a worker's time, and until when nothing is sent to them.
 ///
-/// A lane is filled by the time that its tries take, and runs off as time passes, a part of it for each. Above its mark it
-/// rests. It is looked at before each request, so in any time a lane gets its share of it, its mark, and the one request
-/// that began below the mark.
+/// Each lane is a leaky bucket: the time of its tries fills it, and it drains at its share of the passing time. Above
+/// its mark it rests. The lanes are checked before each request. So in any period a lane gets at most its share of that
+/// period, its mark, and the one request that began below the mark.
 struct PushRests {
     enum Lane: Hashable {
         case service(PushKind)
@@ -22,7 +22,7 @@ struct PushRests {
             }
         }
 
-        /// One part of so many runs off.
+        /// The lane drains by one part in this many of the passing time.
         var share: Int64 { self == .strangers ? 4 : 10 }
     }
 
@@ -33,13 +33,13 @@ struct PushRests {
         func level(_ share: Int64, at now: Int64) -> Int64 { max(0, milliseconds - max(0, now - at) / share) }
     }
 
-    /// A try that takes as long is a slow one.
+    /// A try that takes at least this long is slow.
     private static let slow = Duration.seconds(1)
-    /// The most of one try that counts, and the longest rest that a service asks for.
+    /// The most time that one try counts for, and the longest rest for which a service may ask.
     private static let longest = Duration.seconds(60)
-    /// Users of one service that it refuses one after the other, until it rests as a whole.
+    /// Refusals for this many users in a row make the whole service rest.
     private static let maxRefused = 3
-    /// How long such users are no reason for another rest, and how many users this is remembered of.
+    /// For this time such users cause no other rest, and this many of them are remembered.
     private static let blame = Duration.seconds(3600)
     private static let maxBlamed = 1000
     private static let maxLanes = 10_000
@@ -49,15 +49,15 @@ struct PushRests {
     /// Services that asked to be left alone.
     private var asked: [PushKind: Int64] = [:]
     private var refused: [PushKind: Set<UUID128>] = [:]
-    /// Users for whose refusals a service rested, and until when they are no reason for another rest. A wait that a service
-    /// asks for may be meant for their devices alone.
+    /// Users whose refusals made a service rest, and until when they cause no other rest. The service may have asked
+    /// for the wait only because of their devices.
     private var blamed: [PushKind: [UUID128: Int64]] = [:]
     /// Users whose tries failed slowly since the service's last success, and the time that the last of each took.
     private var slowly: [PushKind: [UUID128: Int64]] = [:]
-    /// Servers, and how many of their answers in a row came fast.
+    /// Servers, and their number of fast answers in a row.
     private var quick: [String: Int64] = [:]
 
-    /// When the device's turn comes; nil: nothing of it rests.
+    /// When something may be sent to the device again; nil: none of its lanes rests.
     func end(of device: PushDevice, at now: Int64) -> Int64? {
         var ends = [asked[device.kind] ?? now]
         for lane in Self.lanes(of: device) {
@@ -73,8 +73,8 @@ struct PushRests {
         return above > 0 ? now + above * lane.share : now
     }
 
-    /// Whether a server has answered fast so often that it does not wait for the strangers: the more time they took, the
-    /// more often.
+    /// Whether a server has given so many fast answers that it need not wait for the lane of strangers. The fuller that
+    /// lane, the more fast answers are needed.
     private func isKnown(_ origin: String, at now: Int64) -> Bool {
         let level = buckets[.strangers]?.level(Lane.strangers.share, at: now) ?? 0
         return quick[origin, default: 0] >= level / 1000
@@ -87,7 +87,7 @@ struct PushRests {
         for lane in Self.lanes(of: device) {
             switch lane {
             case .server(let origin): note(origin, took, at: now)
-            // Apple and the host choose their own servers: only slow ones cost their user anything.
+            // The servers of APNs and the gateway are not chosen by users: only slow tries count against a user.
             case .user: if device.kind == .webPush || took >= Self.slow.milliseconds { fill(lane, took, at: now) }
             case .service, .strangers: break
             }
@@ -106,7 +106,8 @@ struct PushRests {
         fill(.strangers, took, at: now)
     }
 
-    /// A refusal is of one device. Only a service that refuses several users, and serves none between, rests.
+    /// A refusal concerns one device. A service rests only when it refuses several users without a success between
+    /// them.
     private mutating func note(_ outcome: PushOutcome, of device: PushDevice, _ took: Int64, at now: Int64) {
         var wait: Int64 = 1000
         switch outcome {
@@ -128,7 +129,7 @@ struct PushRests {
         asked[device.kind] = max(asked[device.kind] ?? 0, now + wait)
     }
 
-    /// One user's slow tries are that user's own, who has a lane: those of several are the service's.
+    /// Slow tries of one user count in that user's lane; slow tries of several users count for the service.
     private mutating func noteSlow(_ device: PushDevice, _ took: Int64, at now: Int64) {
         slowly[device.kind, default: [:]][device.user] = took
         guard let users = slowly[device.kind], users.count >= Self.maxRefused else { return }
@@ -142,8 +143,8 @@ struct PushRests {
         buckets[lane] = Bucket(milliseconds: level + took, at: now)
     }
 
-    /// Lanes that have run off are forgotten. A worker fills a second in a second, and each lane runs off by a tenth or a
-    /// quarter of that: few are above zero at a time.
+    /// Empty lanes are removed. A worker spends at most a second per second, and each lane drains by a tenth or a
+    /// quarter of that, so only few lanes are above zero at a time.
     private mutating func makeRoom(at now: Int64) {
         guard buckets.count >= Self.maxLanes - 10 else { return }
         buckets = buckets.filter { $0.value.level($0.key.share, at: now) > 0 }

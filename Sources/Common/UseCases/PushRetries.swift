@@ -1,7 +1,7 @@
-/// Pushes that wait for another try, beside the queue: a push service that is slow or refuses costs only its own pushes
-/// their time. They are in memory: a worker that is asked to end hands them on, one that is killed loses them.
+/// Pushes that wait for another try, outside of the queue, so that a slow or refusing push service delays only its own
+/// pushes. They are in memory: a worker that ends hands them on, a killed worker loses them.
 ///
-/// A newer push of the same room takes the place of the one that waits, as it does in the push service and on the screen.
+/// A newer push of the same room replaces the waiting one, as it does in the push service and on the screen.
 struct PushRetries {
     struct WaitingPush: Equatable {
         var push: Push
@@ -9,7 +9,7 @@ struct PushRetries {
         /// Monotonic milliseconds.
         var dueAt: Int64
         var tries: Int
-        /// The Seq of the oldest message that it stands for: newer ones took its place, and may be deleted.
+        /// The Seq of the oldest message that it represents: newer messages replaced that one, and may be deleted.
         var first: Int64
 
         init(push: Push, device: PushDevice, dueAt: Int64, tries: Int = 0, first: Int64? = nil) {
@@ -21,7 +21,7 @@ struct PushRetries {
         }
     }
 
-    /// Of all users, and of one user: one user cannot take all the room.
+    /// For all users, and for one user, so that one user cannot fill the list.
     static let maxEntries = 2000
     static let maxOfUser = 40
 
@@ -51,9 +51,9 @@ struct PushRetries {
     /// The one that waits for the same device and room.
     func waiting(_ push: Push, _ device: PushDevice) -> WaitingPush? { entries[Self.place(of: push, device)] }
 
-    /// Puts a push in the place of the one that waits.
+    /// Replaces the waiting push.
     ///
-    /// - Parameter first: the oldest message that it stands for, where that is not its own.
+    /// - Parameter first: the oldest message that the push represents, if it is not the push's own.
     mutating func replace(by push: Push, to device: PushDevice, first: Int64? = nil) {
         let place = Self.place(of: push, device)
         guard let entry = entries[place] else { return }

@@ -123,15 +123,15 @@ public struct RoomBatch: Sendable {
     public var blocks: Set<Block> = []
     /// Pairs where the user's settings forbid that this actor adds them.
     public var refusedAdds: Set<AddKey> = []
-    /// Of those who may come into another room, where something is known.
+    /// Known profiles of users who may enter a room.
     public var profiles: [UUID128: Profile] = [:]
-    /// The host's own text of users whom commands name.
+    /// The host's own ids of users that commands name.
     var names: [UUID128: String] = [:]
     /// The number of rooms of users who may enter another one.
     public var roomCounts: [UUID128: Int] = [:]
     /// For users who are added to a room: the number of their GROUPs and CHANNELs with the same creator.
     public var madeCounts: [MemberKey: Int] = [:]
-    /// By room: users who were banned without having been members, also where the ban has ended.
+    /// By room: the number of users who were banned without having been members, also if the ban has ended.
     public var bannedStrangers: [UUID128: Int] = [:]
     /// Pinned messages of the rooms in which a command pins one.
     public var pinned: [UUID128: Set<UUID128>] = [:]
@@ -164,7 +164,7 @@ public struct RoomBatch: Sendable {
     public private(set) var wiped: Set<UUID128> = []
     /// The Seq up to which a room was purged.
     public private(set) var purged: [UUID128: Int64] = [:]
-    /// Users whom a command was the first to name by text.
+    /// Users that a command names by the host's id for the first time.
     public private(set) var newNames: [UUID128: String] = [:]
 
     // MARK: As told
@@ -246,10 +246,11 @@ public struct RoomBatch: Sendable {
         changedRooms.insert(id)
     }
 
-    /// Refuses when one of these users has reached the limit of rooms. The actor gets a sentence about their own number.
+    /// Refuses when one of these users has reached the limit of rooms. If it is the actor, the sentence names the
+    /// actor's number of rooms.
     ///
-    /// Others cannot fill a user's last rooms with GROUPs and CHANNELs: these are kept for the user's own rooms and for
-    /// PRIVATE ones.
+    /// The last part of the limit cannot be filled by others with GROUPs and CHANNELs: it is kept for the user's own
+    /// rooms and for PRIVATE ones.
     func refuseTooManyRooms(_ users: [UUID128], _ command: Command, isPrivate: Bool = false) throws(Refusal) {
         let mayFill = isPrivate || command.isHost
         for user in users {
@@ -334,7 +335,7 @@ public struct RoomBatch: Sendable {
         if counts { change(member: MemberKey(message.roomID, message.senderID)) { $0.sentCount += 1 } }
     }
 
-    /// As the room's members are known: no message asks for its sender.
+    /// Uses the loaded members of the room, so no message needs a query for its sender.
     func nameSender(of message: inout Message) {
         message.sender = members[MemberKey(message.roomID, message.senderID)]?.profile ?? message.sender
     }

@@ -48,8 +48,8 @@ extension RoomBatch {
         return repeated([frame], answer: frame.body, command)
     }
 
-    /// Whether a stored message may stem from this draft. Later changes are ignored: an edit, a deletion, a rewrite by
-    /// the host application.
+    /// Whether a stored message may have been made from this draft. Later changes are ignored: an edit, a deletion, a
+    /// rewrite by the host application.
     private func mayBe(_ message: Message, _ draft: MessageDraft, _ command: Command) -> Bool {
         let type = message.messageType == .system ? .direct : message.messageType
         guard type == draft.messageType, message.parentMessageID == draft.parent else { return false }

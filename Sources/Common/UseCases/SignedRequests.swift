@@ -1,6 +1,7 @@
-/// Requests that are kept by their Sign: the same request again has the same effect once, another one is refused.
+/// Requests are stored by their Sign: the same request has its effect only once, and a different request with the same
+/// Sign is refused.
 extension RoomBatch {
-    /// Where the requests of each kind are kept; nil: they are not, because a message keeps its own Sign.
+    /// The key under which the request is stored; nil: it is not stored, because a message stores its own Sign.
     public static func requestKey(_ command: Command) -> SignKey? {
         guard let sign = command.sign, command.digest != nil else { return nil }
         switch command.action {
@@ -11,7 +12,7 @@ extension RoomBatch {
         }
     }
 
-    /// Whether this request was carried out before.
+    /// Whether this request was executed before.
     func isKnown(_ command: Command) throws(Refusal) -> Bool {
         guard let key = Self.requestKey(command), let earlier = requests[key] else { return false }
         guard earlier == command.digest else { throw .otherRequest }

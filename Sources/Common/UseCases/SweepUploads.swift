@@ -5,7 +5,7 @@ public import Logging
 ///
 /// Each step may run twice; the next sweep continues one that was interrupted.
 public final class SweepUploads {
-    /// Items of each kind per sweep: a sweep ends soon, and the next one follows.
+    /// Items of each kind per sweep, so that a sweep is short; the next one follows.
     private static let limit = 200
 
     public struct Swept: Sendable, Equatable {

@@ -18,7 +18,7 @@ extension RoomBatch {
         return answered(frame.body, command, inFrame: true)
     }
 
-    /// Answers a command that changes nothing like one that does; nobody else is told.
+    /// Answers a command without an effect like one with an effect; nobody else is told.
     func standing(_ change: RoomChange, member user: UUID128, _ command: Command) -> CommandOutcome {
         let room = rooms[command.room]!
         let update = RoomUpdate(

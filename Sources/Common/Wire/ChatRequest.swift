@@ -18,7 +18,7 @@ public enum ChatRequest: Sendable, Equatable {
 public struct ResumePoint: Sendable, Equatable {
     public var room: UUID128
     public var seq: Int64
-    /// The room's, when the copy was made; nil: the client keeps none.
+    /// The room's epoch when the copy was made; nil: the client does not store epochs.
     public var epoch: Int64?
 
     public init(room: UUID128, seq: Int64, epoch: Int64? = nil) {

@@ -14,11 +14,12 @@ extension Command {
             $0.add(socket.map { Int64(bitPattern: $0.relay) }, socket.map { Int64(bitPattern: $0.socket) })
             $0.add(requestID, acceptedAt)
             action.describe(to: &$0)
-            // Older programs ignore the fields from here on, and refuse a null: each is there when a later one is.
+            // Older programs ignore the fields from here on, and refuse a null: a field is written whenever a later one
+            // is.
             let count = trace != nil ? 4 : digest != nil ? 3 : !names.isEmpty ? 2 : isHost ? 1 : 0
             if count > 0 { $0.add(isHost) }
             if count > 1 { $0.add(names) }
-            // No digest is the zero one, which no request has.
+            // A missing digest is written as zero, which no request has.
             if count > 2 { $0.add(digest ?? .zero) }
             if let trace { $0.add(trace) }
         }
@@ -232,7 +233,7 @@ extension MessagePackWriter {
 }
 
 extension RecordFields {
-    /// Behind the message that it is of.
+    /// Follows the id of its message.
     fileprivate mutating func file() throws(WireError) -> FileInfo {
         FileInfo(
             name: try next(), size: try next(), contentType: try next(), thumbnailURL: try next(), media: try next())

@@ -6,7 +6,7 @@ public struct DeadLetter: Sendable, Equatable {
     /// Unix milliseconds at which it was moved here.
     public var at: Int64
     public var reason: String
-    /// The crash stacks of the workers that it ended; empty when it ended none.
+    /// The stacks of the workers that it crashed; empty if it crashed none.
     public var stack: String
     /// The message itself, for ``Command/decodeAll(_:reply:)`` if it is readable at all.
     public var body: [UInt8]

@@ -1,4 +1,4 @@
-/// Read and written here alone: in frames, commands, the database and REST.
+/// The only reader and writer, for frames, commands, the database and REST.
 extension FileMedia: WireShape {
     /// The names are also the database's.
     func writeFields<W: WireWriter>(to writer: inout W) {

@@ -67,7 +67,7 @@ public struct FrameChunk: Sendable, Equatable {
             bytes.append(integer: frame.origin?.socket ?? 0)
             bytes.append(shortText: frame.sign)
             bytes.append(uuids: frame.asker.map { [$0] } ?? [])
-            // Always empty. The previous version read and wrote here the users who alone may see the frame.
+            // Always empty. In the previous version this list named the only users who may see the frame.
             bytes.append(uuids: [])
             bytes.append(uuids: frame.joined)
             bytes.append(uuids: frame.left)

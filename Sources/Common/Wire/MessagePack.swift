@@ -176,7 +176,8 @@ public struct MessagePackReader {
         case 0xcd: return .int(Int64(try integer(UInt16.self)))
         case 0xce: return .int(Int64(try integer(UInt32.self)))
         case 0xcf:
-            // As JSON's: a field that is too large is refused by its name, and the request keeps its Sign.
+            // As in JSON: a too large number is refused later by its field's name, so the answer still has the
+            // request's Sign.
             let value = try integer(UInt64.self)
             return Int64(exactly: value).map { .int($0) } ?? .double(Double(value))
         case 0xd0: return .int(Int64(Int8(bitPattern: try integer(UInt8.self))))

@@ -16,7 +16,7 @@ extension Metadata {
         return Metadata(stored: String(decoding: text, as: UTF8.self))
     }
 
-    /// RFC 7396: objects are merged key by key, null removes a key, everything else takes the place of what was there.
+    /// RFC 7396: objects are merged key by key, null removes a key, and any other value replaces the old one.
     static func merge(_ patch: WireValue, into target: WireValue?) -> WireValue {
         guard case .map(let changes) = patch else { return patch }
         var entries: [WireValue.MapEntry] = []
@@ -33,7 +33,7 @@ extension Metadata {
         return .map(entries)
     }
 
-    /// Whether both say the same: a client that sends again may write the keys in another order.
+    /// Whether both have the same content: a client that sends again may write the keys in another order.
     static func areSame(_ one: Metadata?, _ other: Metadata?) -> Bool {
         guard let one, let other else { return one == nil && other == nil }
         return one == other || areSame(one.value, other.value)
@@ -80,8 +80,8 @@ extension MetadataPatch {
 
     public var value: WireValue { (try? JSONReader.decode(Array(text.utf8))) ?? .map([]) }
 
-    /// No NUL, which the store cannot hold, and no number that would be another one afterwards: whole numbers have 64
-    /// bits, others those of a Double.
+    /// No NUL, which the store cannot hold, and no number that would change: integers have at most 64 bits, other
+    /// numbers are Doubles.
     private static func isPlain(_ value: WireValue) -> Bool {
         func isPlain(_ text: String) -> Bool { !text.utf8.contains(0) }
         switch value {
@@ -138,7 +138,7 @@ extension RequestFields {
         try given("Metadata") ? metadataPatch() : nil
     }
 
-    /// The `Metadata` of something new.
+    /// The `Metadata` of a new message, room or member.
     public func metadata() throws(Refusal) -> Metadata? { try Metadata.merged(metadataPatch(), into: nil) }
 
     /// An edit of a message: of its `Content`, its `Metadata`, or both.

@@ -1,6 +1,6 @@
-// Records are MessagePack arrays with fixed positions: the form of what only our own programs write and read.
+// Records are MessagePack arrays with fixed positions. Only our own programs write and read them.
 
-/// Unix milliseconds of the end of the year 9999, the last time that a text can spell.
+/// Unix milliseconds of the end of the year 9999, the last time that RFC 3339 can express.
 let lastTime: Int64 = 253_402_300_799_999
 
 /// A value at one position of a record.
@@ -11,7 +11,7 @@ protocol RecordField {
 }
 
 extension MessagePackWriter {
-    /// Writes an array of what the closure adds, and counts it.
+    /// Writes an array of the elements that the closure adds, and counts them.
     @inline(__always)
     mutating func record(_ fields: (inout Self) -> Void) {
         let record = beginRecord()
@@ -102,7 +102,7 @@ struct RecordFields {
     private func cutOff() -> WireError { WireError("a command is cut off", at: position) }
     private func wrong() -> WireError { WireError("a command's field has the wrong type", at: position + 1) }
 
-    /// nil behind the end: an older program wrote fewer.
+    /// nil after the end: an older program wrote fewer fields.
     mutating func nextIfAny<Field: RecordField>() throws(WireError) -> Field? {
         position < values.count ? try next() as Field : nil
     }
@@ -210,7 +210,7 @@ extension Array: RecordField where Element: RecordField {
     }
 }
 
-/// Pairs of a key and a value, one behind the other.
+/// Keys and values in turn.
 extension Dictionary: RecordField where Key: RecordField, Value: RecordField {
     func write(to writer: inout MessagePackWriter) {
         writer.record { for (key, value) in self { $0.add(key, value) } }

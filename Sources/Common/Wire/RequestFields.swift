@@ -85,7 +85,8 @@ public struct RequestFields: Sendable {
         }
     }
 
-    /// A map, as the text of a JSON object of at most `limit` bytes. Numbers that JSON cannot write, and NUL, are refused.
+    /// A map, as the text of a JSON object of at most `limit` bytes. Numbers that JSON cannot write, and NUL, are
+    /// refused.
     public func object(_ key: String, limit: Int) throws(Refusal) -> String {
         guard let value = value[key], case .map = value else { throw .invalid(key, "is not an object") }
         guard Self.isPlainJSON(value) else { throw .invalid(key, "holds what JSON has no form for, or a NUL") }
@@ -108,7 +109,7 @@ public struct RequestFields: Sendable {
         }
     }
 
-    /// A map that must be there.
+    /// A required map.
     public func map(_ key: String) throws(Refusal) -> WireValue {
         guard let value = value[key], case .map = value else { throw .invalid(key, "is not an object") }
         return value
@@ -166,7 +167,7 @@ public struct RequestFields: Sendable {
         guard let content = try text("Content") else { throw .invalid("Content", "is missing") }
         guard content.showsSomething else { throw .invalid("Content", "shows nothing: it has no visible character") }
         guard type == .text else {
-            // As for the names in forms: the marks are left out.
+            // As in the names of forms, marks that change the direction of text are removed.
             let content = String(String.UnicodeScalarView(content.unicodeScalars.filter { !$0.turnsText }))
             guard content.utf8.count <= RequestLimit.fileName else {
                 throw .invalid("Content", "is a file name of more than \(RequestLimit.fileName) bytes")

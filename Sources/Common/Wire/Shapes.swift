@@ -119,7 +119,7 @@ extension Profile {
         writer.map { writeFields(as: user, to: &$0) }
     }
 
-    /// As fields of a map that has more.
+    /// Writes the fields into a map that has other fields too.
     @inlinable
     public func writeFields<W: WireWriter>(as user: UUID128, to writer: inout W) {
         writer.field("UserID", user)

@@ -1,5 +1,5 @@
-/// One step of a message on its way, in the format of the trail in Redis: a MessagePack array. The trail is bounded and
-/// only serves to look at recent events; nothing depends on it.
+/// One step of a message's path, in the format of the trail in Redis: a MessagePack array. The trail is bounded and
+/// only for looking at recent events; nothing depends on it.
 public enum TrailStep: Sendable, Equatable {
     /// One batch of the rooms' writer, with all its commands; times in Unix milliseconds.
     case stored(StoredBatch)

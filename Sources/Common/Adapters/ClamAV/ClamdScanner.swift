@@ -59,7 +59,7 @@ public final class ClamdScanner: ContentScanner {
         }
     }
 
-    /// An address of IPv6 stands in brackets, which are not part of it.
+    /// The host without the brackets of an IPv6 address.
     private static func bare(_ host: Substring) -> String {
         let bytes = Array(host.utf8)
         guard bytes.first == UInt8(ascii: "["), bytes.last == UInt8(ascii: "]") else { return String(host) }

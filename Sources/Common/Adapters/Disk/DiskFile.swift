@@ -37,7 +37,7 @@ enum DiskFile {
         return (part, facts.etag)
     }
 
-    /// A file that only this user can have written. Nil: it is not one, has the `etag` known already, or is longer.
+    /// Reads a file that only this user can have written. Nil: it is not one, still has this `etag`, or is longer.
     static func own(_ path: String, unless etag: String?, limit: Int) -> (facts: Facts, text: [UInt8])? {
         let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { return nil }

@@ -60,9 +60,9 @@ final class ServiceAccount {
         return text
     }
 
-    /// Until when a token is used, in Unix seconds.
+    /// The Unix second until which a token is used.
     ///
-    /// - Parameter life: seconds, as the server says.
+    /// - Parameter life: the seconds that the server gave.
     static func end(of life: Int64?, from now: Int64) -> Int64 {
         now + min(max(life ?? 3600, 0), longestLife.seconds) - margin.seconds
     }

@@ -2,7 +2,7 @@ public import ChatCore
 public import Logging
 
 extension Settings {
-    /// The exporter of a worker; nil, and no thread, where nothing is traced.
+    /// The exporter of a worker; nil, without a thread, if nothing is traced.
     public func spanExporter(
         _ program: String, worker: String, _ log: Logger, report: @escaping (SpanExporter.Counts) -> Void
     ) -> SpanExporter? {

@@ -2,11 +2,11 @@ public import ChatCore
 import Glibc
 public import Logging
 
-/// Sends finished spans to an OpenTelemetry collector, from a thread of its own: nothing that serves somebody waits for
-/// it. The queue is bounded; spans that it cannot take are dropped and counted.
+/// Sends finished spans to an OpenTelemetry collector, from a thread of its own, so that no request waits for it. The
+/// queue is bounded; spans that do not fit are dropped and counted.
 ///
-/// A collector that is away or overloaded gets its spans again later, while there is room for newer ones; one that
-/// refuses them does not.
+/// When the collector is unavailable or overloaded, its spans are sent again later, as long as the queue has room for
+/// newer ones. When it refuses spans, they are dropped.
 public final class SpanExporter: SpanOutlet, @unchecked Sendable {
     /// Spans so far: sent, and dropped because of a full queue, a refusal, or the end of the process.
     public struct Counts: Sendable, Equatable {
@@ -16,10 +16,10 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
 
     /// Spans of one request.
     private static let batch = 512
-    /// How long the end of a process waits for its last spans, and for one of their requests.
+    /// How long the end of a process waits for its last spans in all, and for one request with them.
     private static let drainTimeout = Duration.seconds(3)
     private static let endTimeout = Duration.milliseconds(1500)
-    /// Between two tries at a collector that is away.
+    /// The first pause between two tries at an unavailable collector.
     private static let firstPause = Duration.seconds(1)
     private static let longestPause = Duration.seconds(30)
 
@@ -37,7 +37,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
     private let monitor = Monitor()
     // Every property below is accessed only while the monitor is held.
     private var waiting: [Span] = []
-    /// Spans that the thread has taken and not sent: they count as waiting, too.
+    /// Spans that the thread has taken and not sent: they count as waiting too.
     private var inHand = 0
     private var counts = Counts()
     private var isEnding = false
@@ -81,7 +81,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
         }
     }
 
-    /// Sends the last spans, and waits for that for a bounded time. Call it at the end of the process.
+    /// Sends the last spans and waits a bounded time for it. Call it at the end of the process.
     public func end() {
         let until = now() + Self.drainTimeout.milliseconds
         beginEnd()
@@ -98,7 +98,7 @@ public final class SpanExporter: SpanOutlet, @unchecked Sendable {
         }
     }
 
-    /// Those of the operator win.
+    /// The operator's attributes replace ours of the same name.
     private static func resource(_ given: [Span.Attribute], program: String, worker: String) -> [Span.Attribute] {
         let host = HostName.machine
         let own: [Span.Attribute] = [

@@ -101,13 +101,13 @@ struct BatchNeeds {
         case .ban(let user, let banned):
             member(command.room, user)
             if banned { banRooms.append(command.room) }
-            // A ban is kept also of somebody who was never in.
+            // A user who was never a member can be banned too.
             profiles.append(user)
         case .updateRoom: break
         }
     }
 
-    /// A new message, which another one may have been with the same Sign.
+    /// A new message; an earlier message may have the same Sign.
     private mutating func message(of command: Command) {
         messages.append(command.id)
         if let sign = command.sign {

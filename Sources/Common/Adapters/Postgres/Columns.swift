@@ -1,8 +1,8 @@
 import ChatCore
 
-/// The columns of a table, in the order of every statement. A case's position is the column's place in a row, and its name
-/// is the column's: `roomID` is `room_id`. A new column is a case here, its line in `stored(of:)`, and the line that reads
-/// it in `PostgresRows.swift`; SELECT, INSERT and UPDATE follow.
+/// The columns of a table, in the order of every statement. A case's position is the column's place in a row, and its
+/// name is the column's: `roomID` is `room_id`. A new column is a case here, its line in `stored(of:)`, and the line
+/// that reads it in `PostgresRows.swift`; SELECT, INSERT and UPDATE follow.
 protocol Columns: CaseIterable, RawRepresentable, Hashable, Sendable where RawValue == Int, AllCases == [Self] {
     associatedtype Value
 
@@ -123,7 +123,7 @@ enum RoomColumn: Int, Columns {
     case id, type, name, description, avatar, ownerID, memberCount, memberLimit, lastSeq, messageCount, lastMessageSeq,
         lastActivityAt, createdAt, createdBy, createdSign, deletedAt, epoch, metadata
 
-    /// A restore from a backup alone changes `epoch`.
+    /// Only `fcgi-api epoch bump`, after a restore, changes `epoch`.
     static let table = Table<Self>(
         "rooms", as: "r", key: [.id], fixed: [.type, .createdAt, .createdBy, .createdSign, .epoch],
         defaulted: [.deletedAt, .epoch])

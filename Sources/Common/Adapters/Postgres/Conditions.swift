@@ -1,7 +1,7 @@
 import ChatCore
 
-// Conditions that several statements share. The numbers are literals and no parameters: a partial index serves a
-// statement only when its condition is in the text.
+// Conditions that several statements share. The numbers are literals and not parameters: PostgreSQL uses a partial
+// index only when the index's condition is in the statement's text.
 
 extension Message {
     static func isUploading(_ message: String = "m") -> String {
@@ -12,17 +12,17 @@ extension Message {
         "\(message).status = \(MessageStatus.deleted.rawValue)"
     }
 
-    /// A message of the room's own.
+    /// A message of the room itself.
     static func isSystem(_ message: String = "m") -> String {
         "\(message).message_type = \(MessageType.system.rawValue)"
     }
 
-    /// Written by a user: only these count.
+    /// Written by a user: only these messages are counted.
     static func isOfUser(_ message: String = "m") -> String {
         "\(message).message_type <> \(MessageType.system.rawValue)"
     }
 
-    /// A file's message without a Seq is for its sender alone.
+    /// A file's message without a Seq is visible only to its sender.
     static func isVisible(_ message: String = "m", to member: String = "p.user_id") -> String {
         "(\(message).seq > 0 OR \(message).sender_id = \(member))"
     }

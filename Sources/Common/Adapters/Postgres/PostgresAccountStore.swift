@@ -53,7 +53,7 @@ public final class PostgresAccountStore: AccountStore {
         return Account(row)
     }
 
-    /// Users per device: enough for people who share a tablet, too few for everybody who has learnt its token.
+    /// Users per device: enough for people who share a tablet, too few for many users who learnt its token.
     private static let usersOfDevice: Int64 = 5
 
     public func register(device token: String, of user: UUID128) throws(StoreError) -> Bool {
@@ -69,8 +69,8 @@ public final class PostgresAccountStore: AccountStore {
         return registered.first != nil
     }
 
-    /// False: too many users have it. A name of the host's gateway has no such limit: whoever knows it may register it,
-    /// and would keep its owner out.
+    /// False: too many users have the device. A name at the host's gateway has no such limit: others could register it
+    /// until its owner no longer can.
     public func register(_ device: PushDevice) throws(StoreError) -> Bool {
         let registered = try write(
             """
@@ -90,7 +90,7 @@ public final class PostgresAccountStore: AccountStore {
         return registered.first != nil
     }
 
-    /// Of all kinds together.
+    /// Counts devices of all kinds.
     private func removeOldest(of user: UUID128) throws(StoreError) {
         try write(
             """
@@ -184,7 +184,7 @@ extension Account {
 }
 
 extension PushDevice {
-    /// All devices `d` of all users. FCM's stand where the previous release finds them.
+    /// All devices `d` of all users. FCM's are in the table that the previous release reads.
     static let table = """
         (SELECT user_id, 1::smallint AS kind, token AS device, token AS address, NULL::bytea AS public_key,
             NULL::bytea AS secret, true AS silent, updated_at FROM user_devices

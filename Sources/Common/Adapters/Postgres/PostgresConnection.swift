@@ -193,8 +193,8 @@ public final class PostgresConnection {
 
     // MARK: Connecting
 
-    /// - Parameter reopening: a connection that the server has closed meanwhile is replaced. Nothing is sent yet, so a new
-    ///   one is as good, unless a transaction or a lock of the session hangs on it.
+    /// - Parameter reopening: replaces a connection that the server has closed meanwhile. Nothing was sent yet, so a
+    ///   new one is as good, unless a transaction or a session lock depends on the old one.
     private func connected(reopening: Bool = false) throws(PostgresError) -> OpaquePointer {
         if let connection {
             if PQstatus(connection) == CONNECTION_OK, !(reopening && hasHungUp(connection)) { return connection }
@@ -230,7 +230,7 @@ public final class PostgresConnection {
         return opened
     }
 
-    /// Linux's POLLRDHUP: the other side sends nothing any more. Swift does not import the C name.
+    /// Linux's POLLRDHUP: the other side has stopped sending. Swift does not import the C name.
     private static let hungUp: Int16 = 0x2000
 
     /// The server closed the connection while it was idle and in no transaction, for instance because it was restarted.

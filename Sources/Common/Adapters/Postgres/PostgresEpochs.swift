@@ -1,13 +1,13 @@
 public import ChatCore
 
-/// The rooms' epochs, for whoever has lost a part of their history.
+/// Changes the rooms' epochs after a part of the history was lost.
 public final class PostgresEpochs {
     private let connection: PostgresConnection
 
     public init(_ connection: PostgresConnection) { self.connection = connection }
 
-    /// Every room gets another one, which no client has seen: a second restore of one backup must not give the epochs of the
-    /// first again, so the clock's seconds are the least.
+    /// Gives every room a new epoch, which no client has seen. It is at least the clock's seconds, so a second restore
+    /// of the same backup does not repeat the epochs of the first.
     ///
     /// - Returns: how many rooms there are.
     public func bump() throws(StoreError) -> Int {

@@ -6,21 +6,21 @@ public struct PostgresInstallation {
 
     public init(_ connection: PostgresConnection) { self.connection = connection }
 
-    /// Keeps the namespace of users' ids the first time, and compares it from then on. With another one every user whom
-    /// the host names by text would be somebody else, without rooms.
+    /// Stores the namespace of users' ids the first time, and compares it later. With another namespace every user with
+    /// a text as id would get another UUID, without rooms.
     public func keep(userNamespace: UUID128) throws {
         _ = try connection.query(
             "INSERT INTO installation (user_namespace) VALUES (\(userNamespace)) ON CONFLICT DO NOTHING")
         try check(userNamespace: userNamespace)
     }
 
-    /// Throws an ``OtherNamespace`` when the database's is another one.
+    /// Throws an ``OtherNamespace`` when the database has another one.
     public func check(userNamespace: UUID128) throws {
         let kept = try connection.query("SELECT user_namespace FROM installation").first?.uuid(0)
         if let kept, kept != userNamespace { throw OtherNamespace(kept: kept, given: userNamespace) }
     }
 
-    /// Throws an ``OtherPrefix`` while another host's workers use another one: its queues would be counted as these.
+    /// Throws an ``OtherPrefix`` while another host's workers use another prefix: their queues would be taken for ours.
     public func check(prefix: String, of host: String) throws {
         let workers = try PostgresQueueWorkers(connection).all()
         guard
@@ -31,8 +31,8 @@ public struct PostgresInstallation {
         throw OtherPrefix(used: other.prefix, by: other.seat.host, given: prefix)
     }
 
-    /// For the start of a program: refuses the settings of another installation. A database that cannot be asked refuses
-    /// nothing, since programs start without it.
+    /// For the start of a program: refuses the settings of another installation. Without an answer from the database
+    /// nothing is refused, since programs start without it.
     public static func refuseOther(_ settings: Settings, program: String) throws {
         let connection = PostgresConnection(
             settings.database, applicationName: "\(program) start", statementTimeout: .seconds(2))

@@ -14,7 +14,7 @@ public final class PostgresKeys: KeyStore {
         ).first.flatMap { Self.key($0) }
     }
 
-    /// False: a key of that name is in use, or too many keys are.
+    /// False: a key with that name is in use, or there are too many keys.
     public func add(_ key: ServerKey, hash: [UInt8]) throws(StoreError) -> Bool {
         try read(
             """
@@ -26,13 +26,13 @@ public final class PostgresKeys: KeyStore {
         ).first != nil
     }
 
-    /// All of them, also those that were revoked, oldest first.
+    /// All keys, including revoked ones, oldest first.
     public func all() throws(StoreError) -> [ServerKey] {
         try read("SELECT name, scope, created_at, revoked_at FROM server_keys ORDER BY created_at, name")
             .map { Self.key($0) }.compactMap { $0 }
     }
 
-    /// False: no key of that name is in use.
+    /// False: no key with that name is in use.
     public func revoke(_ name: String) throws(StoreError) -> Bool {
         try read("UPDATE server_keys SET revoked_at = now() WHERE name = \(name) AND revoked_at IS NULL RETURNING name")
             .first != nil
@@ -45,7 +45,8 @@ public final class PostgresKeys: KeyStore {
         }
     }
 
-    /// Old entries that go with each new one: more than come, so that the log shrinks when AUDIT_DAYS does.
+    /// Old entries that are removed with each new one. It is more than one, so that the log shrinks when AUDIT_DAYS
+    /// does.
     private static let part: Int64 = 20
 
     public func record(_ entry: AuditEntry, keepingFor time: Duration) throws(StoreError) {

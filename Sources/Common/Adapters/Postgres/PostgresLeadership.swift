@@ -5,7 +5,7 @@ public import ChatCore
 public final class PostgresLeadership: Leadership {
     private let connection: PostgresConnection
 
-    /// - Parameter connection: used for this alone; a pooler in transaction mode would lose the lock.
+    /// - Parameter connection: used only for this; a pooler in transaction mode would lose the lock.
     public init(_ connection: PostgresConnection) { self.connection = connection }
 
     public func lead(_ task: String, _ body: () throws -> Void) throws -> Bool {

@@ -4,7 +4,8 @@ public final class PostgresLogPosition: LogPosition {
     private let connection: PostgresConnection
     private let isReplica: Bool
 
-    /// - Parameter isReplica: a server that is no standby (any more) has no position: it may have a log of its own.
+    /// - Parameter isReplica: then a server that is not (or no longer) a standby gives no position, since it may have
+    ///   written a log of its own.
     public init(_ connection: PostgresConnection, isReplica: Bool = false) {
         self.connection = connection
         self.isReplica = isReplica
@@ -19,7 +20,7 @@ public final class PostgresLogPosition: LogPosition {
         return row.int8(0)
     }
 
-    /// A primary replays nothing. The position of insertion includes every commit that was answered.
+    /// A primary has no replay position. Its insert position includes every commit that was answered.
     static let position: SQL = """
         SELECT (CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
             ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn)::bigint, pg_is_in_recovery()

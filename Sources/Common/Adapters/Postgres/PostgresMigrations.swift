@@ -3,8 +3,8 @@ import Glibc
 
 /// Migrations: `NNNN_name.up.sql` and `NNNN_name.down.sql` in one folder.
 ///
-/// The version's row is written first, in the same transaction as its script. Two migrators at the same moment meet on
-/// that row, and the second finds the work done.
+/// The version's row is written first, in the same transaction as its script. Of two migrators at the same moment, the
+/// second waits for that row and then finds the work done.
 ///
 /// A script whose first line is `-- outside a transaction` (such as CREATE INDEX CONCURRENTLY) runs statement by
 /// statement, and its row is written last. Such a script must be safe to repeat from the start after any statement.

@@ -2,7 +2,7 @@ public import ChatCore
 
 public final class PostgresPushAudience: PushAudience {
     private let connection: PostgresConnection
-    /// Devices of other kinds get no pushes here: their users have no device as far as this goes.
+    /// Only devices of these kinds get pushes here; devices of other kinds are ignored.
     private let kinds: [Int16]
 
     public init(_ connection: PostgresConnection, kinds: [PushKind]) {
@@ -76,7 +76,7 @@ public final class PostgresPushAudience: PushAudience {
         }
     }
 
-    /// Answers to answers that are looked at.
+    /// The longest chain of answers that is followed.
     private static let deepest: Int64 = 100
 
     public func silencedThreads(

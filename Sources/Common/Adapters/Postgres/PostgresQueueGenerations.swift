@@ -1,7 +1,7 @@
 public import ChatCore
 
 public final class PostgresQueueGenerations: QueueGenerations {
-    /// Of a statement: consumers wait for it.
+    /// For one statement. It is short because consumers wait for it.
     public static let timeout = Duration.seconds(2)
     private let connection: PostgresConnection
 

@@ -23,7 +23,7 @@ public final class PostgresQueueWorkers: QueueWorkers {
                 lines = excluded.lines, working = excluded.working, setting = excluded.setting,
                 prefix = excluded.prefix, seen_at = excluded.seen_at
             """,
-            // A new machine's name for each restart, as containers have, must not fill the table.
+            // Containers get a new host name at each restart; their old rows must not fill the table.
             """
             DELETE FROM queue_workers WHERE seen_at < clock_timestamp() - interval '1 hour'
                 OR seen_at > clock_timestamp() + interval '1 hour'

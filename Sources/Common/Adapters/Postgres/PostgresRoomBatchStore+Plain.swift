@@ -21,8 +21,8 @@ extension PostgresRoomBatchStore {
         StoreError(what, isTransient: true, isConflict: true)
     }
 
-    /// Divides by zero, which rolls back, when a room differs from its cached state or when a member of a PRIVATE room
-    /// has blocked the other, or when a sender has another profile by now.
+    /// Divides by zero, which rolls back, when a room differs from its cached state, when a member of a PRIVATE room
+    /// has blocked the other, or when a sender's profile has changed.
     private func plain(_ batch: RoomBatch) -> SQL {
         // Ordered by id to prevent deadlocks between two writers.
         let rooms = batch.changedRooms.sorted().map { batch.rooms[$0]! }

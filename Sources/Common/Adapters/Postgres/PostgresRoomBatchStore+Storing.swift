@@ -77,7 +77,7 @@ extension PostgresRoomBatchStore {
         """
     }
 
-    /// Each new request removes some that are old enough, so that their number is bounded by the rates.
+    /// Each new request removes some old ones, so the rate limits bound their number.
     private static let dropOldRequests: SQL = """
         DELETE FROM signed_requests s USING (
             SELECT user_id, sign FROM signed_requests WHERE created_at < now() - interval '30 days'

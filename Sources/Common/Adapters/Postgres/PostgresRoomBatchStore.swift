@@ -23,7 +23,7 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
 
     public func abandon() { connection.close() }
 
-    /// A statement of its own: one in the batch's transaction runs before the commit.
+    /// A separate statement, because a statement in the batch's transaction would run before the commit.
     public func position() throws(StoreError) -> Int64? {
         try hasReplica ? PostgresLogPosition(connection).position() : nil
     }

@@ -21,7 +21,7 @@ public final class PostgresRoomReader: RoomReader {
         try read(Self.list(user, before, limit, kind)).map { RoomView($0) }
     }
 
-    /// Selects the page by rooms alone, then joins the newest message of each.
+    /// Selects the page from the rooms only, then joins the newest message of each.
     static func list(_ user: UUID128, _ before: RoomCursor?, _ limit: Int, _ kind: String? = nil) -> SQL {
         """
         WITH page AS MATERIALIZED (
@@ -302,7 +302,7 @@ public final class PostgresRoomReader: RoomReader {
         }
     }
 
-    /// With the words of the index `messages_of_kind`, which also holds numbers and other values as texts.
+    /// Uses the expression of the index `messages_of_kind`, which also holds numbers and other values as texts.
     private static func of(_ kind: String?, _ table: String) -> SQL {
         guard let kind else { return "" }
         return """

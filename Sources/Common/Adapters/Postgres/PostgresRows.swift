@@ -149,7 +149,7 @@ extension Metadata {
 }
 
 extension Profile {
-    /// By the user's key, so that no query need name the table: one look-up of an index a row.
+    /// A subquery by the user's key, so that no query has to join the table: one index look-up per row.
     static func column(_ user: String) -> String {
         """
         (SELECT jsonb_build_array(u.external_id, u.name, u.avatar, u.version) FROM users u WHERE u.id = \(user))

@@ -79,12 +79,12 @@ public final class PostgresUsers: UserStore {
         } catch { throw StoreError(error) }
     }
 
-    /// In `to_tsquery`'s language. Words have neither quotation marks nor backslashes.
+    /// The words in the syntax of `to_tsquery`. They contain neither quotation marks nor backslashes.
     private static func query(_ words: NameWords) -> PGValue {
         .text(words.words.map { "'\($0)':*" }.joined(separator: " & "))
     }
 
-    /// Sorting everybody whose name begins with a common letter would take seconds.
+    /// Sorts only the first hits: sorting all users whose names begin with a common letter would take seconds.
     static func everybody(_ words: NameWords, _ user: UUID128?, _ limit: Int) -> SQL {
         """
         SELECT u.id, \(unsafeSQL: columns) FROM (
@@ -140,8 +140,8 @@ public final class PostgresUsers: UserStore {
         return (UserView(row), isNews: row.bool(3))
     }
 
-    /// The user's description, and the rooms that are told of it, newest activity first. Large rooms are not: each member
-    /// would cost a frame, and sees it with the user's next message.
+    /// The user's description, and the rooms that are told of it, newest activity first. Large rooms are left out,
+    /// because each member would cost a frame; they see it with the user's next message.
     func told(of user: UUID128, rooms: Int64, members: Int32) throws(StoreError) -> (Profile, [UUID128])? {
         let rows = try write(
             """
@@ -153,7 +153,7 @@ public final class PostgresUsers: UserStore {
         return rows.first.flatMap { Profile($0, at: 1) }.map { ($0, rows.map { $0.uuid(0) }) }
     }
 
-    /// Names of users whom a command brings, of those who are not known yet.
+    /// Inserts the host's ids of users that a command names, if they are not known yet.
     static func insert(_ names: [(user: UUID128, externalID: String)]) -> SQL {
         let names = names.sorted { $0.user < $1.user }
         return """
@@ -168,7 +168,7 @@ public final class PostgresUsers: UserStore {
 }
 
 extension UserView {
-    /// Of the id, and of a row that may not be there.
+    /// Reads the id, and a row that may be missing.
     fileprivate init(_ row: PGRow) {
         self.init(
             id: row.uuid(0), profile: Profile(row, at: 1) ?? Profile(), metadata: row.optionalText(2) ?? "{}")

@@ -19,7 +19,7 @@ public final class APNsPushSender: PushSender {
         _ settings: PushSettings, _ apns: APNsSettings, clock: @escaping Clock = systemClock,
         goesOn: (() -> Bool)? = nil
     ) throws(SettingsError) {
-        // Somebody may have put the key itself there.
+        // The value may be the key itself, by mistake, so errors do not show it.
         let name = "APNS_KEY_FILE"
         let pem: [UInt8]
         do throws(TextFile.Problem) { pem = try TextFile.read(apns.keyFile, atMost: 65_536) } catch {
@@ -56,7 +56,8 @@ public final class APNsPushSender: PushSender {
                 method: "POST", url: "\(apns.endpoint)/3/device/\(device.address)",
                 headers: [
                     "authorization: bearer \(try providerToken())", "apns-topic: \(apns.topic)",
-                    // A number on the icon counts as an alert: in the background it would be refused.
+                    // A push that changes the number on the icon must be an alert: as a background push it would be
+                    // refused.
                     "apns-push-type: alert", "apns-priority: \(isAlert ? 10 : 5)",
                     "apns-expiration: \(expiration)", "apns-collapse-id: \(push.room)",
                     "content-type: application/json",

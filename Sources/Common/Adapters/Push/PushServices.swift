@@ -1,6 +1,6 @@
 public import ChatCore
 
-/// Sends each push by the service of its device's kind.
+/// Sends each push through the service for its device's kind.
 public final class PushServices: PushSender {
     private let senders: [PushKind: any PushSender]
 

@@ -49,7 +49,7 @@ struct PushText {
         }
     }
 
-    /// At most 32 letters of base64url: pushes of one room take each other's place (RFC 8030, 5.4).
+    /// At most 32 letters of base64url: a newer push of a room replaces the older one (RFC 8030, 5.4).
     static func topic(of room: UUID128) -> String { "\(room)".filter { $0 != "-" } }
 }
 

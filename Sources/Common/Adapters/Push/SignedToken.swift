@@ -1,7 +1,7 @@
 import ChatCore
 import Crypto
 
-/// A JWT with ES256 (RFC 7515, 7518): what push services take as the proof of a sender.
+/// A JWT with ES256 (RFC 7515, 7518), by which a sender authenticates to push services.
 enum SignedToken {
     struct Problem: Error {}
 

@@ -3,7 +3,7 @@ import Crypto
 
 /// RFC 8291: a message for one subscription, in the content coding `aes128gcm` (RFC 8188) as one record.
 enum WebPushEncryption {
-    /// Bytes of the record, which is the whole body but its header of 86.
+    /// Bytes of the record: the whole body except its header of 86 bytes.
     private static let recordSize = 4096
     /// Bytes of plain text: push services take bodies of 4,096 bytes, with the header, a delimiter and a tag of 16.
     static let maxBytes = recordSize - 86 - 1 - 16
@@ -19,7 +19,7 @@ enum WebPushEncryption {
 
     /// - Parameters:
     ///   - receiver: `p256dh`; `secret`: `auth`.
-    ///   - key: for this message alone, as the salt.
+    ///   - key: only for this message, like the salt.
     static func encrypt(
         _ text: [UInt8], to receiver: [UInt8], secret: [UInt8], with key: P256.KeyAgreement.PrivateKey, salt: [UInt8]
     ) throws(Problem) -> [UInt8] {

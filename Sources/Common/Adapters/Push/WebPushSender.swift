@@ -3,13 +3,13 @@ import Crypto
 
 /// Web Push: encrypted for the browser (RFC 8291), signed for its push service (RFC 8292), delivered by RFC 8030.
 ///
-/// The address is a stranger's: HTTPS to public addresses only, no redirects, a short answer within a short time.
+/// The address is untrusted: HTTPS to public addresses only, no redirects, a short answer within a short time.
 public final class WebPushSender: PushSender {
     /// For one request.
     private static let timeout = Duration.seconds(5)
     /// Bytes of an answer.
     private static let maxAnswer = 16_384
-    /// How long a token is good (RFC 8292 allows a day), and the seconds after which a new one is made.
+    /// How long a token is valid (RFC 8292 allows a day), and the seconds after which a new one is made.
     private static let tokenLife = Duration.seconds(43_200)
     private static let tokenUse = Duration.seconds(3600)
     /// Origins whose tokens are kept.

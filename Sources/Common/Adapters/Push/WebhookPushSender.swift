@@ -1,7 +1,7 @@
 public import ChatCore
 
-/// Hands a push to the host application, which passes it on by a gateway of its own: mail, ntfy, HMS. One signed request
-/// for each device, as the other hooks are signed.
+/// Sends a push to the host application, which forwards it through a gateway of its own: mail, ntfy, HMS. Each device
+/// costs one request, signed like the other hooks.
 public final class WebhookPushSender: PushSender {
     private let settings: PushSettings
     private let hooks: HookSettings
@@ -50,7 +50,7 @@ public final class WebhookPushSender: PushSender {
         return writer.take()
     }
 
-    /// 410 means that the device is gone. 404 does not: it may be a wrong address of the host's.
+    /// 410 means that the device no longer exists. 404 does not mean this: the host's address may be wrong.
     static func outcome(_ status: Int, retryAfter: Int?) -> PushOutcome {
         let text = "PUSH_WEBHOOK_URL answered \(status)"
         switch status {

@@ -1,7 +1,6 @@
 public import ChatCore
 
-/// The message broker. ``RabbitMQBroker`` is the real one; the tests of those who consume and publish have one in
-/// memory.
+/// The message broker. ``RabbitMQBroker`` is the real one; tests of consumers and publishers use one in memory.
 public protocol Broker {
     /// - Parameter name: the connection's name, for the operator.
     func open(_ name: String) throws(RabbitMQError) -> any BrokerConnection

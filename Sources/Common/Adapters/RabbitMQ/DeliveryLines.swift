@@ -1,5 +1,5 @@
-/// The numbers of deliveries from several channels of one connection, as if they came on one: a queue that is consumed on
-/// a channel of its own can be left without touching the others.
+/// Numbers the deliveries from several channels of one connection as if they came on one channel. Each queue has a
+/// channel of its own, so that one queue can be left without affecting the others.
 public struct DeliveryLines {
     /// The broker's limit is 2047 channels. Numbers below 3 are taken: commands and answers.
     static let first: UInt16 = 3
@@ -18,9 +18,9 @@ public struct DeliveryLines {
 
     public init() {}
 
-    /// Numbers grow and are used again as late as possible: deliveries of a closed channel may still be read.
+    /// Numbers grow and are reused as late as possible, since deliveries of a closed channel may still be read.
     ///
-    /// - Returns: nil when all are taken.
+    /// - Returns: nil when all are in use.
     mutating func open(_ queue: String) -> UInt16? {
         for _ in Self.first...Self.last {
             let channel = nextChannel
@@ -33,7 +33,7 @@ public struct DeliveryLines {
         return nil
     }
 
-    /// - Returns: its channel; nil when the queue is not consumed here.
+    /// - Returns: the queue's channel; nil when the queue is not consumed here.
     mutating func close(_ queue: String) -> UInt16? {
         guard let channel = queues.first(where: { $0.value == queue })?.key else { return nil }
         queues[channel] = nil

@@ -28,9 +28,9 @@ public final class RabbitMQCommandQueue: CommandQueue {
     private var doubtedAt: Int64 = .min
     /// The time since which each queue has been full, by name.
     private var fullSince: [String: Int64] = [:]
-    /// Told of each confirm, with the nanoseconds that it took.
+    /// Called at each confirm, with the nanoseconds that it took.
     public var onConfirm: ((Int64) -> Void)?
-    /// Monotonic milliseconds before which nobody asks for numbers again.
+    /// Monotonic milliseconds before which the broker is not asked for numbers again.
     private var countsAgainAt: Int64 = .min
     private static let countingTimeout = Duration.seconds(1)
     private static let countingPause = Duration.seconds(10)
@@ -82,8 +82,8 @@ public final class RabbitMQCommandQueue: CommandQueue {
         }
     }
 
-    /// Messages with commands that no worker has taken, in all queues; nil when the broker does not say soon. One that is
-    /// away is left alone for a while: whoever only wants numbers must not wait for it each time.
+    /// Messages with commands that no worker has taken, in all queues; nil when the broker does not answer soon. An
+    /// unavailable broker is not asked again for a while: a metrics request must not wait for it each time.
     public func waitingMessages() -> Int? {
         let begun = now()
         guard begun >= countsAgainAt else { return nil }

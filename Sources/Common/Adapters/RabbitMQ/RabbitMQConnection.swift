@@ -289,7 +289,7 @@ public final class RabbitMQConnection {
         }
     }
 
-    /// Joins the line of a queue with a single active consumer, behind all who wait for it, on a channel of its own.
+    /// Registers as the last consumer in the line of a queue with a single active consumer, on a channel of its own.
     /// Deliveries of all such queues are numbered together; acknowledge them with `multiple`.
     public func enterLine(_ queue: String, prefetch: Int) throws(RabbitMQError) {
         guard let line = lines.open(queue) else { throw RabbitMQError("consume \(queue): too many channels") }
@@ -298,8 +298,8 @@ public final class RabbitMQConnection {
         try consume(queue, prefetch: prefetch, noAcknowledge: false, on: line)
     }
 
-    /// Leaves it: the next in line becomes the active consumer, and what was delivered here and is not acknowledged is
-    /// delivered to it first. Cancelling the consumer instead would deliver it behind newer messages.
+    /// Leaves the line: the next consumer becomes the active one and first gets the unacknowledged deliveries of this
+    /// one. Cancelling the consumer instead would requeue them behind newer messages.
     public func leaveLine(_ queue: String) throws(RabbitMQError) {
         guard let line = lines.close(queue) else { return }
         try Self.check(amqp_channel_close(state, line, 200), "leave \(queue)")
@@ -395,7 +395,7 @@ public final class RabbitMQConnection {
         }
     }
 
-    /// Nil for a delivery of a line that was left: the next in line gets it.
+    /// Nil for a delivery of a line that was left: the next consumer gets it.
     private func receive(timeout: Duration) throws(RabbitMQError) -> RabbitMQEvent? {
         let milliseconds = Int(timeout.milliseconds)
         var limit = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)

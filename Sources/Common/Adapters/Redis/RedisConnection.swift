@@ -290,7 +290,7 @@ private final class RedisLink {
         var problems: [String] = []
         let candidates = order.candidates(now: monotonicMilliseconds())
         for (index, sentinel) in candidates.enumerated() {
-            // One share is for the primary that they name.
+            // One share of the time is for the primary that they name.
             let mine = HostOrder.share(
                 of: deadline, among: candidates.count - index + 1, now: monotonicMilliseconds())
             do throws(RedisError) {

@@ -32,7 +32,7 @@ public final class RedisFrameBus: FrameBus {
 
     public func publish(_ notice: Notice) throws(BusError) {
         var commands: [[RedisWord]] = []
-        // Before anybody is told.
+        // The mark must be there before any reader is told of the write.
         if let written = notice.written { commands.append(RedisWriteMarks.words(written, lifetime: markLifetime)) }
         for room in notice.wiped { commands.append(["DEL", RedisKey.roomLog(room)].words) }
         for chunk in notice.frames { log(chunk, into: &commands) }

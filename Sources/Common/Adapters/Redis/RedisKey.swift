@@ -8,7 +8,7 @@ public enum RedisKey {
     public static func rate(_ kind: RateKind, _ user: UUID128) -> String { "rate:\(kind.rawValue):\(user)" }
     /// The Unix millisecond at which a socket of the user last answered a probe; expiring.
     public static func alive(_ user: UUID128) -> String { "alive:\(user)" }
-    /// A relay writes it once a second, with a long expiry: its remaining life tells since when the relay stands still.
+    /// A relay writes it once a second, with a long expiry: its remaining lifetime shows when the relay last wrote it.
     public static func beat(_ relay: UInt64) -> String { "beat:\(relay)" }
     public static let beatLifetime = Duration.seconds(86_400)
     /// A hash: the Seq up to which each member has received pushes; expiring.
@@ -18,12 +18,13 @@ public enum RedisKey {
     public static func presence(_ user: UUID128) -> String { "presence:\(user)" }
     /// A hash: the progress of a file's upload.
     public static func upload(_ message: UUID128) -> String { "upload:\(message)" }
-    /// A number: changes of the user's description in a period; expiring.
+    /// The number of changes of the user's description in a period; expiring.
     public static func userTold(_ user: UUID128, _ period: Int64) -> String { "told:\(user):\(period)" }
     /// The positions in PostgreSQL's log up to which a user, or anybody in a room, has written; expiring.
     static func written(by user: UUID128) -> String { "written:user:\(user)" }
     static func written(in room: UUID128) -> String { "written:room:\(room)" }
-    /// A position: what has no mark was written before. It never expires, so that its loss shows a loss of the marks.
+    /// A position: everything without a mark was written before it. It never expires, so its absence shows that marks
+    /// were lost.
     static let writtenSince = "written:since"
     public static func ticket(_ ticket: String) -> String { "ticket:\(ticket)" }
     public static func uploadLock(_ lock: UploadLock, _ message: UUID128) -> String {

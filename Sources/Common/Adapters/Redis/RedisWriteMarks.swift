@@ -4,7 +4,7 @@ public final class RedisWriteMarks: WriteMarks {
     private let connection: RedisConnection
     private let lifetime: Duration
 
-    /// - Parameter lifetime: how long a mark is kept: longer than a replica that is used may be behind.
+    /// - Parameter lifetime: how long a mark is kept: longer than the allowed lag of a replica.
     public init(_ connection: RedisConnection, lifetime: Duration) {
         self.connection = connection
         self.lifetime = lifetime
@@ -21,7 +21,7 @@ public final class RedisWriteMarks: WriteMarks {
         do { answer = try connection.command((["MGET"] + keys).words) } catch { throw BusError("\(error)") }
         guard case .array(let values) = answer, values.count == keys.count else { throw BusError("Redis: no marks") }
         let positions = values.map { value in value.bytes.flatMap { Int64(String(decoding: $0, as: UTF8.self)) } }
-        // Without the first one, Redis has lost its data or has never had a mark.
+        // If the first position is missing, Redis has lost its data or has never had a mark.
         return positions[0] == nil ? nil : positions.compactMap(\.self).max()
     }
 

@@ -10,7 +10,7 @@ struct HTTPTransfer {
     var body: Body = .none
     /// For the whole request.
     var timeout = Duration.seconds(30)
-    /// Refuses every address of this machine or of a private network, whatever name resolves to it. Goes around a proxy.
+    /// Refuses every address of this machine or of a private network, whatever name resolves to it. Uses no proxy.
     var publicOnly = false
     /// Bytes of an answer that are kept; a longer one fails the request.
     var maxAnswer = HTTPClient.maxAnswer
@@ -43,10 +43,10 @@ struct HTTPTransfer {
         let description: String
     }
 
-    /// The longest wait that another server is believed. A greater number is as this one.
+    /// The longest wait that is accepted from another server; larger numbers are reduced to it.
     static let longestWait = Duration.seconds(86_400)
 
-    /// The number of a `Retry-After`. Nil: not a number of seconds; a date is not read.
+    /// The number in a `Retry-After`. Nil: not a number of seconds; dates are not supported.
     static func seconds(_ text: String) -> Int? {
         guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
         return min(Int(text) ?? .max, Int(longestWait.seconds))
@@ -77,7 +77,7 @@ final class HTTPClient {
     ///
     /// - Parameters:
     ///   - authorities: a file of certificate authorities that replaces the system's.
-    ///   - goesOn: called about once a second during a request, and more often while bytes come; false ends it.
+    ///   - goesOn: called about once a second during a request, and more often while bytes arrive; false ends it.
     init(authorities: String?, goesOn: (() -> Bool)? = nil) {
         self.goesOn = goesOn
         handle = curl_easy_init()!
@@ -104,7 +104,8 @@ final class HTTPClient {
             retryAfter: exchange.retryAfter, body: exchange.received, sunk: exchange.sunk)
     }
 
-    /// Details only of a refused certificate: those of other failures hold times, and an outage is logged once by its text.
+    /// Adds details only for a refused certificate: other details contain times, and an outage is recognised by its
+    /// text.
     private func failure(_ code: CURLcode) -> HTTPTransfer.Failure {
         guard code == CURLE_PEER_FAILED_VERIFICATION, details.pointee != 0 else {
             return HTTPTransfer.Failure(description: String(cString: curl_easy_strerror(code)))
@@ -126,7 +127,7 @@ final class HTTPClient {
         if let authorities { chat_curl_set_string(handle, CURLOPT_CAINFO, authorities) }
         if request.publicOnly {
             chat_curl_set_open_socket(handle, openPublicSocket)
-            // A proxy of the environment would resolve the name itself, and reach what is refused here.
+            // A proxy of the environment would resolve the name itself, and reach addresses that are refused here.
             chat_curl_set_string(handle, CURLOPT_PROXY, "")
         }
         limit(request)
@@ -158,8 +159,9 @@ final class HTTPClient {
         chat_curl_set_string(handle, CURLOPT_PROTOCOLS_STR, "http,https")
         chat_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
         chat_curl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, 3000)
-        // Name resolution has a thread. After a timeout libcurl would wait for its end: 10 s and more when a name server is
-        // silent. It ends alone, so a client leaves at most one for each 3 s of such requests.
+        // libcurl resolves names in a thread. After a timeout it would wait for the thread: 10 s and more when a name
+        // server is silent. With this option the thread ends by itself, so a client leaves at most one thread per 3 s
+        // behind.
         chat_curl_set_long(handle, CURLOPT_QUICK_EXIT, 1)
         chat_curl_set_long(handle, CURLOPT_TIMEOUT_MS, Int(request.timeout.milliseconds))
         // Below 1 KiB/s for 20 s the transfer counts as stalled.
@@ -239,7 +241,7 @@ private final class Exchange {
         }
     }
 
-    /// libcurl calls this for every few bytes that come: ten times a second is enough.
+    /// libcurl calls this for every few bytes; ten times a second is enough.
     func goesOn() -> Bool {
         let now = monotonicMilliseconds()
         guard let isWanted, now - askedAt >= 100 else { return true }

@@ -1,13 +1,13 @@
 import Glibc
 
-/// When an address was asked, with a lock: held as long as this lives.
+/// The time at which an address was last asked, with a lock that is held as long as this object lives.
 final class AskedRecord {
     private let descriptor: Int32
     /// Unix milliseconds; 0: never.
     let askedAt: Int64
     let hasFailed: Bool
 
-    /// Waits for the worker that asks.
+    /// Waits for the worker that is asking now.
     init?(_ path: String) {
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { return nil }

@@ -5,7 +5,7 @@ import JWTKit
 /// JSON Web Tokens: HS256 with the shared secret; RS256, ES256 and EdDSA with the keys of a JWKS file or of addresses.
 ///
 /// The `alg` and `kid` of a token select its key (see ``TokenKeys``): an HS256 token is never checked with a public
-/// key, and `none` with nothing.
+/// key, and a token with `none` is refused.
 public final class JWTTokens: TokenVerifier {
     /// Longer tokens are refused without reading: nginx limits a header line to 8 KiB.
     private static let maxLength = 8192
@@ -16,12 +16,13 @@ public final class JWTTokens: TokenVerifier {
     private let keyTimeout: Int
     private let remembered: Int
     private var verified: [String: Identity] = [:]
-    /// Of the sets, when the tokens were verified.
+    /// The version of the sets with which the cached tokens were verified.
     private var version = 0
 
     /// - Parameters:
     ///   - sets: of `JWT_JWKS_URL`.
-    ///   - keyTimeout: milliseconds for which a token with an unknown key may wait for a newer set, once in some seconds.
+    ///   - keyTimeout: milliseconds for which a token with an unknown key may wait for a newer set, once in some
+    ///     seconds.
     ///   - remembered: the number of verified tokens to cache; above it the cache is emptied.
     /// - Throws: ``SettingsError`` when the JWKS file cannot be used.
     public init(
@@ -102,7 +103,7 @@ public final class JWTTokens: TokenVerifier {
             name: claims.name, externalID: user.externalID, avatar: claims.picture)
     }
 
-    /// Keys of other sets are asked for when none is known that fits.
+    /// Fetches newer sets when no known key fits.
     private func keys(for token: CompactToken) throws(Refusal) -> [TokenKeys.Key] {
         func known() -> [TokenKeys.Key] {
             keys.fitting(token, and: sets.isEmpty ? [] : sets.flatMap { $0.keys.list ?? [] })
@@ -129,7 +130,7 @@ public final class JWTTokens: TokenVerifier {
         try issue(subject: user.description, lifetime: lifetime, name: name)
     }
 
-    /// - Parameter subject: the host's id of the user, as it is.
+    /// - Parameter subject: the host's id of the user, unchanged.
     public func issue(subject: String, lifetime: Int64, name: String? = nil) throws(SettingsError) -> String {
         guard let secretKeys = keys.secret else {
             throw SettingsError(problems: ["JWT_SECRET is not set: there is nothing to sign with"])
@@ -220,7 +221,7 @@ struct TokenClaims {
             guard let number = value.number, let time = whole(number * scale) else { throw wrong(name) }
             return time
         }
-        // Many libraries write a whole number as one; a larger one than 64 bits hold has lost digits on its way.
+        // Many libraries write an integer id as a JSON number; beyond 64 bits it has already lost digits.
         switch claims["sub"] {
         case .string(let text)?: subject = text
         case .int(let number)?: subject = "\(number)"
@@ -232,7 +233,7 @@ struct TokenClaims {
         issuedAt = try time("iat", scale: 1000)
         tokenID = try text("jti")
         name = try text("name")
-        // Not looked at by releases before: of another type it is passed over.
+        // Earlier releases did not read it, so a value of another type is ignored.
         picture = claims["picture"]?.string
         issuer = try text("iss")
         switch claims["aud"] {

@@ -5,12 +5,12 @@ public import Logging
 
 /// The key set at one address, kept up to date by a thread.
 ///
-/// The workers of a program share what they fetch. A file in RUN_DIR is the newest good set; a file beside it holds when
-/// the address was asked last, and its lock is held by the one worker that asks. So a start of many workers, or tokens
-/// with an unknown `kid` at all of them, ask the address once in ``pause``. A worker that starts while the address is
-/// away has the last good set.
+/// The workers of a program share the fetched sets. A file in RUN_DIR has the newest good set. A file beside it has the
+/// time of the last request, and the worker that asks holds its lock. So when many workers start, or all get tokens
+/// with an unknown `kid`, the address is asked once in ``pause``. A worker that starts while the address is unavailable
+/// has the last good set.
 public final class KeySet: @unchecked Sendable {
-    /// Between two requests to the address, of all workers.
+    /// Between two requests of all workers to the address.
     private static let longestPause = Duration.seconds(10)
     private static let timeout = Duration.seconds(5)
     private static let longestSet = 256 << 10
@@ -32,7 +32,7 @@ public final class KeySet: @unchecked Sendable {
     private var askedAt: Int64 = 0
     private var waitedAt: Int64 = 0
 
-    // Of the thread.
+    // Used only by the thread.
     private var text: [UInt8] = []
     private var known: DiskFile.Facts?
     private var hasWarned = false
@@ -72,16 +72,16 @@ public final class KeySet: @unchecked Sendable {
 
     // MARK: For the verifier
 
-    /// The keys, and a number that changes with them. Nil: no set was ever read.
+    /// The keys, and a number that changes with them. Nil: no set was read so far.
     var keys: (list: [TokenKeys.Key]?, version: Int) { monitor.locked { (found, versions) } }
 
     func serves(_ issuer: String?) -> Bool { source.serves(issuer) }
 
-    /// Asks for keys newer than those here, unless the address was asked just now. Waits at most once in ``pause``:
-    /// anybody can send a token with an unknown `kid`, and this worker serves nobody meanwhile.
+    /// Asks for newer keys, unless the address was asked a moment ago. Waits at most once in ``pause``: anybody can
+    /// send a token with an unknown `kid`, and this worker serves no request while it waits.
     ///
     /// - Parameter keyTimeout: milliseconds to wait for the answer.
-    /// - Returns: whether the answer is still to come.
+    /// - Returns: whether the answer is still missing.
     func wantNewer(keyTimeout: Int) -> Bool {
         monitor.locked {
             guard !(0..<pause).contains(clock() - askedAt) else { return rounds.begun > rounds.done }
@@ -129,7 +129,7 @@ public final class KeySet: @unchecked Sendable {
             hasWarned = true
             return
         }
-        // The worker before may have asked.
+        // Another worker may have asked before.
         adopt()
         note(record.askedAt)
         guard isDue(isWanted) else { return }
@@ -154,7 +154,7 @@ public final class KeySet: @unchecked Sendable {
 
     private func isDue(_ isWanted: Bool) -> Bool {
         let now = clock()
-        // A clock that was set back makes it due.
+        // If the clock was set back, the request is due too.
         guard !(0..<pause).contains(now - monitor.locked { askedAt }) else { return false }
         guard !isWanted, monitor.locked({ found }) != nil, let known else { return true }
         return !(0..<refresh).contains(now - known.changedAt)
@@ -162,7 +162,7 @@ public final class KeySet: @unchecked Sendable {
 
     private struct Failure: Error {
         var text: String
-        /// The set serves in this process, but the other workers do not get it.
+        /// Whether the set was stored for the other workers; this process uses it in any case.
         var isKept = false
     }
 
@@ -177,7 +177,7 @@ public final class KeySet: @unchecked Sendable {
         return nil
     }
 
-    /// The address of the keys, from the provider's configuration where that is given.
+    /// The address of the keys, read from the provider's configuration if the setting names one.
     private func address() throws(Failure) -> String {
         guard source.isDiscovery else { return source.url }
         let text = try get(source.url)
@@ -205,7 +205,7 @@ public final class KeySet: @unchecked Sendable {
         do throws(HTTPTransfer.Failure) { answer = try client.send(request) } catch {
             throw Failure(text: error.description)
         }
-        // A redirect is not followed: its address is not the operator's word.
+        // A redirect is not followed: its target was not chosen by the operator.
         guard answer.status == 200 else { throw Failure(text: "it answered \(answer.status)") }
         return answer.body
     }

@@ -2,7 +2,7 @@ import ChatCore
 import JWTKit
 
 /// The keys that verify tokens. A token's `alg` and `kid` select the key: its type must fit the algorithm, and a key
-/// with an `alg` of its own serves no other.
+/// with an `alg` of its own is used only for that.
 struct TokenKeys: Sendable {
     struct Key: Sendable {
         let id: String?
@@ -21,12 +21,12 @@ struct TokenKeys: Sendable {
     private var keys: [Key] = []
     private var secrets: [Key] = []
 
-    /// Signs; nil: there is no secret.
+    /// The key that signs; nil: there is no secret.
     var secret: JWTKeyCollection? { isSigning ? secrets.first?.collection : nil }
     private let isSigning: Bool
 
     /// - Parameters:
-    ///   - oldSecrets: they verify, and sign nothing.
+    ///   - oldSecrets: only for verification.
     ///   - set: a JWK Set (RFC 7517) as text. Keys of other types or uses are skipped.
     init(secret: String, oldSecrets: [String] = [], set: String?) throws {
         isSigning = !secret.isEmpty
@@ -41,9 +41,10 @@ struct TokenKeys: Sendable {
         if let set { keys = try Self.keys(of: Array(set.utf8)) }
     }
 
-    /// The usable keys of a JWK Set, at least one. A shared secret in it is never used: whoever reads the set knows it.
+    /// The usable keys of a JWK Set, at least one. A shared secret in it is never used: every reader of the set knows
+    /// it.
     ///
-    /// - Parameter skipsBad: keys that cannot be read are passed over (RFC 7517, 5).
+    /// - Parameter skipsBad: keys that cannot be read are skipped (RFC 7517, 5).
     static func keys(of set: [UInt8], source: KeySource? = nil, skipsBad: Bool = false) throws -> [Key] {
         guard let list = try JSONReader.decode(set)["keys"]?.array else {
             throw SettingsError(problems: ["it has no list of keys"])

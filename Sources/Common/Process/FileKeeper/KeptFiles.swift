@@ -2,10 +2,10 @@ import CLinux
 import ChatCore
 import Glibc
 
-/// A worker's descriptors, requested by the numbers that they have there: of a dead worker, or of one whose master is
-/// dead. They stay open until the requester's own master knows that it is ready.
+/// The descriptors of a dead worker, or of a worker whose master is dead, requested by their numbers in that worker.
+/// They stay open until the requester's own master knows that the requester is ready.
 public final class KeptFiles {
-    /// The file keeper has nothing else to do.
+    /// Two seconds are enough: the file keeper has no other work.
     private static let answerTimeout: Duration = .seconds(2)
     /// Descriptors per request; the kernel allows 253 per message.
     private static let files = 200
@@ -33,7 +33,7 @@ public final class KeptFiles {
     public func files(_ numbers: [Int32]) -> [Int32?] {
         stride(from: 0, to: numbers.count, by: Self.files).flatMap { start -> [Int32?] in
             let some = Array(numbers[start..<min(start + Self.files, numbers.count)])
-            // A closed one makes the whole request fail: ask for each by itself then.
+            // One closed descriptor makes the whole request fail: then each is requested alone.
             return ask(some) ?? some.map { ask([$0])?.first }
         }
     }
@@ -56,13 +56,13 @@ public final class KeptFiles {
 
 /// A worker that still runs without its master (`WorkerMessage.orphaned`), until a worker of another master takes over.
 public final class OrphanedWorker {
-    /// In which the kernel ends it.
+    /// The time in which the kernel must have ended it.
     private static let killTimeout: Duration = .seconds(2)
 
     private let line: Descriptor
     private let process: Descriptor
 
-    /// Nil: the process that made the line is dead, or its PID now belongs to another one.
+    /// Nil: the process at the other end is dead, or its PID now belongs to another process.
     init?(line: Int32, named name: String) {
         self.line = Descriptor(line)
         process = Descriptor(chat_pidfd_open(chat_peer_pid(line)))

@@ -2,12 +2,12 @@ import CLinux
 import Glibc
 import Logging
 
-/// Finds in RUN_DIR what a killed master left: workers that are still running, or the file keepers of dead ones. The
-/// first worker of the same pool and slot adopts each.
+/// Finds in RUN_DIR the running workers of a killed master, and the file keepers of its dead ones. The first worker of
+/// the same pool and slot adopts each.
 extension Master {
-    /// - Returns: the sockets on which they listen. Nobody else could bind these ports.
+    /// - Returns: the sockets on which they listen. No other process could bind these ports.
     func findOrphans() -> [Descriptor] {
-        // Live workers before dead ones, whose successors they may be; newer before older.
+        // Live workers come first, since they may be successors of the dead ones; newer come before older.
         let found = folder.keeperSockets().compactMap { place in
             connect(to: place.path).map {
                 (place, $0, isAlive: Self.files(of: $0)?.worker(named: "\(place.pool)/\(place.slot)") != nil)

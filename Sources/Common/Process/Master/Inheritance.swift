@@ -11,7 +11,7 @@ struct Inheritance {
         var workers: Int
         var maxWorkers: Int
         var wanted: Int
-        /// Of the workers in service, and of those that start. Empty in images from before it existed.
+        /// The addresses of the workers in service and of starting ones. Empty in images from before it existed.
         var listen: [String] = []
     }
 

@@ -5,25 +5,25 @@
 protocol Kernel: AnyObject {
     /// Of the monotonic clock.
     var now: Nanoseconds { get }
-    /// From here on signals come by ``signals()``.
+    /// From now on ``signals()`` returns the signals.
     ///
-    /// - Returns: a descriptor that is readable when there are some.
+    /// - Returns: a descriptor that is readable when there are signals.
     func watchSignals() throws -> Int32
-    /// Those that came since the last call.
+    /// The signals since the last call.
     func signals() -> [MasterSignal]
     /// Waits until one of the descriptors is readable, at most for these milliseconds. It fills in `revents`.
     func wait(_ polls: inout [pollfd], milliseconds: Int32)
     func start(_ process: Spawn) throws -> pid_t
     func send(_ signal: Int32, to process: pid_t)
-    /// A child that has ended and was not returned before.
+    /// An ended child that was not returned before.
     func ended() -> (process: pid_t, status: ExitStatus)?
-    /// Whether a signal (SIGSTOP) has stopped it.
+    /// Whether a signal (SIGSTOP) has stopped the process.
     func isStopped(_ process: pid_t) -> Bool
     /// CPU time of its main thread; 0 when it is unknown.
     func mainThreadTime(_ process: pid_t) -> Nanoseconds
     /// Replaces this process's program.
     ///
-    /// - Returns: the reason, when that failed.
+    /// - Returns: the reason of the failure; it returns only then.
     func execute(_ path: String, _ arguments: [String]) -> SystemError
 }
 

@@ -10,7 +10,7 @@ import Logging
 ///     let master = Master(
 ///         program: "queue-worker", runFolder: settings.runDir, pools: pools(of: settings),
 ///         workerArguments: ["worker", "-c", file], checkArguments: ["serve", "--check", "-c", file],
-///         counters: ["commands_total", "queue_depth"],          // names ending in _total are sums, others current values
+///         counters: ["commands_total", "queue_depth"], // names ending in _total are sums, others current values
 ///         reload: { try pools(of: Settings(reading: file)) })   // throws: the running configuration stays
 ///     exit(master.run())
 ///
@@ -50,14 +50,14 @@ public final class Master {
     var listeners: [Listener] = []
     var check: BinaryCheck?
     var exitCode: Int32?
-    // `run` opens these.
+    // Opened by `run`.
     private var signals: Int32 = -1
     var lock: Descriptor!
     var board: Scoreboard!
     var control: ControlSocket!
     var givenNames: Set<String> = []
     private var lastTick: Nanoseconds = 0
-    /// Silent workers: since when, and the CPU time of their main threads at that moment.
+    /// For each silent worker: the time since when, and the CPU time of its main thread at that time.
     private var silent: [Int: (since: Nanoseconds, burnt: Nanoseconds)] = [:]
 
     public convenience init(
@@ -105,7 +105,7 @@ public final class Master {
         try open()
     }
 
-    /// One round: it waits for something, at most a second, and handles everything that has happened.
+    /// One round: waits for an event, at most a second, and handles everything that has happened.
     func turn() {
         wait()
         kernel.signals().forEach { handle(.signal($0)) }

@@ -11,7 +11,7 @@ extension Master {
         case .askToStop(let id): if channels[id]?.send("quit") == false { signal(id, SIGTERM) }
         case .kill(let id): signal(id, SIGKILL)
         case .askToDrain(let id):
-            // A worker of an earlier release does not know the first word.
+            // A worker of an earlier release does not know "drain".
             _ = channels[id]?.send("drain")
             if channels[id]?.send("quit") == false { signal(id, SIGTERM) }
         case .askWhere(let id): signal(id, CrashReport.hangSignal)
@@ -117,7 +117,7 @@ extension Master {
         do {
             let new = try readSpecs()
             let missing = try missingListeners(for: new, attempts: 1)
-            // Workers of before have sockets without a path: they answer those who are connected, then end.
+            // The old workers' sockets have lost their path: these workers answer connected clients and then end.
             state.expectOldSockets { address in listeners.contains { $0.names.contains(address) && !$0.isReachable } }
             listeners += missing
             try keepAddresses(of: new)

@@ -36,12 +36,12 @@ enum MasterAction: Equatable {
     /// `adopts`: the dead worker whose descriptors it receives.
     case spawn(Worker, replaces: Int?, adopts: Int? = nil, poolSize: Int)
     case askToStop(worker: Int)
-    /// The same, but it first answers the clients that are already connected: nobody else will.
+    /// The same, but the worker first answers the clients that are already connected, since no other worker can.
     case askToDrain(worker: Int)
     case kill(worker: Int)
-    /// Asks a hanging worker for its stack; the worker ends by that, if it can.
+    /// Asks a hanging worker for its stack; that ends the worker, if it still reacts.
     case askWhere(worker: Int)
-    /// Asks a worker for its stack, which goes to the slow log; the worker goes on.
+    /// Asks a worker for its stack, which goes to the slow log; the worker continues.
     case askStack(worker: Int)
     case tellPoolSize(worker: Int, Int)
     case cancelHandover(worker: Int)
@@ -52,7 +52,7 @@ enum MasterAction: Equatable {
     case readConfiguration
     case checkBinary
     case exec
-    /// Close and remove the sockets on which no pool listens, before a worker that has them looks for its last clients.
+    /// Close and remove the sockets on which no pool listens, before their last worker looks for its last clients.
     case dropListeners
     /// During a stop new clients are refused at once, instead of waiting in a queue without a server.
     case closeListeners

@@ -31,12 +31,12 @@ extension Master {
 
     private func givenName(_ pool: String, _ index: Int) -> String { "systemd:\(pool):\(index)" }
 
-    /// Binds the missing listeners of `specs`. All or nothing: a failure leaves no partial set. One whose path was removed
-    /// or replaced by somebody is missing too.
+    /// Binds the missing listeners of `specs`. All or nothing: a failure leaves no partial set. A listener whose path
+    /// was removed or replaced counts as missing too.
     ///
     /// - Parameters:
     ///   - left: listening sockets that the workers of a dead master still hold.
-    ///   - attempts: at a port that is taken. A master that serves already does not wait.
+    ///   - attempts: tries at a port that is in use. A serving master does not wait.
     func missingListeners(
         for specs: [PoolSpec], left: [Descriptor] = [], attempts: Int = Listener.maxPortTries
     ) throws -> [Listener] {
@@ -75,7 +75,7 @@ extension Master {
         }
     }
 
-    /// Gives sockets that stay another owner, group or mode.
+    /// Changes owner, group and mode of the sockets that stay.
     func keepAddresses(of specs: [PoolSpec]) throws {
         let old = Set(self.specs.flatMap(\.listen))
         for address in specs.flatMap(\.listen) where !old.contains(address) {
@@ -103,7 +103,7 @@ extension Master {
         return names.compactMap(listener)
     }
 
-    /// The newest of this name: an older one has lost its path.
+    /// The newest listener with this name: an older one has lost its path.
     private func listener(_ name: String) -> Listener? { listeners.last { $0.names.contains(name) } }
 
     /// Closes sockets on which no pool listens any more; draining workers hold their own copies.

@@ -1,7 +1,7 @@
 import Logging
 
-/// The master's rules, without a clock and without a system call: events go in, actions come out. Those of one pool are
-/// in ``Pool``.
+/// The master's rules, without a clock and without a system call: events go in, actions come out. The rules for one
+/// pool are in ``Pool``.
 ///
 /// `handle` records the event and then calls `settle`: it fills empty slots, switches to replacements that are ready,
 /// and kills workers past their deadline. Settling looks at the whole state, so a lost or late event is corrected by
@@ -62,7 +62,7 @@ struct MasterState {
         case .scale(let pool, let scale): self.scale(pool, scale, &turn)
         case .reload(let specs): reload(specs, &turn)
         case .demand(let name):
-            // A name may stand twice: a pool that leaves, and the one that comes in its place.
+            // A name may occur twice: for a pool that leaves, and for the new one with its name.
             for index in pools.indices where !stopping && pools[index].spec.name == name { pools[index].demand(&turn) }
         case .reloadRefused(let reason):
             turn.log(.error, "reload refused, nothing changes: \(reason)")
@@ -128,7 +128,7 @@ struct MasterState {
         turn.generation += 1
         announcedReady = false
         turn.log(.notice, "reload: starting generation \(turn.generation)")
-        // No client may come to a socket whose last worker has looked for clients.
+        // No client may connect to a socket after its last worker has looked for clients.
         turn.add(.dropListeners)
         for index in pools.indices {
             if let spec = specs.first(where: { $0.name == pools[index].spec.name }) {
@@ -142,7 +142,7 @@ struct MasterState {
         }
     }
 
-    /// Marks the pools whose workers have a socket that no client finds.
+    /// Marks the pools whose workers have a socket that clients can no longer reach.
     mutating func expectOldSockets(_ isUnreachable: (String) -> Bool) {
         for index in pools.indices where pools[index].spec.listen.contains(where: { isUnreachable($0.description) }) {
             pools[index].expectOldSockets()

@@ -23,11 +23,11 @@ struct Pool {
     /// Workers that were asked to stop and still run.
     private(set) var retired: [Worker] = []
     private(set) var phase = Phase.serving
-    /// Workers of an older one are replaced, except after a refused reload.
+    /// Workers of an older generation are replaced, except after a refused reload.
     private(set) var generation: Int
-    /// Its workers of before have sockets that those of now have not.
+    /// The old workers have sockets that the new workers do not have.
     private var hasOldSockets = false
-    /// Addresses of the workers in service, while those of a reload that has others are not ready.
+    /// Addresses of the workers in service, during a reload with other addresses.
     private var oldListen: [ListenAddress] = []
     /// Variables of the workers in service, during a reload.
     private var oldEnvironment: [String: String] = [:]
@@ -47,7 +47,7 @@ struct Pool {
 
     var isLeaving: Bool { phase == .leaving }
 
-    /// Where clients may come.
+    /// The addresses at which clients may connect.
     var addresses: [ListenAddress] { isLeaving ? [] : spec.listen + oldListen }
 
     var workers: [Worker] { slots.flatMap { [$0.current, $0.next].compactMap { $0 } } + retired }
@@ -154,7 +154,7 @@ struct Pool {
         } else {
             turn.add(.release(worker: worker.id))
         }
-        // One of an earlier generation says nothing about this one.
+        // The end of a worker of an earlier generation does not count against this one.
         if phase == .reloading, worker.generation == generation {
             refuseReload(event, &turn)
         } else {
@@ -180,7 +180,7 @@ struct Pool {
         dropReplacements(&turn)
         for index in slots.indices {
             slots[index].forgetFailures()
-            // One that was started over a dead one's files may have its sockets by now: it gets ready, and is replaced then.
+            // A worker that adopts a dead one's files may have its sockets already: it is replaced once it is ready.
             guard let current = slots[index].current, current.phase == .starting, slots[index].orphanedFiles == nil
             else { continue }
             slots[index].current = nil
@@ -194,7 +194,7 @@ struct Pool {
         retireAll(drain: true, &turn)
     }
 
-    /// The workers have a socket that no client finds.
+    /// The workers have a socket that clients can no longer reach.
     mutating func expectOldSockets() { hasOldSockets = true }
 
     private mutating func refuseReload(_ reason: String, _ turn: inout Turn) {
@@ -221,7 +221,7 @@ struct Pool {
         }
     }
 
-    /// From here on clients come to the new sockets alone.
+    /// From now on clients can connect only to the new sockets.
     private mutating func leaveOldListen(_ turn: inout Turn) {
         guard !oldListen.isEmpty else { return }
         oldListen = []
@@ -248,7 +248,7 @@ struct Pool {
         }
     }
 
-    /// A reload switches when every new worker is ready: a generation that cannot start replaces nobody. With
+    /// A reload switches when every new worker is ready, so a generation that cannot start replaces no worker. With
     /// `handover` each slot switches by itself, because its sockets have already moved.
     private mutating func promote(_ turn: inout Turn) {
         let allReady = slots.filter(needsReplacement).allSatisfy { $0.next?.phase == .ready }
@@ -357,7 +357,7 @@ struct Pool {
 
     // MARK: Adoption after an execve
 
-    /// In its old slot. The reload that follows asks workers that are not ready to stop.
+    /// Adopts a worker in its old slot. The reload that follows asks workers that are not ready to stop.
     mutating func adopt(_ worker: Worker) {
         while slots.count <= worker.slot { slots.append(Slot()) }
         if worker.phase == .stopping {

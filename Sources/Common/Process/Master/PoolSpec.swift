@@ -1,7 +1,7 @@
 /// The wanted state of a pool, read from the settings at start and at every reload.
 public struct PoolSpec: Equatable, Sendable {
     public var name: String
-    /// The file and line that describe it; nil: the settings alone.
+    /// The file and line that describe it; nil: only the settings do.
     public var place: String?
     /// Wanted workers; the minimum of a dynamic pool, 0 in one that starts its workers on demand.
     public var workers: Int
@@ -31,15 +31,15 @@ public struct PoolSpec: Equatable, Sendable {
     public var growAfter: Duration
     /// No worker runs until a client connects, and none after `shrinkAfter` without one.
     public var isOnDemand: Bool
-    /// A dynamic pool keeps this many idle workers. 0: as 1.
+    /// A dynamic pool keeps this many idle workers. 0 means 1.
     public var minSpare: Int
     /// A dynamic pool ends idle workers above this number. 0: above half of all.
     public var maxSpare: Int
-    /// The time of too many idle workers after which one ends.
+    /// After this time with too many idle workers one of them ends.
     public var shrinkAfter: Duration
     /// A worker that handles one request for longer writes its stack, once; nil: never.
     public var slowAfter: Duration?
-    /// Variables of the workers alone, before those of the master.
+    /// Variables only for the workers; they precede the master's variables.
     public var environment: [String: String]
 
     public init(

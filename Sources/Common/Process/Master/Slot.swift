@@ -4,7 +4,7 @@ import Logging
 struct Slot {
     var current: Worker?
     var next: Worker?
-    /// Those of the worker that died here; they wait for a successor.
+    /// The files of the worker that died here; they wait for a successor.
     var orphanedFiles: OrphanedFiles?
     /// Consecutive ends of workers that had not served; each doubles the wait before the next try.
     var failures = 0
@@ -14,8 +14,8 @@ struct Slot {
     static let longestDelay: Nanoseconds = 5_000_000_000
     static let steadyAfter: Nanoseconds = 1_000_000_000
 
-    /// Counts the end of a worker and returns the wait before the next. A worker that was ready and lived for a second
-    /// is replaced at once, however often: clients wait, and one restart a second is no storm.
+    /// Counts the end of a worker and returns the wait before the next one. A worker that was ready and lived for a
+    /// second is replaced at once, however often: clients wait, and one restart a second is acceptable.
     mutating func recordEnd(of worker: Worker, now: Nanoseconds) -> Nanoseconds {
         let served = worker.phase == .ready && now - worker.startedAt >= Slot.steadyAfter
         failures = served ? 0 : failures + 1

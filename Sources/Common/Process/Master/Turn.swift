@@ -5,9 +5,9 @@ struct Turn {
     let now: Nanoseconds
     /// Rows of the scoreboard.
     let rows: Int
-    /// Of the workers that start from now on.
+    /// The generation of the workers that start from now on.
     var generation: Int
-    /// Of the next worker.
+    /// The id of the next worker.
     var nextID: Int
     var usedRows: Set<Int> = []
     private(set) var actions: [MasterAction] = []

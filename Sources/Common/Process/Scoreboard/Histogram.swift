@@ -1,16 +1,16 @@
 import Synchronization
 
-/// How long something took, in buckets that lie in the scoreboard. To note one costs two additions to shared memory;
-/// several threads may.
+/// Durations in buckets, stored in the scoreboard. Adding one costs two additions to shared memory, and several threads
+/// may do it.
 public struct Histogram: @unchecked Sendable {
-    /// Upper bounds; one bucket more has what took longer.
+    /// Upper bounds; one more bucket counts longer durations.
     public static let bounds: [Nanoseconds] = [
         500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000, 50_000_000, 100_000_000, 250_000_000,
         500_000_000, 1_000_000_000, 2_500_000_000, 5_000_000_000, 10_000_000_000,
     ]
     /// The buckets, then the sum of all durations.
     static let words = bounds.count + 2
-    /// A clock that jumped must not make the sum useless for ever.
+    /// Longer durations are cut: a clock that jumped must not spoil the sum for ever.
     private static let longest: Nanoseconds = 86_400_000_000_000
 
     let board: Scoreboard

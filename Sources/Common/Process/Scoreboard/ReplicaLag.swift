@@ -5,7 +5,8 @@ public enum ReplicaLag {
         milliseconds.map { Int(clamping: min(max(0, $0), .max - 1)) + 1 } ?? -1
     }
 
-    /// - Returns: seconds, of the worker for which it is the largest; infinite: one does not know it; nil: nobody has looked.
+    /// - Returns: the largest lag of all workers in seconds; infinite: it is unknown to one of them; nil: no worker has
+    ///   measured it.
     public static func seconds(of workers: [Int]) -> Double? {
         guard !workers.contains(-1) else { return .infinity }
         return workers.filter { $0 > 0 }.max().map { Double($0 - 1) / 1000 }

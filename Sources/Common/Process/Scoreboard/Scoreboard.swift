@@ -14,7 +14,7 @@ import Synchronization
 /// counter never decreases when a worker ends.
 public final class Scoreboard {
     public static let workerRows = 496
-    /// 64 pools, and as many whose last workers are still ending: one reload may replace all of them.
+    /// For 64 pools and 64 replaced ones whose last workers are still ending: one reload may replace all pools.
     static let poolRows = 128
     static let rows = workerRows + poolRows
     static let rowBytes = 256
@@ -45,7 +45,7 @@ public final class Scoreboard {
 
     deinit { munmap(base, Scoreboard.bytes) }
 
-    /// A new, empty one that takes the place of the file at `path`.
+    /// Makes a new, empty scoreboard that replaces the file at `path`.
     static func create(
         at path: String, pools: [String], counters: [String], histograms: [String] = []
     ) throws -> Scoreboard {
@@ -139,8 +139,8 @@ extension Scoreboard {
 
     func recordMaster() { setWord(at: Scoreboard.pidOffset, to: Int64(getpid())) }
 
-    /// A pool keeps its index while it exists. A new one takes the next free index, or that of a removed pool whose last
-    /// worker has ended; the totals of that one are forgotten.
+    /// A pool keeps its index while it exists. A new pool takes the next free index, or that of a removed pool whose
+    /// last worker has ended; the removed pool's totals are lost.
     func write(pools names: [String]) throws {
         for name in names where !pools.contains(name) {
             let live = Set(liveRows.map { $0[.pool] })
@@ -173,19 +173,19 @@ extension Scoreboard {
         return (0..<count).map { text(at: Scoreboard.histogramNames + $0 * Scoreboard.histogramNameBytes) }
     }
 
-    /// A number of the program's, of all of its workers together; nil: it has none of this name.
+    /// The sum of a counter over all workers of the program; nil: there is no counter with this name.
     public func sum(of name: String) -> Int? {
         guard let index = counters.firstIndex(of: name) else { return nil }
         return liveRows.reduce(0) { $0 + $1.counter(index) }
     }
 
-    /// The smallest that is not zero, for times; nil: all are.
+    /// The smallest value that is not zero, for times; nil: all are zero.
     public func earliest(of name: String) -> Int? {
         guard let index = counters.firstIndex(of: name) else { return nil }
         return liveRows.map { $0.counter(index) }.filter { $0 != 0 }.min()
     }
 
-    /// Of each worker that lives.
+    /// The value of each live worker.
     public func values(of name: String) -> [Int] {
         guard let index = counters.firstIndex(of: name) else { return [] }
         return liveRows.map { $0.counter(index) }

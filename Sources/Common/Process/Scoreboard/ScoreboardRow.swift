@@ -65,7 +65,7 @@ public struct ScoreboardRow {
         set(counter, to: self.counter(counter) &+ value)
     }
 
-    /// By its place in the names that the program gave to `Master`.
+    /// A histogram, by its position in the names passed to `Master`.
     public func histogram(_ histogram: Int) -> Histogram {
         precondition(histogram >= 0 && histogram < Scoreboard.maxHistograms)
         let place = index * Scoreboard.maxHistograms + histogram
@@ -73,7 +73,7 @@ public struct ScoreboardRow {
     }
 }
 
-// MARK: - What a worker tells
+// MARK: - Written by the worker
 
 extension ScoreboardRow {
     public func beginRequest(_ method: String, _ path: String, at now: Nanoseconds = monotonicNow()) {
@@ -142,7 +142,7 @@ private func processFile(_ name: String) -> String {
     }
 }
 
-// MARK: - What the master does with a row
+// MARK: - Written by the master
 
 extension ScoreboardRow {
     /// Call this before the spawn, so that the worker is visible from its first moment.

@@ -1,7 +1,7 @@
 import Glibc
 import Logging
 
-/// `status json`: what `status` says, as one JSON object in one line. Names stay; new ones may come.
+/// `status json`: the content of `status` as one JSON object in one line. Names never change; new ones may be added.
 extension Master {
     func statusJSON() -> String {
         let now = kernel.now
@@ -54,7 +54,7 @@ extension Master {
         .stringConvertible(Double(nanoseconds / 1000) / 1e6)
     }
 
-    /// The program's own, of all workers together; what ended workers did counts in totals.
+    /// The program's own counters, summed over all workers; totals include ended workers.
     private var numbers: Logger.Metadata {
         var values: Logger.Metadata = [:]
         for (index, name) in board.counters.enumerated() {

@@ -91,7 +91,7 @@ extension Master {
         state.workers.sorted { ($0.pool, $0.slot, $0.id) < ($1.pool, $1.slot, $1.id) }
     }
 
-    /// As `status` shows it, in both forms. The row is as old as the last turn of the worker's loop.
+    /// A worker's state as both forms of `status` show it. The row is as old as the last turn of the worker's loop.
     func state(of worker: Worker, _ row: ScoreboardRow, _ now: Nanoseconds) -> String {
         guard worker.phase == .ready else { return worker.phase.rawValue }
         let silent = Int(now) - row[.heartbeatAt]

@@ -51,7 +51,7 @@ struct DescriptorSocket {
 
 /// One packet of a unix socket, with the descriptors that it carries. The caller closes them.
 ///
-/// - Returns: the bytes that came, or what `recvmsg` says.
+/// - Returns: the number of bytes, or the result of `recvmsg` if it is 0 or negative.
 public func receiveDescriptors(_ socket: Int32, _ bytes: inout [UInt8]) -> (bytes: Int, descriptors: [Int32]) {
     var descriptors = [Int32](repeating: -1, count: CHAT_MAX_FDS)
     var count: Int32 = 0

@@ -1,7 +1,7 @@
 @preconcurrency import Glibc
 public import Logging
 
-/// One line a message on stderr, as text or as a JSON object (``LogStyle``):
+/// One line per message on stderr, as text or as a JSON object (``LogStyle``):
 ///
 ///     time level program[pid] message key=value …
 ///     {"time":…,"level":…,"program":…,"pid":…,"worker":…,"request":…,"message":…,"fields":{…}}
@@ -9,7 +9,7 @@ public import Logging
 /// A line is one `write`, so lines of several processes do not mix. Values whose name marks them as secret are never
 /// printed.
 public struct LineLog: LogHandler {
-    /// That of the process; one that is set stays with the logger that it was set on.
+    /// The level of the process, unless one was set on this logger.
     public var logLevel: Logger.Level {
         get { ownLevel ?? LogState.shared.level }
         set { ownLevel = newValue }
@@ -21,7 +21,7 @@ public struct LineLog: LogHandler {
 
     init(program: String) { self.program = program }
 
-    /// Sends every logger of this process here. Once for each process.
+    /// Directs every logger of this process here. Call it once.
     ///
     /// - Parameter worker: `pool/slot`; nil in a master.
     public static func start(program: String, worker: String? = nil, style: LogStyle) {
@@ -29,10 +29,10 @@ public struct LineLog: LogHandler {
         LoggingSystem.bootstrap { _ in LineLog(program: program) }
     }
 
-    /// From the next line on, also of loggers that are there already.
+    /// Takes effect with the next line, also for existing loggers.
     public static func change(to style: LogStyle) { LogState.shared.change { $0.style = style } }
 
-    /// Lines of this thread belong to this request from now on; nil: to none.
+    /// From now on the lines of this thread belong to this request; nil: to no request.
     public static func begin(request: String?) {
         LogState.shared.change { ($0.request, $0.thread) = (request ?? "", pthread_self()) }
     }

@@ -29,7 +29,7 @@ public enum ListenAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Whether this machine has the address, whatever its port; true for a file.
+    /// Whether the address belongs to this machine, regardless of the port; true for a file.
     public var isOfThisMachine: Bool {
         guard case .tcp(let host, _) = self else { return true }
         var hints = addrinfo()

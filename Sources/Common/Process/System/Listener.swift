@@ -2,7 +2,7 @@ import CLinux
 import ChatCore
 import Glibc
 
-/// The file of a bound socket. Its path may lead to another file by now, and that one is somebody else's.
+/// The file of a bound socket. Its path may lead to another file by now, which belongs to another process.
 struct SocketFile: Equatable {
     let path: String
     let device: UInt64
@@ -21,13 +21,13 @@ struct SocketFile: Equatable {
 
     var isThere: Bool { SocketFile(at: path) == self }
 
-    /// Call it while the socket is open: the inode is nobody else's as long.
+    /// Call it while the socket is open: until then no other file can have the same inode.
     func remove() { if isThere { unlink(path) } }
 }
 
 /// A bound, listening, non-blocking socket that the master holds for its workers.
 final class Listener {
-    /// As the pools spell it, the last spelling first.
+    /// The pools' spellings of the address, the newest first.
     private(set) var names: [String]
     let place: SocketPlace
     let descriptor: Descriptor
@@ -44,7 +44,7 @@ final class Listener {
 
     init(name: String, descriptor: Descriptor, inherited: Bool, file: SocketFile?) {
         names = [name]
-        // The name of one from systemd is no address.
+        // The name of a socket from systemd is not an address.
         place = inherited ? .file(folder: "", name: name) : SocketPlace(name)
         self.descriptor = descriptor
         self.inherited = inherited
@@ -52,7 +52,7 @@ final class Listener {
         descriptor.setNonBlocking()
     }
 
-    /// - Parameter attempts: tries at a port that is taken, 0.1 s apart.
+    /// - Parameter attempts: tries at a port that is in use, 0.1 s apart.
     static func bind(
         _ address: ListenAddress, left: [Descriptor] = [], attempts: Int = maxPortTries
     ) throws -> Listener {
@@ -73,7 +73,7 @@ final class Listener {
         if !inherited { file?.remove() }
     }
 
-    /// False: somebody has removed or replaced its path, and no client finds it.
+    /// False: its path was removed or replaced, so clients cannot reach it.
     var isReachable: Bool { inherited || file?.isThere != false }
 
     func alsoCall(_ name: String) { names = [name] + names.filter { $0 != name } }
@@ -94,7 +94,7 @@ func bindUnix(_ path: String, mode: UInt32, group: String? = nil, owner: String?
         throw OperatorError(
             "\(path) already exists and is not a socket: remove it, or choose another path")
     }
-    // Of the control and file keepers' sockets: nobody could connect to a longer one after it was renamed.
+    // For the sockets of control and file keepers: nobody could connect to a longer path after the rename.
     let path = try ListenAddress.checked(path: path)
     let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
     let temporary = try ListenAddress.checked(path: "\(folder)/.\(getpid())")
@@ -106,7 +106,8 @@ func bindUnix(_ path: String, mode: UInt32, group: String? = nil, owner: String?
     }
     do {
         try giveSocket(temporary, mode: mode, group: group, owner: owner)
-        // Last, because nobody can connect before: a umask would change the files of other threads.
+        // `listen` comes last: until then nobody can connect, so the file's mode is set in time. A umask would affect
+        // other threads.
         guard listen(socket.number, Listener.backlog) == 0 else { throw SystemError("listen on unix:\(path)") }
     } catch {
         unlink(temporary)

@@ -3,10 +3,9 @@ import ChatCore
 @preconcurrency import Glibc
 import Logging
 
-/// The bytes of one line. By hand, since every request writes one.
+/// The bytes of one line. Hand-written, since every request writes one.
 ///
-/// Text from outside can neither end the line nor move a terminal's cursor nor turn the direction of writing: what would
-/// is escaped.
+/// Characters that would end the line, move a terminal's cursor or change the direction of writing are escaped.
 struct LogLine {
     private(set) var bytes: [UInt8] = []
 
@@ -126,7 +125,7 @@ struct LogLine {
         }
     }
 
-    /// One write a line, so that lines of several processes do not mix.
+    /// Each line is one write, so that lines of several processes do not mix.
     mutating func end() {
         bytes.append(UInt8(ascii: "\n"))
         var rest = bytes[...]

@@ -3,11 +3,11 @@ import CLinux
 public import Logging
 import Synchronization
 
-/// How this process writes its log. One for the whole process, and changeable: a reload of the settings reaches loggers
-/// that were made before it.
+/// How this process writes its log. All loggers of the process share it, so a reload of the settings also affects
+/// loggers that were made before.
 public struct LogStyle: Sendable, Equatable {
     public enum Format: String, Sendable, CaseIterable { case text, json }
-    /// Whether lines begin with a priority (`<4>`), which journald takes off again.
+    /// Whether lines begin with a priority (`<4>`), which journald removes.
     public enum Priorities: String, Sendable, CaseIterable { case auto, on, off }
 
     public var level: Logger.Level
@@ -21,7 +21,7 @@ public struct LogStyle: Sendable, Equatable {
         hasPriorities = priorities == .on || priorities == .auto && LogStyle.isJournal
     }
 
-    /// systemd says in `JOURNAL_STREAM` which file it gave; standard error may have been redirected since.
+    /// `JOURNAL_STREAM` names the file that systemd passed; standard error may have been redirected since.
     private static let isJournal: Bool = {
         var file = stat()
         guard let named = environment("JOURNAL_STREAM"), fstat(STDERR_FILENO, &file) == 0 else { return false }
@@ -29,12 +29,12 @@ public struct LogStyle: Sendable, Equatable {
     }()
 }
 
-/// The part of a line that all lines of this process share: its form, the worker, the request in hand.
+/// The part that all lines of this process share: the style, the worker, the current request.
 struct LogContext: Sendable {
     var style = LogStyle()
     /// `pool/slot`; empty: the master.
     var worker = ""
-    /// Of the request in hand, and the thread that has it: lines of others do not belong to it.
+    /// The id of the current request, and the thread that handles it: lines of other threads do not belong to it.
     var request = ""
     var thread = pthread_t()
 }
@@ -42,7 +42,7 @@ struct LogContext: Sendable {
 final class LogState: Sendable {
     static let shared = LogState()
     private let context = Mutex(LogContext())
-    /// Apart from the rest: every call of every logger asks for it.
+    /// Separate from the rest, because every call of every logger reads it.
     private let levels = Atomic(LogState.place(of: .info))
 
     var now: LogContext { context.withLock { $0 } }

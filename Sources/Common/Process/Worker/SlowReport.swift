@@ -1,8 +1,8 @@
 import CLinux
 import Glibc
 
-/// The slow log: a worker in a request that takes too long writes what the request is, and its own stack. The master
-/// asks for it by a signal, and the worker goes on.
+/// The slow log: a worker whose request takes too long writes the request's name and its own stack. The master asks for
+/// it by a signal, and the worker continues.
 ///
 /// An entry is one write, so those of several workers do not mix:
 ///
@@ -39,7 +39,7 @@ public enum SlowReport {
         sigaction(signal, &action, nil)
     }
 
-    /// While a library waits in a call that it does not repeat after a signal.
+    /// Blocks the signal during `body`, for a library that does not repeat an interrupted system call.
     public static func withoutSignal<Result>(_ body: () -> Result) -> Result {
         guard slowLog >= 0 else { return body() }
         var (mask, before) = (sigset_t(), sigset_t())
@@ -133,7 +133,7 @@ public enum SlowReport {
 }
 
 extension ScoreboardRow {
-    /// The request's text where it lies.
+    /// The request's text in shared memory, without a copy.
     fileprivate var requestBytes: (UnsafePointer<UInt8>, Int) {
         let start = board.base.advanced(by: requestOffset)
         let length = Int(start.load(as: UInt8.self))

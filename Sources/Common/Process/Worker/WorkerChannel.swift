@@ -46,7 +46,7 @@ public final class WorkerChannel {
     /// All rows, for /metrics; this worker writes only its own.
     public let board: Scoreboard
     private var toldToQuit = false
-    /// With `quit`: nobody else answers the clients that are already connected to the pool's sockets.
+    /// With `quit`: no other worker answers the clients that are already connected to the pool's sockets.
     public private(set) var isLast = false
     /// See `WorkerMessage.orphaned`.
     private let line: Int32?
@@ -142,7 +142,7 @@ public final class WorkerChannel {
         guard getppid() == master else { throw OperatorError("the master is gone") }
     }
 
-    /// Ties this process to the master again: the kernel forgets it when a process changes its user.
+    /// Ties this process to the master again: the kernel drops the tie when a process changes its user.
     public func followAgain() throws {
         _ = chat_prctl_pdeathsig(line == nil ? SIGTERM : SIGUSR2)
         guard getppid() == masterPid else { throw OperatorError("the master is gone") }
