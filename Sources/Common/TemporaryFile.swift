@@ -24,7 +24,7 @@ public final class TemporaryFile: @unchecked Sendable {
         FilePart(descriptor: descriptor, offset: offset, length: length ?? size - offset, owner: self)
     }
 
-    /// Counts bytes as appended that were written through the descriptor elsewhere.
+    /// Counts bytes that were appended through the descriptor elsewhere.
     public func continueBehind(_ bytes: Int64) throws(Refusal) {
         guard lseek(descriptor, off_t(bytes), SEEK_SET) == off_t(bytes) else {
             throw .unavailable("the disk for temporary files")

@@ -1,7 +1,7 @@
 import Glibc
 
-/// A file that an operator names: a regular file of bounded size. A device or a pipe would be read for ever, or wait for
-/// a writer that never comes.
+/// A file that an operator names: a regular file of bounded size. Reading a device might never end, and a pipe might
+/// wait for ever for a writer.
 public enum TextFile {
     /// The end of the sentence "… cannot be read: …".
     public struct Problem: Error, CustomStringConvertible, Equatable {
@@ -28,7 +28,7 @@ public enum TextFile {
             guard count >= 0 else { throw Problem.system(errno) }
             guard count > 0 else { return text }
             text += buffer.prefix(count)
-            // Its size said something else: files of /proc have none.
+            // The reported size may be wrong: files in /proc have none.
             guard text.count <= limit else { throw Problem.tooLarge(limit) }
         }
     }
@@ -58,18 +58,18 @@ extension TextFile.Problem {
     }
 }
 
-/// The lines `NAME=value` of a `.env` file. Empty lines, and those that begin with `#`, are comments; of several lines
-/// with one name the last is in force.
+/// The lines `NAME=value` of a `.env` file. Empty lines, and lines that begin with `#`, are comments. If a name occurs
+/// several times, the last line is in force.
 struct EnvironmentFile {
     private(set) var values: [String: String] = [:]
 
-    /// - Throws: one sentence, which never shows what stands in the file: a line may be a secret.
+    /// - Throws: one sentence, which never shows the file's content: a line may be a secret.
     init(_ path: String) throws(SettingsError) {
         let text: [UInt8]
         do throws(TextFile.Problem) { text = try TextFile.read(path) } catch {
             throw SettingsError(problems: ["the settings file \(path) cannot be read: \(error)"])
         }
-        // An editor of Windows may have put a mark of UTF-8 before everything.
+        // Editors on Windows may begin a file with a byte order mark.
         let start = text.starts(with: [0xef, 0xbb, 0xbf]) ? 3 : 0
         for (index, whole) in text[start...].split(separator: 10, omittingEmptySubsequences: false).enumerated() {
             let line = Self.trimmed(whole)
@@ -87,7 +87,7 @@ struct EnvironmentFile {
         String(decoding: trimmed(bytes), as: UTF8.self)
     }
 
-    /// Also without the carriage return of Windows' lines.
+    /// Also removes the carriage return of Windows' line ends.
     private static func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         let isBlank: (UInt8) -> Bool = { $0 == 0x20 || $0 == 0x09 || $0 == 0x0d }
         let rest = bytes.drop(while: isBlank)

@@ -1,12 +1,12 @@
 public import Glibc
 
-/// Starts a thread without which the program is of no use.
+/// Starts a thread, or ends the program: it cannot work without this thread.
 public func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
     guard let thread = startThreadIfPossible(body) else { preconditionFailure("no thread could be started") }
     return thread
 }
 
-/// Starts a thread; only the main thread receives signals. Nil: the system has no room for one.
+/// Starts a thread; only the main thread receives signals. Nil: the system cannot start one.
 public func startThreadIfPossible(_ body: @escaping @Sendable () -> Void) -> pthread_t? {
     final class Box {
         let body: @Sendable () -> Void; init(_ body: @escaping @Sendable () -> Void) { self.body = body }
@@ -40,7 +40,7 @@ public final class Monitor: @unchecked Sendable {
         pthread_mutex_init(mutex, nil)
         var attributes = pthread_condattr_t()
         pthread_condattr_init(&attributes)
-        // Waits are not to end early or late when somebody sets the clock.
+        // A change of the system's clock must not end waits early or late.
         pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
         pthread_cond_init(changed, &attributes)
         pthread_condattr_destroy(&attributes)
@@ -59,13 +59,13 @@ public final class Monitor: @unchecked Sendable {
         return body()
     }
 
-    /// Wakes all who wait.
+    /// Wakes all waiting threads.
     public func notify() { pthread_cond_broadcast(changed) }
 
-    /// Waits for `notify`, with the lock held: other holders run meanwhile.
+    /// Waits for `notify`. Call it with the lock held; the lock is released during the wait.
     ///
-    /// - Parameter milliseconds: a moment of ``monotonicMilliseconds()``.
-    /// - Returns: false when it has come.
+    /// - Parameter milliseconds: the end of the wait, in ``monotonicMilliseconds()``.
+    /// - Returns: false when the wait ended by time.
     @discardableResult
     public func wait(until milliseconds: Int64) -> Bool {
         var time = timespec(tv_sec: Int(milliseconds / 1000), tv_nsec: Int(milliseconds % 1000) * 1_000_000)

@@ -1,7 +1,7 @@
 import Crypto
 
-/// The pair of keys by which push services know this installation (RFC 8292): of P-256, as base64url. Browsers get the
-/// public one and accept pushes that the private one signed.
+/// The pair of P-256 keys, in base64url, by which push services identify this installation (RFC 8292). Browsers get the
+/// public key and accept only pushes that are signed with the private key.
 public struct VAPIDKeys: Sendable {
     public struct Problem: Error, Sendable {
         public let setting: String

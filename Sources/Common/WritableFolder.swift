@@ -2,10 +2,10 @@ import Glibc
 
 /// A folder in which programs make files.
 public enum WritableFolder {
-    /// The end of the sentence "FOLDER …"; nil: this process can make a file in it. Rights alone do not say so: not for
-    /// root, nor in a file system that has no files of its own.
+    /// The end of the sentence "FOLDER …"; nil: this process can make a file in it. It tries, since access rights do
+    /// not show it: not for root, nor in a file system without files of its own.
     ///
-    /// - Parameter isMade: the programs make it, and the folders above it, when it is missing.
+    /// - Parameter isMade: the programs make the folder, and those above it, when it is missing.
     public static func problem(_ path: String, isMade: Bool = false) -> String? {
         var status = stat()
         guard stat(path, &status) == 0 else {
@@ -42,7 +42,7 @@ extension StorageSettings {
         if isSet, let problem = WritableFolder.problem(temporaryFolder) {
             found.append("UPLOAD_TEMP_DIR=\(temporaryFolder) \(problem)")
         }
-        // systemd makes that of the package when it starts the programs.
+        // For the package systemd makes this folder when it starts the programs.
         let package = "/var/lib/chat"
         guard let folder, !folder.utf8.starts(with: package.utf8) || access(package, F_OK) == 0 else { return found }
         for path in [folder, "\(folder)/objects", "\(folder)/uploads"] {

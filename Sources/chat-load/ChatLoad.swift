@@ -121,7 +121,7 @@ struct Run: ParsableCommand {
         var failures: [Unusable] = []
         do throws(Unusable) { try json?.write(report.json) } catch { failures.append(error) }
         do throws(Unusable) { try html?.write(Array(HTMLReport(report).page.utf8)) } catch { failures.append(error) }
-        // A broken promise is the result, whatever became of the files.
+        // A broken promise decides the exit status, even if a file could not be written.
         for failure in failures { fputs("chat-load: \(failure)\n", stderr) }
         switch report.outcome {
         case .broken: throw ExitCode(1)
@@ -130,7 +130,7 @@ struct Run: ParsableCommand {
         }
     }
 
-    /// Each user has a socket; the rest are the calls by REST, the files of this program, and what libraries open.
+    /// Each user needs one for its socket; the rest are for REST calls, this program's files, and libraries.
     private static func checkDescriptors(users: Int) throws(Unusable) {
         let (needed, files) = (users + 50, raiseDescriptorLimit())
         guard files < needed else { return }

@@ -1,6 +1,6 @@
 import Glibc
 
-/// Nanoseconds of a clock that nobody sets.
+/// Nanoseconds of a clock that never jumps.
 func monotonic() -> Int64 { read(CLOCK_MONOTONIC) }
 
 /// User and system time of this process, in nanoseconds.

@@ -2,16 +2,16 @@ import CLoad
 import ChatAdapters
 import Glibc
 
-/// One WebSocket, also over TLS: opens, sends, and splits what comes into messages. It never blocks.
+/// One WebSocket, also over TLS: opens, sends, and splits received bytes into messages. It never blocks.
 final class Connection {
     enum Phase { case connecting, upgrading, open, closed }
 
     private(set) var phase = Phase.connecting
-    /// The reason of the end: the server's close code, or what failed.
+    /// The reason of the end: the server's close code, or the failure.
     private(set) var ending = ""
     private(set) var closeCode = 0
     static let unauthorized = "the upgrade was answered 401"
-    /// Bytes of one message or frame, and of all that wait for a server which reads nothing.
+    /// Bytes of one message or frame, and of all unsent data for a server that does not read.
     private static let (mostMessage, mostUnsent) = (1 << 20, 16 << 20)
     /// Bytes of the answer to the upgrade.
     private static let maxHead = 16_384
@@ -91,7 +91,7 @@ final class Connection {
         push(tls.drain())
     }
 
-    /// To the network; what it does not take now is kept.
+    /// Sends to the network and keeps the bytes that it does not accept now.
     private func push(_ bytes: [UInt8]) {
         guard phase != .closed, !bytes.isEmpty else { return }
         var sent = 0
@@ -242,7 +242,7 @@ final class Connection {
             let long = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 2, as: UInt64.self))
             (at, length) = (10, Int(min(long, 1 << 40)))
         }
-        // Of a control frame too (RFC 6455, 5.5): it would be answered with as many bytes.
+        // Control frames have their own limit (RFC 6455, 5.5): the answer to a ping has as many bytes.
         guard length < (bytes[0] & 8 == 0 ? Self.mostMessage : 126) else {
             end("a frame is too long")
             return nil
@@ -260,13 +260,13 @@ final class Connection {
         Glibc.close(descriptor)
     }
 
-    /// Ends as a browser does that leaves a page.
+    /// Ends like a browser that leaves a page.
     func closeCleanly() {
         if phase == .open { send([0x03, 0xe8], opcode: 8) }
         end("closed by the client")
     }
 
-    /// Ends as a phone does that loses its network: the peer gets a reset, or nothing.
+    /// Ends like a phone that loses its network: the peer gets a reset, or nothing.
     func cut(_ reason: String = "cut by the client") {
         if phase != .closed {
             var now = linger(l_onoff: 1, l_linger: 0)

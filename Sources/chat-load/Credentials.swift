@@ -2,8 +2,8 @@ import ChatCore
 import Crypto
 import Glibc
 
-/// The users of a run and their tokens. A secret or token never stands in the command line, where every user of the
-/// machine could read it.
+/// The users of a run and their tokens. No secret or token is in a command line, which every user of the machine can
+/// read.
 struct Credentials {
     struct User {
         /// The name in `Members` of a new room: a UUID, or the host's own id.
@@ -22,7 +22,7 @@ struct Credentials {
     /// Seconds for which a token is made.
     let lifetime: Int64
 
-    /// - Parameter count: the number of users; with a file of tokens that many are used.
+    /// - Parameter count: the number of users; with a file of tokens, the number of tokens that are used.
     func users(_ count: Int, _ chance: inout Chance) throws(Unusable) -> [User] {
         switch source {
         case .tokens(let tokens):
@@ -94,7 +94,7 @@ struct Credentials {
         text.split { $0 <= 32 }.map { String(decoding: $0, as: UTF8.self) }
     }
 
-    /// The `sub` of a token, unverified: it is the server that verifies it.
+    /// The `sub` of a token, unverified: the server verifies it.
     static func subject(of token: String) -> String? {
         let parts = token.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard parts.count == 3, token.utf8.count <= 8192, token.utf8.allSatisfy({ $0 > 32 && $0 < 127 }),
@@ -103,7 +103,7 @@ struct Credentials {
         return claims["sub"]?.string
     }
 
-    /// A random UUID, of the run's seed.
+    /// A random UUID, derived from the run's seed.
     private static func uuid(_ chance: inout Chance) -> String {
         let (high, low) = (chance.next() & ~0xf000 | 0x4000, chance.next() & ~(3 << 62) | 1 << 63)
         let bytes = (0..<16).map { UInt8(truncatingIfNeeded: ($0 < 8 ? high : low) >> UInt64((7 - $0 % 8) * 8)) }

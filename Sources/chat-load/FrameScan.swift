@@ -1,8 +1,8 @@
 import CLoad
 import Glibc
 
-/// Reads the few fields of a server's frame that matter, without decoding it, from the form in which ws-relay writes
-/// them. A frame in another form is `other` or has no Seq: then it is decoded.
+/// Reads the few needed fields of a server's frame without decoding it, since ws-relay writes them at known positions.
+/// A frame in another form is `other` or has no Seq: then it is decoded.
 struct FrameScan {
     enum Kind: Equatable { case newMessage, response, other }
 
@@ -68,7 +68,7 @@ struct FrameScan {
         room.withUnsafeBytes { memcmp($0.baseAddress!, payload.baseAddress! + roomAt, 36) == 0 }
     }
 
-    /// A response that says so: it refuses, whatever else is in it.
+    /// Whether it is a response with `Success: false`.
     var isFailure: Bool { kind == .response && place(of: Self.failure) != nil }
 
     /// The number that follows the run's marker in the text.

@@ -96,7 +96,7 @@ struct HTMLReport {
             })
     }
 
-    /// Along the logarithm of what is left above: p90, p99 and p99.9 stand as far from each other.
+    /// The horizontal axis is the logarithm of the share above: p90, p99 and p99.9 have equal distances.
     private var percentiles: Chart {
         func line(_ histogram: Histogram) -> [(Double, Double)] {
             histogram.table().dropLast().map { row in (nines(row.share), Double(row.microseconds) / 1000) }
@@ -145,24 +145,24 @@ struct HTMLReport {
     }
 }
 
-/// 0.9 is one nine, 0.99 are two.
+/// The number of nines: 1 for 0.9, 2 for 0.99.
 private func nines(_ share: Double) -> Double {
     var (left, count) = (max(1e-9, 1 - share), 0.0)
     while left <= 0.1 {
         left *= 10
         count += 1
     }
-    // Between two nines a straight line will do.
+    // Between two nines the scale is linear.
     return count + (1 - left) / 0.9
 }
 
-/// A picture of lines: an SVG with a text alternative that says what one would read off it.
+/// A line chart: an SVG with a text alternative that describes it.
 struct Chart {
     let title: String
     let unit: String
     let across: String
     let lines: [(name: String, points: [(x: Double, y: Double)])]
-    /// Places and names on the lower edge; none: five round numbers.
+    /// Positions and labels on the horizontal axis; empty: five round numbers.
     var ticks: [(Double, String)] = []
 
     private static let (width, height, left, right, top, bottom) = (900.0, 240.0, 60.0, 12.0, 12.0, 26.0)
@@ -218,7 +218,7 @@ struct Chart {
         "<text class=\"label\" x=\"\(fixed(x, 1))\" y=\"\(fixed(y, 1))\" text-anchor=\"\(anchor)\">\(text)</text>"
     }
 
-    /// The next of 1, 2, 4, 5, 8 and their tenfolds.
+    /// The next larger number among 1, 2, 4, 5, 8 and their multiples by powers of ten.
     static func round(above value: Double) -> Double {
         guard value > 0 else { return 1 }
         var power = 0.001

@@ -1,4 +1,4 @@
-/// Latencies in the manner of HdrHistogram: microseconds, exact below 4 ms, to one part in 2,048 above.
+/// Latencies as in HdrHistogram: microseconds, exact below 4 ms, to one part in 2,048 above.
 struct Histogram {
     private static let exactBits = 12
     private var counts = [Int](repeating: 0, count: 4096 + 2048 * 24)
@@ -46,7 +46,7 @@ struct Histogram {
         guard count > 0 else { return [] }
         var shares: [Double] = []
         var (low, left) = (0.0, 1.0)
-        // Beyond one value of all there is nothing left to tell.
+        // The table ends when less than one value is left.
         while left * Double(count) >= 1, shares.count < 120 {
             for step in 0..<5 { shares.append(low + left / 2 * Double(step) / 5) }
             low += left / 2

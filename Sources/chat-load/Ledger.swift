@@ -1,7 +1,7 @@
-/// The knowledge of a run about its messages, from its own sockets alone: it never asks the server whether something was lost.
+/// A run's record of its messages, from its own sockets only: it never asks the server whether something was lost.
 ///
 /// A message has a number; its Sign is made of the run and the number, and its text begins with the Sign. So every copy
-/// tells which message it is, whatever else the server says about it.
+/// identifies its message, whatever else the server sends with it.
 struct Ledger {
     enum Breach: String, CaseIterable {
         /// Acknowledged, and missing at a member or in the history.
@@ -10,7 +10,7 @@ struct Ledger {
         case doubled
         /// A Seq came after a later one.
         case outOfOrder = "out of order"
-        /// A Seq that never came on a stream which went on after it.
+        /// A Seq never came, and the stream continued after it.
         case hole
         /// One Seq with two messages, or another Seq than the one that was acknowledged.
         case altered
@@ -53,10 +53,10 @@ struct Ledger {
         var order: [UInt32] = []
     }
 
-    /// The memory of one message in flight; each message of the run keeps 4 bytes more, for the look into the history.
+    /// The memory of one message in flight; each message of the run keeps 4 bytes more, to check the history.
     static let bytesInFlight = MemoryLayout<Message>.stride
     static let acknowledgedBit: UInt32 = 1 << 31
-    /// Every Seq that a server may say, in a frame or by REST: JSON has whole numbers up to there.
+    /// Every valid Seq in a frame or over REST: JSON has exact integers up to this limit.
     static let seqs: ClosedRange<Int64> = 1...1 << 53
     /// No room may have more Seqs than this beyond the run's own messages: a false Seq must cost neither memory nor an
     /// endless reading of the history.
@@ -67,7 +67,7 @@ struct Ledger {
     private(set) var breaches: [Breach: Int] = [:]
     private(set) var examples: [String] = []
     private(set) var next = 0
-    /// The oldest message in flight; all before it are over.
+    /// The oldest message in flight; all earlier ones are finished.
     private(set) var first = 0
     private var ring = [Message](repeating: Message(), count: 1024)
     private(set) var acknowledged = 0
@@ -155,7 +155,7 @@ struct Ledger {
 
     /// A member's copy, whose Seq is new on that member's stream.
     ///
-    /// - Returns: when it was due; nil for a message that is none of this run's.
+    /// - Returns: when the message was due; nil if it does not belong to this run.
     mutating func copy(_ number: Int, room: Int, seq: Int64) -> Int64? {
         guard number < next else { return nil }
         note(number, room: room, seq: seq, isAcknowledged: false)
@@ -166,7 +166,7 @@ struct Ledger {
         return message.due
     }
 
-    /// Keeps which message has which Seq, and compares it with what was known.
+    /// Records the Seq of a message, and compares it with the recorded one.
     private mutating func note(_ number: Int, room: Int, seq: Int64, isAcknowledged: Bool) {
         if let known = message(number), known.seq != 0, known.seq != seq || Int(known.room) != room {
             return report(.doubled, "\(place(room, seq)), Sign \(sign(number)) was at Seq \(known.seq) before")
@@ -181,7 +181,7 @@ struct Ledger {
         while rooms[room].order.count <= Int(index) { rooms[room].order.append(0) }
         let before = rooms[room].order[Int(index)] & ~Self.acknowledgedBit
         if before == 0, message(number) == nil {
-            // Over: every member had it, or it was refused.
+            // The message was finished: every member had it, or it was refused.
             return report(.doubled, "\(place(room, seq)), Sign \(sign(number)) was over before, at another Seq")
         }
         guard before == 0 || before == UInt32(number + 1) else {

@@ -1,8 +1,7 @@
 import CLoad
 @preconcurrency import Glibc
 
-/// The view of the operator during a run, on standard error: redrawn in place on a terminal, else a line each five
-/// seconds.
+/// The display during a run, on standard error: redrawn in place on a terminal, otherwise a line every five seconds.
 final class LiveView {
     private let isQuiet: Bool
     private let isTerminal: Bool
@@ -75,7 +74,7 @@ final class LiveView {
         redraw(lines, width)
     }
 
-    /// Over the lines of the last time.
+    /// Draws over the previous lines.
     private func redraw(_ lines: [String], _ width: Int) {
         var text = height > 0 ? "\u{1b}[\(height)A" : ""
         // Cut to the width: a wrapped line would spoil the count of lines.
@@ -100,7 +99,7 @@ final class LiveView {
 
 // MARK: Numbers as text
 
-/// Milliseconds with as many digits as say something.
+/// Milliseconds with the significant digits.
 func ms(_ microseconds: Int64) -> String { fixed(Double(microseconds) / 1000, microseconds < 100_000 ? 2 : 0) }
 
 /// `50`, `0.5`: at most one digit after the point.

@@ -37,7 +37,7 @@ struct LoadOptions {
         let inRamp = rate * ramp / 2
         let number = Double(number)
         let seconds = number < inRamp ? (2 * number * ramp / rate).squareRoot() : ramp / 2 + number / rate
-        // Also what is no number.
+        // This is also false for NaN.
         guard seconds * 1e9 < Double(Self.never) else { return Self.never }
         return Int64(seconds * 1e9)
     }
@@ -73,7 +73,7 @@ struct LoadOptions {
         }
     }
 
-    /// Digits alone: `Int` would accept a sign too.
+    /// Only digits: `Int` would accept a sign too.
     private static func whole(_ text: String) -> Int? {
         text.utf8.allSatisfy { (48...57).contains($0) } ? Int(text) : nil
     }

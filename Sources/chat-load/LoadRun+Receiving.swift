@@ -5,7 +5,7 @@ extension LoadRun {
     /// A frame in a room's order.
     private struct Arrival {
         let seq: Int64
-        /// Of the run's message in it.
+        /// The number of the run's message in it.
         let number: Int?
         let isResponse: Bool
         /// The index among the member's streams.
@@ -75,7 +75,7 @@ extension LoadRun {
         ackNow.add(nanoseconds: arrival.at - due)
     }
 
-    /// A stream that leapt to a Seq from nowhere would say nothing more about the real ones.
+    /// Without this check a false Seq would move the stream past all real ones.
     private func isPossible(_ seq: Int64, _ room: Int) -> Bool {
         Ledger.seqs.contains(seq) && seq <= ledger.lastPossible(room)
     }
@@ -114,7 +114,7 @@ extension LoadRun {
     private func refused(_ member: Member, _ frame: WireValue) {
         let code = errorCode(frame["Error"]?.string ?? "an error without a code")
         guard let number = ledger.number(of: frame["Sign"]?.string ?? "") else { return figures.errors.count(code) }
-        // Each request has one answer: more of them would make this client send more, without end.
+        // Each request has one answer: extra answers would make this client send more and more.
         guard let place = member.unanswered.firstIndex(of: number) else {
             return figures.errors.count("an answer to no request: \(code)")
         }
@@ -131,7 +131,7 @@ extension LoadRun {
 }
 
 extension WireValue {
-    /// A number that a server calls a Seq. One that no Seq can be is still a number, for the ledger to report.
+    /// The server's number for a Seq. An impossible number is kept too, so that the ledger reports it.
     var seq: Int64? {
         guard case .double(let value) = self else { return int }
         guard value.isFinite, value == value.rounded() else { return nil }

@@ -1,8 +1,8 @@
 import ChatCore
 
-/// Before and after the load: what is asked by REST.
+/// The REST requests before and after the load.
 extension LoadRun {
-    /// Looks whether this is the chat, makes the users' tokens, and opens the rooms.
+    /// Checks that this is the chat, makes the users' tokens, and opens the rooms.
     func prepare() throws(Unusable) {
         let users = try credentials.users(options.users, &chance)
         members = users.enumerated().map { Member(index: $0, user: $1) }
@@ -46,7 +46,7 @@ extension LoadRun {
             writer.array("Members", list.dropFirst().map { members[$0].user.id }) { $0.string($1) }
         }
         let headers = ["Idempotency-Key: \(ledger.prefix)room-\(number)"]
-        // A busy installation may ask to come again.
+        // A busy installation may ask to try again later.
         let reply = caller.repeating(20, pause: 10_000, also: true) {
             caller.call("POST", "/rooms", token: owner.user.token, body: body, headers: headers)
         }
@@ -89,7 +89,7 @@ extension LoadRun {
             ? "" : "\(left) room\(left == 1 ? "" : "s") named 'chat-load \(run) …' \(left == 1 ? "is" : "are") left"
     }
 
-    /// The ledger's last page: what the history has, and what never came.
+    /// The last check: the content of the history, and the messages that never came.
     func settle() -> Settlement {
         var result = Settlement()
         var found = [Bool](repeating: false, count: ledger.next)
@@ -183,7 +183,7 @@ extension LoadRun {
         }
     }
 
-    /// An acknowledged message that somebody lacks: lost, unless that member's socket did not come back.
+    /// Counts an acknowledged message that a member lacks: lost, unless that member's socket did not come back.
     private func missing(_ number: Int, _ message: Ledger.Message, _ result: inout Settlement) {
         let lacking = ledger.rooms[Int(message.room)].members.filter { index in
             members[index].streams.contains { $0.room == Int(message.room) && $0.lacks(message.seq) }
@@ -208,12 +208,12 @@ extension LoadRun {
 struct Settlement {
     var roomsRead = 0
     var inHistory = 0
-    /// Without an answer: in the history, not in it, or not known because that could not be read.
+    /// Messages without an answer: in the history, not in it, or unknown because the history could not be read.
     var stored = 0, notStored = 0, unknown = 0
     var unanswered: Int { stored + notStored + unknown }
     /// Due, but the sender's socket did not come back in time.
     var unsent = 0
-    /// Acknowledged; the members that lack them were away at the end.
+    /// Acknowledged messages that only members with a closed socket lack at the end.
     var undelivered = 0
     var problems: [String] = []
     var left = ""

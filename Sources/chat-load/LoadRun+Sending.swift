@@ -1,10 +1,10 @@
 import ChatCore
 
-/// Messages and files that are due, and what comes back by REST.
+/// Sends the messages and files that are due, and handles results from REST.
 extension LoadRun {
     func sendDue() {
         let now = monotonic()
-        // At most some at once: what comes back is read between them, and Ctrl-C is seen.
+        // Only some are sent at once, so that frames are read between them and Ctrl-C is noticed.
         for _ in 0..<64 {
             let due = start + options.due(nextSend, rate: options.rate)
             guard due <= now else { break }

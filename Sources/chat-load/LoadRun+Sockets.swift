@@ -2,9 +2,9 @@ import ChatCore
 
 /// Sockets that open, close and come back.
 extension LoadRun {
-    /// A socket that was of use for so long was no failed attempt.
+    /// A socket that worked for this long does not count as a failed attempt.
     private static let steady = 5 * second
-    /// A server that says nothing for so long is tried again.
+    /// After this time without an answer the socket is opened again.
     private static let silence = 30 * second
 
     func open(_ member: Member) {
@@ -24,7 +24,7 @@ extension LoadRun {
         closed(member)
     }
 
-    /// Closes somebody's socket: one in two as a browser does, the others as a lost network does.
+    /// Closes a random member's socket: half of them like a browser, the others like a lost network.
     func churn() {
         let ready = members.filter { $0.phase == .ready }
         guard let member = ready.randomElement(using: &chance) else { return }
@@ -63,7 +63,7 @@ extension LoadRun {
     }
 
     func welcome(_ member: Member, _ frame: WireValue) {
-        // A server that greets again would make this client ask again, without end.
+        // A repeated welcome would make this client resume again and again.
         guard member.phase == .opening else { return figures.errors.count("a welcome on an open socket") }
         let id = frame["Data"]?["UserID"]?.string ?? ""
         member.serverID = id.utf8.count <= 256 ? id : ""

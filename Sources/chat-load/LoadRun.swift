@@ -1,13 +1,13 @@
 import ChatCore
 import Glibc
 
-/// One run: an open loop. A message is due at its time whatever came back before, and its latency counts from then, so
-/// that a server which stalls cannot slow down the questions that it is asked (coordinated omission).
+/// One run, as an open loop: a message is due at its time, independent of earlier answers, and its latency counts from
+/// that time. So a server that stalls cannot slow down the load (coordinated omission).
 final class LoadRun {
     struct Figures {
         var sent = 0, repeated = 0, uploads = 0, skipped = 0
         var opened = 0, reconnects = 0, churned = 0, resyncs = 0
-        /// A member's own message that came once more after its answer: the protocol allows it.
+        /// Members' own messages that came once more after their answer: the protocol allows it.
         var ownAgain = 0
         /// Refusals and other errors, by code.
         var refusals = Tally(), errors = Tally()
@@ -85,7 +85,7 @@ final class LoadRun {
 
     // MARK: The loop
 
-    /// Opens the sockets during the ramp, sends for as long as asked, and waits for what is in flight.
+    /// Opens the sockets during the ramp, sends for the given time, and waits for messages in flight.
     func drive(_ view: LiveView) throws(Unusable) {
         let most = ledger.rooms.map(\.members.count).max() ?? 0
         for place in 0..<most {
@@ -119,7 +119,7 @@ final class LoadRun {
         for member in members { member.connection?.closeCleanly() }
     }
 
-    /// Somebody's socket is on its way back: with it come the frames that it missed.
+    /// A socket is reconnecting and will bring the frames that it missed.
     private var isReturning: Bool { members.contains { !$0.streams.isEmpty && $0.phase != .ready } }
 
     /// The first socket shows whether there is a relay at all.

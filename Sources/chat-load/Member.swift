@@ -1,12 +1,12 @@
 import ChatCore
 
-/// One user of the run: a socket that comes and goes, and a stream for each of the user's rooms.
+/// One user of the run: a socket that closes and reconnects, and a stream for each of the user's rooms.
 final class Member {
     enum Phase { case away, opening, resuming, ready }
 
     let index: Int
     var user: Credentials.User
-    /// As the server calls the user; known after `welcome`.
+    /// The server's id of the user; known after `welcome`.
     var serverID = ""
     var phase = Phase.away
     var connection: Connection?
@@ -23,7 +23,7 @@ final class Member {
     /// `resume` was sent and has no answer yet.
     var awaitsResume = false
     var hasBeenReady = false
-    /// Its own end of the connection is not an error.
+    /// The run closed this connection on purpose, so its end is not an error.
     var isChurned = false
 
     init(index: Int, user: Credentials.User) { (self.index, self.user) = (index, user) }

@@ -1,9 +1,9 @@
 import ChatCore
 import Glibc
 
-/// The time before another attempt. A server may ask for any; this is the one place that bounds it.
+/// The time before another attempt. A server may ask for any time; only this type limits it.
 enum Pause {
-    /// Milliseconds. A server that asks for none at all would be asked without end.
+    /// Milliseconds. Without a least pause, a server that asks for none would be asked without end.
     static let range: ClosedRange<Int64> = 50...60_000
 
     /// A `RetryAfter` of a frame or of an answer by REST.

@@ -27,7 +27,7 @@ struct Report {
 
     enum RunOutcome {
         case held, broken
-        /// Nothing was seen broken, and not enough was seen.
+        /// No broken promise was seen, but too little was seen to be sure.
         case notKnown(String)
     }
 
@@ -57,7 +57,7 @@ struct Report {
         }
     }
 
-    /// The messages of which neither is known: nothing was promised, or a member was not there.
+    /// The messages without a result: nothing was promised, or a member was not connected.
     private var leftOpen: String {
         let parts = [
             (settlement.unanswered, "without an answer"), (settlement.unsent, "not sent"),
@@ -75,7 +75,7 @@ struct Report {
         let value: Int
         /// Instead of the number.
         var text: String?
-        /// A row that says nothing is left out for people.
+        /// False: people do not see the row, because it has no information.
         var isShown = true
     }
 

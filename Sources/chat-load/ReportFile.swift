@@ -2,13 +2,13 @@ import CLoad
 import ChatCore
 import Glibc
 
-/// A report's file: looked at before the run, so that no run is in vain.
+/// A report's file. It is checked before the run, so that no run is lost.
 final class ReportFile {
-    /// A pipe whose reader takes nothing for so long gets no more.
+    /// After this time without a reader's progress, nothing more is written to a pipe.
     private static let timeout = Duration.seconds(10)
     private let path: String
-    /// A pipe or device stays open: the reader of a pipe would take its closing for the end. A regular file may be
-    /// moved away during the run, and is opened again.
+    /// A pipe or device stays open, because the reader of a pipe would treat its closing as the end. A regular file may
+    /// be moved during the run, so it is opened again.
     private var kept: Int32?
 
     init(_ path: String) throws(Unusable) {
@@ -17,7 +17,7 @@ final class ReportFile {
         if load_is_regular(descriptor) == 0 { kept = descriptor } else { close(descriptor) }
     }
 
-    /// A pipe without a reader is an error, where the call would otherwise wait for one.
+    /// A pipe without a reader is an error; otherwise the call would wait for one.
     private static func open(_ path: String, _ flags: Int32) throws(Unusable) -> Int32 {
         let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | flags, 0o644)
         guard descriptor >= 0 else { throw Unusable("\(path) cannot be written: \(String(cString: strerror(errno)))") }

@@ -21,7 +21,7 @@ final class RestCaller {
         var body: WireValue
         /// Milliseconds.
         var retryAfter: Int64?
-        /// For people: short, and without anything that moves a cursor.
+        /// For people: short, and without characters that move a cursor.
         var code: String
 
         var isTransient: Bool { [0, 429, 502, 503, 504].contains(status) }
@@ -54,16 +54,16 @@ final class RestCaller {
         }
     }
 
-    /// Begins another piece of work: it has a minute for its first good answer.
+    /// Begins another piece of work, which has a minute for its first good answer.
     func begin() { (lastGood, interruptsBefore) = (monotonic(), interrupts) }
 
-    /// Why the rest of this piece is not asked: Ctrl-C, or nothing came for a minute but failures that pass by themselves.
+    /// The reason why the rest of this piece of work is skipped: Ctrl-C, or only temporary failures for a minute.
     var givenUp: String? {
         if interrupts != interruptsBefore { return "interrupted" }
         return monotonic() - lastGood > Self.enough ? "no answer for a minute" : nil
     }
 
-    /// Repeats a call whose failure may pass by itself.
+    /// Repeats a call after temporary failures.
     ///
     /// - Parameter pause: milliseconds, at most, between two of them.
     /// - Returns: the last answer.
@@ -111,7 +111,7 @@ final class RestCaller {
         if let seq = first.body["Data"]?["Seq"]?.seq { return .stored(seq: seq) }
         let (type, form) = Self.form(sign, bytes)
         var reply = call("POST", "/files/\(id)/upload", token: token, type: type, body: form)
-        // 202: all is stored, and the message gets its Seq soon.
+        // 202: the file is stored, and the message gets its Seq soon.
         for _ in 0..<50 where reply.status == 202 {
             usleep(100_000)
             reply = call("GET", "/files/\(id)/upload", token: token)
@@ -150,15 +150,15 @@ final class RestCaller {
     /// Passes on every message after a Seq, oldest first. The reading ends at the last Seq, whatever the server says
     /// about a next page.
     ///
-    /// - Parameter isWhole: the whole history of a room: a message after the last Seq is one that cannot be, and Ctrl-C ends
-    ///   the reading.
-    /// - Returns: the answer that was no page, or what is wrong with it; nil after the last page.
+    /// - Parameter isWhole: reads the whole history of a room: then a message after the last Seq is an error, and
+    ///   Ctrl-C ends the reading.
+    /// - Returns: the failed answer, or the fault in a page; nil after the last page.
     func pages(
         _ room: String, _ token: String, after: Int64, through: Int64, isWhole: Bool = false,
         _ take: (RestThreads.Found) -> Void
     ) -> Reply? {
         var place = after
-        // Pages are full but the last; a server may have reasons for shorter ones.
+        // All pages but the last should be full, but a server may send shorter ones.
         var pagesLeft = (through - after) / 20 + 20
         while place < through {
             guard pagesLeft > 0 else { return .problem("its pages have no end") }
@@ -183,7 +183,7 @@ final class RestCaller {
     }
 }
 
-/// An id of a room or message may stand in an address and on a terminal.
+/// Whether a server's id of a room or message is safe in an address and on a terminal.
 func isID(_ text: String) -> Bool {
     text.utf8.count == 36
         && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) || $0 == UInt8(ascii: "-") }

@@ -3,7 +3,7 @@ import ChatAdapters
 import ChatCore
 import Glibc
 
-/// REST calls beside the sockets: a few threads with a kept connection each. The results wake the run's own thread.
+/// REST calls in a few threads, each with its own connection. The results wake the run's main thread.
 final class RestThreads: @unchecked Sendable {
     enum Job: Sendable {
         /// A message with a file: its draft, and the file as one chunk. Both may be repeated.
@@ -14,7 +14,7 @@ final class RestThreads: @unchecked Sendable {
 
     enum JobOutcome: Sendable {
         case stored(seq: Int64)
-        /// Try again after so many milliseconds.
+        /// Try again after this many milliseconds.
         case again(String, Int64)
         case refused(String)
         case messages([Found])

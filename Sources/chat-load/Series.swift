@@ -1,4 +1,4 @@
-/// The course of a run over time: points of one second, and of more seconds when the run is long.
+/// The course of a run over time: one point per second, or per several seconds in a long run.
 struct Series {
     struct Point {
         /// Nanoseconds after the start at which it ends.
@@ -13,7 +13,7 @@ struct Series {
 
     static let maxPoints = 600
     private(set) var points: [Point] = []
-    /// One-second points that one kept point is made of.
+    /// The number of one-second points in one stored point.
     private var step = 1
     private var gathered: [Point] = []
 
@@ -34,7 +34,7 @@ struct Series {
         gathered = []
     }
 
-    /// Counts are summed; of percentiles the worst is kept, of the medians the mean.
+    /// Sums counts, and keeps the worst of percentiles and the mean of medians.
     private static func joined(_ parts: [Point]) -> Point {
         var sum = Point()
         for part in parts {

@@ -1,32 +1,32 @@
-/// One member's view of one room: which Seqs came on it, in which order. Every Seq is one of ``Ledger/seqs``, so that no
-/// arithmetic on them can trap.
+/// One member's view of one room: which Seqs came on it, in which order. Every Seq is one of ``Ledger/seqs``, so that
+/// no arithmetic on them can trap.
 struct Stream {
     enum Step: Equatable {
-        /// The next one, or the first of those that a hole lacked.
+        /// The next Seq, or the first after a hole.
         case new
-        /// A Seq that an earlier one should have preceded came now.
+        /// A Seq that should have come before a later one.
         case late
-        /// It was here before, and may be: the socket resumes.
+        /// It came before, which is allowed: the socket resumes.
         case again
-        /// It was here before.
+        /// It came before.
         case twice
         /// The answer to a repeated request: its frame came before.
         case answer
-        /// An answer before its turn, as after a repeated request: its frame may follow in its own turn.
+        /// An answer ahead of the order, for example to a repeated request: its frame may follow in order.
         case early
     }
 
     /// The index of the room.
     let room: Int
-    /// Every Seq up to here came, but those in the holes.
+    /// Every Seq up to this one came, except those in the holes.
     private(set) var last: Int64
     private(set) var holes: [ClosedRange<Int64>] = []
-    /// Seqs of answers that came before their turn.
+    /// Seqs of answers that came ahead of the order.
     private var early: Set<Int64> = []
-    /// Answers by REST to `resync` that are on their way.
+    /// Running REST requests for a `resync`.
     var fetches = 0
     static let maxFetches = 16
-    /// Between `resume` and its answer frames may come that were here before, and newer ones before older ones.
+    /// Between `resume` and its answer frames may come again, and newer ones before older ones.
     var isResuming = false
 
     /// More holes than this are joined: the count of missing Seqs is too high then, and the run has failed anyway.
@@ -54,7 +54,7 @@ struct Stream {
         return isResuming ? .new : .late
     }
 
-    /// All that lies between is missing, but for the early answers.
+    /// Every Seq in between is missing, except the early answers.
     private mutating func leap(to seq: Int64) {
         for answered in early.sorted() where answered < seq {
             if answered > last + 1 { open(last + 1...answered - 1) }
@@ -73,7 +73,7 @@ struct Stream {
         }
     }
 
-    /// `resync`: what is missing up to here comes by REST.
+    /// For `resync`: the missing Seqs up to this one are fetched over REST.
     ///
     /// - Returns: the missing Seqs.
     mutating func skip(to seq: Int64) -> [ClosedRange<Int64>] {
@@ -84,7 +84,7 @@ struct Stream {
         return wanted
     }
 
-    /// The Seq from which `resume` continues. Holes of a live socket stay: filling them would hide that they were there.
+    /// The Seq from which `resume` continues. Holes of a live socket are not filled: that would hide the loss.
     var resumePoint: Int64 { isResuming ? holes.first.map { $0.lowerBound - 1 } ?? last : last }
     var missing: Int { holes.reduce(0) { $0 + Int($1.upperBound - $1.lowerBound + 1) } }
     func lacks(_ seq: Int64) -> Bool { seq > last && !early.contains(seq) || holes.contains { $0.contains(seq) } }

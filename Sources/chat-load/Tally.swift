@@ -1,7 +1,7 @@
 import ChatCore
 
-/// How often something was said, by its text. Texts come from a server: their number and length are bounded, and none can
-/// move a terminal's cursor.
+/// Counts texts. They come from a server, so their number and length are bounded, and none can move a terminal's
+/// cursor.
 struct Tally {
     static let maxTexts = 50
     static let longest = 120

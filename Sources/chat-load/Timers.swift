@@ -16,7 +16,7 @@ struct Timers<Event> {
         }
     }
 
-    /// Takes the earliest when its time has come.
+    /// Removes and returns the earliest event if it is due.
     mutating func take(until now: Int64) -> Event? {
         guard let first = heap.first, first.at <= now else { return nil }
         heap.swapAt(0, heap.count - 1)

@@ -4,13 +4,13 @@ import Glibc
 /// Counts the worker deaths that each message caused: one file per message in RUN_DIR/queue-worker.attempts.
 ///
 /// A file is written before a redelivered message is tried again, and removed when it is done. A file that is still
-/// there therefore proves that a worker ended in between; it contains the crash report (``CrashReport``). Files are used
-/// instead of Redis or PostgreSQL because they survive a crash and are available when no server is.
+/// there therefore proves that a worker ended in between; it contains the crash report (``CrashReport``). Files are
+/// used instead of Redis or PostgreSQL because they survive a crash and are available when no server is.
 final class Attempts {
     struct Deaths: Equatable {
-        /// Died by a signal of its own, with a crash report.
+        /// Deaths by a crash, with a crash report.
         var crashed = 0
-        /// Ended without a report: SIGKILL, or out of memory.
+        /// Deaths without a report: SIGKILL, or out of memory.
         var silent = 0
         var text = ""
     }
@@ -39,7 +39,7 @@ final class Attempts {
     /// From here to ``end()`` a death of this process counts against `key`.
     func begin(_ key: String) {
         let descriptor = Glibc.open(path(key), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-        // Without the file (a full disk) nothing is counted and work continues.
+        // Without the file (for example on a full disk) nothing is counted and work continues.
         guard descriptor >= 0 else { return }
         open = (key, descriptor, lseek(descriptor, 0, SEEK_END))
         let line = Array("\(Self.tried)\(getpid())\n".utf8)

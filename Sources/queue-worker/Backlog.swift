@@ -6,8 +6,8 @@ import ChatCore
 /// Fairness covers only what the worker can see, which is the prefetch of each queue. Later commands wait in the broker
 /// in the order of their arrival.
 struct Backlog {
-    /// Bytes after which no further command joins a batch: other rooms wait while it is stored. Each waiting room gets at
-    /// least one command.
+    /// Bytes after which no further command joins a batch: other rooms wait while it is stored. Each waiting room gets
+    /// at least one command.
     static let batchBytes = 512 << 10
 
     private struct Delivery {
@@ -16,7 +16,7 @@ struct Backlog {
         let bytes: Int
         /// Commands that are not executed yet.
         var left: Int
-        /// Of one command, on average.
+        /// Bytes of one command, on average.
         let weight: Int
     }
 
@@ -50,7 +50,7 @@ struct Backlog {
         }
     }
 
-    /// Forgets what came from this queue, between two batches.
+    /// Drops the deliveries of this queue. Call it between two batches.
     ///
     /// - Returns: as ``finish()``.
     mutating func drop(_ queue: String) -> UInt64? {
@@ -82,7 +82,7 @@ struct Backlog {
         return batch
     }
 
-    /// - Returns: the bytes of what was taken: at least one command.
+    /// - Returns: the bytes of the commands that were taken, at least one.
     private mutating func take(_ share: Int, _ bytes: Int, of room: UUID128, into batch: inout [Command]) -> Int {
         var (taken, weight) = (0, 0)
         for (command, delivery) in rooms[room]!.prefix(share) where taken == 0 || weight < bytes {

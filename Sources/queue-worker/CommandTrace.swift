@@ -39,7 +39,7 @@ struct CommandTrace {
         _ outcome: CommandOutcome, _ seq: Int64, _ place: TraceParent, count: Int, _ times: Times
     ) -> [Span] {
         let command = outcome.command
-        // Nobody waits for a program's own command, so no span came before.
+        // A program's own command has no requester, so it has no earlier span.
         let parent = command.origin == .nobody && command.trace == nil ? nil : place.span
         var attributes: [Span.Attribute] = [
             .init("chat.command.id", .text(command.id.description)),

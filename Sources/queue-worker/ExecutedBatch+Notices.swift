@@ -33,7 +33,8 @@ extension ExecutedBatch {
         return jobs
     }
 
-    /// Their authors, those who joined or left, and the members of the rooms read what was stored.
+    /// The users and rooms whose later reads must include this batch: the authors, users who joined or left, and the
+    /// rooms.
     private var written: Written? {
         position.map { position in
             let others = batch.frames.values.joined().flatMap { $0.joined + $0.left }

@@ -8,9 +8,9 @@ import Logging
 final class PushConsumer {
     /// Jobs held at once; the rest waits in the queue, which drops its oldest when it is full.
     private static let prefetch = 1000
-    /// After this time no further seen mark or deletion begins: pushes need their turn too.
+    /// After this time no further seen mark or deletion begins, so that pushes are not delayed.
     private static let turn = Duration.seconds(1)
-    /// Deaths without a crash report after which a job is dropped: most are nobody's fault.
+    /// Deaths without a crash report after which a job is dropped. Most such deaths are not caused by a job.
     private static let maxSilentDeaths = 10
     /// Jobs in one message, and the time for the broker's confirm of it.
     private static let handedOver = 200
@@ -21,12 +21,12 @@ final class PushConsumer {
         let jobs: [PushJob]
         /// Monotonic milliseconds.
         let dueAt: Int64
-        /// Its name among the attempts when it was delivered before: the worker that had it may have died of it.
+        /// Its name among the attempts if it is redelivered: it may have crashed its worker.
         let suspect: String?
-        /// Jobs that need no look any more before it is due.
+        /// The number of jobs that are done before the message is due.
         var told = 0
         var isTold: Bool { suspect != nil || told == jobs.count }
-        /// Nothing of it waits for its time.
+        /// None of its jobs has to wait.
         var isBrief: Bool {
             suspect == nil && !jobs.contains { if case .messages = $0 { true } else { false } }
         }
@@ -44,7 +44,7 @@ final class PushConsumer {
     /// Everything up to this delivery is done, and not acknowledged yet.
     private var finished: UInt64?
     private var finishedAlone: [UInt64] = []
-    /// The name of all redelivered jobs together among the attempts.
+    /// The name among the attempts for all redelivered jobs together.
     private var together: String { "push-jobs-\(channel.slot)" }
     private var backoff = Backoff()
     private var outage = Outage()
@@ -139,7 +139,7 @@ final class PushConsumer {
 
     // MARK: Announcements
 
-    /// Only takes: nothing here waits for a server that a user chose.
+    /// Only receives jobs: nothing here waits for a server that a user chose.
     private func receive(_ connection: any BrokerConnection) throws {
         if !connection.hasBuffered { waitForSome(connection) }
         var (rooms, suspects): (Set<UUID128>, Set<UUID128>) = ([], [])
@@ -150,7 +150,7 @@ final class PushConsumer {
             }
         }
         if !rooms.isEmpty { try connection.whileAway { () throws in try push.probe(rooms) } }
-        // In doubt they are not probed: a push too many is better than another death.
+        // If they may have crashed a worker, they are not probed: a superfluous push is better than another crash.
         guard !suspects.isEmpty, attempts.deaths(of: together) == .init() else { return }
         attempts.begin(together)
         try connection.whileAway { () throws in try push.probe(suspects) }
@@ -186,7 +186,7 @@ final class PushConsumer {
     /// pushes it when it is due.
     private func tellAtOnce() throws {
         let end = clock.now() + Self.turn.milliseconds
-        // A body without messages is done then. It must not come again after a hand-over.
+        // A body without messages is done then, and must not be delivered again after a hand-over.
         defer {
             finishedAlone += held.filter { $0.isTold && $0.isBrief }.map(\.tag)
             held.removeAll { $0.isTold && $0.isBrief }
@@ -211,7 +211,7 @@ final class PushConsumer {
         }
     }
 
-    /// A job that PostgreSQL refuses for good would come again for ever.
+    /// Drops a job that PostgreSQL always refuses: otherwise it would be redelivered for ever.
     private func unlessRefused(_ work: () throws -> Void) throws {
         do { try work() } catch let error as StoreError where !error.isTransient {
             drop("the store refuses it: \(error)")
@@ -278,7 +278,7 @@ final class PushConsumer {
 
     // MARK: Ends
 
-    /// Other workers go on with what waits for another try here.
+    /// Passes the pushes that wait for another try to other workers.
     private func handOver() {
         var jobs = push.handOver()[...]
         guard !jobs.isEmpty else { return }

@@ -2,11 +2,11 @@ import ChatCore
 
 /// A worker's places in the lines of all queues, on one connection to the broker.
 ///
-/// The broker delivers a queue to the first in its line alone. Every worker stands in every line, so the next one takes
-/// over at once when the first is gone. To bring a queue to its owner, all others leave its line and join it again behind
-/// the owner: at first those who have received nothing from it, then the active one. A consumer joins with the number of the
-/// latest ticket that was drawn before; the owner draws its ticket after it has joined. So a consumer with a larger number
-/// is behind the owner for certain, whatever any clock says.
+/// The broker delivers a queue only to the first consumer in its line. Every worker is in every line, so the next one
+/// takes over at once when the first one ends. To move a queue to its owner, all others leave its line and join it
+/// again behind the owner: first the idle consumers, which have received nothing from it, then the active one. A
+/// consumer notes the latest ticket that was drawn before it joins; the owner draws its ticket after it has joined. So
+/// a consumer with a larger number is certainly behind the owner, whatever the clocks show.
 struct QueueLines {
     /// The time after the connection before it joins the lines of others: the owners should be first.
     static let standbyDelay = Duration.seconds(2)
@@ -68,7 +68,8 @@ struct QueueLines {
         claims = [:]
         for peer in peers where peer.seat != seat && peer.generation == generation {
             for (queue, claim) in peer.lines where owners.indices.contains(queue) && owners[queue] == peer.seat {
-                // A larger one is from a sequence that has been set back since: no ticket of ours would ever be behind it.
+                // A larger one is from a sequence that has been set back since: no ticket of ours would ever be behind
+                // it.
                 if claim <= self.ticket { claims[queue] = claim }
             }
         }

@@ -1,9 +1,9 @@
 import ChatCore
 
-/// Which queue belongs to which worker, computed by each of them alone from the same list.
+/// Computes the owner of each queue. Every worker does it from the same list, with the same result.
 enum QueueShares {
-    /// Every seat gets the same number of queues, the first ones one more. A seat that comes or goes moves little else:
-    /// each queue prefers the seats in an order of its own (rendezvous hashing).
+    /// Every seat gets the same number of queues, the first seats one more. When a seat comes or goes, few other queues
+    /// move, because each queue has its own order of preferred seats (rendezvous hashing).
     ///
     /// - Returns: the owner of each queue; empty without seats.
     static func owners(of total: Int, among seats: Set<QueueSeat>) -> [QueueSeat] {

@@ -89,7 +89,7 @@ struct QueueOwners {
     init(of layout: QueueLayout, _ workers: [QueueWorkerReport]) {
         let workers = workers.filter { $0.generation == layout.generation }
         seats = (0..<layout.total).map { queue in
-            // An owner that has received nothing yet says only that it stands in the line.
+            // An owner that has received nothing yet reports only that it is in the line.
             (workers.first { $0.working.contains(queue) } ?? workers.first { $0.lines[queue] != nil })?.seat
         }
     }

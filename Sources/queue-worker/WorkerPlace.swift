@@ -2,12 +2,12 @@ import ChatCore
 import ChatProcess
 import Glibc
 
-/// A worker's place in its pool: what it asks of its master. `WorkerChannel` is the real one.
+/// A worker's connection to its master. `WorkerChannel` is the real one.
 protocol WorkerPlace: AnyObject {
     var slot: Int { get }
     var poolSize: Int { get }
     var scoreboard: ScoreboardRow { get }
-    /// Readable when the master says something.
+    /// Readable when there is a message from the master.
     var fileDescriptor: Int32 { get }
     var mustQuit: Bool { get }
     func ready()

@@ -1,4 +1,4 @@
-/// One piece of work in a trace, finished. It holds names, numbers and ids of ours: no text, token or header of a user.
+/// A finished piece of work in a trace. It contains our own names, numbers and ids: no text, token or header of a user.
 public struct Span: Sendable, Equatable {
     /// The numbers of OpenTelemetry's protocol.
     public enum Kind: Int64, Sendable { case inside = 1, server, client, producer, consumer }
@@ -17,9 +17,9 @@ public struct Span: Sendable, Equatable {
 
     public var trace: UUID128
     public var id: UInt64
-    /// nil: it is the trace's first.
+    /// nil: it is the first span of the trace.
     public var parent: UInt64?
-    /// The parent is another process's.
+    /// The parent belongs to another process.
     public var isParentRemote: Bool
     public var name: String
     public var kind: Kind
@@ -27,7 +27,7 @@ public struct Span: Sendable, Equatable {
     public var start: Int64
     public var end: Int64
     public var attributes: [Attribute]
-    /// Our fault, not its requester's.
+    /// The failure is ours, not the requester's.
     public var hasFailed: Bool
 
     public init(
@@ -50,12 +50,12 @@ public struct Span: Sendable, Equatable {
     public static func newID() -> UInt64 { UInt64.random(in: 1...UInt64.max) }
 }
 
-/// Where finished spans go. It never blocks, and drops what it cannot take.
+/// The destination of finished spans. It never blocks, and drops spans that it cannot take.
 public protocol SpanOutlet: Sendable {
     func put(_ spans: [Span])
 }
 
-/// A process's way to trace: which traces are recorded, and where their spans go.
+/// A process's tracing: which traces are recorded, and where their spans go.
 public struct Tracer: Sendable {
     public let sampler: TraceSampler
     public let outlet: any SpanOutlet

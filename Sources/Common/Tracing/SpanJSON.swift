@@ -38,7 +38,7 @@ public struct SpanJSON: Sendable {
             $0.field("traceId", hex(span.trace.high) + hex(span.trace.low))
             $0.field("spanId", hex(span.id))
             $0.field("parentSpanId", ifAny: span.parent.map(hex))
-            // Sampled; it is known whether the parent is another process's; it is.
+            // The flags: sampled; known whether the parent is remote; the parent is remote.
             $0.field("flags", 0x101 | (span.isParentRemote ? 0x200 : 0))
             $0.field("name", span.name)
             $0.field("kind", span.kind.rawValue)

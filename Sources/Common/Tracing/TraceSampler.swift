@@ -1,5 +1,5 @@
-/// Decides which traces are recorded, as `OTEL_TRACES_SAMPLER` says. All programs decide alike: the answer depends on
-/// the trace's id and its parent alone.
+/// Decides which traces are recorded, by `OTEL_TRACES_SAMPLER`. All programs decide alike: the answer depends only on
+/// the trace's id and its parent.
 public struct TraceSampler: Sendable, Equatable {
     /// The names of OpenTelemetry.
     public static let names = [

@@ -166,8 +166,8 @@ final class ApiWorker {
         ).add(to: &router)
     }
 
-    /// Connects before the worker takes requests, so that the first request after a reload does not pay for it. A
-    /// missing server is no reason to wait: requests get 503 with Retry-After until it is back.
+    /// Connects before the worker takes requests, so that the first request after a reload is not slow. It does not
+    /// wait for an unavailable server: requests get 503 with Retry-After until the server is back.
     private func connect() {
         let needed =
             pool.families?.isSubset(of: [.account, .search]) == true ? ["postgresql"] : ["postgresql", "rabbitmq"]

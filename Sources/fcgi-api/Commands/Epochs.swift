@@ -20,7 +20,7 @@ struct EpochCommand: ParsableCommand {
 
         func run() throws {
             let database = try settings.read().database
-            // It touches every room.
+            // The statement changes every room, so it may take long.
             let connection = PostgresConnection(
                 database, applicationName: "fcgi-api epoch", statementTimeout: .seconds(3600), way: .direct)
             do throws(StoreError) {

@@ -41,7 +41,7 @@ struct FcgiApi: ParsableCommand, MasterProgram {
     static func pools(_ settings: Settings) throws -> [PoolSpec] {
         let pools = try PoolFolder.pools(settings)
         return try pools.map { pool in
-            // A worker that could not read it would end, and the next as well.
+            // A worker that cannot read it would end, and so would the next one.
             _ = try PoolSettings(told: pool.text, in: settings)
             return PoolSpec(
                 name: pool.name, place: pool.place, workers: pool.workers, maxWorkers: pool.maxWorkers,

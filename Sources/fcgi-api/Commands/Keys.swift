@@ -21,7 +21,7 @@ struct KeysCommand: ParsableCommand {
         guard ServerKey.isName(name) else {
             throw ValidationError("--name takes 1 to 64 letters, digits, dots, hyphens and underscores")
         }
-        // The audit log could not tell the two from each other.
+        // The audit log could not distinguish the two.
         guard !areSameBytes(name, HostKeys.settingName) else {
             throw ValidationError("--name \(name) is the name of the key in the settings: choose another")
         }

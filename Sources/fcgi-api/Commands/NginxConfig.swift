@@ -44,7 +44,7 @@ struct NginxConfigCommand: ParsableCommand {
         }
         if let to {
             guard !to.isEmpty else { throw OperatorError("--to takes a folder, such as /etc/nginx/chat") }
-            // The others are as they were shipped.
+            // The other files are written as shipped.
             let others = try (file == nil ? files.others : []).map { (name: $0, text: try shipped($0, folder)) }
             try store(texts + others, to)
         } else {
@@ -71,7 +71,7 @@ struct NginxConfigCommand: ParsableCommand {
     private func store(_ texts: [(name: String, text: String)], _ folder: String) throws {
         for (name, text) in texts {
             let before = readFile("\(folder)/\(name)")
-            // The place of the log is the operator's choice.
+            // An operator may have changed the log's path, so an existing log.conf stays.
             guard before != text, name != "log.conf" || before == nil else { continue }
             try replaceFile("\(folder)/\(name)", text, mode: 0o644)
             print("\(folder)/\(name)")
@@ -122,14 +122,14 @@ struct NginxFiles {
         ] + (hosts.isEmpty ? Self.connecting : [])
     }
 
-    /// The files that say how nginx connects to the programs.
+    /// The files with nginx's connections to the programs.
     private static let connecting = ["events.conf", "fastcgi.conf", "relay.conf"]
 
     let settings: Settings
     /// Without a slash at the end; empty: none.
     let prefix: String
     var pools: [PoolSettings]
-    /// Of the programs, as nginx writes them; empty: this machine.
+    /// The programs' hosts, in nginx's syntax; empty: this machine.
     var hosts: [String] = []
 
     func changed(_ name: String, _ text: String) -> String {
@@ -143,7 +143,7 @@ struct NginxFiles {
         return name == "locations.conf" ? withPoolPaths(text) : text
     }
 
-    /// The status and ping of each pool, before the locations of everybody.
+    /// Puts the status and ping of each pool before the general locations.
     private func withPoolPaths(_ text: String) -> String {
         let mark = "# -- Uploads\n"
         guard let place = text.firstRange(of: mark) else { return text }
@@ -220,7 +220,7 @@ struct NginxFiles {
         return text + ownPools
     }
 
-    /// The upstreams of pools that the shipped files do not have, and the choice of a pool.
+    /// The upstreams of pools that the shipped files do not have, and the maps that choose a pool.
     private var ownPools: String {
         var text = ""
         for pool in pools where !pool.isOwn {

@@ -4,7 +4,7 @@ import ChatCore
 import ChatProcess
 import Glibc
 
-/// The parts of nginx's files that differ when one nginx stands before several hosts.
+/// The parts of nginx's files that differ when one nginx serves several hosts.
 extension NginxFiles {
     /// Names and addresses, IPv6 in brackets.
     static func checked(hosts text: String) throws -> [String] {
@@ -49,8 +49,9 @@ extension NginxFiles {
         }
     }
 
-    /// The lines of an upstream. A socket is listed twice, for a worker that dies; each host is listed once, and one that
-    /// fails gets no requests for a second. `zone`: nginx's workers share what they learned.
+    /// The lines of an upstream. A unix socket is listed twice, so that nginx tries again when a worker dies. Each host
+    /// is listed once, and a failing host gets no requests for a second. With `zone` nginx's workers share this
+    /// knowledge.
     func servers(_ upstream: String, _ listen: String) -> String {
         guard !hosts.isEmpty, let port = port(listen) else {
             let line = "  server \(Self.server(listen)) max_fails=0;\n"
@@ -60,8 +61,8 @@ extension NginxFiles {
             + hosts.map { "  server \($0):\(port) max_fails=1 fail_timeout=1s;\n" }.joined()
     }
 
-    /// A host that vanished is left for the next one after a second. What was sent already is not repeated after a slow
-    /// answer: that takes longer than the five seconds within which a request may go to another host.
+    /// After a second without a connection nginx tries the next host. A request that was sent is not repeated after a
+    /// slow answer, since it may go to another host only within five seconds.
     func impatient(_ text: String) -> String {
         text.replacing("fastcgi_connect_timeout 5s;", with: "fastcgi_connect_timeout 1s;")
             .replacing("proxy_connect_timeout 5s;", with: "proxy_connect_timeout 1s;")
@@ -70,7 +71,7 @@ extension NginxFiles {
                 with: "fastcgi_next_upstream error timeout invalid_header;\nfastcgi_next_upstream_timeout 5s;")
     }
 
-    /// The shipped comments speak of sockets of one machine.
+    /// Replaces the shipped comments, which are about the sockets of one machine.
     static func commented(forHosts text: String) -> String {
         guard let begin = text.firstRange(of: "# - Each socket is listed twice"),
             let end = text[begin.lowerBound...].firstRange(of: "# - No `keepalive`")
@@ -79,8 +80,8 @@ extension NginxFiles {
         text.replaceSubrange(
             begin.lowerBound..<end.lowerBound,
             with: """
-                # - Each host is listed once. One that fails gets no requests for a second (max_fails, fail_timeout), and a GET
-                #   goes to another one. `zone`: nginx's workers share what they learned.
+                # - Each host is listed once. A failing host gets no requests for a second (max_fails, fail_timeout), and a GET
+                #   goes to another one. `zone`: nginx's workers share the state of the hosts.
 
                 """)
         return text

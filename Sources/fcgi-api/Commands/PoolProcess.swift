@@ -2,9 +2,9 @@ import ChatCore
 import ChatProcess
 @preconcurrency import Glibc
 
-/// A worker's process, as its pool wants it.
+/// Gives a worker's process the limits and the user of its pool.
 enum PoolProcess {
-    /// The pool as its master has it: the files may have changed since, or be wrong by now.
+    /// The pool as the master read it: the files may have changed since, or may be invalid by now.
     static let variable = "CHAT_POOL"
 
     static func pool(of channel: WorkerChannel, _ settings: Settings) throws -> PoolSettings {
@@ -22,14 +22,14 @@ enum PoolProcess {
         return try PoolSettings(told: String(cString: text), in: settings)
     }
 
-    /// Takes the limits, and then the user: only root may raise a limit or become somebody else.
+    /// Sets the limits first and then the user: only root may raise a limit or change the user.
     ///
-    /// - Returns: whether this process is another user's now.
+    /// - Returns: whether this process has another user now.
     static func become(_ pool: PoolSettings) throws -> Bool {
         try limit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), "rlimit.files", pool.files)
         try limit(__rlimit_resource_t(RLIMIT_CORE.rawValue), "rlimit.core", pool.core)
         try limit(__rlimit_resource_t(RLIMIT_AS.rawValue), "rlimit.memory", pool.memory)
-        // Of this thread: those to come inherit it. Only root may go below what the master has.
+        // Sets the value of this thread; later threads inherit it. Only root may go below the master's value.
         let process = __priority_which_t(PRIO_PROCESS.rawValue)
         if let nice = pool.nice, nice > getpriority(process, 0) {
             guard setpriority(process, 0, Int32(nice)) == 0 else { throw SystemError("set nice") }
@@ -63,6 +63,6 @@ enum PoolProcess {
 }
 
 extension PoolSettings {
-    /// The wait of a request is known when nginx and the worker read the same clock: on one machine.
+    /// The wait of a request is known only if nginx and the worker read the same clock, on one machine.
     var measuresWait: Bool { listen.utf8.starts(with: "unix:".utf8) }
 }

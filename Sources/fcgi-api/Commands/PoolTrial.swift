@@ -5,14 +5,16 @@ import ChatCore
 import ChatProcess
 import Glibc
 
-/// Tries what the workers of a pool need, as their user and within their limits: what root may read, they may not.
+/// Tries to use everything that the workers of a pool need, as their user and within their limits: root may read files
+/// that they cannot.
 enum PoolTrial {
-    /// The start of a line from the process that tries. What follows is the end of a sentence.
+    /// The beginning of a line from the trial process. The rest is the end of a sentence.
     static let refused = "refused: "
-    /// The same, for a database to which there was no connection: whether one answers at all, the asking process sees.
+    /// The same for a database without a connection. The calling process then checks whether a server answers at all.
     static let silent = "silent: "
 
-    /// A sentence for each problem, with the place of its pool. A database that nobody reaches is none: it may start later.
+    /// A sentence for each problem, with the place of its pool. A database that does not run is no problem: it may
+    /// start later.
     ///
     /// - Parameter arguments: those that pass the settings to a process of this program.
     static func problems(
@@ -46,7 +48,7 @@ enum PoolTrial {
     }
 }
 
-/// Started by `-t`, with the pool in the environment as a worker has it.
+/// Started by `-t`, with the pool in the environment, as for a worker.
 struct PoolTrialCommand: ParsableCommand {
     static let name = "pool-trial"
     static let configuration = CommandConfiguration(

@@ -70,7 +70,7 @@ struct Readiness {
         return nil
     }
 
-    /// A relay that hangs keeps its subscription for long; its beats stop at once.
+    /// A hanging relay keeps its subscription for a long time, but its beats stop at once.
     private func askRelays() throws -> String? {
         let prefix = BusChannel.relay(0).dropLast()
         let words = ["PUBSUB", "CHANNELS", "\(prefix)*"].map { RedisWord(word: $0) }

@@ -2,7 +2,7 @@ import ArgumentParser
 import ChatCommands
 import ChatCore
 
-/// Lists what a pool's `routes` may name, and the pool that has each.
+/// Lists the names that a pool's `routes` may contain, and the pool that has each route.
 struct RoutesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "routes", abstract: "List the routes that pools may claim, and the pool of each.")

@@ -8,16 +8,16 @@ final class Api {
     private let scoreboard: ScoreboardRow
     private let log: Logger
     private let clock: Clock
-    /// A request that takes as long counts as slow; nil: none does.
+    /// A request that takes at least this long counts as slow; nil: none does.
     private let slow: Duration?
     private let origins: AllowedOrigins
     private let services: EndpointServices?
     private let keys: HostKeys?
     /// nil: nothing is traced.
     private let trace: RequestTrace?
-    /// False: how long a request waited for a worker is not known.
+    /// False: the time for which a request waited for a worker is unknown.
     private let measuresWait: Bool
-    /// How long it may have waited; nil: any time.
+    /// The longest accepted wait; nil: no limit.
     private let maxWait: Duration?
     private let access: AccessLog?
 
@@ -55,7 +55,7 @@ final class Api {
         if request.isTus { response.headers.append(("Tus-Resumable", TusEndpoints.version)) }
         response.headers.append(("X-Request-ID", call.requestID))
         response.headers += Protection.headers(beside: response) + origins.headers(request)
-        // An answer is one user's, and true at this moment only.
+        // An answer is for one user, and valid only at this moment.
         if !response.headers.contains(where: { $0.name == "Cache-Control" || $0.name == "X-Accel-Redirect" }) {
             response.headers.append(("Cache-Control", "no-store"))
         }
@@ -85,8 +85,8 @@ final class Api {
         }
     }
 
-    /// Refuses a request that has waited for longer than its client is likely to. Answering those in turn would make every
-    /// later one as late. The wait that it is told grows with the wait of before.
+    /// Refuses a request whose client has probably given up by now. Answering it would delay all later requests as
+    /// much. `RetryAfter` grows with the wait so far.
     private func shed(_ waited: Int?) throws(Refusal) {
         guard let waited, let maxWait, .milliseconds(waited) > maxWait else { return }
         scoreboard.add(to: ApiCounter.shed.rawValue)

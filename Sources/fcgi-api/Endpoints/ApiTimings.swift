@@ -1,9 +1,9 @@
 import ChatCore
 import ChatProcess
 
-/// The program's histograms: how long requests took, by what they were about, and the broker's confirms.
+/// The program's histograms: durations of requests by family of endpoints, and of the broker's confirms.
 enum ApiTimings {
-    /// Bounded, whatever strangers ask for: an address that is none of ours is `other`.
+    /// The number of families is fixed: every unknown address counts as `other`.
     private static let families = [
         "account", "admin", "files", "members", "messages", "rooms", "search", "session", "uploads", "users", "other",
     ]
@@ -15,7 +15,7 @@ enum ApiTimings {
     static let confirm = names.count - 2
     static let wait = names.count - 1
 
-    /// By the first word of an address; what is asked of a room's messages, files or members is of those.
+    /// Chooses by the first word of an address; below a room, by messages, files or members.
     static func place(of path: String) -> Int {
         let words = pieces(of: path, at: UInt8(ascii: "/"), maxSplits: 3).map(String.init)
         let first = words.first ?? ""

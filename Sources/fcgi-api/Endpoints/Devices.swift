@@ -10,7 +10,7 @@ struct DeviceEndpoints {
     private static let longestToken = 4096
     /// Hexadecimal digits: Apple's have 64 and may grow.
     private static let applesTokens = 32...200
-    /// Bytes of what the host's own gateway calls a device: a mail address, a topic.
+    /// Bytes of a device's name at the host's own gateway, such as a mail address or a topic.
     private static let longestName = 1024
 
     func add(to router: inout Router) {
@@ -125,7 +125,7 @@ struct DeviceEndpoints {
             secret: secret)
     }
 
-    /// The same for the same address, and tells nothing of it.
+    /// Equal for equal addresses, and reveals nothing of the address.
     private static func id(_ kind: PushKind, _ address: String) -> String {
         "\(kind.name)-" + String(decoding: base64URL(Array(SHA256.hash(data: Array(address.utf8)))), as: UTF8.self)
     }

@@ -11,7 +11,7 @@ final class EndpointServices {
     private let presences: any PresenceReader
     private let commands: any CommandQueue
     private let rates: any RateLimiter
-    /// How long a command's answer is waited for.
+    /// How long to wait for a command's answer.
     private let answerTimeout: Duration
     /// Bytes of a JSON body.
     let maxBody: Int
@@ -62,10 +62,10 @@ final class EndpointServices {
         }
     }
 
-    /// Reads as the asking user; the read includes what they wrote, and what they were told of in this room. Counted,
-    /// unless the request was already.
+    /// Reads as the asking user. The result includes everything that the user wrote, and was told of in this room.
+    /// Counts as a read, unless the request was counted already.
     ///
-    /// - Parameter newest: never from a replica.
+    /// - Parameter newest: never reads from a replica.
     func read<T>(
         _ call: Call, in room: UUID128? = nil, newest: Bool = false,
         _ body: (any RoomReader, UUID128) throws(StoreError) -> T
@@ -77,7 +77,8 @@ final class EndpointServices {
         return try readUncounted(call, room, newest, body)
     }
 
-    /// After a request that may have written, before its answer: the user's next reads include it, on any host.
+    /// Call it after a request that may have written, and before its answer. Then the user's next reads include the
+    /// write, on any host.
     func rememberWrite(_ call: Call) {
         guard let user = call.user, !["GET", "HEAD", "OPTIONS"].contains(call.request.method) else { return }
         do { try readers.remember(writeOf: user) } catch {
@@ -143,8 +144,8 @@ final class EndpointServices {
     /// Publishes a command to its room's queue and waits for the outcome.
     ///
     /// - Parameters:
-    ///   - id: the command's id, and that of what it creates; nil: a new one.
-    ///   - fields: what the request asks for, where another request with the same Sign is refused.
+    ///   - id: the command's id, also the id of the room or message that it creates; nil: a new one.
+    ///   - fields: the request's fields, if another request with the same Sign must be refused.
     func submit(
         _ call: Call, room: UUID128, id: UUID128? = nil, sign: String? = nil, of fields: RequestFields? = nil,
         _ action: Command.Action

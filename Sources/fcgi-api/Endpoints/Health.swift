@@ -7,8 +7,8 @@ struct NotReady: Error {
 
 /// Liveness and readiness of this worker.
 final class HealthEndpoints {
-    /// Anybody may ask, at any rate, so an answer is kept. A check that waits for a dead service costs the worker
-    /// seconds, so a bad answer is kept longer.
+    /// Anybody may ask, at any rate, so an answer is cached. A check that waits for a dead server costs the worker
+    /// seconds, so a bad answer is cached longer.
     private static let kept = Duration.seconds(1)
     private static let keptWhenAway = Duration.seconds(3)
 

@@ -2,12 +2,12 @@ import ChatCore
 import Crypto
 import Logging
 
-/// Admits the host application by one of its keys, for any user, and keeps what was done with it.
+/// Admits the host application by one of its keys, for any user, and writes the audit log.
 final class HostKeys {
     /// The name of `ADMIN_API_KEY` in the audit log.
     static let settingName = "ADMIN_API_KEY"
     static let header = "X-Chat-User"
-    /// How long a key that was found is good without another look: half of the promised second.
+    /// How long a found key is cached: half of the promised second.
     private static let freshness = Duration.milliseconds(500)
     private static let remembered = 1000
     /// Bytes of a path in the audit log.
@@ -34,16 +34,16 @@ final class HostKeys {
         settingHash = setting.isEmpty ? nil : Self.hash(setting)
     }
 
-    /// Comparing two digests takes the same time whatever the texts have in common.
+    /// Comparing digests takes a time that does not depend on how much of the texts is equal.
     static func hash(_ text: String) -> [UInt8] { Array(SHA256.hash(data: Array(text.utf8))) }
 
-    /// The host's own endpoints answer 404 to strangers unless there is such a key, as they did before there were others.
+    /// Without `ADMIN_API_KEY` the host's own endpoints answer 404 to strangers, as before other keys existed.
     var hasSetting: Bool { settingHash != nil }
 
     // MARK: Admission
 
-    /// Called for each route before anything else of the request is read. Without a key it does nothing: a token may
-    /// follow.
+    /// Called for each route before anything else of the request is read. Without a key it does nothing: the request
+    /// may have a token.
     func admit(_ call: Call) throws(Refusal) {
         guard let operation = call.operation, let needed = operation.scope else { return }
         guard let text = call.request.bearer, let key = try key(text) else {
@@ -62,7 +62,7 @@ final class HostKeys {
             throw Refusal(
                 .forbidden, "this key has the scope \(key.scope.name), and the operation needs \(needed.name)")
         }
-        // Or the audit log would name a user for whom nothing was done.
+        // Otherwise the audit log would name a user for whom nothing was done.
         guard !operation.isAdmin || call.request.header(Self.header) == nil else {
             throw .invalid(Self.header, "means nothing in /admin: these operations are the host's own")
         }
@@ -76,7 +76,7 @@ final class HostKeys {
         call.onBehalf = user.id
         call.user = call.note(user)
         call.hosted = user
-        // A key that only reads leaves no trace of ids that it made up.
+        // A key with the scope `read` must not store ids that it made up.
         guard needed > .read else { return }
         directory?.learn(Identity(user: user.id, expiresAt: .max, externalID: user.externalID), at: clock())
     }
@@ -102,7 +102,8 @@ final class HostKeys {
         return found
     }
 
-    /// The user of `X-Chat-User`, percent-encoded, so that any text can stand in a header; nil: there is no such header.
+    /// The user of `X-Chat-User`, percent-encoded, so that any text can stand in a header; nil: there is no such
+    /// header.
     private static func user(_ call: Call) throws(Refusal) -> HostUser? {
         guard let text = call.request.header(header) else { return nil }
         guard text.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
@@ -116,7 +117,7 @@ final class HostKeys {
 
     // MARK: The audit log
 
-    /// Reads of users' endpoints are kept only with `AUDIT_READS`: they change nothing, and are many.
+    /// Reads at users' endpoints are recorded only with `AUDIT_READS`: they change nothing, and there are many.
     func record(_ call: Call, status: Int) {
         guard let key = call.key, let operation = call.operation, let needed = operation.scope,
             needed > .read || operation.isAdmin || settings.keepsReads
@@ -134,7 +135,7 @@ final class HostKeys {
         }
     }
 
-    /// A token in a path is a secret: of such a path the route is enough. PostgreSQL takes no NUL.
+    /// A token in a path is a secret: then the route is recorded instead. PostgreSQL accepts no NUL.
     private static func path(_ call: Call, _ operation: Operation) -> String {
         guard operation.name.utf8.firstRange(of: "{token}".utf8) == nil else { return "" }
         return String(

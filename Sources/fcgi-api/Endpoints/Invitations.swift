@@ -3,7 +3,7 @@ import ChatCore
 /// Invitation links.
 struct InvitationEndpoints {
     let services: EndpointServices
-    /// Of an invitation that names none.
+    /// The lifetime of an invitation that does not give one.
     let lifetime: Duration
     /// The longest lifetime: a year.
     private static let longest = Duration.seconds(31_536_000)
@@ -44,7 +44,7 @@ struct InvitationEndpoints {
         guard let token = try call.request.fields(limit: services.maxBody).text("Token") else {
             throw .invalid("Token", "is missing")
         }
-        // The database takes no NUL, and need not be asked for what no invitation has.
+        // The database accepts no NUL, and need not be asked for a text that cannot be a token.
         guard token.utf8.count <= 64, token.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
             throw Self.unknown
         }

@@ -34,7 +34,7 @@ struct MemberEndpoints {
         guard let found else {
             throw wantsBanned ? Refusal(.forbidden, "only OWNER and ADMIN may see who is banned") : .notAMember
         }
-        // Members alone have Metadata: of the banned none is of any kind.
+        // Only members have Metadata, so no banned user has a kind.
         let page = wantsBanned && kind != nil ? [] : Array(found.prefix(limit))
         let next = found.count > limit ? page.last.map { call.request.query.next("cursor", "\($0.userID)") } : nil
         return .list(page, next: next) { $1.write(to: &$0) }

@@ -36,10 +36,10 @@ enum MetricWords {
         "request_wait_seconds": "Time from nginx's decision for a pool until a worker of it took the request.",
         "shed_total": "REST requests refused, since they had waited too long for a worker.",
         "user_updates_untold_total":
-            "Changes of users that rooms were not told of by user_updated: above 20 a second of a worker, or 5 in 5 s of a user.",
+            "Changes of users without a user_updated to their rooms: above 20 per second and worker, or 5 in 5 s per user.",
         "replica_reads_total": "Reads from the replica.",
         "replica_spared_total":
-            "Reads from the primary since the replica lacked something, was too far behind or away.",
+            "Reads from the primary since the replica lacked something, was too far behind or unavailable.",
         "replica_lag_seconds":
             "Seconds that the replica is behind at most, as seen by the workers; +Inf: too far, or it is away.",
         "confirm_seconds": "Time from handing commands to RabbitMQ until it confirmed them.",
@@ -61,7 +61,7 @@ enum MetricWords {
         "push_devices_forgotten_total": "Devices that a push service no longer knows.",
         "push_jobs_dropped_total": "Push jobs dropped: they could not be read, or crashed their workers.",
         "backlog_commands": "Commands that workers have taken from RabbitMQ and not finished.",
-        "oldest_command_seconds": "Age of the oldest command that a worker has in hand; 0: none is in hand.",
+        "oldest_command_seconds": "Age of the oldest command that a worker has not finished; 0: there is none.",
         "queues": "Command queues that the workers here consume; the others are consumed on other hosts.",
         "queue_wait_seconds": "Time from a command's acceptance until a batch takes it.",
         "batch_seconds": "Time of a whole batch: stored, told, answered.",
@@ -69,7 +69,7 @@ enum MetricWords {
         "publish_seconds": "Time in which Redis took a batch's frames.",
         // ws-relay
         "connections": "Open WebSockets, streams of events and long polls.",
-        "event_streams": "Of these, streams of events and long polls.",
+        "event_streams": "Streams of events and long polls among these.",
         "users": "Users with one of these.",
         "rooms": "Rooms whose frames are delivered.",
         "slow_connections": "Sockets with frames that their client has not taken.",

@@ -7,7 +7,7 @@ struct MetricsEndpoint {
     let runDirectory: String
     /// Nil: only requests from this machine are allowed.
     let token: String?
-    /// In the broker's queues; nil when it does not say.
+    /// The number of messages in the broker's queues; nil when it is unknown.
     var waitingMessages: () -> Int? = { nil }
     private static let programs = ["fcgi-api", "ws-relay", "queue-worker"]
 
@@ -26,7 +26,7 @@ struct MetricsEndpoint {
             return
         }
         let words = pieces(of: request.header("authorization") ?? "", at: UInt8(ascii: " "))
-        // Comparing digests takes the same time wherever the texts differ.
+        // Comparing digests takes a time that does not depend on where the texts differ.
         guard words.count == 2, words[0].lowercased() == "bearer",
             SHA256.hash(data: Array(words[1].utf8)) == SHA256.hash(data: Array(token.utf8))
         else { throw Refusal(.unauthorized, "send METRICS_TOKEN: Authorization: Bearer <token>") }
@@ -91,7 +91,7 @@ struct MetricsEndpoint {
         }
     }
 
-    /// A counter's name in the metrics, and its value. Nil: there is nothing to tell.
+    /// A counter's name in the metrics, and its value. Nil: it has no sample.
     private func sample(_ name: String, _ values: [Int], ended: Int) -> (name: String, value: String)? {
         switch name {
         // The relay counts its requests in both places: one name has one sample.
@@ -107,7 +107,7 @@ struct MetricsEndpoint {
         accepted.map { "\(Double(max(0, systemClock() - Int64($0))) / 1000)" } ?? "0"
     }
 
-    /// Series that have noted nothing are left out: a pool without messages has no histogram of them.
+    /// Empty series are left out: a pool without messages has no histogram of them.
     private static func put(
         histogram: String, _ numbers: [Int], _ labels: String, _ lines: inout [String: [String]]
     ) {

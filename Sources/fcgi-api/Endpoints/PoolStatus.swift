@@ -1,11 +1,11 @@
 import ChatCore
 import ChatProcess
 
-/// A pool's own status and ping, as php-fpm has them. A worker of the pool answers: a pool without a free one does not.
+/// A pool's own status and ping, as in php-fpm. A worker of the pool answers, so there is no answer while all are busy.
 struct PoolEndpoints {
     let pool: PoolSettings
     let channel: WorkerChannel
-    /// METRICS_TOKEN, which the status needs as well.
+    /// METRICS_TOKEN; the status needs it too.
     let token: String?
 
     func add(to router: inout Router) {

@@ -2,10 +2,10 @@ import ChatCore
 import ChatProcess
 import Logging
 
-/// The primary and an optional replica, which may lag: a read that needs what the replica does not have goes to the primary.
-/// Users always see what they wrote and what they were told of, over any path and on any host.
+/// The primary and an optional replica, which may lag: a read goes to the primary when it needs data that the replica
+/// does not have yet. Users always see what they wrote and what they were told of, over any path and on any host.
 final class Readers {
-    /// A replica, with what is needed to know whether it has enough.
+    /// A replica, with the means to find out whether it has enough data.
     struct Replica {
         let reader: any RoomReader
         let position: any LogPosition
@@ -17,7 +17,7 @@ final class Readers {
 
     enum Choice { case replica, primary }
 
-    /// More time between looks while nobody reads.
+    /// The interval of checks while there are no reads.
     private static let idleInterval = Duration.seconds(4)
     private static let name = "the read replica (the primary reads in its place)"
 
@@ -27,7 +27,8 @@ final class Readers {
     private let log: Logger
     private var outage = Outage()
     private var state: ReplicaState
-    /// Told of each read that could have used the replica, and of the replica's lag in milliseconds; nil: not known.
+    /// Called at each read that could use the replica, with the choice and the replica's lag in milliseconds; nil:
+    /// unknown.
     var onRead: (Choice) -> Void = { _ in }
     var onLag: (Int64?) -> Void = { _ in }
 
@@ -56,17 +57,17 @@ final class Readers {
         return try body(primary)
     }
 
-    /// Reads what the replica may not know: never from it.
+    /// Never reads from the replica, for data that it may not have yet.
     func readNewest<T>(_ body: (any RoomReader) throws(StoreError) -> T) throws(StoreError) -> T { try body(primary) }
 
-    /// Nil when it failed or has nothing, or when another server answered than the one that was asked for its position.
+    /// Nil when the read failed or found nothing, or when another server answered than the one whose position is known.
     private func tried<T>(
         _ replica: Replica, _ body: (any RoomReader) throws(StoreError) -> T
     ) throws(StoreError) -> T? {
         let session = replica.position.session
         do throws(StoreError) {
             let found = try body(replica.reader)
-            // Something that it does not have may be there meanwhile: somebody was told of it.
+            // A missing row may exist on the primary: the user may have been told of it.
             guard replica.position.session == session, (found as? any Missing)?.isMissing != true else { return nil }
             return found
         } catch {
@@ -86,7 +87,7 @@ final class Readers {
         if state.mustLook(now()) { look(replica) }
         guard state.isUsable(at: now()), let needed = needed(replica, user, room) else { return false }
         if state.has(needed, session: replica.position.session) { return true }
-        // It may have come further since.
+        // The replica may have replayed more since.
         do throws(StoreError) {
             let position = try replica.position.position()
             state.found(position, session: replica.position.session)
@@ -97,13 +98,13 @@ final class Readers {
         return state.has(needed, session: replica.position.session)
     }
 
-    /// Call it about once a second: a worker without requests would show an old lag.
+    /// Call it about once a second: otherwise a worker without requests would show an old lag.
     func keepCurrent() {
         if let replica, state.mustLook(now() - Self.idleInterval.milliseconds) { look(replica) }
     }
 
     private func look(_ replica: Replica) {
-        // Without the primary nothing is known of the lag, and this is no fault of the replica.
+        // Without the primary the lag is unknown, which is not a fault of the replica.
         let asked = now()
         guard let primary = try? replica.primaryPosition.position() else { return }
         do throws(StoreError) {
@@ -114,7 +115,7 @@ final class Readers {
         onLag(state.isUsable(at: now()) ? state.lag(at: now()) : nil)
     }
 
-    /// Nil: not known, such as without Redis.
+    /// Nil: unknown, for example without Redis.
     private func needed(_ replica: Replica, _ user: UUID128, _ room: UUID128?) -> Int64? {
         do throws(BusError) {
             if let position = try replica.marks.position(of: user, in: room) { return position }
@@ -169,7 +170,7 @@ extension Readers {
     }
 }
 
-/// A result that may say that there is nothing.
+/// A result that may be "not found".
 private protocol Missing { var isMissing: Bool { get } }
 
 extension Optional: Missing {

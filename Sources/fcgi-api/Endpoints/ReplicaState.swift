@@ -1,18 +1,18 @@
 import ChatCore
 
-/// The state of a replica, as far as it is known: its position, and how far it is behind at most.
+/// The known state of a replica: its position, and an upper bound of its lag.
 ///
-/// The lag needs no clock of another machine: at a time the primary was at some position, and once the replica has reached
-/// that position it is behind by no more than the time since.
+/// The lag needs no clock of another machine: the primary was at some position at some time, and once the replica has
+/// reached that position, it is behind by at most the time since then.
 struct ReplicaState {
-    /// Between two looks, and how long a replica that failed is not used.
+    /// The time between two checks, and how long a failed replica is not used.
     static let interval = Duration.seconds(1)
     static let pause = Duration.seconds(10)
-    /// Positions of the primary that are kept; two a minute would do for the longest lag that is allowed.
+    /// Positions of the primary that are kept; two per minute would be enough for the longest allowed lag.
     private static let kept = 600
 
     private let maxLag: Int64
-    /// Of the primary, oldest first.
+    /// Positions of the primary, oldest first.
     private var samples: ArraySlice<(at: Int64, position: Int64)> = []
     private var replayed: Int64?
     private var session: Int?
@@ -25,11 +25,11 @@ struct ReplicaState {
     func mustLook(_ now: Int64) -> Bool { now >= lookAt }
 
     /// - Parameters:
-    ///   - primary: its position, asked for before the replica's.
+    ///   - primary: the primary's position, read before the replica's.
     ///   - now: when the primary was asked.
-    ///   - session: of the connection to the replica: another one may lead to another server.
+    ///   - session: that of the connection to the replica: another one may lead to another server.
     mutating func looked(primary: Int64, replica: Int64, session: Int, at now: Int64) {
-        // Another primary, which may not have everything: what was known counts no more.
+        // This is another primary, which may lack data: the old positions are no longer valid.
         if let last = samples.last, last.position > primary { samples = [] }
         if samples.last.map({ now - $0.at >= Self.interval.milliseconds }) ?? true { samples.append((now, primary)) }
         samples = samples.suffix(Self.kept)
@@ -45,7 +45,7 @@ struct ReplicaState {
         lookAt = now + Self.pause.milliseconds
     }
 
-    /// Milliseconds that it is behind at most; nil: not known.
+    /// An upper bound of the lag in milliseconds; nil: unknown.
     func lag(at now: Int64) -> Int64? {
         guard let replayed, let sample = samples.last(where: { $0.position <= replayed }) else { return nil }
         return now - sample.at
@@ -53,7 +53,7 @@ struct ReplicaState {
 
     func isUsable(at now: Int64) -> Bool { failedAt == nil && lag(at: now).map { $0 <= maxLag } ?? false }
 
-    /// It has everything up to this position, as was found on this connection.
+    /// Whether the replica has everything up to this position, by a check on the same connection.
     func has(_ position: Int64, session: Int) -> Bool {
         session == self.session && replayed.map { $0 >= position } ?? false
     }

@@ -1,6 +1,6 @@
 import ChatCore
 
-/// The span of each request that is recorded. Nothing of it is made before the answer.
+/// Makes the span of each recorded request, after its answer.
 struct RequestTrace {
     let tracer: Tracer
     let pool: String
@@ -8,7 +8,7 @@ struct RequestTrace {
     var unixClock = unixNanoseconds
 
     private static let methods: Set = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-    /// A longer wait is a clock that was set.
+    /// A longer wait means that the clock was changed.
     private static let longestWait = Duration.seconds(3600)
 
     /// - Parameter lasted: nanoseconds.
@@ -22,7 +22,7 @@ struct RequestTrace {
             .init("http.request.method", .text(method)), .init("http.response.status_code", .number(Int64(status))),
             .init("chat.pool", .text(pool)),
         ]
-        // Never the address: it has ids of users, which may be names.
+        // The address is left out: it contains ids of users, which may be names.
         if let operation = call.operation { attributes.append(.init("http.route", .text(operation.route))) }
         if let wait = wait(call.request, before: end - lasted) {
             attributes.append(.init("chat.queue_wait_ms", .number(wait)))
@@ -37,7 +37,7 @@ struct RequestTrace {
         ])
     }
 
-    /// Milliseconds from the web server's hand-over until a worker took the request; nil: the server does not say.
+    /// Milliseconds from the web server's time stamp until a worker took the request; nil: there is no time stamp.
     private func wait(_ request: Request, before start: Int64) -> Int64? {
         guard let text = request.parameter("CHAT_SENT"), let seconds = Double(text), seconds > 0, seconds < 1e11 else {
             return nil

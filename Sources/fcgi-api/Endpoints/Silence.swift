@@ -1,7 +1,7 @@
 import ChatCore
 
-/// Rooms, and threads in them, for which a user wants no pushes: `Until` a time, or for good without one. With
-/// `Mentions` those that mention the user are pushed all the same. Frames still arrive.
+/// Rooms, and threads in them, for which a user wants no pushes, until the time in `Until` or for good. With
+/// `Mentions`, messages that mention the user are still pushed. Frames still arrive.
 struct SilenceEndpoints {
     let services: EndpointServices
 

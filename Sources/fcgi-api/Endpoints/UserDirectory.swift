@@ -1,11 +1,11 @@
 import ChatCore
 import Logging
 
-/// Keeps what tokens say of their bearers: each token once a worker, so that most requests ask the database nothing.
+/// Stores the claims of tokens about their users: each token once per worker, so that most requests need no query.
 final class UserDirectory {
-    /// Claims that are remembered; past it all are forgotten, and kept again.
+    /// Claims that are remembered; above the limit all are dropped, and stored again.
     private static let limit = 10_000
-    /// How long a store that failed is not asked: no request waits for it twice.
+    /// How long a failed store is not asked again, so that no request waits for it twice.
     private static let pause = Duration.seconds(5)
 
     private let store: any UserStore
@@ -20,12 +20,13 @@ final class UserDirectory {
         self.log = log
     }
 
-    /// A failure is no request's: the next one tries again.
+    /// A failure does not affect the request: the next one tries again.
     ///
     /// - Parameter now: Unix milliseconds.
     func learn(_ identity: Identity, at now: Int64) {
         guard var claims = UserClaims(identity) else { return }
-        // A name that comes back after another one is news, so each token is shown to the store once; an id is not.
+        // Each token with a name is passed to the store once, since a name may change back. An id cannot, so tokens
+        // without a name count as equal.
         if claims.name == nil, claims.avatar == nil { claims.at = 0 }
         guard !known.contains(claims), lostAt.map({ now - $0 > Self.pause.milliseconds || now < $0 }) ?? true else {
             return

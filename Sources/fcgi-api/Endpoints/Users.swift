@@ -18,8 +18,8 @@ struct UserEndpoints {
         router.on("PATCH", "/users/{id}") { call throws(Refusal) in try change(call, merges: true) }
     }
 
-    /// `ids`: in either form, with commas between them; a text with a comma is named by its UUID. Users whom one may not
-    /// see are left out.
+    /// `ids`: in either form, separated by commas; an id that contains a comma is given as its UUID. Users that the
+    /// asking user may not see are left out.
     private func list(_ call: Call) throws(Refusal) -> Response {
         let me = try services.user(call)
         let isWholeHost = call.isHost && call.hosted == nil
@@ -56,8 +56,8 @@ struct UserEndpoints {
         return .list(found, next: nil) { $1.write(to: &$0) }
     }
 
-    /// `Name`, `Avatar`, `Metadata`: what is left out stays as it is; without any field the answer alone says how it is. The
-    /// user need not be known yet. PUT replaces all of `Metadata`, PATCH merges it.
+    /// `Name`, `Avatar`, `Metadata`: a field that is left out keeps its value; without any field the request only
+    /// reads. The user need not be known yet. PUT replaces all of `Metadata`, PATCH merges it.
     private func change(_ call: Call, merges: Bool) throws(Refusal) -> Response {
         guard call.key != nil else {
             throw Refusal(.forbidden, "only the host application says how users are called: send a key of the server")
@@ -76,10 +76,11 @@ struct UserEndpoints {
 }
 
 extension UserEndpoints {
-    /// Tries of one merge: each that fails means that another one has succeeded.
+    /// Tries of one merge: each failed try means that another merge has succeeded.
     private static let tries = 50
 
-    /// A merge counts only for the object from which it was made, so that two at once both count.
+    /// A merge is stored only if the object is still the one from which it was made, so that two merges at once both
+    /// count.
     private func apply(_ patch: UserPatch, to user: HostUser) throws(Refusal) -> (UserView, isNews: Bool) {
         for _ in 0..<Self.tries {
             var patch = patch

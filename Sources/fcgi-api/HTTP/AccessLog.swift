@@ -1,7 +1,7 @@
 import ChatCore
 import Glibc
 
-/// Writes a line a request, in the pool's format. No line has a query: it may contain a token.
+/// Writes one line per request, in the pool's format. No line has a query, which may contain a token.
 final class AccessLog {
     private let format: AccessFormat
     private let pool: String
@@ -15,7 +15,7 @@ final class AccessLog {
 
     func note(_ call: Call, _ response: Response, nanoseconds: Int64, waited: Int?) {
         let line = line(call, response, nanoseconds: nanoseconds, waited: waited) + [10]
-        // One write: the lines of several workers do not mix.
+        // One write, so that the lines of several workers do not mix.
         _ = line.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
     }
 

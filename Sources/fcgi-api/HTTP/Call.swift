@@ -1,6 +1,6 @@
 import ChatCore
 
-/// One request on its way through the endpoints, with its user and its log id.
+/// One request during its handling, with its user and its log id.
 final class Call {
     let request: Request
     let requestID: String
@@ -9,17 +9,17 @@ final class Call {
     fileprivate(set) var values: [String: String] = [:]
     /// Set by `EndpointServices.user(_:)`; for the access log.
     var user: UUID128?
-    /// The host application asks on behalf of `user`: no rate limit applies.
+    /// The host application acts for `user`: no rate limit applies.
     var isHost = false
     /// The host's key by which the request was admitted.
     var key: ServerKey?
-    /// The user whom the key's request names.
+    /// The user that the key's request names.
     var hosted: HostUser?
-    /// The user for whom it was done, for the audit log.
+    /// The user for whom the request was made, for the audit log.
     var onBehalf: UUID128?
     /// The route that takes it; nil: none was found yet.
     var operation: Operation?
-    /// The host's own text of users whom the request names.
+    /// The host's own ids of users that the request names.
     private(set) var names: [UUID128: String] = [:]
     /// Whether a rate has counted the request: each counts once.
     var isCounted = false
@@ -55,7 +55,7 @@ final class Call {
     /// A `{…}` of the path that is a user in either form.
     func userID(_ name: String) throws(Refusal) -> UUID128 { note(try RequestFields.user(text(name), name)) }
 
-    /// Users of a list in either form, each once.
+    /// The users of a list, in either form; each user once.
     func userIDs(_ fields: RequestFields, _ key: String, limit: Int = 1000) throws(Refusal) -> [UUID128] {
         try fields.users(key, limit: limit).map(note)
     }
@@ -69,8 +69,8 @@ final class Call {
     /// The client's place in a trace.
     var traceParent: TraceParent? { request.header("traceparent").flatMap { TraceParent($0) } }
 
-    /// Gives the request its span, and the command its place behind that. A client's trace is continued; otherwise the
-    /// trace is the first command's.
+    /// Gives the request its span, which is the parent of the command's. A client's trace is continued; otherwise the
+    /// first command gives the trace its id.
     func trace(_ command: inout Command, _ sampler: TraceSampler) {
         if let span {
             command.trace = span

@@ -13,7 +13,7 @@ final class FastCGI {
     private static let socketTimeout = Duration.seconds(30)
     /// Less than the master waits before it kills a worker that was told to stop.
     private static let lastTimeout = Duration.seconds(10)
-    /// For the refusal of those who are left.
+    /// For refusing the clients that are left.
     private static let refusalTimeout = Duration.seconds(2)
 
     private let channel: WorkerChannel
@@ -67,8 +67,9 @@ final class FastCGI {
         }
     }
 
-    /// Nobody else answers those who are connected already. Bounded: clients may still come to a TCP socket. Those for whom
-    /// no time is left are told to come back, which the next pool of their route will answer.
+    /// Answers the clients that are connected already, since no other worker can. The time is limited, because clients
+    /// may still connect to a TCP socket. Clients for whom no time is left are told to try again; the next pool of
+    /// their route will answer.
     private func answerTheLast(_ answer: (Request) -> Response, _ refused: (Refusal) -> Response) {
         let end = monotonicNow() + FastCGI.lastTimeout.nanoseconds
         for listener in channel.listeners {
@@ -143,7 +144,7 @@ final class FastCGI {
                 ? FastCGI.header(name, connection.pointee.envp)
                 : FCGX_GetParam(name, connection.pointee.envp).map { String(cString: $0) }
         }
-        // A repaired text is another than the client's: what is stored or looked up by it would be wrong.
+        // A repaired text differs from the client's, so it must not be stored or looked up.
         for name in ["REQUEST_URI", "HTTP_IDEMPOTENCY_KEY"] {
             guard let value = FCGX_GetParam(name, connection.pointee.envp) else { continue }
             guard String(validatingCString: value) != nil else {
@@ -160,8 +161,8 @@ final class FastCGI {
         return try request.withUnmeasuredBody()
     }
 
-    /// nginx passes a header that came several times several times. It is one list (RFC 9110, 5.3): with the first alone, a
-    /// server before us and this one could see different users.
+    /// nginx passes a repeated header as several parameters. They form one list (RFC 9110, 5.3). If only the first were
+    /// read, a proxy in front of us could see another user than this program.
     private static func header(_ name: String, _ all: FCGX_ParamArray?) -> String? {
         guard var entry = all else { return nil }
         var values: [String] = []

@@ -1,16 +1,17 @@
 import ChatCore
 
-/// A route, as keys of the host application and the audit log see it.
+/// A route, for the host application's keys and the audit log.
 struct Operation {
     /// Such as "GET /rooms/{id}".
     let name: String
     /// Such as "/rooms/{id}".
     let route: String
-    /// The scope that it needs of a key; nil: it is open to everybody, and a key means nothing to it.
+    /// The scope that a key needs; nil: the route is open to everybody and ignores keys.
     let scope: KeyScope?
     /// One of the host's own endpoints.
     let isAdmin: Bool
-    /// A key need act for no user here: the host's own endpoints, and those on which it says or reads what users are.
+    /// A key need not name a user here: at the host's own endpoints, and where the host describes users or reads their
+    /// descriptions.
     let isForHost: Bool
 
     init(_ method: String, _ pattern: String) {
@@ -23,7 +24,7 @@ struct Operation {
         scope = Self.scope(method, pattern, isAdmin)
     }
 
-    /// A new route of users needs `write`, and a new one of `/admin` needs `admin`, until it is named here.
+    /// A route that is not named here needs `write`, or `admin` below `/admin`.
     private static func scope(_ method: String, _ pattern: String, _ isAdmin: Bool) -> KeyScope? {
         switch (method, pattern) {
         case ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.yaml"),

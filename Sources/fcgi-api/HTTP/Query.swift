@@ -56,8 +56,8 @@ struct Query {
         }
     }
 
-    /// A position in a list, from `Next`: either a part of the address, or the whole `Next` as this parameter's value,
-    /// which clients send that take `Next` for an opaque cursor.
+    /// A position in a list, from `Next`: either one parameter of it, or the whole `Next` as this parameter's value.
+    /// The latter comes from clients that treat `Next` as an opaque cursor.
     func cursor(_ name: String) throws(Refusal) -> String? {
         guard let value = self[name], value.utf8.starts(with: "\(name)=".utf8) || value.utf8.contains(UInt8(ascii: "&"))
         else { return self[name] }
@@ -89,7 +89,7 @@ struct Query {
 
     func seq(_ name: String) throws(Refusal) -> Int64? { try number(name, in: 0...Int64.max) }
 
-    /// `Metadata.kind`: only what has this kind.
+    /// `Metadata.kind`: only entries of this kind.
     func kind() throws(Refusal) -> String? {
         let name = "Metadata.kind"
         guard let kind = pairs.first(where: { areSameBytes($0.name, name) })?.value else { return nil }

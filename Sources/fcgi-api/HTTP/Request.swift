@@ -35,13 +35,13 @@ struct Request {
         contentLength = try Request.length(parameter("CONTENT_LENGTH"))
     }
 
-    /// nginx's log has the same rule: upstreams.conf. Only what is surely no secret is shown: a list of what might be one
-    /// always lacks a spelling.
+    /// nginx's log has the same rule: upstreams.conf. It shows only parts that cannot be secrets, because a list of
+    /// possible secrets would always miss a spelling.
     private static func shown(_ path: String) -> String {
         var end = path.utf8.startIndex
         var previous = ""
         for segment in path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
-            // A device's push token stands there.
+            // After `devices/` there is a push token.
             guard !areSameBytes(previous, "devices"), isPlain(segment) else { return path[..<end] + "[redacted]" }
             previous = asciiLowercased(Substring(segment))
             end = segment.endIndex == path.utf8.endIndex ? segment.endIndex : path.utf8.index(after: segment.endIndex)
@@ -82,14 +82,14 @@ struct Request {
         return value?.isEmpty == true ? nil : value
     }
 
-    /// The token of `Authorization: Bearer`, whatever it is; nil: there is no such header, or it has another form.
+    /// The unchecked token of `Authorization: Bearer`; nil: there is no such header, or it has another form.
     var bearer: String? {
         let words = pieces(of: header("authorization") ?? "", at: UInt8(ascii: " "))
         return words.count == 2 && areSameBytes(asciiLowercased(words[0]), "bearer") ? String(words[1]) : nil
     }
 
-    /// Milliseconds since the web server chose this pool (`CHAT_SENT`, seconds with three decimals); nil: it does not
-    /// tell, or the clock has jumped.
+    /// Milliseconds since the web server chose this pool (`CHAT_SENT`, seconds with three decimals); nil: the server
+    /// did not send it, or the clock has jumped.
     func waited(until now: Int64) -> Int? {
         guard let text = parameter("CHAT_SENT"), text.utf8.count <= 20 else { return nil }
         let parts = pieces(of: text, at: UInt8(ascii: "."), omittingEmpty: false)

@@ -4,8 +4,8 @@ import ChatCore
 import ChatProcess
 import Glibc
 
-/// Takes an installed service to its first message. Each step first checks the state and does only what is missing, so
-/// a second run changes nothing.
+/// Configures an installed service until it passes a first message. Each step first checks the state and does only what
+/// is missing, so a second run changes nothing.
 struct Setup: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "setup",
@@ -83,7 +83,7 @@ struct Setup: ParsableCommand {
 
     private func write(_ settings: SettingsFile, _ work: SetupWork) throws {
         guard !settings.changed.isEmpty else { return }
-        // Only names: values may be secrets.
+        // Shows only names, since values may be secrets.
         try work.does("write \(settings.changed.joined(separator: ", ")) to \(file)") {
             try settings.write(to: file, group: getuid() == 0 ? getgrnam("chat").map { $0.pointee.gr_gid } : nil)
         }

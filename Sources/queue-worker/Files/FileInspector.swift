@@ -6,7 +6,7 @@ final class FileInspector {
     private static let batch = 10
     private static let answerTimeout = Duration.seconds(10)
     private let jobs: any FileJobs
-    /// The news about the file of a message; nil: there are none.
+    /// The new details of a message's file; nil: nothing changed.
     private let describe: (Message) throws(Refusal) -> FileInfo?
     private let commands: any CommandQueue
     private let log: Logger
@@ -36,7 +36,8 @@ final class FileInspector {
             do throws(Refusal) {
                 if message.deletedAt == nil, let file = try describe(message) { try tell(message, file) }
             } catch {
-                // A server comes back, so the file is retried. A file that is itself at fault would fail forever.
+                // After a failure of a server the file is tried again, since the server will come back. A file that is
+                // at fault itself would fail forever.
                 guard error.retryAfter == nil else { throw error }
                 log.warning(
                     "a file could not be inspected and stays unchanged",

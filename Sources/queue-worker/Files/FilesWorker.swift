@@ -3,7 +3,7 @@ import ChatCore
 import ChatProcess
 import Logging
 
-/// A worker of the pool "files": work on files for which no request waits.
+/// A worker of the pool "files": does the work on files that no request waits for.
 final class FilesWorker {
     static let pool = "files"
     /// The time between two checks for new files.

@@ -20,7 +20,7 @@ struct HookWorker {
     }
 
     init(_ settings: Settings, _ connection: PostgresConnection, _ channel: WorkerChannel, _ log: Logger) {
-        // A slow host is no worker that hangs.
+        // A worker that waits for a slow host does not count as hanging.
         let isAlive = {
             channel.scoreboard.heartbeat()
             return true

@@ -1,7 +1,7 @@
 import ChatCore
 
-/// Decides who may come in, and how often somebody may ask: tokens, origins, handshakes, the sockets of an address, the
-/// requests of a socket and of a user.
+/// Decides which clients may connect, and how many requests are allowed: tokens, origins, handshakes, the sockets of an
+/// address, the requests of a socket and of a user.
 final class Admission {
     let origins: OriginRule
     private let tokens: RevocableTokens
@@ -27,7 +27,7 @@ final class Admission {
 
     func verify(_ token: String) throws(Refusal) -> Identity { try tokens.verify(token) }
 
-    /// Whether an identity that was looked up may still come in.
+    /// Whether an identity that was looked up is still valid.
     func isValid(_ identity: Identity) -> Bool {
         identity.expiresAt > clock.unixSeconds && (try? tokens.check(identity)) != nil
     }
@@ -45,7 +45,7 @@ final class Admission {
         return true
     }
 
-    /// A request of the socket that has this bucket.
+    /// Counts a request of the socket with this bucket.
     func take(_ bucket: inout RateBucket) -> RateBucket.Decision { bucket.take(now: bucketTime, limits: requestLimits) }
 
     /// Charges an admitted request that costs as much as several.
@@ -58,7 +58,7 @@ final class Admission {
         users.take(kind, user, now: clock.milliseconds)
     }
 
-    /// The shared counter requires this user to wait.
+    /// Makes this user wait, because the shared counter is above the limit.
     func close(_ kind: RateKind, of user: UUID128, milliseconds: Int) {
         users.close(kind, user, until: clock.milliseconds + Int64(milliseconds))
     }

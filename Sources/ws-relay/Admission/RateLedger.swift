@@ -1,7 +1,7 @@
 import ChatCore
 
-/// Counts what users do here between two updates of the shared counters, and remembers who is above a limit. So a user
-/// may exceed the limit by one second's worth, and no request waits for Redis.
+/// Counts the users' actions here between two updates of the shared counters, and remembers users above a limit. So a
+/// user may exceed the limit by one second's worth, and no request waits for Redis.
 struct RateLedger {
     private struct Key: Hashable {
         var user: UUID128
@@ -33,7 +33,7 @@ struct RateLedger {
         return refused < Self.maxIgnoredRefusals ? .refuse(Int(until - now)) : .close(Int(until - now))
     }
 
-    /// The shared counter requires this user to wait.
+    /// Makes this user wait, because the shared counter is above the limit.
     mutating func close(_ kind: RateKind, _ user: UUID128, until: Int64) {
         let key = Key(user: user, kind: kind)
         closed[key] = (until, closed[key]?.refused ?? 0)
@@ -42,7 +42,7 @@ struct RateLedger {
     /// The counts since the last call, for the shared counters.
     mutating func takeCounts(now: Int64) -> [RateCount] {
         closed = closed.filter { $0.value.until > now }
-        // The memory of a busy second is not kept for quiet ones.
+        // Releases the memory of a busy second.
         defer { counts = [:] }
         return counts.map { RateCount(user: $0.key.user, kind: $0.key.kind, count: $0.value) }
     }

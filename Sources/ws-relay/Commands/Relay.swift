@@ -63,8 +63,8 @@ struct Relay {
             do {
                 return (try Inherited(HandoffChannel(line), log: log), nil)
             } catch HandoffChannel.Failure.refused {
-                // This relay begins with no socket. Once it is ready the master asks the predecessor to end, and that
-                // one's clients reconnect over WS_DRAIN_SECONDS.
+                // This relay begins without sockets. Once it is ready, the master asks the predecessor to end, whose
+                // clients then reconnect over WS_DRAIN_SECONDS.
                 return (nil, nil)
             }
         }
@@ -117,8 +117,8 @@ private struct Outside {
     }
 
     func makeHub(_ settings: Settings, memory: RelayMemory, tracer: Tracer?) throws -> Hub {
-        // A token is shown once per connection: caching tokens would cost as much as the rest of the connection. The loop
-        // of all sockets waits for no address: a client with a new key comes again.
+        // A token is used once per connection: caching tokens would cost as much as the rest of the connection. The
+        // loop of all sockets does not wait for a key set: a client with a new key has to try again.
         let tokens = try JWTTokens(
             settings.tokens,
             sets: KeySet.start(settings.tokens, folder: settings.runDirectory, program: WsRelay.program, log: log),

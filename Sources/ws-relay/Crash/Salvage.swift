@@ -7,7 +7,7 @@ import Logging
 /// instruction. Sockets between two frames continue. For the others it is unknown what the client has, so they are
 /// closed.
 struct Salvage {
-    /// PostgreSQL must return the memberships within it; after that the clients reconnect.
+    /// The time in which PostgreSQL must return the memberships; after that the clients reconnect.
     private static let timeout: Duration = .seconds(60)
     /// Users per query.
     private static let batch = 1000
@@ -39,7 +39,7 @@ struct Salvage {
         self.init(memory, files: kept.files, log: log)
     }
 
-    /// - Parameter hub: in a tick of now.
+    /// - Parameter hub: in a tick that has begun now.
     func takeOver(_ hub: Hub, _ history: any RoomHistory) throws {
         let rows = (0..<Int(memory.header.pointee.connections)).map { memory.connections[$0] }
             .filter { $0.descriptor >= 0 && $0.flags.isDisjoint(with: [.closing, .greeting]) }
@@ -116,7 +116,7 @@ struct Salvage {
     }
 
     /// Closes a socket that was in the middle of a frame: its state is unknown, and the client sees the connection end.
-    /// A client that gets events has its place by its last event's id, and returns by itself.
+    /// A client of a stream of events has its position in the last event's id, and reconnects by itself.
     private static func sendAway(_ file: Int32, _ row: Connection) {
         if row.flags.contains(.welcomed), !row.flags.contains(.watchesWrite), !row.getsEvents {
             let frame = FrameHeader.close(.goingAway, "the relay failed; connect again and resume")
@@ -128,7 +128,7 @@ struct Salvage {
 }
 
 extension Connection {
-    /// Whether the process's end lost nothing of it: no byte half-read, no frame half-written or waiting.
+    /// Whether nothing of the socket was lost with the process: no half-read frame, no half-written or waiting one.
     fileprivate var standsBetweenFrames: Bool {
         let isOpen = flags.isDisjoint(with: [.reading, .writing, .watchesWrite, .resuming])
         // Before `welcome` the answer to the upgrade may still be unwritten.

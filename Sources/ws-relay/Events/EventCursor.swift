@@ -1,12 +1,12 @@
 import ChatCore
 
-/// Where a client stands in its rooms, as the id of an event says it: what comes back in `Last-Event-ID` lets any relay go on
-/// exactly there, and nothing of it is kept here.
+/// A client's position in its rooms, as the id of an event contains it. With the id in `Last-Event-ID` any relay can
+/// continue exactly there; the relay stores no positions.
 ///
-/// Each room is its key, the newest Seq that the client has, and the epoch of that history. A room that the id does not
-/// name is one of which nothing is known: the client is told to fetch it.
+/// A room is stored as its key, the newest Seq that the client has, and the epoch of that history. The position in a
+/// room that the id does not name is unknown: the client is told to fetch the room.
 ///
-/// An id goes out with every event that moves a place, so it is kept as text: a move writes 16 of its letters.
+/// Every event that changes a position has an id, so the id is kept as text: a change writes 16 of its letters.
 struct EventCursor: Sendable {
     /// An id has to fit into a request's head, and to cost an event little. Users with more rooms get no ids.
     static let maxRooms = 256
@@ -34,7 +34,7 @@ struct EventCursor: Sendable {
             seq = number(bytes.dropFirst(7))
         }
 
-        /// Nil: no id can name it. No room comes there: it would be 1,000 messages a second for 34 years.
+        /// Nil: the Seq is too large for an id. No room reaches it: it would take 1,000 messages a second for 34 years.
         fileprivate var letters: [UInt8]? {
             guard seq <= EventCursor.largestSeq, epoch <= EventCursor.largestEpoch else { return nil }
             let (high, low) = (key << 16 | epoch << 8 | seq >> 32, UInt32(truncatingIfNeeded: seq))
@@ -51,7 +51,7 @@ struct EventCursor: Sendable {
 
     init() {}
 
-    /// Of different rooms.
+    /// - Parameter places: one per room.
     init(places: [Place]) {
         id.reserveCapacity(Self.version.count + places.count * Self.lettersOfPlace)
         for place in places.prefix(Self.maxRooms) { append(place) }
@@ -66,7 +66,7 @@ struct EventCursor: Sendable {
 
     subscript(room: UUID128) -> UInt64? { place(room)?.seq }
 
-    /// The client has the room up to `seq`, or begins there anew. A room more than fit is not named.
+    /// The client has the room up to `seq`, or begins there anew. A room that does not fit any more is left out.
     mutating func set(_ room: UUID128, _ seq: UInt64, epoch: Int64 = 1) {
         let new = Place(room, seq, epoch: epoch)
         guard let index = places.firstIndex(where: { $0.key == new.key }) else {
@@ -89,13 +89,13 @@ struct EventCursor: Sendable {
         id += letters
     }
 
-    /// Without rooms that are not the user's any more.
+    /// Removes rooms that the user has left.
     mutating func keep(only keys: Set<UInt64>) {
         guard !places.allSatisfy({ keys.contains($0.key) }) else { return }
         self = EventCursor(places: places.filter { keys.contains($0.key) })
     }
 
-    /// Nil: no id that a relay made.
+    /// Nil: the id was not made by a relay.
     init?(id text: String) {
         let text = Array(text.utf8)
         guard text.count <= Self.maxBytes, text.starts(with: Self.version),

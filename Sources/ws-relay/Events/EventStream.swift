@@ -1,16 +1,15 @@
 import ChatCore
 
-/// The state of a socket that gets events, besides its row: where its client stands, and the answer that a long poll
-/// will get.
+/// The state of a socket for events, besides its row: the client's position, and the coming answer to a long poll.
 final class EventStream {
     struct Poll {
-        /// Frames of one answer, and bytes but for the last of them; what comes then is the next answer's.
+        /// Frames of one answer, and bytes of all but the last of them; later frames go into the next answer.
         static let maxFrames = 500
         static let maxBytes = 65_536
 
         /// Seconds that it waits, from `welcome` on.
         let wait: UInt32
-        /// Second of the relay's clock at which it is answered with nothing; nil: before `welcome`.
+        /// Second of the relay's clock at which it gets an answer without frames; nil: before `welcome`.
         var until: UInt32?
         var frames: [ArraySlice<UInt8>] = []
         var bytes = 0
@@ -19,13 +18,13 @@ final class EventStream {
     }
 
     var cursor: EventCursor
-    /// The client said where it was.
+    /// The client gave its position.
     let isResumed: Bool
-    /// The cursor was set by something that has no place of its own: the next event tells it.
+    /// The cursor was changed without an event for it: the next event has the new id.
     var isMoved = false
     /// Nil: a stream.
     var poll: Poll?
-    /// Of the answer to a poll.
+    /// Headers of the answer to a poll.
     let headers: [String]
 
     init(_ request: EventsRequest) {
@@ -35,7 +34,7 @@ final class EventStream {
         headers = request.headers
     }
 
-    /// For a refusal, which has a Connection of its own.
+    /// Headers for a refusal, which has its own Connection header.
     var pageHeaders: [String] { headers.filter { !$0.utf8.starts(with: "Connection:".utf8) } }
 
     // MARK: Hand-over
@@ -54,7 +53,7 @@ final class EventStream {
         cursor = EventCursor(places: try state.takeArray())
     }
 
-    /// Frames of a poll have been answered before.
+    /// Frames of a poll are not written: polls are answered before a hand-over.
     func write(to state: inout StateWriter) {
         state.put(isResumed)
         state.put(isMoved)
@@ -75,7 +74,7 @@ final class EventStreams {
     private var streams: [UInt32: EventStream] = [:] {
         didSet { memory.hasEvents = !streams.isEmpty }
     }
-    /// Slots of long polls that have something to be answered with, at the end of the tick.
+    /// Slots of long polls that have frames; they are answered at the end of the tick.
     private var answered: [UInt32] = []
     /// Users with more rooms than an id can name.
     private var crowded: Set<UInt32> = []
@@ -122,8 +121,8 @@ extension SharedFrame {
         return SharedFrame(whole: bytes, isEphemeral: kind == .typing || kind == .presence, place: place)
     }
 
-    /// With the id that is the client's place once it has the event. A browser takes the id over at the event's empty line,
-    /// so a stream that ends in the middle leaves it at the event before.
+    /// Adds the id, which is the client's position after the event. A browser takes the id at the event's empty line,
+    /// so a stream that ends in the middle of an event leaves the browser at the previous one.
     func with(id: [UInt8]) -> SharedFrame {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(5 + id.count + count)
@@ -137,6 +136,6 @@ extension SharedFrame {
     /// The frame in an event.
     var json: ArraySlice<UInt8> { withBytes { Array($0) }.dropFirst(Self.before.count).dropLast(Self.after.count) }
 
-    /// Something to write, so that no proxy takes the stream for dead, and a client that is gone is found out.
+    /// A comment, so that no proxy treats the stream as dead, and a lost client is detected by the write.
     static var comment: SharedFrame { SharedFrame(whole: Array(":\n\n".utf8), isEphemeral: true) }
 }

@@ -1,10 +1,10 @@
 import ChatCore
 
-/// A client's request at `/api/v1/events`: the frames of its rooms as Server-Sent Events, or with `wait` the next of them
-/// as one answer.
+/// A client's request at `/api/v1/events`: the frames of its rooms as Server-Sent Events, or, with `wait`, the next
+/// frames as one answer.
 struct EventsRequest: Equatable, Sendable {
     static let paths: Set<String> = ["/api/v1/events", "/events"]
-    /// Seconds that an answer may be waited for: below what proxies allow.
+    /// Seconds that a long poll may wait: less than proxies allow.
     static let waits: ClosedRange<UInt32> = 1...60
     private static let parameters: Set<String> = ["token", "ticket", "wait", "last_event_id"]
 
@@ -12,7 +12,7 @@ struct EventsRequest: Equatable, Sendable {
     let credential: Upgrade.Credential
     /// The client's address as a proxy names it.
     let forwardedFor: String?
-    /// Where the client was; nil: it begins.
+    /// The client's position; nil: it begins.
     let cursor: EventCursor?
     /// Nil: a stream.
     let wait: UInt32?
@@ -33,7 +33,7 @@ struct EventsRequest: Equatable, Sendable {
         if let credential {
             (self.credential, self.origin) = (credential, origin)
         } else if let cookie = try Self.cookie(head) {
-            // Another origin's page has no business with it, whatever the list says.
+            // The cookie is only for our own pages, even if the list names other origins.
             guard origins.isOwn(origin: origin, host: host) else { throw HTTPRefusal.forbiddenOrigin }
             (self.credential, self.origin) = (.token(cookie), nil)
         } else {
@@ -67,7 +67,7 @@ struct EventsRequest: Equatable, Sendable {
         return nil
     }
 
-    /// Of `POST /session`: a browser sends it along by itself, also when it connects again.
+    /// The cookie of `POST /session`: a browser sends it by itself, also when it reconnects.
     private static func cookie(_ head: RequestHead) throws -> String? {
         guard let token = SessionCookie.token(in: try head.only("cookie")), !token.isEmpty else { return nil }
         return token
@@ -79,7 +79,7 @@ struct EventsRequest: Equatable, Sendable {
         return number
     }
 
-    /// The header, which a browser sends when it connects again, is newer than what stands in the address.
+    /// The header, which a browser sends when it reconnects, is newer than the parameter in the address.
     private static func cursor(_ head: RequestHead, _ query: [String: String]) throws -> EventCursor? {
         let header = try head.only("last-event-id") ?? ""
         let text = header.isEmpty ? query["last_event_id"] ?? "" : header
@@ -98,7 +98,7 @@ struct EventsRequest: Equatable, Sendable {
             + Array("\r\n\r\nretry: 1000\n\n".utf8)
     }
 
-    /// Also of the answer to a long poll.
+    /// Headers of a stream and of the answer to a long poll.
     var headers: [String] { ["Cache-Control: no-store", "X-Accel-Buffering: no", "Connection: close"] + pageHeaders }
 
     var pageHeaders: [String] { origin.map(Self.pageHeaders) ?? [] }

@@ -1,7 +1,7 @@
 import ChatCore
 
-/// Server-Sent Events and long polls: sockets like the others, in the same tables, that say nothing. A frame gets its bytes
-/// in `tell`, together with the id that says where its client stands then.
+/// Server-Sent Events and long polls: sockets in the same tables as the others, whose clients send nothing. `tell`
+/// writes a frame together with the id of the client's new position.
 extension Sockets {
     func beginEvents(_ request: EventsRequest, _ slot: UInt32) {
         connections.insert(.json, slot)
@@ -10,35 +10,35 @@ extension Sockets {
         if request.wait == nil { send(SharedFrame(whole: request.streamHead), to: slot) }
     }
 
-    /// The client begins anew in the room, as the next event tells it.
+    /// The client begins anew in the room; the next event's id contains it.
     func place(_ slot: UInt32, in room: UUID128, at seq: UInt64, epoch: Int64) {
         guard connections[slot].getsEvents, let stream = streams[slot], stream.poll?.isFull != true else { return }
         stream.cursor.set(room, seq, epoch: epoch)
         stream.isMoved = true
     }
 
-    /// Never part of the caller: the loop of a delivery would check the access to its state for each socket.
+    /// Never inlined: the loop of a delivery would check the exclusive access to its state for each socket.
     ///
-    /// - Parameter epoch: of the place's room.
+    /// - Parameter epoch: the epoch of the place's room.
     @inline(never)
     func tell(_ event: SharedFrame, _ kind: FrameKind, epoch: Int64 = 1, to slot: UInt32) {
         guard !connections[slot].flags.contains(.closing), let stream = streams[slot] else { return }
         if let place = event.place {
-            // It may have come by another relay.
+            // The client may have received it from another relay.
             if let last = stream.cursor[place.room], place.seq <= last { return }
             if stream.poll?.isFull != true { stream.cursor.set(place.room, place.seq, epoch: epoch) }
         }
         if stream.poll != nil { return gather(event, kind, stream, slot) }
         guard event.place != nil || stream.isMoved else { return send(event, to: slot) }
         stream.isMoved = false
-        // An id that cannot name all rooms would go on wrongly: an empty one takes back the one before.
+        // An id without all rooms would continue wrongly: an empty id replaces the previous one.
         send(event.with(id: streams.namesAllRooms(of: connections[slot].user) ? stream.cursor.id : []), to: slot)
     }
 
     // MARK: Long polls
 
     private func gather(_ event: SharedFrame, _ kind: FrameKind, _ stream: EventStream, _ slot: UInt32) {
-        // That it has caught up says its answer.
+        // A poll needs no notice that it has caught up: its answer shows that.
         guard kind != .response, stream.poll?.isFull != true else { return }
         if stream.poll?.frames.isEmpty == true { streams.willAnswer(slot) }
         stream.poll?.frames.append(event.json)
@@ -82,7 +82,7 @@ extension Sockets {
         connections.row(slot).pointee.deadline = clock.second &+ max(1, min(until &- clock.second, left))
     }
 
-    /// A stream is told why, and when to come back; the id of the last event before it is where to go on.
+    /// Tells a stream the reason and when to reconnect. The client continues at the id of the last event before.
     func endEvents(_ slot: UInt32, _ code: CloseCode, _ reason: String) {
         guard let stream = streams[slot], let poll = stream.poll else {
             return end(slot, with: SharedFrame(whole: Self.closeEvent(code, reason)))
@@ -91,7 +91,7 @@ extension Sockets {
         let refusal: HTTPRefusal =
             switch code {
             case .tokenExpired: .unauthorized
-            // It sent something.
+            // The client sent data.
             case .policyViolation: .malformed(reason)
             case .replaced: .replaced
             default: .unavailable(retryAfter: Int.random(in: 1...5))
@@ -99,7 +99,7 @@ extension Sockets {
         answer(slot, refusal.answer(requestID: clock.newID().description, stream.pageHeaders))
     }
 
-    /// Before a hand-over to a relay that does not know them.
+    /// Call it before a hand-over to a relay without streams of events.
     func endAllEvents() {
         for slot in streams.slots { close(slot, .goingAway, "the relay changes; connect again") }
     }
@@ -120,13 +120,13 @@ extension Sockets {
         return Array("retry: \(retry)\ndata: ".utf8) + body.take() + Array("\n\n".utf8)
     }
 
-    /// Milliseconds after which an EventSource connects again by itself, which nothing but its page can stop.
+    /// Milliseconds after which an EventSource reconnects by itself; only its page can prevent that.
     private static func retry(_ code: CloseCode) -> Int64 {
         switch code {
         case .slowConsumer: 100
         case .policyViolation: 60_000
         case .replaced: 3_600_000
-        // Not all at the same later moment.
+        // Random, so that clients do not reconnect all at once.
         default: Int64.random(in: 1000...5000)
         }
     }

@@ -1,6 +1,7 @@
-/// A row that versions with another layout exchange: fields have names. A field whose meaning changes gets another name.
+/// A row that versions with different layouts exchange: its fields have names. A field with a new meaning gets a new
+/// name.
 protocol DescribedRecord: BitwiseCopyable {
-    /// Has the values of fields that the sender does not know.
+    /// A row with the default values, for fields that the sender does not know.
     static var blank: Self { get }
     static var fields: [RecordField] { get }
 }
@@ -61,7 +62,7 @@ extension StateReader {
 }
 
 extension RecordField {
-    /// Copies a value. One of another width is a number without a sign: too large a one becomes the largest here.
+    /// Copies a value. If the widths differ, it is an unsigned number, and a too large one becomes the largest here.
     fileprivate func set(in record: UnsafeMutableRawBufferPointer, _ from: RecordField, of row: UnsafeRawBufferPointer)
     {
         let source = UnsafeRawBufferPointer(rebasing: row[from.offset..<from.offset + from.size])

@@ -10,16 +10,16 @@ import Glibc
 ///     predecessor → successor: X refused · P prologue… · F some sockets · D state and descriptors… · E end of P or D
 ///                              · R released
 ///
-/// A successor that offers to read described states gets one, whatever its layout is. Releases before the offer do not
-/// hear it: they compare layouts, and send raw memory to their like.
+/// A successor that offers to read described states gets one, whatever its layout is. Releases before the offer ignore
+/// it: they compare layouts, and send raw memory if these are equal.
 ///
-/// Every wait has a limit. Until R the sockets belong to the predecessor: if an end closes before, the other one gave
-/// up and nothing was handed over. After R they belong to the successor.
+/// Every wait has a limit. Until R the sockets belong to the predecessor: if one end closes before R, nothing was
+/// handed over. After R they belong to the successor.
 final class HandoffChannel {
     enum Tag: Unicode.Scalar {
         case hello = "H"
         case refused = "X"
-        /// From a successor: what it can read besides its own layout.
+        /// From a successor: the formats that it can read besides its own layout.
         case prologue = "P"
         case sockets = "F"
         case subscribed = "S"
@@ -39,7 +39,7 @@ final class HandoffChannel {
         case closed
         case tookTooLong
         case system(Int32)
-        /// The other end cannot write what this version reads.
+        /// The other end cannot write a format that this version reads.
         case refused
     }
 

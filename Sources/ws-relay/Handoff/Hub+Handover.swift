@@ -1,7 +1,7 @@
 import ChatCore
 
-/// The state of a hand-over: each owner writes and reads its own parts. Large and stable ones (channels, descriptors) are
-/// sent ahead while this relay still serves; `export` contains the rest, as of one moment. Times are those of the
+/// The state of a hand-over: each owner writes and reads its own parts. Large and stable ones (channels, descriptors)
+/// are sent ahead while this relay still serves; `export` contains the rest, as of one moment. Times are those of the
 /// machine's monotonic clock.
 extension Hub {
     /// The channels to which a successor should subscribe before the hand-over.
@@ -19,7 +19,7 @@ extension Hub {
         shown: Set<UInt64> = [], as format: StateFormat = .described
     ) -> (bytes: [UInt8], descriptors: [Int32]) {
         resumes.endAllHolds()
-        // Leaves no frame that waits for the end of the tick, and no closed socket that is not freed.
+        // After this no frame waits for the end of the tick, and all closed sockets are freed.
         endTick()
         let open = sockets.handedOver
         let handles = open.map(sockets.connections.handle)
@@ -87,7 +87,7 @@ extension Hub {
         try parts.read("events", missing: ()) { state throws(StateUnreadable) in
             try sockets.adoptStreams(from: &state, handed)
         }
-        // Not before their sockets are whole.
+        // Requests come after their sockets are complete.
         for request in requests { resumes.adopt(request, handed.slots) }
     }
 }

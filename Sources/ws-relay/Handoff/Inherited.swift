@@ -12,9 +12,9 @@ struct Inherited {
     let users: [UUID128]
     let rooms: [UUID128]
 
-    /// Throws when there is nothing to take over. `refused`: the predecessor is of a release with another layout that
-    /// cannot describe it; it ends in an orderly way when it is asked to. Otherwise it does not answer, and keeps serving,
-    /// or another process adopts its descriptors: this process must end.
+    /// Throws when there is nothing to take over. After `refused` the predecessor, of an earlier release with another
+    /// layout, cannot describe its state; it ends in order when the master asks. After any other error this process
+    /// must end: the predecessor does not answer and keeps serving, or another process adopts its descriptors.
     init(_ channel: HandoffChannel, log: Logger) throws {
         self.channel = channel
         do {

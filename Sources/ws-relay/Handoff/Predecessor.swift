@@ -4,11 +4,11 @@ import Glibc
 import Logging
 
 /// The old worker in a hand-over. It keeps serving until the successor has subscribed to every channel and has a copy
-/// of every socket. Then it stops reading, finishes what is under way, and publishes a marker on its own Redis channel.
-/// Redis delivers everything to all subscribers in one order: what arrives before the marker is handled here, and the
-/// successor has kept what arrives after it. The state as of the marker is handed over with the sockets.
+/// of every socket. Then it stops reading, finishes its unanswered work, and publishes a marker on its own Redis
+/// channel. Redis delivers everything to all subscribers in one order: events before the marker are handled here, and
+/// the successor keeps events after it. The state as of the marker is handed over with the sockets.
 final class Predecessor {
-    /// For the commands to reach the broker, for the marker to come back, for the successor to adopt.
+    /// The limit for each of: the commands reach the broker, the marker comes back, the successor adopts the state.
     private static let drainLimit: Duration = .seconds(1)
     private static let markerLimit: Duration = .seconds(1)
     private let adoptLimit: Duration
@@ -23,7 +23,7 @@ final class Predecessor {
     let log: Logger
     /// Handles of the sockets that were sent ahead.
     private var shown: Set<UInt64> = []
-    /// A successor of the last release offers nothing. It knows no streams of events either.
+    /// A successor of the previous release offers no format. It has no streams of events either.
     private var format = StateFormat.raw
 
     init(
@@ -44,7 +44,7 @@ final class Predecessor {
         /// It continues as before: the hand-over has not come that far, or has failed.
         case serving
         case handedOver
-        /// The successor is gone: nothing is left to wait for.
+        /// The successor has ended.
         case alone
     }
 
@@ -94,9 +94,9 @@ final class Predecessor {
         do throws(HandoffChannel.Failure) {
             return try handOver()
         } catch {
-            // The successor handles what arrived after the marker.
+            // The successor handles events after the marker.
             hub.handle(.restored)
-            // Also when the successor is only slow: it must learn that the hand-over was given up.
+            // Close it even if the successor is only slow: it must learn that the hand-over was given up.
             throw .closed
         }
     }
@@ -111,7 +111,7 @@ final class Predecessor {
         try channel.send(.state, bytes, descriptors: descriptors)
         let packet = try channel.receive(within: adoptLimit)
         guard packet.tag == .adopted else { throw .closed }
-        // The sockets belong to the successor from here on.
+        // From now on the sockets belong to the successor.
         try channel.send(.init(tag: .released))
         let pause = monotonicMilliseconds() - begun
         hub.timings?.handoverPause.observe(pause * 1_000_000)
@@ -147,7 +147,7 @@ final class Predecessor {
                 feed.read(
                     now: hub.clock.milliseconds,
                     { event in
-                        // The successor handles what arrived after the marker in the same read.
+                        // The successor handles events after the marker, also those of the same read.
                         if !hub.hasSeenMarker { hub.handle(event) }
                     })
             {}

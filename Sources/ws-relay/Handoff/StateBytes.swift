@@ -1,5 +1,5 @@
-/// Serialises state for another process: values as raw memory, arrays with a count. Only values whose memory is the same
-/// in every version are written so; records with fields that come and go are `DescribedRecord`s.
+/// Serialises state for another process: values as raw memory, arrays with a count. Only values with the same memory
+/// layout in every version are written like this; records whose fields change are `DescribedRecord`s.
 struct StateWriter {
     private(set) var bytes: [UInt8] = []
 

@@ -2,7 +2,7 @@
 enum StateFormat {
     /// Named parts, and rows with named fields: read by versions with other parts, other fields and another layout.
     case described
-    /// One part after the other, rows as raw memory: the form of releases that offer nothing (see `HandoffChannel`). Only
+    /// One part after the other, rows as raw memory: the form of releases without an offer (see `HandoffChannel`). Only
     /// a version with the same `RelayMemory.layout` can read it.
     case raw
 
@@ -10,8 +10,8 @@ enum StateFormat {
     fileprivate static let mark: UInt64 = 0x7374_6174_6521_0001
 }
 
-/// Writes a state part by part. A part never changes its meaning: a new fact is a new part, or a new field of a
-/// `DescribedRecord`, which versions before do not look for.
+/// Writes a state part by part. A part never changes its meaning: new data is a new part, or a new field of a
+/// `DescribedRecord`, which earlier versions ignore.
 struct StatePartsWriter {
     private let format: StateFormat
     private var state = StateWriter()

@@ -11,7 +11,7 @@ struct Successor {
     private static let socketsLimit: Duration = .seconds(5)
     private static let stateLimit: Duration = .seconds(20)
     private static let releaseLimit: Duration = .seconds(10)
-    /// The marker may arrive so long after the state.
+    /// How long after the state the marker may arrive.
     private static let markerLimit: Duration = .milliseconds(200)
     /// Events kept after the marker; above this everything is fetched from the logs.
     private static let kept = 100_000
@@ -92,7 +92,8 @@ struct Successor {
         }
     }
 
-    /// Receives the state and the events after the marker (nil: unknown, because the feed broke or sent too many).
+    /// Receives the state and the events after the marker (nil: unknown, because the feed was lost or there were too
+    /// many).
     private func receive() throws -> ([UInt8], [Int32], [FeedEvent]?) {
         var (bytes, descriptors): ([UInt8], [Int32]) = ([], [])
         var events = EventsBehindMarker(limit: Self.kept)

@@ -42,7 +42,7 @@ extension Hub {
 
     private func received(_ answer: RelayAnswer) {
         if answer.socket == 0 { sawMarker() }
-        // A client that gets events asks for nothing.
+        // A client of a stream of events sends no requests.
         guard let slot = sockets.slot(ofSerial: answer.socket), !sockets[slot].getsEvents else { return }
         unanswered.removeAnswered(by: answer.frame, of: answer.socket)
         sockets.send(sockets.frames(for: sockets[slot].flags).whole(answer.frame), to: slot)

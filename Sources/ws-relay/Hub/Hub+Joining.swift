@@ -112,7 +112,7 @@ extension Hub {
         if !early.isEmpty { early.withUnsafeMutableBytes { read($0, from: slot) } }
     }
 
-    /// - Parameter isResumed: of a stream of events.
+    /// - Parameter isResumed: only for streams of events; nil: a WebSocket.
     private func welcomeBody(_ slot: UInt32, isResumed: Bool? = nil) -> FrameBody {
         FrameBody {
             $0.map {
@@ -133,16 +133,16 @@ extension Hub {
 
     // MARK: Streams of events
 
-    /// The rooms that an id does not name are told one by one up to this number: for more, fetching all costs less.
+    /// Up to this many rooms that an id does not name get a `resync` each; with more, fetching all rooms costs less.
     private static let maxUnnamed = 32
 
-    /// The client's place is known here, so what it missed comes by itself: nothing has to be held for its request.
+    /// The client's position is known, so missed frames are sent at once: no frames have to be held for a `resume`.
     private func welcomeToEvents(_ slot: UInt32) {
         guard let stream = sockets.streams[slot] else { return }
         if let poll = stream.poll { stream.poll?.until = clock.second &+ poll.wait }
         let rooms = users[sockets[slot].user].rooms
         let fits = rooms.count <= EventCursor.maxRooms
-        // A stream of such a user begins anew each time; a poll would do nothing else.
+        // A stream of such a user begins anew each time. A poll could not make progress, so it is refused.
         guard fits || stream.poll == nil else {
             let refusal = HTTPRefusal.tooManyRooms.answer(requestID: clock.newID().description, stream.pageHeaders)
             return sockets.answer(slot, refusal)
@@ -160,7 +160,7 @@ extension Hub {
         resumes.request(points, sign: nil, slot)
     }
 
-    /// Where the client is in rooms that the cursor names, and the rooms that it does not name.
+    /// The client's position in the rooms that the cursor names, and the rooms that it does not name.
     private static func places(
         of cursor: EventCursor, in rooms: [TrackedRoom]
     ) -> (points: [ResumePoint], unnamed: [TrackedRoom]) {

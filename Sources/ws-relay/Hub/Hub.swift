@@ -2,13 +2,13 @@ import ChatCore
 import ChatProcess
 import Logging
 
-/// The relay's switchboard: events come in, and the owners of the state are told.
+/// The relay's switchboard: receives events and passes them to the owners of the state.
 ///
-///     Admission   who may come in, how often somebody may ask       Rooms     frames in order, members, gaps
-///     Sockets     bytes, outboxes, the writes of a tick             Resumes   what a reconnected client missed
-///     Users       who is here, their rooms and stages               Holds     the wait for a `resume`
+///     Admission   tokens, origins, limits of requests               Rooms     frames in order, members, gaps
+///     Sockets     bytes, outboxes, the writes of a tick             Resumes   frames that a reconnected client missed
+///     Users       users with sockets, their rooms and stages        Holds     the wait for a `resume`
 ///
-/// An owner calls only those above or left of it, and returns what others have to do. One thread owns them all and never
+/// An owner calls only those above or left of it, and returns work for others. One thread owns them all and never
 /// blocks: slow work is requested through the outlets, and the answers arrive as events. Everything for a socket in one
 /// tick leaves in one write at its end (`endTick`).
 final class Hub {
@@ -17,7 +17,7 @@ final class Hub {
     let commands: any CommandOutlet
     let ephemerals: any EphemeralOutlet
     let log: Logger
-    /// nil: nobody asks how long things take.
+    /// nil: durations are not recorded.
     let timings: RelayTimings?
 
     /// The relay's id in command origins; together with a socket's serial it is never reused.

@@ -1,6 +1,7 @@
 import ChatCore
 
-/// Look-ups for sockets. Those for which a command or a handshake waits are counted: a hand-over waits for the answers.
+/// Look-ups for sockets. It counts those for which a command or a handshake waits, because a hand-over waits for their
+/// answers.
 final class SocketLookups {
     private let outlet: any LookupOutlet
     private(set) var waiting = 0
@@ -16,6 +17,6 @@ final class SocketLookups {
 
     func answered(by found: Found) { if found.answersSocket { waiting -= 1 } }
 
-    /// Without an answer, and once a connection: should it be lost, the next one says it again.
+    /// Has no answer. It is called once per connection; if it is lost, the next connection repeats it.
     func learn(_ identity: Identity) { if let claims = UserClaims(identity) { _ = outlet.ask(.learn(claims)) } }
 }

@@ -8,7 +8,7 @@ final class UnansweredCommands {
     private static let maxCommands = 1000
 
     private struct Waiting {
-        /// In the journal.
+        /// Its position in the journal.
         let place: UInt64?
         let since: Nanoseconds
         /// nil: it is not traced.
@@ -75,7 +75,7 @@ final class UnansweredCommands {
         guard let signs = waiting.removeValue(forKey: socket) else { return }
         for command in signs.values.joined() {
             if let place = command.place { journal.remove(place) }
-            // Its socket is gone; the command is carried out all the same.
+            // Its socket is closed; the command is still executed.
             if let trace = command.trace, let tracer { trace.end("closed", since: command.since, tracer) }
         }
     }
@@ -83,7 +83,7 @@ final class UnansweredCommands {
     /// A finished frame, from which the Sign must be read.
     func removeAnswered(by frame: [UInt8], of socket: UInt64) {
         guard waiting[socket] != nil, let value = try? MessagePackReader.decode(frame) else { return }
-        // Its code alone: the words behind it may be somebody's.
+        // Only the code: the sentence after it may contain a user's text.
         let refusal = value["Success"]?.bool == false ? Refusal(answer: value["Error"]?.string ?? "").code : nil
         remove(value["Sign"]?.string, of: socket, refusal: refusal?.rawValue)
     }

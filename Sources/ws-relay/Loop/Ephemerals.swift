@@ -26,9 +26,9 @@ final class Ephemerals: EphemeralOutlet {
     }
 
     private static let waiting = 10_000
-    /// A relay's field is valid for so long.
+    /// How long a relay's field is valid.
     static let lease: Duration = .seconds(150)
-    /// Steps of the trail gather for so long when there is nothing else: nobody waits for them.
+    /// How long steps of the trail gather when there is nothing else to send: no client waits for them.
     private static let gathering: Duration = .milliseconds(20)
     /// How long a sign of life is kept: longer than any push waits.
     private static let lifetime = Duration.seconds(900)

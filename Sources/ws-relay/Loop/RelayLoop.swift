@@ -18,8 +18,8 @@ final class RelayLoop {
         static let listener: UInt64 = 5 << 32 | UInt64(noIndex)
     }
 
-    /// Connections taken in one tick, and deliveries after which a tick reads no more of the feed; also after so many
-    /// reads of 16 KiB, since some messages reach nobody here.
+    /// Connections accepted in one tick. A tick stops reading the feed after a number of deliveries, or of reads of 16
+    /// KiB, since some messages have no receiver here.
     private static let acceptsPerTick = 64
     private static let deliveriesPerTick = 100_000
     private static let readsPerTick = 1024

@@ -2,7 +2,7 @@ import ChatCore
 import ChatProcess
 import Glibc
 
-/// A relay's place in its pool: what its loop asks of its master. `WorkerChannel` is the real one.
+/// The loop's connection to its master. `WorkerChannel` is the real one.
 protocol RelayPlace: AnyObject {
     /// Readable when ``next()`` has something.
     var fileDescriptor: Int32 { get }
@@ -14,13 +14,13 @@ protocol RelayPlace: AnyObject {
 
 extension WorkerChannel: RelayPlace {}
 
-/// The system beside epoll, for the loop. Tests have their own: they move the clock, and wait for nothing.
+/// The system calls of the loop, except epoll. Tests have their own: they move the clock, and never wait.
 struct LoopSystem {
     /// Monotonic milliseconds.
     var now: () -> Int64 = monotonicMilliseconds
     /// Unix milliseconds.
     var unix: () -> Int64 = systemClock
-    /// The milliseconds that the loop waits in place of these.
+    /// Replaces the milliseconds that the loop wants to wait.
     var wait: (Int32) -> Int32 = { $0 }
     /// A new connection of this listener; -1 with `errno` when there is none.
     var accept: (Int32) -> Int32 = acceptNonBlocking

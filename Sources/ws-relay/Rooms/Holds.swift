@@ -1,7 +1,7 @@
 import ChatCore
 
-/// The holds after `welcome`. A reconnected client now sends its positions (`resume`), and nothing newer of a room may
-/// reach it before what it missed. So a fresh socket's frames are held until its first request, or for
+/// The holds after `welcome`. A reconnected client now sends its positions (`resume`), and must get the frames that it
+/// missed in a room before newer ones. So a fresh socket's frames are held until its first request, or for
 /// `WS_RESUME_GRACE_MS`; then they are sent in order, as in a resume.
 final class Holds {
     private struct Hold {
@@ -15,7 +15,7 @@ final class Holds {
     private let clock: TickClock
     /// Milliseconds; 0: nothing is held.
     private let grace: Int64
-    /// All have the same length: oldest first.
+    /// Oldest first; all holds have the same length.
     private var holds: [Hold] = []
 
     init(_ sockets: Sockets, _ users: Users) {
@@ -26,7 +26,7 @@ final class Holds {
     /// Monotonic milliseconds at which the oldest ends.
     var nextDue: Int64? { holds.first?.until }
 
-    /// The socket was welcomed just now.
+    /// Begins a hold for a socket that was just welcomed.
     func begin(_ slot: UInt32) {
         guard grace > 0 else { return }
         let places = users[sockets[slot].user].rooms.map { SlowState.Held(room: $0.id, last: $0.sequencer.last) }
@@ -52,7 +52,8 @@ final class Holds {
         holds.append(Hold(handle: sockets.connections.handle(slot), until: clock.milliseconds + grace))
     }
 
-    /// The dead relay held frames of a room that the user has left since: the socket gets them up to that.
+    /// The dead relay held frames of a room that the user has left since: the socket gets them up to the frame of
+    /// leaving.
     func extend(_ slot: UInt32, to room: UUID128) {
         guard let state = sockets.slow[slot], let first = state.passed[room] else { return }
         state.held.append(.init(room: room, last: first - 1))

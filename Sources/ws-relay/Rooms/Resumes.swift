@@ -1,12 +1,13 @@
 import ChatCore
 
-/// Sends a reconnected client what it missed, in order, before anything newer of that room.
+/// Sends a reconnected client the frames that it missed, in order, before newer frames of the same room.
 final class Resumes {
     /// The most frames of one room that are resent; beyond it the client must fetch the room over REST.
     static let maxFrames = 1000
 
     struct Counters {
-        /// Sockets that asked, the rooms that they asked for, rooms that were refused, and rooms that need REST instead.
+        /// Sockets that asked, the rooms that they asked for, rooms that were refused, and rooms that need REST
+        /// instead.
         var reconnects = 0
         var rooms = 0
         var refused = 0
@@ -46,7 +47,7 @@ final class Resumes {
 
     // MARK: Requests
 
-    /// The client says where it is. Its hold ends: rooms that it does not name go on from `welcome`.
+    /// Handles the client's positions. Its hold ends: rooms that it does not name continue from `welcome`.
     func request(_ points: [ResumePoint], sign: String?, _ slot: UInt32) {
         let user = connections[slot].user
         counters.reconnects += 1
@@ -115,7 +116,7 @@ final class Resumes {
         sockets.reply(body, sign: request.sign, to: slot)
     }
 
-    /// The socket leaves.
+    /// Forgets a socket that is leaving.
     func forget(_ slot: UInt32) {
         let handle = connections.handle(slot)
         if !requests.isEmpty { requests = requests.filter { $0.value.handle != handle } }
@@ -247,7 +248,7 @@ final class Resumes {
         }
     }
 
-    /// A user who is back before that is complete gets the room's frames from here on, and fetches the earlier ones.
+    /// A user who comes back before that is complete gets the room's frames from now on, and fetches the earlier ones.
     func endLimited(to user: UInt32, in room: TrackedRoom, before seq: UInt64) {
         guard !room.resumes.isEmpty else { return }
         users.forEachConnection(of: user) { slot in
@@ -263,7 +264,7 @@ final class Resumes {
     /// Called every tick.
     func endHolds() { for slot in holds.takeDue() { endHold(slot) } }
 
-    /// Before the sockets go to a successor, which does not know about holds.
+    /// Call it before the sockets go to a successor, which does not know about holds.
     func endAllHolds() { for slot in holds.takeAll() { endHold(slot) } }
 
     func endHold(_ slot: UInt32) { deliver(held: holds.take(slot), to: slot) }
@@ -337,7 +338,7 @@ final class Resumes {
         for (number, request) in some { request.write(open: open[number] ?? [], to: &state) }
     }
 
-    /// Continues a request of the predecessor, once its socket is whole.
+    /// Continues a request of the predecessor. Call it once its socket is complete.
     func adopt(_ handed: HandedRequest, _ slotOf: [UInt64: UInt32]) {
         guard let slot = slotOf[handed.handle] else { return }
         let handle = connections.handle(slot)

@@ -67,8 +67,8 @@ struct RoomSequencer<Frame: Sequenced> {
         return last + 1
     }
 
-    /// Takes the result of a fetch, in order, and returns the frames to deliver now. `through` is how far it looked, so
-    /// that Seqs without a stored frame are skipped.
+    /// Takes the result of a fetch, in order, and returns the frames to deliver now. `through` is the last Seq that the
+    /// fetch covered, so that Seqs without a stored frame are skipped.
     mutating func fetched(_ frames: [Frame], through: UInt64) -> [Frame] {
         isFetching = false
         var next: [Frame] = []

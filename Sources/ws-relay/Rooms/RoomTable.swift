@@ -23,7 +23,7 @@ final class RoomTable {
         return room
     }
 
-    /// Forgets a room whose frames nobody gets any more. A second call does nothing.
+    /// Forgets a room without receivers. A second call does nothing.
     func closeIfOver(_ room: TrackedRoom) {
         guard room.isOver, rooms[room.id] === room else { return }
         rooms[room.id] = nil
@@ -34,7 +34,7 @@ final class RoomTable {
     /// A frame is pushed to the room's members, and leaves with the next flush.
     func advance(_ room: TrackedRoom, to seq: UInt64) { memory.advance(room.row, to: seq) }
 
-    /// A successor has them, and their channels.
+    /// Forgets all rooms: a successor has them and their channels.
     func letGo() { rooms = [:] }
 
     // MARK: Hand-over

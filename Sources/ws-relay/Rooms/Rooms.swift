@@ -97,7 +97,7 @@ final class Rooms {
     /// A tracked room learns of a later member from its own frames. Its first members join with its creation, for which
     /// no frame exists.
     ///
-    /// - Parameter created: the frame that says so.
+    /// - Parameter created: the frame of the room's creation.
     func joined(_ id: UUID128, _ seq: UInt64, _ created: FrameBody?, _ user: UInt32) {
         let room = table[id] ?? table.open(id, last: seq)
         // Its epoch is read with the memberships.
@@ -179,7 +179,7 @@ final class Rooms {
         users.reload(id)
     }
 
-    /// The socket that gets the frame as its `response` has its answer.
+    /// Settles the command of the socket that gets the frame as its `response`.
     private func answer(_ frame: RoomFrame, in room: TrackedRoom) -> UInt32 {
         let asker = unanswered.asker(of: frame)
         guard asker != noIndex, !isElsewhere(asker, sockets[asker].flags, Exceptions(frame, room), room) else {
@@ -196,7 +196,7 @@ final class Rooms {
         let (sockets, users) = (self.sockets, self.users)
         let (connections, writes) = (sockets.connections, sockets.writes)
         let exceptions = Exceptions(frame, room)
-        // The sockets of a user who types, comes or goes do not get that frame.
+        // A frame about typing or presence is not sent to the user's own sockets.
         let skipped = frame.seq == 0 ? frame.asker.flatMap { users.index($0) } ?? noIndex : noIndex
         var encoded = EncodedFrame(frame, room, sockets)
         var delivered = 0
@@ -233,7 +233,7 @@ final class Rooms {
         }
     }
 
-    /// The socket already has the frame, or gets it by its own resume.
+    /// Whether the socket already has the frame, or gets it by its own resume.
     @inline(__always)
     private func isElsewhere(_ slot: UInt32, _ flags: Connection.Flags, _ exceptions: Exceptions, _ room: TrackedRoom)
         -> Bool
@@ -279,8 +279,8 @@ final class Rooms {
 
     /// Takes a fetch's answer.
     ///
-    /// - Returns: the room, and the users who waited for it when it has become live now. Welcome them, then call `goOn`.
-    ///   Nil: nothing came of it.
+    /// - Returns: the room, and the users who waited for it when it has become live now. Welcome them, then call
+    ///   `goOn`. Nil: the answer is stale, or the fetch failed.
     func found(_ run: FrameRun, room id: UUID128, fetch number: UInt64) -> (room: TrackedRoom, waiters: [UInt32])? {
         guard let room = table[id], room.fetch == number else { return nil }
         let before = room.sequencer.last
@@ -299,7 +299,7 @@ final class Rooms {
         return (room, room.stage == .catchingUp ? room.becomeLive() : [])
     }
 
-    /// After `found`: delivers what had to wait for the missing frames.
+    /// After `found`: delivers the frames that had to wait for the missing ones.
     func goOn(_ room: TrackedRoom) {
         drain(room)
         for chunk in room.unpark() { received(chunk) }
@@ -364,8 +364,8 @@ final class Rooms {
         if left == nil { resumes.tellResync(room, to: user) }
     }
 
-    /// The members of a dead relay's room are known as of today, its frames as of the crash. The frames in between tell
-    /// who joined and left, so going back through them finds the members at the crash.
+    /// The members of a dead relay's room are known as of now, its frames as of the crash. The frames in between
+    /// contain the joins and leaves, so going back through them finds the members at the crash.
     private func rewind(_ room: TrackedRoom, by frames: [RoomFrame]) {
         room.mustRewind = false
         for frame in frames.reversed() {

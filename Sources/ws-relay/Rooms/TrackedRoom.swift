@@ -14,9 +14,9 @@ extension RoomFrame: Sequenced {}
 /// - live: everything up to the newest known frame was delivered. The `waiters` may be ready now.
 /// - closed: no member and no resume is left (`RoomTable.closeIfOver`).
 ///
-/// A live room stays live when it finds a gap, or catches up after a loss of the feed: its members are welcomed already,
-/// and get the missing frames in order. A room of a predecessor begins in the stage that it had there. A room of a dead
-/// relay begins as subscribing with `mustRewind`: until its first frames are fetched, live ones are parked.
+/// A live room stays live when it finds a gap, or catches up after a loss of the feed: its members were welcomed
+/// before, and get the missing frames in order. A room of a predecessor begins in the stage that it had there. A room
+/// of a dead relay begins as subscribing with `mustRewind`: until its first frames are fetched, live ones are parked.
 final class TrackedRoom {
     enum Stage {
         case subscribing
@@ -24,7 +24,7 @@ final class TrackedRoom {
         case live
     }
 
-    /// A socket that is receiving what it missed: until it has caught up it does not get the room's live frames.
+    /// A socket that is receiving missed frames: until it has caught up it does not get the room's live frames.
     struct Resume {
         var handle: UInt64
         /// The Seq after which it began.
@@ -35,11 +35,12 @@ final class TrackedRoom {
         var through: UInt64?
         /// The client's requests that are answered at its end.
         var requests: [UInt64] = []
-        /// A page is being looked up; `isStale`: it does not follow `last`, because the client asked for earlier frames.
+        /// A page is being looked up; `isStale`: it does not follow `last`, because the client asked for earlier
+        /// frames.
         var isAsked = false
         var isStale = false
 
-        /// The client asks a second time, from an earlier place: it gets everything from there, in order.
+        /// The client asks again, from an earlier position: it gets everything from there, in order.
         mutating func goBack(to earlier: UInt64) {
             (first, last) = (earlier, earlier)
             isStale = isAsked
@@ -53,8 +54,8 @@ final class TrackedRoom {
     let row: UInt32
     /// Sockets with the flag `ahead` have everything up to here.
     var aheadUntil: UInt64 = 0
-    /// Taken over from a dead relay: `members` is today's list, and the first fetched frames tell who joined and left
-    /// since the crash. Until then live frames are parked.
+    /// Taken over from a dead relay: `members` is the present list, and the first fetched frames contain the joins and
+    /// leaves since the crash. Until then live frames are parked.
     var mustRewind = false
     private var parked: [FrameChunk] = []
     /// Chunks kept while the room waits for its first frames; the rest is fetched.
@@ -72,7 +73,7 @@ final class TrackedRoom {
     var fetch: UInt64 = 0
     /// The newest Seq according to PostgreSQL; when `last` stays below it, frames are missing.
     var expected: UInt64 = 0
-    /// As PostgreSQL said it last; a room begins with 1.
+    /// The last value from PostgreSQL; a room begins with 1.
     var epoch: Int64 = 1
 
     init(id: UUID128, last: UInt64, row: UInt32) {
@@ -84,7 +85,7 @@ final class TrackedRoom {
     /// The newest Seq known for the room, including frames that have not arrived here yet.
     var newest: UInt64 { max(sequencer.last, expected, sequencer.held.last?.seq ?? 0) }
 
-    /// Nobody here gets this room's frames any more.
+    /// No socket here gets this room's frames any more.
     var isOver: Bool { members.isEmpty && resumes.isEmpty }
 
     func add(_ user: UInt32) -> Bool {

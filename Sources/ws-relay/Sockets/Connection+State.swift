@@ -29,7 +29,7 @@ extension Connection.Flags {
         state.put(array: rows.map { UInt64($0.flags.rawValue) })
     }
 
-    /// Sets the rows' flags; one that this version does not know is left out.
+    /// Sets the rows' flags; unknown flags are ignored.
     static func read(into rows: inout [Connection], from state: inout StateReader) throws(StateUnreadable) {
         var known: [(theirs: UInt64, ours: Connection.Flags)] = []
         for _ in 0..<(try state.take(UInt32.self)) {

@@ -57,8 +57,8 @@ struct Connection: BitwiseCopyable {
     var deadline: UInt32 = 0
     /// Unix second at which the token ends.
     var expires: UInt32 = 0
-    /// The mark (`RelayMemory.mark`) since which frames of its rooms are held, when a successor needs nothing else of
-    /// its `SlowState`; 0: not so.
+    /// The mark (`RelayMemory.mark`) since which frames of its rooms are held, if a successor needs nothing else of its
+    /// `SlowState`; otherwise 0.
     var heldSince: UInt32 = 0
     /// Unix millisecond at which the token was issued; 0: unknown.
     var issued: Int64 = 0
@@ -75,13 +75,13 @@ struct Connection: BitwiseCopyable {
 }
 
 extension Connection {
-    /// Of a serial: this socket gets events, and says nothing. (In the serial, so that the layout stays that of the last
-    /// release; its flags are all taken.)
+    /// A bit of the serial: this socket gets events, and its client sends nothing. (It is in the serial because all
+    /// flags are used, and so the layout of the previous release stays.)
     static let eventsBit: UInt64 = 1 << 63
 
     @inline(__always)
     var getsEvents: Bool { serial & Self.eventsBit != 0 }
 
-    /// Smaller for those that came earlier.
+    /// Smaller for older sockets.
     var age: UInt64 { serial & ~Self.eventsBit }
 }

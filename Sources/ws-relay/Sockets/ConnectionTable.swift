@@ -27,8 +27,8 @@ final class ConnectionTable {
         @inline(__always) unsafeAddress { UnsafePointer(row(slot)) }
     }
 
-    /// For the files of this folder, and for a user's list of sockets. The only place where a slot becomes an address. `noIndex`, and any other number that no table has given out,
-    /// traps here.
+    /// The only place where a slot becomes an address. For the files of this folder, and for a user's list of sockets.
+    /// Traps for `noIndex` and every other number that is not a slot.
     @inline(__always)
     func row(_ slot: UInt32) -> UnsafeMutablePointer<Connection> {
         precondition(Int(slot) < capacity, "no slot has this number")

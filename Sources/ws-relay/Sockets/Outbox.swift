@@ -27,7 +27,7 @@ struct Outbox {
     var isEmpty: Bool { head == waiting.count }
     var count: Int { waiting.count - head }
 
-    /// The oldest frame of which nothing was sent: it would be lost now.
+    /// The oldest frame of which no byte was sent: closing the socket now would lose it.
     var firstUntouched: SharedFrame? {
         let at = taken > 0 ? head + 1 : head
         return at < waiting.count ? waiting[at].frame : nil
@@ -58,7 +58,7 @@ struct Outbox {
         !isEmpty && now &- waiting[head].since > limits.seconds
     }
 
-    /// Keeps the frame that was begun, drops the rest, and appends `frame`: a close.
+    /// Keeps the partly sent frame, drops the rest, and appends the close frame.
     mutating func finish(with frame: SharedFrame, now: UInt32) {
         let begun = taken > 0 && !isEmpty ? waiting[head] : nil
         (waiting, head, bytes) = ([], 0, 0)
@@ -71,7 +71,7 @@ struct Outbox {
         append(frame, now)
     }
 
-    /// Visits the waiting frames in order, with the second since when they wait.
+    /// Visits the waiting frames in order, each with the second since which it waits.
     func forEachWaiting(_ body: (SharedFrame, UInt32) -> Void) {
         for item in waiting[head...] { body(item.frame, item.since) }
     }

@@ -6,7 +6,8 @@ final class SlowState {
     var head: HeadReader?
     /// The request, while its ticket is looked up.
     var wish: Wish?
-    /// Bytes that the client sent before its `welcome`: read only after it. At most a head's length and one chunk.
+    /// Bytes that the client sent before its `welcome`; they are read only after it. At most a head's length and one
+    /// chunk.
     var early: [UInt8] = []
     var parser: FrameParser?
     var outbox = Outbox()
@@ -37,14 +38,14 @@ final class SlowStates {
 
     var count: Int { states.count }
     var slots: some Collection<UInt32> { states.keys }
-    /// Bytes that wait in all of them.
+    /// Waiting bytes of all sockets.
     var bytes: Int { states.values.reduce(0) { $0 + $1.outbox.bytes } }
 
-    /// Nil: it is idle. The flag saves most sockets the look-up.
+    /// Nil: the socket is idle. The flag saves most sockets the look-up.
     @inline(__always)
     subscript(slot: UInt32) -> SlowState? { connections[slot].flags.contains(.slow) ? states[slot] : nil }
 
-    /// Makes it where there is none.
+    /// The state of the socket; makes it if there is none.
     func state(_ slot: UInt32) -> SlowState {
         if let state = self[slot] { return state }
         let state = SlowState()
@@ -63,7 +64,7 @@ final class SlowStates {
         connections.remove(.slow, slot)
     }
 
-    /// The socket is gone, and its flags with it.
+    /// Removes the state of a socket that is gone, with its flags.
     func forget(_ slot: UInt32) { states[slot] = nil }
 
     func hasUnwritten(_ slot: UInt32) -> Bool { !(self[slot]?.outbox.isEmpty ?? true) }

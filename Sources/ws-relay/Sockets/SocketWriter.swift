@@ -3,8 +3,8 @@ import Glibc
 /// No signal when the peer is gone, and no blocking.
 let sendFlags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
 
-/// Writes to sockets what a tick gathered for them: one write each, as long as the socket accepts the bytes. The rest
-/// waits in its outbox. The socket's end is not decided here: `Sockets` does what is returned.
+/// Writes the frames that a tick gathered: one write per socket, as long as the socket accepts the bytes. The rest
+/// waits in its outbox. `Sockets` acts on the returned outcome, such as closing the socket.
 final class SocketWriter {
     /// Bytes of one joined write.
     private static let size = 262_144
@@ -12,7 +12,7 @@ final class SocketWriter {
     enum WriteOutcome {
         /// Nothing is left.
         case written
-        /// Something waits until the socket accepts bytes again.
+        /// Bytes wait until the socket accepts more.
         case waits
         case gone
         /// Its outbox is full: this frame is lost.

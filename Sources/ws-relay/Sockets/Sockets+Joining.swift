@@ -1,6 +1,6 @@
 import ChatCore
 
-/// A socket's way from its greeting to `welcome`.
+/// A socket's steps from its greeting to `welcome`.
 extension Sockets {
     /// From the upgrade to `welcome`.
     private static let joiningLimit: Duration = .seconds(10)
@@ -65,7 +65,7 @@ extension Sockets {
         row.pointee.tokenID = identity.tokenID.map { fnv1a64($0.utf8) } ?? 0
     }
 
-    /// The timer looks at the socket in the next second: something about its time has changed.
+    /// Makes the timer check the socket in the next second, because one of its time limits has changed.
     func checkSoon(_ slot: UInt32) { connections.row(slot).pointee.deadline = clock.second }
 
     /// From now on the socket gets every frame of its rooms. False when it is closing, or welcomed already.
@@ -91,7 +91,7 @@ extension Sockets {
     /// Frames of its rooms are held, since this mark of `RelayMemory`.
     func hold(_ slot: UInt32, since mark: UInt32) { connections.row(slot).pointee.heldSince = mark }
 
-    /// Its `SlowState` is more than a hold, or it holds nothing of some room.
+    /// Clears the mark: its `SlowState` has more than a hold, or frames of some room are not held.
     func unmarkHold(_ slot: UInt32) { connections.row(slot).pointee.heldSince = 0 }
 
     func beginResume(_ slot: UInt32) {

@@ -61,7 +61,7 @@ extension Sockets {
             if !isText || UTF8Check.isValid(bytes) { return bytes }
             close(slot, .invalidText, "this is no UTF-8")
         case .tooBig: close(slot, .messageTooBig, "the message is larger than it may be once it is inflated")
-        // Also unreadable: a message after a hand-over to a relay without compression.
+        // A message is also unreadable after a hand-over to a relay without compression.
         case .damaged, nil: close(slot, .invalidText, "the message cannot be inflated")
         }
         return nil

@@ -150,7 +150,7 @@ extension Sockets {
             return nil
         }
         adopt(row, in: slot, keeping: [.json, .deflated, .welcomed, .pinged, .readPaused])
-        // A last `welcome` that may not have left is sent again.
+        // A `welcome` that may not have been written is sent again.
         if row.flags.contains(.fresh) { connections.remove(.welcomed, slot) }
         if isAhead { connections.insert(.ahead, slot) }
         register(slot)

@@ -1,7 +1,7 @@
 import ChatCore
 
 extension Sockets {
-    /// The second has come at which the socket is to be looked at.
+    /// Checks a socket whose deadline has come.
     func due(_ slot: UInt32) {
         let flags = connections[slot].flags
         if flags.contains(.closing) { return destroy(slot) }

@@ -2,23 +2,23 @@ import ChatAdapters
 import ChatCore
 import Glibc
 
-/// The sockets of this relay: accepts, writes to and closes them, and knows nothing of users and rooms. What a client
-/// sends is returned to the caller; what is sent to it leaves at the end of the tick, in one write (`flush`).
+/// The sockets of this relay: accepts, writes to and closes them, and knows nothing of users and rooms. Data from a
+/// client is returned to the caller; data for a client leaves at the end of the tick, in one write (`flush`).
 ///
-/// A socket's way (flags of its `Connection`):
+/// A socket's stages (flags of its `Connection`):
 ///
 ///     accepted ──> greeting ──> joining ──> welcomed ──> closing ──> buried ──> free
 ///                  `greeting`   `readPaused` `welcomed`  `closing`   at the end of the tick
 ///
-/// - greeting → joining: its head is complete and its token is good (`open`). Before, a ticket may be looked up.
-/// - joining → welcomed: its user is ready (`welcome`). From here on it gets every frame of its rooms.
+/// - greeting → joining: its head is complete and its token is valid (`open`). Before, a ticket may be looked up.
+/// - joining → welcomed: its user is ready (`welcome`). From now on it gets every frame of its rooms.
 /// - welcomed → closing: a close frame is queued (`close`). It no longer counts for its user, and gets five seconds.
 /// - Any → closing: `close` or `answer`. Any → buried: `destroy`, when the connection is gone or its time is over.
 /// - buried → free: `reap`, at the end of the tick, after it has left its user.
 final class Sockets {
-    /// For a request's head.
+    /// The time in which a request's head must arrive.
     private static let greetingLimit: Duration = .seconds(10)
-    /// A client must read the close frame and close its side within it.
+    /// The time in which a client must read the close frame and close its side.
     private static let closingLimit: Duration = .seconds(5)
     /// Bytes of one read.
     static let readSize = 65_536
@@ -47,7 +47,7 @@ final class Sockets {
     private var serials: [UInt64: UInt32] = [:]
     /// Sockets that were closed or lost in this tick: they leave their users at its end.
     private var leaving: [UInt32] = []
-    /// Descriptors that a successor has; they are to be closed here.
+    /// Descriptors that a successor has; they still have to be closed here.
     private var lettingGo: [Int32] = []
     private var drain = Drain()
     private(set) var counters = Counters()
@@ -120,7 +120,7 @@ final class Sockets {
 
     /// Reads some bytes, and gives them to `body` unless the socket is closing.
     ///
-    /// - Parameter body: its second argument says that the first byte was an awaited sign of life.
+    /// - Parameter body: its second argument is true if the first byte was an awaited sign of life.
     func receive(_ slot: UInt32, _ body: (UnsafeMutableRawBufferPointer, Bool) -> Void) {
         let handle = connections.handle(slot)
         connections.insert(.reading, slot)
@@ -159,7 +159,7 @@ final class Sockets {
 
     /// The frame in the socket's own form.
     ///
-    /// - Parameter epoch: of the place's room.
+    /// - Parameter epoch: the epoch of the place's room.
     func tell(
         _ body: FrameBody, _ kind: FrameKind, sign: String?, place: SharedFrame.Place?, epoch: Int64 = 1,
         to slot: UInt32
@@ -181,7 +181,7 @@ final class Sockets {
         answer(slot, refusal.answer(requestID: clock.newID().description, headers))
     }
 
-    /// Sends a ping behind everything that was written to the socket: an answer proves that all of it arrived.
+    /// Sends a ping after everything that was written to the socket: an answer proves that all of it arrived.
     func probe(_ slot: UInt32) {
         guard connections[slot].flags.contains(.welcomed), !connections[slot].getsEvents else { return }
         connections.insert(.probed, slot)
@@ -234,7 +234,7 @@ final class Sockets {
         if connections[slot].descriptor >= 0 { shutdown(connections[slot].descriptor, Int32(SHUT_WR)) }
     }
 
-    /// The connection is gone, or gets no more time. It is only marked: its slot and its descriptor are freed at the
+    /// The connection is lost, or its time is over. It is only marked: its slot and its descriptor are freed at the
     /// end of the tick. A second call does nothing.
     func destroy(_ slot: UInt32) {
         writes.clear(slot, connections)
@@ -278,7 +278,7 @@ final class Sockets {
     /// removed at the end of the tick.
     func flush() {
         let number = memory.beginFlush()
-        // Closing a slow socket pushes a close frame: hence the loop.
+        // A loop, because closing a slow socket pushes a close frame.
         while !writes.dirty.isEmpty {
             for slot in writes.takeDirty() where connections[slot].flags.contains(.dirty) {
                 connections.insert(.writing, slot)
@@ -308,7 +308,7 @@ final class Sockets {
 
     /// The socket accepts bytes again.
     ///
-    /// - Returns: whether it has everything now.
+    /// - Returns: whether everything is written now.
     func writable(_ slot: UInt32) -> Bool {
         guard slow[slot] != nil else { return false }
         switch writer.writeWaiting(slot) {
@@ -377,7 +377,7 @@ final class Sockets {
 
     var isLettingGo: Bool { !lettingGo.isEmpty }
 
-    /// Closes a few in each tick: the successor needs the CPU more.
+    /// Closes a few in each tick, because the successor needs the CPU.
     func goOnLettingGo() {
         for descriptor in lettingGo.suffix(256) {
             // The successor's copy keeps the file open, and epoll would keep watching it.

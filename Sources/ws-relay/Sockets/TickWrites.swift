@@ -14,7 +14,7 @@ final class TickWrites {
     private(set) var frames: [SharedFrame] = []
     private var entries: UnsafeMutablePointer<Delivery>
     private var count = 0
-    /// Connections with a list, in the order in which they got it.
+    /// Connections with a list, oldest list first.
     private(set) var dirty: [UInt32] = []
 
     init(connections: Int, capacity: Int? = nil) {

@@ -1,13 +1,13 @@
 import ChatCore
 
-/// Announces who comes online and who leaves. When many do so at once, only some are announced: a frame to every room
-/// of every user would crowd out the messages, and the REST API has the exact state.
+/// Announces users who come online or leave. When many do so at once, only some are announced: frames to all rooms of
+/// all users would delay the messages, and the REST API has the exact state.
 final class PresenceNews {
     /// Frames per second, each to one room.
     private static let rate = 200
     /// A room with more members here gets no presence: each member's change would cost a frame to all the others.
     private static let maxMembers = 100
-    /// A user may be offline for so long before it is announced.
+    /// How long a user must be offline before it is announced.
     private static let delay: Duration = .seconds(5)
 
     private struct Departure {
@@ -40,7 +40,7 @@ final class PresenceNews {
         departures[users[user].id] = Departure(rooms: rooms, at: clock.second)
     }
 
-    /// The user hides their presence from now on, or shows it again; to others this looks like leaving or coming.
+    /// The user hides their presence from now on, or shows it again; others see this as leaving or coming.
     func hide(_ user: UInt32, _ isHidden: Bool) {
         guard users[user].hidesPresence != isHidden else { return }
         users.hidePresence(user, isHidden)
@@ -91,7 +91,7 @@ final class PresenceNews {
         }
     }
 
-    /// A successor announces them.
+    /// Forgets the departures: a successor announces them.
     func letGo() { departures = [:] }
 }
 

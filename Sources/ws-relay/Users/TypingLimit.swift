@@ -1,15 +1,15 @@
 import ChatCore
 import ChatProcess
 
-/// Limits typing frames: one a second per user and room, in rooms of bounded size, within the user's and this relay's
-/// total. Further ones are dropped: late typing is useless.
+/// Limits typing frames: one per second, user and room, only in rooms of bounded size, and within totals for the user
+/// and this relay. Further frames are dropped: late typing is useless.
 struct TypingLimit {
     /// A room with more members here gets no typing frames.
     private static let maxMembers = 256
-    /// Frames per second of all users, and of one, who types in a few rooms at most.
+    /// Frames per second of all users, and of one user, who types in a few rooms at most.
     private static let rate = 2000
     private static let rateOfUser = 10
-    /// Between two frames of a user in a room.
+    /// The time between two frames of a user in a room.
     private static let pause: Duration = .seconds(1)
 
     private struct Key: Hashable {
@@ -23,7 +23,7 @@ struct TypingLimit {
     private var ofUser: [UUID128: Int] = [:]
     private var budget = rate
 
-    /// Counts a frame, unless it is to be dropped.
+    /// Counts a frame; false: it must be dropped.
     ///
     /// - Parameters:
     ///   - members: the room's members on this relay.

@@ -1,21 +1,22 @@
 import ChatCore
 
-/// The users with at least one socket here. Rooms belong to the user, not to each socket: a second device costs nothing.
+/// The users with at least one socket here. Rooms belong to the user, not to each socket: a second device costs
+/// nothing.
 ///
 /// A user's stages, from the first socket to the last:
 ///
 ///     subscribing ──> loading ──> joining ──> ready ──> (closed)
 ///
 /// - subscribing: the user's channel is requested and not confirmed (`open`). Nothing is known yet.
-/// - loading: the channel is confirmed, so no change can be missed; the memberships are being read (`confirmed`). Should
-///   the look-up fail, the timer asks again.
+/// - loading: the channel is confirmed, so no change can be missed; the memberships are being read (`confirmed`).
+///   Should the look-up fail, the timer asks again.
 /// - joining: the memberships are known; some rooms, counted by `waiting`, have not caught up with their newest frame
 ///   (`received`, `waits`).
 /// - ready: every room is live (`becomeReady`): now each socket is welcomed, later ones at once.
 /// - closed: the last socket has left (`close`), at the end of a tick.
 ///
-/// A user who is ready stays so when memberships are read again: after a loss of the feed, or a change of a role. A user
-/// of a predecessor begins as ready when that one's was.
+/// A ready user stays ready when memberships are read again, after a loss of the feed or a change of a role. A user of
+/// a predecessor begins as ready if they were ready there.
 final class Users {
     enum Stage: UInt8 {
         case subscribing
@@ -35,7 +36,7 @@ final class Users {
         /// PRIVATE rooms (including ones that do not exist yet) with a block by either member: no typing is sent there,
         /// and neither sees the other's presence anywhere.
         fileprivate(set) var blocked: Set<UUID128> = []
-        /// Rooms in which they may not post: CHANNELs of others, and rooms where they are muted.
+        /// Rooms in which the user may not post: CHANNELs of others, and rooms in which the user is muted.
         fileprivate(set) var silent: Set<UUID128> = []
         /// The number of the current memberships request.
         fileprivate var epoch: UInt64 = 0
@@ -217,7 +218,7 @@ final class Users {
         for id in again { if let index = index(id) { ask(index) } }
     }
 
-    /// The feed is back: something may have been missed.
+    /// The feed is back: changes may have been missed.
     func restored() {
         forEach { index in
             if self[index].stage == .subscribing { change(index) { $0.stage = .loading } }
@@ -225,13 +226,13 @@ final class Users {
         }
     }
 
-    /// Nil: the user is gone, or has asked again since.
+    /// Nil: the user is gone, or a newer request has been sent.
     private func current(_ id: UUID128, _ epoch: UInt64) -> UInt32? {
         guard let index = index(id), self[index].epoch == epoch else { return nil }
         return index
     }
 
-    /// Takes what the memberships say about the user.
+    /// Takes the user's data from the memberships.
     ///
     /// - Returns: the user who enters these rooms now; nil when the answer is stale.
     func received(_ memberships: [Membership], of id: UUID128, epoch: UInt64) -> UInt32? {
@@ -250,7 +251,7 @@ final class Users {
 
     func waitsNoMore(_ index: UInt32) { change(index) { $0.waiting -= 1 } }
 
-    /// False: not yet, or already.
+    /// False: the user is not ready yet, or was ready before.
     func becomeReady(_ index: UInt32) -> Bool {
         guard self[index].stage == .joining, self[index].waiting == 0 else { return false }
         change(index) { $0.stage = .ready }
@@ -278,7 +279,7 @@ final class Users {
         change(index) { if isBlocked { $0.blocked.insert(room) } else { $0.blocked.remove(room) } }
     }
 
-    /// Neither of them sees the other's presence.
+    /// Whether neither of them may see the other's presence.
     func areBlocked(_ one: UUID128, _ index: UInt32) -> Bool {
         guard !self[index].blocked.isEmpty, let pair = privateRoomID(one, self[index].id) else { return false }
         return self[index].blocked.contains(pair)
@@ -312,7 +313,7 @@ extension Users {
         }
     }
 
-    /// - Returns: whose sockets were welcomed; they become ready in `goOn`.
+    /// - Returns: `ready`: the users whose sockets were welcomed; they become ready in `goOn`.
     func adopt(from state: inout StateReader) throws(StateUnreadable) -> (at: UserPlaces, ready: Set<UInt32>) {
         var ready: Set<UInt32> = []
         var at = UserPlaces(try state.take(UInt32.self))

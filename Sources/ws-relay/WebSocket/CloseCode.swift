@@ -1,4 +1,4 @@
-/// All close codes of this relay. A client decides by the code alone whether to reconnect.
+/// All close codes of this relay. A client decides only by the code whether to reconnect.
 enum CloseCode: UInt16, Sendable, CaseIterable {
     /// The client closed the connection. Do not reconnect.
     case normal = 1000
@@ -11,7 +11,7 @@ enum CloseCode: UInt16, Sendable, CaseIterable {
     case unsupportedData = 1003
     /// Text, or a close reason, that is not UTF-8. Do not reconnect with the same code.
     case invalidText = 1007
-    /// Policy: too many requests for too long. Reconnect after a minute.
+    /// Policy: too many requests over a long time. Reconnect after a minute.
     case policyViolation = 1008
     /// A message over `WS_MAX_FRAME`. Reconnect, but do not send that message again.
     case messageTooBig = 1009

@@ -1,6 +1,6 @@
 import ChatCore
 
-/// All HTTP answers of this relay but the upgrade, in the error envelope of the REST API.
+/// All HTTP answers of this relay except the upgrade, in the error envelope of the REST API.
 enum HTTPRefusal: Error, Equatable, Sendable {
     case malformed(String)
     /// A parameter or header of this name.
@@ -13,7 +13,7 @@ enum HTTPRefusal: Error, Equatable, Sendable {
     case upgradeRequired
     /// Too many connections, of this user or in a short time; seconds until a retry makes sense.
     case tooMany(retryAfter: Int)
-    /// A long poll whose place a newer connection took.
+    /// A long poll that a newer connection replaced.
     case replaced
     /// A long poll of a user with more rooms than an id names.
     case tooManyRooms

@@ -17,7 +17,7 @@ struct OriginRule: Sendable {
         return isOwn(origin: origin, host: host)
     }
 
-    /// A page of the host itself, or no browser.
+    /// Whether it is a page of the host itself, or not a browser.
     func isOwn(origin: String?, host: String?) -> Bool {
         guard let origin = origin.map({ asciiLowercased($0) }) else { return true }
         guard let host = host.map({ asciiLowercased($0) }) else { return false }

@@ -10,7 +10,7 @@ enum QueryString {
         return nil
     }
 
-    /// All of it, in its order.
+    /// All pairs, in their order.
     static func pairs(_ query: String) throws(RequestHead.Malformed) -> [(name: String, value: String)] {
         var found: [(String, String)] = []
         for (name, value) in parts(of: query) { found.append((try decode(name), try decode(value))) }

@@ -19,8 +19,8 @@ struct Upgrade: Equatable, Sendable {
     /// permessage-deflate was negotiated.
     var isDeflated: Bool { deflateAnswer != nil }
     private let deflateAnswer: String?
-    /// The confirmed subprotocol. A browser closes the connection when none of its offers is confirmed, so the offer
-    /// that contains the token is confirmed when it is the only one we know: only its own sender reads it.
+    /// The confirmed subprotocol. A browser closes the connection when none of its offers is confirmed. So the offer
+    /// with the token is confirmed when it is the only one we know; only its own sender can read it.
     private let confirmed: String?
     enum Credential: Equatable, Sendable {
         case token(String)

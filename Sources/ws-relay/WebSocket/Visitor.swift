@@ -2,7 +2,7 @@
 enum Visitor: Equatable, Sendable {
     case client(Wish)
     case health
-    /// The answer to a browser that asks what another origin's page may send.
+    /// The answer to a CORS preflight.
     case preflight([UInt8])
     case refused(HTTPRefusal)
 
@@ -30,7 +30,7 @@ enum Visitor: Equatable, Sendable {
     }
 }
 
-/// A client's request, until it is let in.
+/// A client's request, until it is accepted.
 enum Wish: Equatable, Sendable {
     case socket(Upgrade)
     case events(EventsRequest)
@@ -42,7 +42,7 @@ enum Wish: Equatable, Sendable {
         }
     }
 
-    /// With them a page of another origin may read a refusal.
+    /// Headers with which a page of another origin may read a refusal.
     var pageHeaders: [String] {
         switch self {
         case .socket: []

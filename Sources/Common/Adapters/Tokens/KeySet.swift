@@ -162,7 +162,7 @@ public final class KeySet: @unchecked Sendable {
 
     private struct Failure: Error {
         var text: String
-        /// Whether the set was stored for the other workers; this process uses it in any case.
+        /// True: the set is used in this process, but could not be stored for the other workers.
         var isKept = false
     }
 
