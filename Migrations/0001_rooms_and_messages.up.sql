@@ -1,6 +1,6 @@
 -- Rooms, their members, their messages, and every other change of a room's order.
 --
--- One writer a room (queue-worker) writes the first four tables; everyone else reads them.
+-- Each room has one writer (queue-worker), which writes the first four tables; all others only read them.
 
 CREATE TABLE rooms (
     id               uuid PRIMARY KEY,           -- UUIDv7; a PRIVATE room's is UUIDv5 of its two users
@@ -16,12 +16,12 @@ CREATE TABLE rooms (
     last_message_seq bigint NOT NULL DEFAULT 0,  -- the newest message, so that a list of rooms finds it by key
     last_activity_at timestamptz NOT NULL,
     created_at       timestamptz NOT NULL,
-    created_by       uuid NOT NULL,              -- stays when the room is handed over
+    created_by       uuid NOT NULL,              -- stays when the room gets another OWNER
     created_sign     text,                       -- the creator's Idempotency-Key
     deleted_at       timestamptz
 );
 
--- The same (creator, Idempotency-Key) makes one room, although the two requests may meet on different queues.
+-- The same (creator, Idempotency-Key) makes only one room, although the two requests may be in different queues.
 CREATE UNIQUE INDEX rooms_once ON rooms (created_by, created_sign) WHERE created_sign IS NOT NULL;
 
 CREATE TABLE members (
@@ -68,17 +68,17 @@ CREATE TABLE messages (
 
 -- The order itself; a page of history is one range of it.
 CREATE UNIQUE INDEX messages_in_order ON messages (room_id, seq);
--- `changed_since`: only what changed after it was sent, so that a plain send does not pay for it.
+-- `changed_since`: only messages that changed after they were sent, so that a plain send costs nothing here.
 CREATE INDEX messages_changed ON messages (room_id, change_seq) WHERE change_seq > seq;
 -- The same (sender, Sign) is stored once, forever.
 CREATE UNIQUE INDEX messages_once ON messages (sender_id, sign) WHERE sign IS NOT NULL;
 
--- Every change of a room's order that is not a new message: so that each Seq can be told again, exactly, when
--- Redis has lost it. A change of a message is told from the message itself (content that was deleted is gone here too).
+-- Every change of a room's order that is not a new message, so that each Seq can be repeated exactly when Redis
+-- has lost it. A change of a message is repeated from the message itself (so deleted content is gone here too).
 CREATE TABLE room_events (
     room_id    uuid NOT NULL REFERENCES rooms (id) ON DELETE CASCADE,
     seq        bigint NOT NULL,
-    command_id uuid NOT NULL,                    -- a redelivered command is known by it
+    command_id uuid NOT NULL,                    -- identifies a redelivered command
     actor_id   uuid NOT NULL,
     sign       text,
     kind       smallint NOT NULL,                -- FrameKind

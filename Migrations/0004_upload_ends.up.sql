@@ -5,11 +5,11 @@ ALTER TABLE uploads DROP CONSTRAINT uploads_message_id_fkey;
 
 ALTER TABLE uploads
     ADD COLUMN owner       uuid,                       -- the message's sender, whose quota counts it
-    ADD COLUMN size        bigint NOT NULL DEFAULT 0,  -- bytes: reserved while it comes, the object's when complete
-    ADD COLUMN length      bigint,                     -- bytes, where a client said so beforehand (tus)
-    ADD COLUMN fence       bigint NOT NULL DEFAULT 0,  -- of the lock that it was begun under: no older holder ends it
-    ADD COLUMN looked_at   timestamptz,                -- queue-worker looked into it: thumbnail, size, location
-    ADD COLUMN released_at timestamptz;                -- its message, or one that shows the same file, is gone
+    ADD COLUMN size        bigint NOT NULL DEFAULT 0,  -- bytes: reserved during the upload, the object's when complete
+    ADD COLUMN length      bigint,                     -- bytes, if the client announced them (tus)
+    ADD COLUMN fence       bigint NOT NULL DEFAULT 0,  -- of the lock under which it began: no older holder can end it
+    ADD COLUMN looked_at   timestamptz,                -- when queue-worker inspected it: thumbnail, size, location
+    ADD COLUMN released_at timestamptz;                -- its message, or another that shows the file, was deleted
 
 UPDATE uploads u SET owner = m.sender_id, size = coalesce(m.file_size, 0) FROM messages m WHERE m.id = u.message_id;
 
@@ -21,13 +21,13 @@ ALTER TABLE messages ADD COLUMN file_media jsonb;
 CREATE INDEX uploads_to_look_at ON uploads (completed_at) WHERE completed_at IS NOT NULL AND looked_at IS NULL;
 -- The sum of one user's files.
 CREATE INDEX uploads_of_owner ON uploads (owner) INCLUDE (size);
--- Rows for the sweeper: few of many.
+-- Rows for the sweeper: a few of many.
 CREATE INDEX uploads_released ON uploads (released_at) WHERE released_at IS NOT NULL;
 CREATE INDEX messages_uploading ON messages (created_at) WHERE status = 2;
 -- Messages that show a file besides its own message.
 CREATE INDEX messages_forwarded ON messages (forwarded_from) WHERE forwarded_from IS NOT NULL;
 
--- However a message is deleted, its file must be checked again: a trigger, because then no program can forget it.
+-- A deleted message's file must be checked again. A trigger does it, so that it works for every way of deletion.
 CREATE FUNCTION release_upload() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE uploads SET released_at = now() WHERE message_id = coalesce(OLD.forwarded_from, OLD.id);

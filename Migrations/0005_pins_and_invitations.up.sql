@@ -1,12 +1,12 @@
--- Pinned messages: few a room, and listed by it.
+-- Pinned messages: a few per room, listed by room.
 ALTER TABLE messages ADD COLUMN pinned_at timestamptz;
 CREATE INDEX messages_pinned ON messages (room_id) WHERE pinned_at IS NOT NULL;
 
--- Links into a room. Written by the room's one writer, so that a use count holds although many join at once.
+-- Links into a room. The room's only writer counts their uses, so the limit holds even if many users join at once.
 CREATE TABLE invitations (
     id         uuid PRIMARY KEY,
     room_id    uuid NOT NULL REFERENCES rooms (id) ON DELETE CASCADE,
-    token      text NOT NULL UNIQUE,             -- what the link carries; 128 random bits
+    token      text NOT NULL UNIQUE,             -- the secret in the link; 128 random bits
     created_by uuid NOT NULL,
     sign       text,                             -- the creator's Idempotency-Key
     expires_at timestamptz,                      -- NULL: never

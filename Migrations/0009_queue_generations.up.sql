@@ -5,10 +5,10 @@ CREATE TABLE queue_generations (
     generation integer PRIMARY KEY,              -- from 1; senders use the newest
     total      integer NOT NULL CHECK (total BETWEEN 1 AND 1000),
     by_user    boolean NOT NULL,                 -- RABBITMQ_HASH_KEY=user
-    setting    text NOT NULL,                    -- what the settings said when it was made: a change of them makes the next
+    setting    text NOT NULL,                    -- the settings when it was made: a change of them makes the next one
     created_at timestamptz NOT NULL DEFAULT now(),
-    closed_at  timestamptz,                      -- the broker takes nothing more for it, and its end marks are out
-    drained_at timestamptz,                      -- every end mark was met: the next one is carried out
+    closed_at  timestamptz,                      -- the broker accepts nothing more for it, and its end marks are sent
+    drained_at timestamptz,                      -- every end mark was reached: the next one is consumed
     removed_at timestamptz                       -- its queues are deleted
 );
 

@@ -1,5 +1,5 @@
--- Unread counts leave out what cannot be read: deleted messages, and files that are not complete. Nothing else is in it, so
--- that a plain send does not pay for it.
+-- Unread counts leave out messages that cannot be read: deleted ones, and incomplete files. The index has only these, so
+-- that a plain send costs nothing here.
 CREATE INDEX messages_not_to_read ON messages (room_id, seq) INCLUDE (sender_id)
     WHERE status IN (2, 4) AND message_type <> 4;
 -- Rooms that were deleted are removed for good after a time.

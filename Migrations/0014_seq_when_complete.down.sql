@@ -1,5 +1,5 @@
--- Files that wait get a Seq at their rooms' ends, as the version before gave them. Those that became complete meanwhile keep
--- theirs: in the history they are everybody's, but that version tells their frames again to their senders alone.
+-- Pending files get a Seq at the end of their rooms, as the previous version gave them. Files that became complete meanwhile
+-- keep theirs: everybody sees them in the history, but the previous version repeats their frames only to their senders.
 LOCK TABLE rooms IN EXCLUSIVE MODE;
 ALTER TABLE messages DROP CONSTRAINT messages_place;
 DROP INDEX messages_pending;

@@ -1,18 +1,18 @@
--- A message takes its place in the room when everybody may see it: a file's when its last chunk is stored. Until then `seq`
--- is a negative number, which is no place, is shown to nobody, and differs from every other one of the room (of the bits of
--- the message's id): so the column and its unique index stay as they are, and no program of the version before meets a
--- NULL there. What asks for messages asks for `seq > 0`.
+-- A message gets its Seq when everybody may see it; a file's message gets it when the last chunk is stored. Until then `seq`
+-- is a negative number, made of the bits of the message's id. It is no position, no client sees it, and it is unique in the
+-- room. So the column and its unique index stay as they are, and programs of the previous version never meet a NULL there.
+-- Queries for messages have `seq > 0`.
 
 -- The records of uploads that were aborted or refused stay for a day, so that late chunks get the right answer.
 CREATE INDEX messages_ended ON messages (deleted_at) WHERE seq < 0 AND status = 4;
--- One's pending files, newest first.
+-- A user's pending files, newest first.
 CREATE INDEX messages_pending ON messages (sender_id, id) WHERE status = 2;
--- A program of the version before this one would complete a file without giving it a place. NOT VALID: not for what is
--- here already, which is put right below.
+-- A program of the previous version would complete a file without giving it a Seq. NOT VALID: it does not apply to
+-- existing rows, which are corrected below.
 ALTER TABLE messages ADD CONSTRAINT messages_place CHECK (seq > 0 OR status IN (2, 4)) NOT VALID;
 
--- Rooms with files of the old rule: each took a Seq that its sender alone was told of, and another one when it was complete.
--- No batch is written meanwhile: each begins with rooms.
+-- Rooms with files by the old rule: each file took a Seq that only its sender was told of, and another one when it was
+-- complete. No batch is written meanwhile, since each batch first locks its rooms.
 LOCK TABLE rooms IN EXCLUSIVE MODE;
 
 CREATE TEMPORARY TABLE file_messages ON COMMIT DROP AS
@@ -29,7 +29,7 @@ WHERE m.content_type <> 1 AND m.forwarded_from IS NULL
 CREATE INDEX ON file_messages (room_id);
 ANALYZE file_messages;
 
--- A member who has seen the old position but not the new one has the file to read again.
+-- For a member who has seen the old position but not the new one, the file becomes unread again.
 UPDATE members p SET seen_count = p.seen_count - n.total, seen_sent_count = p.seen_sent_count - n.own
 FROM (
     SELECT q.room_id, q.user_id, count(*) AS total, count(*) FILTER (WHERE f.sender_id = q.user_id) AS own
@@ -44,7 +44,7 @@ UPDATE members p SET sent_count = p.sent_count - n.total
 FROM (SELECT room_id, sender_id, count(*) AS total FROM file_messages WHERE new_seq IS NULL GROUP BY room_id, sender_id) n
 WHERE p.room_id = n.room_id AND p.user_id = n.sender_id;
 
--- One more Seq for each of these rooms: it tells a worker with a cached copy that the room has changed.
+-- One more Seq for each of these rooms, by which a worker with a cached copy notices the change.
 UPDATE rooms r SET last_seq = r.last_seq + 1, message_count = r.message_count - n.pending,
     last_message_seq = greatest(r.last_message_seq, n.newest)
 FROM (
@@ -53,8 +53,8 @@ FROM (
 ) n
 WHERE r.id = n.room_id;
 
--- Every Seq of a room is told to every member: those of the old rule, and the one above, as a change of the room (kind 7)
--- that says `skipped`. Its five fields are MessagePack, as a relay puts them into a frame.
+-- Every member is told of every Seq of a room. The Seqs of the old rule, and the one above, become a change of the room
+-- (kind 7) with `skipped`. Its five fields are MessagePack, as a relay puts them into a frame.
 CREATE FUNCTION pg_temp.skipped(room uuid, seq bigint) RETURNS bytea LANGUAGE sql AS $$
     SELECT '\xa7'::bytea || 'Success' || '\xc3a5' || 'Error' || '\xa0a4' || 'Data' || '\x83a6' || 'RoomID' || '\xd924'
         || convert_to(room::text, 'UTF8') || '\xa6' || 'Change' || '\xa7' || 'skipped' || '\xa3' || 'Seq' || '\xcf'

@@ -1,10 +1,10 @@
--- Search whose cost follows the rooms that are asked. A word's place in the old index was a list over all rooms, so a
--- word that is common anywhere made every search of it slow. In the new one each word carries its room and a segment of
--- 4,096 Seqs, so a look-up reads one room's words, newest segment first, and stops when the page is full. A room's first
--- 31 messages are read as they are: most rooms are small, and the index would be the larger part of them.
+-- Search whose cost depends only on the searched rooms. The old index had one list per word over all rooms, so a word that
+-- is common anywhere made every search for it slow. In the new index each word contains its room and a segment of 4,096
+-- Seqs, so a look-up reads one room's words, newest segment first, and stops when the page is full. A room's first 31
+-- messages are not indexed but read directly: most rooms are small, and their index would be larger than their messages.
 
--- The language of words: `fcgi-api migrate up` replaces this function when SEARCH_LANGUAGE says so, and makes the index
--- again. The function of migration 0006 says what is in use now.
+-- The language of words: `fcgi-api migrate up` replaces this function when SEARCH_LANGUAGE changes, and rebuilds the
+-- index. The function of migration 0006 has the language that is in use now.
 DO $$
 BEGIN
     EXECUTE format(
@@ -31,8 +31,8 @@ BEGIN
         ' ', 'g');
 END $$;
 
--- Scripts that set no blanks between words are known by pairs of letters: 我家在 becomes 我家 家在 在. The last letter
--- stands alone so that every letter begins an entry.
+-- Scripts without blanks between words are indexed by pairs of letters: 我家在 becomes 我家 家在 在. The last letter
+-- is alone, so that every letter begins an entry.
 CREATE FUNCTION chat_spaced(plain text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
     IF octet_length(plain) = length(plain)
@@ -92,13 +92,13 @@ END $$;
 
 CREATE TYPE chat_hit AS (room_id uuid, seq bigint, id uuid, at timestamptz);
 
--- The newest `most` messages of `me` that match, of one room or of all. `before_*` is the last one of the page before.
+-- The newest `most` matching messages for `me`, in one room or in all. `before_*` is the last one of the previous page.
 --
 -- Order: by time, then room, then Seq, all descending. Within a room it is always the order of Seqs: `at` is the time of
--- the message, or of a newer hit of its room that is older (a file's message is as old as its upload's begin). So a page
--- ends in each room at one Seq, and the next one begins below it.
+-- the message, or, if that is smaller, the time of a hit with a larger Seq in its room (a file's message has the time at
+-- which its upload began). So a page ends in each room at one Seq, and the next page begins below it.
 --
--- A loop, not one statement: only so is it sure that older segments and rooms are not read when the page is full.
+-- A loop and not one statement: only a loop guarantees that older segments and rooms are not read when the page is full.
 CREATE FUNCTION chat_search(
     me uuid, only_room uuid, query text, before_at timestamptz, before_room uuid, before_seq bigint, most integer
 ) RETURNS SETOF chat_hit LANGUAGE plpgsql
@@ -200,8 +200,8 @@ BEGIN
     RETURN QUERY SELECT * FROM unnest(hits);
 END $$;
 
--- The text as it is compared, each match between U+0002 and U+0003, which no content has. The places are those of
--- `chat_plain`.
+-- The text in its form for comparison, with each match between U+0002 and U+0003, which no content has. Positions are
+-- those of `chat_plain`.
 CREATE FUNCTION chat_found(content text, query text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     marked text := ts_headline(chat_language(), chat_plain(content), chat_lookup(query),
@@ -221,8 +221,8 @@ BEGIN
     RETURN marked;
 END $$;
 
--- Where `chat_plain` made a text longer or shorter: of each run of letters, and of what stands between, the number of
--- characters before and after. NULL: every character has its own place.
+-- The places at which `chat_plain` made a text longer or shorter: for each run of letters, and for the text between runs,
+-- the number of characters before and after. NULL: every character kept its position.
 CREATE FUNCTION chat_places(content text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN octet_length(content) = length(content) THEN NULL ELSE (
         SELECT string_agg(length(r[1]) || ':' || length(chat_plain(r[1])), ' ') FROM regexp_matches(content,

@@ -4,6 +4,6 @@
 DROP INDEX CONCURRENTLY IF EXISTS messages_room_words;
 CREATE INDEX CONCURRENTLY messages_room_words ON messages USING gin (chat_room_words(room_id, seq, content))
     WITH (fastupdate = off) WHERE seq >= 32 AND message_type <> 4;
--- The old one last: until here a program of the release before finds what it looks for. Its functions stay for that
--- program, which is slower until it is reloaded.
+-- The old index is removed last, so that programs of the previous release find messages until then. Its functions stay for
+-- these programs, which are slower until they are reloaded.
 DROP INDEX CONCURRENTLY IF EXISTS messages_words;

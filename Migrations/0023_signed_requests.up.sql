@@ -1,5 +1,5 @@
--- The request that each Idempotency-Key stands for: another request with the same key is refused, and a retry of an
--- invitation does not bring back a user who has left since. Messages keep their own Sign.
+-- The request of each Idempotency-Key: another request with the same key is refused, and a retry of an invitation does
+-- not bring back a user who has left since. Messages store their own Sign.
 CREATE TABLE signed_requests (
     user_id uuid NOT NULL,
     -- The kind of the request and its Sign.
@@ -8,5 +8,5 @@ CREATE TABLE signed_requests (
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, sign)
 );
--- Old ones are removed.
+-- For removing old rows.
 CREATE INDEX signed_requests_by_age ON signed_requests (created_at);

@@ -1,2 +1,2 @@
--- The index is 0017's; only a database that had lost it got it here.
+-- The index belongs to 0017; only a database that had lost it got it here.
 SELECT 1;

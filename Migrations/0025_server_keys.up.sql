@@ -1,4 +1,4 @@
--- Keys of the host application. Of a key only its SHA-256 is kept: whoever reads the table can ask nothing with it.
+-- Keys of the host application. Only a key's SHA-256 is stored: a reader of the table cannot use the key.
 CREATE TABLE server_keys (
     hash       bytea PRIMARY KEY CHECK (octet_length(hash) = 32),
     name       text COLLATE "C" NOT NULL,
@@ -7,7 +7,7 @@ CREATE TABLE server_keys (
     created_at timestamptz NOT NULL DEFAULT now(),
     revoked_at timestamptz
 );
--- The audit log names keys: two that are good at the same time have two names.
+-- The audit log names keys, so two keys that are valid at the same time have different names.
 CREATE UNIQUE INDEX server_keys_in_use ON server_keys (name) WHERE revoked_at IS NULL;
 
 -- Requests that were made with a key: which key, which operation, for which user, when. Rows older than AUDIT_DAYS are
@@ -18,7 +18,7 @@ CREATE TABLE audit (
     key_name   text NOT NULL,
     operation  text NOT NULL,
     path       text NOT NULL,
-    -- The user for whom it was done; NULL: for nobody in particular.
+    -- The user for whom it was done; NULL: no particular user.
     user_id    uuid,
     -- The answer's HTTP status.
     status     smallint NOT NULL,

@@ -1,15 +1,15 @@
--- Finding the words of a message was up to half of what PostgreSQL spent on it. Two of the reasons go here. The words
--- stay the same, so the index is not made again.
+-- Finding the words of a message took up to half of PostgreSQL's time for it. This removes two of the reasons. The words
+-- stay the same, so the index is not rebuilt.
 --
--- Each character of punctuation was replaced alone: a text of 80 points was 80 replacements. A run is replaced at once
--- now, which means the same to the parser. (`chat_plain` stays: the places of `chat_found` count its characters.)
+-- Each character of punctuation was replaced alone: a text of 80 dots needed 80 replacements. Now a run is replaced at
+-- once, which is the same for the parser. (`chat_plain` stays: the positions of `chat_found` count its characters.)
 CREATE OR REPLACE FUNCTION chat_lexemes(content text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN octet_length(content) = length(content)
         THEN to_tsvector(chat_language(), regexp_replace(lower(content),
             '[\x01-\x1f\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+', ' ', 'g'))
         ELSE to_tsvector(chat_language(), chat_spaced(chat_plain(content))) END;
 
--- A search_path of its own (0022) was set and taken back at each call; names with their schema serve pg_restore too.
+-- The function's own search_path (0022) was set and reset at each call; names with their schema work for pg_restore too.
 DO $migration$
 BEGIN
     EXECUTE format($function$

@@ -1,6 +1,6 @@
--- Half of the time for the words of a message went into the parser of texts and the way there and back. A short ASCII
--- text in the configuration `simple` needs none of it: its words are what stands between its punctuation. The words stay
--- the same, so the index is not made again. One kind of text is left to the parser, which reads 5e3f as 5e3 and f.
+-- Half of the time for the words of a message was spent in the text parser and in calling it. A short ASCII text in the
+-- configuration `simple` does not need the parser: its words are the parts between its punctuation. The words stay the
+-- same, so the index is not rebuilt. One kind of text still needs the parser, which reads 5e3f as 5e3 and f.
 DO $migration$
 BEGIN
     EXECUTE format(

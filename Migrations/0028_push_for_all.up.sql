@@ -17,18 +17,18 @@ CREATE TABLE user_endpoints (
 -- To count the users of a device, and to delete a device that is gone for all of them.
 CREATE INDEX user_endpoints_of_device ON user_endpoints (device);
 
--- Pushes of messages that mention the user, and of PRIVATE rooms, alone. Quiet hours: minutes of the day in a time zone.
+-- Pushes only for messages that mention the user, and for PRIVATE rooms. Quiet hours: minutes of the day in a time zone.
 ALTER TABLE accounts
     ADD COLUMN push_mentions boolean NOT NULL DEFAULT false,
     ADD COLUMN quiet_from smallint,
     ADD COLUMN quiet_to smallint,
     ADD COLUMN quiet_zone text;
 
--- A silenced room whose mentions are still pushed.
+-- In such a silenced room mentions are still pushed.
 ALTER TABLE push_mutes ADD COLUMN mentions boolean NOT NULL DEFAULT false;
 
--- Messages whose answers a user does not want to be pushed. Each user has a limited number. No foreign key to messages: it
--- would make each purge look here.
+-- Messages whose answers are not pushed to a user. The number per user is limited. There is no foreign key to messages,
+-- because each purge would have to check it.
 CREATE TABLE thread_mutes (
     user_id    uuid NOT NULL,
     message_id uuid NOT NULL,

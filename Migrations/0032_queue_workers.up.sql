@@ -1,5 +1,5 @@
--- The workers that consume command queues now, on all hosts: from these each worker computes which queues are its own. Unlogged,
--- since it describes the moment: after a crash, or on a promoted standby, it is empty for a second.
+-- The workers that consume command queues now, on all hosts. Each worker computes its own queues from this list. The table is
+-- unlogged, since it describes the present: after a crash, or on a promoted standby, it is empty for a second.
 CREATE UNLOGGED TABLE queue_workers (
     host       text NOT NULL,                    -- the machine's name and RUN_DIR: two masters on one machine are two hosts
     slot       integer NOT NULL,                 -- the place in the host's pool; a successor takes the row over
@@ -9,7 +9,7 @@ CREATE UNLOGGED TABLE queue_workers (
     working    text NOT NULL,                    -- the queues of which it is the active consumer, as far as it knows: "0 4"
     setting    text NOT NULL,                    -- the number of queues and their key, as the host's settings have them
     prefix     text NOT NULL,                    -- RABBITMQ_PREFIX of the host; two at once are refused
-    seen_at    timestamptz NOT NULL,             -- by the database's clock; older than 10 seconds: it is gone
+    seen_at    timestamptz NOT NULL,             -- by the database's clock; after 10 seconds the worker counts as dead
     PRIMARY KEY (host, slot)
 );
 
