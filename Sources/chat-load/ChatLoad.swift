@@ -7,7 +7,7 @@ import ChatCore
 @main
 struct ChatLoad: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "chat-load", abstract: "Put an installation of the chat under load and check what it promises.",
+        commandName: "chat-load", abstract: "Put an installation of the chat under load and check its promises.",
         discussion: """
             Users send into rooms over WebSockets, upload files, lose their connections and come back. A ledger of its own \
             says whether a message was lost, doubled, out of order or missing. docs/load.md tells more.
@@ -59,7 +59,7 @@ struct Run: ParsableCommand {
     var rate = "50"
     @Option(help: "How long to send: 60s, 5m, 2h.")
     var duration = "60s"
-    @Option(help: "Time in which the sockets open and the rate grows, a part of the duration.")
+    @Option(help: "The part of the duration in which the sockets open and the rate grows.")
     var ramp = "5s"
     @Option(help: "Bytes of a text, or a range such as 30-2000; at least 22, at most 16384.")
     var size = "100"
@@ -69,27 +69,27 @@ struct Run: ParsableCommand {
     var uploadSize = 10_000
     @Option(help: "Sockets a second that close, cleanly or by a cut connection, and come back with resume.")
     var churn = "0"
-    @Option(help: "A file with the secret alone, or with a line JWT_SECRET=… such as the service's own .env.")
+    @Option(help: "A file that contains only the secret, or a line JWT_SECRET=… such as the service's own .env.")
     var secretFile: String?
     @Option(help: "A command that prints a token for the user in CHAT_USER.")
     var tokenCommand: String?
-    @Option(help: "A file of tokens of different users, one a line.")
+    @Option(help: "A file of tokens of different users, one per line.")
     var tokens: String?
     @Option(help: "The same seed makes the same choices: users, sizes, which sockets close (default: random).")
     var seed: UInt64?
     @Option(help: "How long to wait for the last answers and frames.")
     var patience = "15s"
-    @Option(help: "Messages in flight at most; more are not sent and are counted.")
+    @Option(help: "The most messages in flight; further ones are not sent, and are counted.")
     var inFlight = 1_000_000
     @Option(help: "Write the report as JSON to this file.")
     var json: String?
-    @Option(help: "Write the report with pictures to this file, one page that needs nothing else.")
+    @Option(help: "Write the report with charts to this file, as one self-contained HTML page.")
     var html: String?
-    @Flag(help: "Print the verdict alone.")
+    @Flag(help: "Print only the verdict.")
     var quiet = false
     @Flag(help: "Read the whole history of all rooms at the end: each acknowledged message is there exactly once.")
     var checkHistory = false
-    @Flag(help: "Keep the rooms; else they are deleted.")
+    @Flag(help: "Keep the rooms; otherwise they are deleted at the end.")
     var keep = false
 
     func run() throws {

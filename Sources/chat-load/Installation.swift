@@ -27,11 +27,13 @@ struct Installation {
         do throws(ServerURL.Problem) {
             let url = try ServerURL(text, ports: ["http": 80, "https": 443])
             try url.expectOnly([])
-            guard url.user == nil, url.password == nil else { throw ServerURL.Problem("it holds a name or password") }
+            guard url.user == nil, url.password == nil else {
+                throw ServerURL.Problem("it contains a user or a password")
+            }
             guard url.hosts.count == 1 else { throw ServerURL.Problem("it names several hosts") }
             let path = url.path ?? ""
             guard path.utf8.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "#") && $0 != UInt8(ascii: "?") })
-            else { throw ServerURL.Problem("its path has a character that a path has not") }
+            else { throw ServerURL.Problem("its path contains an invalid character") }
             scheme = url.scheme
             (host, port) = (url.hosts[0].name, url.hosts[0].port)
             var bytes = Array(path.utf8)

@@ -175,7 +175,7 @@ struct Ledger {
             return report(.altered, "\(place(room, seq)), Sign \(sign(number)) was sent to another room")
         }
         guard seq > rooms[room].base, seq <= lastPossible(room) else {
-            return report(.altered, "\(place(room, seq)), Sign \(sign(number)): no such Seq is possible here")
+            return report(.altered, "\(place(room, seq)), Sign \(sign(number)): this Seq is impossible here")
         }
         let index = seq - rooms[room].base - 1
         while rooms[room].order.count <= Int(index) { rooms[room].order.append(0) }

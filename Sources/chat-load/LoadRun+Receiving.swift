@@ -51,7 +51,7 @@ extension LoadRun {
         guard isPossible(seq, room) else {
             return ledger.report(
                 .altered,
-                "\(ledger.place(room, seq))\(about(arrival.number, member)): no such Seq is possible here")
+                "\(ledger.place(room, seq))\(about(arrival.number, member)): this Seq is impossible here")
         }
         switch member.streams[arrival.stream].take(seq, isResponse: arrival.isResponse) {
         case .new, .early: copied(arrival, room)
@@ -99,7 +99,7 @@ extension LoadRun {
         guard isPossible(seq, room) || seq == 0 && ledger.rooms[room].base == 0 else {
             return ledger.report(
                 .altered,
-                "\(ledger.place(room, seq)) in resync, to user \(member.shownID): no such Seq is possible here")
+                "\(ledger.place(room, seq)) in resync, to user \(member.shownID): this Seq is impossible here")
         }
         guard member.streams[stream].fetches < Stream.maxFetches else {
             return figures.errors.count("resync: too many at once")

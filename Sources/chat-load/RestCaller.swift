@@ -169,15 +169,15 @@ final class RestCaller {
             guard messages.count <= 100 else { return .problem("a page has more messages than were asked for") }
             let before = place
             for message in messages {
-                guard let seq = message["Seq"]?.seq else { return .problem("a Seq in it is no number") }
+                guard let seq = message["Seq"]?.seq else { return .problem("a Seq in it is not a number") }
                 guard seq > before else { return .problem("its pages repeat or go backwards") }
-                guard seq <= through else { return isWhole ? .problem("it has Seq \(seq), which cannot be") : nil }
+                guard seq <= through else { return isWhole ? .problem("it has Seq \(seq), which is impossible") : nil }
                 place = max(place, seq)
                 let sign = message["Sign"]?.string ?? ""
                 take(RestThreads.Found(seq: seq, sign: sign.utf8.count <= 64 ? sign : ""))
             }
             if reply.body["Next"]?.isNull != false { return nil }
-            guard place > before else { return .problem("an empty page has a next one") }
+            guard place > before else { return .problem("an empty page has a next page") }
         }
         return nil
     }

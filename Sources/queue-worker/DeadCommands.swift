@@ -5,7 +5,7 @@ import ChatCore
 
 struct Dead: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Look at messages that could not be carried out, try them again, or drop them.",
+        abstract: "List messages that could not be executed, try them again, or drop them.",
         subcommands: [List.self, Show.self, Retry.self, Drop.self])
 
     static func letters(_ settings: SettingsOption) throws -> RabbitMQDeadLetters {
@@ -31,7 +31,7 @@ struct Dead: ParsableCommand {
 
     struct Show: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show one, with the crash stacks of the workers that it ended.")
+            abstract: "Show one message, with the stacks of the workers that it crashed.")
         @Argument(help: "Its id, from list.") var id: String
         @OptionGroup var settings: SettingsOption
 

@@ -293,7 +293,7 @@ final class PushConsumer {
             }
         } catch {
             log.warning(
-                "pushes that waited for another try are given up",
+                "pushes that waited for another try are lost",
                 metadata: ["pushes": "\(jobs.count)", "error": "\(error)"])
         }
     }

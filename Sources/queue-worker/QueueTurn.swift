@@ -90,7 +90,7 @@ final class QueueTurn {
     private func sayThatOthersAreFollowed(_ layout: QueueLayout) {
         guard mayLog else { return }
         log.warning(
-            "RABBITMQ_TOTAL_QUEUE and RABBITMQ_HASH_KEY here are not those in use, which are followed",
+            "RABBITMQ_TOTAL_QUEUE or RABBITMQ_HASH_KEY differs from the running hosts; their values are used",
             metadata: ["here": "\(settings.layoutSetting)", "in use": "\(layout.setting)"])
     }
 

@@ -46,7 +46,7 @@ struct QueueWorker: ParsableCommand, MasterProgram {
 
     static func announce(_ settings: Settings, _ log: Logger) {
         if !settings.push.isOn {
-            log.notice("push notifications are off: FCM_SERVICE_ACCOUNT_FILE is not set, nor another push service")
+            log.notice("push notifications are off: no push service is set")
         }
     }
 }

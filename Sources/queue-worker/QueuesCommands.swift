@@ -6,7 +6,7 @@ import Glibc
 
 struct Queues: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show the command queues, or change how many there are.", subcommands: [State.self, Resize.self])
+        abstract: "Show the command queues, or change their number.", subcommands: [State.self, Resize.self])
 
     static func generations(_ settings: Settings) -> PostgresQueueGenerations {
         PostgresQueueGenerations(

@@ -109,7 +109,7 @@ def test_wrong_use_and_an_unreachable_chat_are_said_plainly(base_url, secret, tm
         (["--token-command", "echo nonsense"], "--token-command printed no JWT"),
         (["--secret-file", tmp_path / "missing"], "--secret-file"), (["--json", tmp_path / "no/where"], "cannot be written"),
         (["--url", "ftp://x"], "--url: it does not begin with http:// or https://"),
-        (["--url", "http://a:b@x"], "--url: it holds a name or password"),
+        (["--url", "http://a:b@x"], "--url: it contains a user or a password"),
         (["--url", nobody], "cannot be reached"),
         (["--url", f"{base_url}/elsewhere"], "is this the chat's address?"),
         (["--url", base_url.replace("http:", "https:")], "cannot be reached"),

@@ -36,7 +36,7 @@ class StrangeSeq(FakeChat):
 
 def test_a_seq_that_no_room_can_have_is_a_broken_promise():
     for value, status, said in outcomes(variants(StrangeSeq, [*EDGES, 2**64 - 1]), "--uploads", "2"):
-        assert status == 1 and "no such Seq is possible" in said, (value, status, said)
+        assert status == 1 and "this Seq is impossible" in said, (value, status, said)
 
 
 def test_a_seq_that_is_no_number_acknowledges_nothing():
@@ -65,7 +65,7 @@ class StrangeResync(FakeChat):
 
 def test_a_resync_to_a_seq_that_is_not_there_is_a_broken_promise():
     for value, status, said in outcomes(variants(StrangeResync, EDGES)):
-        assert status == 1 and "no such Seq is possible" in said, (value, status, said)
+        assert status == 1 and "this Seq is impossible" in said, (value, status, said)
 
 
 class StrangeHistory(FakeChat):

@@ -250,7 +250,7 @@ def test_nginx_takes_what_is_written_into_an_empty_folder(here, tmp_path, prefix
     ("[own]\nroutes = send\nuser = nobody-has-this\n", "bad.conf:3: user: there is no user nobody-has-this"),
     ("[own]\nroutes = send\nlisten = {run}/fcgi-rooms.sock\n", "bad.conf:3: listen: unix:{run}/fcgi-rooms.sock is the address of rooms"),
     ("[own]\nroutes = send\nlisten = {run}/../run/fcgi-rooms.sock\n", "bad.conf:3: listen: unix:{run}/../run/fcgi-rooms.sock is the address of rooms"),
-    ("[own]\nroutes = send\nlisten = {run}/fcgi-api.control\n", "bad.conf:3: listen: unix:{run}/fcgi-api.control is a file of these programs' own"),
+    ("[own]\nroutes = send\nlisten = {run}/fcgi-api.control\n", "bad.conf:3: listen: unix:{run}/fcgi-api.control is a file of these programs"),
     ("[own]\nroutes = send\naccess_log = {run}/../chat.env\n", "bad.conf:1: the pool own: access_log: {run}/../chat.env is the file of settings"),
     ("[own]\nroutes = send\nworkers = static\nworkers.max = 500\n", "bad.conf:1): 496 at most"),
     ("[own]\nroutes = send\nenv[DATABASE_URL] = rubbish\n", "bad.conf:1: the pool own: env[DATABASE_URL]: not a valid libpq"),

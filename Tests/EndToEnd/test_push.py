@@ -78,7 +78,7 @@ def test_without_credentials_push_is_off_and_says_so_once(ann, bob, device, reco
     device(bob)
     ann.data("POST", f"/rooms/{ann.group(bob)}/messages", {"Content": "nobody is told"}, 201)
     assert said() == before
-    assert before and all("are off: FCM_SERVICE_ACCOUNT_FILE is not set" in line for line in before)
+    assert before and all("are off: no push service is set" in line for line in before)
     assert "push" not in status()
 
 

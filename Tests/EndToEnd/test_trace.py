@@ -41,4 +41,4 @@ def test_a_refusal_is_traced_with_its_code(ann, bob, make_user):
 
 
 def test_what_the_trail_does_not_know_is_said(ann):
-    assert "the trail has no step of" in trace(ann.id)
+    assert "there is no step of" in trace(ann.id)

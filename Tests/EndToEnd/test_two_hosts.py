@@ -110,7 +110,7 @@ def test_each_queue_of_many_has_its_worker(second, ten_queues, make_user):
 def test_a_host_with_another_number_of_queues_follows_and_says_so_once(second, ten_queues):
     second.start(RABBITMQ_TOTAL_QUEUE="7")
     wait_for(is_even)
-    said = [line for line in second.log.read_text().splitlines() if "which are followed" in line]
+    said = [line for line in second.log.read_text().splitlines() if "their values are used" in line]
     assert len(said) == 1 and "7 by room" in said[0] and "10 by room" in said[0]
     assert ": 10 queues by room, open" in run_program("queue-worker", "queues", "status")
 

@@ -150,7 +150,7 @@ import Testing
         }
         #expect(
             Self.refusal(Self.visitor(with: ["Last-Event-ID: 17"]))
-                == .invalid(field: "Last-Event-ID", "is no id of an event"))
+                == .invalid(field: "Last-Event-ID", "is not an event's id"))
         #expect(Self.refusal(Self.visitor(method: "POST")) == .methodNotAllowed)
         #expect(Self.refusal(Self.visitor(with: ["Content-Length: 3"])) != nil)
         #expect(Self.refusal(Self.visitor(with: ["Transfer-Encoding: chunked"])) != nil)

@@ -40,7 +40,7 @@ public struct ServeCommand<Program: MasterProgram>: ParsableCommand {
     @OptionGroup var settings: SettingsOption
     @Flag(
         name: [.customShort("t"), .customLong("check")],
-        help: "Only check the settings, and say what is wrong with them; twice (-tt): show all that is in force.")
+        help: "Only check the settings and report problems; twice (-tt): show all values in force.")
     var checks: Int
 
     public init() {}
@@ -81,7 +81,7 @@ public struct ScaleCommand<Program: MasterProgram>: ParsableCommand {
     public static var configuration: CommandConfiguration {
         CommandConfiguration(
             commandName: "scale",
-            abstract: "Change how many workers a pool has, until its setting changes or the program ends.",
+            abstract: "Change the number of workers of a pool, until its setting changes or the program ends.",
             usage: usage)
     }
 

@@ -72,7 +72,7 @@ struct SettingsCheck {
             if let first = places.firstIndex(where: place.collides) {
                 problems.append("\(name)=\(address) is the address of \(names[first].name)")
             } else if place.isReserved(in: settings.runDirectory) {
-                problems.append("\(name)=\(address) is a file of these programs' own")
+                problems.append("\(name)=\(address) is a file of these programs")
             } else if let problem = PoolFolder.problem(withFile: address, settings, isOwn: isOwn(name)) {
                 problems.append("\(name)=\(address): \(problem)")
             }

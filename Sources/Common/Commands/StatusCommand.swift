@@ -6,13 +6,13 @@ import Glibc
 public struct StatusCommand<Program: MasterProgram>: ParsableCommand {
     public static var configuration: CommandConfiguration {
         CommandConfiguration(
-            commandName: "status", abstract: "Show the pools, what each worker does now, and what waits.")
+            commandName: "status", abstract: "Show the pools, the current work of each worker, and waiting work.")
     }
 
     @OptionGroup var settings: SettingsOption
     @Flag(help: "One JSON object, in one line.") var json = false
-    @Flag(help: "Again and again, until it is interrupted.") var watch = false
-    @Option(help: "Seconds between two looks of --watch.") var interval: Double = 2
+    @Flag(help: "Repeat until interrupted.") var watch = false
+    @Option(help: "Seconds between two updates of --watch.") var interval: Double = 2
 
     public init() {}
 

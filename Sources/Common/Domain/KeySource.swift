@@ -41,7 +41,7 @@ public struct KeySource: Sendable, Hashable {
         }
         guard parts.scheme == "https" || Self.isLoopback(parts.hosts[0].name) else {
             throw ServerURL.Problem(
-                "keys come by https, or from this machine itself")
+                "keys must come by https, or from this machine")
         }
     }
 

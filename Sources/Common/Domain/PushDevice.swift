@@ -81,7 +81,7 @@ public struct PushEndpoint: Sendable, Equatable {
         let name = authority.prefix { $0 != UInt8(ascii: ":") }
         host = asciiLowercased(Substring(name))
         let port = authority.dropFirst(name.count)
-        guard port.isEmpty || Self.isPort(port.dropFirst()) else { throw Problem(text: "has a port that is none") }
+        guard port.isEmpty || Self.isPort(port.dropFirst()) else { throw Problem(text: "has an invalid port") }
         origin = "\(isPlain ? "http" : "https")://\(host)\(Substring(port))"
         isLoopback = isPlain && allowsLoopback && (host == "127.0.0.1" || host == "localhost")
         if isLoopback { return }

@@ -134,7 +134,7 @@ public enum PoolFolder {
             guard let path, let end = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { continue }
             let place = SocketPlace("unix:\(path)")
             if place.isReserved(in: settings.runDirectory) {
-                wrong.append((key, "\(path) is a file of these programs' own"))
+                wrong.append((key, "\(path) is a file of these programs"))
                 continue
             }
             if files.contains(where: { SocketPlace.isOneFile($0.path, path) }) {
@@ -159,7 +159,7 @@ public enum PoolFolder {
         if let other = others.first(where: { $0.place.collides(with: place) }) {
             return "\(listen) is the address of \(other.name)"
         }
-        if place.isReserved(in: settings.runDirectory) { return "\(listen) is a file of these programs' own" }
+        if place.isReserved(in: settings.runDirectory) { return "\(listen) is a file of these programs" }
         return problem(withFile: listen, settings)
     }
 

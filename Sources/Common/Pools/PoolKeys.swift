@@ -41,7 +41,7 @@ extension PoolSettings {
                 throw Problem(text: "\"\(value)\" is not a file mode such as 0660")
             }
             guard mode & 0o222 != 0 else {
-                throw Problem(text: "nobody could connect with \"\(value)\": that takes the right to write, as in 0660")
+                throw Problem(text: "with \"\(value)\" no client could connect: add the right to write, as in 0660")
             }
             listenMode = mode
         case "routes": routes = try Self.list(value).map { name throws(Problem) in try Self.route(name) }

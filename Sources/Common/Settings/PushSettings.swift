@@ -87,7 +87,7 @@ public struct WebPushSettings: Sendable {
         }
         if !isURL {
             values.problem(
-                "VAPID_SUBJECT is not a mailto: or https: URL: by it a push service reaches you when pushes go wrong")
+                "VAPID_SUBJECT is not a mailto: or https: URL: push services use it to contact you about problems")
         }
         do throws(VAPIDKeys.Problem) { keys = try VAPIDKeys(private: secret, public: shown) } catch {
             values.problem("\(error.setting) \(error.text); make a pair with: fcgi-api push keys")

@@ -54,8 +54,8 @@ public struct TracingSettings: Sendable {
         values.expectHTTP("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", own)
         if base.utf8.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) {
             values.problem(
-                "OTEL_EXPORTER_OTLP_ENDPOINT: /v1/traces is put behind it, so it has no query; "
-                    + "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is taken as it is")
+                "OTEL_EXPORTER_OTLP_ENDPOINT: /v1/traces is appended, so it may have no query; "
+                    + "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used unchanged")
         }
         guard own.isEmpty, !base.isEmpty else { return own }
         while base.utf8.last == UInt8(ascii: "/") { base.removeLast() }

@@ -187,7 +187,7 @@ extension RoomBatch {
 
     private func above(_ actor: Member, _ target: Member) throws(Refusal) {
         guard actor.role >= .admin, actor.role > target.role else {
-            throw Refusal(.forbidden, "only a member of a higher role may do that")
+            throw Refusal(.forbidden, "only a member with a higher role may do that")
         }
     }
 }

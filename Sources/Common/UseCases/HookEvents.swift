@@ -57,7 +57,7 @@ extension RoomBatch {
         case nil: return content
         case .rewrite(let content): return content
         case .reject(let reason): throw Refusal(.rejected, reason)
-        case .unavailable: throw .unavailable("the check of messages")
+        case .unavailable: throw .unavailable("the message check")
         }
     }
 }

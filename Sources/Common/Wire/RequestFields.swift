@@ -89,7 +89,7 @@ public struct RequestFields: Sendable {
     /// refused.
     public func object(_ key: String, limit: Int) throws(Refusal) -> String {
         guard let value = value[key], case .map = value else { throw .invalid(key, "is not an object") }
-        guard Self.isPlainJSON(value) else { throw .invalid(key, "holds what JSON has no form for, or a NUL") }
+        guard Self.isPlainJSON(value) else { throw .invalid(key, "contains a NUL or a value that JSON cannot express") }
         var writer = JSONWriter(reserving: 1024)
         writer.value(value)
         let text = writer.take()

@@ -29,7 +29,7 @@ struct KeysCommand: ParsableCommand {
 
     struct Add: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a key and print it. It is shown this once: only its hash is kept.")
+            abstract: "Make a key and print it. It is shown only once, since only its hash is stored.")
 
         @OptionGroup var settings: SettingsOption
         @Option(help: "The key's name in the audit log: 1 to 64 letters, digits, dots, hyphens and underscores.")
@@ -52,7 +52,7 @@ struct KeysCommand: ParsableCommand {
             } catch { throw OperatorError("no key was made: \(error)") }
             guard isNew else {
                 throw OperatorError(
-                    "no key was made: one of this name is in use, or \(ServerKey.limit) keys are; revoke one first")
+                    "no key was made: this name is in use, or there are \(ServerKey.limit) keys; revoke one first")
             }
             print(text)
         }
@@ -60,7 +60,7 @@ struct KeysCommand: ParsableCommand {
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print the name, scope and age of every key, also of those that were revoked.")
+            abstract: "Print the name, scope and age of every key, including revoked ones.")
 
         @OptionGroup var settings: SettingsOption
 
@@ -79,7 +79,7 @@ struct KeysCommand: ParsableCommand {
 
     struct Revoke: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Take a key back: requests with it are refused within a second.")
+            abstract: "Revoke a key: requests with it are refused within a second.")
 
         @OptionGroup var settings: SettingsOption
         @Option(help: "The key's name.")
@@ -92,7 +92,7 @@ struct KeysCommand: ParsableCommand {
             do throws(StoreError) { wasInUse = try store.revoke(name) } catch {
                 throw OperatorError("nothing was revoked: \(error)")
             }
-            guard wasInUse else { throw OperatorError("no key of the name \(name) is in use") }
+            guard wasInUse else { throw OperatorError("no key with the name \(name) is in use") }
             print("revoked")
         }
     }

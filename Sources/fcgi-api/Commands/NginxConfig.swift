@@ -22,7 +22,7 @@ struct NginxConfigCommand: ParsableCommand {
     @Option(help: "Serve below this path, such as /chat; locations.conf then goes into the server{} as well.")
     var prefix = ""
     @Option(
-        help: "Lead to these hosts instead of this one, separated by commas: the ports of the settings, over TCP.")
+        help: "Pass requests to these hosts, separated by commas, over TCP with the ports of the settings.")
     var hosts = ""
     @Option(help: "Write the files here, such as /etc/nginx/chat, and name those that changed.")
     var to: String?

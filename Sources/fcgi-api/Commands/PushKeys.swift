@@ -3,7 +3,7 @@ import ChatCore
 
 struct PushCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "push", abstract: "Keys of push notifications.", subcommands: [Keys.self])
+        commandName: "push", abstract: "Keys for push notifications.", subcommands: [Keys.self])
 
     struct Keys: ParsableCommand {
         static let configuration = CommandConfiguration(

@@ -7,7 +7,7 @@ import ChatProcess
 struct TokenCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "token",
-        abstract: "Issue JWTs with JWT_SECRET, for tests and for hosts that issue none; revoke tokens of any issuer.",
+        abstract: "Issue JWTs with JWT_SECRET, for tests and for hosts that issue none; revoke any issuer's tokens.",
         subcommands: [Issue.self, Init.self, Revoke.self])
 
     struct Issue: ParsableCommand {
@@ -18,7 +18,7 @@ struct TokenCommand: ParsableCommand {
         var user: String
         @Option(parsing: .unconditional, help: "Seconds until it expires; negative: expired already, for tests.")
         var ttl: Int64 = 86_400
-        @Option(help: "The text of the token's `name` claim.")
+        @Option(help: "The token's `name` claim.")
         var name: String?
 
         func run() throws {
@@ -47,10 +47,10 @@ extension TokenCommand {
     struct Revoke: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Revoke one token, or all tokens of a user.",
-            discussion: "REST refuses them and open sockets close with 4001 within a second, also when Redis is away.")
+            discussion: "REST refuses them and open sockets close with 4001 within a second, even without Redis.")
 
         @OptionGroup var settings: SettingsOption
-        @Option(help: "The user's id, in either form: all tokens issued until now.")
+        @Option(help: "The user's id, in either form: revokes all tokens issued until now.")
         var user: String?
         @Option(help: "The token's jti.")
         var jti: String?

@@ -8,7 +8,7 @@ struct TraceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "trace",
         abstract: "Show the steps of a message with their times: accepted, stored, delivered, pushed.",
-        discussion: "The trail holds the newest TRACE_LENGTH steps. Ids: a message's, a request's, or a trace id.")
+        discussion: "Redis keeps the newest TRACE_LENGTH steps. Ids: a message's, a request's, or a trace id.")
 
     @OptionGroup var settings: SettingsOption
     @Argument(help: "A message id, an X-Request-ID, or the trace id of a traceparent.")
@@ -19,7 +19,7 @@ struct TraceCommand: ParsableCommand {
         let journey = try Journey(of: id, in: RedisTrail(try RedisConnection(url: settings.redisURL)))
         guard let journey else {
             throw OperatorError(
-                "the trail has no step of \(id): it may be too long ago, or TRACE_LENGTH is 0 (\(settings.traceLength) now)"
+                "there is no step of \(id): it may be too old, or TRACE_LENGTH is 0 (\(settings.traceLength) now)"
             )
         }
         print(journey.lines.joined(separator: "\n"))

@@ -64,7 +64,7 @@ final class HostKeys {
         }
         // Otherwise the audit log would name a user for whom nothing was done.
         guard !operation.isAdmin || call.request.header(Self.header) == nil else {
-            throw .invalid(Self.header, "means nothing in /admin: these operations are the host's own")
+            throw .invalid(Self.header, "is not used in /admin: these operations act for the host itself")
         }
         guard let user = try Self.user(call) else {
             guard operation.isForHost else {
@@ -128,7 +128,7 @@ final class HostKeys {
             requestID: call.requestID)
         do throws(StoreError) { try store.record(entry, keepingFor: settings.keepsFor) } catch {
             log.error(
-                "the audit log misses an entry",
+                "an entry of the audit log was not stored",
                 metadata: [
                     "key": "\(key.name)", "operation": "\(operation.name)", "status": "\(status)", "error": "\(error)",
                 ])

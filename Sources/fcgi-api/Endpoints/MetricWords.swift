@@ -15,7 +15,7 @@ enum MetricWords {
     ]
 
     static func help(_ name: String) -> String {
-        words[name] ?? "A number of a program of another version than this one."
+        words[name] ?? "A counter of a program with another version."
     }
 
     private static let words: [String: String] = [
@@ -41,7 +41,7 @@ enum MetricWords {
         "replica_spared_total":
             "Reads from the primary since the replica lacked something, was too far behind or unavailable.",
         "replica_lag_seconds":
-            "Seconds that the replica is behind at most, as seen by the workers; +Inf: too far, or it is away.",
+            "The most seconds that the replica is behind, as seen by the workers; +Inf: too far, or unavailable.",
         "confirm_seconds": "Time from handing commands to RabbitMQ until it confirmed them.",
         "queue_messages": "Messages with commands in RabbitMQ that no worker has taken; each holds up to 256 commands.",
         // queue-worker

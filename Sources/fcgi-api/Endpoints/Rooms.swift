@@ -80,7 +80,7 @@ struct RoomEndpoints {
         // Description and Avatar may be emptied; a GROUP or CHANNEL always has a name.
         for name in ["Name", "MemberLimit"] { _ = try fields.given(name) }
         for name in ["Description", "Avatar"] where fields.isNull(name) {
-            throw .invalid(name, "is missing: an empty text empties it")
+            throw .invalid(name, "is missing: send an empty text to clear it")
         }
         let room = try call.uuid("id")
         var patch = try RoomPatch(fields)

@@ -75,7 +75,7 @@ struct UploadServices {
             try upload.abort(message)
         } catch {
             services.log.notice(
-                "an upload that was refused is left to the sweeper",
+                "a refused upload will be removed by the sweeper",
                 metadata: ["message": "\(message.id)", "error": "\(error.text)"])
         }
     }

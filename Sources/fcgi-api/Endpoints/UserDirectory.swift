@@ -38,7 +38,7 @@ final class UserDirectory {
             known.insert(claims)
         } catch {
             lostAt = now
-            log.warning("what a token says of its user was not kept", metadata: ["error": "\(error)"])
+            log.warning("the claims of a token were not stored", metadata: ["error": "\(error)"])
         }
     }
 }

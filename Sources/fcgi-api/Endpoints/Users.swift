@@ -60,7 +60,7 @@ struct UserEndpoints {
     /// reads. The user need not be known yet. PUT replaces all of `Metadata`, PATCH merges it.
     private func change(_ call: Call, merges: Bool) throws(Refusal) -> Response {
         guard call.key != nil else {
-            throw Refusal(.forbidden, "only the host application says how users are called: send a key of the server")
+            throw Refusal(.forbidden, "only the host application may describe users: send a key of the server")
         }
         let user = try RequestFields.user(call.text("id"), "id")
         call.onBehalf = user.id
@@ -94,7 +94,7 @@ extension UserEndpoints {
             let result = try services.stored { () throws(StoreError) in try store.change(user, changed) }
             if let result { return result }
         }
-        throw .busy("the user's Metadata changes all the time")
+        throw .busy("the user's Metadata is changing too often")
     }
 }
 

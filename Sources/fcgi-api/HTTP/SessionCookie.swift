@@ -30,7 +30,7 @@ enum SameOrigin {
         let host = request.header("host").map { "\(request.isSecure(web) ? "https" : "http")://\($0)" }
         let allowed = [web.publicOrigin, host].compactMap { $0 }.filter { !$0.isEmpty }
         guard allowed.contains(where: { $0.utf8.elementsEqual(origin.utf8) }) else {
-            throw Refusal(.forbidden, "the form is another site's")
+            throw Refusal(.forbidden, "the form comes from another site")
         }
     }
 

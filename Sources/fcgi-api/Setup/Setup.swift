@@ -29,7 +29,7 @@ struct Setup: ParsableCommand {
     var createBrokerUser = false
     @Option(help: "Redis, such as redis://127.0.0.1:6379/0 or unix:///run/redis/redis.sock.")
     var redisUrl: String?
-    @Option(help: "Where files are kept: disk, disk:/folder, s3 or none.")
+    @Option(help: "The store for files: disk, disk:/folder, s3 or none.")
     var storage: String?
     @Option(help: "The S3 store's address; its keys come from the environment.")
     var s3Endpoint: String?

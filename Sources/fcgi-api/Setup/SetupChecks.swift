@@ -134,8 +134,7 @@ private struct MessageThrough {
 
     private var notOurs: OperatorError {
         OperatorError(
-            "\(url)/api/v1 is answered by something else: put the lines above into nginx and reload it, or give --check-url"
-        )
+            "\(url)/api/v1 is another program: put the lines above into nginx and reload it, or give --check-url")
     }
 
     private func answer(
@@ -151,6 +150,6 @@ private struct MessageThrough {
     private func refused(_ what: String, _ answer: ApiProbe.Answer) -> OperatorError {
         guard let reason = answer.body["Error"]?["Message"]?.string else { return notOurs }
         return OperatorError(
-            "\(what) was answered \(answer.status), \(reason): `\(url)/api/v1/readyz` says what is away")
+            "\(what) was answered \(answer.status), \(reason): `\(url)/api/v1/readyz` shows what is unavailable")
     }
 }

@@ -18,7 +18,7 @@ struct Hooks: ParsableCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show the oldest of them with their last errors.")
         @OptionGroup var settings: SettingsOption
-        @Option(help: "The most to show.") var limit = 100
+        @Option(help: "The largest number of entries to show.") var limit = 100
 
         func run() throws {
             for hook in try Hooks.outbox(settings).dead(limit) {

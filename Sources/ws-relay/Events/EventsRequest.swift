@@ -85,7 +85,8 @@ struct EventsRequest: Equatable, Sendable {
         let text = header.isEmpty ? query["last_event_id"] ?? "" : header
         guard !text.isEmpty else { return nil }
         guard let cursor = EventCursor(id: text) else {
-            throw HTTPRefusal.invalid(field: header.isEmpty ? "last_event_id" : "Last-Event-ID", "is no id of an event")
+            throw HTTPRefusal.invalid(
+                field: header.isEmpty ? "last_event_id" : "Last-Event-ID", "is not an event's id")
         }
         return cursor
     }

@@ -28,7 +28,7 @@ struct Inherited {
             log.warning("the predecessor's layout is another one: its clients are told to reconnect, and resume here")
             throw HandoffChannel.Failure.refused
         } catch {
-            log.error("the predecessor hands nothing over", metadata: ["error": "\(error)"])
+            log.error("the predecessor hands over nothing", metadata: ["error": "\(error)"])
             throw error
         }
     }

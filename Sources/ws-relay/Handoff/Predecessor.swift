@@ -152,6 +152,6 @@ final class Predecessor {
                     })
             {}
         }
-        if !hub.hasSeenMarker { log.warning("the marker did not come back: the successor fetches what is missing") }
+        if !hub.hasSeenMarker { log.warning("the marker did not come back: the successor fetches the missing frames") }
     }
 }

@@ -7,7 +7,7 @@ extension Hub {
         switch event {
         case .message(let channel, let payload): received(payload, on: channel)
         case .subscribed(let channel): confirmed(channel)
-        case .lost: log.warning("the feed is lost: sockets stay, frames are late")
+        case .lost: log.warning("Redis is lost: sockets stay open, frames come late")
         case .restored: restored()
         }
     }
@@ -23,7 +23,7 @@ extension Hub {
     /// Frames may have been missed while Redis was away: every room catches up again, and every user's memberships are
     /// read again.
     private func restored() {
-        log.notice("the feed is back", metadata: ["rooms": "\(table.count)", "users": "\(users.count)"])
+        log.notice("Redis is connected again", metadata: ["rooms": "\(table.count)", "users": "\(users.count)"])
         rooms.restored()
         users.restored()
     }
@@ -36,7 +36,7 @@ extension Hub {
             case nil: received(try RelayAnswer.decode(payload))
             }
         } catch {
-            log.error("an unreadable message", metadata: ["channel": "\(channel)", "error": "\(error)"])
+            log.error("a message could not be read", metadata: ["channel": "\(channel)", "error": "\(error)"])
         }
     }
 

@@ -201,7 +201,7 @@ final class Requests {
     private func authenticate(_ token: String, _ sign: String?, _ slot: UInt32) throws(Refusal) {
         let identity = try admission.verify(token)
         guard identity.user == users[sockets[slot].user].id else {
-            throw Refusal(.forbidden, "this token is another user's", field: "Token")
+            throw Refusal(.forbidden, "this token belongs to another user", field: "Token")
         }
         lookups.learn(identity)
         sockets.note(identity, slot)

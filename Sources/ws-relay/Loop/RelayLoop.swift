@@ -207,7 +207,7 @@ final class RelayLoop {
 
     /// The master is dead: a worker of the next master takes over, as in a reload.
     private func serveOn(_ line: Int32) {
-        log.error("the master is dead: this relay serves on until another one takes over")
+        log.error("the master is dead: this relay keeps serving until another one takes over")
         hub.sockets.epoll.remove(place.fileDescriptor)
         let timeout = hasHandedOver ? 0 : WorkerChannel.takeoverSeconds * 1000
         orphanedUntil = system.now() + timeout

@@ -23,7 +23,7 @@ public final class HTTPMessageCheck: MessageCheck {
         do throws(HTTPTransfer.Failure) {
             return try ask(asked)
         } catch {
-            log.warning("the check of messages failed", metadata: ["error": "\(error.description)"])
+            log.warning("the message check failed", metadata: ["error": "\(error.description)"])
             guard settings.refusesUnchecked else { return [:] }
             return Dictionary(asked.map { ($0.command.id, .unavailable) }) { first, _ in first }
         }

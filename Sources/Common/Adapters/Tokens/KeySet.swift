@@ -138,7 +138,7 @@ public final class KeySet: @unchecked Sendable {
         let failure = fetch()
         if let failure, !record.hasFailed {
             log.error(
-                "\(failure.isKept ? "a key set was not kept" : "a key set cannot be fetched")",
+                "\(failure.isKept ? "a key set was not stored" : "a key set cannot be fetched")",
                 metadata: [
                     "url": "\(source.url)", "error": "\(failure.text)",
                     "consequence": monitor.locked { found } == nil
@@ -215,7 +215,7 @@ public final class KeySet: @unchecked Sendable {
         guard let (facts, text) = DiskFile.own(file, unless: known?.etag, limit: Self.longestSet) else { return }
         known = facts
         do { try take(text) } catch {
-            log.error("a kept key set is not usable", metadata: ["file": "\(file)", "error": "\(error)"])
+            log.error("a stored key set cannot be used", metadata: ["file": "\(file)", "error": "\(error)"])
         }
     }
 

@@ -96,7 +96,7 @@ final class ControlSocket {
             if got == 0 { return String(decoding: text, as: UTF8.self) }
             guard got > 0 || errno != EAGAIN else {
                 throw OperatorError(
-                    "the master of \(program) does not answer: it is stopped (kill -CONT goes on), or it hangs")
+                    "the master of \(program) does not answer: it is stopped (kill -CONT continues it), or it hangs")
             }
             guard got > 0 else { throw SystemError("read the answer of \(program)") }
             text += bytes.prefix(got)

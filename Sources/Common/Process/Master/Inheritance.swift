@@ -54,7 +54,7 @@ struct Inheritance {
         let lines = text.split(separator: "\n")
         guard lines.first == Inheritance.title[...] else {
             throw OperatorError(
-                "the running program's state is of another version: restart instead of upgrading in place")
+                "the running program's state has another version: restart instead of upgrading in place")
         }
         for line in lines.dropFirst() {
             try read(line.split(separator: "\t", omittingEmptySubsequences: false))

@@ -46,7 +46,7 @@ extension Master {
                 for address in spec.listen {
                     let place = SocketPlace(address.description)
                     guard !place.isReserved(in: folder.path) else {
-                        throw OperatorError("\(address) is a file of these programs' own: choose another path")
+                        throw OperatorError("\(address) is a file of these programs: choose another path")
                     }
                     if let here = (listeners + result).first(where: { $0.place == place && $0.isReachable }) {
                         known.append((here, address.description))
@@ -70,7 +70,7 @@ extension Master {
         do { return try Listener.bind(address, left: left, attempts: other == nil ? attempts : 1) } catch {
             guard let other else { throw error }
             throw OperatorError(
-                "\(address) cannot be had beside \(other.name), which this program has: remove that, reload, then add this"
+                "\(address) conflicts with \(other.name), which is in use: remove that, reload, then add this"
             )
         }
     }
