@@ -1,4 +1,4 @@
-# Everything a person does with this repository, by one word each. `make help` lists them.
+# The commands of this repository. `make help` lists them.
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 STACK := deploy/stack/stack
@@ -16,19 +16,19 @@ run: ## build and start everything here, stop it with Ctrl-C
 up: ## the same in the background; returns when a message can be sent
 	@exec $(STACK) up
 
-down: ## stop what runs
+down: ## stop the stack
 	@exec $(STACK) down
 
 token: ## print a JWT: USER_ID=<id> TTL=<seconds>
 	@exec $(STACK) token
 
-pids: ## every process of the stack: name, master or worker, PID
+pids: ## list every process of the stack: name, master or worker, PID
 	@exec $(STACK) pids
 
-psql: ## a prompt in the database
+psql: ## open psql on the stack's database
 	@exec $(STACK) psql
 
-logs: ## follow all logs; LINES=20 of the past
+logs: ## follow all logs; LINES=20: begin with 20 old lines
 	@exec $(STACK) logs
 
 build: ## release build
@@ -42,7 +42,7 @@ deb: ## Debian packages in .build-deb/packages: chat-server, and its debug symbo
 test: ## unit, integration and end-to-end tests in a private stack; LOAD_SECONDS=15, FILTER=name, THOROUGH=1
 	@exec deploy/test/run
 
-test-uploads: ## 200 files under fire and one of 1 GiB; about half an hour
+test-uploads: ## upload 200 files during faults, and one of 1 GiB; about half an hour
 	@UPLOAD_ROUNDS=$${UPLOAD_ROUNDS:-200} UPLOAD_MIB=$${UPLOAD_MIB:-1024} PYTEST_ADDOPTS=-s FILTER=test_uploads \
 		exec deploy/test/run
 
@@ -70,16 +70,16 @@ test-cover: ## the unit and integration tests with a table of covered lines
 test-race: ## the unit tests with the thread sanitizer, or SANITIZER=address; FILTER=name
 	@exec deploy/test/race
 
-test-relay: ## the relay's tables at random, with fresh seeds; RANDOM_SECONDS=1800, RANDOM_SEED=7 for one
+test-relay: ## random operations on the relay's tables, with new seeds; RANDOM_SECONDS=1800, RANDOM_SEED=7 for one
 	@exec deploy/test/relay
 
-fuzz: ## the parsers of what strangers send, with libFuzzer; FUZZ_SECONDS=60 each
+fuzz: ## fuzz the parsers of untrusted input with libFuzzer; FUZZ_SECONDS=60 each
 	@exec deploy/test/fuzz
 
-lint: ## formatting, shell scripts, who imports C
+lint: ## check formatting, shell scripts, wording of comments, layers
 	@exec deploy/test/lint
 
-format: ## put the formatting right
+format: ## format the code
 	@swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks
 
 docs: ## write docs/index.html and the table of docs/host.md from docs/openapi.yaml and docs/asyncapi.yaml, and docs/settings.md
@@ -97,10 +97,10 @@ clean: ## stop, and remove data, logs and build output
 	@rm -rf .build .build-* .venv .venv.lock
 
 ##v
-##v Variables, in front or behind: make up CHAT_PORT=9000
+##v Variables, before or after the target: make up CHAT_PORT=9000
 ##v   CHAT_PORT=8000        HTTP and WebSocket; the servers take ports above it, or the next that are free. `free`: any
 ##v   CHAT_AMQP_PORT CHAT_S3_PORT CHAT_EPMD_PORT CHAT_ERLANG_PORT   one of those ports, exactly
 ##v   CHAT_DIR=.run         the folder of data, logs and settings: another one is another stack beside the first
 ##v   CHAT_BIN=             programs that are built already, instead of a build
-##v   CHAT_UPLOAD_LIMIT=24m the largest upload request that nginx takes
+##v   CHAT_UPLOAD_LIMIT=24m the largest upload request that nginx accepts
 ##v   LOG_LEVEL, FCGI_*, WS_*, WORKER_*, ROOM_*, JWT_*, FCM_* …   settings for the programs, see .env.example

@@ -24,7 +24,7 @@ START_SECONDS = 90
 
 
 def wait_for(what, host, log, attempt):
-    """Until `attempt` is true; its errors are the reason in the refusal."""
+    """Waits until `attempt` is true; its last error is the reason in the refusal."""
     end, reason = time.monotonic() + START_SECONDS, None
     while time.monotonic() < end:
         try:
@@ -54,7 +54,7 @@ def rabbitmqctl(host, *words):
 
 
 def patroni(cluster, path, method="GET", body=None):
-    """Patroni's answer of the first host that gives one: it is the same on all."""
+    """Patroni's answer from the first host that gives one: it is the same on all hosts."""
     for host in cluster.three:
         words = ["curl", "-sS", "-m", "5", "-X", method, f"http://{host.address}:8008{path}"]
         words += ["-d", json.dumps(body)] if body is not None else []
@@ -93,7 +93,7 @@ def psql(cluster, host, database, sql):
 
 @contextlib.contextmanager
 def locked(cluster, interrupt=False):
-    """One command at a time. `interrupt`: ends a start that is under way."""
+    """Allows one command at a time. `interrupt`: ends a running start."""
     cluster.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     with open(cluster.lock_file, "a+") as lock:
         try:
@@ -141,7 +141,7 @@ def start(cluster):
         host.boot(cluster.environment())
     prepare_database(cluster)
     first, secret = cluster.two[0], cluster.secrets()["S3_SECRET_KEY"]
-    # Queues get a replica on each node that is there when they are declared.
+    # A queue gets a replica on each node that is running when the queue is declared.
     wait_for("RabbitMQ", first, "rabbitmq", lambda: broker_is_complete(cluster))
     say("starting fcgi-api, ws-relay and queue-worker on hosts a and b")
     for host in cluster.two:
@@ -156,7 +156,7 @@ def start(cluster):
 def prepare_database(cluster):
     first = cluster.two[0]
     wait_for("PostgreSQL", first, "patroni", lambda: database_is_complete(cluster))
-    # Only now: Patroni itself writes before there is a standby, and would wait for one.
+    # Set only now: Patroni writes to the database before there is a standby, and would wait for one.
     patroni(cluster, "/config", "PATCH", {"postgresql": {"parameters": {"synchronous_standby_names": "ANY 1 (a,b,c)"}}})
     wait_for("PostgreSQL", first, "haproxy", lambda: standbys_stream(cluster))
     psql(cluster, first, "postgres", "CREATE ROLE chat LOGIN")
@@ -169,7 +169,7 @@ def prepare_database(cluster):
 
 
 def make_bucket(cluster, secret):
-    """From the edge: nobody else reaches the store."""
+    """Runs at the edge: only it reaches the store."""
     words = [sys.executable, "-c", "import sys; from bucket import create_bucket; "
              "sys.exit(not create_bucket(sys.argv[1], 'chat', 'chat', sys.stdin.read()))", f"{cluster.edge.address}:{S3_PORTS['S3']}"]
     wait_for("SeaweedFS", cluster.edge, "seaweedfs", lambda: run(
@@ -202,7 +202,7 @@ def down(cluster):
 
 
 def remove(cluster):
-    """Nothing of the data is kept: a cluster begins empty. The logs stay until the next start."""
+    """Removes all data: a cluster begins empty. The logs stay until the next start."""
     for host in cluster.hosts.values():
         host.remove()
     cluster.switch.remove()

@@ -50,14 +50,14 @@ class Host:
             ip("-n", self.space, "link", "set", link, "up")
 
     def cut(self, switch):
-        """Packets vanish without notice, in both directions."""
+        """Drops all packets silently, in both directions."""
         ip("-n", switch, "link", "set", self.port, "down")
 
     def heal(self, switch):
         ip("-n", switch, "link", "set", self.port, "up")
 
     def lose(self, other):
-        """Packets to `other` alone go to a machine that does not exist; so they do the other way round."""
+        """Sends only packets to `other` to a machine that does not exist, and those from it too."""
         for here, there in ((self, other), (other, self)):
             ip("-n", here.space, "neigh", "replace", there.address, "lladdr", "02:00:00:00:00:99", "nud", "permanent", "dev", "eth0")
 
@@ -74,7 +74,7 @@ class Host:
         return os.path.exists(f"/run/netns/{self.space}")
 
     def pids(self):
-        """Empty also when the namespace is gone."""
+        """Also empty when the namespace no longer exists."""
         with contextlib.suppress(OSError):
             return [int(pid) for pid in ip("netns", "pids", self.space).split()]
         return []
@@ -90,7 +90,7 @@ class Host:
             yield named(program, command), pid
 
     def signal(self, number, *names):
-        """To all processes of these names, or of the host; the number of those that were still there."""
+        """Sends a signal to all processes with these names, or of the host; returns the number of processes."""
         reached = 0
         for name, pid in list(self.processes()):
             if not names or name in names:
@@ -109,7 +109,7 @@ class Host:
         return any(name == "supervisord" for name, _ in self.processes())
 
     def kill(self):
-        """As a power failure."""
+        """Ends the host like a power failure."""
         while self.signal(signal.SIGKILL):
             time.sleep(0.05)
 
@@ -142,7 +142,7 @@ class Switch:
         ip("-n", self.space, "link", "set", "switch", "up")
 
     def lead_to(self, edge):
-        """A line of its own, so that nobody outside reaches the hosts: they have no passwords."""
+        """A separate link, so that nobody outside reaches the hosts: they have no passwords."""
         ip("link", "add", self.outer, "type", "veth", "peer", "name", "outside", "netns", edge.space)
         ip("addr", "add", f"{self.link[0]}/30", "dev", self.outer)
         ip("link", "set", self.outer, "up")

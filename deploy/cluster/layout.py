@@ -14,13 +14,13 @@ from keeper import postgres_programs
 
 HERE = CHECKOUT / "deploy" / "cluster"
 NETWORK = "10.84.0"
-# From the caller's network to the common nginx, and nothing else.
+# The link from the caller's network, only to the common nginx.
 LINK = ("10.84.1.1", "10.84.1.2")
 # In a namespace of its own every port is free.
 HTTP_PORT = int({"": 8000, "free": 8000}.get(port := os.environ.get("CHAT_PORT", ""), port))
 
 PROGRAMS = configure.PROGRAMS
-# Of all three hosts, and of the two with our programs. Name, stop signal, seconds until KILL.
+# The servers of all three hosts, and of the two with our programs: name, stop signal, seconds until KILL.
 SERVERS = (("etcd", "TERM", 5), ("patroni", "TERM", 10), ("rabbitmq", "TERM", 8), ("redis", "TERM", 5), ("sentinel", "TERM", 3),
            ("mend-partitions", "TERM", 1))
 PROXIES = (("haproxy", "TERM", 3), ("pgpool", "INT", 5))
@@ -39,7 +39,7 @@ class Cluster(Instance):
                       for name, number in (("a", 11), ("b", 12), ("c", 13), ("edge", 10))}
         self.edge = self.hosts["edge"]
         self.three = [self.hosts[name] for name in "abc"]
-        # Where our programs and their proxies run; c makes the majority.
+        # The hosts of our programs and their proxies; host c completes the majority.
         self.two = self.three[:2]
         self.switch = Switch(tag, LINK)
         self.url = f"http://{LINK[1]}:{HTTP_PORT}"
@@ -108,7 +108,7 @@ class Cluster(Instance):
         }
 
     def settings(self, host, secret):
-        """Of our programs on `host`. libpq tries Pgpool-II of its own host first."""
+        """The settings of our programs on `host`. libpq tries its own host's Pgpool-II first."""
         proxies = own_first(self.two, host)
         settings = {
             "RUN_DIR": host.folder / "run", "MIGRATIONS_DIR": self.runtime / "checkout/Migrations",
@@ -116,7 +116,7 @@ class Cluster(Instance):
             "JWT_SECRET": secret["JWT_SECRET"],
             "DATABASE_URL": f"postgresql://chat@{','.join(f'{each.address}:9999' for each in proxies)}/chat",
             "REDIS_URL": f"redis+sentinel://{','.join(f'{each.address}:26379' for each in self.three)}/chat",
-            # Its own HAProxy alone: the programs take several brokers in any order, and those of host a shall not need host b.
+            # Only its own HAProxy: the programs try several brokers in any order, and host a must not depend on host b.
             "RABBITMQ_URL": f"amqp://chat:{secret['AMQP_PASSWORD']}@{host.address}:5672/",
             "RABBITMQ_TOTAL_QUEUE": 10,
             "S3_ENDPOINT": f"http://{self.edge.address}:{S3_PORTS['S3']}", "S3_ACCESS_KEY": "chat",
@@ -143,7 +143,7 @@ class Cluster(Instance):
 
 
 def own_first(hosts, host):
-    """Its own is the one that no other host can take away."""
+    """The address of its own host comes first: another host's failure does not affect it."""
     return sorted(hosts, key=lambda each: each is not host)
 
 

@@ -18,7 +18,7 @@ def of_message(path, operation):
 
 
 def is_command(path, operation):
-    """It is executed by queue-worker, which knows the member's standing."""
+    """It is executed by queue-worker, which checks the member's permissions."""
     return "202" in operation["responses"]
 
 

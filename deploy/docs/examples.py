@@ -39,7 +39,7 @@ def of(method, path, operation):
 
 
 def fields_of(operation):
-    """Of a form with a file: the numbers that it needs besides; None when the operation takes no form."""
+    """The numbers that a form with a file also needs; None if the operation accepts no form."""
     content = operation.get("requestBody", {}).get("content", {}).get("multipart/form-data")
     return content and {name: 1 for name in content["schema"].get("required", []) if name != "File"}
 

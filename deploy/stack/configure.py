@@ -86,7 +86,7 @@ stdout_logfile_backups=1
 """
 
 
-# -- PostgreSQL as root: its data must lie where the user `postgres` gets through
+# -- PostgreSQL as root: its data must be in a folder that the user `postgres` can enter
 
 def postgres_data(instance):
     return Path(os.path.realpath(instance.folder / "postgres"))

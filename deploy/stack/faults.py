@@ -1,4 +1,4 @@
-"""The buttons of the page at / of `make run`: reload the relay, kill a worker of it, while two people write.
+"""The buttons of the page at / of `make run`: reload the relay or kill one of its workers, while two people write.
 
 Of the development stack alone: it listens on a socket in the stack's private folder, nginx/chat.conf.template leads to it, and
 neither is part of a package. A request needs the secret of demo.json, which a page of another origin cannot read, in a header
@@ -23,7 +23,7 @@ FAULTS = {
     "reload-worker": ("queue-worker", "master", signal.SIGHUP),
     "kill-worker": ("queue-worker", "worker", signal.SIGKILL),
 }
-# Seconds between two: a relay that is killed faster than it starts shows nothing.
+# Seconds between two faults: a relay that is killed faster than it starts would show nothing.
 REST = 1
 
 
@@ -71,7 +71,7 @@ def serve(instance, secret):
 
 
 def strike(instance, name, kind, number):
-    """The PID that got the signal, in a list; empty when there is none just now."""
+    """The PID that got the signal, in a list; empty when there is no process now."""
     for found, what, pid in processes.rows(instance):
         if (found, what) == (name, kind):
             try:

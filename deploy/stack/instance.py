@@ -40,7 +40,7 @@ class Refusal(Exception):
 
 
 def carry_out(commands, make):
-    """The word of the command line, on what `make` returns. The exit status; a refusal is said."""
+    """Runs the command of that name on the result of `make`, and prints a refusal. Returns the exit status."""
     try:
         return commands[sys.argv[1]](make())
     except Refusal as refusal:
@@ -100,7 +100,7 @@ class Instance:
             os.chown(self.runtime, 0, pwd.getpwnam("postgres").pw_gid)
             self.runtime.chmod(0o710)
 
-    # -- secrets: made once, so that a token stays good over restarts
+    # -- secrets: made once, so that a token stays valid over restarts
 
     def secrets(self):
         path = self.folder / "secrets.json"

@@ -265,7 +265,7 @@ def stop(instance, supervisord):
 
 
 def make_demo(instance):
-    """Two people and their rooms for the page at /, good for a day. Only here: no other nginx serves such a file."""
+    """Two people and their rooms for the page at /, valid for a day. Only this stack's nginx serves such a file."""
     users = [{"Name": name, "ID": str(uuid.uuid4())} for name in ("Ann", "Bob")]
     for user in users:
         user["Token"] = issue_token(instance, user["ID"], 86400, user["Name"])
