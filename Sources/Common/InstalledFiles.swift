@@ -28,7 +28,7 @@ struct InstalledFiles {
         }
     }
 
-    /// Whether the program lies beside its `share/chat`, as the package puts it.
+    /// Whether the program is beside its `share/chat`, as in the package.
     var isInstalled: Bool { programFolder.map { isFolder("\($0)/../share/chat/docs") } ?? false }
 
     /// `shared` is the name below `share/chat`, `checkout` the one in the project. When neither exists, the checkout's

@@ -9,8 +9,8 @@ struct ChatLoad: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "chat-load", abstract: "Put an installation of the chat under load and check its promises.",
         discussion: """
-            Users send into rooms over WebSockets, upload files, lose their connections and come back. A ledger of its own \
-            says whether a message was lost, doubled, out of order or missing. docs/load.md tells more.
+            Users send into rooms over WebSockets, upload files, lose their connections and reconnect. The client's own \
+            ledger shows whether a message was lost, doubled, out of order or missing. See docs/load.md.
             """,
         version: chatVersion, subcommands: [Run.self])
 

@@ -70,7 +70,7 @@ struct Report {
     /// One figure of the ledger: a row for people, a field for programs.
     struct Row {
         let name: String
-        /// The field; nil: for people alone.
+        /// The field; nil: the row is only for people.
         let key: String?
         let value: Int
         /// Instead of the number.

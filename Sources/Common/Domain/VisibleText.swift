@@ -10,7 +10,7 @@ extension Unicode.Scalar {
             || value == 0x061c
     }
 
-    /// Marks whose effect goes on until another mark ends it.
+    /// Marks whose effect continues until another mark ends it.
     var embedsText: Bool { (0x202a...0x202e).contains(value) || (0x2066...0x2069).contains(value) }
 
     fileprivate var isVisible: Bool {

@@ -20,7 +20,7 @@ public struct QueueGeneration: Sendable, Equatable {
     public var setting: String
     public var isClosed: Bool
     public var isDrained: Bool
-    /// Drained so long ago that every program has noticed: its queues can be deleted.
+    /// Drained long enough ago for every program to have noticed: its queues can be deleted.
     public var isForgotten: Bool
 
     public init(layout: QueueLayout, setting: String, isClosed: Bool, isDrained: Bool, isForgotten: Bool) {

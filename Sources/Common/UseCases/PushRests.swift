@@ -46,7 +46,7 @@ struct PushRests {
     private static let maxQuick = 1000
 
     private var buckets: [Lane: Bucket] = [:]
-    /// Services that asked to be left alone.
+    /// Services that asked us to wait, and until when.
     private var asked: [PushKind: Int64] = [:]
     private var refused: [PushKind: Set<UUID128>] = [:]
     /// Users whose refusals made a service rest, and until when they cause no other rest. The service may have asked

@@ -12,8 +12,8 @@ struct EpochCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Give every room another epoch: clients drop their copies.",
             discussion: """
-                After a restore from a backup, before the programs are started: Seqs that clients have seen are given a second \
-                time from there on. Programs that run keep the epochs that they know.
+                Run this after a restore from a backup, before you start the programs: from then on Seqs that clients have \
+                seen are given a second time. Running programs keep the epochs that they have read.
                 """)
 
         @OptionGroup var settings: SettingsOption

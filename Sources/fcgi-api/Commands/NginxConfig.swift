@@ -11,8 +11,8 @@ struct NginxConfigCommand: ParsableCommand {
         commandName: "nginx-config",
         abstract: "Print nginx's files for these settings, and check nginx.conf.",
         discussion: """
-            Prints each file whose values these settings decide, or FILE alone. They belong in the folder `chat` beside \
-            nginx.conf, with the other shipped files: --to writes all of them there, but a log.conf only if there is none.
+            Prints each file that depends on these settings, or only FILE. The files belong in the folder `chat` beside \
+            nginx.conf, with the other shipped files. --to writes all of them there, and log.conf only if there is none.
             """)
 
     @OptionGroup var settings: SettingsOption

@@ -102,7 +102,7 @@ final class HostKeys {
         return found
     }
 
-    /// The user of `X-Chat-User`, percent-encoded, so that any text can stand in a header; nil: there is no such
+    /// The user of `X-Chat-User`, percent-encoded, so that any text fits into a header; nil: there is no such
     /// header.
     private static func user(_ call: Call) throws(Refusal) -> HostUser? {
         guard let text = call.request.header(header) else { return nil }

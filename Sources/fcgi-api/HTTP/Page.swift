@@ -42,7 +42,7 @@ enum Protection {
 }
 
 extension Response {
-    /// A refusal as a page for people: plain words, a link back, and the id under which the log has it.
+    /// A refusal as a page for people: plain words, a link back, and the id by which the log can be searched.
     static func page(_ refusal: Refusal, like response: Response, _ call: Call) -> Response {
         let html = """
             <!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">\

@@ -1,4 +1,4 @@
-/// Stands for "none" in every table of this folder.
+/// Means "none" in every table of this folder.
 let noIndex = UInt32.max
 
 /// One socket in 88 bytes, without an object of its own. `SlowState` has the fields of slow or half-read sockets.

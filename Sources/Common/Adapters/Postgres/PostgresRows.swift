@@ -1,6 +1,6 @@
 import ChatCore
 
-// Maps rows to values. The columns stand in `Columns.swift`.
+// Maps rows to values. The columns are in `Columns.swift`.
 
 extension Message {
     static let columns = "\(MessageColumn.table.selected), \(Profile.column("m.sender_id"))"

@@ -128,7 +128,7 @@ static inline void chat_keep(int channel, int door, int table, int line) {
     _exit(0);
 }
 
-// A child of this process's own parent, which reaps it. Raw, because the child never returns to libc's bookkeeping.
+// The child belongs to this process's parent, which reaps it. A raw system call, because the child never uses libc again.
 static inline pid_t chat_start_keeper(int channel, int door, int table, int line) {
     const unsigned long share_files = 0x400, same_parent = 0x8000;
     // Set before the clone, so that the child is never seen under another name; the caller renames itself afterwards.

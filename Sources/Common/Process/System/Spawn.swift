@@ -51,7 +51,7 @@ func withCStrings<Result>(
     return pointers.withUnsafeMutableBufferPointer { body($0.baseAddress!) }
 }
 
-/// The environment for a child: without the variables for the master alone.
+/// The environment for a child, without the variables that are only for the master.
 ///
 /// - Parameters:
 ///   - own: the child's own variables, which take the place of inherited ones.
@@ -68,8 +68,8 @@ public func inheritedEnvironment(
         let name = entry.utf8.prefix { $0 != UInt8(ascii: "=") }
         if !ours.contains(where: entry.hasPrefix), own[String(Substring(name))] == nil { result.append(entry) }
     }
-    // Swift's own crash backtrace takes seconds of a whole CPU, during which the worker is not replaced. ``CrashReport``
-    // has written the stack by then; an operator can turn the backtrace on by setting the variable.
+    // Swift's own crash backtrace takes seconds of a whole CPU, during which the worker is not replaced.
+    // ``CrashReport`` has written the stack by then; an operator can turn the backtrace on by setting the variable.
     let backtrace = "SWIFT_BACKTRACE="
     if !result.contains(where: { $0.hasPrefix(backtrace) }) { result.append(backtrace + "enable=no") }
     return result
