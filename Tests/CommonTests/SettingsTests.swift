@@ -44,8 +44,8 @@ import Testing
 
     @Test(
         arguments: [
-            ("SOCKET_MODE", "0", "SOCKET_MODE=0: nobody could connect"),
-            ("SOCKET_MODE", "0440", "SOCKET_MODE=0440: nobody could connect"),
+            ("SOCKET_MODE", "0", "SOCKET_MODE=0: no client could connect"),
+            ("SOCKET_MODE", "0440", "SOCKET_MODE=0440: no client could connect"),
             ("SOCKET_MODE", "+660", "SOCKET_MODE=+660 is not a file mode"),
             ("UPLOAD_LINK_SECRET", "seen-by-nobody", "UPLOAD_LINK_SECRET has fewer than 32 bytes"),
             ("RABBITMQ_PREFIX", String(repeating: "p", count: 201), "RABBITMQ_PREFIX has 201 bytes, at most 200"),

@@ -80,7 +80,7 @@ import Testing
             ("[search]\ntime_limit = 99999999999999999999h", "p.conf:2: time_limit: "),
             ("[search]\nmemory_limit = 9223372036854775807G", "p.conf:2: memory_limit: "),
             ("[search]\nmemory_limit = 1M", "p.conf:2: memory_limit: a worker needs up to 64 MiB; write that or more"),
-            ("[search]\nlisten.mode = 0444", "p.conf:2: listen.mode: nobody could connect with \"0444\""),
+            ("[search]\nlisten.mode = 0444", "p.conf:2: listen.mode: with \"0444\" no client could connect"),
             ("[search]\nmax_requests = -1", "p.conf:2: max_requests: \"-1\" is not a whole number"),
             ("[search]\nlisten.mode = 0999", "p.conf:2: listen.mode: "),
             ("[search]\nuser = nobody-has-this", "p.conf:2: user: there is no user nobody-has-this"),
