@@ -2,7 +2,7 @@
 public struct AccountSettings: Sendable {
     /// The users whom a user finds by name.
     public var search: UserSearch
-    /// Devices that receive pushes; a further one replaces the one registered longest ago.
+    /// Devices that receive pushes; a further one replaces the oldest registration.
     public var devices: Int
     /// Users that one user may block.
     public var blocks: Int

@@ -1,6 +1,6 @@
 /// The record of requests that the host application makes with its keys.
 public struct AuditSettings: Sendable {
-    /// Entries are kept for so long.
+    /// How long entries are kept.
     public var keepsFor: Duration
     /// Also requests that change nothing.
     public var keepsReads: Bool

@@ -1,7 +1,7 @@
 public struct DatabaseSettings: Sendable {
     /// A libpq connection string or URI.
     public var url: String
-    /// For reads that need not follow one's own write; the same as `url` when not set.
+    /// A replica for reads; the same as `url` when not set.
     public var readURL: String
     /// A replica that is further behind is not used.
     public var readMaxLag: Duration
@@ -13,7 +13,7 @@ public struct DatabaseSettings: Sendable {
     /// For work that needs a session of its own (locks of sweepers, migrations); the same as `url` when not set.
     public var directURL: String
     public var hasReplica: Bool { readURL != url }
-    /// How long a user's writes are remembered: a replica that is used has them by then.
+    /// How long marks of a user's writes are kept: after this time a usable replica has replayed them.
     public var markLifetime: Duration { readMaxLag + .seconds(30) }
     /// A text search configuration of PostgreSQL; `fcgi-api migrate up` applies it.
     public var searchLanguage: String
@@ -28,7 +28,7 @@ public struct DatabaseSettings: Sendable {
         directURL = values.text("DATABASE_DIRECT_URL", default: url)
         if !isPrepared, directURL == url {
             values.problem(
-                "DATABASE_PREPARED=no (PgBouncer in transaction mode) needs DATABASE_DIRECT_URL: a way to PostgreSQL past "
+                "DATABASE_PREPARED=no (PgBouncer in transaction mode) needs DATABASE_DIRECT_URL, which bypasses "
                     + "it, for locks that a session holds")
         }
         migrationsDirectory =

@@ -1,11 +1,11 @@
 public struct FcgiSettings: Sendable {
-    /// The five pools as the settings alone describe them; ``PoolFolder`` adds the files of `poolsFolder`.
+    /// The five pools as the settings describe them; ``PoolFolder`` applies the files of `poolsFolder`.
     public var pools: [PoolSettings]
-    /// The folder of pools' files; nil: none is read.
+    /// The folder of files with pools; nil: no files are read.
     public var poolsFolder: String?
     /// False: the folder is the installation's own, and may be missing.
     public var isPoolsFolderGiven: Bool
-    /// How long a request may have waited for a worker; nil: any time.
+    /// How long a request may have waited for a worker; nil: no limit.
     public var maxWait: Duration?
     /// Requests slower than this go to the slow log; nil: none.
     public var slowAfter: Duration?

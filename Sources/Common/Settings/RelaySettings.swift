@@ -10,7 +10,8 @@ public struct RelaySettings: Sendable {
     public var heartbeat: Duration
     /// A socket is closed when its client sends nothing for longer. Whole seconds.
     public var idleTimeout: Duration
-    /// A client that reads more slowly is told its place, and its socket closed: the bytes that wait for it, and the time.
+    /// Limits of the bytes that wait for a client, and of the time. Beyond them the client is told where to resume, and
+    /// its socket is closed.
     public var outboxBytes: Int
     public var outboxTimeout: Duration
     public var maxConnections: Int

@@ -1,4 +1,4 @@
-/// How long messages are kept, by the kind of room, and deleted rooms are; nil: forever.
+/// How long messages are kept, by the kind of room, and how long deleted rooms are kept; nil: forever.
 public struct RetentionSettings: Sendable {
     public let times: [(type: RoomType, time: Duration?)]
     public let deletedTime: Duration?

@@ -1,7 +1,7 @@
 public struct RoomSettings: Sendable {
     public var groupLimit: Int
     public var channelLimit: Int
-    /// The sender may edit a message for so long.
+    /// How long the sender may edit a message.
     public var editTime: Duration
     /// Limits per room: pinned messages, and open invitations.
     public var pins: Int
@@ -10,9 +10,9 @@ public struct RoomSettings: Sendable {
     public var invitationTime: Duration
     /// Rooms that one user may be in, of all types.
     public var roomsPerUser: Int
-    /// Rooms of one creator to which others may add one user.
+    /// Rooms of one creator to which others may add the same user.
     public var addedRooms: Int
-    /// Users banned from a room who never were in it.
+    /// Banned users of a room who were never in it.
     public var bans: Int
 
     /// The part of ``roomsPerUser`` that other users may fill by adding.

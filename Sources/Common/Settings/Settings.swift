@@ -87,7 +87,7 @@ public struct Settings: Sendable {
         let mode = values.octal("SOCKET_MODE", default: 0o660)
         if mode & 0o222 == 0 {
             let given = values.optional("SOCKET_MODE") ?? ""
-            values.problem("SOCKET_MODE=\(given): nobody could connect: that takes the right to write, as in 0660")
+            values.problem("SOCKET_MODE=\(given): no client could connect: add the right to write, as in 0660")
         }
         return mode
     }

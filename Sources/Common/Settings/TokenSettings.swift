@@ -1,7 +1,7 @@
 public struct TokenSettings: Sendable {
     /// HS256 key; a secret.
     public var secret: String
-    /// Earlier keys: tokens that they signed are good, and no more are signed with them. Secrets.
+    /// Earlier keys: they verify tokens and do not sign new ones. Secrets.
     public var oldSecrets: [String]
     public var jwksFile: String?
     public var keySources: [KeySource]
@@ -13,7 +13,7 @@ public struct TokenSettings: Sendable {
     public var issuer: String?
     /// The difference to the token issuer's clock that is tolerated. Whole seconds.
     public var leeway: Duration
-    /// The namespace of users whose ids are no UUIDs; must never change.
+    /// The namespace of users whose ids are not UUIDs; must never change.
     public var userNamespace: UUID128
 
     init(_ values: inout SettingsReader) {
@@ -48,7 +48,7 @@ public struct TokenSettings: Sendable {
         }
         oldSecrets = pieces(of: values.text("JWT_OLD_SECRET", default: ""), at: UInt8(ascii: " ")).map(String.init)
         if oldSecrets.contains(where: { $0.utf8.count < 32 }) {
-            values.problem("JWT_OLD_SECRET has a secret of fewer than 32 bytes; blanks stand between secrets")
+            values.problem("JWT_OLD_SECRET has a secret of fewer than 32 bytes; separate secrets by blanks")
         }
         if oldSecrets.count > 8 { values.problem("JWT_OLD_SECRET has more than 8 secrets") }
     }

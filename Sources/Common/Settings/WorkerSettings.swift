@@ -6,7 +6,7 @@ public struct WorkerSettings: Sendable {
     public var prefetch: Int
     /// A worker that is stopped by a signal for longer is killed; nil: no limit.
     public var frozenLimit: Duration?
-    /// A room's log in Redis keeps so many entries, for so long.
+    /// The number of entries that a room's log in Redis keeps, and for how long.
     public var logLength: Int
     public var logTime: Duration
     /// Bytes of frames that a room's log keeps, approximately.
