@@ -16,7 +16,8 @@ final class Connection {
     /// Bytes of the answer to the upgrade.
     private static let maxHead = 16_384
     let descriptor: Int32
-    private let number: Int
+    /// For the poller.
+    let number: Int
     private let poller: Poller
     private let head: [UInt8]
     private let tls: WebTLS?
@@ -41,7 +42,7 @@ final class Connection {
         self.poller = poller
         mask = 0x9e37_79b9 &* UInt32(truncatingIfNeeded: number + 1)
         head = Array(
-            ("GET \(place.prefix)/ws/v1/chat HTTP/1.1\r\nHost: \(place.authority)\r\nUpgrade: websocket\r\n"
+            ("GET \(place.prefix)/ws/v1/chat?move=1 HTTP/1.1\r\nHost: \(place.authority)\r\nUpgrade: websocket\r\n"
                 + "Connection: Upgrade\r\nSec-WebSocket-Key: Y2hhdC1sb2FkIGtleSEhIQ==\r\nSec-WebSocket-Version: 13\r\n"
                 + "User-Agent: chat-load\r\nAuthorization: Bearer \(token)\r\n\r\n").utf8)
         poller.add(descriptor, number: number, writes: true)

@@ -10,28 +10,35 @@ extension LoadRun {
         let isResponse: Bool
         /// The index among the member's streams.
         let stream: Int
+        let socket: Connection
         let at: Int64
         let payload: UnsafeRawBufferPointer
     }
 
-    func take(_ payload: UnsafeRawBufferPointer, _ member: Member, _ now: Int64) {
+    func take(_ payload: UnsafeRawBufferPointer, _ member: Member, _ now: Int64, on socket: Connection) {
         let scan = FrameScan(payload)
         if let seq = scan.seq, scan.kind != .other, !scan.isFailure, let number = scan.number(after: marker),
             let stream = member.stream(ofRoomEndingWith: scan.roomEnd)
         {
             return take(
                 Arrival(
-                    seq: seq, number: number, isResponse: scan.kind == .response, stream: stream, at: now,
-                    payload: payload), member)
+                    seq: seq, number: number, isResponse: scan.kind == .response, stream: stream, socket: socket,
+                    at: now, payload: payload), member)
         }
         guard let frame = try? MessagePackReader.decode(Array(payload)), let type = frame["Type"]?.string else {
             return figures.errors.count("a frame that is no MessagePack")
         }
         let succeeded = frame["Success"]?.bool ?? true
         switch type {
-        case "welcome": welcome(member, frame)
-        case "resync": resync(member, frame["Data"] ?? .null)
-        case "response" where frame["Sign"]?.string == "resume": resumed(member, frame, succeeded, now)
+        case "welcome": if socket === member.next { welcomeNext(member, socket) } else { welcome(member, frame) }
+        case "move": if socket === member.connection { move(member, frame["Data"] ?? .null) }
+        case "resync": resync(member, frame["Data"] ?? .null, socket)
+        case "response" where frame["Sign"]?.string == "resume":
+            if socket === member.next {
+                resumedNext(member, frame, succeeded, socket)
+            } else {
+                resumed(member, frame, succeeded, now)
+            }
         case "response" where !succeeded: refused(member, frame)
         default:
             guard let room = frame["RoomID"]?.string, let stream = member.stream(of: room), let place = frame["Seq"],
@@ -42,7 +49,7 @@ extension LoadRun {
             take(
                 Arrival(
                     seq: seq, number: isMessage ? ledger.number(of: frame["Data"]?["Sign"]?.string ?? "") : nil,
-                    isResponse: type == "response", stream: stream, at: now, payload: payload), member)
+                    isResponse: type == "response", stream: stream, socket: socket, at: now, payload: payload), member)
         }
     }
 
@@ -53,12 +60,14 @@ extension LoadRun {
                 .altered,
                 "\(ledger.place(room, seq))\(about(arrival.number, member)): this Seq is impossible here")
         }
-        switch member.streams[arrival.stream].take(seq, isResponse: arrival.isResponse) {
-        case .new, .early: copied(arrival, room)
+        let (step, isNew) = member.take(
+            seq, stream: arrival.stream, isResponse: arrival.isResponse, on: arrival.socket)
+        if isNew { copied(arrival, room) }
+        switch step {
+        case .new, .early: break
         case .late:
             ledger.report(
                 .outOfOrder, "\(ledger.place(room, seq)) came after a later one\(about(arrival.number, member))")
-            copied(arrival, room)
         case .twice:
             let frame = try? MessagePackReader.decode(Array(arrival.payload))
             if let sender = frame?["Data"]?["SenderID"]?.string, areSameBytes(sender, member.serverID) {
@@ -70,6 +79,7 @@ extension LoadRun {
         }
         guard arrival.isResponse, let number = arrival.number, let due = ledger.message(number)?.due else { return }
         if let place = member.unanswered.firstIndex(of: number) { member.unanswered.remove(at: place) }
+        answered(number, member)
         guard ledger.acknowledge(number, seq: seq) else { return }
         latencies.ack.add(nanoseconds: arrival.at - due)
         ackNow.add(nanoseconds: arrival.at - due)
@@ -90,7 +100,7 @@ extension LoadRun {
         copyNow.add(nanoseconds: arrival.at - due)
     }
 
-    private func resync(_ member: Member, _ data: WireValue) {
+    private func resync(_ member: Member, _ data: WireValue, _ socket: Connection) {
         guard let id = data["RoomID"]?.string, let stream = member.stream(of: id) else { return }
         guard let seq = data["Seq"]?.seq else { return figures.errors.count("a resync whose Seq is no number") }
         figures.resyncs += 1
@@ -104,7 +114,7 @@ extension LoadRun {
         guard member.streams[stream].fetches < Stream.maxFetches else {
             return figures.errors.count("resync: too many at once")
         }
-        let wanted = member.streams[stream].skip(to: seq)
+        let wanted = member.skip(to: seq, stream: stream, on: socket)
         guard !wanted.isEmpty else { return }
         member.streams[stream].fetches += 1
         rest.add(
@@ -119,6 +129,7 @@ extension LoadRun {
             return figures.errors.count("an answer to no request: \(code)")
         }
         member.unanswered.remove(at: place)
+        answered(number, member)
         figures.refusals.count(code)
         if let wait = Pause.asked(frame["RetryAfter"]) {
             after(wait * millisecond, .send(number))

@@ -174,7 +174,7 @@ extension LoadRun {
             }
         }
         for member in members {
-            for stream in member.streams where stream.missing > 0 {
+            for stream in member.streamsToCheck where stream.missing > 0 {
                 ledger.report(
                     .hole,
                     "\(ledger.place(stream.room, stream.holes[0].lowerBound)) never came, to user \(member.shownID)",

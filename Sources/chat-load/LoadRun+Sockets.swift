@@ -38,6 +38,7 @@ extension LoadRun {
         let (reason, code) = (member.connection?.ending ?? "no socket", member.connection?.closeCode ?? 0)
         if member.phase == .ready, monotonic() - member.readyAt > Self.steady { member.attempts = 0 }
         member.phase = .away
+        member.endMove()
         member.waiting = member.unanswered + member.waiting
         member.unanswered = []
         guard start > 0 else { return }

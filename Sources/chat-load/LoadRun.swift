@@ -6,7 +6,7 @@ import Glibc
 final class LoadRun {
     struct Figures {
         var sent = 0, repeated = 0, uploads = 0, skipped = 0
-        var opened = 0, reconnects = 0, churned = 0, resyncs = 0
+        var opened = 0, reconnects = 0, moves = 0, churned = 0, resyncs = 0
         /// Members' own messages that came once more after their answer: the protocol allows it.
         var ownAgain = 0
         /// Refusals and other errors, by code.
@@ -29,10 +29,15 @@ final class LoadRun {
         case reconnect(Int), send(Int), upload(Int), resume(Int), fetch(RestThreads.Job)
         /// No welcome came on the socket that was opened then.
         case silence(Int, openedAt: Int64)
+        /// Another try of a move; and the time of the one that is tried.
+        case move(Int)
+        case moving(Int, ObjectIdentifier)
     }
 
     let options: LoadOptions
     let place: Installation
+    /// The addresses that frames `move` have named.
+    var targets: [String: Installation] = [:]
     let credentials: Credentials
     let run: String
     var chance: Chance
@@ -116,7 +121,7 @@ final class LoadRun {
         }
         tick(view, isLast: true)
         series.finish()
-        for member in members { member.connection?.closeCleanly() }
+        for member in members { for socket in [member.connection, member.next, member.old] { socket?.closeCleanly() } }
     }
 
     /// A socket is reconnecting and will bring the frames that it missed.
@@ -149,13 +154,14 @@ final class LoadRun {
         }
         now = monotonic()
         poller.wait(nanoseconds: min(max(0, next - now), 250 * millisecond)) { number, isWritable in
-            guard number < members.count else { return takeResults() }
-            let member = members[number]
-            guard let connection = member.connection else { return }
+            guard number != members.count else { return takeResults() }
+            // The second number of a member is that of every second socket of its moves.
+            let member = members[number < members.count ? number : number - members.count - 1]
+            guard let connection = member.socket(numbered: number) else { return }
             if isWritable { connection.writable() }
             let arrived = monotonic()
-            connection.readable(memory) { take($0, member, arrived) }
-            if connection.phase == .closed, member.phase != .away { closed(member) }
+            connection.readable(memory) { take($0, member, arrived, on: connection) }
+            if connection.phase == .closed { ended(connection, member) }
         }
     }
 
@@ -168,6 +174,8 @@ final class LoadRun {
             case .resume(let index): resume(members[index])
             case .fetch(let job): rest.add(job)
             case .silence(let index, let openedAt): silent(members[index], openedAt)
+            case .move(let index): openNext(members[index])
+            case .moving(let index, let next): silent(members[index], next)
             }
         }
     }

@@ -26,6 +26,22 @@ final class Member {
     /// The run closed this connection on purpose, so its end is not an error.
     var isChurned = false
 
+    // A move: the next socket is opened and resumed, then it takes the place of `connection`, and that one is left as soon as
+    // all requests on it have their answers.
+    var next: Connection?
+    var old: Connection?
+    /// Requests on the old socket.
+    var askedOld: Set<Int> = []
+    /// Until then a next socket is tried; 0: there is no move.
+    var movesUntil: Int64 = 0
+    var movesTo: Installation?
+    var movedAt: Int64 = 0
+    /// Each socket's own streams, once there are two: `streams` is then what they brought together, in which a frame may
+    /// come again.
+    private(set) var ownStreams: [Stream] = []
+    private var nextStreams: [Stream] = []
+    private var oldStreams: [Stream] = []
+
     init(index: Int, user: Credentials.User) { (self.index, self.user) = (index, user) }
 
     /// For a line of the report: a token may name any user.
@@ -57,6 +73,66 @@ final class Member {
             }
         }
         return writer.bytes
+    }
+
+    // MARK: Moves
+
+    func socket(numbered number: Int) -> Connection? {
+        [connection, next, old].compactMap { $0 }.first { $0.number == number }
+    }
+
+    /// - Returns: how the Seq fits into what came on this socket, and whether this member lacked it.
+    func take(_ seq: Int64, stream: Int, isResponse: Bool, on socket: Connection) -> (step: Stream.Step, isNew: Bool) {
+        let all = streams[stream].take(seq, isResponse: isResponse)
+        let isNew = all == .new || all == .early || all == .late
+        guard !ownStreams.isEmpty else { return (all, isNew) }
+        if socket === next { return (nextStreams[stream].take(seq, isResponse: isResponse), isNew) }
+        if socket === old { return (oldStreams[stream].take(seq, isResponse: isResponse), isNew) }
+        return (ownStreams[stream].take(seq, isResponse: isResponse), isNew)
+    }
+
+    /// `resync`: what is missing up to here comes by REST.
+    func skip(to seq: Int64, stream: Int, on socket: Connection) -> [ClosedRange<Int64>] {
+        if !ownStreams.isEmpty, socket === next {
+            _ = nextStreams[stream].skip(to: seq)
+        } else if !ownStreams.isEmpty, socket !== old {
+            _ = ownStreams[stream].skip(to: seq)
+        }
+        return streams[stream].skip(to: seq)
+    }
+
+    /// The next socket is welcomed: from here on it resumes.
+    func beginResume() {
+        nextStreams = streams.map { Stream(room: $0.room, last: $0.resumePoint) }
+        if ownStreams.isEmpty { ownStreams = streams }
+        for stream in streams.indices { (streams[stream].isResuming, nextStreams[stream].isResuming) = (true, true) }
+    }
+
+    /// The next socket has everything: requests go there.
+    func change() {
+        (old, connection, next) = (connection, next, nil)
+        (oldStreams, ownStreams, nextStreams) = (ownStreams, nextStreams, [])
+        for stream in ownStreams.indices { ownStreams[stream].isResuming = false }
+        (askedOld, movesUntil) = (Set(unanswered), 0)
+    }
+
+    /// - Returns: the old socket's streams that have holes.
+    func leaveOld() -> [Stream] {
+        defer { (old, oldStreams, askedOld) = (nil, [], []) }
+        return oldStreams.filter { $0.missing > 0 }
+    }
+
+    /// At the end. What an earlier socket brought is no excuse for the one that is open.
+    var streamsToCheck: [Stream] {
+        ownStreams.isEmpty || streams.contains { $0.missing > 0 } ? streams : ownStreams
+    }
+
+    /// The socket in use is gone, and so is the move.
+    func endMove() {
+        next?.cut()
+        old?.cut()
+        (next, old, askedOld, movesUntil) = (nil, nil, [], 0)
+        (ownStreams, nextStreams, oldStreams) = ([], [], [])
     }
 
     var roomIDs: [String] = []

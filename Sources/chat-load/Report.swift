@@ -122,6 +122,7 @@ struct Report {
         return [
             Row(name: "sockets opened", key: nil, value: figures.opened),
             Row(name: "reconnects with resume", key: "Reconnects", value: figures.reconnects),
+            Row(name: "moved to another relay, with two sockets at once", key: "Moved", value: figures.moves),
             Row(name: "closed on purpose", key: "Churned", value: figures.churned),
             Row(name: "resyncs", key: "Resyncs", value: figures.resyncs),
             Row(name: "own messages told again", key: nil, value: figures.ownAgain),

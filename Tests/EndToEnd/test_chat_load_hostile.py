@@ -44,6 +44,67 @@ def test_a_seq_that_is_no_number_acknowledges_nothing():
         assert status != 0, (value, said)
 
 
+class Drained(FakeChat):
+    """It sends everybody away, to itself, as often as they come."""
+
+    data = {"Within": 30}
+
+    def resumed(self, peer, request):
+        peer.is_next = bool(self.count("GET", r"\?move=1") > 4)
+        super().resumed(peer, request)
+        peer.send({"Type": "move", "Success": True, "Error": "", "Data": self.data})
+
+
+class Doubling(Drained):
+    """On the sockets of moves each frame comes twice."""
+
+    def copy(self, peer, room, message):
+        for _ in range(2 if peer.is_next else 1):
+            super().copy(peer, room, message)
+
+
+class Losing(Drained):
+    """On the sockets of moves every fifth message is missing; the sockets before have them."""
+
+    def copy(self, peer, room, message):
+        if not peer.is_next or message["Seq"] % 5:
+            super().copy(peer, room, message)
+
+
+def test_a_move_is_no_error_and_no_excuse():
+    held, doubled, lost = (start(server, "--duration", "4s", "--rate", "40") for server in (Drained(), Doubling(), Losing()))
+    status, said = held.end()
+    assert status == 0 and "socket:" not in said and "move:" not in said, said
+    moves = int(re.search(r"moved to another relay.* (\d+)\n", said)[1])
+    # Once a second at most, however often it is said.
+    assert 4 <= moves <= 40, said
+    assert "reconnects with resume                          0" in said
+    status, said = doubled.end()
+    assert status == 1 and re.search(r"doubled \d", said), said
+    status, said = lost.end()
+    assert status == 1 and re.search(r"hole \d", said), said
+
+
+class NowhereToGo(Drained):
+    """The next socket is refused, or its address is no address."""
+
+    def socket(self, connection, stream):
+        if self.count("GET", r"\?move=1") > 4:
+            connection.sendall(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n")
+        else:
+            super().socket(connection, stream)
+
+
+def test_a_move_that_fails_leaves_everybody_where_they_are():
+    servers = [type("Server", (NowhereToGo,), {"data": data})() for data in (
+        {"Within": 30}, {"Within": 5, "URL": "ws://127.0.0.1:1/ws/v1/chat"}, {"URL": "http://x"}, {"URL": 5, "Within": "x"}, None,
+        {"URL": "ws://" + "a" * 1000 + "/ws/v1/chat"}, {"Within": 2**63 - 1}, {"Within": -1, "URL": "ws://127.0.0.1/nothing"})]
+    for server, load in [(server, start(server)) for server in servers]:
+        status, said = load.end()
+        server.close()
+        assert status == 0 and "the promises held" in said and "socket:" not in said, (server.data, status, said)
+
+
 class StrangeBase(FakeChat):
     def rest(self, method, url, body):
         status, answer = super().rest(method, url, body)

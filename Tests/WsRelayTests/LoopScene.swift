@@ -16,6 +16,7 @@ final class LoopScene {
         private let news = EventCounter()
         private var messages: [WorkerMessage] = []
         var timesReady = 0
+        let poolSize = 1
 
         init(folder: String) {
             let board = try! Scoreboard.create(

@@ -61,7 +61,7 @@ export class Chat {
   readonly store: Store;
   readonly rooms: Map<UUID, Room>; readonly presence: Map<UUID, Presence>; /** names and pictures of the 5000 users heard of last */ readonly profiles: Map<UUID, Profile>; readonly uploads: Map<string, Upload>; readonly queue: Item[];
   readonly me: UUID | null; readonly state: 'closed' | 'connecting' | 'open' | 'waiting' | 'replaced'; /** nothing is missing any more */ readonly synced: boolean;
-  readonly stats: { frames: number; missed: number; doubled: number; /** frames and entries of lists that cannot be used */ malformed: number; resyncs: number; connects: number; sent: number; resent: number };
+  readonly stats: { frames: number; missed: number; doubled: number; /** frames and entries of lists that cannot be used */ malformed: number; resyncs: number; connects: number; moves: number; sent: number; resent: number };
   on<T extends keyof Events>(type: T, listener: (value: Events[T]) => void): () => void;
   open(): Promise<void>; connect(): Promise<void>; close(): Promise<void>; flush(): Promise<void>; clear(): Promise<void>;
   send(to: UUID | { user: UUID }, Content: string, more?: { ParentMessageID?: UUID; MessageType?: string; ContentType?: string; Metadata?: object }): Promise<Message>;

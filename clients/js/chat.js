@@ -27,6 +27,8 @@ const SHAPES = {
   __proto__: null,
   welcome: isUser, presence: isUser, user_updated: isUser, typing: isUser, seen: isMark, resync: one => isMap(one) && mayBe(one.Epoch, isSeq),
   new_message: isStored, message_updated: isStored,
+  // An address of another relay: the ticket is added.
+  move: one => isMap(one) && mayBe(one.URL, url => typeof url === 'string' && /^wss?:\/\/[^\s?#]{1,500}$/.test(url)),
   room_updated: one => isMap(one) && mayBe(one.Member, isMember) && mayBe(one.PurgedThrough, isSeq) && mayBe(one.Room, info => isMap(info) && mayBe(info.LastMessage, isStored)),
 };
 
@@ -193,8 +195,9 @@ class Upload {
 
 export class Chat {
   rooms = new Map(); presence = new Map(); profiles = new Map(); uploads = new Map(); queue = []; me = null; state = 'closed'; synced = false;
-  stats = { frames: 0, missed: 0, doubled: 0, malformed: 0, resyncs: 0, connects: 0, sent: 0, resent: 0 };
-  #options; #socket = null; #listeners = new Set(); #timers = new Map(); #waiting = new Map(); #token; #fails = 0; #wanted = false;
+  stats = { frames: 0, missed: 0, doubled: 0, malformed: 0, resyncs: 0, connects: 0, moves: 0, sent: 0, resent: 0 };
+  // Of a move: the socket that is being opened, and the one that is being left.
+  #options; #socket = null; #next = null; #old = null; #go = null; #later = null; #hops = 0; #movedAt = -Infinity; #listeners = new Set(); #timers = new Map(); #waiting = new Map(); #token; #fails = 0; #wanted = false;
   #heard = 0; #attempt = 0; #saving = new Set(); #saved = Promise.resolve(); #loads = new Map();
   #who = null; #held = []; #asking = null; #refused = false; #tokenFails = 0; #renewals = 0; #broken = 0; #renames = new Map(); #uses = 0; #running = 0; #line = [];
 
@@ -407,40 +410,102 @@ export class Chat {
       .finally(() => this.#cancel(timer));
   }
   async #connect() {
-    const attempt = ++this.#attempt, { url, path, ticket, WebSocket } = this.#options;
+    const attempt = ++this.#attempt, current = () => attempt === this.#attempt && this.#wanted;
     this.#stop('connect');
     this.#become('connecting');
     // A ticket or a handshake that hangs is abandoned like one that fails.
     this.#after('open', 15000, () => attempt === this.#attempt && this.#lost(1006, ''));
     try {
-      const pass = lineOf(ticket ? await ticket() : (await this.request('POST', '/ws-ticket', { tries: 1 }))?.Ticket, 'ticket');
-      if (attempt !== this.#attempt || !this.#wanted) return;
-      const base = url || globalThis.location?.origin || '';
-      const socket = new WebSocket(`${base.replace(/^http/i, 'ws')}${path}?ticket=${encodeURIComponent(pass)}`, ['chat.json']);
-      this.#socket = socket;
-      this.#broken = 0;
-      socket.onmessage = event => {
-        if (socket !== this.#socket) return;
-        this.#heard = this.#now();
-        let frame;
-        try { this.#frame(frame = JSON.parse(event.data)); } catch (error) { this.#malformed(error, frame); }
-      };
-      socket.onclose = event => socket === this.#socket && this.#lost(event.code, `${event.reason ?? ''}`);
-      socket.onerror = () => {};
+      await this.#dial(socket => { this.#socket = socket; }, current);
     } catch (cause) {
       if (attempt !== this.#attempt) return;
-      const error = cause instanceof ChatError ? cause : new ChatError(ticket ? 'ticket' : 'network', textOf(cause), { cause, status: cause?.status ?? 0 });
+      const error = cause instanceof ChatError ? cause : new ChatError(this.#options.ticket ? 'ticket' : 'network', textOf(cause), { cause, status: cause?.status ?? 0 });
       if (error.code === 'ticket') this._emit('error', error);
       this.#lost(error.status === 401 ? 4001 : 1006, '', error.retryAfter, error);
     }
   }
+  /** A new socket, unless it is not wanted any more when its ticket comes. */
+  async #dial(use, current, to) {
+    const { url, path, ticket, WebSocket } = this.#options;
+    const pass = lineOf(ticket ? await ticket() : (await this.request('POST', '/ws-ticket', { tries: 1 }))?.Ticket, 'ticket');
+    if (!current()) return;
+    const own = (url || globalThis.location?.origin || '').replace(/^http/i, 'ws') + path;
+    // Never from wss to ws.
+    const socket = new WebSocket(`${to?.startsWith(/^wss:/i.test(own) ? 'wss:' : 'ws') ? to : own}?ticket=${encodeURIComponent(pass)}&move=1`, ['chat.json']);
+    use(socket);
+    this.#broken = 0;
+    socket.onmessage = event => {
+      if (![this.#socket, this.#next, this.#old].includes(socket)) return;
+      if (socket === this.#socket) this.#heard = this.#now();
+      let frame;
+      try { this.#frame(frame = JSON.parse(event.data), socket); } catch (error) { this.#malformed(error, frame); }
+    };
+    socket.onclose = event => {
+      if (socket === this.#socket) this.#lost(event.code, `${event.reason ?? ''}`);
+      if (socket === this.#old) this.#left();
+      if (socket === this.#next) this.#moveOn();
+    };
+    socket.onerror = () => {};
+  }
+
+  // -- A move: the next socket is opened and resumed before this one is closed. Until then both bring every frame.
+
+  #move({ URL, Within }) {
+    if (this.#old) this.#later = { URL, Within };
+    if (this.#go || this.#old) return;
+    const now = this.#now();
+    // A server that says so again and again is followed less and less often.
+    this.#hops = now - this.#movedAt < 60000 ? this.#hops + 1 : 0;
+    this.#go = { to: URL, until: now + 1000 * Math.min(3600, Math.max(5, Within > 0 ? Within : 30)), fails: this.#hops };
+    this.#moveOn();
+  }
+  /** Another try; none when the time is over: this socket stays, until the server closes it. */
+  #moveOn() {
+    const go = this.#go, socket = this.#next, left = go.until - this.#now(), wait = Math.min(this.#backoff(go.fails++, 0, 500), left / 2), { fails } = go, current = () => go === this.#go && go.fails === fails;
+    this.#next = null;
+    shut(socket);
+    if (left < 1000) { this.#go = null; return this.#stop('move'); }
+    this.#after('move', wait, () => {
+      this.#after('move', 15000, () => this.#moveOn());
+      this.#dial(next => { this.#next = next; }, current, go.to).catch(() => current() && this.#moveOn());
+    });
+  }
+  /** The next socket is welcomed: from here on requests go there. Answers of the old one still come on that. */
+  #moved(data) {
+    if (data.UserID !== this.me) return this.#moveOn();
+    this.#old = this.#socket;
+    this.#socket = this.#next;
+    this.#next = this.#go = null;
+    this.#stop('move');
+    this.#movedAt = this.#heard = this.#now();
+    this.stats.moves++;
+    this.#begin(data);
+    this.#leave();
+  }
+  /** Closes the old socket when nothing is under way there, and the new one has resumed. */
+  #leave() {
+    if (this.#old && ![...this.queue, ...this.#waiting.values()].some(one => one._resumes || one._on === this.#old)) this.#left();
+  }
+  #left() {
+    const old = this.#old, later = this.#later;
+    this.#old = this.#later = null;
+    shut(old);
+    if (later) this.#move(later);
+    // What the old socket brought before comes on the new one too.
+    for (const room of this.rooms.values()) {
+      room._caught = Math.max(room._caught, room.seq);
+      if (room._behind && !room._catching) this.#catchUp(room);
+    }
+    for (const call of this.#waiting.values()) if (call._on === old) call.fail(new ChatError('closed', 'no connection'));
+    for (const item of this.queue) if (item._on === old) { this.#settleTimer(item); this.#pump(laneOf(item)); }
+  }
   #lose() {
-    const socket = this.#socket;
-    this.#socket = null;
+    const sockets = [this.#socket, this.#next, this.#old];
+    this.#socket = this.#next = this.#old = this.#go = this.#later = null;
     this.#attempt++;
     this.synced = false;
     for (const name of this.#timers.keys()) if (name !== 'save') this.#stop(name);
-    try { socket?.close(1000); } catch { /* It is closed already. */ }
+    sockets.forEach(shut);
     for (const item of this.queue) this.#settleTimer(item);
     for (const room of this.rooms.values()) { room.early.clear(); room._top = -1; room._resuming = false; }
     for (const call of this.#waiting.values()) call.fail(new ChatError('closed', 'no connection'));
@@ -469,28 +534,36 @@ export class Chat {
   }
   /** A request over the socket and its answer; not kept when the connection ends. */
   async ask(frame) {
-    const Sign = this.#options.uuid(), answer = new Promise((done, fail) => this.#waiting.set(Sign, { done, fail, _resumes: frame.Type === 'resume' }));
+    const Sign = this.#options.uuid(), answer = new Promise((done, fail) => this.#waiting.set(Sign, { done, fail, _on: this.#socket, _resumes: frame.Type === 'resume' }));
     try {
       if (this.state !== 'open' || !this.#send({ ...frame, Sign })) throw new ChatError('closed', 'no connection');
       return await this.#within(this.#options.answerWait, answer);
-    } finally { this.#waiting.delete(Sign); }
+    } finally { this.#waiting.delete(Sign); this.#leave(); }
   }
 
-  #welcome(data) {
-    this.#stop('open');
-    this.#isUser(data.UserID);
-    this.stats.connects++;
-    this.#become('open');
+  /** The beginning of a socket: its requests to resume. */
+  #begin(data) {
     // Sent first and immediately: the relay holds back the rooms' frames until it arrives, for a short time only.
-    const points = [...this.rooms.values()].filter(room => room.seq != null);
+    const asked = [], points = [...this.rooms.values()].filter(room => room.seq != null);
     for (const room of points) room._resuming = true;
-    const asked = [], known = new Map([...this.profiles].slice(-100));
     // Each entry has up to 100 bytes, and a longer frame would close the connection.
     const most = Math.max(1, Math.min(500, (data.Limits?.MaxFrame || 65536) >> 7));
     for (let at = 0; at < points.length; at += most) {
       asked.push(this.ask({ Type: 'resume', Rooms: points.slice(at, at + most).map(room =>
         ({ RoomID: room.ID, Seq: room.seq, ...(room.info?.Epoch !== undefined && { Epoch: room.epoch }) })) }).catch(() => {}));
     }
+    this.#after('calm', 5000, () => { this.#fails = 0; for (const room of points) room._resuming = false; });
+    this.#beat(Math.min(300, Math.max(1, data.Heartbeat > 0 ? data.Heartbeat : 30)) * 1000);
+    this.#renew();
+    return asked;
+  }
+  #welcome(data) {
+    if (this.#next) return this.#moved(data);
+    this.#stop('open');
+    this.#isUser(data.UserID);
+    this.stats.connects++;
+    this.#become('open');
+    const known = new Map([...this.profiles].slice(-100)), asked = this.#begin(data);
     const attempt = this.#attempt, current = () => attempt === this.#attempt;
     this.#listRooms(current).then(async () => {
       // A server of the previous release does not answer a resume.
@@ -510,9 +583,6 @@ export class Chat {
       if (error.code !== 'network') this._emit('error', error);
       this.#lost(1006, '', error.retryAfter, error);
     });
-    this.#after('calm', 5000, () => { this.#fails = 0; for (const room of points) room._resuming = false; });
-    this.#beat(Math.min(300, Math.max(1, data.Heartbeat > 0 ? data.Heartbeat : 30)) * 1000);
-    this.#renew();
     for (const lane of new Set(this.queue.map(laneOf))) this.#pump(lane);
     for (const upload of this.uploads.values()) { if (upload.state === 'failed') upload.state = 'waiting'; this._upload(upload); }
   }
@@ -540,10 +610,11 @@ export class Chat {
 
   // -- Frames
 
-  #frame(frame) {
+  #frame(frame, socket) {
+    if (frame?.Type === 'move' && socket !== this.#socket) return;
     if (!isMap(frame) || typeof frame.Type !== 'string') throw malformed('no frame');
     const { Type, Data } = frame, sound = !SHAPES[Type] || SHAPES[Type](Data), room = frame.RoomID ?? Data?.RoomID;
-    if ((Type === 'welcome') !== (this.state === 'connecting')) throw malformed(`${Type} has no turn`);
+    if ((Type === 'welcome') !== (socket === this.#next || this.state === 'connecting')) throw malformed(`${Type} has no turn`);
     this._emit('frame', frame);
     const run = this.#aside[Type];
     if (!run) {
@@ -560,6 +631,7 @@ export class Chat {
     response: (_, room, frame) => this.#response(frame),
     presence: data => { put(this.presence, data.UserID, data, USERS); this._emit('presence', data); },
     typing: data => this.#typed(data),
+    move: data => this.#move(data),
     resync: (data, room) => isID(room) && this.#resync(room, data),
     user_updated: (data, room) => { put(this.#renames, data.UserID, this.#now(), USERS); this.#renamed(this.rooms.get(room), data); },
   };
@@ -639,7 +711,7 @@ export class Chat {
     if (first && !room._catching) room.seq = Seq - 1;
     if (room.seq != null && !room._catching && Seq <= room.seq) {
       if (room._answered.delete(Seq)) return;
-      if (!room._resuming && Seq > room._caught) this.stats.doubled++;
+      if (!room._resuming && !this.#old && Seq > room._caught) this.stats.doubled++;
       if (sound && SHAPES[kind] === isStored) room._merge(this.#named(frame.Data));
       return;
     }
@@ -649,7 +721,8 @@ export class Chat {
     if (room._catching) return;
     if (room.seq == null) return void this.#catchUp(room);
     this.#drain(room);
-    if (room._behind) {
+    // In a move the answer to the resume brings what is before it.
+    if (room._behind && !(this.#old && room._resuming)) {
       if (room._timer == null) this.stats.missed++;
       this.#catchUp(room);
     }
@@ -1039,12 +1112,13 @@ export class Chat {
     this.queue = this.queue.filter(one => one !== item);
     this.#keep(`send:${item.Sign}`);
   }
-  #settleTimer(item) { this.#cancel(item._timer); item._busy = false; }
+  #settleTimer(item) { this.#cancel(item._timer); item._busy = false; item._on = null; this.#leave(); }
   /** Sends one item at a time per room: later items must not overtake one that was refused temporarily. */
   #pump(lane) {
     const item = this.queue.find(one => laneOf(one) === lane && !one.error);
     if (!item || item._busy || this.state !== 'open' || item._kept === false) return;
     if (!this.#send({ ...item.frame, Sign: item.Sign })) return;
+    item._on = this.#socket;
     this.stats[item._tried++ ? 'resent' : 'sent']++;
     this.#pumpAfter(item, this.#options.answerWait);
   }
@@ -1199,6 +1273,7 @@ export class Chat {
 
 /** Of an object, what has a value. */
 const given = options => Object.fromEntries(Object.entries(options).filter(([, value]) => value != null));
+const shut = socket => { try { socket?.close(1000); } catch { /* It is closed already. */ } };
 const malformed = (message, more) => new ChatError('malformed', message, more);
 const waitOf = named => named > 0 ? +named : null;
 const textOf = error => `${error?.message ?? error}`;

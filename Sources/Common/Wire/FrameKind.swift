@@ -11,6 +11,8 @@ public enum FrameKind: UInt8, Sendable, CaseIterable {
     case resync
     case welcome
     case userUpdated
+    /// Of one socket: its client should move to another relay.
+    case move
 
     public var name: StaticString {
         switch self {
@@ -25,6 +27,7 @@ public enum FrameKind: UInt8, Sendable, CaseIterable {
         case .resync: "resync"
         case .welcome: "welcome"
         case .userUpdated: "user_updated"
+        case .move: "move"
         }
     }
 }

@@ -65,7 +65,12 @@ extension NginxFiles {
     /// slow answer, since it may go to another host only within five seconds.
     func impatient(_ text: String) -> String {
         text.replacing("fastcgi_connect_timeout 5s;", with: "fastcgi_connect_timeout 1s;")
-            .replacing("proxy_connect_timeout 5s;", with: "proxy_connect_timeout 1s;")
+            .replacing(
+                "proxy_connect_timeout 5s;",
+                with:
+                    "proxy_connect_timeout 1s;\n# 503: this host is drained, or full. The next one takes the client.\n"
+                    + "proxy_next_upstream error timeout http_503;"
+            )
             .replacing(
                 "fastcgi_next_upstream error invalid_header;",
                 with: "fastcgi_next_upstream error timeout invalid_header;\nfastcgi_next_upstream_timeout 5s;")

@@ -70,6 +70,10 @@ enum MetricWords {
         // ws-relay
         "connections": "Open WebSockets, streams of events and long polls.",
         "event_streams": "Streams of events and long polls among these.",
+        "draining": "Workers that take no sockets and send theirs to another host.",
+        "drain_left": "Sockets that such workers still have.",
+        "moved_total": "Sockets that were told to move, and have left.",
+        "drain_closed_total": "Sockets that a drain closed: old clients, and those that did not leave in time.",
         "users": "Users with one of these.",
         "rooms": "Rooms whose frames are delivered.",
         "slow_connections": "Sockets with frames that their client has not taken.",

@@ -18,6 +18,7 @@ struct WsRelay: ParsableCommand, MasterProgram {
         subcommands: [
             ServeCommand<WsRelay>.self, WorkerCommand<WsRelay>.self, StatusCommand<WsRelay>.self,
             ScaleCommand<WsRelay>.self,
+            DrainCommand.self,
         ])
 
     static func main() { runProgram() }

@@ -19,6 +19,7 @@ extension Hub {
         shown: Set<UInt64> = [], as format: StateFormat = .described
     ) -> (bytes: [UInt8], descriptors: [Int32]) {
         resumes.endAllHolds()
+        resumes.goOnEarly(atOnce: true)
         // After this no frame waits for the end of the tick, and all closed sockets are freed.
         endTick()
         let open = sockets.handedOver
@@ -36,6 +37,8 @@ extension Hub {
         parts.add("requests") { resumes.writeRequests(of: handedOver, to: &$0) }
         parts.add("epochs") { table.writeEpochs(to: &$0) }
         parts.add("events") { sockets.writeStreams(of: open, to: &$0) }
+        // In a raw state nothing may follow the parts that its reader knows.
+        if format == .described { parts.add("told") { writeTold(of: handles, to: &$0) } }
         let new = zip(open, handles).filter { !shown.contains($1) }
         return (parts.bytes, new.map { sockets[$0.0].descriptor })
     }
@@ -86,6 +89,11 @@ extension Hub {
         try parts.read("epochs", missing: ()) { state throws(StateUnreadable) in try table.adoptEpochs(from: &state) }
         try parts.read("events", missing: ()) { state throws(StateUnreadable) in
             try sockets.adoptStreams(from: &state, handed)
+        }
+        if parts.format == .described {
+            try parts.read("told", missing: ()) { state throws(StateUnreadable) in
+                try adoptTold(from: &state, handed)
+            }
         }
         // Requests come after their sockets are complete.
         for request in requests { resumes.adopt(request, handed.slots) }

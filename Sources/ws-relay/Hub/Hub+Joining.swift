@@ -11,6 +11,8 @@ extension Hub {
         case .head(let bytes, let rest):
             switch Visitor(bytes, origins: admission.origins, deflates: sockets.deflates) {
             case .health: sockets.answer(slot, HTTPRefusal.healthy)
+            case .readiness where isEnding || isDraining: sockets.answer(slot, HTTPRefusal.draining)
+            case .readiness: sockets.answer(slot, HTTPRefusal.healthy)
             case .preflight(let bytes): sockets.answer(slot, bytes)
             case .refused(let refusal): sockets.refuse(refusal, slot)
             case .client(.events) where !rest.isEmpty: sockets.refuse(.malformed("bytes follow the request"), slot)
@@ -23,8 +25,11 @@ extension Hub {
         sockets.refuse(refusal, slot, wish.pageHeaders)
     }
 
+    /// With 503 nginx asks the next host: see `--hosts` of `fcgi-api nginx-config`.
+    private var away: HTTPRefusal { .unavailable(retryAfter: isDraining ? Int.random(in: 1...5) : 1) }
+
     private func admit(_ wish: Wish, _ slot: UInt32, early: [UInt8]) {
-        guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot, wish) }
+        guard !isEnding, !isDraining else { return refuse(away, slot, wish) }
         guard admission.mayShakeHands() else {
             // A random delay, so that not all clients return at once.
             return refuse(.unavailable(retryAfter: Int.random(in: 1...10)), slot, wish)
@@ -47,7 +52,7 @@ extension Hub {
 
     func found(_ identity: Identity?, connection handle: UInt64) {
         guard let (slot, wish, early) = sockets.takeWish(of: handle) else { return }
-        guard !isEnding else { return refuse(.unavailable(retryAfter: 1), slot, wish) }
+        guard !isEnding, !isDraining else { return refuse(away, slot, wish) }
         guard let identity, admission.isValid(identity) else { return refuse(.unauthorized, slot, wish) }
         admit(identity, wish, slot, early: early)
     }
@@ -78,9 +83,11 @@ extension Hub {
     }
 
     private func makeRoom(for user: UInt32) {
-        let (oldest, open) = users.oldestConnection(of: user)
-        guard open >= settings.maxConnectionsPerUser else { return }
-        sockets.close(oldest, .replaced, "a newer connection of this user took this one's place")
+        while true {
+            let (oldest, open) = users.oldestConnection(of: user) { moves.hasTold(sockets.connections.handle($0)) }
+            guard open >= settings.maxConnectionsPerUser else { return }
+            sockets.close(oldest, .replaced, "a newer connection of this user took this one's place")
+        }
     }
 
     // MARK: Memberships

@@ -39,6 +39,10 @@ final class Hub {
     let lookups: SocketLookups
     /// The process is ending: no new socket is accepted.
     private(set) var isEnding = false
+    /// Who goes to another relay, and when.
+    var moves = Moves()
+    /// The end of the drain was logged.
+    var drainIsOver = false
     /// The marker of a hand-over has arrived in the feed.
     private(set) var hasSeenMarker = false
 
@@ -76,6 +80,7 @@ final class Hub {
     /// users and slots become free. Code that iterates over sockets, users or rooms must not call it.
     func endTick() {
         commands.endTick()
+        resumes.goOnEarly()
         sockets.answerPolls()
         let begun = sockets.writes.dirty.isEmpty ? 0 : monotonicNow()
         sockets.flush()
@@ -97,6 +102,7 @@ final class Hub {
         let counts = admission.takeCounts()
         if !counts.isEmpty { ephemerals.charge(counts) }
         users.askAgain()
+        lookForMoves()
     }
 
     // MARK: Sockets
@@ -137,6 +143,7 @@ final class Hub {
     private func leave(_ slot: UInt32) {
         sockets.uncount(slot)
         unanswered.forget(sockets[slot].serial)
+        moves.left(sockets.connections.handle(slot))
         if sockets[slot].flags.contains(.closing) { resumes.forget(slot) }
         let user = sockets[slot].user
         guard user != noIndex else { return }

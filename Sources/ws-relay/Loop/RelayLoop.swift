@@ -75,6 +75,7 @@ final class RelayLoop {
     func begin() {
         hub.sockets.epoll.add(arrival.descriptor, .read, handle: Handle.answers)
         hub.sockets.epoll.add(place.fileDescriptor, .read, handle: Handle.master)
+        hub.moves.workers = place.poolSize
     }
 
     var isOver: Bool {
@@ -86,6 +87,7 @@ final class RelayLoop {
         hub.beginTick(milliseconds: system.now(), unixMilliseconds: system.unix())
         if endsAt != nil { hub.sockets.goOnEnding() }
         if hasHandedOver { hub.sockets.goOnLettingGo() }
+        if endsAt == nil, !hasHandedOver { hub.goOnMoving() }
         feed.keepUp(now: hub.clock.milliseconds) { handle($0) }
         watchFeed()
         hub.resumes.endHolds()
@@ -200,9 +202,23 @@ final class RelayLoop {
             case .handover(let descriptor): beginHandover(descriptor)
             case .handoverCancelled: if hasHandedOver { giveWay() } else { endHandover() }
             case .orphaned(let line): serveOn(line)
-            case .poolSize: break
+            case .poolSize(let size): hub.moves.workers = size
+            case .drain(let order): drain(order)
+            case .drainStopped:
+                hub.stopDraining()
+                hub.report(to: place.scoreboard)
             }
         }
+    }
+
+    private func drain(_ text: String) {
+        guard let order = MoveOrder(text) else {
+            return log.error("this release does not understand how it should be drained", metadata: ["how": "\(text)"])
+        }
+        hub.drain(order)
+        hub.lookForMoves()
+        // The operator may ask at once.
+        hub.report(to: place.scoreboard)
     }
 
     /// The master is dead: a worker of the next master takes over, as in a reload.
@@ -280,7 +296,7 @@ final class RelayLoop {
     private var untilNextHalfSecond: Int32 {
         let left = 500 - hub.clock.milliseconds % 500
         // Without a feed, a reconnection may be due earlier.
-        return Int32(feed.descriptor < 0 || endsAt != nil ? min(left, 100) : left)
+        return Int32(feed.descriptor < 0 || endsAt != nil || hub.moves.isActive ? min(left, 100) : left)
     }
 
     private func everyHalfSecond() {

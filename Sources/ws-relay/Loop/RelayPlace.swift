@@ -8,6 +8,8 @@ protocol RelayPlace: AnyObject {
     var fileDescriptor: Int32 { get }
     var listeners: [Int32] { get }
     var scoreboard: ScoreboardRow { get }
+    /// Workers of the pool, at the start.
+    var poolSize: Int { get }
     func next() -> WorkerMessage?
     func ready()
 }

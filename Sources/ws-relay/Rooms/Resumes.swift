@@ -16,9 +16,9 @@ final class Resumes {
         var bytes = 0
     }
 
-    private let sockets: Sockets
+    let sockets: Sockets
     private let users: Users
-    private let table: RoomTable
+    let table: RoomTable
     private let holds: Holds
     private let unanswered: UnansweredCommands
     private let lookups: any LookupOutlet
@@ -27,6 +27,7 @@ final class Resumes {
     /// The clients' requests that wait for rooms of the queue, by number.
     private var requests: [UInt64: ResumeRequest] = [:]
     private var lastRequest: UInt64 = 0
+    var early: [EarlyResume] = []
     private(set) var counters = Counters()
 
     init(
@@ -62,10 +63,43 @@ final class Resumes {
                 continue
             }
             held.removeAll { $0.room == room.id }
-            resume(room, after: UInt64(max(0, point.seq)), epoch: point.epoch, number, slot)
+            let last = UInt64(max(0, point.seq))
+            if connections[slot].understandsMove, early.count < EarlyResume.most,
+                EarlyResume.waits(last, epoch: point.epoch, in: room)
+            {
+                park(room, last, point.epoch, number, slot)
+            } else {
+                resume(room, after: last, epoch: point.epoch, number, slot)
+            }
         }
         deliver(held: held, to: slot)
         answerIfDone(number)
+    }
+
+    private func park(_ room: TrackedRoom, _ last: UInt64, _ epoch: Int64?, _ number: UInt64, _ slot: UInt32) {
+        early.append(
+            EarlyResume(
+                number: number, ticket: connections.handle(slot), room: room.id, last: last, epoch: epoch,
+                until: sockets.clock.milliseconds + EarlyResume.limit))
+        requests[number]?.open += 1
+    }
+
+    func finish(_ one: EarlyResume) {
+        guard requests[one.number] != nil, let slot = connections.slot(one.handle) else { return }
+        requests[one.number]?.open -= 1
+        switch table[one.room] {
+        case let room? where !room.members.contains(connections[slot].user): refuse(one)
+        case let room? where one.epoch ?? room.epoch == room.epoch && room.sequencer.last >= one.last:
+            // The socket was live meanwhile: it has everything.
+            requests[one.number]?.entries.append(.init(room: room.id, seq: room.sequencer.last, epoch: room.epoch))
+        case let room?: resume(room, after: one.last, epoch: one.epoch, one.number, slot)
+        case nil: refuse(one)
+        }
+        answerIfDone(one.number)
+    }
+
+    private func refuse(_ one: EarlyResume) {
+        requests[one.number]?.entries.append(.init(room: one.room, error: .notAMember))
     }
 
     private func add(_ request: ResumeRequest) -> UInt64 {

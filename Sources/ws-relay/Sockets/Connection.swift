@@ -82,6 +82,11 @@ extension Connection {
     @inline(__always)
     var getsEvents: Bool { serial & Self.eventsBit != 0 }
 
+    /// Of a serial: its client understands the frame `move`.
+    static let movesBit: UInt64 = 1 << 62
+
+    var understandsMove: Bool { serial & Self.movesBit != 0 }
+
     /// Smaller for older sockets.
-    var age: UInt64 { serial & ~Self.eventsBit }
+    var age: UInt64 { serial & ~(Self.eventsBit | Self.movesBit) }
 }

@@ -47,6 +47,7 @@ extension Sockets {
         case .socket(let upgrade):
             if upgrade.subprotocol == .json { row.pointee.flags.insert(.json) }
             if upgrade.isDeflated { row.pointee.flags.insert(.deflated) }
+            if upgrade.understandsMove { row.pointee.serial |= Connection.movesBit }
             send(SharedFrame(whole: upgrade.answer), to: slot)
         case .events(let request): beginEvents(request, slot)
         }

@@ -3,6 +3,25 @@ import Glibc
 
 /// The sockets' part of a hand-over, and of the take-over of a dead relay's sockets.
 extension Sockets {
+    // MARK: Drain
+
+    /// Sockets that are upgraded and open, or have not yet taken their close frame.
+    var clients: Int {
+        (0..<connections.used).count { connections[UInt32($0)].descriptor >= 0 && connections[UInt32($0)].serial != 0 }
+    }
+
+    /// Those that a drain sends away, in any order.
+    var welcomed: [Moves.Candidate] {
+        var found: [Moves.Candidate] = []
+        connections.forEach { slot in
+            guard connections[slot].flags.contains(.welcomed), !connections[slot].flags.contains(.closing) else {
+                return
+            }
+            found.append(.init(handle: connections.handle(slot), understands: connections[slot].understandsMove))
+        }
+        return found.shuffled()
+    }
+
     // MARK: Giving
 
     /// Slots of sockets that a successor gets. Those that are being closed stay here.

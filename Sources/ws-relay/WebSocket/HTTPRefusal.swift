@@ -70,6 +70,11 @@ enum HTTPRefusal: Error, Equatable, Sendable {
     static let healthy = response(
         "200 OK", Array(#"{"Success":true,"Data":{"Status":"ok"}}"#.utf8), ["Connection: close"])
 
+    /// To a balancer that asks before it sends clients.
+    static let draining = response(
+        "503 Service Unavailable", Array(#"{"Success":false,"Data":{"Status":"draining"}}"#.utf8),
+        ["Retry-After: 5", "Connection: close"])
+
     static func response(_ status: String, _ body: [UInt8], _ headers: [String]) -> [UInt8] {
         let lines =
             ["HTTP/1.1 \(status)", "Content-Type: application/json", "Content-Length: \(body.count)"] + headers + [

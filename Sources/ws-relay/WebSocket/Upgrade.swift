@@ -16,6 +16,8 @@ struct Upgrade: Equatable, Sendable {
     let subprotocol: Subprotocol
     /// The client's address according to a proxy.
     let forwardedFor: String?
+    /// `?move=1`: the client goes to another relay when a frame `move` asks it to.
+    let understandsMove: Bool
     /// permessage-deflate was negotiated.
     var isDeflated: Bool { deflateAnswer != nil }
     private let deflateAnswer: String?
@@ -64,6 +66,7 @@ struct Upgrade: Equatable, Sendable {
         subprotocol = known ?? .msgpack
         deflateAnswer = deflates ? DeflateOffer.answer(to: head.list("sec-websocket-extensions")) : nil
         forwardedFor = try head.only("x-real-ip")
+        understandsMove = try QueryString.value(of: "move", in: head.query).map { areSameBytes($0, "1") } ?? false
         confirmed = known?.rawValue ?? offered.first { $0.hasPrefix("bearer.") }
     }
 

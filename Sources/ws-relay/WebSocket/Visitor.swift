@@ -2,6 +2,8 @@
 enum Visitor: Equatable, Sendable {
     case client(Wish)
     case health
+    /// `/readyz`: whether new sockets should come here.
+    case readiness
     /// The answer to a CORS preflight.
     case preflight([UInt8])
     case refused(HTTPRefusal)
@@ -25,6 +27,9 @@ enum Visitor: Equatable, Sendable {
         case "/healthz":
             guard head.method == "GET" else { throw HTTPRefusal.methodNotAllowed }
             return .health
+        case "/readyz":
+            guard head.method == "GET" else { throw HTTPRefusal.methodNotAllowed }
+            return .readiness
         default: throw HTTPRefusal.notFound
         }
     }

@@ -98,6 +98,128 @@ const settled = async (bench, promise, seconds = 60) => {
   return found;
 };
 
+// -- 0. Moves to another relay
+const moved = async (options, data = { Within: 30 }) => {
+  const bench = new Bench({ url: 'https://x', ...options });
+  bench.room('r1', 5);
+  await bench.opened();
+  await settled(bench, bench.chat.loadOlder('r1'));
+  bench.states = [];
+  bench.chat.on('state', state => bench.states.push(state));
+  if (data) bench.say({ Type: 'move', Success: true, Error: '', Data: data }, bench.sockets[0]);
+  return bench;
+};
+const unmoved = (bench, sockets) => {
+  assert.deepEqual([bench.chat.state, bench.states, bench.closed], ['open', [], []], 'nobody notices');
+  assert.equal(bench.sockets.length, sockets, 'sockets');
+  assert.deepEqual([bench.chat.stats.missed, bench.chat.stats.doubled], [0, 0]);
+};
+test('it opens and resumes the next socket before it closes the old one, and takes from both what comes next', async () => {
+  const bench = await moved({}, null), [old] = bench.sockets, heard = [];
+  // The old relay answers the message that is on its way there late, and the next one its resume.
+  bench.hear = (socket, frame) => heard.push([bench.sockets.indexOf(socket), frame]);
+  const first = bench.chat.send('r1', 'first');
+  await bench.run(0.1, () => heard.length);
+  bench.say({ Type: 'move', Success: true, Error: '', Data: { Within: 30 } }, old);
+  await bench.run(5, () => heard.length > 1);
+  const [, next] = bench.sockets;
+  assert.deepEqual(heard.map(([at, { Type }]) => [at, Type]), [[0, 'message'], [1, 'resume']]);
+  assert.deepEqual(heard[1][1].Rooms.map(({ Seq }) => Seq), [5]);
+  assert.match(next.address, /^wss:\/\/x\/ws\/v1\/chat\?ticket=[^&]+&move=1$/);
+  assert.notEqual(next.address, old.address, 'a ticket of its own');
+  const told = [];
+  bench.chat.on('message', ({ message }) => told.push(message.Seq));
+  for (const [socket, seqs] of [[old, [6, 7]], [next, [6, 7, 8]], [old, [8, 9]], [next, [9]]]) for (const seq of seqs) bench.say({ Type: 'new_message', Success: true, Error: '', Data: messageOf(seq), RoomID: 'r1', Seq: seq }, socket);
+  assert.deepEqual(told, [6, 7, 8, 9]);
+  bench.say({ Type: 'response', Success: true, Error: '', Data: { Rooms: [] }, Sign: heard[1][1].Sign }, next);
+  await bench.run(0.1);
+  assert.ok(!old.over, 'a request is on its way there');
+  const message = messageOf(10, { Content: 'first', SenderID: 'ann', Sign: heard[0][1].Sign });
+  bench.say({ Type: 'response', Success: true, Error: '', Data: message, RoomID: 'r1', Seq: 10, Sign: message.Sign }, old);
+  assert.equal((await settled(bench, first)).Seq, 10);
+  await bench.run(0.1);
+  assert.ok(old.over && !next.over, 'now it is closed');
+  // What the old one brought first comes on the next one too.
+  for (const seq of [10, 11]) bench.say({ Type: 'new_message', Success: true, Error: '', Data: messageOf(seq, seq === 10 ? message : {}), RoomID: 'r1', Seq: seq }, next);
+  assert.deepEqual(bench.list, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+  delete bench.hear;
+  await bench.run(600);
+  unmoved(bench, 2);
+  assert.equal(bench.chat.stats.moves, 1);
+});
+test('it goes where it is told, but never from wss to ws', async () => {
+  for (const [url, URL, found] of [['https://x', 'wss://b.example/ws/v1/chat', 'wss://b.example/ws/v1/chat'], ['https://x', 'ws://b.example/ws', 'wss://x/ws/v1/chat'], ['http://x', 'ws://b.example/ws', 'ws://b.example/ws'], ['http://x', null, 'ws://x/ws/v1/chat']]) {
+    const bench = await moved({ url }, { URL, Within: 30 });
+    await bench.run(10, () => bench.chat.stats.moves);
+    assert.equal(bench.sockets[1].address.split('?')[0], found);
+    unmoved(bench, 2);
+  }
+});
+test('an address that is none moves nobody', async () => {
+  for (const data of [{ URL: 'https://b' }, { URL: 7 }, { URL: 'wss://b/?x' }, { URL: `wss://${'b'.repeat(5000)}` }, { URL: 'wss://b\n' }, null, 'b']) {
+    const bench = await moved({});
+    bench.say({ Type: 'move', Data: data });
+    const { errors } = await moved({}, data ?? 7);
+    assert.ok(errors.some(({ code }) => code === 'malformed'), `${JSON.stringify(data)} is malformed`);
+  }
+});
+test('a next socket that cannot be had is tried again, less and less often, and in the end this one stays', async () => {
+  for (const harm of ['greets', 'ticket', 'cut', 'other']) {
+    const bench = await moved({}, null), { rest } = bench;
+    if (harm === 'greets') bench.greets = false;
+    if (harm === 'ticket') bench.rest = (...words) => words[1] === '/ws-ticket' ? { status: 503, Error: { Code: 'unavailable', Message: '' } } : rest.apply(bench, words);
+    if (harm === 'cut') bench.welcome = socket => bench.cut(1006, '', socket);
+    if (harm === 'other') bench.me = 'eve';
+    bench.say({ Type: 'move', Success: true, Error: '', Data: { Within: 60 } });
+    await bench.run(70);
+    assert.ok(bench.sockets.length + bench.asked('/ws-ticket') < 30, `${harm}: ${bench.sockets.length} sockets, ${bench.asked('/ws-ticket')} tickets in a minute`);
+    const { length } = bench.sockets, tickets = bench.asked('/ws-ticket');
+    await bench.run(3600);
+    assert.deepEqual([bench.sockets.length, bench.asked('/ws-ticket')], [length, tickets], `${harm}: then no more`);
+    unmoved(bench, length);
+    assert.ok(!bench.sockets[0].over && bench.sockets.slice(1).every(one => one.over), `${harm}: the first one stays alone`);
+    assert.equal(bench.chat.me, 'ann');
+  }
+});
+test('a server that says move again and again is followed less and less often', async () => {
+  for (const data of [{ Within: 30 }, { Within: 0.001 }, { Within: -1 }, { Within: 'x' }, { Within: 1e300 }]) {
+    const bench = await moved({}, null), { welcome } = bench;
+    bench.welcome = socket => { welcome.call(bench, socket); for (let times = 3; times; times--) bench.say({ Type: 'move', Success: true, Error: '', Data: data }, socket); };
+    bench.say({ Type: 'move', Success: true, Error: '', Data: data });
+    await bench.run(600);
+    assert.ok(bench.sockets.length > 3 && bench.sockets.length < 400, `${bench.sockets.length} sockets in ten minutes`);
+    assert.ok(bench.sockets.filter(one => !one.over).length <= 3, 'at most three at once');
+    bench.waitsAreSound();
+  }
+});
+test('an old socket that ends in the middle of a move takes nothing with it', async () => {
+  const bench = await moved({}, null), heard = [];
+  bench.hear = (socket, frame) => heard.push([bench.sockets.indexOf(socket), frame]);
+  const sent = bench.chat.send('r1', 'x'), asked = bench.chat.ask({ Type: 'ping' });
+  await bench.run(0.1, () => heard.length > 1);
+  bench.say({ Type: 'move', Success: true, Error: '', Data: { Within: 30 } });
+  await bench.run(5, () => heard.length > 2);
+  bench.cut(1001, '', bench.sockets[0]);
+  assert.equal((await settled(bench, asked)).code, 'closed');
+  await bench.run(1);
+  const again = heard.filter(([at, { Type }]) => at === 1 && Type === 'message');
+  assert.equal(again.length, 1);
+  assert.equal(again[0][1].Sign, heard.find(([, { Type }]) => Type === 'message')[1].Sign, 'the same Sign');
+  bench.say({ Type: 'response', Success: true, Error: '', Data: messageOf(6, { SenderID: 'ann', Sign: again[0][1].Sign }), RoomID: 'r1', Seq: 6, Sign: again[0][1].Sign });
+  assert.equal((await settled(bench, sent)).Seq, 6);
+  unmoved(bench, 2);
+});
+test('a page that closes in the middle of a move leaves no socket behind', async () => {
+  for (const wait of [0, 0.101, 0.31, 0.35, 0.5, 1]) {
+    const bench = await moved({});
+    await bench.run(wait);
+    bench.chat.close();
+    await bench.run(100);
+    assert.ok(bench.sockets.every(one => one.over), `after ${wait} s`);
+    assert.equal(bench.chat.state, 'closed');
+  }
+});
+
 // -- 1. REST behind the frames
 test('a replica that is behind the frames is asked less and less, and the copy arrives at the truth', async () => {
   const bench = new Bench(), room = bench.room('r1', 5);

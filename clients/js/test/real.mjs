@@ -3,7 +3,7 @@
 import { Chat, MemoryStore } from '../chat.js';
 
 const { URL: url, ANN, BOB, ROOM, COUNT = '300', PAUSE = '25' } = process.env, rest = wait => new Promise(done => setTimeout(done, wait));
-const stores = [new MemoryStore(), new MemoryStore()], total = { missed: 0, doubled: 0, connects: 0, resent: 0, resyncs: 0 };
+const stores = [new MemoryStore(), new MemoryStore()], total = { missed: 0, doubled: 0, connects: 0, moves: 0, resent: 0, resyncs: 0 };
 const start = at => new Chat({ url, token: [ANN, BOB][at], store: stores[at], answerWait: 5000, chunkSize: 5 << 20 });
 const chats = [start(0), start(1)], told = [], failed = [];
 const until = async (what, test) => {

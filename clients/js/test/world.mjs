@@ -10,9 +10,9 @@ export function randomOf(seed) {
 }
 
 export class World {
-  time = 1e12; #events = []; #number = 0; calm = false; rooms = new Map(); sockets = new Set(); tickets = 0; faults = {};
+  time = 1e12; #events = []; #number = 0; calm = false; gentle = false; rooms = new Map(); sockets = new Set(); tickets = 0; faults = {};
   constructor(seed) { this.random = randomOf(seed); }
-  chance(part) { return !this.calm && this.random() < part; }
+  chance(part) { return !this.calm && !this.gentle && this.random() < part; }
   note(fault) { this.faults[fault] = (this.faults[fault] ?? 0) + 1; }
 
   // -- Time: a heap of pending events.
@@ -198,7 +198,7 @@ const less = (a, b) => a.time < b.time || (a.time === b.time && a.number < b.num
 class Socket {
   #down = 0; #up = 0; #isCut = false; #hangs = false; #resumed = false; #held = [];
   constructor(world, user, life, address) {
-    Object.assign(this, { world, user, life });
+    Object.assign(this, { world, user, life, movable: new URL(address, 'http://x').searchParams.get('move') === '1' });
     if (world.chance(0.08)) { world.note('no handshake'); return void world.at(50, () => this.cut()); }
     if (world.chance(0.03)) { world.note('handshake hangs'); this.#hangs = true; return; }
     world.at(world.calm ? 1 : world.random() * 100, () => {
@@ -213,6 +213,12 @@ class Socket {
     this.#isCut = true;
     this.world.sockets.delete(this);
     if (!this.#hangs) this.world.at(this.world.random() * 40, () => this.life.over || this.onclose?.({ code, reason: '' }));
+  }
+  /** The relay is drained: the client has some time. */
+  move(Within = 30) {
+    if (!this.movable) return this.cut(1001);
+    this.#say({ Type: 'move', Success: true, Error: '', Data: { Within } });
+    this.world.at(1000 * Within, () => this.cut(1001));
   }
   close() { this.#isCut = true; this.world.sockets.delete(this); }
   #say(frame) { this.#text(JSON.stringify(frame)); }

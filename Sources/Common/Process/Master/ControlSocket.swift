@@ -3,7 +3,7 @@ import Glibc
 
 /// RUN_DIR/PROGRAM.control: one line in, a text out, closed. Mode 0600: only the program's own user may connect.
 ///
-///     status · scale POOL +1|-1|N · reload · stop
+///     status · scale POOL +1|-1|N · drain POOL ORDER|stop|status · reload · stop
 ///
 /// The master's loop never blocks on a client: a line that is incomplete after `timeout` is dropped, and so is an
 /// answer that does not fit into the socket at once.

@@ -22,6 +22,8 @@ struct Inheritance {
     /// `file` is nil for TCP, and in images from before it existed.
     var listeners: [(name: String, descriptor: Int32, inherited: Bool, path: String, file: SocketFile?)] = []
     var pools: [OldPool] = []
+    /// By pool. An image from before it existed begins without a drain.
+    var drains: [String: Drained] = [:]
     /// `keeper` is -1 when there is none, as in images from before it existed.
     var workers: [(worker: Worker, channel: Int32, keeper: Int32)] = []
 
@@ -37,6 +39,9 @@ struct Inheritance {
         }
         lines += pools.map {
             "pool\t\($0.name)\t\($0.workers)\t\($0.maxWorkers)\t\($0.wanted)" + $0.listen.map { "\t\($0)" }.joined()
+        }
+        lines += drains.sorted { $0.key < $1.key }.map { pool, drained in
+            "drain\t\(pool)\t\(drained.since)\t\(drained.moved)\t\(drained.closed)\t\(drained.order)"
         }
         lines += workers.map { entry in
             let worker = entry.worker
@@ -83,6 +88,9 @@ struct Inheritance {
                 OldPool(
                     name: name, workers: try number(2), maxWorkers: try number(3), wanted: try number(4),
                     listen: fields.dropFirst(5).map(String.init)))
+        case "drain" where fields.count > 5:
+            drains[String(fields[1])] = Drained(
+                order: String(fields[5]), since: try number(2), moved: try number(3), closed: try number(4))
         case "worker" where fields.count > 10:
             var worker = Worker(
                 id: try number(1), pool: String(fields[3]), slot: try number(4), generation: try number(5),

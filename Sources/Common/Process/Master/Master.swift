@@ -47,6 +47,8 @@ public final class Master {
     var fileKeepers: [Int: DescriptorSocket] = [:]
     /// The path at which another master finds each file keeper, by the worker's id.
     var keeperSockets: [Int: String] = [:]
+    /// Pools whose sockets the operator wants elsewhere.
+    var drains: [String: Drained] = [:]
     var listeners: [Listener] = []
     var check: BinaryCheck?
     var exitCode: Int32?

@@ -72,6 +72,7 @@ extension Master {
             let pid = try kernel.start(
                 plan(worker, theirs, ends.compactMap { name, end in end.map { (name, $0) } }, poolSize))
             channels[worker.id] = DescriptorSocket(descriptor: ours)
+            if let drained = drains[worker.pool] { channels[worker.id]?.send("move-away \(drained.order)") }
             keeper?.ends.0.setNonBlocking()
             if let keeper { fileKeepers[worker.id] = DescriptorSocket(descriptor: keeper.ends.0) }
             if let (keeper, ends) = orphaned { keeper.send("G", descriptor: ends.0.number) }
@@ -169,6 +170,7 @@ extension Master {
                 name: $0.spec.name, workers: $0.spec.workers, maxWorkers: $0.spec.maxWorkers,
                 wanted: $0.wanted, listen: $0.addresses.map(\.description))
         }
+        result.drains = drains
         result.workers = state.workers.compactMap { worker in
             channels[worker.id].map { (worker, $0.descriptor.number, fileKeepers[worker.id]?.descriptor.number ?? -1) }
         }

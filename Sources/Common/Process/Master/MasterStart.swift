@@ -134,6 +134,7 @@ extension Master {
                 pool: pool.name, workers: pool.workers, maxWorkers: pool.maxWorkers, wanted: pool.wanted,
                 listen: pool.listen.compactMap { try? ListenAddress(parsing: $0) })
         }
+        drains = old.drains
         for entry in old.workers {
             channels[entry.worker.id] = DescriptorSocket(descriptor: Descriptor(entry.channel))
             if entry.keeper >= 0 {

@@ -9,6 +9,7 @@ extension Master {
         line.fields([
             "program": "\(program)", "pid": number(Int(getpid())), "generation": number(state.generation),
             "up_seconds": number(time(nil) - board.startedAt), "stopping": .stringConvertible(state.stopping),
+            "draining": .array(drains.keys.sorted().map { "\($0)" }),
             "pools": .array(state.pools.map(json)),
             "workers": .array(workersInOrder.map { json($0, now) }),
             "numbers": .dictionary(numbers),

@@ -14,7 +14,9 @@ extension Master {
             handle(.signal(.terminate))
             return "stopping\n"
         case "scale" where words.count == 3: return scale(words[1], words[2])
-        default: return "error: the control socket knows status [json], scale POOL +1|-1|N, reload and stop\n"
+        case "drain" where words.count > 2: return drain(words[1], words.dropFirst(2).joined(separator: " "))
+        default:
+            return "error: the control socket knows status [json], scale POOL +1|-1|N, drain POOL …, reload and stop\n"
         }
     }
 
@@ -36,6 +38,8 @@ extension Master {
         let up = span(seconds: time(nil) - board.startedAt)
         var text = "\(program) pid \(getpid()), up \(up), generation \(state.generation)"
         text += state.stopping ? ", stopping\n\n" : "\n\n"
+        text += drains.keys.sorted().map { "\($0): \(drainStatus($0))" }.joined()
+        text += drains.isEmpty ? "" : "\n"
         text += table(poolRows()) + "\n" + table(workerRows(now: now))
         return text
     }

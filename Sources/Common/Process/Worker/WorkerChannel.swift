@@ -14,6 +14,11 @@ public enum WorkerMessage: Equatable, Sendable {
     /// In a pool with `handover`: the master is dead. Keep serving: a worker of another master takes over through this
     /// end of a SOCK_SEQPACKET pair. End after the take-over, or when none happens within `takeoverSeconds`.
     case orphaned(Int32)
+    /// In a pool with `handover`: the operator drains this machine; the text says how (`Master.drains`). Sent again when that
+    /// changes, and to every worker that starts meanwhile.
+    case drain(String)
+    /// The drain is stopped.
+    case drainStopped
 }
 
 /// The worker's connection to its master. See `Master` for its use.
@@ -202,6 +207,9 @@ public final class WorkerChannel {
             return quit()
         }
         if text == "handover-cancelled" { return .handoverCancelled }
+        // The word "drain" is taken: see `isLast`.
+        if text.hasPrefix("move-away ") { return .drain(String(text.dropFirst(10))) }
+        if text == "stay" { return .drainStopped }
         if text.hasPrefix("pool "), let size = Int(text.dropFirst(5)) { return .poolSize(size) }
         // An unknown word from a newer master.
         return nil
