@@ -79,7 +79,7 @@ final class Resumes {
     private func park(_ room: TrackedRoom, _ last: UInt64, _ epoch: Int64?, _ number: UInt64, _ slot: UInt32) {
         early.append(
             EarlyResume(
-                number: number, ticket: connections.handle(slot), room: room.id, last: last, epoch: epoch,
+                number: number, handle: connections.handle(slot), room: room.id, last: last, epoch: epoch,
                 until: sockets.clock.milliseconds + EarlyResume.limit))
         requests[number]?.open += 1
     }
