@@ -62,10 +62,14 @@ import Testing
         guard case .socket("/run/redis.sock") = try RedisServers("unix:///run/redis.sock?db=4").way else {
             throw Missing()
         }
+        let cluster = try RedisServers("rediss+cluster://u:p@n1,[::1]:7/0")
+        guard case .cluster(let nodes) = cluster.way else { throw Missing() }
+        #expect(nodes == [ServerURL.Host("n1", 6379), ServerURL.Host("::1", 7)] && cluster.isTLS && cluster.isCluster)
     }
 
     @Test(arguments: [
         "", "http://h", "redis://h/x", "redis://h/-1", "redis+sentinel://h", "redis+sentinel://h/", "unix://",
+        "redis+cluster://h/1",
         "unix://x",
         "unix:///x?y=1", "unix:///x?db=y", "redis://h?cacert=1", "redis://a:%4@h",
     ])

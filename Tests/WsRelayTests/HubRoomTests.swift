@@ -97,6 +97,46 @@ import Testing
         #expect(client.takeSeqs() == [3, 4])
     }
 
+    @Test func aChannelThatWasLostAloneIsClosedUpAlone() throws {
+        let relay = try TestRelay()
+        let client = relay.join(user: 5, rooms: [1: 0, 2: 0])
+        _ = client.take()
+        relay.hub.handle(.regained(channel: "room:\(id(1))"))
+        #expect(relay.lookups.asked.count == 1)
+        relay.answerFrames { $0 == id(1) ? [.numbered(1), .numbered(2)] : [] }
+        #expect(client.takeSeqs() == [1, 2])
+        relay.hub.handle(.regained(channel: "user:\(id(5))"))
+        let asked = relay.takeLookups()
+        guard asked.count == 1, case .memberships(let user, _) = asked[0] else {
+            Issue.record("\(asked)")
+            return
+        }
+        #expect(user == id(5))
+        // Of nobody here.
+        relay.hub.handle(.regained(channel: "room:\(id(9))"))
+        relay.hub.handle(.regained(channel: "user:\(id(9))"))
+        relay.hub.handle(.regained(channel: "relay:7"))
+        #expect(relay.takeLookups().isEmpty)
+    }
+
+    /// A cluster's node with the user's channel may be slower than that of the room.
+    @Test func theSecondMemberWhoHearsLateOfACreationMissesNothing() throws {
+        let relay = try TestRelay()
+        let (first, second) = (relay.join(user: 5, rooms: [:]), relay.join(user: 6, rooms: [:]))
+        _ = (first.take(), second.take())
+        let created = FrameBody(room: id(1), seq: 0) { $0.string("created") }
+        let event = UserEvent.joined(room: id(1), seq: 0, created: created).encode()
+        relay.hub.handle(.message(channel: "user:\(id(5))", payload: event))
+        relay.hub.handle(.subscribed(channel: "room:\(id(1))"))
+        relay.answerFrames { _ in [.numbered(1)] }
+        relay.hub.handle(.message(channel: "user:\(id(6))", payload: event))
+        relay.publish(.numbered(2))
+        relay.answerFrames { _ in [.numbered(1), .numbered(2)] }
+        relay.publish(.numbered(3))
+        #expect(first.takeSeqs() == [0, 1, 2, 3])
+        #expect(second.takeSeqs() == [0, 1, 2, 3])
+    }
+
     @Test func aNewRoomBeginsWithItsCreation() throws {
         let relay = try TestRelay()
         let (first, second) = (relay.join(user: 5, rooms: [:]), relay.join(user: 6, rooms: [:]))

@@ -19,6 +19,7 @@ import Testing
             case .subscribed(let channel): heard.append("subscribed \(channel)")
             case .lost: heard.append("lost")
             case .restored: heard.append("restored")
+            case .regained(let channel): heard.append("regained \(channel)")
             }
         }
         feed.keepUp(now: now, handle)

@@ -1,12 +1,16 @@
-/// The servers in REDIS_URL: one Redis, several of which one is the primary, or Sentinels that know the primary.
+/// The servers in REDIS_URL: one Redis, several of which one is the primary, Sentinels that know the primary, or nodes
+/// of a cluster.
 public struct RedisServers: Sendable {
     public enum Way: Sendable {
         case socket(path: String)
         case hosts([ServerURL.Host])
         case sentinels([ServerURL.Host], master: String)
+        /// Some of the nodes; they name the others.
+        case cluster([ServerURL.Host])
     }
 
     public let way: Way
+    public var isCluster: Bool { if case .cluster = way { true } else { false } }
     /// Nil: the default user.
     public private(set) var user: String?
     public private(set) var password: String?
@@ -21,18 +25,23 @@ public struct RedisServers: Sendable {
     ]
 
     /// - Parameter text: `redis://[[user]:password@]host[:port][,host…][/db]`, `rediss://` for TLS,
-    ///   `redis+sentinel://[[user]:password@]sentinel[:port][,sentinel…]/master[/db]` (or `rediss+sentinel://`), or
-    ///   `unix:///path[?db=N]`. The query may contain `cacertfile`, `certfile`, `keyfile` (PEM files for TLS), and
-    ///   `sentinel_user`, `sentinel_password`.
+    ///   `redis+sentinel://[[user]:password@]sentinel[:port][,sentinel…]/master[/db]` (or `rediss+sentinel://`),
+    ///   `redis+cluster://[[user]:password@]node[:port][,node…]` (or `rediss+cluster://`), or `unix:///path[?db=N]`.
+    ///   The query may contain `cacertfile`, `certfile`, `keyfile` (PEM files for TLS), and `sentinel_user`,
+    ///   `sentinel_password`.
     public init(_ text: String) throws(ServerURL.Problem) {
         if text.utf8.starts(with: Array("unix://".utf8)) {
             (way, database) = try Self.socket(text)
             return
         }
         let url = try ServerURL(
-            text, ports: ["redis": 6379, "rediss": 6379, "redis+sentinel": 26_379, "rediss+sentinel": 26_379])
+            text,
+            ports: [
+                "redis": 6379, "rediss": 6379, "redis+sentinel": 26_379, "rediss+sentinel": 26_379,
+                "redis+cluster": 6379, "rediss+cluster": 6379,
+            ])
         try url.expectOnly(Self.parameters)
-        isTLS = url.scheme == "rediss" || url.scheme == "rediss+sentinel"
+        isTLS = url.scheme.utf8.starts(with: "rediss".utf8)
         files = TLSFiles(authorities: url["cacertfile"], certificate: url["certfile"], key: url["keyfile"])
         // A single word before the @ is the password.
         (user, password) = url.password == nil ? (nil, url.user) : (url.user, url.password)
@@ -48,10 +57,13 @@ public struct RedisServers: Sendable {
             }
             way = .sentinels(url.hosts, master: String(decoding: name, as: UTF8.self))
             path = parts.count == 2 ? parts[1] : []
+        } else if url.scheme == "redis+cluster" || url.scheme == "rediss+cluster" {
+            way = .cluster(url.hosts)
         } else {
             way = .hosts(url.hosts)
         }
         database = try Self.database(String(decoding: path, as: UTF8.self))
+        if isCluster, database != 0 { throw ServerURL.Problem("a cluster has only the database 0") }
     }
 
     private static func socket(_ text: String) throws(ServerURL.Problem) -> (Way, Int) {

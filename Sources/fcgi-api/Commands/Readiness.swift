@@ -31,7 +31,7 @@ struct Readiness {
             (
                 "redis",
                 {
-                    _ = try redis.command([RedisWord(word: "PING")])
+                    _ = try redis.everywhere([RedisWord(word: "PING")])
                     return nil
                 }
             ),
@@ -73,10 +73,15 @@ struct Readiness {
     /// A hanging relay keeps its subscription for a long time, but its beats stop at once.
     private func askRelays() throws -> String? {
         let prefix = BusChannel.relay(0).dropLast()
-        let words = ["PUBSUB", "CHANNELS", "\(prefix)*"].map { RedisWord(word: $0) }
+        let kind = redis.isCluster ? "SHARDCHANNELS" : "CHANNELS"
+        let words = ["PUBSUB", kind, "\(prefix)*"].map { RedisWord(word: $0) }
+        let answers: [RedisValue]
         // A Redis user without permission gets no answer here; the check is skipped then.
-        guard case .array(let channels) = try redis.pipeline([words])[0] else { return nil }
-        let relays = channels.compactMap { channel in
+        do { answers = try redis.everywhere(words) } catch {
+            if error.isConnection { throw error }
+            return nil
+        }
+        let relays = answers.flatMap { $0.array ?? [] }.compactMap { channel in
             channel.bytes.flatMap { UInt64(String(decoding: $0.dropFirst(prefix.utf8.count), as: UTF8.self)) }
         }
         guard !relays.isEmpty else { throw NotReady(reason: "no relay is subscribed to Redis") }

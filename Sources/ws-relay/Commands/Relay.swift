@@ -93,7 +93,7 @@ private struct Outside {
     let log: Logger
     let arrival = EventCounter()
     let answers: BoundedInbox<Found>
-    let feed: RedisFeed
+    let feed: any RelayFeed
     let commands: CommandPublisher
     let ephemerals: Ephemerals
     let makeStores: @Sendable () -> RelayStores
@@ -103,7 +103,7 @@ private struct Outside {
         let (arrival, database) = (arrival, settings.database)
         answers = BoundedInbox<Found>(
             limit: Self.waitingAnswers, weightLimit: Self.waitingBytes, onArrival: { arrival.wake() })
-        feed = try RedisFeed(url: settings.redisURL, log: log)
+        feed = try makeFeed(url: settings.redisURL, log: log)
         commands = CommandPublisher(
             settings.rabbitMQ, name: "ws-relay", answers: answers, confirms: timings.confirm,
             newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)

@@ -19,6 +19,5 @@ protocol MarkerOutlet: AnyObject {
     func publish(_ answer: RelayAnswer, to relay: UInt64)
 }
 
-extension RedisFeed: ReadableFeed {}
 extension CommandPublisher: DrainedOutlet {}
 extension Ephemerals: MarkerOutlet {}

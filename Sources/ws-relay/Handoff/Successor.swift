@@ -18,10 +18,10 @@ struct Successor {
 
     private let inherited: Inherited
     private let channel: HandoffChannel
-    private let feed: RedisFeed
+    private let feed: any RelayFeed
     private let log: Logger
 
-    init(_ inherited: Inherited, feed: RedisFeed, log: Logger) {
+    init(_ inherited: Inherited, feed: any RelayFeed, log: Logger) {
         (self.inherited, channel, self.feed, self.log) = (inherited, inherited.channel, feed, log)
     }
 
@@ -41,7 +41,9 @@ struct Successor {
             guard try channel.receive(within: Self.releaseLimit).tag == .released else {
                 throw HandoffChannel.Failure.closed
             }
-            if let kept { kept.forEach { hub.handle($0) } } else { hub.handle(.restored) }
+            kept?.forEach { hub.handle($0) }
+            // The marker divides its own channel alone where channels have no common order.
+            if kept == nil || !feed.hasOneOrder { hub.handle(.restored) }
             hub.endTick()
             // The pause was the same for all sockets.
             log.notice(
@@ -60,15 +62,14 @@ struct Successor {
         inherited.users.forEach { feed.subscribe(BusChannel.user($0)) }
         inherited.rooms.forEach { feed.subscribe(BusChannel.room($0)) }
         let deadline = Deadline(in: Self.subscribeLimit)
-        var isRestored = false
-        while !isRestored, !deadline.isOver {
+        while !feed.isWhole, !deadline.isOver {
             let now = monotonicMilliseconds()
-            feed.keepUp(now: now) { if case .restored = $0 { isRestored = true } }
+            feed.keepUp(now: now) { _ in }
             feed.endTick(now: now) { _ in }
             feed.wait(milliseconds: 20)
-            while feed.read(now: now, { if case .restored = $0 { isRestored = true } }) {}
+            while feed.read(now: now, { _ in }) {}
         }
-        return isRestored
+        return feed.isWhole
     }
 
     /// - Returns: their slots here, by the predecessor's handles.
@@ -96,7 +97,8 @@ struct Successor {
     /// many).
     private func receive() throws -> ([UInt8], [Int32], [FeedEvent]?) {
         var (bytes, descriptors): ([UInt8], [Int32]) = ([], [])
-        var events = EventsBehindMarker(limit: Self.kept)
+        var events = EventsBehindMarker(
+            limit: Self.kept, only: feed.hasOneOrder ? nil : BusChannel.relay(inherited.relayID))
         let deadline = Deadline(in: Self.stateLimit)
         var isEnd = false
         while !isEnd {
@@ -134,11 +136,13 @@ struct Successor {
 private struct EventsBehindMarker {
     private static let marker = RelayAnswer(socket: 0, frame: []).encode()
     private let limit: Int
+    /// The only channel that it divides; nil: all.
+    private let channel: String?
     private var kept: [FeedEvent] = []
     private var hasMarker = false
     private var isWhole = true
 
-    init(limit: Int) { self.limit = limit }
+    init(limit: Int, only channel: String?) { (self.limit, self.channel) = (limit, channel) }
 
     var awaitsMarker: Bool { !hasMarker && isWhole }
     /// Nil when some of them are unknown.
@@ -148,6 +152,7 @@ private struct EventsBehindMarker {
         switch event {
         case .lost: isWhole = false
         case .message(_, let payload) where !hasMarker: hasMarker = payload == Self.marker
+        case .message(let channel, _) where self.channel != nil && channel != self.channel: break
         default: if hasMarker { kept.append(event) }
         }
         if kept.count > limit { (isWhole, kept) = (false, []) }

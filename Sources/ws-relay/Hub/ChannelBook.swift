@@ -11,7 +11,7 @@ struct ChannelBook {
     private var restoring: Set<Key> = []
 
     /// A channel's name in fewer bytes: most sockets have a channel of their own.
-    private enum Key: Hashable {
+    enum Key: Hashable {
         case room(UUID128)
         case user(UUID128)
         case other(String)

@@ -9,6 +9,16 @@ extension Hub {
         case .subscribed(let channel): confirmed(channel)
         case .lost: log.warning("Redis is lost: sockets stay open, frames come late")
         case .restored: restored()
+        case .regained(let channel): regained(channel)
+        }
+    }
+
+    /// As ``restored()``, for one channel. Answers that the relay's own one has missed are lost, as in any outage.
+    private func regained(_ channel: String) {
+        switch ChannelName(channel) {
+        case .room(let id): if let room = table[id] { rooms.restored(room) }
+        case .user(let id): if let user = users.index(id) { users.restored(user) }
+        case nil: break
         }
     }
 

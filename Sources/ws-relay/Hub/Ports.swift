@@ -2,8 +2,9 @@ import ChatCore
 
 /// The room, user and relay channels of Redis. Never blocks; only the loop uses it.
 ///
-/// Guarantee: after `.subscribed` every message published to the channel arrives, in order, until `.lost`. After
-/// `.connected` it subscribes to everything again by itself, and `.restored` says that all of it is confirmed.
+/// Guarantee: after `.subscribed` every message published to the channel arrives, in order, until `.lost`. It
+/// subscribes to everything again by itself, and `.restored` says that all of it is confirmed. In a cluster a channel
+/// may be lost alone, and `.regained` says that it is confirmed again.
 protocol Feed: AnyObject {
     func subscribe(_ channel: String)
     func unsubscribe(_ channel: String)
@@ -15,6 +16,8 @@ enum FeedEvent {
     case lost
     /// Everything is subscribed again after a loss: messages published in between are missing.
     case restored
+    /// This channel is subscribed again after a loss.
+    case regained(channel: String)
 }
 
 /// Sends commands. `put` collects them; commands of one tick for one queue are sent together.

@@ -242,15 +242,19 @@ final class RoomLogs: RoomLogReader {
     private static let firstEntries = 8
     private static let maxEntries = 256
     private let connection: any RedisCommands
+    private let isCluster: Bool
 
-    init(_ connection: any RedisCommands) { self.connection = connection }
+    init(_ connection: any RedisCommands) {
+        self.connection = connection
+        isCluster = connection.isCluster
+    }
 
     func read(_ questions: [FramesAsked]) -> [FrameRun?] {
         var pages = questions.map { Page($0) }
         while true {
             let some = pages.indices.filter { pages[$0].wantsMore }
             guard !some.isEmpty else { return pages.map(\.run) }
-            let commands = some.map { pages[$0].command }
+            let commands = some.map { pages[$0].command(inCluster: isCluster) }
             // The connection may have broken while idle: the second try opens a new one.
             guard let values = (try? connection.pipeline(commands)) ?? (try? connection.pipeline(commands)) else {
                 return pages.map { $0.wantsMore ? nil : $0.run }
@@ -272,9 +276,10 @@ final class RoomLogs: RoomLogReader {
             run = FrameRun(frames: [], through: question.after, newest: question.after)
         }
 
-        var command: [[UInt8]] {
+        func command(inCluster: Bool) -> [[UInt8]] {
             let after = run?.through ?? question.after
-            return ["XRANGE", RedisKey.roomLog(question.room), "\(after + 1)-0", "+", "COUNT", "\(asked)"]
+            let key = RedisKey.roomLog(question.room, inCluster: inCluster)
+            return ["XRANGE", key, "\(after + 1)-0", "+", "COUNT", "\(asked)"]
                 .map { [UInt8](word: $0) }
         }
 

@@ -19,9 +19,37 @@ protocol FeedConnection: AnyObject {
 
 extension RedisSubscription: FeedConnection {}
 
+/// A feed, for the loop and for a hand-over.
+protocol RelayFeed: Feed, ReadableFeed {
+    /// -1 without a connection.
+    var descriptor: Int32 { get }
+    var wantsWrite: Bool { get }
+    /// Increases with each connection: the loop must watch the new descriptor.
+    var connection: Int { get }
+    /// Something is not connected or not subscribed: call ``keepUp(now:_:)`` often.
+    var isAway: Bool { get }
+    /// Every channel is subscribed.
+    var isWhole: Bool { get }
+    /// Messages of different channels arrive in the order in which they were published.
+    var hasOneOrder: Bool { get }
+
+    /// Connects when it is due. Call it every tick.
+    func keepUp(now: Int64, _ handle: (FeedEvent) -> Void)
+    /// Sends the tick's changes.
+    func endTick(now: Int64, _ handle: (FeedEvent) -> Void)
+    /// Closes the feed for good.
+    func shutDown()
+}
+
+/// The feed from the servers in this URL.
+func makeFeed(url: String, log: Logger) throws(RedisError) -> any RelayFeed {
+    guard try ClusterScout(url: url) != nil else { return try RedisFeed(url: url, log: log) }
+    return ClusterFeed(ScoutThread(url: url), log: log)
+}
+
 /// The relay's subscriptions in Redis. It reconnects with growing delays, subscribes to everything again, and treats a
 /// silent Redis as lost.
-final class RedisFeed: Feed {
+final class RedisFeed: RelayFeed {
     /// A connect may block the loop for this long; then 100 ms … 2 s between attempts.
     private static let connectLimit = Duration.milliseconds(500)
     private static let delays = Duration.milliseconds(100)...Duration.seconds(2)
@@ -41,6 +69,8 @@ final class RedisFeed: Feed {
     private var hasPinged = false
     /// Increases with each connection: the loop must watch the new descriptor.
     private(set) var connection = 0
+    private(set) var isWhole = false
+    var hasOneOrder: Bool { true }
 
     convenience init(url: String, log: Logger) throws(RedisError) {
         self.init(try RedisSubscription(url: url), log: log)
@@ -54,6 +84,7 @@ final class RedisFeed: Feed {
     /// -1 without a connection.
     var descriptor: Int32 { subscription.fileDescriptor }
     var wantsWrite: Bool { subscription.wantsWrite }
+    var isAway: Bool { descriptor < 0 }
 
     func subscribe(_ channel: String) {
         if book.subscribe(channel) { wishes.append((true, channel)) }
@@ -91,6 +122,7 @@ final class RedisFeed: Feed {
     }
 
     private func restored(_ handle: (FeedEvent) -> Void) {
+        isWhole = true
         outage.ended("Redis", log)
         handle(.restored)
     }
@@ -112,7 +144,7 @@ final class RedisFeed: Feed {
     private func lose(_ why: String, _ now: Int64, _ handle: (FeedEvent) -> Void) {
         outage.began("Redis", why, log)
         subscription.close()
-        nextAttempt = now
+        (nextAttempt, isWhole) = (now, false)
         handle(.lost)
     }
 
@@ -123,7 +155,7 @@ final class RedisFeed: Feed {
                 switch event {
                 case .message(let channel, let payload): handle(.message(channel: channel, payload: payload))
                 case .subscribed(let channel): answered(channel, handle)
-                case .unsubscribed, .pong: break
+                case .unsubscribed, .pong, .refused: break
                 }
             }
             if some { (heardAt, hasPinged) = (now, false) }

@@ -29,7 +29,7 @@ final class RelayLoop {
     private static let flood = 8 << 20
 
     let hub: Hub
-    private let feed: RedisFeed
+    private let feed: any RelayFeed
     private let answers: BoundedInbox<Found>
     private let arrival: EventCounter
     private let commands: any DrainedOutlet
@@ -52,7 +52,7 @@ final class RelayLoop {
     private var orphanedUntil: Int64?
 
     init(
-        hub: Hub, feed: RedisFeed, answers: BoundedInbox<Found>, arrival: EventCounter, commands: any DrainedOutlet,
+        hub: Hub, feed: any RelayFeed, answers: BoundedInbox<Found>, arrival: EventCounter, commands: any DrainedOutlet,
         markers: any MarkerOutlet, place: any RelayPlace, system: LoopSystem = LoopSystem(), log: Logger
     ) {
         self.commands = commands
@@ -296,7 +296,7 @@ final class RelayLoop {
     private var untilNextHalfSecond: Int32 {
         let left = 500 - hub.clock.milliseconds % 500
         // Without a feed, a reconnection may be due earlier.
-        return Int32(feed.descriptor < 0 || endsAt != nil || hub.moves.isActive ? min(left, 100) : left)
+        return Int32(feed.isAway || endsAt != nil || hub.moves.isActive ? min(left, 100) : left)
     }
 
     private func everyHalfSecond() {

@@ -111,6 +111,9 @@ final class Rooms {
             guard sockets[slot].flags.contains(.welcomed) else { return }
             sockets.place(slot, in: id, at: seq, epoch: room.epoch)
             sockets.reply(created, .roomUpdated, to: slot)
+            // Of two nodes of a cluster the room's may be ahead of the user's: this socket has missed the first frames.
+            let isBehind = room.sequencer.last > seq && room.resume(of: sockets.connections.ticket(slot)) == nil
+            if isBehind { resumes.begin(slot, room, after: seq) }
         }
     }
 
@@ -253,14 +256,14 @@ final class Rooms {
     }
 
     /// Frames may have been missed while Redis was away: every room catches up again.
-    func restored() {
-        for room in table.all {
-            if room.stage == .subscribing { room.stage = .catchingUp }
-            // A fetch in progress may have been answered before the loss.
-            room.sequencer.fetchFailed()
-            room.retryAt = clock.second
-            fetch(room)
-        }
+    func restored() { for room in table.all { restored(room) } }
+
+    func restored(_ room: TrackedRoom) {
+        if room.stage == .subscribing { room.stage = .catchingUp }
+        // A fetch in progress may have been answered before the loss.
+        room.sequencer.fetchFailed()
+        room.retryAt = clock.second
+        fetch(room)
     }
 
     func fetch(_ room: TrackedRoom) {

@@ -221,11 +221,11 @@ final class Users {
     }
 
     /// The feed is back: changes may have been missed.
-    func restored() {
-        forEach { index in
-            if self[index].stage == .subscribing { change(index) { $0.stage = .loading } }
-            ask(index)
-        }
+    func restored() { forEach { restored($0) } }
+
+    func restored(_ index: UInt32) {
+        if self[index].stage == .subscribing { change(index) { $0.stage = .loading } }
+        ask(index)
     }
 
     /// Nil: the user is gone, or a newer request has been sent.

@@ -46,6 +46,12 @@ public final class RedisConnection {
     private let servers: RedisServers
     private let timeout: Int
     private var link: RedisLink?
+    /// Nil: one Redis has all keys.
+    private let cluster: RedisCluster?
+
+    /// Keys lie on several nodes: commands for different nodes have no common order, and all keys of one command need
+    /// one hash tag (an MGET excepted).
+    public var isCluster: Bool { cluster != nil }
 
     /// - Parameters:
     ///   - url: in the form that ``RedisServers`` reads.
@@ -53,9 +59,17 @@ public final class RedisConnection {
     public init(url: String, timeout: Int = 3000) throws(RedisError) {
         servers = try parse(url)
         self.timeout = timeout
+        if case .cluster(let seeds) = servers.way {
+            cluster = RedisCluster(servers, seeds: seeds, timeout: timeout)
+        } else {
+            cluster = nil
+        }
     }
 
-    public func close() { link = nil }
+    public func close() {
+        link = nil
+        cluster?.close()
+    }
 
     @discardableResult
     public func command(_ words: [RedisWord]) throws(RedisError) -> RedisValue {
@@ -65,7 +79,9 @@ public final class RedisConnection {
     }
 
     /// Sends all commands, then reads all answers. A refused command gives `.error` at its position.
+    /// A `PUBLISH` to a cluster reaches the subscribers of the channel's own node (as `SPUBLISH`).
     public func pipeline(_ commands: [[RedisWord]]) throws(RedisError) -> [RedisValue] {
+        if let cluster { return try cluster.pipeline(commands) }
         let link = try connected()
         do throws(RedisError) {
             let values = try link.ask(commands, timeout: timeout)
@@ -82,6 +98,14 @@ public final class RedisConnection {
         }
     }
 
+    /// The answers of all masters; of one Redis its own. An error of one is thrown.
+    public func everywhere(_ words: [RedisWord]) throws(RedisError) -> [RedisValue] {
+        guard let cluster else { return [try command(words)] }
+        let values = try cluster.everywhere(words)
+        for case .error(let text) in values { throw RedisError(description: "Redis: \(text)", isConnection: false) }
+        return values
+    }
+
     private func connected() throws(RedisError) -> RedisLink {
         if let link {
             guard link.hasHungUp else { return link }
@@ -96,22 +120,28 @@ public final class RedisConnection {
 extension RedisError {
     /// This server is not a usable primary: a new connection may reach the primary.
     fileprivate init?(elsewhere answer: String) {
-        let kinds = ["READONLY", "MASTERDOWN", "LOADING"]
         if ["MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT"].contains(where: { answer.utf8.starts(with: "\($0) ".utf8) }) {
             self = .cluster
-        } else if kinds.contains(where: { answer.utf8.starts(with: "\($0) ".utf8) || answer.contains("-\($0) ") }) {
-            self.init(description: "Redis: \(answer)", isConnection: true)
         } else {
-            return nil
+            self.init(unusable: answer)
         }
     }
 
+    /// This server cannot carry out commands now.
+    init?(unusable answer: String) {
+        let kinds = ["READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN"]
+        guard kinds.contains(where: { answer.utf8.starts(with: "\($0) ".utf8) || answer.contains("-\($0) ") }) else {
+            return nil
+        }
+        self.init(description: "Redis: \(answer)", isConnection: true)
+    }
+
     fileprivate static let cluster = RedisError(
-        description: "Redis: this is a Redis Cluster, which is not supported: REDIS_URL must lead to one Redis "
-            + "(with replicas and Sentinel, if you like)", isConnection: true)
+        description: "Redis: this is a Redis Cluster: write its nodes as redis+cluster://host:port,host:port",
+        isConnection: true)
 }
 
-private func parse(_ url: String) throws(RedisError) -> RedisServers {
+func parse(_ url: String) throws(RedisError) -> RedisServers {
     do { return try RedisServers(url) } catch {
         throw RedisError(description: "REDIS_URL: \(error)", isConnection: false)
     }
@@ -123,15 +153,22 @@ public final class RedisSubscription {
     public enum SubscriptionEvent: Sendable {
         case message(channel: String, payload: [UInt8])
         case subscribed(channel: String)
+        /// A node of a cluster also says it, unasked, of the channels of a slot that it has given away.
         case unsubscribed(channel: String)
         /// Redis answered a ping: it is alive and has processed everything sent before.
         case pong
+        /// Redis refused a command.
+        case refused(String)
     }
 
     private let servers: RedisServers
+    /// A node of a cluster; nil: one Redis has all channels.
+    private let shard: ServerURL.Host?
     private var link: RedisLink?
 
-    public init(url: String) throws(RedisError) { servers = try parse(url) }
+    public init(url: String) throws(RedisError) { (servers, shard) = (try parse(url), nil) }
+
+    init(_ servers: RedisServers, shard: ServerURL.Host) { (self.servers, self.shard) = (servers, shard) }
 
     /// -1 while not connected.
     public var fileDescriptor: Int32 { link?.descriptor ?? -1 }
@@ -141,13 +178,24 @@ public final class RedisSubscription {
     /// - Parameter timeout: milliseconds that connecting may take.
     public func connect(timeout: Int) throws(RedisError) {
         close()
-        link = try RedisLink.open(servers, timeout: timeout)
+        if let shard {
+            link = try RedisLink.open(shard, of: servers, until: monotonicMilliseconds() + Int64(timeout))
+        } else {
+            link = try RedisLink.open(servers, timeout: timeout)
+        }
     }
 
     public func close() { link = nil }
 
-    public func subscribe(_ channels: [String]) { send(["SUBSCRIBE"] + channels) }
-    public func unsubscribe(_ channels: [String]) { send(["UNSUBSCRIBE"] + channels) }
+    public func subscribe(_ channels: [String]) { send("SUBSCRIBE", channels) }
+    public func unsubscribe(_ channels: [String]) { send("UNSUBSCRIBE", channels) }
+
+    /// In a cluster one command may name channels of one slot only.
+    private func send(_ name: String, _ channels: [String]) {
+        guard shard != nil else { return send([name] + channels) }
+        for channel in channels { send(["S" + name, channel]) }
+    }
+
     public func ping() { send(["PING"]) }
 
     private func send(_ words: [String]) { link?.append(words.map { RedisWord(word: $0) }) }
@@ -188,6 +236,15 @@ public final class RedisSubscription {
 
 extension RedisSubscription.SubscriptionEvent {
     fileprivate init?(_ reply: UnsafeMutablePointer<redisReply>) {
+        if reply.pointee.type == REDIS_REPLY_ERROR {
+            self = .refused(text(reply))
+            return
+        }
+        // Without a channel Redis answers a ping like any other connection's.
+        if reply.pointee.type == REDIS_REPLY_STATUS, text(reply) == "PONG" {
+            self = .pong
+            return
+        }
         let reply = reply.pointee
         guard reply.type == REDIS_REPLY_ARRAY, reply.elements >= 2, let kind = reply.element[0],
             let channel = reply.element[1]
@@ -195,11 +252,11 @@ extension RedisSubscription.SubscriptionEvent {
             return nil
         }
         switch text(kind) {
-        case "message" where reply.elements == 3:
+        case "message" where reply.elements == 3, "smessage" where reply.elements == 3:
             guard let payload = reply.element[2] else { return nil }
             self = .message(channel: text(channel), payload: payload.pointee.copiedBytes)
-        case "subscribe": self = .subscribed(channel: text(channel))
-        case "unsubscribe": self = .unsubscribed(channel: text(channel))
+        case "subscribe", "ssubscribe": self = .subscribed(channel: text(channel))
+        case "unsubscribe", "sunsubscribe": self = .unsubscribed(channel: text(channel))
         case "pong": self = .pong
         default: return nil
         }
@@ -207,7 +264,7 @@ extension RedisSubscription.SubscriptionEvent {
 }
 
 /// A socket to Redis, plain or with TLS, with its buffers. Closed when it is released.
-private final class RedisLink {
+final class RedisLink {
     /// The time without a TCP acknowledgement after which the other host counts as lost.
     private static let unheard = Duration.seconds(5)
     private static let chunk = 16_384
@@ -257,7 +314,18 @@ private final class RedisLink {
         case .sentinels(let sentinels, let master):
             let host = try ask(sentinels, for: master, servers, deadline)
             return try open([host], servers, mustBePrimary: true, deadline)
+        case .cluster: throw RedisError(reason: "a cluster's nodes are connected one by one")
         }
+    }
+
+    /// Connects to one node of a cluster.
+    static func open(
+        _ host: ServerURL.Host, of servers: RedisServers, until deadline: Int64
+    ) throws(RedisError) -> RedisLink {
+        let link = RedisLink(try connect(host, deadline), host, nil)
+        if servers.isTLS { try link.secure(servers.files, host.name, deadline) }
+        try link.greet(servers, mustBePrimary: false, deadline)
+        return link
     }
 
     private static func open(
@@ -409,11 +477,12 @@ private final class RedisLink {
         if let password = servers.password { try authenticate(servers.user, password, deadline) }
         var words: [[String]] = []
         if servers.database != 0 { words.append(["SELECT", "\(servers.database)"]) }
-        if host != nil { words += [["CLUSTER", "INFO"], ["ROLE"]] }
+        let isAlone = host != nil && !servers.isCluster
+        if isAlone { words += [["CLUSTER", "INFO"], ["ROLE"]] }
         guard !words.isEmpty else { return }
         let answers = try ask(words.map { $0.map { RedisWord(word: $0) } }, until: deadline)
         if servers.database != 0, case .error(let text) = answers[0] { throw RedisError(reason: text) }
-        guard host != nil else { return }
+        guard isAlone else { return }
         // A user without permission gets an error here; the check is skipped then.
         if let text = answers[answers.count - 2].bytes, Self.isCluster(text) { throw .cluster }
         if mustBePrimary, let role = answers[answers.count - 1].array?.first?.bytes, role != Array("master".utf8) {
@@ -500,14 +569,28 @@ private final class RedisLink {
         try ask(commands, until: monotonicMilliseconds() + Int64(timeout))
     }
 
-    private func ask(_ commands: [[RedisWord]], until deadline: Int64) throws(RedisError) -> [RedisValue] {
+    func ask(_ commands: [[RedisWord]], until deadline: Int64) throws(RedisError) -> [RedisValue] {
         let allowed = deadline - monotonicMilliseconds()
         for words in commands { append(words) }
         try flush(until: deadline)
+        return try answers(commands.count, allowed: allowed, until: deadline)
+    }
+
+    /// Sends commands; the caller reads their ``answers(_:timeout:)``.
+    func post(_ commands: [[RedisWord]], timeout: Int) throws(RedisError) {
+        for words in commands { append(words) }
+        try flush(until: monotonicMilliseconds() + Int64(timeout))
+    }
+
+    func answers(_ count: Int, timeout: Int) throws(RedisError) -> [RedisValue] {
+        try answers(count, allowed: Int64(timeout), until: monotonicMilliseconds() + Int64(timeout))
+    }
+
+    private func answers(_ count: Int, allowed: Int64, until deadline: Int64) throws(RedisError) -> [RedisValue] {
         var values: [RedisValue] = []
-        values.reserveCapacity(commands.count)
+        values.reserveCapacity(count)
         var limit = deadline
-        while values.count < commands.count {
+        while values.count < count {
             if let value = try withReply({ RedisValue($0) }) {
                 values.append(value)
                 // The time limit starts again with each answer, since each shows that Redis is working.
@@ -565,10 +648,10 @@ private final class RedisLink {
 }
 
 extension RedisError {
-    fileprivate init(reason: String) { self.init(description: "Redis: \(reason)", isConnection: true) }
+    init(reason: String) { self.init(description: "Redis: \(reason)", isConnection: true) }
 
     /// The text without its "Redis: " prefix, for a list of several.
-    fileprivate var reason: String {
+    var reason: String {
         description.utf8.starts(with: "Redis: ".utf8)
             ? String(decoding: Array(description.utf8.dropFirst("Redis: ".utf8.count)), as: UTF8.self) : description
     }

@@ -1,6 +1,6 @@
 public import ChatCore
 
-/// Frames through Redis: one stream per room (the log) and pub/sub.
+/// Frames through Redis: one stream per room (the log) and pub/sub. In a cluster both are on the room's node.
 public final class RedisFrameBus: FrameBus {
     private let connection: RedisConnection
     private let logLength: Int
@@ -33,9 +33,18 @@ public final class RedisFrameBus: FrameBus {
     public func publish(_ notice: Notice) throws(BusError) {
         var commands: [[RedisWord]] = []
         // The mark must be there before any reader is told of the write.
-        if let written = notice.written { commands.append(RedisWriteMarks.words(written, lifetime: markLifetime)) }
-        for room in notice.wiped { commands.append(["DEL", RedisKey.roomLog(room)].words) }
+        if let written = notice.written {
+            commands += RedisWriteMarks.words(written, lifetime: markLifetime, inCluster: connection.isCluster)
+        }
+        for room in notice.wiped {
+            commands.append(["DEL", RedisKey.roomLog(room, inCluster: connection.isCluster)].words)
+        }
         for chunk in notice.frames { log(chunk, into: &commands) }
+        if connection.isCluster {
+            // A single Redis carries out everything in this order; nodes of a cluster do not wait for each other.
+            try send(commands)
+            commands = []
+        }
         for (user, event) in notice.userEvents {
             commands.append(["PUBLISH", BusChannel.user(user)].words + [event.encode()])
         }
@@ -46,6 +55,10 @@ public final class RedisFrameBus: FrameBus {
             commands.append(["PUBLISH", BusChannel.relay(relay)].words + [answer.encode()])
         }
         if trailLength > 0, let step = notice.trail { commands.append(RedisTrail.words(step, length: trailLength)) }
+        try send(commands)
+    }
+
+    private func send(_ commands: [[RedisWord]]) throws(BusError) {
         guard !commands.isEmpty else { return }
         do {
             for value in try connection.pipeline(commands) {
@@ -59,7 +72,7 @@ public final class RedisFrameBus: FrameBus {
 
     /// Writes one entry for each run without a gap: repeated frames may be far older than new ones.
     private func log(_ chunk: FrameChunk, into commands: inout [[RedisWord]]) {
-        let key = RedisKey.roomLog(chunk.room)
+        let key = RedisKey.roomLog(chunk.room, inCluster: connection.isCluster)
         var run: [RoomFrame] = []
         var size = 0
         func end() {
@@ -88,7 +101,8 @@ public final class RedisFrameBus: FrameBus {
             return
         }
         unmeasured[room] = nil
-        commands.append(["EVAL", Self.trim, "1", RedisKey.roomLog(room), "\(logBytes)"].words)
+        let key = RedisKey.roomLog(room, inCluster: connection.isCluster)
+        commands.append(["EVAL", Self.trim, "1", key, "\(logBytes)"].words)
     }
 
     /// Keeps entries from the newest back until the bytes are used up, and removes older ones.

@@ -1,9 +1,13 @@
 public import ChatCore
 
-/// The names of all keys in Redis.
+/// The names of all keys in Redis. In a cluster, keys that one command touches have one hash tag; with a single Redis
+/// their names are the ones of earlier releases.
 public enum RedisKey {
     /// A stream, bounded and expiring; an entry's id is `Seq-0` of the chunk's last frame, its field `f` is the chunk.
-    public static func roomLog(_ room: UUID128) -> String { "room:\(room):log" }
+    /// In a cluster it is on the node of the room's channel.
+    public static func roomLog(_ room: UUID128, inCluster: Bool) -> String {
+        inCluster ? "{\(BusChannel.room(room))}:log" : "room:\(room):log"
+    }
     /// The time at which the user's count of this kind is zero again.
     public static func rate(_ kind: RateKind, _ user: UUID128) -> String { "rate:\(kind.rawValue):\(user)" }
     /// The Unix millisecond at which a socket of the user last answered a probe; expiring.
@@ -26,10 +30,15 @@ public enum RedisKey {
     /// A position: everything without a mark was written before it. It never expires, so its absence shows that marks
     /// were lost.
     static let writtenSince = "written:since"
+    /// In a cluster each of these parts of the marks has a beginning of its own: one node may lose its data alone.
+    static let writtenParts = 256
+    /// The hash tag of the part with this user's or room's mark.
+    static func writtenPart(_ id: UUID128) -> String { "{written:\(fnv1a64("\(id)".utf8) % UInt64(writtenParts))}" }
     public static func ticket(_ ticket: String) -> String { "ticket:\(ticket)" }
-    public static func uploadLock(_ lock: UploadLock, _ message: UUID128) -> String {
-        "upload:\(message):\(lock.rawValue)"
+    public static func uploadLock(_ lock: UploadLock, _ message: UUID128, inCluster: Bool) -> String {
+        inCluster ? "{\(upload(message))}:\(lock.rawValue)" : "upload:\(message):\(lock.rawValue)"
     }
-    /// The last fence number that an upload's lock received.
+    /// The last fence number that an upload's lock received: of all uploads, but in a cluster of each one.
     public static let uploadFence = "upload:fence"
+    static func uploadFence(of message: UUID128) -> String { "{\(upload(message))}:fence" }
 }

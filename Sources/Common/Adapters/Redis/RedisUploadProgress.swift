@@ -66,10 +66,17 @@ public final class RedisUploadProgress: UploadProgress {
             local fence = time[1] * 1000000 + time[2]
             fence = math.max(fence, 1 + (tonumber(redis.call('GET', KEYS[2])) or 0))
             redis.call('SET', KEYS[2], string.format('%.0f', fence))
+            if ARGV[3] ~= '0' then redis.call('EXPIRE', KEYS[2], ARGV[3]) end
             return fence
             """
+        // One fence for all uploads needs no end; one for each upload is kept as long as its state.
+        let (isCluster, life) = (connection.isCluster, Self.lifetime.seconds)
         let value = try evaluate(
-            script, [RedisKey.uploadLock(lock, message), RedisKey.uploadFence], [token, "\(milliseconds)"])
+            script,
+            [
+                RedisKey.uploadLock(lock, message, inCluster: isCluster),
+                isCluster ? RedisKey.uploadFence(of: message) : RedisKey.uploadFence,
+            ], [token, "\(milliseconds)", isCluster ? "\(life)" : "0"])
         guard case .int(let fence) = value else { return nil }
         return fence
     }
@@ -77,7 +84,7 @@ public final class RedisUploadProgress: UploadProgress {
     public func unlock(_ lock: UploadLock, of message: UUID128, token: String) throws(BusError) {
         // Delete only our own lock: it may have expired and belong to somebody else.
         let script = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-        _ = try evaluate(script, RedisKey.uploadLock(lock, message), [token])
+        _ = try evaluate(script, RedisKey.uploadLock(lock, message, inCluster: connection.isCluster), [token])
     }
 
     /// Redis' run_id: state from before a restart is ignored. A user without permission for INFO gets the same value

@@ -11,32 +11,60 @@ public final class RedisWriteMarks: WriteMarks {
     }
 
     public func record(_ written: Written) throws(BusError) {
-        do { _ = try connection.command(Self.words(written, lifetime: lifetime)) } catch { throw BusError("\(error)") }
+        let commands = Self.words(written, lifetime: lifetime, inCluster: connection.isCluster)
+        do {
+            for case .error(let text) in try connection.pipeline(commands) {
+                throw RedisError(description: "Redis: \(text)", isConnection: false)
+            }
+        } catch { throw BusError("\(error)") }
     }
 
     public func position(of user: UUID128, in room: UUID128?) throws(BusError) -> Int64? {
-        var keys = [RedisKey.writtenSince, RedisKey.written(by: user)]
-        if let room { keys.append(RedisKey.written(in: room)) }
+        let since = Self.beginnings(user, room, inCluster: connection.isCluster)
+        let keys = since + Self.keys([user], room.map { [$0] } ?? [], inCluster: connection.isCluster)
         let answer: RedisValue
         do { answer = try connection.command((["MGET"] + keys).words) } catch { throw BusError("\(error)") }
         guard case .array(let values) = answer, values.count == keys.count else { throw BusError("Redis: no marks") }
         let positions = values.map { value in value.bytes.flatMap { Int64(String(decoding: $0, as: UTF8.self)) } }
-        // If the first position is missing, Redis has lost its data or has never had a mark.
-        return positions[0] == nil ? nil : positions.compactMap(\.self).max()
+        // If a beginning is missing, Redis has lost its data or has never had a mark.
+        return positions.prefix(since.count).contains(nil) ? nil : positions.compactMap(\.self).max()
     }
 
     public func begin(at position: Int64) throws(BusError) {
-        do { _ = try connection.command(["SET", RedisKey.writtenSince, "\(position)", "NX"].words) } catch {
-            throw BusError("\(error)")
-        }
+        let keys =
+            connection.isCluster
+            ? (0..<RedisKey.writtenParts).map { "{written:\($0)}:since" } : [RedisKey.writtenSince]
+        do {
+            for case .error(let text) in try connection.pipeline(
+                keys.map { ["SET", $0, "\(position)", "NX"].words })
+            {
+                throw RedisError(description: "Redis: \(text)", isConnection: false)
+            }
+        } catch { throw BusError("\(error)") }
     }
 
-    /// Two writers may record one user in any order. Lua's numbers are exact up to 2^53: 9 petabytes of log.
-    static func words(_ written: Written, lifetime: Duration) -> [RedisWord] {
-        let keys =
-            written.users.sorted().map { RedisKey.written(by: $0) }
-            + written.rooms.sorted().map { RedisKey.written(in: $0) }
-        return (["EVAL", keepLarger, "\(keys.count)"] + keys + ["\(written.position)", "\(lifetime.seconds)"]).words
+    /// The keys of the beginnings of these marks.
+    private static func beginnings(_ user: UUID128, _ room: UUID128?, inCluster: Bool) -> [String] {
+        guard inCluster else { return [RedisKey.writtenSince] }
+        return ([user] + (room.map { [$0] } ?? [])).map { "\(RedisKey.writtenPart($0)):since" }
+    }
+
+    private static func keys(_ users: [UUID128], _ rooms: [UUID128], inCluster: Bool) -> [String] {
+        let part = { (id: UUID128) in inCluster ? "\(RedisKey.writtenPart(id)):" : "" }
+        return users.map { part($0) + RedisKey.written(by: $0) } + rooms.map { part($0) + RedisKey.written(in: $0) }
+    }
+
+    /// Two writers may record one user in any order. Lua's numbers are exact up to 2^53: 9 petabytes of log. In a
+    /// cluster, one command for each part of the marks.
+    static func words(_ written: Written, lifetime: Duration, inCluster: Bool) -> [[RedisWord]] {
+        let keys = keys(written.users.sorted(), written.rooms.sorted(), inCluster: inCluster)
+        let parts =
+            inCluster
+            ? Array(Dictionary(grouping: keys) { $0.utf8.prefix { $0 != UInt8(ascii: "}") }.map(\.self) }.values)
+            : [keys]
+        return parts.map { keys in
+            (["EVAL", keepLarger, "\(keys.count)"] + keys + ["\(written.position)", "\(lifetime.seconds)"]).words
+        }
     }
 
     private static let keepLarger = """
