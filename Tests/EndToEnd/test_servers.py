@@ -15,7 +15,9 @@ from urllib.parse import quote, unquote
 
 import pytest
 import requests
+from client import make_token
 from conftest import program
+from own_master import Master
 from ports import free_port
 from waiting import eventually
 
@@ -250,6 +252,32 @@ def test_the_primary_is_found_among_hosts_and_by_sentinel(redis, tmp_path):
     finally:
         sentinel.terminate()
         sentinel.wait()
+
+
+def test_a_primary_that_became_a_replica_is_left_by_living_connections(redis, tmp_path, secret):
+    """Its connections stay, and it refuses what writes (READONLY)."""
+    first = redis()
+    second = redis("--replicaof", "127.0.0.1", str(first))
+
+    def cli(port, *words):
+        return subprocess.run(["redis-cli", "-p", str(port), *words], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    eventually(lambda: "master_link_status:up" in cli(second, "INFO", "replication"))
+    master = Master(tmp_path, REDIS_URL=f"redis://127.0.0.1:{first},127.0.0.1:{second}")
+    try:
+        master.ready("account")
+        bearer = f"Bearer {make_token(secret, uuid.uuid4())}"
+
+        def is_issued():
+            return master.ask("account", "POST", "/api/v1/ws-ticket", Authorization=bearer)[0] == 201
+
+        assert is_issued()
+        cli(second, "REPLICAOF", "NO", "ONE")
+        cli(first, "REPLICAOF", "127.0.0.1", str(second))
+        eventually(is_issued, 20, master.last_lines)
+        assert int(cli(second, "DBSIZE")) > 0
+    finally:
+        master.stop()
 
 
 def test_a_silent_host_leaves_time_for_the_next_ones(redis, tmp_path):
