@@ -280,6 +280,44 @@ def test_a_primary_that_became_a_replica_is_left_by_living_connections(redis, tm
         master.stop()
 
 
+def test_a_cluster_by_tls_with_a_user(authority, tmp_path):
+    """Each node is connected as the one in the URL, and verified as that."""
+    ports, running = [free_port() for _ in range(3)], []
+
+    def cli(port, *words):
+        return subprocess.run(["redis-cli", "--tls", "--cacert", authority / "ca.crt", "--user", "chat", "--pass", "p@ss", "-p", str(port),
+                               *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+
+    def ask(scheme, password, ca, seed):
+        return ask_redis(REDIS_URL=f"{scheme}+cluster://chat:{password}@localhost:{seed}", TLS_CA_FILE=str(authority / ca))
+
+    try:
+        for port in ports:
+            (tmp_path / str(port)).mkdir()
+            running.append(subprocess.Popen(
+                ["redis-server", "--port", "0", "--tls-port", str(port), "--tls-cluster", "yes", "--tls-auth-clients", "no",
+                 "--tls-cert-file", authority / "good.crt", "--tls-key-file", authority / "good.key", "--tls-ca-cert-file",
+                 authority / "ca.crt", "--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--bind", "127.0.0.1", "--save", "",
+                 "--dir", tmp_path / str(port), "--user", "chat", "on", ">p@ss", "~*", "&*", "+@all", "--user", "default", "off"],
+                stdout=subprocess.DEVNULL))
+        for number, port in enumerate(ports):
+            eventually(lambda port=port: "PONG" in cli(port, "PING"))
+            cli(port, "CLUSTER", "ADDSLOTSRANGE", str(number * 5462), str(min(16_383, number * 5462 + 5461)))
+            bus = re.search(r"@(\d+)", cli(port, "CLUSTER", "NODES"))[1]
+            cli(ports[0], "CLUSTER", "MEET", "127.0.0.1", str(port), bus)
+        eventually(lambda: all("cluster_state:ok" in cli(port, "CLUSTER", "INFO") for port in ports))
+        for seed in ports:
+            said = ask("rediss", "p%40ss", "ca.crt", seed)
+            assert is_answer("redis", said), said.stdout
+        assert "WRONGPASS" in ask("rediss", "wrong", "ca.crt", ports[0]).stdout
+        assert "certificate" in ask("rediss", "p%40ss", "other.crt", ports[0]).stdout
+        assert not is_answer("redis", ask("redis", "p%40ss", "ca.crt", ports[0]))
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
 def test_a_silent_host_leaves_time_for_the_next_ones(redis, tmp_path):
     primary, port = redis(), free_port()
     (tmp_path / "sentinel.conf").write_text(f"port {port}\nsentinel monitor chat 127.0.0.1 {primary} 1\n")
