@@ -45,14 +45,18 @@ def test_a_seq_that_is_no_number_acknowledges_nothing():
 
 
 class Drained(FakeChat):
-    """It sends everybody away, to itself, as often as they come."""
+    """Once all four are here, it sends everybody away, to itself, as often as they come."""
 
-    data = {"Within": 30}
+    data, is_draining = {"Within": 30}, False
 
     def resumed(self, peer, request):
-        peer.is_next = bool(self.count("GET", r"\?move=1") > 4)
-        super().resumed(peer, request)
-        peer.send({"Type": "move", "Success": True, "Error": "", "Data": self.data})
+        with self.lock:
+            peer.is_next = self.is_draining
+            super().resumed(peer, request)
+            moving = [peer] if self.is_draining else self.sockets if len(self.sockets) == 4 else []
+            self.is_draining = bool(moving)
+        for one in moving:
+            one.send({"Type": "move", "Success": True, "Error": "", "Data": self.data})
 
 
 class Doubling(Drained):
@@ -89,7 +93,7 @@ class NowhereToGo(Drained):
     """The next socket is refused, or its address is no address."""
 
     def socket(self, connection, stream):
-        if self.count("GET", r"\?move=1") > 4:
+        if self.is_draining:
             connection.sendall(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n")
         else:
             super().socket(connection, stream)

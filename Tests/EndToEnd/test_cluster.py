@@ -36,11 +36,13 @@ def test_nginx_takes_the_files_for_several_hosts(nginx_config, tmp_path):
     upstreams = (tmp_path / "chat/upstreams.conf").read_text()
     for host in ("10.9.9.1", "10.9.9.2", "[2001:db8::3]"):
         assert upstreams.count(f"  server {host}:8502 max_fails=1 fail_timeout=1s;\n") == 1
-        assert upstreams.count(f"  server {host}:8510 max_fails=1 fail_timeout=1s;\n") == 1
+        assert upstreams.count(f"  server {host}:8510 max_fails=0;\n") == 1
     assert "listed twice" not in upstreams and "Each host is listed once" in upstreams
-    assert "unix:" not in upstreams.replace("# ", "") and "max_fails=0;\n" not in upstreams
+    assert "unix:" not in upstreams.replace("# ", "") and upstreams.count("max_fails=0;\n") == 3
     for name in ("fastcgi.conf", "relay.conf", "events.conf"):
         assert "_connect_timeout 1s;" in (tmp_path / "chat" / name).read_text()
+    for name in ("relay.conf", "events.conf"):
+        assert "\nproxy_next_upstream error timeout http_503;\n" in (tmp_path / "chat" / name).read_text()
     (tmp_path / "chat/log.conf").write_text("access_log off;\n")
     (tmp_path / "nginx.conf").write_text("events {}\nhttp {\n  include chat/upstreams.conf;\n"
                                          "  server { listen 127.0.0.1:1; include chat/locations.conf; }\n}\n")

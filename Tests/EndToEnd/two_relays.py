@@ -36,7 +36,7 @@ class Host:
         return subprocess.run([program("ws-relay"), *words, "-c", self.file], capture_output=True, text=True, timeout=600, env=environment())
 
     def status(self):
-        """What the relay says of its drain: the word, sockets left, moved and closed ones."""
+        """The relay's word for its drain, then sockets left, moved and closed."""
         said = self.drain("--status")
         numbers = re.fullmatch(r"(drained|draining): (no|\d+) sockets left, (\d+) moved, (\d+) closed \(.*\)\n", said)
         if not numbers:
@@ -78,7 +78,7 @@ class TwoRelays:
                         "--hosts", ",".join(HOSTS), "--to", chat], check=True, env=environment(), stdout=subprocess.DEVNULL)
         (chat / "log.conf").write_text(f"access_log {self.folder}/access.log chat;\n")
         (self.folder / "nginx.conf").write_text(
-            f"daemon off;\nworker_processes 2;\npid nginx.pid;\nerror_log error.log error;\nevents {{ worker_connections 2000; }}\n"
+            f"{'user root;' if os.geteuid() == 0 else ''}\ndaemon off;\nworker_processes 2;\npid nginx.pid;\nerror_log error.log error;\nevents {{ worker_connections 2000; }}\n"
             "http {\n  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path u; scgi_temp_path s;\n"
             f"  include chat/upstreams.conf;\n  server {{ listen 127.0.0.1:{port}; include chat/locations.conf; }}\n}}\n")
         self.nginx = subprocess.Popen(["nginx", "-p", self.folder, "-c", "nginx.conf", "-e", "error.log"], env=environment())

@@ -104,6 +104,21 @@ import Testing
         #expect(!moves.isActive && !moves.hasTold(1) && moves.counters == .init())
     }
 
+    @Test func whoLeavesAfterAStopOrBeforeTheSuccessorHasItsOrderHasMoved() {
+        var moves = Self.draining(rate: 1000)
+        moves.add(Self.able(1...3))
+        _ = moves.due(at: 1)
+        let told = moves.allTold
+        moves.stop()
+        moves.left(1)
+        moves.left(3)
+        #expect(moves.counters.moved == 1)
+        var successor = Moves()
+        successor.adopt(told)
+        successor.left(2)
+        #expect(successor.counters.moved == 1)
+    }
+
     @Test func aDrainAfterAStopTellsThoseThatWereNotTold() {
         var moves = Self.draining(rate: 1000, within: 5)
         moves.add(Self.able(1...1))

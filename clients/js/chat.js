@@ -491,7 +491,7 @@ export class Chat {
     this.#old = this.#later = null;
     shut(old);
     if (later) this.#move(later);
-    // What the old socket brought before comes on the new one too.
+    // The new socket brings again what the old one brought first.
     for (const room of this.rooms.values()) {
       room._caught = Math.max(room._caught, room.seq);
       if (room._behind && !room._catching) this.#catchUp(room);

@@ -211,7 +211,7 @@ struct NginxFiles {
         for pool in pools where pool.isOwn {
             put(pool.upstream, servers(pool.upstream, pool.listen), &text)
         }
-        put("chat_ws_relay", servers("chat_ws_relay", settings.relay.listen), &text)
+        put("chat_ws_relay", servers("chat_ws_relay", settings.relay.listen, isLasting: true), &text)
         if !hosts.isEmpty { text = Self.commented(forHosts: text) }
         if let scheme = settings.storage.endpoint.firstRange(of: "://") {
             let host = settings.storage.endpoint[scheme.upperBound...].utf8.prefix { $0 != UInt8(ascii: "/") }

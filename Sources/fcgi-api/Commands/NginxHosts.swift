@@ -53,12 +53,16 @@ extension NginxFiles {
     /// is listed once, and a failing host gets no requests for a second. With `zone` nginx's workers share this
     /// knowledge.
     func servers(_ upstream: String, _ listen: String) -> String {
+    ///
+    /// - Parameter isLasting: its requests are WebSockets. nginx takes a failure back when a later request to that host ends;
+    ///   until then it sends it one a second. So none is noted there: each new socket goes to the next host by itself.
         guard !hosts.isEmpty, let port = port(listen) else {
             let line = "  server \(Self.server(listen)) max_fails=0;\n"
             return line + line
         }
         return "  zone \(upstream) 64k;\n"
-            + hosts.map { "  server \($0):\(port) max_fails=1 fail_timeout=1s;\n" }.joined()
+            + hosts.map { "  server \($0):\(port) \(isLasting ? "max_fails=0" : "max_fails=1 fail_timeout=1s");\n" }
+            .joined()
     }
 
     /// After a second without a connection nginx tries the next host. A request that was sent is not repeated after a
@@ -67,9 +71,11 @@ extension NginxFiles {
         text.replacing("fastcgi_connect_timeout 5s;", with: "fastcgi_connect_timeout 1s;")
             .replacing(
                 "proxy_connect_timeout 5s;",
-                with:
-                    "proxy_connect_timeout 1s;\n# 503: this host is drained, or full. The next one takes the client.\n"
-                    + "proxy_next_upstream error timeout http_503;"
+                with: """
+                    proxy_connect_timeout 1s;
+                    # 503: this host is drained, or full. The next one takes the client.
+                    proxy_next_upstream error timeout http_503;
+                    """
             )
             .replacing(
                 "fastcgi_next_upstream error invalid_header;",
@@ -87,6 +93,8 @@ extension NginxFiles {
             with: """
                 # - Each host is listed once. A failing host gets no requests for a second (max_fails, fail_timeout), and a GET
                 #   goes to another one. `zone`: nginx's workers share the state of the hosts.
+                # - max_fails=0 for ws-relay: nginx would take a failure back only when a later request ends, and a WebSocket
+                #   lasts. A new one that meets a host which is away or drained goes to the next host.
 
                 """)
         return text

@@ -39,7 +39,7 @@ final class Hub {
     let lookups: SocketLookups
     /// The process is ending: no new socket is accepted.
     private(set) var isEnding = false
-    /// Who goes to another relay, and when.
+    /// The sockets that go to another relay.
     var moves = Moves()
     /// The end of the drain was logged.
     var drainIsOver = false

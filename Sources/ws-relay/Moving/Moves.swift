@@ -90,13 +90,14 @@ struct Moves {
 
     var allTold: [Told] { queue.filter { told.contains($0.handle) } }
 
-    /// The socket is gone, or closing.
+    /// The socket is gone, or closing. One that was told has moved, also after a stop, and where a successor has its sockets
+    /// and not yet its order.
     mutating func left(_ handle: UInt64) {
-        guard known.remove(handle) != nil, told.remove(handle) != nil, order != nil else { return }
+        guard known.remove(handle) != nil, told.remove(handle) != nil else { return }
         counters.moved += 1
     }
 
-    /// What is due now; each socket has one step of each kind at most.
+    /// The steps that are due now; each socket has one of each kind at most.
     mutating func due(at now: Int64) -> [Step] {
         var steps = overdue(at: now)
         guard let order else { return steps }

@@ -139,7 +139,7 @@ test('it opens and resumes the next socket before it closes the old one, and tak
   assert.equal((await settled(bench, first)).Seq, 10);
   await bench.run(0.1);
   assert.ok(old.over && !next.over, 'now it is closed');
-  // What the old one brought first comes on the next one too.
+  // The next one brings again what the old one brought first.
   for (const seq of [10, 11]) bench.say({ Type: 'new_message', Success: true, Error: '', Data: messageOf(seq, seq === 10 ? message : {}), RoomID: 'r1', Seq: seq }, next);
   assert.deepEqual(bench.list, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
   delete bench.hear;
