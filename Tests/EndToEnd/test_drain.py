@@ -44,6 +44,8 @@ class Running(Load):
     """200 sockets with traffic, through nginx, until `found`."""
 
     def __init__(self, relays, secret, folder):
+        # The sockets of the test before are gone.
+        eventually(lambda: all(host.status()[1] == 0 for host in relays.hosts))
         self.report = folder / "load.json"
         super().__init__(relays.base_url, secret, "--users", "200", "--rooms", "20", "--members", "20", "--rate", "10", "--duration",
                          "10m", "--ramp", "10s", "--patience", "60s", "--check-history", "--json", self.report)
@@ -129,6 +131,7 @@ def test_a_drain_goes_on_through_a_reload_and_an_upgrade(relays, load):
 def test_old_clients_get_an_orderly_close_and_miss_nothing(relays, ann, bob):
     """Ten sockets that know nothing of `move`; each comes back once, to the other host, with its last Seq."""
     room, stop, (here, there) = ann.group(bob), threading.Event(), relays.hosts
+    eventually(lambda: here.status()[1] + there.status()[1] == 0)
 
     def write():
         number = 0
