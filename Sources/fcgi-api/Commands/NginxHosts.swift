@@ -52,10 +52,11 @@ extension NginxFiles {
     /// The lines of an upstream. A unix socket is listed twice, so that nginx tries again when a worker dies. Each host
     /// is listed once, and a failing host gets no requests for a second. With `zone` nginx's workers share this
     /// knowledge.
-    func servers(_ upstream: String, _ listen: String) -> String {
     ///
-    /// - Parameter isLasting: its requests are WebSockets. nginx takes a failure back when a later request to that host ends;
-    ///   until then it sends it one a second. So none is noted there: each new socket goes to the next host by itself.
+    /// - Parameter isLasting: the requests are WebSockets. nginx forgets a failure only when a later request to that host
+    ///   ends, and sends the host one request a second until then. So no failure is noted: each new socket that meets a
+    ///   failed host goes to the next one.
+    func servers(_ upstream: String, _ listen: String, isLasting: Bool = false) -> String {
         guard !hosts.isEmpty, let port = port(listen) else {
             let line = "  server \(Self.server(listen)) max_fails=0;\n"
             return line + line
@@ -93,8 +94,8 @@ extension NginxFiles {
             with: """
                 # - Each host is listed once. A failing host gets no requests for a second (max_fails, fail_timeout), and a GET
                 #   goes to another one. `zone`: nginx's workers share the state of the hosts.
-                # - max_fails=0 for ws-relay: nginx would take a failure back only when a later request ends, and a WebSocket
-                #   lasts. A new one that meets a host which is away or drained goes to the next host.
+                # - max_fails=0 for ws-relay: nginx would forget a failure only when a later request ends, and a WebSocket
+                #   lasts. A new one that meets a failed or drained host goes to the next one.
 
                 """)
         return text

@@ -112,7 +112,7 @@ final class Rooms {
             sockets.place(slot, in: id, at: seq, epoch: room.epoch)
             sockets.reply(created, .roomUpdated, to: slot)
             // Of two nodes of a cluster the room's may be ahead of the user's: this socket has missed the first frames.
-            let isBehind = room.sequencer.last > seq && room.resume(of: sockets.connections.ticket(slot)) == nil
+            let isBehind = room.sequencer.last > seq && room.resume(of: sockets.connections.handle(slot)) == nil
             if isBehind { resumes.begin(slot, room, after: seq) }
         }
     }
