@@ -16,6 +16,10 @@ public protocol HostStore: AnyObject {
     ///
     /// - Returns: false when no such room is left.
     func removeDeletedRoom(before: Int64) throws(StoreError) -> Bool
+    /// Removes a part of a room that an import began before it was killed.
+    ///
+    /// - Returns: false when no such room is left, and while an import runs: that one goes on with its rooms.
+    func removeBegunRoom() throws(StoreError) -> Bool
 }
 
 public struct ExportedMessage: WireShape, Sendable, Equatable {

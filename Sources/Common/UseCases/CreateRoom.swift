@@ -13,6 +13,7 @@ extension RoomBatch {
             return answered(view(of: room, for: command.actor), command, inFrame: false)
         }
         if let room = rooms[command.room] {
+            try refuseOther(room, draft.type, command)
             guard let member = members[MemberKey(room.id, command.actor)], member.isActive, room.deletedAt == nil else {
                 throw .notAMember
             }
@@ -35,6 +36,14 @@ extension RoomBatch {
         remember(roomSign: sign, of: command)
         keepRequest(command)
         return answered(view(of: rooms[command.room]!, for: command.actor), command, inFrame: false)
+    }
+
+    /// The id of a pair's room is known to everybody who knows the two: an imported GROUP may have it, with others in it.
+    func refuseOther(_ room: Room, _ type: RoomType, _ command: Command) throws(Refusal) {
+        guard room.type == type else { throw .notAMember }
+        if room.isBeingImported, members[MemberKey(room.id, command.actor)] != nil {
+            throw .busy("the room is being imported")
+        }
     }
 
     mutating func makeRoom(_ draft: RoomDraft, id: UUID128, owner: UUID128, sign: String?) {

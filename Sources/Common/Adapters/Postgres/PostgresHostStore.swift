@@ -30,7 +30,7 @@ public final class PostgresHostStore: HostStore {
 
     public func room(_ room: UUID128) throws(StoreError) -> (room: Room, members: [Member])? {
         let rows = try all([
-            "SELECT \(unsafeSQL: Room.columns) FROM rooms r WHERE r.id = \(room)",
+            "SELECT \(unsafeSQL: Room.columns) FROM rooms r WHERE r.id = \(room) AND \(unsafeSQL: Room.isComplete())",
             "SELECT \(unsafeSQL: Member.columns) FROM members p WHERE p.room_id = \(room) ORDER BY p.user_id",
         ])
         return rows[0].first.map { (Room($0), rows[1].map { Member($0) }) }
@@ -70,6 +70,7 @@ public final class PostgresHostStore: HostStore {
                 SELECT m.created_at FROM messages m WHERE m.room_id = r.id AND m.seq > 0 ORDER BY m.seq LIMIT 1
             ) m
             WHERE r.id > \(after) AND r.type = \(.int2(type.rawValue)) AND m.created_at < \(.time(time))
+                AND \(unsafeSQL: Room.isComplete())
             ORDER BY r.id LIMIT \(Int64(limit))
             """
         ).map { $0.uuid(0) }
@@ -92,6 +93,10 @@ public final class PostgresHostStore: HostStore {
         }
         _ = try read("DELETE FROM rooms WHERE id = \(room)")
         return true
+    }
+
+    public func removeBegunRoom() throws(StoreError) -> Bool {
+        do { return try ImportLeftovers(connection: connection).removePart() } catch { throw StoreError(error) }
     }
 
     private func read(_ sql: SQL) throws(StoreError) -> PGRows { try all([sql])[0] }
