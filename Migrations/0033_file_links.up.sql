@@ -12,6 +12,8 @@ CREATE FUNCTION forget_file_link() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     original uuid := coalesce(OLD.forwarded_from, OLD.id);
 BEGIN
+    -- Of two that end at the same moment in different rooms, the second one waits, and then sees the end of the first.
+    PERFORM FROM file_links l WHERE l.message_id = original FOR UPDATE;
     DELETE FROM file_links l WHERE l.message_id = original AND NOT EXISTS (
         SELECT FROM messages m WHERE m.id = original AND m.deleted_at IS NULL
         UNION ALL SELECT FROM messages m WHERE m.forwarded_from = original AND m.deleted_at IS NULL);
@@ -22,3 +24,9 @@ CREATE TRIGGER messages_forget_file_link AFTER UPDATE OF deleted_at ON messages 
     EXECUTE FUNCTION forget_file_link();
 CREATE TRIGGER messages_forget_file_link_too AFTER DELETE ON messages FOR EACH ROW
     WHEN (OLD.content_type <> 1) EXECUTE FUNCTION forget_file_link();
+
+-- A file of before may be imported again: what a user has said before this moment does not come back with it.
+CREATE TABLE erased_users (
+    user_id   uuid PRIMARY KEY,
+    erased_at timestamptz NOT NULL DEFAULT now()
+);

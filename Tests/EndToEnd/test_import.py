@@ -16,7 +16,7 @@ from uploads import begin, post
 from waiting import eventually
 
 sys.path.insert(0, str(CHECKOUT / "Tests/Install"))
-import documents  # noqa: E402
+import documents
 
 
 def test_after_export_and_import_the_export_is_the_same_bytes(here, empty, ann, bob, make_user, base_url, secret, make_base):

@@ -12,20 +12,23 @@ import uuid
 import pytest
 from client import message_frame
 from hosted import NAMESPACE
-from importing import MESSAGE, at, message_id, room_id, small_room
+from importing import (
+    MESSAGE,
+    at,
+    forwarding,
+    member,
+    message_id,
+    room_id,
+    room_line,
+    small_room,
+    started,
+)
 from uploads import begin, post
 from waiting import eventually
 
 HOLES = ("SELECT count(*) FROM generate_series(1, (SELECT last_seq FROM rooms WHERE id = '{0}')) g (seq) "
          "WHERE NOT EXISTS (SELECT FROM messages m WHERE m.room_id = '{0}' AND m.seq = g.seq) "
          "AND NOT EXISTS (SELECT FROM room_events e WHERE e.room_id = '{0}' AND e.seq = g.seq)")
-
-
-def started(base, lines):
-    process = subprocess.Popen(base.command("import", "-"), env=base.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    process.stdin.write("\n".join(map(json.dumps, lines)))
-    process.stdin.close()
-    return process
 
 
 @contextlib.contextmanager
@@ -106,11 +109,6 @@ def test_every_seq_of_an_appended_edit_is_told(here, ann, bob):
     assert len(ann.data("GET", f"/messages/{edited['ID']}/edits")) == 3 and edited["EditedAt"]
 
 
-def forwarding(original, sender, room, **fields):
-    return {"Kind": "message", "ID": f"{room}/forward", "RoomID": room, "SenderID": sender, "Content": "-", "MessageType": "forwarded",
-            "ParentMessageID": original, "ForwardedFrom": original, "CreatedAt": at(50), **fields}
-
-
 def test_a_forwarded_message_of_the_file_takes_no_file_of_others(here, ann, bob, make_user):
     carol = make_user()
     room = ann.group(bob)
@@ -119,24 +117,29 @@ def test_a_forwarded_message_of_the_file_takes_no_file_of_others(here, ann, bob,
     name = secrets.token_hex(6)
     shown = {"ContentType": "file", "Content": "stolen.bin", "File": {"Name": "stolen.bin", "Size": 13}}
     mine = list(small_room(name, 1, (carol.id, carol.id)))[:2]
-    sentence = "ForwardedFrom names no message of the file or of a room of the sender"
-    for foreign in (
-        forwarding(file, carol.id, name, **shown),
-        # An address would lead all readers of the original elsewhere.
-        forwarding(file, carol.id, name, **{**shown, "File": {**shown["File"], "URL": "https://evil.example/"}}),
-        # Nor does a name do that nobody has yet.
-        forwarding(str(uuid.uuid4()), carol.id, name, **shown),
-    ):
-        found = here.problems([*mine, foreign])
-        assert found[0] == (3, sentence), found
-    # Nor with a line that says that the original is a message of this file.
+    sentence = "ForwardedFrom: the message is none that the sender may see, so this one is stored without it"
     claimed = {"Kind": "message", "ID": file, "RoomID": room, "SenderID": ann.id, "Content": "x", "CreatedAt": at(1)}
-    assert (4, sentence) in here.problems([*mine, claimed, forwarding(file, carol.id, name, **shown)])
+    for number, foreign in enumerate((
+        [forwarding(file, carol.id, name, **shown)],
+        # An address would lead all readers of the original elsewhere.
+        [forwarding(file, carol.id, name, **{**shown, "File": {**shown["File"], "URL": "https://evil.example/"}})],
+        # Nor does a line help that says that the original is a message of this file.
+        [claimed, forwarding(file, carol.id, name, **shown)],
+    )):
+        foreign[-1]["ID"] = f"{name}/{number}"
+        assert (2 + len(foreign), sentence) in here.differences([*mine, *foreign])
+    for stored in carol.history(room_id(name)):
+        assert stored["ForwardedFrom"] is None
+        answer = carol.rest("GET", f"/files/{stored['ID']}", allow_redirects=False)
+        assert file not in answer.headers.get("Location", "")
+    # Nor does a name do that nobody has yet.
+    unknown = forwarding(str(uuid.uuid4()), carol.id, name, **shown)
+    assert (3, "ForwardedFrom names no message of the file or of a room of the sender") in here.problems([*mine, unknown])
     # Whoever may see it, may forward it; its address stays as it is.
+    name = secrets.token_hex(6)
     bobs = list(small_room(name, 0, (bob.id, carol.id)))
     here.store([*bobs, forwarding(file, bob.id, name, **{**shown, "File": {**shown["File"], "URL": "https://evil.example/"}})])
     assert here.ask(f"SELECT count(*) FROM file_links WHERE message_id = '{file}'") == "0"
-    assert here.ask("SELECT count(*) FROM file_links WHERE url LIKE '%evil%'") == "0"
     answer = ann.rest("GET", f"/files/{file}", expect=302, allow_redirects=False)
     assert "evil" not in answer.headers["Location"]
 
@@ -155,18 +158,6 @@ def test_what_is_forwarded_within_a_file_keeps_its_address(empty):
     for wrong, sentence in (({"MessageType": "direct"}, "ForwardedFrom is for forwarded messages"),
                             ({"ForwardedFrom": "kitchen/forward"}, "ForwardedFrom names a forwarded message: the first one of the chain is needed")):
         assert sentence in [text for _, text in empty.problems([*lines, {**forward, "ID": "n", **wrong}])]
-
-
-def test_an_id_of_a_message_that_is_gone_is_not_given_again(here, ann, bob):
-    room = ann.group(bob)
-    file = begin(ann, room)
-    post(ann, file, b"shown by the second message")
-    forwarded = ann.data("POST", f"/rooms/{room}/messages", {"Content": "-", "MessageType": "forwarded", "ParentMessageID": file}, 201)
-    here.ask(f"DELETE FROM messages WHERE id = '{file}'")
-    name = secrets.token_hex(6)
-    claimed = {**MESSAGE, "ID": file, "RoomID": name, "ContentType": "file", "File": {"Name": "a", "Size": 3}}
-    assert here.problems([*small_room(name, 0), claimed]) == [(4, "ID is that of a message that is gone, and whose file is not")]
-    ann.rest("DELETE", f"/messages/{forwarded['ID']}", expect=200)
 
 
 def test_a_corrected_file_after_a_kill_makes_the_state_of_the_file(empty, make_base):
@@ -272,7 +263,7 @@ FIELDS = {
     "pinned tomorrow": ({"PinnedAt": LATER}, "PinnedAt is in the future"),
     "the same emoji twice": ({"Reactions": [{"Reaction": "👍", "Users": ["1"]}, {"Reaction": "👍", "Users": ["2"]}]},
                              "Reactions has an emoji twice"),
-    "2^53 - 1": ({"Seq": 2**53 - 1}, "Seq is not a whole number from 1 to 1000000000"),
+    "2^53": ({"Seq": 2**53}, "Seq is not a whole number from 1 to 9007199254740991"),
     "Seq without LastSeq": ({"Seq": 1}, "Seq is only allowed in a room with LastSeq, of an export"),
     "text with a file": ({"File": {"Name": "a"}}, "File is not an object, or ContentType is text"),
 }
@@ -283,14 +274,6 @@ def test_each_field_that_the_api_refuses_is_refused_with_its_line(empty):
         found = empty.problems([*small_room(messages=0), {**MESSAGE, **fields}])
         assert any(line == 4 and sentence in text for line, text in found), (name, found)
     assert empty.rows() == [0] * 10
-
-
-def member(user, room="kitchen", **fields):
-    return {"Kind": "member", "RoomID": room, "UserID": user, "JoinedAt": at(0), **fields}
-
-
-def room_line(name="kitchen", **fields):
-    return {"Kind": "room", "ID": name, "Type": "GROUP", "Name": name, "OwnerID": "1", "CreatedAt": at(0), **fields}
 
 
 PAIR = room_line(Type="PRIVATE", Members=["1", "2"])
@@ -312,7 +295,7 @@ ROOMS = {
     "an invisible name": ([room_line(Name="\u200b"), member("1", Role="OWNER")], 1, "Name shows nothing: it has no visible character"),
     "made tomorrow": ([room_line(CreatedAt=LATER), member("1", Role="OWNER")], 1, "CreatedAt is in the future"),
     "active tomorrow": ([room_line(LastActivityAt=LATER), member("1", Role="OWNER")], 1, "LastActivityAt is in the future"),
-    "2^53 - 1": ([room_line(LastSeq=2**53 - 1), member("1", Role="OWNER")], 1, "LastSeq is not a whole number from 0 to 1000000000"),
+    "2^53": ([room_line(LastSeq=2**53), member("1", Role="OWNER")], 1, "LastSeq is not a whole number from 0 to 9007199254740991"),
     "JoinedSeq above it": ([room_line(LastSeq=4), member("1", Role="OWNER", JoinedSeq=5)], 2, "JoinedSeq is above LastSeq of the room"),
     "Seq above it": ([room_line(LastSeq=4), member("1", Role="OWNER"), {**MESSAGE, "Seq": 5}], 3, "Seq is above LastSeq of the room"),
     "ChangeSeq above it": ([room_line(LastSeq=4), member("1", Role="OWNER"), {**MESSAGE, "Seq": 3, "ChangeSeq": 5}], 3,
@@ -350,7 +333,7 @@ def test_a_user_is_in_no_more_rooms_than_the_api_allows(empty):
     lines = [[room_line(f"r{n}"), member("1", f"r{n}", Role="OWNER")] for n in range(4)]
     assert empty.problems(sum(lines, [])) == [(8, "the user is in more than 3 rooms (ROOMS_PER_USER)")]
     empty.store(sum(lines[:3], []))
-    assert empty.problems(lines[3]) == [(2, "the user is in more than 3 rooms (ROOMS_PER_USER)")]
+    # With those that are here: test_import_conflicts.
 
 
 def pair_id(one, other):

@@ -3,6 +3,9 @@ public protocol HostStore: AnyObject {
     func owner(of room: UUID128) throws(StoreError) -> UUID128?
     /// Rooms that the user is or was in, including deleted ones.
     func roomsEver(of user: UUID128) throws(StoreError) -> [UUID128]
+    /// Notes that a user is erased: no import brings back what is older. Afterwards ``roomsEver(of:)`` has every room that
+    /// an import stored without this note.
+    func noteErasure(of user: UUID128) throws(StoreError)
     /// Deletes a user's data outside of rooms: devices, blocks, settings.
     func forget(_ user: UUID128) throws(StoreError)
     /// A room with its current and former members; nil when it does not exist.

@@ -10,7 +10,8 @@ struct ExportCommand: ParsableCommand {
         commandName: "export", abstract: "Print everything, one room, or all that is stored about one user, as NDJSON.",
         discussion: """
             One JSON object a line, as of one moment; docs/import.md describes them. fcgi-api import reads those of --all and \
-            --room. The service runs on meanwhile. Files are not in it: their names and sizes are.
+            --room. The service runs on meanwhile. What a slow reader has not taken waits in UPLOAD_TEMP_DIR. Files are not in \
+            it: their names and sizes are.
             """)
 
     @OptionGroup var settings: SettingsOption
@@ -32,14 +33,14 @@ struct ExportCommand: ParsableCommand {
         let settings = try self.settings.read()
         HostUser.namespace = settings.tokens.userNamespace
         let scope = try scope()
-        let out = LineWriter(STDOUT_FILENO)
+        let out = ExportOutput(STDOUT_FILENO, folder: settings.storage.temporaryFolder)
         // A reader that ends is no reason for a signal.
         signal(SIGPIPE, SIG_IGN)
         let export = PostgresExport(TransferCommands.connection(settings, "export"))
         guard try export.run(scope, namespace: settings.tokens.userNamespace, out.line) else {
             throw OperatorError("there is no room \(room ?? "")")
         }
-        try out.flush()
+        try out.finish()
     }
 
     private func scope() throws -> ExportScope {
@@ -94,8 +95,15 @@ struct ImportCommand: ParsableCommand {
             print("passed over: \(count) of kind \(kind)")
         }
         show(run.differences)
-        if dryRun { print("\(run.lines) lines are good; nothing was stored") } else { try finish(store, settings) }
+        if dryRun {
+            print("\(run.lines) lines are good; nothing was stored")
+        } else {
+            try finish(store, settings)
+            // Users may have done something meanwhile.
+            show(try run.compareAgain())
+        }
         guard run.differences.isEmpty else {
+            if run.hasMore { print("there are more than these") }
             print("the lines named above differ from what is here, which stays as it is")
             throw ExitCode(3)
         }

@@ -71,6 +71,16 @@ struct ImportRun {
         differences = try store.differences(limit: Self.shown)
     }
 
+    /// Lines that could not be stored as they are because of what happened here since ``compare()``.
+    mutating func compareAgain() throws(PostgresError) -> [ImportProblem] {
+        let found = try store.notes(limit: Self.shown)
+        differences += found
+        return found
+    }
+
+    /// Perhaps not all lines are named.
+    var hasMore: Bool { differences.count >= Self.shown }
+
     /// FNV-1a: tells a line that occurs twice from two lines about one thing.
     private static func digest(_ bytes: [UInt8]) -> Int64 {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325

@@ -71,29 +71,3 @@ struct LineReader {
         }
     }
 }
-
-/// Writes lines to a descriptor, a large piece at once.
-final class LineWriter {
-    private let descriptor: Int32
-    private var buffer: [UInt8] = []
-    private static let piece = 1 << 18
-
-    init(_ descriptor: Int32) { self.descriptor = descriptor }
-
-    func line(_ bytes: [UInt8]) throws {
-        buffer += bytes
-        buffer.append(0x0a)
-        if buffer.count >= Self.piece { try flush() }
-    }
-
-    func flush() throws {
-        var sent = 0
-        while sent < buffer.count {
-            let count = buffer.withUnsafeBytes { write(descriptor, $0.baseAddress! + sent, $0.count - sent) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw OperatorError("cannot write: \(String(cString: strerror(errno)))") }
-            sent += count
-        }
-        buffer.removeAll(keepingCapacity: true)
-    }
-}

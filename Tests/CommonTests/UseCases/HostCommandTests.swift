@@ -42,6 +42,32 @@ import Testing
         #expect(scene.act(room, .zero, .erase(user: scene.member)).refusal == nil)
     }
 
+    /// By a message to the other, or by opening it; a message to the room's id alone brings nobody back.
+    @Test(arguments: [true, false]) func aPairWhoseOneWasErasedMeetsAgain(byMessage: Bool) {
+        for opener in [\Scene.owner, \Scene.member] {
+            var scene = Scene()
+            let room = scene.room(.privateRoom)
+            _ = scene.send(room, scene.member, "before")
+            #expect(scene.act(room, .zero, .erase(user: scene.owner)).refusal == nil)
+            #expect(
+                scene.send(room, scene.owner).refusal == .notAMember && scene.send(room, scene.member).refusal == nil)
+            let one = scene[keyPath: opener]
+            let other = one == scene.owner ? scene.member : scene.owner
+            let action =
+                byMessage
+                ? Command.Action.send(MessageDraft(content: "again"), receiver: other)
+                : .createRoom(RoomDraft(type: .privateRoom, members: [other]))
+            #expect(scene.act(room, one, action).refusal == nil)
+            for user in [scene.owner, scene.member] {
+                #expect(scene.batch.members[.init(room, user)]?.isActive == true)
+                #expect(scene.batch.members[.init(room, user)]?.role == .member)
+                #expect(scene.send(room, user).refusal == nil)
+            }
+            #expect(scene.batch.rooms[room]?.memberCount == 2)
+            #expect(scene.frames(room).map(\.seq) == Array(1...UInt64(scene.frames(room).count)))
+        }
+    }
+
     @Test func whatIsPurgedCountsAsSeen() {
         var scene = Scene()
         let room = scene.room()
@@ -125,7 +151,11 @@ struct HostStoreTests {
         #expect(after.map(\.message.content) == ["kept still", ""])
         #expect(after.first?.message.reactions == [])
         #expect(try host.owner(of: room) == scene.member)
+        try host.noteErasure(of: scene.owner)
+        try host.noteErasure(of: scene.owner)
         try host.forget(scene.owner)
+        let noted = try database.connection().query("SELECT count(*) FROM erased_users WHERE user_id = \(scene.owner)")
+        #expect(noted[0].int8(0) == 1)
     }
 
     /// Behind messages of today an import appends older ones.
@@ -193,6 +223,7 @@ struct HostStoreTests {
         ) throws(StoreError) -> [UUID128] { type == .group ? rooms.filter { $0 > after } : [] }
         func owner(of room: UUID128) throws(StoreError) -> UUID128? { nil }
         func roomsEver(of user: UUID128) throws(StoreError) -> [UUID128] { [] }
+        func noteErasure(of user: UUID128) throws(StoreError) {}
         func forget(_ user: UUID128) throws(StoreError) {}
         func room(_ room: UUID128) throws(StoreError) -> (room: Room, members: [Member])? { nil }
         func messages(of room: UUID128, after: Int64, limit: Int) throws(StoreError) -> [ExportedMessage] { [] }

@@ -14,6 +14,16 @@ public final class PostgresHostStore: HostStore {
         try read("SELECT room_id FROM members WHERE user_id = \(user) ORDER BY room_id").map { $0.uuid(0) }
     }
 
+    public func noteErasure(of user: UUID128) throws(StoreError) {
+        _ = try all([
+            "SELECT pg_advisory_xact_lock(hashtextextended(\(ImportErased.lock), 0))",
+            """
+            INSERT INTO erased_users (user_id) VALUES (\(user))
+            ON CONFLICT (user_id) DO UPDATE SET erased_at = EXCLUDED.erased_at
+            """,
+        ])
+    }
+
     public func forget(_ user: UUID128) throws(StoreError) {
         _ = try all([
             "DELETE FROM user_devices WHERE user_id = \(user)",

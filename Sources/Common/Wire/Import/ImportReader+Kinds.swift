@@ -106,8 +106,8 @@ extension ImportFields {
         let sign = optional { fields throws(Refusal) in try fields.sign() }
         let (created, deleted, active) = (requiredTime("CreatedAt"), time("DeletedAt"), time("LastActivityAt"))
         let (by, last, metadata) = (optionalUser("CreatedBy"), seq("LastSeq", from: 0), metadata())
-        // The pair could never meet again. Of an export it is what is left of users who were erased.
-        if type == .privateRoom, deleted != nil, last == nil { problems.append("DeletedAt is not for PRIVATE rooms") }
+        // The pair could never meet again.
+        if type == .privateRoom, deleted != nil { problems.append("DeletedAt is not for PRIVATE rooms") }
         guard let given, let type, let owner, let created, let (id, pair) = pair(of: type, given) else { return nil }
         return .room(
             ImportRoom(

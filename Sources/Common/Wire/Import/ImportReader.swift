@@ -120,7 +120,7 @@ struct ImportFields {
     }
 
     mutating func seq(_ key: String, from least: Int64 = 1) -> Int64? {
-        optional { fields throws(Refusal) in try fields.integer(key, in: least...ImportLimit.seq) }
+        optional { fields throws(Refusal) in try fields.integer(key, in: least...ImportLimit.number) }
     }
 
     mutating func user(_ key: String) -> UUID128? {

@@ -64,12 +64,14 @@ public struct ImportEdit: Sendable, Equatable {
 public enum ImportLimit {
     /// Bytes of a line: the longest content, written in escapes, with the reactions of a large room.
     public static let line = 4 * 1024 * 1024
-    /// Seqs of an export. A search walks down a room's Seqs in steps of 4,096.
+    /// Seqs of a room. A search walks down a room's Seqs in steps of 4,096.
     public static let seq: Int64 = 1_000_000_000
+    /// The largest whole number that all readers of JSON keep.
+    static let number: Int64 = 1 << 53 - 1
     /// Earlier contents of a message: they are stored in one transaction.
     public static let edits = 1000
     /// Another machine's clock may be ahead by this.
     static let clockError: Duration = .seconds(300)
-    /// Bytes of a file.
-    public static let fileSize: Int64 = 1 << 53 - 1
+    /// Bytes of a file: no sum of them overflows.
+    public static let fileSize: Int64 = 1 << 40
 }

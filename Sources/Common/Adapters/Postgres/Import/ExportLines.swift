@@ -101,6 +101,7 @@ final class ExportLines {
     ///   - hasOriginal: whether the first message of the chain is.
     func message(_ m: Message, hasParent: Bool, hasOriginal: Bool, url: String?) throws {
         let isGone = m.deletedAt != nil
+        let hasMany = m.reactions.reduce(0) { $0 + $1.users.count } > Self.reactions
         try line("message") {
             $0.field("ID", m.id)
             $0.field("RoomID", m.roomID)
@@ -114,14 +115,19 @@ final class ExportLines {
             if hasOriginal { $0.field("ForwardedFrom", ifAny: m.forwardedFrom) }
             $0.field("Sign", ifAny: m.sign)
             if !isGone, let file = m.file { $0.field("File") { Self.file(file, url, &$0) } }
-            if !isGone, !m.reactions.isEmpty { Self.reactions(m.reactions, &$0) }
+            if !isGone, !m.reactions.isEmpty, !hasMany { Self.reactions(m.reactions, &$0) }
             $0.field(ifAnyTime: "EditedAt", m.editedAt)
             $0.field(ifAnyTime: "DeletedAt", m.deletedAt)
             $0.field(ifAnyTime: "PinnedAt", m.pinnedAt)
             $0.field("CreatedAt", time: m.createdAt)
             if !isGone { $0.field("Metadata", ifAny: m.metadata) }
         }
+        guard hasMany, !isGone else { return }
+        for one in m.reactions { for user in one.users { try reaction(one.emoji, on: m.id, of: user) } }
     }
+
+    /// More have lines of their own: an import takes no line of any length.
+    private static let reactions = 1000
 
     private static func file(_ file: FileInfo, _ url: String?, _ writer: inout JSONWriter) {
         writer.map {

@@ -2,7 +2,7 @@ import ChatCore
 
 /// Lines beside each other and beside the database. Each check is a statement whose rows are a line and a sentence.
 enum ImportChecks {
-    /// The states of a room that lines name: 0 new, 2 in use, 3 deleted, 4 nowhere.
+    /// The states of a room that lines name: 0 new, 1 stored, 2 in use, 3 deleted, 4 nowhere, 5 refused.
     static let targets = """
         CREATE TEMPORARY TABLE import_targets AS
         SELECT k.id, r.line, CASE
@@ -21,6 +21,12 @@ enum ImportChecks {
         WHERE r.given <> r.id AND t.room_id = r.given
         """
     }
+
+    /// Checks look up single rows by these.
+    static let indexes = """
+        CREATE INDEX ON import_messages (id); CREATE INDEX ON import_members (room_id, user_id);
+        CREATE INDEX ON import_rooms (id); CREATE INDEX ON import_targets (id); ANALYZE import_targets
+        """
 
     /// Messages that came by the API meanwhile, with the same Sign: lines that name them mean those that are here.
     static let twins = [
@@ -85,18 +91,22 @@ enum ImportChecks {
     static let first = rooms + members + messages + seqs + forwards + parts
 
     private static let rooms = [
+        // Lines that name it would be of one of the two.
         """
-        SELECT r.line, 'the room is here, and of another Type' FROM import_rooms r JOIN rooms d ON d.id = r.id
-        WHERE d.type <> r.type
-        """,
-        """
-        SELECT r.line, 'the room was deleted here' FROM import_rooms r JOIN import_targets t ON t.id = r.id
-        WHERE t.state = 3 AND r.deleted_at IS NULL
+        SELECT r.line, format('line %s names another room by this ID', f.line) FROM (
+            SELECT given, min(line) AS line FROM import_rooms GROUP BY given HAVING count(*) > 1
+        ) f JOIN import_rooms r ON r.given = f.given AND r.line > f.line
         """,
         """
         SELECT r.line, 'OwnerID has no member line in this room' FROM import_rooms r JOIN import_targets t ON t.id = r.id
         WHERE t.state = 0 AND NOT EXISTS (
             SELECT FROM import_members m WHERE m.room_id = r.id AND m.user_id = r.owner_id)
+        """,
+        // Whoever repeats a request by its Sign is shown the room.
+        """
+        SELECT r.line, 'CreatedBy has no member line in this room' FROM import_rooms r JOIN import_targets t ON t.id = r.id
+        WHERE t.state = 0 AND r.sign IS NOT NULL AND NOT EXISTS (
+            SELECT FROM import_members m WHERE m.room_id = r.id AND m.user_id = coalesce(r.created_by, r.owner_id))
         """,
         // The owner of a room that everybody has left has left it, too.
         """
@@ -112,21 +122,17 @@ enum ImportChecks {
             SELECT count(*) + count(*) FILTER (WHERE m.user_id NOT IN (r.one, r.other))
             FROM import_members m WHERE m.room_id = r.id)
         """,
-        // The pair could never meet again. In an export it is what is left of users who were erased.
+        // In an export it is what is left of users who were erased.
         """
         SELECT r.line, 'nobody leaves a PRIVATE room or is banned from it' FROM import_rooms r
-        WHERE r.type = 1 AND NOT r.elsewhere
-            AND EXISTS (SELECT FROM import_members m WHERE m.room_id = r.id AND NOT (\(Member.active("m"))))
+        WHERE r.type = 1 AND EXISTS (SELECT FROM import_members m WHERE m.room_id = r.id
+            AND (m.banned_at IS NOT NULL OR m.left_at IS NOT NULL AND NOT r.elsewhere))
         """,
         """
-        SELECT r.line, 'CreatedBy has made another room with this Sign' FROM import_rooms r
-        JOIN import_targets t ON t.id = r.id AND t.state = 0
-        JOIN rooms d ON d.created_by = coalesce(r.created_by, r.owner_id) AND d.created_sign = r.sign AND d.id <> r.id
-        """,
-        """
-        SELECT r.line, format('line %s has the same CreatedBy and Sign', o.line) FROM import_rooms r
-        JOIN import_rooms o ON o.sign = r.sign AND o.line < r.line
-            AND coalesce(o.created_by, o.owner_id) = coalesce(r.created_by, r.owner_id)
+        SELECT r.line, format('line %s has the same CreatedBy and Sign', f.line) FROM (
+            SELECT coalesce(created_by, owner_id) AS creator, sign, min(line) AS line FROM import_rooms
+            WHERE sign IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1
+        ) f JOIN import_rooms r ON r.sign = f.sign AND coalesce(r.created_by, r.owner_id) = f.creator AND r.line > f.line
         """,
     ]
 
@@ -161,20 +167,26 @@ enum ImportChecks {
             GROUP BY sender_id, sign HAVING count(*) > 1
         ) f JOIN import_messages m ON m.sender_id = f.sender_id AND m.sign = f.sign AND m.line > f.line
         """,
+        // As long as the API has it, nobody else writes there.
         """
-        SELECT m.line, 'the sender has used this Sign for a message of another room' FROM import_messages m
-        JOIN messages d ON d.sender_id = m.sender_id AND d.sign = m.sign
-        WHERE d.id <> m.id AND d.room_id <> m.room_id
-        """,
-        // The store has its bytes under this id.
-        """
-        SELECT m.line, 'ID is that of a message that is gone, and whose file is not' FROM import_messages m
-        WHERE \(isNew) AND (
-            EXISTS (SELECT FROM uploads u WHERE u.message_id = m.id)
-            OR EXISTS (SELECT FROM messages h WHERE h.forwarded_from = m.id AND NOT EXISTS (
-                SELECT FROM import_messages o WHERE o.id = h.id AND \(isTheSame))))
+        SELECT m.line, 'only its Members write in a PRIVATE room' FROM import_messages m
+        JOIN import_rooms r ON r.id = m.room_id AND r.type = 1 WHERE m.sender_id NOT IN (r.one, r.other)
+        UNION SELECT m.line, 'only its Members write in a PRIVATE room' FROM import_messages m
+        JOIN rooms d ON d.id = m.room_id AND d.type = 1
+        WHERE NOT EXISTS (SELECT FROM members p WHERE p.room_id = d.id AND p.user_id = m.sender_id)
         """,
     ]
+
+    /// When reactions are with their messages.
+    static let reacted = """
+        SELECT DISTINCT m.line, 'only its Members react in a PRIVATE room' FROM (
+            SELECT id, one, other FROM import_rooms WHERE type = 1 UNION
+            SELECT d.id, min(p.user_id::text)::uuid, max(p.user_id::text)::uuid FROM rooms d
+            JOIN members p ON p.room_id = d.id WHERE d.type = 1 AND d.id IN (SELECT id FROM import_targets) GROUP BY d.id
+        ) r JOIN import_messages m ON m.room_id = r.id CROSS JOIN LATERAL jsonb_array_elements(m.reactions) e
+        CROSS JOIN LATERAL jsonb_array_elements_text(e->'Users') u
+        WHERE m.reactions IS NOT NULL AND u::uuid NOT IN (r.one, r.other)
+        """
 
     /// Only exports have Seqs: others are numbered here, without a gap.
     private static let seqs = [
@@ -201,7 +213,9 @@ enum ImportChecks {
         """,
         """
         SELECT m.line, format('ChangeSeq is the Seq of line %s', o.line) FROM import_messages m
-        JOIN import_messages o ON o.room_id = m.room_id AND o.seq = m.change_seq WHERE m.change_seq > m.seq
+        JOIN (
+            SELECT room_id, seq, min(line) AS line FROM import_messages WHERE seq IS NOT NULL GROUP BY room_id, seq
+        ) o ON o.room_id = m.room_id AND o.seq = m.change_seq WHERE m.change_seq > m.seq
         """,
         """
         SELECT m.line, 'JoinedSeq is only allowed in a room with LastSeq, of an export' FROM import_members m
@@ -216,23 +230,11 @@ enum ImportChecks {
         JOIN import_messages m ON m.id = e.message_id WHERE (m.seq IS NULL) <> (e.change_seq IS NULL)
             OR e.change_seq NOT BETWEEN m.seq + 1 AND coalesce(m.change_seq, m.seq)
         """,
-        // A message that came by the API meanwhile has the same Sign and another id: it is here.
-        """
-        SELECT m.line, format('Seq is %s, and the room is at %s without this message: leave Seq out to append it',
-            m.seq, d.last_seq) FROM import_messages m
-        JOIN import_targets t ON t.id = m.room_id AND t.state = 2 JOIN rooms d ON d.id = m.room_id
-        WHERE m.seq <= d.last_seq AND \(isNew)
-        """,
     ]
 
-    /// The line `o` describes the message `h` that is here: whoever wrote the line has seen it.
-    private static let isTheSame = """
-        o.room_id = h.room_id AND o.sender_id = h.sender_id AND o.content = h.content AND o.created_at = h.created_at
-        """
-
-    /// Whoever forwards a message gets its file: so it is one of the file, or one that the sender may see.
+    /// A forwarded message shows the file of the first message of its chain.
     private static let forwards = [
-        forward("m.forwarded", "ForwardedFrom"), forward("m.parent", "ParentMessageID"),
+        named("m.forwarded", "ForwardedFrom"), named("m.parent", "ParentMessageID"),
         """
         SELECT m.line, 'ForwardedFrom names a forwarded message: the first one of the chain is needed'
         FROM import_messages m JOIN (
@@ -247,18 +249,13 @@ enum ImportChecks {
         """,
     ]
 
-    private static func forward(_ column: String, _ field: String) -> String {
+    /// Whether the sender may forward it is another question: ``ImportConflicts``.
+    private static func named(_ column: String, _ field: String) -> String {
         """
         SELECT m.line, '\(field) names no message of the file or of a room of the sender' FROM import_messages m
-        WHERE m.message_type = 3 AND \(column) IS NOT NULL AND \(isNew) AND CASE
-            WHEN EXISTS (SELECT FROM messages h WHERE h.id = \(column)) THEN NOT EXISTS (
-                SELECT FROM messages h JOIN rooms r ON r.id = h.room_id
-                JOIN members p ON p.room_id = h.room_id AND p.user_id = m.sender_id
-                WHERE h.id = \(column) AND h.seq > 0 AND h.deleted_at IS NULL AND r.deleted_at IS NULL
-                    AND \(Member.active("p"))
-                UNION ALL SELECT FROM messages h JOIN import_messages o ON o.id = h.id
-                WHERE h.id = \(column) AND \(isTheSame))
-            ELSE NOT EXISTS (SELECT FROM import_messages o WHERE o.id = \(column)) END
+        WHERE m.message_type = 3 AND \(column) IS NOT NULL AND \(isNew)
+            AND NOT EXISTS (SELECT FROM import_messages o WHERE o.id = \(column))
+            AND NOT EXISTS (SELECT FROM messages h WHERE h.id = \(column))
         """
     }
 
@@ -280,8 +277,10 @@ enum ImportChecks {
         JOIN import_messages m ON m.id = e.message_id WHERE m.content_type <> 1 OR m.message_type NOT IN (1, 2)
         """,
         """
-        SELECT e.line, format('line %s is an edit of this message with the same ChangeSeq', f.line) FROM import_edits e
-        JOIN import_edits f ON f.message_id = e.message_id AND f.change_seq = e.change_seq AND f.line < e.line
+        SELECT e.line, format('line %s is an edit of this message with the same ChangeSeq', f.line) FROM (
+            SELECT message_id, change_seq, min(line) AS line FROM import_edits WHERE change_seq IS NOT NULL
+            GROUP BY message_id, change_seq HAVING count(*) > 1
+        ) f JOIN import_edits e ON e.message_id = f.message_id AND e.change_seq = f.change_seq AND e.line > f.line
         """,
     ]
 
@@ -308,7 +307,7 @@ enum ImportChecks {
         """,
     ]
 
-    /// Reactions of lines of their own are added to those of the message's line.
+    /// Reactions of lines of their own are added behind those of the message's line.
     static let reactions = """
         UPDATE import_messages m SET reactions = n.reactions FROM (
             SELECT message_id, jsonb_agg(jsonb_build_object('Reaction', emoji, 'Count', count, 'Users', users)
@@ -319,8 +318,10 @@ enum ImportChecks {
                     SELECT message_id, emoji, user_id, min(line) AS line FROM (
                         SELECT message_id, emoji, user_id, line FROM import_reactions
                         UNION ALL
-                        SELECT m.id, r->>'Reaction', u::text::uuid, 0 FROM import_messages m,
-                            jsonb_array_elements(m.reactions) r, jsonb_array_elements_text(r->'Users') u
+                        SELECT m.id, r.value->>'Reaction', u.value::uuid, r.place * 100000 + u.place - 100000000
+                        FROM import_messages m,
+                            jsonb_array_elements(m.reactions) WITH ORDINALITY r (value, place),
+                            jsonb_array_elements_text(r.value->'Users') WITH ORDINALITY u (value, place)
                         WHERE m.reactions IS NOT NULL AND m.id IN (SELECT message_id FROM import_reactions)
                     ) a GROUP BY message_id, emoji, user_id
                 ) s GROUP BY message_id, emoji

@@ -50,6 +50,7 @@ enum ImportDifferences {
             [
                 ("Name", isOther("name")), ("Description", isOther("description")), ("Avatar", isOther("avatar")),
                 ("OwnerID", isOther("owner_id")), ("MemberLimit", isOther("member_limit")),
+                ("CreatedAt", isOther("created_at")),
                 ("DeletedAt", "i.deleted_at IS NOT NULL"), ("Metadata", "\(json("i")) IS DISTINCT FROM \(json("h"))"),
             ]),
         """
@@ -65,11 +66,17 @@ enum ImportDifferences {
 
     private static func json(_ row: String) -> String { "\(row).metadata::text" }
 
+    private static let isOtherFile = """
+        \(isOther("file_name")) OR \(isOther("file_size")) OR i.file_name IS NOT NULL AND i.file_url IS DISTINCT FROM (
+            SELECT l.url FROM file_links l WHERE l.message_id = coalesce(h.forwarded_from, h.id))
+        """
+
     private static let members = [
         """
         SELECT i.line, 'the room is here, and this user was never in it' FROM import_members i
         JOIN import_targets t ON t.id = i.room_id AND t.state = 2
-        WHERE NOT EXISTS (SELECT FROM members h WHERE h.room_id = i.room_id AND h.user_id = i.user_id)
+        WHERE NOT i.former
+            AND NOT EXISTS (SELECT FROM members h WHERE h.room_id = i.room_id AND h.user_id = i.user_id)
         """,
         differing(
             "member",
@@ -79,7 +86,8 @@ enum ImportDifferences {
             """,
             [
                 ("Role", isOther("role")), ("LeftAt", isOneWithout("left_at")),
-                ("BannedAt", isOneWithout("banned_at")),
+                ("BannedAt", isOneWithout("banned_at")), ("JoinedAt", isOther("joined_at")),
+                ("MutedUntil", isOther("muted_until")), ("Metadata", "\(json("i")) IS DISTINCT FROM \(json("h"))"),
             ]),
     ]
 
@@ -92,7 +100,9 @@ enum ImportDifferences {
                 ("ContentType", isOther("content_type")), ("MessageType", isOther("message_type")),
                 ("ParentMessageID", "i.parent <> h.parent_message_id"),
                 ("ForwardedFrom", "i.forwarded <> h.forwarded_from"),
-                ("File", "i.deleted_at IS NULL AND h.deleted_at IS NULL AND \(isOther("file_name"))"),
+                ("File", "i.deleted_at IS NULL AND h.deleted_at IS NULL AND (\(isOtherFile))"),
+                ("EditedAt", "i.deleted_at IS NULL AND h.deleted_at IS NULL AND \(isOther("edited_at"))"),
+                ("Sign", "i.sign <> coalesce(h.sign, '')"),
                 ("Reactions", "i.deleted_at IS NULL AND h.deleted_at IS NULL AND \(isOther("reactions"))"),
                 ("CreatedAt", isOther("created_at")), ("DeletedAt", isOneWithout("deleted_at")),
                 ("PinnedAt", isOneWithout("pinned_at")),

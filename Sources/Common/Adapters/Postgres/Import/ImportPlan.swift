@@ -58,15 +58,14 @@ enum ImportPlan {
         \(rooms); \(messages(byLine: byLine)); \(links);
         CREATE INDEX ON import_order (part) WHERE NOT is_big; CREATE INDEX ON import_order (room_id, part);
         CREATE INDEX ON import_order (line); CREATE INDEX ON import_messages (line);
-        CREATE INDEX ON import_edits (message_id); CREATE INDEX ON import_members (room_id);
-        CREATE INDEX ON import_rooms (id); CREATE INDEX ON import_targets (id); CREATE INDEX ON import_links (id);
+        CREATE INDEX ON import_edits (message_id); CREATE INDEX ON import_links (id);
         CREATE INDEX ON import_plan (part) WHERE NOT is_big;
         CREATE TEMPORARY TABLE import_made (id uuid);
         CREATE TEMPORARY TABLE import_part (line bigint, seq bigint, change_seq bigint);
         CREATE TEMPORARY TABLE import_head (id uuid, last_seq bigint);
         CREATE TEMPORARY TABLE import_finish (id uuid, last_seq bigint, message_count bigint, last_message_seq bigint,
             member_count bigint, at timestamptz);
-        ANALYZE import_plan; ANALYZE import_order; ANALYZE import_targets; ANALYZE import_links
+        ANALYZE import_plan; ANALYZE import_order; ANALYZE import_links
         """
     }
 

@@ -12,7 +12,7 @@ public struct ImportRules: Sendable {
     }
 
     /// Each is a statement whose rows are a line and a sentence. They run when reactions are with their messages.
-    var checks: [String] { members + messages + [blockedUsers] }
+    var checks: [String] { [ImportChecks.reacted] + members + messages + [blockedUsers] }
 
     private var members: [String] {
         [
@@ -25,17 +25,41 @@ public struct ImportRules: Sendable {
             ) m WHERE m.n = \(rooms.bans) + 1
             """,
             """
-            SELECT s.line, 'the user is in more than \(rooms.roomsPerUser) rooms (ROOMS_PER_USER)' FROM (
-                SELECT m.line, m.user_id, row_number() OVER (PARTITION BY m.user_id ORDER BY m.line) AS n
-                FROM import_members m JOIN import_targets t ON t.id = m.room_id AND t.state = 0
-                JOIN import_rooms r ON r.id = m.room_id WHERE \(Member.active("m")) AND r.deleted_at IS NULL
-            ) s LEFT JOIN (
+            SELECT s.line, 'the user is in more than \(rooms.roomsPerUser) rooms (ROOMS_PER_USER)' FROM (\(entered)) s
+            WHERE s.n = \(rooms.roomsPerUser) + 1
+            """,
+        ]
+    }
+
+    /// Members of new rooms, numbered for each user.
+    private var entered: String {
+        """
+        SELECT m.line, m.user_id, m.room_id, r.type = 1 OR r.owner_id = m.user_id AS is_needed,
+            row_number() OVER (PARTITION BY m.user_id ORDER BY m.line) AS n
+        FROM import_members m JOIN import_targets t ON t.id = m.room_id AND t.state = 0
+        JOIN import_rooms r ON r.id = m.room_id WHERE \(Member.active("m")) AND r.deleted_at IS NULL
+        """
+    }
+
+    /// Rooms that users have entered here are no fault of the file.
+    var crowds: [String] {
+        let crowded = """
+            (\(entered)) s JOIN (
                 SELECT p.user_id, count(*) AS here FROM members p JOIN rooms r ON r.id = p.room_id
                 WHERE p.user_id IN (SELECT user_id FROM import_members) AND \(Member.active("p"))
                     AND r.deleted_at IS NULL
                 GROUP BY p.user_id
-            ) h ON h.user_id = s.user_id
-            WHERE \(first(above: rooms.roomsPerUser))
+            ) h ON h.user_id = s.user_id AND s.n + h.here > \(rooms.roomsPerUser)
+            """
+        let why = "with those here, the user is in more than \(rooms.roomsPerUser) rooms (ROOMS_PER_USER)"
+        return [
+            ImportConflicts.refuse(
+                "s.line, s.room_id, '\(why): nothing of the room is stored'", "\(crowded) WHERE s.is_needed"),
+            """
+            WITH found AS MATERIALIZED (SELECT s.line, s.room_id, s.user_id FROM \(crowded) WHERE NOT s.is_needed), changed AS (
+                UPDATE import_members m SET left_at = now(), role = 1 FROM found f
+                WHERE m.room_id = f.room_id AND m.user_id = f.user_id
+            ) INSERT INTO import_notes SELECT line, '\(why): stored as a member who has left' FROM found
             """,
         ]
     }
@@ -51,25 +75,11 @@ public struct ImportRules: Sendable {
         """
     }
 
-    /// The first line of each above a limit, in a statement with the number `n` of the line and how many are `here`.
-    private func first(above limit: Int) -> String {
-        """
-        s.n + coalesce(h.here, 0) > \(limit) AND (s.n = 1 OR s.n + coalesce(h.here, 0) = \(limit) + 1)
-        """
-    }
-
     private var messages: [String] {
         [
             """
-            SELECT s.line, 'the room has more than \(rooms.pins) pinned messages (ROOM_PIN_LIMIT)' FROM (
-                SELECT m.line, m.room_id, row_number() OVER (PARTITION BY m.room_id ORDER BY m.line) AS n
-                FROM import_messages m WHERE m.pinned_at IS NOT NULL AND \(ImportChecks.isNew)
-            ) s LEFT JOIN (
-                SELECT room_id, count(*) AS here FROM messages WHERE pinned_at IS NOT NULL
-                    AND room_id IN (SELECT id FROM import_targets WHERE state = 2)
-                GROUP BY room_id
-            ) h ON h.room_id = s.room_id
-            WHERE \(first(above: rooms.pins))
+            SELECT s.line, 'the room has more than \(rooms.pins) pinned messages (ROOM_PIN_LIMIT)' FROM (\(pinned(in: 0))) s
+            WHERE s.n = \(rooms.pins) + 1
             """,
             """
             SELECT m.line, 'the message has more than \(RequestLimit.reactions) different reactions'
@@ -89,17 +99,55 @@ public struct ImportRules: Sendable {
         ]
     }
 
+    /// Numbered for each room of a state.
+    private func pinned(in state: Int) -> String {
+        """
+        SELECT m.line, m.room_id, row_number() OVER (PARTITION BY m.room_id ORDER BY m.line) AS n
+        FROM import_messages m JOIN import_targets t ON t.id = m.room_id AND t.state = \(state)
+        WHERE m.pinned_at IS NOT NULL AND \(ImportChecks.isNew)
+        """
+    }
+
     private var blockedUsers: String {
         """
-        SELECT s.line, 'the user blocks more than \(blocks) others (BLOCKS_PER_USER)' FROM (
-            SELECT b.line, b.blocker, row_number() OVER (PARTITION BY b.blocker ORDER BY b.line) AS n
-            FROM import_blocks b
-            WHERE NOT EXISTS (SELECT FROM blocks d WHERE d.blocker = b.blocker AND d.blocked = b.blocked)
-        ) s LEFT JOIN (
-            SELECT blocker, count(*) AS here FROM blocks WHERE blocker IN (SELECT blocker FROM import_blocks)
-            GROUP BY blocker
-        ) h ON h.blocker = s.blocker
-        WHERE \(first(above: blocks))
+        SELECT s.line, 'the user blocks more than \(blocks) others (BLOCKS_PER_USER)' FROM (\(blocked)) s
+        WHERE s.n = \(blocks) + 1
         """
+    }
+
+    private var blocked: String {
+        """
+        SELECT b.line, b.blocker, row_number() OVER (PARTITION BY b.blocker ORDER BY b.line) AS n FROM import_blocks b
+        WHERE NOT EXISTS (SELECT FROM blocks d WHERE d.blocker = b.blocker AND d.blocked = b.blocked)
+        """
+    }
+
+    /// Pins and blocks that users have made here are no fault of the file.
+    var conflicts: [String] {
+        [
+            """
+            WITH found AS MATERIALIZED (
+                SELECT s.line FROM (\(pinned(in: 2))) s LEFT JOIN (
+                    SELECT room_id, count(*) AS here FROM messages WHERE pinned_at IS NOT NULL
+                        AND room_id IN (SELECT id FROM import_targets WHERE state = 2)
+                    GROUP BY room_id
+                ) h ON h.room_id = s.room_id WHERE s.n + coalesce(h.here, 0) > \(rooms.pins)
+            ), changed AS (
+                UPDATE import_messages m SET pinned_at = NULL FROM found f WHERE f.line = m.line
+            ) INSERT INTO import_notes
+            SELECT line, 'the room has \(rooms.pins) pinned messages (ROOM_PIN_LIMIT): stored without PinnedAt' FROM found
+            """,
+            """
+            WITH found AS MATERIALIZED (
+                SELECT s.line FROM (\(blocked)) s JOIN (
+                    SELECT blocker, count(*) AS here FROM blocks WHERE blocker IN (SELECT blocker FROM import_blocks)
+                    GROUP BY blocker
+                ) h ON h.blocker = s.blocker WHERE s.n + h.here > \(blocks)
+            ), gone AS (
+                DELETE FROM import_blocks b USING found f WHERE f.line = b.line
+            ) INSERT INTO import_notes
+            SELECT line, 'the user blocks \(blocks) others here (BLOCKS_PER_USER): not stored' FROM found
+            """,
+        ]
     }
 }

@@ -11,29 +11,33 @@ enum ImportScripts {
     /// Small rooms, complete.
     static func small(_ part: Int64) -> String {
         [
-            "TRUNCATE import_made, import_part, import_finish", made("NOT p.is_big AND p.part = \(part)"),
+            ImportErased.first, "TRUNCATE import_made, import_part, import_finish",
+            made("NOT p.is_big AND p.part = \(part)"),
             "ANALYZE import_made", members,
             """
             INSERT INTO import_part SELECT o.line, o.seq, o.change_seq FROM import_order o
             JOIN import_made k ON k.id = o.room_id WHERE NOT o.is_big AND o.part = \(part)
             """,
-            "ANALYZE import_part",
+            "ANALYZE import_part", ImportConflicts.storingNew,
         ].joined(separator: ";\n") + ";\n" + (stored(isNew: true) + finished).joined(separator: ";\n")
     }
 
     /// The beginning of a large room, which nobody sees.
     static func begin(_ room: UUID128) -> String {
-        "TRUNCATE import_made, import_part, import_finish;\n" + made("p.is_big AND p.id = '\(room)'") + ";\n" + members
+        [
+            ImportErased.first, "TRUNCATE import_made, import_part, import_finish",
+            made("p.is_big AND p.id = '\(room)'"), members,
+        ].joined(separator: ";\n")
     }
 
     static func messages(of room: UUID128, _ part: Int64) -> String {
         [
-            "TRUNCATE import_part",
+            ImportErased.first, "TRUNCATE import_part",
             """
             INSERT INTO import_part SELECT o.line, o.seq, o.change_seq FROM import_order o
             WHERE o.room_id = '\(room)' AND o.part = \(part)
             """,
-            "ANALYZE import_part",
+            "ANALYZE import_part", ImportConflicts.storingNew,
         ].joined(separator: ";\n") + ";\n" + stored(isNew: true).joined(separator: ";\n")
     }
 
@@ -48,7 +52,8 @@ enum ImportScripts {
             SELECT r.id, r.type, r.name, r.description, r.avatar, r.owner_id, 0, r.member_limit, r.created_at, r.created_at,
                 coalesce(r.created_by, r.owner_id), r.sign, 'infinity',
                 CASE WHEN r.elsewhere THEN extract(epoch FROM now())::bigint ELSE 1 END, r.metadata
-            FROM import_plan p JOIN import_rooms r ON r.id = p.id WHERE \(condition) ORDER BY r.id
+            FROM import_plan p JOIN import_rooms r ON r.id = p.id JOIN import_targets t ON t.id = r.id AND t.state = 0
+            WHERE \(condition) ORDER BY r.id
             ON CONFLICT (id) DO NOTHING RETURNING id
         ) INSERT INTO import_made SELECT id FROM made
         """
@@ -173,22 +178,23 @@ enum ImportScripts {
         let mine = "d.room_id = '\(room)' AND d.part = \(part)"
         let statements =
             [
-                "TRUNCATE import_head, import_part",
+                ImportErased.first, "TRUNCATE import_head, import_part",
                 """
                 INSERT INTO import_head SELECT id, last_seq FROM rooms WHERE id = '\(room)' AND deleted_at IS NULL FOR UPDATE
                 """,
                 """
                 INSERT INTO import_twins SELECT m.id, h.id FROM import_rest d JOIN import_messages m ON m.line = d.line
-                JOIN messages h ON h.sender_id = m.sender_id AND h.sign = m.sign AND h.id <> m.id
+                JOIN messages h ON h.sender_id = m.sender_id AND h.sign = m.sign AND h.room_id = m.room_id AND h.id <> m.id
                 WHERE \(mine) ON CONFLICT DO NOTHING
                 """,
+            ] + ImportConflicts.choosing(mine) + [
                 """
                 INSERT INTO import_part SELECT m.line, r.last_seq + (sum(d.cost) OVER w)::bigint - d.cost + 1,
                     r.last_seq + (sum(d.cost) OVER w)::bigint
                 FROM import_head r CROSS JOIN import_rest d JOIN import_messages m ON m.line = d.line
                 WHERE \(mine) AND \(ImportChecks.isNew) WINDOW w AS (ORDER BY d.place)
-                """,
-            ] + stored(isNew: false) + [edited, grown(room), sent(room)]
+                """
+            ] + ImportConflicts.appending + stored(isNew: false) + [edited, grown(room), sent(room)]
         return statements.joined(separator: ";\n")
     }
 

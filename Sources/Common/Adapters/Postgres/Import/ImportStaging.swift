@@ -76,6 +76,7 @@ struct ImportStaging {
             try connection.script(
                 "CREATE TEMPORARY TABLE \(table.name) (line bigint, digest bigint, \(table.columns))")
         }
+        try connection.script(ImportConflicts.create)
     }
 
     mutating func add(_ table: Table, line: Int64, digest: Int64, _ values: [PGValue]) throws(PostgresError) {
@@ -100,6 +101,8 @@ struct ImportStaging {
             try send(table)
             try connection.script("ANALYZE \(table.name)")
         }
+        // Members without a line, of whom the file has messages.
+        try connection.script("ALTER TABLE import_members ADD former boolean NOT NULL DEFAULT false")
     }
 
     private mutating func send(_ table: Table) throws(PostgresError) {

@@ -8,6 +8,9 @@ public enum ExportScope: Sendable {
 }
 
 /// Reads what an import takes, as of one moment, by cursors: memory does not grow with the database.
+///
+/// The transaction lasts as long as the reading. `write` must not wait for anybody; a process that is stopped loses its
+/// transaction after a minute.
 public final class PostgresExport {
     let connection: PostgresConnection
     /// Rows that are in memory at once.
@@ -22,9 +25,8 @@ public final class PostgresExport {
     public func run(_ scope: ExportScope, namespace: UUID128, _ write: @escaping ([UInt8]) throws -> Void) throws
         -> Bool
     {
-        // A slow reader of our output must not end the transaction.
         try connection.script(
-            "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; "
+            "SET idle_in_transaction_session_timeout = '60s'; SET statement_timeout = '600s'; SET lock_timeout = '60s'; "
                 + "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         let out = ExportLines(write)
         try out.line("export") {
@@ -39,6 +41,7 @@ public final class PostgresExport {
         case .user(let user): try everything(about: user, out)
         }
         try connection.script("COMMIT")
+        connection.close()
         return true
     }
 
@@ -65,8 +68,18 @@ public final class PostgresExport {
             "accounts_out", "SELECT \(unsafeSQL: ExportLines.accountColumns) FROM accounts ORDER BY user_id",
             out.account)
         try each("blocks_out", "SELECT blocker, blocked, created_at FROM blocks ORDER BY blocker, blocked", out.block)
-        try each("rooms_out", Self.rooms("true")) { try whole($0, references: "true", out) }
+        try each("rooms_out", Self.rooms(Self.isKept)) {
+            try whole(
+                $0,
+                references: """
+                    (p.room_id = m.room_id OR EXISTS (SELECT FROM rooms r WHERE r.id = p.room_id
+                        AND \(unsafeSQL: Room.isComplete()) AND \(Self.isKept)))
+                    """, out)
+        }
     }
+
+    /// Of a PRIVATE room that is deleted, because both were erased, nothing is left, and no import takes the pair its room.
+    private static let isKept: SQL = "NOT (\(unsafeSQL: Room.isPrivate()) AND r.deleted_at IS NOT NULL)"
 
     private func one(_ id: UUID128, _ out: ExportLines) throws -> Bool {
         try each(
@@ -76,7 +89,7 @@ public final class PostgresExport {
             WHERE u.id IN (SELECT user_id FROM members WHERE room_id = \(id)) ORDER BY u.id
             """, out.user)
         var isHere = false
-        try each("rooms_out", Self.rooms("r.id = \(id)")) { row in
+        try each("rooms_out", Self.rooms("r.id = \(id) AND \(Self.isKept)")) { row in
             isHere = true
             // Messages of other rooms are not in the file.
             try whole(row, references: "p.room_id = m.room_id", out)

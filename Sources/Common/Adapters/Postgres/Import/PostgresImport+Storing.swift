@@ -28,7 +28,7 @@ extension PostgresImport {
         try storeSmallRooms(&counts, news, progress)
         try storeBigRooms(&counts, news, progress)
         // A room that clients have made since the checks is one in use.
-        try connection.script("UPDATE import_targets SET state = 2 WHERE state = 0; " + ImportPlan.rest)
+        try connection.script(ImportConflicts.changedRooms + "; " + ImportPlan.rest)
         try appendToRooms(&counts, news, progress)
         return counts
     }
@@ -38,6 +38,10 @@ extension PostgresImport {
         for _ in 0..<10 {
             do throws(PostgresError) { return try connection.script(script, keepsSession: true) } catch {
                 guard let state = error.state, ["23505", "40P01", "55P03"].contains(state) else { throw error }
+                if state == "23505" {
+                    try connection.script(
+                        ImportConflicts.signs + ";\n" + ImportConflicts.roomSigns, keepsSession: true)
+                }
             }
         }
         try connection.script(script, keepsSession: true)
@@ -51,6 +55,7 @@ extension PostgresImport {
         try inPieces(of: "import_users") { piece in
             try attempt(
                 """
+                \(ImportErased.first);
                 INSERT INTO users AS u (id, external_id, name, avatar, metadata, deactivated_at, created_at)
                 SELECT id, external_id, name, avatar, metadata, deactivated_at, coalesce(created_at, now())
                 FROM import_users WHERE \(piece) ORDER BY id
@@ -66,6 +71,7 @@ extension PostgresImport {
         try inPieces(of: "import_accounts") { piece in
             try attempt(
                 """
+                \(ImportErased.first);
                 INSERT INTO accounts (user_id, hides_presence, added_by, push_mentions, quiet_from, quiet_to, quiet_zone)
                 SELECT user_id, hides_presence, added_by, push_mentions, quiet_from, quiet_to, quiet_zone
                 FROM import_accounts WHERE \(piece) ORDER BY user_id ON CONFLICT DO NOTHING
@@ -74,6 +80,7 @@ extension PostgresImport {
         try inPieces(of: "import_blocks") { piece in
             try attempt(
                 """
+                \(ImportErased.first);
                 INSERT INTO blocks (blocker, blocked, created_at) SELECT blocker, blocked, created_at FROM import_blocks
                 WHERE \(piece) ORDER BY blocker, blocked ON CONFLICT DO NOTHING
                 """)

@@ -68,20 +68,26 @@ public final class PostgresImport {
         guard found.isEmpty else { return found }
         try run(repeated.map(ImportChecks.withoutDoubles))
         if staging.counts[.rooms, default: 0] > 0 { try run(ImportChecks.pairs) }
-        try run([ImportChecks.targets] + ImportChecks.twins)
+        try run([ImportChecks.targets, ImportChecks.indexes] + ImportChecks.twins)
         if staging.counts[.edits, default: 0] > 0 { try run([ImportChecks.edited]) }
         found = try ask(ImportChecks.first, limit)
         guard found.isEmpty else { return found }
         if staging.counts[.reactions, default: 0] > 0 { try run([ImportChecks.reactions]) }
         found = try ask(rules.checks, limit)
         guard found.isEmpty else { return found }
-        try run([ImportPlan.statements(byLine: byLine)])
+        try run(ImportConflicts.all(rules) + [ImportPlan.statements(byLine: byLine)])
         return try ask(ImportChecks.last, limit)
     }
 
     /// Lines of what is here otherwise, and stays so; at most `limit`, in the order of lines. When there are no problems.
     public func differences(limit: Int) throws(PostgresError) -> [ImportProblem] {
-        try ask(ImportDifferences.all, limit)
+        let found = try notes(limit: limit) + ask(ImportDifferences.all, limit)
+        return Array(found.sorted { $0.line < $1.line }.prefix(limit))
+    }
+
+    /// Lines that could not be stored as they are, and that nobody was told of yet; at most `limit`, in the order of lines.
+    public func notes(limit: Int) throws(PostgresError) -> [ImportProblem] {
+        try ask([ImportConflicts.untold], limit)
     }
 
     private func run(_ statements: [String]) throws(PostgresError) {
