@@ -396,7 +396,7 @@ def test_the_export_of_a_user_has_everything_about_them(here, ann, bob):
     columns = here.ask("SELECT DISTINCT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name IN "
                        "('user_id', 'sender_id', 'owner', 'owner_id', 'blocker', 'created_by', 'actor_id')").split()
     exported = {"members", "messages", "rooms", "accounts", "blocks", "user_devices", "user_endpoints", "push_mutes", "thread_mutes",
-                "invitations", "revocations", "audit", "signed_requests", "uploads"}
+                "invitations", "revocations", "erased_users", "audit", "signed_requests", "uploads"}
     others = {"devices",  # A copy of user_devices for programs of an earlier release.
               "room_events"}  # The same changes as in messages and members.
     assert set(columns) - exported - others == set()

@@ -28,7 +28,7 @@ public enum ImportReader {
 
     /// Kinds of the export of one user that no import takes.
     public static let exportOnly = [
-        "device", "silence", "thread_silence", "invitation", "revocation", "audit", "request", "upload",
+        "device", "silence", "thread_silence", "invitation", "revocation", "erasure", "audit", "request", "upload",
     ]
 
     /// A text from the file, for a sentence: short, and without what would break a terminal.

@@ -60,6 +60,7 @@ extension PostgresExport {
             line(
                 "revocation", "'IssuedBefore', \(time("issued_before")), 'RevokedAt', \(time("revoked_at"))",
                 "revocations WHERE user_id =", user),
+            line("erasure", "'At', \(time("erased_at"))", "erased_users WHERE user_id =", user),
             line(
                 "audit", "'At', \(time("at")), 'Key', key_name, 'Operation', operation, 'Path', path, 'Status', status",
                 "audit WHERE user_id =", user),
