@@ -416,7 +416,7 @@ def test_two_imports_at_once_are_refused(empty, tmp_path):
 
 def test_the_commands_and_lines_of_the_page_work(make_base, tmp_path):
     """docs/import.md: its example is imported, and its commands run on the result."""
-    [(_, script)] = documents.blocks("import")
+    (_, script), _ = documents.blocks("import")
     [example] = re.findall(r"^```json\n(.*?)^```$", (CHECKOUT / "docs/import.md").read_text(), re.MULTILINE | re.DOTALL)
     assert example.count("\n") == 11
     base = make_base()

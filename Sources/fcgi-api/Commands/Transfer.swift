@@ -61,14 +61,15 @@ struct ImportCommand: ParsableCommand {
         commandName: "import",
         abstract: "Store users, rooms and messages of NDJSON: of an export, or of another service.",
         discussion: """
-            docs/import.md describes the lines. All are read and checked first: with a problem, nothing is stored, and each \
+            docs/import.md describes the lines. --from makes them of another service's export. All are read and checked first: with a problem, nothing is stored, and each \
             is printed with its line. Each room is stored completely or not at all, so after a kill a second run, also of a \
             corrected file, stores the rest. What is here stays as it is: with lines that say otherwise, everything else is \
             stored, each is printed, and the exit code is 3. The service runs on meanwhile.
             """)
 
     @OptionGroup var settings: SettingsOption
-    @Argument(help: "A file; - is the standard input.") var file: String
+    @Argument(help: "A file; - is the standard input. Of Slack: the folder of an unpacked export.") var file: String
+    @OptionGroup var conversion: ConversionOptions
     @Flag(help: "Read and check everything, and store nothing.") var dryRun = false
     @Option(help: "Messages without Seq in the order of time, or of the file: time or file.") var order = "time"
 
@@ -77,6 +78,7 @@ struct ImportCommand: ParsableCommand {
     }
 
     func run() throws {
+        if conversion.printLines { return try conversion.show(file) }
         let settings = try self.settings.read()
         HostUser.namespace = settings.tokens.userNamespace
         let store = PostgresImport(
@@ -84,7 +86,8 @@ struct ImportCommand: ParsableCommand {
             rules: ImportRules(rooms: settings.rooms, blocks: settings.account.blocks), byLine: order == "file")
         guard try store.begin() else { throw OperatorError("another import is running: wait for its end") }
         var run = ImportRun(store, namespace: settings.tokens.userNamespace, now: systemClock())
-        try read(into: &run)
+        let leftOut = try conversion.from == nil ? nil : conversion.convert(file) { try run.take(.bytes($0)) }
+        if let leftOut { leftOut.forEach { print($0) } } else { try read(into: &run) }
         try run.compare()
         guard run.problems.isEmpty else {
             show(run.problems)

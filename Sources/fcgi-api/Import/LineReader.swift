@@ -2,7 +2,7 @@ import ChatCore
 import ChatProcess
 import Glibc
 
-/// Lines of a file, or of the standard input, each at most ``ImportLimit/line`` bytes: memory does not grow with the file.
+/// Lines of a file, or of the standard input, each at most `limit` bytes: memory does not grow with the file.
 struct LineReader {
     enum Line: Equatable {
         case bytes([UInt8])
@@ -10,7 +10,7 @@ struct LineReader {
     }
 
     private let descriptor: Int32
-    private let limit = ImportLimit.line
+    private let limit: Int
     private var buffer: [UInt8] = []
     /// Of the bytes in `buffer`, the first that no line has taken.
     private var start = 0
@@ -18,7 +18,10 @@ struct LineReader {
     private static let piece = 1 << 18
 
     /// - Parameter descriptor: stays open.
-    init(_ descriptor: Int32) { self.descriptor = descriptor }
+    init(_ descriptor: Int32, limit: Int = ImportLimit.line) {
+        self.descriptor = descriptor
+        self.limit = limit
+    }
 
     /// The next line without its end; nil: there is none. The last one needs no end.
     mutating func next() throws(OperatorError) -> Line? {
