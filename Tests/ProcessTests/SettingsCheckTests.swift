@@ -89,7 +89,7 @@ import Testing
 
     @Test func aSocketIsNotInPlaceOfAFileOfTheProgramsOwn() throws {
         let found = try problems(good.merging(["WS_LISTEN": "unix:\(folder)/fcgi-api.control"]) { $1 })
-        #expect(found == ["WS_LISTEN=unix:\(folder)/fcgi-api.control is a file of these programs' own"])
+        #expect(found == ["WS_LISTEN=unix:\(folder)/fcgi-api.control is a file of these programs"])
     }
 
     @Test func anotherMachinesAddressIsNotListenedOn() throws {

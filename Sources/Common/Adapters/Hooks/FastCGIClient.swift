@@ -57,7 +57,7 @@ final class FastCGIClient {
     }
 }
 
-/// What is still to be sent over a connected socket, and what has come.
+/// The rest of a request that is still to be sent over a connected socket, and the answer so far.
 private struct Conversation {
     let socket: Int32
     var rest: ArraySlice<UInt8>

@@ -32,7 +32,7 @@ struct HTTPTransfer {
         var body: [UInt8]
         /// Bytes written to the sink.
         var sunk: Int64
-        /// What a script of FastCGI wrote on its error stream.
+        /// The first line that a script of FastCGI wrote on its error stream.
         var complaint: String?
 
         /// For the log: the status, and the complaint if there is one.
