@@ -1,4 +1,3 @@
-import CCurl
 import ChatCore
 import Glibc
 
@@ -21,11 +20,10 @@ final class FastCGIClient {
         _ body: [UInt8], to address: FastCGIAddress, headers: [(name: String, value: String)], timeout: Duration
     ) throws(HTTPTransfer.Failure) -> HTTPTransfer.Answer {
         let deadline = monotonicMilliseconds() + timeout.milliseconds
-        guard let handle = curl_easy_init() else { throw HTTPTransfer.Failure(description: "no memory") }
-        defer { curl_easy_cleanup(handle) }
-        try Self.connect(handle, address.server, min(timeout, Self.connectTimeout))
+        let connection = try CurlConnection(to: address.server, timeout: min(timeout, Self.connectTimeout))
+        defer { withExtendedLifetime(connection) {} }
         var conversation = Conversation(
-            socket: chat_curl_socket(handle), rest: FastCGIRequest.bytes(body, for: address, headers)[...])
+            socket: connection.socket, rest: FastCGIRequest.bytes(body, for: address, headers)[...])
         while !conversation.answer.isOver {
             let left = deadline - monotonicMilliseconds()
             guard left > 0 else { throw HTTPTransfer.Failure(description: "Timeout was reached") }
@@ -33,27 +31,6 @@ final class FastCGIClient {
             try conversation.step(milliseconds: Int32(min(left, Self.pace.milliseconds)))
         }
         return try conversation.answer.answer()
-    }
-
-    /// libcurl resolves names beside this thread, so that a silent name server costs no more than the timeout.
-    private static func connect(
-        _ handle: UnsafeMutableRawPointer, _ server: FastCGIAddress.Server, _ timeout: Duration
-    ) throws(HTTPTransfer.Failure) {
-        switch server {
-        case .unix(let path):
-            chat_curl_set_string(handle, CURLOPT_URL, "http://localhost/")
-            chat_curl_set_string(handle, CURLOPT_UNIX_SOCKET_PATH, path)
-        case .tcp(let host): chat_curl_set_string(handle, CURLOPT_URL, "http://\(host)/")
-        }
-        chat_curl_set_string(handle, CURLOPT_PROXY, "")
-        chat_curl_set_long(handle, CURLOPT_CONNECT_ONLY, 1)
-        chat_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
-        chat_curl_set_long(handle, CURLOPT_QUICK_EXIT, 1)
-        chat_curl_set_long(handle, CURLOPT_TIMEOUT_MS, Int(timeout.milliseconds))
-        let result = curl_easy_perform(handle)
-        guard result == CURLE_OK else {
-            throw HTTPTransfer.Failure(description: String(cString: curl_easy_strerror(result)))
-        }
     }
 }
 

@@ -186,6 +186,36 @@ final class HTTPClient {
     }
 }
 
+/// A connection for another protocol than HTTP. libcurl resolves names beside this thread, so that a silent name server
+/// costs no more than the timeout.
+final class CurlConnection {
+    private let handle: UnsafeMutableRawPointer
+    /// Open as long as this object lives.
+    let socket: Int32
+
+    init(to server: FastCGIAddress.Server, timeout: Duration) throws(HTTPTransfer.Failure) {
+        handle = curl_easy_init()!
+        switch server {
+        case .unix(let path):
+            chat_curl_set_string(handle, CURLOPT_URL, "http://localhost/")
+            chat_curl_set_string(handle, CURLOPT_UNIX_SOCKET_PATH, path)
+        case .tcp(let host): chat_curl_set_string(handle, CURLOPT_URL, "http://\(host)/")
+        }
+        chat_curl_set_string(handle, CURLOPT_PROXY, "")
+        chat_curl_set_long(handle, CURLOPT_CONNECT_ONLY, 1)
+        chat_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
+        chat_curl_set_long(handle, CURLOPT_QUICK_EXIT, 1)
+        chat_curl_set_long(handle, CURLOPT_TIMEOUT_MS, Int(timeout.milliseconds))
+        let result = curl_easy_perform(handle)
+        socket = result == CURLE_OK ? chat_curl_socket(handle) : -1
+        guard socket >= 0 else {
+            throw HTTPTransfer.Failure(description: String(cString: curl_easy_strerror(result)))
+        }
+    }
+
+    deinit { curl_easy_cleanup(handle) }
+}
+
 /// libcurl calls this for each address before it connects, after name resolution.
 private func openPublicSocket(
     _: UnsafeMutableRawPointer?, _: curlsocktype, _ wanted: UnsafeMutablePointer<curl_sockaddr>?
