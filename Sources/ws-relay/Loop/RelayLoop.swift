@@ -69,6 +69,8 @@ final class RelayLoop {
     func run() {
         begin()
         while !isOver { tick() }
+        // The totals of the last second, which the master keeps.
+        hub.report(to: place.scoreboard)
         log.notice("this relay has ended")
     }
 
