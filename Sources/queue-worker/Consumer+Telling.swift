@@ -20,9 +20,10 @@ extension Consumer {
                 let begun = monotonicNow()
                 try connection.whileAway { () throws(BusError) in try bus.publish(notice) }
                 channel.scoreboard.histogram(Timing.publish).observe(monotonicNow() - begun)
-                return outage.ended("Redis", log)
+                return heardFromBus(nil)
             } catch {
-                outage.began("Redis", error.description, log)
+                heardFromBus(error)
+                try letGoIfCutOff(connection)
                 try wait(backoff.next(), connection)
             }
         }

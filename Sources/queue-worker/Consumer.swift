@@ -26,8 +26,8 @@ final class Consumer {
     private let dead: RabbitMQDeadLetters
     let strays: StrayAnswers
     let attempts: Attempts
-    private let turn: QueueTurn
-    private let places: QueuePlaces
+    let turn: QueueTurn
+    let places: QueuePlaces
     /// nil: nothing is traced.
     private let trace: CommandTrace?
     let log: Logger
@@ -38,6 +38,9 @@ final class Consumer {
     /// Everything up to this delivery is executed, since a monotonic time in milliseconds.
     private var unacknowledged: (tag: UInt64, since: Int64)?
     private var backoff = Backoff()
+    var reach = Reach()
+    /// Monotonic milliseconds at which Redis is asked unless something was published before.
+    var askBusAt: Int64 = .min
     private var isReady = false
     var outage = Outage()
 
@@ -65,6 +68,7 @@ final class Consumer {
             worker: .v7(at: systemClock()), clock: clock)
         self.trace = trace
         self.log = log
+        turn.onAnswer = { [unowned self] in heard(from: .postgres, $0) }
     }
 
     /// Runs until the master says quit.
@@ -79,6 +83,8 @@ final class Consumer {
         do throws(RabbitMQError) {
             let connection = try connected()
             guard try !turn.look(connection) else { return changeOver(connection) }
+            askBus(connection)
+            try letGoIfCutOff(connection)
             try keepPlaces(connection)
             let isIdle = waiting.isEmpty && backlog.isEmpty
             try receive(connection, waitingAtMost: isIdle ? min(acknowledgeIn ?? 1000, places.due) : 0)
@@ -102,8 +108,10 @@ final class Consumer {
 
     private func connected() throws(RabbitMQError) -> any BrokerConnection {
         if let connection { return connection }
+        if reach.isAside { try askBoth() }
         let opened = try broker.open("queue-worker")
         places.begin(try turn.prepare(opened))
+        reach.joined(now: clock.now())
         outage.ended("PostgreSQL", log)
         if settings.push.isOn {
             _ = try opened.declareQueue(
@@ -160,7 +168,7 @@ final class Consumer {
     /// Unacknowledged messages are redelivered to the active consumer of that moment.
     private func lose(_ error: RabbitMQError) {
         attempts.takeBack()
-        connection?.distrust()
+        if error.server == "RabbitMQ" { connection?.distrust() }
         forgetConnection()
         outage.began(error.server, error.description, log)
         pause(backoff.next())
@@ -250,7 +258,7 @@ final class Consumer {
         unacknowledged.map { max(0, Int($0.since + Self.acknowledgeWithin.milliseconds - clock.now())) }
     }
 
-    private func acknowledgeFinished(_ connection: any BrokerConnection) throws(RabbitMQError) {
+    func acknowledgeFinished(_ connection: any BrokerConnection) throws(RabbitMQError) {
         if let tag = unacknowledged?.tag { try acknowledge(through: tag, connection) }
     }
 
@@ -268,7 +276,9 @@ final class Consumer {
     private func end(_ mark: EndMark, _ connection: any BrokerConnection) throws(RabbitMQError) {
         var backoff = Backoff()
         while let error = turn.end(mark) {
+            heard(from: .postgres, error)
             outage.began("PostgreSQL", error.description, log)
+            try letGoIfCutOff(connection)
             try wait(backoff.next(), connection)
         }
         try finishFirst(connection)
@@ -323,6 +333,7 @@ final class Consumer {
                 let stored = try connection.whileAway { () throws(StoreError) in
                     isAlone ? try run.oneByOne(commands) : [try run.together(commands)]
                 }
+                reach.answered(.postgres)
                 if !isAlone { outage.ended("PostgreSQL", log) }
                 channel.scoreboard.histogram(Timing.commit).observe(monotonicNow() - begun)
                 return stored
@@ -335,7 +346,10 @@ final class Consumer {
                     isAlone = true
                     continue
                 }
+                heard(from: .postgres, error)
                 outage.began("PostgreSQL", error.description, log)
+                askBus(connection)
+                try letGoIfCutOff(connection)
                 try wait(backoff.next(), connection)
             }
         }
@@ -346,6 +360,7 @@ final class Consumer {
     /// Waits while it answers the broker's heartbeats. A quit ends the wait and returns the batch to the broker.
     func wait(_ milliseconds: Int, _ connection: any BrokerConnection) throws(RabbitMQError) {
         channel.scoreboard.heartbeat()
+        let milliseconds = min(milliseconds, untilLetGo)
         guard !channel.mustQuit else { throw RabbitMQError(ended: "told to quit; the batch goes back to its queue") }
         attempts.pause()
         defer { attempts.resume() }

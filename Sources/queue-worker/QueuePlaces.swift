@@ -7,14 +7,16 @@ final class QueuePlaces {
     private static let interval = Duration.seconds(2)
     /// Until the next try after a failed one.
     private static let retryDelay = Duration.seconds(5)
-    /// How long the host's other workers count before they have reported.
+    /// How long the host's other workers count before they have reported; and those of all hosts that were there before an
+    /// outage, which ends for all of them at once.
     private static let startTime = Duration.seconds(10)
 
     private let settings: RabbitMQSettings
     private let workers: any QueueWorkers
     private let clock: WorkerClock
-    private let siblings: Set<QueueSeat>
-    private let startedAt: Int64
+    /// For a while after each start and each new connection, seats count before they report.
+    private var expected: Set<QueueSeat>
+    private var expectedUntil: Int64
     private(set) var own: QueueWorkerReport
     private(set) var peers: [QueueWorkerReport] = []
     private var lines: QueueLines
@@ -32,9 +34,9 @@ final class QueuePlaces {
         self.clock = clock
         layout = settings.firstLayout
         let seat = QueueSeat(host: host, slot: slot)
-        siblings = Set((0..<poolSize).map { QueueSeat(host: host, slot: $0) })
-        startedAt = clock.now()
-        lines = QueueLines(seat, layout, now: startedAt)
+        expected = Set((0..<poolSize).map { QueueSeat(host: host, slot: $0) })
+        expectedUntil = clock.now() + Self.startTime.milliseconds
+        lines = QueueLines(seat, layout, now: clock.now())
         own = QueueWorkerReport(
             seat: seat, worker: worker, generation: layout.generation, setting: settings.layoutSetting,
             prefix: settings.prefix)
@@ -44,6 +46,11 @@ final class QueuePlaces {
     func begin(_ layout: QueueLayout) {
         self.layout = layout
         lines = QueueLines(own.seat, layout, now: clock.now())
+        if !peers.isEmpty {
+            let before = clock.now() < expectedUntil ? expected : []
+            expected = before.union(peers.map(\.seat))
+            expectedUntil = clock.now() + Self.startTime.milliseconds
+        }
         numbers = Dictionary(uniqueKeysWithValues: (0..<layout.total).map { (settings.queueName(layout, $0), $0) })
         report()
     }
@@ -64,8 +71,7 @@ final class QueuePlaces {
             // Without PostgreSQL every worker keeps its places, and the next in line still takes over.
             reportAt = clock.now() + Self.retryDelay.milliseconds
         }
-        let expected = clock.now() < startedAt + Self.startTime.milliseconds ? siblings : []
-        lines.know(peers, expected: expected, ticket: ticket)
+        lines.know(peers, expected: clock.now() < expectedUntil ? expected : [], ticket: ticket)
         if ticket != nil, lines.claimed != own.lines { reportAt = clock.now() }
     }
 
@@ -94,6 +100,9 @@ final class QueuePlaces {
         let now = clock.now()
         return Int(min(max(now, min(reportAt, lines.nextAt)), now + 1000) - now)
     }
+
+    /// Whether other hosts had workers when it last heard of them.
+    var knowsOthers: Bool { peers.contains { $0.seat.host != own.seat.host } }
 
     /// The number of queues that it works on, as far as it knows.
     var count: Int { lines.working.union(lines.claimed.keys).count }

@@ -28,6 +28,8 @@ final class QueueTurn {
     private var known: [QueueGeneration] = []
     private var hasComparedSettings = false
     private var lookAt: Int64 = 0
+    /// Told of each question to PostgreSQL.
+    var onAnswer: ((StoreError?) -> Void)?
     private var closing: (generation: Int, marksAt: Int64)?
 
     init(
@@ -41,6 +43,11 @@ final class QueueTurn {
         self.generations = generations
         self.clock = clock
         self.log = log
+    }
+
+    /// Reads the generations. Call it before ``prepare(_:)`` when the last known ones are not good enough.
+    func ask() throws(RabbitMQError) {
+        do throws(StoreError) { known = try read() } catch { throw RabbitMQError(error) }
     }
 
     /// Declares the queues to consume on a new connection. Without PostgreSQL it uses the last known ones.
@@ -117,11 +124,22 @@ final class QueueTurn {
         lookAt = clock.now() + Self.lookInterval.milliseconds
         let before = layout
         // Without PostgreSQL nothing changes.
-        guard let found = try? generations.all(), !found.isEmpty else { return false }
+        guard let found = try? read(), !found.isEmpty else { return false }
         known = found
         try removeForgotten()
         try closeOld(connection)
         return layout != before
+    }
+
+    private func read() throws(StoreError) -> [QueueGeneration] {
+        do throws(StoreError) {
+            let found = try generations.all()
+            onAnswer?(nil)
+            return found
+        } catch {
+            onAnswer?(error)
+            throw error
+        }
     }
 
     private func closeOld(_ connection: any BrokerConnection) throws(RabbitMQError) {

@@ -82,17 +82,19 @@ extension QueueWorker {
     private static func queueWorker(
         _ settings: Settings, _ channel: WorkerChannel, _ trace: CommandTrace?, _ log: Logger
     ) throws -> Consumer {
+        let queues = PostgresConnection(
+            settings.database, applicationName: "queue-worker queues",
+            statementTimeout: PostgresQueueGenerations.timeout)
         let store = PostgresRoomBatchStore(
-            connection(settings, "queue-worker"), limits: settings.rooms, hasHooks: !settings.hooks.url.isEmpty,
+            PostgresConnection(
+                settings.database, applicationName: "queue-worker", transactionPause: .seconds(3), watch: queues),
+            limits: settings.rooms, hasHooks: !settings.hooks.url.isEmpty,
             hasReplica: settings.database.hasReplica)
         let check = settings.hooks.checkURL.isEmpty ? nil : HTTPMessageCheck(settings.hooks, log: log)
         let bus = RedisFrameBus(
             try RedisConnection(url: settings.redisURL), logLength: settings.worker.logLength,
             logTime: settings.worker.logTime, logBytes: settings.worker.logBytes,
             trailLength: settings.traceLength, markLifetime: settings.database.markLifetime)
-        let queues = PostgresConnection(
-            settings.database, applicationName: "queue-worker queues",
-            statementTimeout: PostgresQueueGenerations.timeout)
         return Consumer(
             settings: settings, channel: channel, broker: RabbitMQBroker(settings.rabbitMQ),
             run: ExecuteBatch(store: store, check: check, limits: settings.rooms, clock: systemClock, log: log),

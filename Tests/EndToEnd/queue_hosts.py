@@ -6,8 +6,11 @@ import re
 import signal
 import socket
 import subprocess
+import sys
+from pathlib import Path
 
 from conftest import program, read_settings, run_program
+from ports import free_port
 from waiting import eventually
 
 
@@ -37,6 +40,40 @@ class Host:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.kill()
+
+
+class Line:
+    """A host's own way to a server of the stack, which can refuse, or fall silent without notice."""
+
+    def __init__(self, server):
+        settings, self.port = read_settings(), free_port()
+        if server == "PostgreSQL":
+            folder = settings["DATABASE_URL"].split("host=")[1].split("&")[0].split()[0].replace("%2F", "/")
+            self.target = f"unix:{folder}/.s.PGSQL.5432"
+            self.settings = {"DATABASE_URL": f"host=127.0.0.1 port={self.port} user=chat dbname=chat"}
+        else:
+            self.target = settings["REDIS_URL"].replace("unix://", "unix:")
+            self.settings = {"REDIS_URL": f"redis://127.0.0.1:{self.port}"}
+        self.process = None
+        self.open()
+
+    def open(self):
+        words = [sys.executable, "-m", "chaos.network", f"tcp:127.0.0.1:{self.port}", self.target]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, cwd=Path(__file__).parent)
+        self.process.stdout.readline()  # it listens
+
+    def cut(self, how):
+        self.process.send_signal({"refused": signal.SIGKILL, "silent": signal.SIGSTOP}[how])
+
+    def heal(self):
+        """Anything sent into the silence arrives late."""
+        self.process.send_signal(signal.SIGCONT)
+        if self.process.poll() is not None:
+            self.open()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
 
 
 def batches(file):

@@ -4,12 +4,13 @@ returns; nothing is lost, stored twice or reordered. Hosts whose settings differ
 import asyncio
 import os
 import time
+import uuid
 
 import pytest
 from chaos.faults import Faults
 from chaos.scenario import Run
 from conftest import run_program
-from queue_hosts import Host, batches, shares, wait_for
+from queue_hosts import Host, Line, batches, shares, wait_for
 from waiting import eventually
 
 SECONDS = 8
@@ -27,6 +28,14 @@ def ten_queues():
     """Other tests leave other numbers."""
     run_program("queue-worker", "queues", "resize", "10")
     wait_for(lambda found: sum(found.values()) == 10)
+
+
+@pytest.fixture(params=["PostgreSQL", "Redis"])
+def line(request):
+    way = Line(request.param)
+    way.server = request.param
+    yield way
+    way.close()
 
 
 def is_even(found):
@@ -88,6 +97,34 @@ def test_the_queues_move_and_every_order_is_kept(base_url, secret, pids, second,
 
     print(", ".join(play(Run(base_url, secret, pids, 1, SECONDS, 1, least_faults=1), change)))
     assert len(shares()) == 1
+
+
+@pytest.mark.parametrize("how", ["refused", "silent"])
+def test_a_host_that_loses_a_server_leaves_its_queues_to_the_other(base_url, secret, pids, second, ten_queues, make_user, line, how):
+    ann = make_user()
+    rooms = [ann.group() for _ in range(40)]
+
+    def is_stored(room, sign):
+        return ann.rest("POST", f"/rooms/{room}/messages", {"Content": sign, "Sign": sign}).status_code == 201
+
+    def change():
+        second.start(**line.settings)
+        wait_for(is_even)
+        line.cut(how)
+        start = time.monotonic()
+        for room in rooms:
+            sign = str(uuid.uuid4())
+            eventually(lambda: is_stored(room, sign), 60)
+        answered = time.monotonic() - start
+        line.heal()
+        wait_for(is_even)
+        return answered
+
+    print(f"{line.server} {how}: rooms of all queues answered after {play(Run(base_url, secret, pids, 1, SECONDS, 1, least_faults=1), change):.1f} s")
+    said = second.log.read_text()
+    assert said.count("the queues are left to workers that may reach " + line.server) == 2, said
+    assert 2 <= said.count(f"{line.server} is away") <= 3, said
+    assert "RabbitMQ is away" not in said
 
 
 def test_each_queue_of_many_has_its_worker(second, ten_queues, make_user):

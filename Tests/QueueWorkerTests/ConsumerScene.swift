@@ -54,12 +54,86 @@ final class ConsumerScene {
         func abandon() {}
     }
 
+    /// The worker's way to PostgreSQL, which can be cut while others reach it.
+    final class Way: RoomBatchStore, QueueGenerations, QueueWorkers {
+        var isCut = false
+        var questions = 0
+        private let rooms: Store
+        private let generations: MemoryGenerations
+        private let workers: MemoryWorkers
+
+        init(_ rooms: Store, _ generations: MemoryGenerations, _ workers: MemoryWorkers) {
+            (self.rooms, self.generations, self.workers) = (rooms, generations, workers)
+        }
+
+        private func check() throws(StoreError) {
+            questions += 1
+            if isCut { throw StoreError("PostgreSQL: refused", isTransient: true, isAway: true) }
+        }
+
+        func load(for commands: [Command], now: Int64) throws(StoreError) -> RoomBatch {
+            try check()
+            return try rooms.load(for: commands, now: now)
+        }
+        func store(_ batch: RoomBatch) throws(StoreError) {
+            try check()
+            try rooms.store(batch)
+        }
+        func abandon() {}
+
+        func newest() throws(StoreError) -> QueueLayout? {
+            try check()
+            return try generations.newest()
+        }
+        func all() throws(StoreError) -> [QueueGeneration] {
+            try check()
+            return try generations.all()
+        }
+        func begin(_ layout: QueueLayout, setting: String) throws(StoreError) {
+            try check()
+            try generations.begin(layout, setting: setting)
+        }
+        func adopt(_ setting: String, for generation: Int) throws(StoreError) {
+            try check()
+            try generations.adopt(setting, for: generation)
+        }
+        func close(_ generation: Int) throws(StoreError) {
+            try check()
+            try generations.close(generation)
+        }
+        func end(queue: Int, of generation: Int) throws(StoreError) {
+            try check()
+            try generations.end(queue: queue, of: generation)
+        }
+        func remove(_ generation: Int) throws(StoreError) {
+            try check()
+            try generations.remove(generation)
+        }
+
+        func report(_ own: QueueWorkerReport) throws(StoreError) -> (all: [QueueWorkerReport], ticket: Int64) {
+            try check()
+            return try workers.report(own)
+        }
+        func all() throws(StoreError) -> [QueueWorkerReport] {
+            try check()
+            return try workers.all()
+        }
+        func end(_ own: QueueWorkerReport) throws(StoreError) {
+            try check()
+            try workers.end(own)
+        }
+    }
+
     final class Bus: FrameBus {
         var notices: [Notice] = []
         /// Called before a notice is published.
         var beforePublish: () throws(BusError) -> Void = {}
+        var isCut = false
+
+        func check() throws(BusError) { if isCut { throw BusError("Redis: no answer in time") } }
 
         func publish(_ notice: Notice) throws(BusError) {
+            try check()
             try beforePublish()
             notices.append(notice)
         }
@@ -73,6 +147,7 @@ final class ConsumerScene {
     let bus = Bus()
     let generations: MemoryGenerations
     let workers: MemoryWorkers
+    let way: Way
     let host: String
     /// Monotonic milliseconds.
     var now: Int64 = 1_000_000
@@ -88,6 +163,7 @@ final class ConsumerScene {
         store = other?.store ?? Store()
         generations = other?.generations ?? MemoryGenerations()
         workers = other?.workers ?? MemoryWorkers()
+        way = Way(store, generations, workers)
         host = other == nil ? "here" : "there"
         folder = "/tmp/consumer-\(UUID128.v7(at: systemClock()))"
         mkdir(folder, 0o700)
@@ -103,8 +179,8 @@ final class ConsumerScene {
         settings.runDirectory = folder
         consumer = Consumer(
             settings: settings, channel: place, broker: broker,
-            run: ExecuteBatch(store: store, limits: settings.rooms, clock: { 1_700_000_000_000 }, log: log),
-            bus: bus, generations: generations, workers: workers, host: host,
+            run: ExecuteBatch(store: way, limits: settings.rooms, clock: { 1_700_000_000_000 }, log: log),
+            bus: bus, generations: way, workers: way, host: host,
             clock: WorkerClock(
                 now: { [unowned self] in now },
                 wait: { [unowned self] milliseconds, descriptors in

@@ -6,6 +6,8 @@ public protocol FrameBus: AnyObject {
     /// Guarantee: a connected relay receives each frame at most once. A relay that was not connected finds it in the
     /// room's log or, if the log has gaps, in the store. Publishing the same again is harmless.
     func publish(_ notice: Notice) throws(BusError)
+    /// Whether it would be published.
+    func check() throws(BusError)
 }
 
 /// Everything that one batch publishes.

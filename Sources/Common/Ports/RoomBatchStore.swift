@@ -25,17 +25,23 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
     public let isMissing: Bool
     /// Another writer came first; loading again at once shows its changes.
     public let isConflict: Bool
+    /// The server could not be reached, or fell silent; another host may reach it.
+    public let isAway: Bool
+    /// For how long nothing had been heard from it.
+    public let silence: Duration
     /// Set by searches only.
     public let trouble: SearchTrouble?
 
     public init(
         _ description: String, isTransient: Bool, isMissing: Bool = false, isConflict: Bool = false,
-        trouble: SearchTrouble? = nil
+        isAway: Bool = false, silence: Duration = .zero, trouble: SearchTrouble? = nil
     ) {
         self.description = description
         self.isTransient = isTransient
         self.isMissing = isMissing
         self.isConflict = isConflict
+        self.isAway = isAway
+        self.silence = silence
         self.trouble = trouble
     }
 }

@@ -5,6 +5,20 @@ import Synchronization
 import TestSupport
 import Testing
 
+@Suite struct LostPoolerTests {
+    /// Pgpool-II says FATAL and XX000, without the untranslated severity.
+    @Test func aPoolerThatLostItsServerIsAnOutageAndNoRefusal() throws {
+        let welcome = "R\0\0\0\u{8}\0\0\0\0Z\0\0\0\u{5}I"
+        let end = "SFATAL\0CXX000\0Munable to read data from DB node 0\0\0"
+        let port = scriptedServer([[welcome, "E\0\0\0" + String(UnicodeScalar(UInt8(end.utf8.count + 4))) + end]])
+        let connection = PostgresConnection(
+            url: "host=127.0.0.1 port=\(port) user=x dbname=x sslmode=disable gssencmode=disable",
+            applicationName: "test")
+        let error = try #require(throws: PostgresError.self) { try connection.query("SELECT 1") }
+        #expect(error.state == "XX000" && error.isTransient && error.isAway)
+    }
+}
+
 @Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
 struct PostgresConnectionTests {
     @Test func valuesRoundTrip() throws {
@@ -51,6 +65,21 @@ struct PostgresConnectionTests {
         }
     }
 
+    /// Somebody who stopped in a transaction comes back: the statement can be tried again, and the server was there all the time.
+    @Test func aTransactionThatPausedTooLongIsEndedByTheServerAndWasNoOutage() throws {
+        let connection = PostgresConnection(
+            url: TestServers.settings!.database.url, applicationName: "test", transactionPause: .milliseconds(100))
+        let pid = try #require(
+            try connection.pipeline(["BEGIN", "SELECT pg_backend_pid()"])[1].first?.int4(0))
+        let others = TestServers.postgres()
+        let isThere: SQL = "SELECT 1 FROM pg_stat_activity WHERE pid = \(.int4(Int32(pid)))"
+        while try others.query(isThere).first != nil { usleep(10_000) }
+        let error = try #require(throws: PostgresError.self) { try connection.query("SELECT 1") }
+        #expect(error.isTransient)
+        #expect(error.state != "25P03" || !error.isAway)
+        #expect(try connection.query("SELECT 1::int8").first?.int8(0) == 1)
+    }
+
     /// The rest of a transaction never runs outside of it.
     @Test func aConnectionThatWasClosedInATransactionIsAnError() throws {
         let connection = TestServers.postgres()
@@ -72,6 +101,29 @@ struct PostgresConnectionTests {
         let connection = PostgresConnection(
             url: TestServers.settings!.database.url, applicationName: "test", statementTimeout: .milliseconds(200))
         #expect(throws: PostgresError.self) { try connection.query("SELECT pg_sleep(30)") }
+    }
+
+    /// The statement takes longer than the server may be silent.
+    @Test func aSlowStatementIsNoSilence() throws {
+        let connection = PostgresConnection(
+            url: TestServers.settings!.database.url, applicationName: "test", watch: TestServers.postgres())
+        #expect(try connection.query("SELECT 1::int8 FROM pg_sleep(5)").first?.int8(0) == 1)
+    }
+
+    @Test func aServerThatAnswersNobodyIsSilent() throws {
+        let url = TestServers.settings!.database.url
+        // Nobody is there for the question beside it.
+        let nobody = PostgresConnection(url: "host=127.0.0.1 port=1 dbname=x", applicationName: "test")
+        let connection = PostgresConnection(url: url, applicationName: "test", watch: nobody)
+        let error = try #require(throws: PostgresError.self) { try connection.query("SELECT pg_sleep(30)") }
+        #expect(error.isAway && error.isTransient)
+        #expect(error.description.contains("beside it"))
+    }
+
+    @Test func whetherItAnswers() {
+        #expect(TestServers.postgres().answers(within: .seconds(2)))
+        let nobody = PostgresConnection(url: "host=127.0.0.1 port=1 dbname=x", applicationName: "test")
+        #expect(!nobody.answers(within: .seconds(2)))
     }
 
     @Test func nobodyThere() {

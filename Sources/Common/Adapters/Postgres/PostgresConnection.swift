@@ -8,6 +8,12 @@ public struct PostgresError: Error, CustomStringConvertible, Sendable {
     public let state: String?
     public let message: String
     public let constraint: String?
+    /// The server, or a pooler, ended the session with it.
+    var isFatal = false
+    /// It took longer than its limit, and the server answered others meanwhile.
+    var isSlow = false
+    /// Nothing was heard from the server for this time.
+    var silence: Duration?
 
     public var description: String {
         guard let state else { return "PostgreSQL: \(message)" }
@@ -17,17 +23,28 @@ public struct PostgresError: Error, CustomStringConvertible, Sendable {
     }
 
     /// The connection was lost. A slow answer does not count.
-    var isLostConnection: Bool { state == nil ? message != Self.tooSlow : state!.hasPrefix("57P") }
+    var isLostConnection: Bool {
+        guard let state else { return !isSlow && silence == nil }
+        return isFatal || state.hasPrefix("57P")
+    }
     /// PostgreSQL ended the statement at its time limit (57014), or a NOWAIT lock was taken (55P03).
     var isTimeLimit: Bool { state == "57014" }
     var isLockTaken: Bool { state == "55P03" }
-    fileprivate static let tooSlow = "no answer within its time limit"
 
     /// The statement itself is fine and may succeed later, perhaps on a new connection. Classes 08 (connection), 53
     /// (resources), 57 (operator intervention), 40 (rollback), 25006 (a read-only standby now), and a lost connection.
+    /// Pgpool-II says XX000 when its own connection to the server is lost.
     public var isTransient: Bool {
         guard let state else { return true }
-        return ["08", "53", "57", "40"].contains(String(state.prefix(2))) || state == "25006"
+        return isFatal || ["08", "53", "57", "40"].contains(String(state.prefix(2))) || state == "25006"
+    }
+
+    /// The server could not be reached, or fell silent; another host may reach it. False for one that only takes long, or
+    /// ended the session because we were slow (25P03).
+    public var isAway: Bool {
+        guard let state else { return !isSlow }
+        if ["08", "57P"].contains(where: state.hasPrefix) || state == "25006" { return true }
+        return isFatal && state != "25P03"
     }
 }
 
@@ -51,6 +68,10 @@ public final class PostgresConnection {
     private let statementTimeout: Duration
     private let way: PostgresWay
     private let isPrepared: Bool
+    private let transactionPause: Duration
+    private let watch: PostgresConnection?
+    /// Replaces the statement's own limit for a moment.
+    private var answerLimit: Duration?
     private var connection: OpaquePointer?
     private var prepared: [String: String] = [:]
     /// The number of connections that were opened so far: another one may lead to another server.
@@ -61,11 +82,17 @@ public final class PostgresConnection {
     ///     closes the connection.
     ///   - isPrepared: false behind a pooler in transaction mode: no session state is used then, neither prepared
     ///     statements nor session settings.
+    ///   - transactionPause: the server ends a transaction, and its locks, when we send nothing for this time: a stopped or
+    ///     lost program must not hold them for long.
+    ///   - watch: asked every two seconds while this one waits for a statement. Without its answer the server counts as
+    ///     silent; with it a statement may take its full time.
     public init(
         url: String, applicationName: String, statementTimeout: Duration = .seconds(10), way: PostgresWay = .primary,
-        isPrepared: Bool = true
+        isPrepared: Bool = true, transactionPause: Duration = .seconds(15), watch: PostgresConnection? = nil
     ) {
         self.way = way
+        self.transactionPause = transactionPause
+        self.watch = watch
         self.isPrepared = isPrepared
         self.url = url
         self.applicationName = applicationName
@@ -75,7 +102,7 @@ public final class PostgresConnection {
     /// - Parameter statementTimeout: nil: the value from the settings.
     public convenience init(
         _ settings: DatabaseSettings, applicationName: String, statementTimeout: Duration? = nil,
-        way: PostgresWay = .primary
+        way: PostgresWay = .primary, transactionPause: Duration = .seconds(15), watch: PostgresConnection? = nil
     ) {
         let url =
             switch way {
@@ -85,7 +112,8 @@ public final class PostgresConnection {
             }
         self.init(
             url: url, applicationName: applicationName, statementTimeout: statementTimeout ?? settings.statementTimeout,
-            way: way, isPrepared: settings.isPrepared || way == .direct)
+            way: way, isPrepared: settings.isPrepared || way == .direct, transactionPause: transactionPause,
+            watch: watch)
     }
 
     deinit { PQfinish(connection) }
@@ -135,6 +163,16 @@ public final class PostgresConnection {
         }
     }
 
+    /// Whether the server answers within this time; a new connection has two seconds for each host in the URL.
+    public func answers(within limit: Duration) -> Bool {
+        answerLimit = limit
+        defer { answerLimit = nil }
+        do throws(PostgresError) {
+            _ = try repeatable(["SELECT 1"])
+            return true
+        } catch { return error.state != nil && !error.isAway }
+    }
+
     /// Runs one statement.
     public func query(_ sql: SQL) throws(PostgresError) -> PGRows {
         let results = try pipeline([sql])
@@ -159,7 +197,13 @@ public final class PostgresConnection {
         } catch {
             // It is unknown which statements were prepared, and a transaction may be open. A new connection has a known
             // state.
-            if error.state == nil || !preparing.isEmpty || !isIdle(connection, after: statements.count) { close() }
+            var error = error
+            let mayGoOn = error.state != nil && !error.isFatal && preparing.isEmpty
+            if !mayGoOn || !isIdle(connection, after: statements.count) {
+                // Pgpool-II ends the session after errors of its own, whatever it calls them.
+                if error.state?.hasPrefix("XX") == true, PQstatus(connection) == CONNECTION_BAD { error.isFatal = true }
+                close()
+            }
             throw error
         }
     }
@@ -230,9 +274,10 @@ public final class PostgresConnection {
             close()
         }
         var settings: [(String, String)] = [
-            ("dbname", url), ("application_name", applicationName), ("connect_timeout", "3"),
-            ("client_encoding", "UTF8"), ("tcp_user_timeout", "10000"), ("keepalives_idle", "10"),
-            ("keepalives_interval", "3"),
+            ("dbname", url), ("application_name", applicationName),
+            ("connect_timeout", answerLimit == nil ? "3" : "2"), ("client_encoding", "UTF8"),
+            // A host that vanished is noticed within four seconds; the kernel of one that only works for long answers.
+            ("tcp_user_timeout", "4000"), ("keepalives_idle", "2"), ("keepalives_interval", "1"),
         ]
         if isPrepared { settings.append(("options", options)) }
         let opened = Self.with(settings) { PQconnectdbParams($0, $1, 1) }
@@ -272,8 +317,9 @@ public final class PostgresConnection {
     private var options: String {
         // A stopped writer must not hold its rooms forever, and a dead writer's statement that waits for a lock must
         // not run later.
-        "-c statement_timeout=\(statementTimeout.milliseconds) -c timezone=UTC -c idle_in_transaction_session_timeout=15000 "
-            + "-c client_connection_check_interval=500 " + Self.planning
+        "-c statement_timeout=\(statementTimeout.milliseconds) -c timezone=UTC "
+            + "-c idle_in_transaction_session_timeout=\(transactionPause.milliseconds) -c client_connection_check_interval=500 "
+            + Self.planning
     }
 
     /// Pgpool-II sends a SELECT to any standby unless a comment precedes it.
@@ -359,25 +405,48 @@ public final class PostgresConnection {
         return result
     }
 
+    /// Between two questions on the connection beside it, and for each answer.
+    private static let silence = Duration.seconds(2)
+
     /// Like PQgetResult, with a time limit: the statement's own plus two seconds.
     private func next(_ connection: OpaquePointer) throws(PostgresError) -> PGRows? {
-        let deadline = monotonicMilliseconds() + statementTimeout.milliseconds + 2000
+        let limit = answerLimit ?? statementTimeout + .seconds(2)
+        let deadline = monotonicMilliseconds() + limit.milliseconds
+        var askAt = watch == nil ? deadline : monotonicMilliseconds() + Self.silence.milliseconds
         while true {
             let unsent = PQflush(connection)
             guard unsent >= 0 else { throw failure(connection) }
             if unsent == 0, PQisBusy(connection) == 0 { break }
-            let left = deadline - monotonicMilliseconds()
-            guard left > 0 else {
-                throw PostgresError(state: nil, message: PostgresError.tooSlow, constraint: nil)
+            let now = monotonicMilliseconds()
+            guard deadline > now else {
+                throw PostgresError(
+                    state: nil, message: "no answer within its time limit", constraint: nil, isSlow: watch != nil,
+                    silence: watch == nil ? limit : nil)
             }
+            if now >= askAt {
+                try askBeside(connection)
+                askAt = monotonicMilliseconds() + Self.silence.milliseconds
+            }
+            let left = min(deadline, askAt) - monotonicMilliseconds()
             let events = Int16(POLLIN) | (unsent == 1 ? Int16(POLLOUT) : 0)
             var waiting = pollfd(fd: PQsocket(connection), events: events, revents: 0)
-            if poll(&waiting, 1, Int32(min(left, 60_000))) < 0, errno != EINTR { throw failure(connection) }
+            if poll(&waiting, 1, Int32(max(0, min(left, 60_000)))) < 0, errno != EINTR { throw failure(connection) }
             if waiting.revents & Int16(POLLIN | POLLHUP | POLLERR) != 0, PQconsumeInput(connection) != 1 {
                 throw failure(connection)
             }
         }
         return PQgetResult(connection).map { PGRows($0) }
+    }
+
+    /// Returns when the server answers there, or has answered here meanwhile.
+    private func askBeside(_ connection: OpaquePointer) throws(PostgresError) {
+        guard let watch, !watch.answers(within: Self.silence) else { return }
+        var answer = pollfd(fd: PQsocket(connection), events: Int16(POLLIN), revents: 0)
+        guard poll(&answer, 1, 0) > 0 else {
+            throw PostgresError(
+                state: nil, message: "no answer, neither to a statement nor to a question beside it", constraint: nil,
+                silence: Self.silence * 2)
+        }
     }
 }
 
@@ -404,10 +473,13 @@ public final class PGRows {
             return PostgresError(state: nil, message: "an earlier statement failed", constraint: nil)
         default:
             func field(_ code: Int32) -> String? { PQresultErrorField(result, code).map { String(cString: $0) } }
+            // Pgpool-II gives no untranslated one.
+            let severity = field(chat_pg_diag_severity()) ?? field(chat_pg_diag_translated_severity())
             return PostgresError(
                 state: field(chat_pg_diag_sqlstate()),
                 message: field(chat_pg_diag_message()) ?? firstLine(String(cString: PQresultErrorMessage(result))),
-                constraint: field(chat_pg_diag_constraint()))
+                constraint: field(chat_pg_diag_constraint()),
+                isFatal: ["FATAL", "PANIC"].contains(severity))
         }
     }
 

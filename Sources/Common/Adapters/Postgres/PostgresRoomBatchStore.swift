@@ -378,6 +378,9 @@ extension StoreError {
     init(_ error: PostgresError) {
         // 23505: another writer has just stored the same Sign or room. Loading again finds it.
         let isConflict = error.state == "23505"
-        self.init(error.description, isTransient: error.isTransient || isConflict, isConflict: isConflict)
+        self.init(
+            error.description, isTransient: error.isTransient || isConflict, isConflict: isConflict,
+            isAway: error.isAway,
+            silence: error.silence ?? .zero)
     }
 }

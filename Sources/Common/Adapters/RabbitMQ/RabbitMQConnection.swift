@@ -14,6 +14,9 @@ public struct RabbitMQError: Error, CustomStringConvertible, Sendable {
     /// An error of PostgreSQL in work that also needs the broker.
     public init(_ error: StoreError) { (what, server) = (error.description, "PostgreSQL") }
 
+    /// An error of another server in work that also needs the broker.
+    public init(_ what: String, server: String) { (self.what, self.server) = (what, server) }
+
     init(_ what: String, _ status: Int32) { self.what = "\(what): \(String(cString: amqp_error_string2(status)))" }
 
     init(_ text: String) { what = text }
