@@ -66,7 +66,7 @@ final class RedisFeed: RelayFeed {
     private var nextAttempt: Int64 = 0
     private var delay = delays.lowerBound
     private var heardAt: Int64 = 0
-    private var hasPinged = false
+    private var pingedAt: Int64?
     /// Increases with each connection: the loop must watch the new descriptor.
     private(set) var connection = 0
     private(set) var isWhole = false
@@ -110,7 +110,7 @@ final class RedisFeed: RelayFeed {
         guard now >= nextAttempt else { return }
         do {
             try subscription.connect(timeout: Int(Self.connectLimit.milliseconds))
-            (heardAt, hasPinged, delay) = (now, false, Self.delays.lowerBound)
+            (heardAt, pingedAt, delay) = (now, nil, Self.delays.lowerBound)
             connection += 1
             wishes = book.reconnected().map { (true, $0) }
             if wishes.isEmpty { restored(handle) }
@@ -128,9 +128,10 @@ final class RedisFeed: RelayFeed {
     }
 
     private func checkLife(_ now: Int64, _ handle: (FeedEvent) -> Void) {
-        if now - heardAt > Self.timeout.milliseconds { return lose("Redis does not answer", now, handle) }
-        if now - heardAt > Self.silence.milliseconds, !hasPinged {
-            hasPinged = true
+        if let pingedAt {
+            if now - pingedAt > Self.timeout.milliseconds { lose("Redis does not answer", now, handle) }
+        } else if now - heardAt > Self.silence.milliseconds {
+            pingedAt = now
             subscription.ping()
         }
     }
@@ -158,7 +159,7 @@ final class RedisFeed: RelayFeed {
                 case .unsubscribed, .pong, .refused: break
                 }
             }
-            if some { (heardAt, hasPinged) = (now, false) }
+            if some { (heardAt, pingedAt) = (now, nil) }
             return some
         } catch {
             lose(error.description, now, handle)

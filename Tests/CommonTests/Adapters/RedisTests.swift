@@ -4,6 +4,19 @@ import Glibc
 import TestSupport
 import Testing
 
+@Suite struct UnusablePrimaryTests {
+    /// A disk that is full, a primary that was cut off from its replicas: another one takes over, and the next connection asks who.
+    @Test(arguments: ["MISCONF Errors writing to the AOF file", "NOREPLICAS Not enough good replicas to write."])
+    func aPrimaryThatCannotWriteIsLeft(_ answer: String) throws {
+        let greeting = "-ERR no cluster\r\n*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
+        let port = scriptedServer([[greeting, "-\(answer)\r\n"], [greeting, ":0\r\n"]])
+        let bus = RedisFrameBus(try RedisConnection(url: "redis://127.0.0.1:\(port)"))
+        let error = #expect(throws: BusError.self) { try bus.check() }
+        #expect(error?.description.contains(answer) == true)
+        try bus.check()
+    }
+}
+
 @Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
 struct RedisFrameBusTests {
     private let room = UUID128.v7(at: systemClock())

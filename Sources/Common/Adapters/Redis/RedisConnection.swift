@@ -55,8 +55,8 @@ public final class RedisConnection {
 
     /// - Parameters:
     ///   - url: in the form that ``RedisServers`` reads.
-    ///   - timeout: milliseconds for connecting, and for each answer.
-    public init(url: String, timeout: Int = 3000) throws(RedisError) {
+    ///   - timeout: milliseconds for connecting, and for each answer. One that is silent for longer is about to be replaced.
+    public init(url: String, timeout: Int = 2000) throws(RedisError) {
         servers = try parse(url)
         self.timeout = timeout
         if case .cluster(let seeds) = servers.way {
