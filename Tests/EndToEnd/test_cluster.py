@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import uuid
 
 import msgpack
@@ -43,6 +44,7 @@ def test_nginx_takes_the_files_for_several_hosts(nginx_config, tmp_path):
         assert "_connect_timeout 1s;" in (tmp_path / "chat" / name).read_text()
     for name in ("relay.conf", "events.conf"):
         assert "\nproxy_next_upstream error timeout http_503;\n" in (tmp_path / "chat" / name).read_text()
+    assert "fastcgi_read_timeout 8s;" in (tmp_path / "chat/json.conf").read_text()
     (tmp_path / "chat/log.conf").write_text("access_log off;\n")
     (tmp_path / "nginx.conf").write_text("events {}\nhttp {\n  include chat/upstreams.conf;\n"
                                          "  server { listen 127.0.0.1:1; include chat/locations.conf; }\n}\n")
@@ -97,6 +99,38 @@ def test_no_value_is_missing_in_the_files_of_the_cluster(layout):
         for file in host.folder.glob("*.*"):
             if file.is_file():
                 assert not re.search("@[A-Z_]+@", file.read_text()), file
+
+
+def test_the_clock_of_a_host_can_be_set(layout):
+    import layout as module
+    if not os.path.exists(module.FAKETIME):
+        pytest.skip("libfaketime is not installed: make cluster-chaos installs it")
+    host = layout.three[0]
+    assert not module.clock(layout, host)
+    layout.for_chaos = True
+    layout.set_clock(host, 300)
+    told = subprocess.run(f"{module.clock(layout, host)} date +%s", shell=True, stdout=subprocess.PIPE, check=True).stdout
+    assert int(told) - time.time() > 200
+    folder = layout.postgres_programs(host)
+    assert "PostgreSQL" in subprocess.run([folder / "postgres", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert (folder / "pg_ctl").resolve().name == "pg_ctl"
+
+
+def test_nobody_stops_writing_during_a_fault(layout):
+    from chaos.cluster import ClusterRun
+    run = ClusterRun(layout, 1, 0)
+    run.start = time.monotonic()
+    assert run.is_over()
+    run.faults.is_busy = True
+    assert not run.is_over()
+
+
+def test_the_small_disks_and_clocks_are_for_chaos_alone(layout):
+    from chaos.cluster import ClusterRun
+    names = {name for name, _ in ClusterRun(layout, 1, 0).faults.catalogue()}
+    assert names and not any(name.startswith(("disk", "clock")) for name in names)
+    for host in layout.two:
+        assert "LD_PRELOAD" not in (host.folder / "supervisord.conf").read_text()
 
 
 @pytest.fixture(scope="module")

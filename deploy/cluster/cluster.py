@@ -131,6 +131,7 @@ def up(cluster):
 
 
 def start(cluster):
+    cluster.mount_disks()
     cluster.write()
     for host in cluster.hosts.values():
         link_log(cluster, host)
@@ -206,6 +207,7 @@ def remove(cluster):
     for host in cluster.hosts.values():
         host.remove()
     cluster.switch.remove()
+    cluster.unmount_disks()
     for host in cluster.hosts.values():
         for name in ("etcd", "postgres", "rabbitmq", "redis", "pgpool", "run"):
             shutil.rmtree(host.folder / name, ignore_errors=True)

@@ -26,6 +26,10 @@ SERVERS = (("etcd", "TERM", 5), ("patroni", "TERM", 10), ("rabbitmq", "TERM", 8)
 PROXIES = (("haproxy", "TERM", 3), ("pgpool", "INT", 5))
 POOLS = {"ROOMS": 8501, "MESSAGES": 8502, "SEARCH": 8503, "UPLOADS": 8504, "ACCOUNT": 8505}
 RELAY_PORT = 8510
+# For `make cluster-chaos`: the data of these servers lies on small disks of their own, MiB, which it fills; and our
+# programs and PostgreSQL have clocks that it sets. Only where CHAOS=1: a disk in memory is no measure of a real one.
+DISKS = {"postgres": 1024, "rabbitmq": 900, "redis": 256, "etcd": 320}
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 S3_PORTS = {"S3": 8333, "WEED_MASTER": 8334, "WEED_VOLUME": 8335, "WEED_FILER": 8336, "WEED_MASTER_GRPC": 8337,
             "WEED_VOLUME_GRPC": 8338, "WEED_FILER_GRPC": 8339, "WEED_S3_GRPC": 8340}
 
@@ -43,6 +47,8 @@ class Cluster(Instance):
         self.two = self.three[:2]
         self.switch = Switch(tag, LINK)
         self.url = f"http://{LINK[1]}:{HTTP_PORT}"
+        # With the small disks and the clocks.
+        self.for_chaos = os.environ.get("CHAOS") == "1"
 
     def connect(self):
         self.switch.make()
@@ -58,6 +64,38 @@ class Cluster(Instance):
         return {"PATH": f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin", "LANG": "C.UTF-8", "HOME": str(self.runtime),
                 **{name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TZ") if name in os.environ}}
 
+    def mount_disks(self):
+        for host in self.three if self.for_chaos else ():
+            for name, size in DISKS.items():
+                (host.folder / name).mkdir(parents=True, exist_ok=True)
+                subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,nosuid,nodev", "tmpfs", host.folder / name], check=True)
+
+    def unmount_disks(self):
+        for host in self.three:
+            for name in DISKS:
+                while os.path.ismount(host.folder / name):
+                    subprocess.run(["umount", "-l", host.folder / name], check=True)
+
+    def set_clock(self, host, seconds):
+        """Of PostgreSQL and our programs on this host; they notice within a second."""
+        (host.folder / "clock").write_text(f"{seconds:+d}s\n")
+
+    def postgres_programs(self, host):
+        """For Patroni: its folder of PostgreSQL's programs. Patroni itself, in Python, does not run with a clock that can be set."""
+        real = postgres_programs()
+        if not self.for_chaos:
+            return real
+        folder = host.folder / "bin"
+        folder.mkdir(exist_ok=True)
+        for program in os.scandir(real):
+            (folder / program.name).unlink(missing_ok=True)
+            if program.name == "postgres":
+                (folder / program.name).write_text(f"#!/bin/sh\nexec {clock(self, host)}{program.path} \"$@\"\n")
+                (folder / program.name).chmod(0o755)
+            else:
+                (folder / program.name).symlink_to(program.path)
+        return folder
+
     # -- files
 
     def write(self, with_programs=False):
@@ -67,6 +105,7 @@ class Cluster(Instance):
             values = self.values(host, secret)
             for name in ("log", "run", "redis", "rabbitmq", "etcd", "postgres", "pgpool", "nginx"):
                 (host.folder / name).mkdir(parents=True, exist_ok=True)
+            self.set_clock(host, 0)
             postgres = pwd.getpwnam("postgres")
             for name in ("postgres", "pgpool"):
                 os.chown(host.folder / name, postgres.pw_uid, postgres.pw_gid)
@@ -95,7 +134,7 @@ class Cluster(Instance):
             return "\n".join(f"  server {each.name} {each.address}:{port} {options}" for each in own_first(self.three, host))
         return {
             "HOST": host.name, "ADDRESS": host.address, "FIRST_ADDRESS": self.three[0].address, "NETWORK": f"{NETWORK}.0/24",
-            "FOLDER": host.folder, "CHECKOUT": self.runtime / "checkout", "POSTGRES_BIN": postgres_programs(),
+            "FOLDER": host.folder, "CHECKOUT": self.runtime / "checkout", "POSTGRES_BIN": self.postgres_programs(host),
             "AMQP_PASSWORD": secret["AMQP_PASSWORD"],
             "OTHERS": " ".join(other.name for other in others),
             "ETCD_CLIENTS": ", ".join(f"{each.address}:2379" for each in [host, *others] if each in self.three),
@@ -158,11 +197,21 @@ def supervisord_conf(cluster, host, with_programs):
     head = fill((HERE / "templates" / "supervisord.conf").read_text(), {"FOLDER": host.folder})
     own = [*SERVERS, *(PROXIES if host in cluster.two else ())] if host is not cluster.edge else [
         ("seaweedfs", "TERM", 2), ("nginx", "TERM", 3)]
-    sections = [section(name, command(cluster, host, name), stop, seconds, True) for name, stop, seconds in own]
+    sections = [section(name, command(cluster, host, name), stop, seconds, True)
+                for name, stop, seconds in own]
     if host in cluster.two:
-        sections += [section(name, f"setpriv --pdeathsig TERM {cluster.runtime}/bin/{name} serve -c {cluster.settings_of(host)}", "TERM",
-                             15, with_programs) for name in PROGRAMS]
+        sections += [section(name, clock(cluster, host) + f"setpriv --pdeathsig TERM {cluster.runtime}/bin/{name} serve -c {cluster.settings_of(host)}",
+                             "TERM", 15, with_programs) for name in PROGRAMS]
     return head + "\n".join(sections)
+
+
+def clock(cluster, host):
+    """The words before a command whose clock can be set."""
+    if not cluster.for_chaos:
+        return ""
+    # Only the time of day steps in reality.
+    return (f"env LD_PRELOAD={FAKETIME} FAKETIME_TIMESTAMP_FILE={host.folder}/clock FAKETIME_CACHE_DURATION=1 "
+            "FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 ")
 
 
 def command(cluster, host, name):

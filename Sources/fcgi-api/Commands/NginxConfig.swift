@@ -190,7 +190,7 @@ struct NginxFiles {
         case "uploads.conf":
             text.replacing("client_max_body_size 24m;", with: "client_max_body_size \(uploadMegabytes)m;")
         case "json.conf":
-            text.replacing(
+            (hosts.isEmpty ? text : impatient(text)).replacing(
                 "client_max_body_size 64k;", with: "client_max_body_size \((settings.fcgi.maxBody + 1023) / 1024)k;")
         case "locations.conf" where !prefix.isEmpty: prefixed(text)
         case "fastcgi.conf", "relay.conf", "events.conf": hosts.isEmpty ? text : impatient(text)

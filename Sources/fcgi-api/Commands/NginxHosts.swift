@@ -68,6 +68,8 @@ extension NginxFiles {
 
     /// After a second without a connection nginx tries the next host. A request that was sent is not repeated after a
     /// slow answer, since it may go to another host only within five seconds.
+    /// connections: it must fail before the client gives up, or nginx does not notice; a command is answered within five
+    /// seconds.
     func impatient(_ text: String) -> String {
         text.replacing("fastcgi_connect_timeout 5s;", with: "fastcgi_connect_timeout 1s;")
             .replacing(
@@ -78,6 +80,7 @@ extension NginxFiles {
                     proxy_next_upstream error timeout http_503;
                     """
             )
+            .replacing("fastcgi_read_timeout 60s;", with: "fastcgi_read_timeout 8s;")
             .replacing(
                 "fastcgi_next_upstream error invalid_header;",
                 with: "fastcgi_next_upstream error timeout invalid_header;\nfastcgi_next_upstream_timeout 5s;")

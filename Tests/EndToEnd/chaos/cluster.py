@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import random
 import signal
@@ -16,27 +17,29 @@ sys.path[:0] = [str(CHECKOUT / "deploy" / "cluster"), str(CHECKOUT / "deploy" / 
 
 import cluster as cluster_module  # noqa: E402
 import supervisor  # noqa: E402
-from layout import Cluster, PROGRAMS  # noqa: E402
+from layout import Cluster, DISKS, PROGRAMS  # noqa: E402
 
 from .faults import Fault  # noqa: E402
 from .people import Person, Uploader  # noqa: E402
-from .report import AFTER, longest_pause, picture, table  # noqa: E402
+from .report import AFTER, longest_pause_since, picture, table  # noqa: E402
 from .scenario import PEOPLE, Run  # noqa: E402
 
 # For how long a fault lasts, and what the servers may need to be complete again: RabbitMQ starts in 20 s on a busy machine.
 FAULT_SECONDS = 20
+CLOCK_STEP = 300
 WHOLE_SECONDS = 120
 
 
 @dataclass
 class ClusterFault(Fault):
-    """`host`: the host whose sockets may close, or None."""
+    """`host`: the host whose sockets may close, or None; `where`: what was hit, for the log."""
     host: object = None
+    where: str = ""
 
 
 class Traveller(Person):
-    """Notices a host that vanished by its own pings, as any client over the internet must."""
-    ping_seconds, open_seconds = 2, 5
+    """Notices a host that vanished by its own pings and time limits, as any client over the internet must."""
+    ping_seconds, open_seconds, rest_seconds = 2, 5, 10
 
 
 class Questions:
@@ -106,22 +109,28 @@ class ClusterFaults:
     cluster: object
     seed: int
     only: tuple = ()
-    pause: callable = None  # the longest time without an acknowledgement around a fault
+    pause: callable = None  # the longest time without an acknowledgement around a fault, and its begin
+    slowest: callable = None  # the longest time from a send to its acknowledgement
     done: list = field(default_factory=list)
     broken: list = field(default_factory=list)  # faults after which a server did not come back
 
     def __post_init__(self):
         self.ask = Questions(self.cluster)
+        self.is_busy = False
         self.servers = {"postgresql primary": ("postgres", self.ask.postgres_primary), "redis primary": ("redis", self.ask.redis_primary),
                         "rabbitmq leader": ("rabbitmq", self.ask.queue_leader), "etcd leader": ("etcd", self.ask.etcd_leader)}
+        self.has_disks = all(os.path.ismount(host.folder / name) for host in self.cluster.three for name in DISKS)
 
     def catalogue(self):
         hosts = [(f"host {host.name}", kind) for host in self.cluster.three for kind in ("killed", "frozen", "cut off")]
         servers = [(name, kind) for name in self.servers for kind in ("killed", "frozen")]
         proxies = [(f"{name} of {host.name}", "killed") for host in self.cluster.two for name in ("haproxy", "pgpool")]
-        ours = [(f"programs of {host.name}", kind) for host in self.cluster.two for kind in ("killed", "restarted")]
+        ours = [(f"programs of {host.name}", kind) for host in self.cluster.two for kind in ("killed", "restarted", "replaced")]
         pairs = [(f"line {one}-{other}", "cut") for one, other in ("ab", "ac", "bc")]
-        all_of = hosts + servers + proxies + ours + pairs + [("postgresql", "promoted"), ("rabbitmq", "out of memory")]
+        own = [(f"disk of {name}", "full") for name in self.servers]
+        own += [(f"clock of {name}", kind) for name in ("postgresql primary", *(f"programs of {host.name}" for host in self.cluster.two))
+                for kind in ("stepped forward", "stepped back")]
+        all_of = hosts + servers + proxies + ours + pairs + (own if self.has_disks else []) + [("postgresql", "promoted"), ("rabbitmq", "out of memory")]
         return [what for what in all_of if not self.only or any(word in " ".join(what) for word in self.only)]
 
     async def run(self, is_over):
@@ -129,6 +138,7 @@ class ClusterFaults:
         while not is_over():
             left = left or chance.sample(self.catalogue(), len(self.catalogue()))
             target, kind = left.pop()
+            self.is_busy = True
             fault = ClusterFault(target, kind, began=time.monotonic())
             await asyncio.to_thread(self.carry_out, fault)
             fault.ended = time.monotonic()
@@ -137,8 +147,10 @@ class ClusterFaults:
             lasted, whole = fault.ended - fault.began, await asyncio.to_thread(self.wait_until_whole)
             # The repair counts for it, such as nodes of RabbitMQ that restart after a partition.
             fault.ended += whole - AFTER
-            print(f"{time.strftime('%H:%M:%S')} {fault.name}: {lasted:.0f} s, {self.pause(fault):.1f} s without an "
-                  f"acknowledgement, whole again {whole:.0f} s after it", file=sys.stderr, flush=True)
+            self.is_busy = False
+            (pause, since), (slowest, send) = self.pause(fault), self.slowest(fault)
+            print(f"{time.strftime('%H:%M:%S')} {fault.name}{fault.where}: {lasted:.0f} s, {pause:.1f} s without an acknowledgement "
+                  f"from {since:.1f} s on, slowest {slowest:.1f} s ({send and send.route}, {send and send.attempts} tries), whole again {whole:.0f} s after it", file=sys.stderr, flush=True)
 
     def wait_until_whole(self):
         began = time.monotonic()
@@ -163,6 +175,10 @@ class ClusterFaults:
             {"killed": self.power_off, "frozen": self.freeze, "cut off": self.cut}[kind](fault.host)
         elif first == "line":
             self.cut_line(*[self.ask.host(name) for name in fault.target[-3::2]])
+        elif first == "disk":
+            self.fill_disk(fault)
+        elif first == "clock":
+            self.step_clock(fault)
         elif kind == "promoted":
             self.promote()
         elif kind == "out of memory":
@@ -170,7 +186,12 @@ class ClusterFaults:
         elif " of " in fault.target:
             fault.host = self.ask.host(fault.target[-1])
             names = PROGRAMS if first == "programs" else (first,)
-            self.restart(fault.host) if kind == "restarted" else fault.host.signal(signal.SIGKILL, *names)
+            if kind == "restarted":
+                self.restart(fault.host)
+            elif kind == "replaced":
+                self.replace_programs(fault.host)
+            else:
+                fault.host.signal(signal.SIGKILL, *names)
         else:
             self.strike(fault)
 
@@ -178,6 +199,7 @@ class ClusterFaults:
         """A server on the host where it matters most."""
         name, where = self.servers[fault.target]
         host = where()
+        fault.where = f" ({host.name})"
         host.signal(signal.SIGKILL, name) if fault.kind == "killed" else self.freeze(host, name)
 
     def power_off(self, host):
@@ -213,6 +235,35 @@ class ClusterFaults:
         time.sleep(FAULT_SECONDS / 2)
         cluster_module.rabbitmqctl(host, "set_vm_memory_high_watermark", "absolute", "512MB")
 
+    def fill_disk(self, fault):
+        """Everything that is left of the disk of the server that matters most; freed again."""
+        name, where = self.servers[fault.target.removeprefix("disk of ")]
+        host = where()
+        fault.where = f" ({host.name})"
+        ballast = host.folder / name / "ballast"
+        with open(ballast, "wb", buffering=0) as file:
+            try:
+                while file.write(bytes(1 << 20)):
+                    pass
+            except OSError:
+                pass  # it is full
+        time.sleep(FAULT_SECONDS)
+        ballast.unlink()
+
+    def step_clock(self, fault):
+        of, seconds = fault.target.removeprefix("clock of "), CLOCK_STEP if fault.kind == "stepped forward" else -CLOCK_STEP
+        host = self.servers[of][1]() if of in self.servers else self.ask.host(of[-1])
+        fault.where = f" ({host.name})"
+        self.cluster.set_clock(host, seconds)
+        time.sleep(FAULT_SECONDS)
+        self.cluster.set_clock(host, 0)
+
+    def replace_programs(self, host):
+        """As an upgrade without a restart: each master executes its file anew, and its workers follow."""
+        masters = {process["name"]: process["pid"] for process in supervisor.processes(host)}
+        for name in PROGRAMS:
+            os.kill(masters[name], signal.SIGUSR2)
+
     def restart(self, host):
         """As for an upgrade: each program ends in order, and starts again."""
         for name in PROGRAMS:
@@ -227,14 +278,27 @@ class ClusterRun(Run):
         super().__init__(cluster.url, secret, None, seed, seconds, FAULT_SECONDS)
         self.people = [Traveller(cluster.url, secret, self.ledger, random.Random(f"{seed} {number}")) for number in range(PEOPLE)]
         self.uploader = Uploader(cluster.url, secret, self.ledger)
-        self.faults = ClusterFaults(cluster, seed, only, self.pause)
+        self.end = math.inf
+        self.faults = ClusterFaults(cluster, seed, only, self.pause, self.slowest)
+
+    def is_over(self):
+        """Nobody stops writing during a fault: its pause would be ours."""
+        return super().is_over() and not self.faults.is_busy
 
     def verdict(self, rooms):
         return super().verdict(rooms) | {"servers that did not come back": self.faults.broken}
 
     def pause(self, fault):
+        """(seconds, begin after the fault's)"""
         times = sorted(send.acknowledged for send in self.ledger.sends.values() if send.acknowledged is not None)
-        return longest_pause([self.start, *times], fault.began, fault.ended + AFTER)
+        return longest_pause_since([self.start, *times], fault.began, fault.ended + AFTER)
+
+    def slowest(self, fault):
+        """(seconds, the send) that began during the fault or soon after it, on any host, and was tried again until then: not of a
+        client that gave up, which asks at the end."""
+        return max(((send.acknowledged - send.started, send) for send in self.ledger.sends.values()
+                    if send.acknowledged is not None and send.acknowledged <= self.end
+                    and fault.began - 1 <= send.started <= fault.ended + AFTER), default=(0, None), key=lambda pair: pair[0])
 
     def closed_elsewhere(self, fault):
         """Sockets that ended on hosts that the fault did not hit."""
@@ -257,7 +321,9 @@ def main():
         # After the end nobody writes.
         fault.ended = min(fault.ended, run.end - AFTER)
     text = f"SEED={seed} MINUTES={minutes:g}: " + table(
-        run.ledger, found, run.faults.done, run.start, run.end, ("sockets closed on other hosts", run.closed_elsewhere))
+        run.ledger, found, run.faults.done, run.start, run.end, [
+            ("slowest acknowledgement, s", lambda same: f"{max(run.slowest(fault)[0] for fault in same):.1f}"),
+            ("sockets closed on other hosts", lambda same: str(sum(map(run.closed_elsewhere, same))))])
     (cluster.folder / "chaos.md").write_text(text + "\n")
     (cluster.folder / "chaos.svg").write_text(picture(run.ledger, run.faults.done, run.start, run.end))
     print(text)

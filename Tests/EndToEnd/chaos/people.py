@@ -24,10 +24,13 @@ class Person:
     # Seconds between pings of its own, and for their answers; None: none.
     ping_seconds = None
     open_seconds = 15
+    # The longest wait for an answer over REST.
+    rest_seconds = 40
 
     def __init__(self, base_url, secret, ledger, chance):
         self.user, self.ledger, self.chance = User(base_url, secret), ledger, chance
         self.rooms, self.waiting, self.socket = [], {}, None
+        self.sent = set()  # Signs of `waiting` that went over the socket
         self.connected = asyncio.Event()
 
     async def stay_connected(self):
@@ -41,6 +44,10 @@ class Person:
                 # For a cluster: the host to which nginx led this socket.
                 self.ledger.closed.append((time.monotonic(), self.socket.response.headers.get("X-Chat-Host")))
             self.connected.clear()
+            # They are sent again on the next one, and not awaited to the end of their time.
+            for sign in self.sent & self.waiting.keys():
+                if not self.waiting[sign].done():
+                    self.waiting[sign].set_result(None)
             self.ledger.reconnects += 1
             await asyncio.sleep(self.chance.uniform(0.1, 0.6))
 
@@ -107,11 +114,15 @@ class Person:
                 await self.connected.wait()
                 frame = message_frame(RoomID=send.room, Content=send.sign, Sign=send.sign)
                 await self.socket.send(msgpack.packb(frame))
+                self.sent.add(send.sign)
                 got = await answer
         except (OSError, WebSocketException, TimeoutError):
             return "no answer"
         finally:
             del self.waiting[send.sign]
+            self.sent.discard(send.sign)
+        if got is None:
+            return "no answer"
         if got["Success"]:
             self.ledger.acknowledge(send, got["Data"]["ID"], got["Data"]["Seq"])
             return "stored"
@@ -122,7 +133,7 @@ class Person:
 
     async def over_rest(self, send):
         status, answer = await call(self.user.base_url, "POST", f"/api/v1/rooms/{send.room}/messages", self.user.token,
-                                    {"Content": send.sign, "Sign": send.sign})
+                                    {"Content": send.sign, "Sign": send.sign}, self.rest_seconds)
         if status == 201:
             self.ledger.acknowledge(send, answer["Data"]["ID"], answer["Data"]["Seq"])
             return "stored"

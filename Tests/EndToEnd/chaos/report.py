@@ -8,8 +8,8 @@ AFTER = 15
 PEN = {"sends": "#8a8f98", "acknowledged": "#1f77b4", "deliveries / 10": "#2ca02c"}
 
 
-def table(ledger, found, faults, start, end, also=None):
-    """`also`: the head of one more column and a function of a fault, whose sum it shows."""
+def table(ledger, found, faults, start, end, also=()):
+    """`also`: heads of more columns, each with a function of the faults of one name."""
     sends = list(ledger.sends.values())
     acknowledged = [send for send in sends if send.acknowledged is not None]
     lines = [
@@ -19,7 +19,7 @@ def table(ledger, found, faults, start, end, also=None):
         "| must be 0 | found |", "|---|---:|"]
     lines += [f"| {name} | {len(what)} |" for name, what in found.items()]
     lines += ["", "| fault | times | longest time without an acknowledgement, s (median · worst) |"
-              f"{f' {also[0]} |' if also else ''} answers to sends in that time |", f"|---|---:|---:|{'---:|' if also else ''}---|"]
+              f"{''.join(f' {head} |' for head, _ in also)} answers to sends in that time |", f"|---|---:|---:|{'---:|' * len(also)}---|"]
     times = sorted([start, *[send.acknowledged for send in acknowledged], end])
     by_name = defaultdict(list)
     for fault in faults:
@@ -29,14 +29,19 @@ def table(ledger, found, faults, start, end, also=None):
         answers = Counter(outcome for when, _, outcome, _ in ledger.answers
                           if any(fault.began <= when <= fault.ended + AFTER for fault in same))
         said = ", ".join(f"{outcome} {count}" for outcome, count in answers.most_common())
-        more = f" {sum(map(also[1], same))} |" if also else ""
+        more = "".join(f" {value(same)} |" for _, value in also)
         lines.append(f"| {name} | {len(same)} | {pauses[len(pauses) // 2]:.1f} · {pauses[-1]:.1f} |{more} {said} |")
     return "\n".join(lines)
 
 
 def longest_pause(times, begin, end):
+    return longest_pause_since(times, begin, end)[0]
+
+
+def longest_pause_since(times, begin, end):
+    """(seconds, its begin after `begin`)"""
     inside = [begin, *[when for when in times if begin < when < end], min(end, times[-1])]
-    return max((b - a for a, b in zip(inside, inside[1:])), default=0)
+    return max(((b - a, a - begin) for a, b in zip(inside, inside[1:])), default=(0, 0))
 
 
 def picture(ledger, faults, start, end):
