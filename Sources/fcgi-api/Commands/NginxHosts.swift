@@ -67,9 +67,8 @@ extension NginxFiles {
     }
 
     /// After a second without a connection nginx tries the next host. A request that was sent is not repeated after a
-    /// slow answer, since it may go to another host only within five seconds.
-    /// connections: it must fail before the client gives up, or nginx does not notice; a command is answered within five
-    /// seconds.
+    /// slow answer, since it may go to another host only within five seconds. A frozen host accepts connections: its
+    /// requests must fail before the clients give up, or nginx does not notice. A command is answered within five seconds.
     func impatient(_ text: String) -> String {
         text.replacing("fastcgi_connect_timeout 5s;", with: "fastcgi_connect_timeout 1s;")
             .replacing(

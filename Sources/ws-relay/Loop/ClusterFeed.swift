@@ -28,15 +28,15 @@ enum ScoutReport {
 final class ClusterFeed: RelayFeed {
     private static let delays: ClosedRange<Int64> = 100...2000
     /// As in `RedisFeed`.
-    private static let silence: Duration = .seconds(10)
-    private static let timeout: Duration = .seconds(15)
-    private static let scoutTicket = UInt64.max
+    private static let silence: Duration = .seconds(1)
+    private static let timeout: Duration = .seconds(3)
+    private static let scoutHandle = UInt64.max
 
     /// A connection to a node.
     private final class Shard {
         let host: ServerURL.Host
         let connection: any FeedConnection
-        let ticket: UInt64
+        let handle: UInt64
         var heardAt: Int64
         var hasPinged = false
         var watchesWrite = false
@@ -44,8 +44,8 @@ final class ClusterFeed: RelayFeed {
         var pings = 0
         var pongs = 0
 
-        init(_ host: ServerURL.Host, _ connection: any FeedConnection, _ ticket: UInt64, _ now: Int64) {
-            (self.host, self.connection, self.ticket, heardAt) = (host, connection, ticket, now)
+        init(_ host: ServerURL.Host, _ connection: any FeedConnection, _ handle: UInt64, _ now: Int64) {
+            (self.host, self.connection, self.handle, heardAt) = (host, connection, handle, now)
         }
 
         func ping() {
@@ -72,8 +72,8 @@ final class ClusterFeed: RelayFeed {
     private let epoll = Epoll()
     private var book = ClusterBook()
     private var shards: [UInt64: Shard] = [:]
-    private var tickets: [ServerURL.Host: UInt64] = [:]
-    private var lastTicket: UInt64 = 0
+    private var handles: [ServerURL.Host: UInt64] = [:]
+    private var lastHandle: UInt64 = 0
     private var attempts: [ServerURL.Host: Attempts] = [:]
     private var seeking = Attempts()
     private var probes = ProbeFence()
@@ -81,7 +81,7 @@ final class ClusterFeed: RelayFeed {
 
     init(_ scout: any ClusterScouting, log: Logger) {
         (self.scout, self.log) = (scout, log)
-        epoll.add(scout.descriptor, .read, ticket: Self.scoutTicket)
+        epoll.add(scout.descriptor, .read, handle: Self.scoutHandle)
     }
 
     /// Readable when a node or the scout has something.
@@ -108,7 +108,7 @@ final class ClusterFeed: RelayFeed {
         for shard in shards.values { checkLife(shard, now) }
         book.sayFarewell(now: now)
         seek(now)
-        for host in book.wanted where tickets[host] == nil { open(host, now) }
+        for host in book.wanted where handles[host] == nil { open(host, now) }
     }
 
     /// Asks for the map: at once when it is needed, and from time to time, since nobody tells that a node was replaced.
@@ -150,11 +150,11 @@ final class ClusterFeed: RelayFeed {
     private func seekSoon(_ now: Int64) { seeking.next = min(seeking.next, now + seeking.delay) }
 
     private func opened(_ host: ServerURL.Host, _ connection: any FeedConnection, _ now: Int64) {
-        guard tickets[host] == nil, !isOver else { return connection.close() }
-        lastTicket += 1
-        let shard = Shard(host, connection, lastTicket, now)
-        (shards[lastTicket], tickets[host]) = (shard, lastTicket)
-        epoll.add(connection.fileDescriptor, .read, ticket: lastTicket)
+        guard handles[host] == nil, !isOver else { return connection.close() }
+        lastHandle += 1
+        let shard = Shard(host, connection, lastHandle, now)
+        (shards[lastHandle], handles[host]) = (shard, lastHandle)
+        epoll.add(connection.fileDescriptor, .read, handle: lastHandle)
         attempts[host]?.outage.ended("Redis \(host)", log)
         attempts[host] = nil
         probes.drop()
@@ -180,7 +180,7 @@ final class ClusterFeed: RelayFeed {
     private func close(_ shard: Shard) {
         epoll.remove(shard.connection.fileDescriptor)
         shard.connection.close()
-        (shards[shard.ticket], tickets[shard.host]) = (nil, nil)
+        (shards[shard.handle], handles[shard.host]) = (nil, nil)
         probes.drop()
         book.lost(shard.host)
     }
@@ -204,7 +204,7 @@ final class ClusterFeed: RelayFeed {
     func read(now: Int64, _ handle: (FeedEvent) -> Void) -> Bool {
         var some = false
         epoll.wait(milliseconds: 0) { event in
-            guard let shard = shards[event.ticket] else { return }
+            guard let shard = shards[event.handle] else { return }
             if event.isWritable { flush(shard, now) }
             if event.isReadable || event.isBroken { some = read(shard, now, handle) || some }
         }
@@ -212,7 +212,7 @@ final class ClusterFeed: RelayFeed {
     }
 
     private func read(_ shard: Shard, _ now: Int64, _ handle: (FeedEvent) -> Void) -> Bool {
-        guard shards[shard.ticket] != nil else { return false }
+        guard shards[shard.handle] != nil else { return false }
         do throws(RedisError) {
             let some = try shard.connection.readAvailable { take($0, shard, now, handle) }
             if some { (shard.heardAt, shard.hasPinged) = (now, false) }
@@ -246,7 +246,7 @@ final class ClusterFeed: RelayFeed {
             if book.needsMap { seekSoon(now) }
         case .pong:
             shard.pongs += 1
-            for channel in probes.answered(by: shard.ticket, shard.pongs) {
+            for channel in probes.answered(by: shard.handle, shard.pongs) {
                 handle(.message(channel: channel, payload: ProbeFence.payload))
             }
             askNodes()
@@ -259,7 +259,7 @@ final class ClusterFeed: RelayFeed {
         // A probe that is not answered lets a push go out.
         guard book.isWhole else { return probes.drop() }
         for shard in shards.values { shard.ping() }
-        probes.begin(Dictionary(uniqueKeysWithValues: shards.values.map { ($0.ticket, $0.pings) }))
+        probes.begin(Dictionary(uniqueKeysWithValues: shards.values.map { ($0.handle, $0.pings) }))
     }
 
     // MARK: What is sent
@@ -270,7 +270,7 @@ final class ClusterFeed: RelayFeed {
         while let first = rest.first {
             let run = rest.prefix(1000).prefix { $0.host == first.host && $0.isSubscription == first.isSubscription }
             rest = rest.dropFirst(run.count)
-            guard let connection = tickets[first.host].flatMap({ shards[$0]?.connection }) else { continue }
+            guard let connection = handles[first.host].flatMap({ shards[$0]?.connection }) else { continue }
             let channels = run.map(\.channel)
             if first.isSubscription { connection.subscribe(channels) } else { connection.unsubscribe(channels) }
         }
@@ -282,7 +282,7 @@ final class ClusterFeed: RelayFeed {
         guard shard.watchesWrite != shard.connection.wantsWrite else { return }
         shard.watchesWrite = shard.connection.wantsWrite
         epoll.change(
-            shard.connection.fileDescriptor, shard.watchesWrite ? [.read, .write] : .read, ticket: shard.ticket)
+            shard.connection.fileDescriptor, shard.watchesWrite ? [.read, .write] : .read, handle: shard.handle)
     }
 }
 
@@ -295,7 +295,7 @@ struct ProbeFence {
 
     private var waiting: [String] = []
     private var asked: [String] = []
-    /// By the node's ticket: the pings that it must have answered.
+    /// By the node's handle: the pings that it must have answered.
     private var awaited: [UInt64: Int] = [:]
 
     /// No other message is as short.
@@ -309,9 +309,9 @@ struct ProbeFence {
     mutating func begin(_ pings: [UInt64: Int]) { (asked, waiting, awaited) = (waiting, [], pings) }
 
     /// - Returns: probes that have waited for all.
-    mutating func answered(by ticket: UInt64, _ pongs: Int) -> [String] {
-        guard let least = awaited[ticket], pongs >= least else { return [] }
-        awaited[ticket] = nil
+    mutating func answered(by handle: UInt64, _ pongs: Int) -> [String] {
+        guard let least = awaited[handle], pongs >= least else { return [] }
+        awaited[handle] = nil
         guard awaited.isEmpty else { return [] }
         defer { asked = [] }
         return asked

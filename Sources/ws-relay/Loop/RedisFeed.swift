@@ -53,9 +53,9 @@ final class RedisFeed: RelayFeed {
     /// A connect may block the loop for this long; then 100 ms … 2 s between attempts.
     private static let connectLimit = Duration.milliseconds(500)
     private static let delays = Duration.milliseconds(100)...Duration.seconds(2)
-    /// Silence after which Redis gets a ping, and after which the connection is closed.
-    private static let silence: Duration = .seconds(10)
-    private static let timeout: Duration = .seconds(15)
+    /// Silence after which Redis gets a ping, and the time for its answer: a frozen Redis must not keep frames for long.
+    private static let silence: Duration = .seconds(1)
+    private static let timeout: Duration = .seconds(2)
 
     private let subscription: any FeedConnection
     private let log: Logger

@@ -179,7 +179,7 @@ final class RedisCluster {
     }
 
     private func isSuspect(_ host: ServerURL.Host, _ now: Int64) -> Bool {
-        failures[host].map { now - $0 < HostOrder.grudge } ?? false
+        failures[host].map { now - $0 < HostOrder.grudge.milliseconds } ?? false
     }
 
     private func link(to host: ServerURL.Host, until deadline: Int64) throws(RedisError) -> RedisLink {

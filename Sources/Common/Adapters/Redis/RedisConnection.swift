@@ -129,7 +129,7 @@ extension RedisError {
 
     /// This server cannot carry out commands now.
     init?(unusable answer: String) {
-        let kinds = ["READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN"]
+        let kinds = ["READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "MISCONF", "NOREPLICAS"]
         guard kinds.contains(where: { answer.utf8.starts(with: "\($0) ".utf8) || answer.contains("-\($0) ") }) else {
             return nil
         }
