@@ -136,11 +136,11 @@ private final class ToldScout: ClusterScouting {
     @Test func aSilentNodeIsLost() throws {
         try begin()
         nodes["a"]!.isSilent = true
-        _ = tick(10_005)
+        _ = tick(1_005)
         #expect(nodes["a"]!.sent.last == "ping")
-        _ = tick(15_004)
+        _ = tick(3_004)
         #expect(feed.isWhole)
-        _ = tick(15_005)
+        _ = tick(3_005)
         #expect(!feed.isWhole && nodes["a"]!.fileDescriptor == -1 && nodes["b"]!.fileDescriptor >= 0)
     }
 

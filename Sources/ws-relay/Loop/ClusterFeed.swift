@@ -224,7 +224,7 @@ final class ClusterFeed: RelayFeed {
     }
 
     private func take(
-        _ event: RedisSubscription.Event, _ shard: Shard, _ now: Int64, _ handle: (FeedEvent) -> Void
+        _ event: RedisSubscription.SubscriptionEvent, _ shard: Shard, _ now: Int64, _ handle: (FeedEvent) -> Void
     ) {
         switch event {
         case .message(let channel, let payload):

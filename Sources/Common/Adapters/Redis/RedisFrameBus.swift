@@ -32,7 +32,9 @@ public final class RedisFrameBus: FrameBus {
 
     public func check() throws(BusError) {
         // A write that changes nothing: a primary without replicas answers a PING.
-        do { try connection.command(["DEL", RedisKey.roomLog(UUID128(high: 0, low: 0))].words) } catch {
+        do {
+            try connection.command(["DEL", RedisKey.roomLog(UUID128.zero, inCluster: connection.isCluster)].words)
+        } catch {
             throw BusError("\(error)")
         }
     }
