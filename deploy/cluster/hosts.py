@@ -151,5 +151,8 @@ class Switch:
         subprocess.run(edge.inside("sysctl", "-qw", "net.ipv4.ip_forward=0"), check=True)
 
     def remove(self):
+        # The kernel takes its time to remove what was in a namespace: the next start must not find it.
+        with contextlib.suppress(OSError):
+            ip("link", "del", self.outer)
         if os.path.exists(f"/run/netns/{self.space}"):
             ip("netns", "del", self.space)
