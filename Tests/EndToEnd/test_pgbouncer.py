@@ -87,7 +87,7 @@ def test_all_programs_go_through_it_and_share_its_connections(stack):
 
 def test_limits_of_the_role_are_in_force(stack):
     assert stack.bouncer.psql("chat", "SHOW statement_timeout") == "10s"
-    assert stack.bouncer.psql("chat", "SHOW idle_in_transaction_session_timeout") == "15s"
+    assert stack.bouncer.psql("chat", "SHOW idle_in_transaction_session_timeout") == "3s"
 
 
 async def bouncer_and_workers_killed(stack, ledger):
