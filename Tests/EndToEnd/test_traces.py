@@ -178,12 +178,12 @@ def test_a_collector_that_is_away_costs_spans_alone(serve):
         nobody.bind(("127.0.0.1", 0))
         master = serve(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://user:{SECRET}@127.0.0.1:{nobody.getsockname()[1]}",
                        OTEL_BSP_MAX_QUEUE_SIZE="20")
-        master.wait(lambda line: "the trace collector is unavailable: 20 spans wait for it" in line)
+        master.wait(lambda line: "the collector of traces is away: 20 spans wait for it" in line)
         ask(master, 100)
         eventually(lambda: numbers(master)[1] > 0, why=lambda: numbers(master))
-        master.wait(lambda line: "trace spans are dropped" in line)
+        master.wait(lambda line: "spans of traces are dropped" in line)
         ask(master, 50)
-        assert sum("messages" not in line and "is unavailable" in line for line in master.lines) <= 5, master.lines
+        assert sum("messages" not in line and "is away" in line for line in master.lines) <= 5, master.lines
         assert numbers(master)[0] == 0 and not any(SECRET in line for line in master.lines)
         master.stop()
         assert master.process.returncode == 0
@@ -210,10 +210,10 @@ def test_a_slow_collector_makes_nobody_wait(collectors, serve):
 
 @pytest.mark.parametrize("status, body, headers, exported, said", [
     (200, b"\x00garbage", {}, True, None),
-    (200, b'{"partialSuccess": {"rejectedSpans": "1", "errorMessage": "no\\n\\u001b[2J"}}', {}, True, "trace spans are dropped"),
-    (400, b"<html>", {}, False, "the trace collector refuses spans"),
-    (302, b"", {"Location": "http://127.0.0.1:1/"}, False, "the trace collector refuses spans"),
-    (503, b"", {"Retry-After": "1"}, True, "the trace collector is unavailable"),
+    (200, b'{"partialSuccess": {"rejectedSpans": "1", "errorMessage": "no\\n\\u001b[2J"}}', {}, True, "spans of traces are dropped"),
+    (400, b"<html>", {}, False, "the collector refuses traces"),
+    (302, b"", {"Location": "http://127.0.0.1:1/"}, False, "the collector refuses traces"),
+    (503, b"", {"Retry-After": "1"}, True, "the collector of traces is away"),
 ])
 def test_answers_of_all_kinds(collectors, serve, status, body, headers, exported, said):
     answered = []
@@ -236,7 +236,7 @@ def test_answers_of_all_kinds(collectors, serve, status, body, headers, exported
         master.wait(lambda line: said in line)
     if status == 503:
         collector.wait(requests_of(collector))
-        master.wait(lambda line: "the trace collector is available again" in line)
+        master.wait(lambda line: "the collector of traces is back" in line)
     assert collector.trouble == [] and not any("\x1b" in line for line in master.lines)
 
 
