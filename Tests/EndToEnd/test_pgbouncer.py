@@ -77,11 +77,11 @@ def stack(tmp_path_factory):
 
 
 def test_all_programs_go_through_it_and_share_its_connections(stack):
-    clients = stack.bouncer.psql("pgbouncer", "SHOW CLIENTS")
+    def clients():
+        return stack.bouncer.psql("pgbouncer", "SHOW CLIENTS")
+    eventually(lambda: all(name in clients() for name in ("fcgi-api", "ws-relay", "queue-worker")), 30, clients)
     servers = stack.bouncer.psql("pgbouncer", "SHOW SERVERS")
-    for name in ("fcgi-api", "ws-relay", "queue-worker"):
-        assert name in clients, clients
-    assert len([line for line in clients.splitlines() if "|chat|chat|" in line]) > 8
+    assert len([line for line in clients().splitlines() if "|chat|chat|" in line]) > 8
     assert len([line for line in servers.splitlines() if "|chat|chat|" in line]) <= 4
 
 
