@@ -14,7 +14,7 @@ extension Consumer {
     ) throws(RabbitMQError) {
         let whole = "message-" + String(fnv1a64(delivery.body), radix: 16)
         let deaths = attempts.deaths(of: whole)
-        let commands = try decode(delivery)
+        let commands = try decode(delivery, connection)
         channel.scoreboard.beginRequest("batch again", "\(commands.count) commands")
         if deaths.crashed + deaths.silent == 0 {
             attempts.begin(whole)
@@ -36,7 +36,9 @@ extension Consumer {
         guard deaths.crashed == 0, deaths.silent < Self.maxSilentDeaths else {
             let reason =
                 deaths.crashed > 0 ? "it crashed three workers" : "\(deaths.silent) workers ended while handling it"
-            try putAside(command.joinedAlone, queue, reason: reason, stack: earlier.text + deaths.text)
+            try putAside(
+                command.joinedAlone, queue, reason: reason, stack: earlier.text + deaths.text,
+                connection)
             try tell([run.refused(command)], connection)
             return attempts.forget(key)
         }

@@ -13,7 +13,9 @@ extension Consumer {
 
     private func tell(_ notice: Notice, _ connection: any BrokerConnection) throws(RabbitMQError) {
         // The trail alone is not worth a wait.
-        if notice.isEmpty, notice.trail != nil, !outage.isAway("Redis") { try? bus.publish(notice) }
+        if notice.isEmpty, notice.trail != nil, !outage.isAway("Redis") {
+            connection.whileAway { try? bus.publish(notice) }
+        }
         var backoff = Backoff()
         while !notice.isEmpty {
             do throws(BusError) {
@@ -34,7 +36,7 @@ extension Consumer {
             guard case .reply(let queue, let correlation) = outcome.command.origin else { continue }
             let frame = outcome.answer.frame(.response, sign: outcome.command.sign)
             if StrayAnswers.areMeant(by: queue) {
-                strays.answer(frame, to: queue, correlation: correlation)
+                connection.whileAway { strays.answer(frame, to: queue, correlation: correlation) }
             } else {
                 // The requester may be gone: the broker then drops the answer, and a retry gets it again.
                 try connection.answer(frame, to: queue, correlation: correlation)

@@ -110,7 +110,7 @@ final class Consumer {
         if let connection { return connection }
         if reach.isAside { try askBoth() }
         let opened = try broker.open("queue-worker")
-        places.begin(try turn.prepare(opened))
+        places.begin(try turn.prepare(opened), opened)
         reach.joined(now: clock.now())
         outage.ended("PostgreSQL", log)
         if settings.push.isOn {
@@ -130,7 +130,7 @@ final class Consumer {
 
     /// Consumes its own queues, later also those of others as a standby, and hands over queues that others shall consume.
     private func keepPlaces(_ connection: any BrokerConnection) throws(RabbitMQError) {
-        places.reportIfDue()
+        places.reportIfDue(connection)
         for _ in 0..<Self.stepsAtOnce {
             guard let (step, queue) = places.next() else { break }
             switch step {
@@ -204,18 +204,19 @@ final class Consumer {
 
     /// Redelivered messages and end marks are handled only after everything that arrived before them.
     private func work(_ connection: any BrokerConnection) throws(RabbitMQError) {
-        try admit()
+        try admit(connection)
         guard backlog.isEmpty else { return try workInTurns(connection) }
         guard let first = waiting.first else { return }
         if let mark = EndMark(first.correlation) { return try end(mark, connection) }
         try workCarefully(first, connection)
     }
 
-    private func admit() throws(RabbitMQError) {
+    private func admit(_ connection: any BrokerConnection) throws(RabbitMQError) {
         let plain = waiting.prefix(while: isPlain)
         for delivery in plain {
             backlog.append(
-                try decode(delivery), tag: delivery.tag, bytes: delivery.body.count, queue: delivery.consumer)
+                try decode(delivery, connection), tag: delivery.tag, bytes: delivery.body.count,
+                queue: delivery.consumer)
         }
         waiting.removeFirst(plain.count)
     }
@@ -275,7 +276,7 @@ final class Consumer {
     /// Everything before the mark in its queue is stored and published, because the last batch is finished.
     private func end(_ mark: EndMark, _ connection: any BrokerConnection) throws(RabbitMQError) {
         var backoff = Backoff()
-        while let error = turn.end(mark) {
+        while let error = turn.end(mark, connection) {
             heard(from: .postgres, error)
             outage.began("PostgreSQL", error.description, log)
             try letGoIfCutOff(connection)
@@ -298,23 +299,26 @@ final class Consumer {
     }
 
     /// Moves an unreadable body to the dead letter queue, with the reason, for the operator.
-    func decode(_ delivery: RabbitMQDelivery) throws(RabbitMQError) -> [Command] {
+    func decode(
+        _ delivery: RabbitMQDelivery, _ connection: any BrokerConnection
+    ) throws(RabbitMQError) -> [Command] {
         let reply: CommandOrigin =
             delivery.replyTo.isEmpty ? .nobody : .reply(to: delivery.replyTo, correlation: delivery.correlation)
         do throws(WireError) {
             return try Command.decodeAll(delivery.body, reply: reply)
         } catch {
-            try putAside(delivery.body, delivery.consumer, reason: "it cannot be read: \(error)")
+            try putAside(delivery.body, delivery.consumer, reason: "it cannot be read: \(error)", connection)
             return []
         }
     }
 
     func putAside(
-        _ body: [UInt8], _ queue: String, reason: String, stack: String = ""
+        _ body: [UInt8], _ queue: String, reason: String, stack: String = "", _ connection: any BrokerConnection
     ) throws(RabbitMQError) {
         let now = run.clock()
         let letter = DeadLetter(id: .v7(at: now), queue: queue, at: now, reason: reason, stack: stack, body: body)
-        try dead.put(letter)
+        // On a connection of its own.
+        try connection.whileAway { () throws(RabbitMQError) in try dead.put(letter) }
         log.error(
             "a message was moved to the dead letter queue",
             metadata: ["letter": "\(letter.id)", "queue": "\(queue)", "reason": "\(reason)"])
@@ -365,7 +369,7 @@ final class Consumer {
         attempts.pause()
         defer { attempts.resume() }
         pause(milliseconds)
-        if !outage.isAway("PostgreSQL") { places.reportIfDue() }
+        if !outage.isAway("PostgreSQL") { places.reportIfDue(connection) }
         // Receive beyond the batch's size too: a full `waiting` must not stop the heartbeats. The prefetch bounds it. All of
         // it: behind the last delivery may stand that the broker has given the batch to another worker.
         while let delivery = try connection.nextDelivery() { take(delivery) }

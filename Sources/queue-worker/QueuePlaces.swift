@@ -1,3 +1,4 @@
+import ChatAdapters
 import ChatCore
 import Logging
 
@@ -43,7 +44,7 @@ final class QueuePlaces {
     }
 
     /// On a new connection it has no places.
-    func begin(_ layout: QueueLayout) {
+    func begin(_ layout: QueueLayout, _ connection: any BrokerConnection) {
         self.layout = layout
         lines = QueueLines(own.seat, layout, now: clock.now())
         if !peers.isEmpty {
@@ -52,19 +53,19 @@ final class QueuePlaces {
             expectedUntil = clock.now() + Self.startTime.milliseconds
         }
         numbers = Dictionary(uniqueKeysWithValues: (0..<layout.total).map { (settings.queueName(layout, $0), $0) })
-        report()
+        report(connection)
     }
 
     /// Call it often.
-    func reportIfDue() {
-        if clock.now() >= reportAt { report() }
+    func reportIfDue(_ connection: any BrokerConnection) {
+        if clock.now() >= reportAt { report(connection) }
     }
 
-    private func report() {
+    private func report(_ connection: any BrokerConnection) {
         (own.generation, own.lines, own.working) = (layout.generation, lines.claimed, lines.working)
         var ticket: Int64?
         do throws(StoreError) {
-            (peers, ticket) = try workers.report(own)
+            (peers, ticket) = try connection.whileAway { () throws(StoreError) in try workers.report(own) }
             reportAt = clock.now() + Self.interval.milliseconds
             isRecorded = true
         } catch {

@@ -10,7 +10,8 @@ import Logging
 /// 3. an end mark is put behind the last message of each old queue; a worker reaches it when all of these are stored;
 /// 4. the new queues are consumed only after every end mark was reached.
 ///
-/// Each step may run twice, in any worker, after any crash.
+/// Each step may run twice, in any worker, after any crash. PostgreSQL may be silent for as long as its time limit:
+/// heartbeats to the broker continue while it is asked.
 final class QueueTurn {
     /// Between two checks; and from unbinding a queue to its end mark: by then, messages that the broker had
     /// routed have arrived.
@@ -45,7 +46,8 @@ final class QueueTurn {
         self.log = log
     }
 
-    /// Reads the generations. Call it before ``prepare(_:)`` when the last known ones are not good enough.
+    /// Reads the generations, without a connection to the broker. Call it before ``prepare(_:)`` when the last known ones
+    /// are not good enough.
     func ask() throws(RabbitMQError) {
         do throws(StoreError) { known = try read() } catch { throw RabbitMQError(error) }
     }
@@ -53,7 +55,7 @@ final class QueueTurn {
     /// Declares the queues to consume on a new connection. Without PostgreSQL it uses the last known ones.
     func prepare(_ connection: any BrokerConnection) throws(RabbitMQError) -> QueueLayout {
         do throws(StoreError) {
-            known = try generations.all()
+            known = try connection.whileAway { () throws(StoreError) in try generations.all() }
         } catch {
             guard !known.isEmpty else { throw RabbitMQError(error) }
         }
@@ -82,11 +84,13 @@ final class QueueTurn {
         if next == newest.layout {
             // `queues resize` was first.
             if newest.setting != settings.layoutSetting {
-                try? generations.adopt(settings.layoutSetting, for: next.generation)
+                connection.whileAway { try? generations.adopt(settings.layoutSetting, for: next.generation) }
             }
             return
         }
-        guard newest.setting != settings.layoutSetting, !others().contains(newest.setting) else {
+        guard newest.setting != settings.layoutSetting,
+            !connection.whileAway({ others() }).contains(newest.setting)
+        else {
             return sayThatOthersAreFollowed(newest.layout)
         }
         next.generation += 1
@@ -104,8 +108,10 @@ final class QueueTurn {
     private func make(_ layout: QueueLayout, _ connection: any BrokerConnection) throws(RabbitMQError) {
         try queues.bind(layout, on: connection)
         do throws(StoreError) {
-            try generations.begin(layout, setting: settings.layoutSetting)
-            known = try generations.all()
+            known = try connection.whileAway { () throws(StoreError) in
+                try generations.begin(layout, setting: settings.layoutSetting)
+                return try generations.all()
+            }
         } catch { throw RabbitMQError(error) }
     }
 
@@ -113,7 +119,7 @@ final class QueueTurn {
     /// bound a closed generation: it is unbound again.
     private func bindNewest(_ layout: QueueLayout, _ connection: any BrokerConnection) throws(RabbitMQError) {
         try queues.bind(layout, on: connection)
-        guard let now = try? generations.all(), now.last?.layout != layout else { return }
+        guard let now = connection.whileAway({ try? generations.all() }), now.last?.layout != layout else { return }
         known = now
         try queues.unbind(layout, on: connection)
     }
@@ -124,9 +130,9 @@ final class QueueTurn {
         lookAt = clock.now() + Self.lookInterval.milliseconds
         let before = layout
         // Without PostgreSQL nothing changes.
-        guard let found = try? read(), !found.isEmpty else { return false }
+        guard let found = connection.whileAway({ try? read() }), !found.isEmpty else { return false }
         known = found
-        try removeForgotten()
+        try connection.whileAway { () throws(RabbitMQError) in try removeForgotten() }
         try closeOld(connection)
         return layout != before
     }
@@ -151,11 +157,14 @@ final class QueueTurn {
             return
         }
         guard clock.now() >= closing.marksAt else { return }
-        try queues.markEnd(of: old.layout)
-        try? generations.close(number)
+        try connection.whileAway { () throws(RabbitMQError) in
+            try queues.markEnd(of: old.layout)
+            try? generations.close(number)
+        }
         self.closing = nil
     }
 
+    /// On connections of its own.
     private func removeForgotten() throws(RabbitMQError) {
         guard let today = known.last?.layout else { return }
         for old in known where old.isForgotten && old.layout != today {
@@ -168,9 +177,11 @@ final class QueueTurn {
     }
 
     /// Everything before the mark is stored. Returns the error when that could not be recorded.
-    func end(_ mark: EndMark) -> StoreError? {
+    func end(_ mark: EndMark, _ connection: any BrokerConnection) -> StoreError? {
         do throws(StoreError) {
-            try generations.end(queue: mark.queue, of: mark.generation)
+            try connection.whileAway { () throws(StoreError) in
+                try generations.end(queue: mark.queue, of: mark.generation)
+            }
             lookAt = 0
             return nil
         } catch { return error }

@@ -3,6 +3,7 @@ import ChatCore
 import Glibc
 import Logging
 import TestSupport
+import Testing
 
 @testable import ChatProcess
 @testable import queue_worker
@@ -54,19 +55,44 @@ final class ConsumerScene {
         func abandon() {}
     }
 
+    /// The broker as one worker reaches it: knows the worker's connection.
+    final class Line: Broker {
+        private let broker: MemoryBroker
+        private weak var connection: (any BrokerConnection)?
+
+        init(_ broker: MemoryBroker) { self.broker = broker }
+
+        func open(_ name: String) throws(RabbitMQError) -> any BrokerConnection {
+            let opened = try broker.open(name)
+            if name == "queue-worker" { connection = opened }
+            return opened
+        }
+
+        /// Another server may be silent for as long as its time limit: the broker would take the worker for dead.
+        func expectHeartbeats(during question: String) {
+            if let connection { #expect(!broker.missesHeartbeats(connection), "\(question) without heartbeats") }
+        }
+    }
+
     /// The worker's way to PostgreSQL, which can be cut while others reach it.
     final class Way: RoomBatchStore, QueueGenerations, QueueWorkers {
         var isCut = false
         var questions = 0
+        private let line: Line
         private let rooms: Store
         private let generations: MemoryGenerations
         private let workers: MemoryWorkers
 
-        init(_ rooms: Store, _ generations: MemoryGenerations, _ workers: MemoryWorkers) {
-            (self.rooms, self.generations, self.workers) = (rooms, generations, workers)
+        init(_ line: Line, _ rooms: Store, _ generations: MemoryGenerations, _ workers: MemoryWorkers) {
+            (self.line, self.rooms, self.generations, self.workers) = (line, rooms, generations, workers)
         }
 
-        private func check() throws(StoreError) {
+        private func check(_ question: String = #function) throws(StoreError) {
+            line.expectHeartbeats(during: question)
+            try ask()
+        }
+
+        private func ask() throws(StoreError) {
             questions += 1
             if isCut { throw StoreError("PostgreSQL: refused", isTransient: true, isAway: true) }
         }
@@ -119,7 +145,8 @@ final class ConsumerScene {
             return try workers.all()
         }
         func end(_ own: QueueWorkerReport) throws(StoreError) {
-            try check()
+            // The worker has closed its connection.
+            try ask()
             try workers.end(own)
         }
     }
@@ -129,8 +156,14 @@ final class ConsumerScene {
         /// Called before a notice is published.
         var beforePublish: () throws(BusError) -> Void = {}
         var isCut = false
+        private let line: Line
 
-        func check() throws(BusError) { if isCut { throw BusError("Redis: no answer in time") } }
+        init(_ line: Line) { self.line = line }
+
+        func check() throws(BusError) {
+            line.expectHeartbeats(during: "Redis")
+            if isCut { throw BusError("Redis: no answer in time") }
+        }
 
         func publish(_ notice: Notice) throws(BusError) {
             try check()
@@ -142,9 +175,10 @@ final class ConsumerScene {
     static let settings = Settings.test(["RABBITMQ_TOTAL_QUEUE": "2"])
     let folder: String
     let broker: MemoryBroker
+    private let line: Line
     let place: Place
     let store: Store
-    let bus = Bus()
+    let bus: Bus
     let generations: MemoryGenerations
     let workers: MemoryWorkers
     let way: Way
@@ -160,10 +194,12 @@ final class ConsumerScene {
     /// - Parameter other: a scene whose broker, store and records this worker shares, from another host.
     init(slot: Int = 0, of poolSize: Int = 1, beside other: ConsumerScene? = nil) {
         broker = other?.broker ?? MemoryBroker()
+        line = Line(broker)
         store = other?.store ?? Store()
+        bus = Bus(line)
         generations = other?.generations ?? MemoryGenerations()
         workers = other?.workers ?? MemoryWorkers()
-        way = Way(store, generations, workers)
+        way = Way(line, store, generations, workers)
         host = other == nil ? "here" : "there"
         folder = "/tmp/consumer-\(UUID128.v7(at: systemClock()))"
         mkdir(folder, 0o700)
@@ -178,7 +214,7 @@ final class ConsumerScene {
         var settings = Self.settings
         settings.runDirectory = folder
         consumer = Consumer(
-            settings: settings, channel: place, broker: broker,
+            settings: settings, channel: place, broker: line,
             run: ExecuteBatch(store: way, limits: settings.rooms, clock: { 1_700_000_000_000 }, log: log),
             bus: bus, generations: way, workers: way, host: host,
             clock: WorkerClock(

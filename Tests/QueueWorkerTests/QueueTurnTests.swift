@@ -108,7 +108,7 @@ import Testing
         #expect(bound == newQueues)
         // A message that the broker had routed may still arrive. An end mark of earlier queues makes it look at once.
         time.now += 999
-        #expect(turn.end(try #require(EndMark("end of generation 0 0"))) == nil)
+        #expect(turn.end(try #require(EndMark("end of generation 0 0")), connection) == nil)
         #expect(try !turn.look(connection))
         #expect(mark(of: "chat.queue.0") == nil)
         broker.put([2], into: "chat.queue.0")
@@ -119,9 +119,9 @@ import Testing
         let marks = try oldQueues.map { try #require(mark(of: $0)) }
         #expect(Set(marks.map(\.queue)) == [0, 1] && marks.allSatisfy { $0.generation == 1 })
 
-        #expect(turn.end(marks[0]) == nil)
+        #expect(turn.end(marks[0], connection) == nil)
         #expect(try !turn.look(connection))
-        #expect(turn.end(marks[1]) == nil)
+        #expect(turn.end(marks[1], connection) == nil)
         // At once: an end that is recorded is looked at.
         #expect(try turn.look(connection))
         #expect(try turn.prepare(broker.open("test")) == new)
@@ -141,7 +141,7 @@ import Testing
         for queue in oldQueues {
             for message in broker.messages(of: queue) {
                 let mark = try #require(EndMark(message.correlation))
-                for worker in workers { #expect(worker.end(mark) == nil) }
+                for worker in workers { #expect(worker.end(mark, connection) == nil) }
             }
         }
         for worker in workers { #expect(try worker.look(connection)) }
@@ -175,7 +175,7 @@ import Testing
         generations.failure = StoreError("away", isTransient: true)
         #expect(try turn.prepare(connection) == old)
         #expect(try !turn.look(connection))
-        #expect(turn.end(try #require(EndMark("end of generation 1 0"))) != nil)
+        #expect(turn.end(try #require(EndMark("end of generation 1 0")), connection) != nil)
     }
 
     @Test func aBrokerThatLostItsDataGetsTheQueuesAgain() throws {

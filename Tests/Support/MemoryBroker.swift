@@ -69,6 +69,11 @@ public final class MemoryBroker: Broker {
             .append(Message(body: body, replyTo: replyTo, correlation: correlation))
     }
 
+    /// The connection is open, and nobody sends its heartbeats if its owner waits now.
+    public func missesHeartbeats(_ connection: any BrokerConnection) -> Bool {
+        (connection as? MemoryConnection)?.missesHeartbeats == true
+    }
+
     /// Messages that were delivered and not acknowledged.
     public var unacknowledged: Int {
         connections.values.reduce(0) { $0 + ($1.connection?.unacknowledged.count ?? 0) }
@@ -110,6 +115,8 @@ private final class MemoryConnection: BrokerConnection {
 
     private let broker: MemoryBroker
     private var isClosed = false
+    private var isBeating = false
+    var missesHeartbeats: Bool { !isClosed && !isBeating }
     private var hasConfirms = false
     private var published: UInt64 = 0
     private var delivered: UInt64 = 0
@@ -168,7 +175,11 @@ private final class MemoryConnection: BrokerConnection {
     func distrust() {}
     func shouldMoveBack() -> Bool { false }
     func endAbruptly() { close() }
-    func whileAway<R, E: Error>(_ work: () throws(E) -> R) throws(E) -> R { try work() }
+    func whileAway<R, E: Error>(_ work: () throws(E) -> R) throws(E) -> R {
+        isBeating = true
+        defer { isBeating = false }
+        return try work()
+    }
 
     func declareCommandQueue(
         _ name: String, quorum: Bool, maxLength: Int
