@@ -22,7 +22,9 @@ struct Dead: ParsableCommand {
             var count = 0
             _ = try Dead.letters(settings).sort { letter in
                 count += 1
-                print("\(letter.id)  \(letter.time)  \(letter.queue)  \(letter.what)  \(letter.reason)")
+                print(
+                    "\(letter.id)  \(letter.time)  \(letter.queue)  \(printable(letter.what))  \(printable(letter.reason, atMost: 400))"
+                )
                 return .keep
             }
             if count == 0 { print("there are none") }

@@ -8,6 +8,7 @@ import Testing
         ("fcgi://unix:/run/a.sock/srv/b.sock/chat.php", "/run/a.sock", "/srv/b.sock/chat.php"),
         ("fcgi://unix:/run/app:/srv/app/chat.php", "/run/app", "/srv/app/chat.php"),
         ("fcgi://unix:/run/a.sock:/chat.php", "/run/a.sock", "/chat.php"),
+        ("FCGI://Unix:/run/a.sock/chat.php", "/run/a.sock", "/chat.php"),
     ])
     func ofAUnixSocket(_ text: String, _ socket: String, _ script: String) throws {
         let address = try FastCGIAddress(text)
@@ -32,6 +33,8 @@ import Testing
         "fcgi://user:secret@a/chat.php", "fcgi://a/../etc/chat.php", "fcgi://unix:/run/a.sock/srv/../chat.php",
         "fcgi://unix:/run/a.sock/srv/a b.php", "fcgi://unix:/run/a.sock/srv/a\n.php",
         "fcgi://unix:/\(String(repeating: "x", count: 110)).sock/chat.php", "http://a/chat.php",
+        "fcgi://unix:/run/a.sock/chat.php?a=b", "fcgi://unix:/run/a.sock/chat.php#a", "fcgi://a/chat.php?a=b",
+        "fcgi://a/chat.php#a", "fcgi://a/chat.php?",
     ])
     func whatIsNone(_ text: String) {
         #expect(throws: ServerURL.Problem.self) { try FastCGIAddress(text) }

@@ -161,6 +161,40 @@ import Testing
         #expect(frames.last?["Data"]?["Rooms"]?.array?.first?["Seq"]?.int == 8)
     }
 
+    /// One user cannot take the places of all others.
+    @Test func aUserHasAShareOfThePlacesForEarlyResumes() throws {
+        let relay = try TestRelay()
+        let client = Self.join(relay, user: 5, rooms: [1: 5])
+        let other = Self.join(relay, user: 6, rooms: [1: 5])
+        for _ in 0..<EarlyResume.maxOfUser + 1 { Self.resume(client, room: 1, seq: 7) }
+        relay.run()
+        #expect(client.takeTypes() == ["resync", "response"])
+        Self.resume(other, room: 1, seq: 7)
+        relay.run()
+        #expect(other.takeTypes().isEmpty)
+        // Places are free again once the frame is there.
+        relay.publish(.numbered(6), .numbered(7))
+        #expect(client.takeTypes().count { $0 == "response" } == EarlyResume.maxOfUser)
+        Self.resume(client, room: 1, seq: 9)
+        relay.run()
+        #expect(client.takeTypes().isEmpty)
+    }
+
+    /// A drain that begins and is stopped again and again must not multiply a user's sockets.
+    @Test func aUserHasAtMostTwiceAsManySocketsAsAllowed() throws {
+        let relay = try TestRelay(["WS_MAX_CONNECTIONS_PER_USER": "2"])
+        var clients: [TestClient] = []
+        for _ in 0..<4 {
+            clients += [Self.join(relay, user: 5), Self.join(relay, user: 5)]
+            Self.drain(relay)
+            relay.hub.stopDraining()
+        }
+        clients.append(Self.join(relay, user: 5))
+        clients.forEach { $0.read() }
+        #expect(clients.count { $0.closed == nil } == 4)
+        #expect(clients.last?.closed == nil)
+    }
+
     @Test func aFrameThatNeverComesIsAResync() throws {
         let relay = try TestRelay()
         let client = Self.join(relay, user: 5, rooms: [1: 5])

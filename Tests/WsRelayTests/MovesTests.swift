@@ -159,6 +159,7 @@ import Testing
     func anOrderIsReadAsItIsWritten(text: String) { #expect(MoveOrder(text)?.text == text) }
 
     @Test(arguments: [
+        "100 30 ws://h:99999/x", "100 30 ws://h:/x", "100 30 ws://a,b/x", "100 30 wss://[::1/x", "100 30 ws://h/%zz",
         "", "100", "0 30", "100001 30", "100 4", "100 3601", "100 30 http://a", "100 30 ws://a b", "100 30 ws://",
         "-1 30", "x 30",
         "99999999999999999999 30", "100 30 wss://a/?x=1", "100 30 wss://a/#x", "100 30 wss://user@a/",

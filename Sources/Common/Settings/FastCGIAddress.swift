@@ -24,8 +24,11 @@ public struct FastCGIAddress: Sendable, Equatable {
         guard bytes.allSatisfy({ $0 > 32 && $0 != 127 }) else {
             throw ServerURL.Problem("an address of FastCGI has no blanks and no control characters")
         }
-        let local = Array("fcgi://unix:".utf8)
-        if bytes.starts(with: local) {
+        guard !bytes.contains(UInt8(ascii: "?")), !bytes.contains(UInt8(ascii: "#")) else {
+            throw ServerURL.Problem("an address of FastCGI has no query and no fragment: no ? and no #")
+        }
+        let local = "fcgi://unix:".utf8
+        if asciiLowercased(text).utf8.starts(with: local) {
             let (socket, script) = try Self.split(bytes.dropFirst(local.count))
             guard socket.count <= Self.maxSocketPath else {
                 throw ServerURL.Problem("the path of a unix socket has at most \(Self.maxSocketPath) bytes")

@@ -22,7 +22,9 @@ struct Hooks: ParsableCommand {
 
         func run() throws {
             for hook in try Hooks.outbox(settings).dead(limit) {
-                print("\(hook.key.text) \(hook.name): \(hook.attempts) tries, the last: \(hook.lastError ?? "?")")
+                print(
+                    "\(hook.key.text) \(hook.name): \(hook.attempts) tries, the last: \(printable(hook.lastError ?? "?"))"
+                )
             }
         }
     }

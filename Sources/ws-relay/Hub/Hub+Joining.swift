@@ -82,10 +82,19 @@ extension Hub {
         if users[user].stage == .ready { welcome(slot) }
     }
 
+    /// Sockets that were told to move do not count: the client opens the next one first. Together they are at most twice as
+    /// many, since a drain may begin and stop often.
     private func makeRoom(for user: UInt32) {
+        let limit = settings.maxConnectionsPerUser
+        close(user, limit) { moves.hasTold(sockets.connections.handle($0)) }
+        close(user, 2 * limit) { _ in false }
+    }
+
+    /// Closes the oldest until one more may come.
+    private func close(_ user: UInt32, _ limit: Int, except isExempt: (UInt32) -> Bool) {
         while true {
-            let (oldest, open) = users.oldestConnection(of: user) { moves.hasTold(sockets.connections.handle($0)) }
-            guard open >= settings.maxConnectionsPerUser else { return }
+            let (oldest, open) = users.oldestConnection(of: user, except: isExempt)
+            guard open >= limit else { return }
             sockets.close(oldest, .replaced, "a newer connection of this user took this one's place")
         }
     }

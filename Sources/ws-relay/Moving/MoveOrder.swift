@@ -42,6 +42,9 @@ struct MoveOrder: Equatable, Sendable {
         }
         let host = bytes.dropFirst(scheme.utf8.count).prefix { $0 != UInt8(ascii: "/") }
         guard let first = host.first, first != UInt8(ascii: ":") else { return "names no host" }
-        return nil
+        do throws(ServerURL.Problem) {
+            let parsed = try ServerURL(url, ports: ["ws": 80, "wss": 443])
+            return parsed.hosts.count == 1 ? nil : "names several hosts"
+        } catch { return "is not an address: \(error)" }
     }
 }

@@ -6,7 +6,9 @@ struct EarlyResume {
     /// Long enough for a relay that is busy with the clients of a drained host.
     static let limit: Int64 = 1000
     /// Of all sockets. The next one is answered as if it were late.
-    static let most = 1024
+    static let maxOfAll = 1024
+    /// Of one user's sockets.
+    static let maxOfUser = 64
 
     let number: UInt64
     let handle: UInt64

@@ -54,6 +54,7 @@ final class Resumes {
         counters.reconnects += 1
         counters.rooms += points.count
         var held = holds.take(slot)
+        var mayWait = connections[slot].understandsMove ? freePlaces(of: user) : 0
         let number = add(ResumeRequest(handle: connections.handle(slot), sign: sign))
         for point in points {
             guard let room = table[point.room], room.members.contains(user) else {
@@ -64,9 +65,8 @@ final class Resumes {
             }
             held.removeAll { $0.room == room.id }
             let last = UInt64(max(0, point.seq))
-            if connections[slot].understandsMove, early.count < EarlyResume.most,
-                EarlyResume.waits(last, epoch: point.epoch, in: room)
-            {
+            if mayWait > 0, EarlyResume.waits(last, epoch: point.epoch, in: room) {
+                mayWait -= 1
                 park(room, last, point.epoch, number, slot)
             } else {
                 resume(room, after: last, epoch: point.epoch, number, slot)
@@ -74,6 +74,12 @@ final class Resumes {
         }
         deliver(held: held, to: slot)
         answerIfDone(number)
+    }
+
+    /// Of early resumes.
+    private func freePlaces(of user: UInt32) -> Int {
+        let own = early.count { one in connections.slot(one.handle).map { connections[$0].user == user } ?? false }
+        return min(EarlyResume.maxOfUser - own, EarlyResume.maxOfAll - early.count)
     }
 
     private func park(_ room: TrackedRoom, _ last: UInt64, _ epoch: Int64?, _ number: UInt64, _ slot: UInt32) {

@@ -175,11 +175,11 @@ final class Users {
     /// The oldest of the user's sockets that are not being closed, and their number. (Those stay in the list until the
     /// end of the tick, but do not count.)
     ///
-    /// - Parameter isMoving: nor do these: the client opens its next socket before it closes this one.
-    func oldestConnection(of index: UInt32, isMoving: (UInt32) -> Bool) -> (slot: UInt32, open: Int) {
+    /// - Parameter isExempt: nor do these.
+    func oldestConnection(of index: UInt32, except isExempt: (UInt32) -> Bool) -> (slot: UInt32, open: Int) {
         var (oldest, open) = (noIndex, 0)
         forEachConnection(of: index) { slot in
-            guard !connections[slot].flags.contains(.closing), !isMoving(slot) else { return }
+            guard !connections[slot].flags.contains(.closing), !isExempt(slot) else { return }
             open += 1
             if oldest == noIndex || connections[slot].age < connections[oldest].age { oldest = slot }
         }

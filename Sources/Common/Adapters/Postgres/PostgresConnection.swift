@@ -197,7 +197,10 @@ public final class PostgresConnection {
         if isPrepared { settings.append(("options", options)) }
         let opened = Self.with(settings) { PQconnectdbParams($0, $1, 1) }
         guard let opened, PQstatus(opened) == CONNECTION_OK else {
-            let error = opened.map { failure($0) } ?? PostgresError(state: nil, message: "no memory", constraint: nil)
+            // libpq's message about a string that it cannot read shows it, with the password.
+            let error =
+                Self.problem(in: url).map { PostgresError(state: nil, message: $0, constraint: nil) }
+                ?? opened.map { failure($0) } ?? PostgresError(state: nil, message: "no memory", constraint: nil)
             PQfinish(opened)
             throw error
         }
