@@ -59,7 +59,7 @@ final class Consumer {
         self.strays = StrayAnswers(broker, clock)
         self.attempts = Attempts(runDirectory: settings.runDirectory)
         self.turn = QueueTurn(
-            settings.rabbitMQ, broker, generations, clock: clock, log: log, mayLog: channel.slot == 0
+            settings.rabbitMQ, broker, generations, clock: clock, log: log, isFirst: channel.slot == 0
         ) {
             Set(((try? workers.all()) ?? []).filter { $0.seat.host != host }.map(\.setting))
         }

@@ -25,20 +25,23 @@ final class QueueTurn {
     private let log: Logger
     /// The settings of the other hosts that work now: what their workers report as theirs.
     private let others: () -> Set<String>
-    private let mayLog: Bool
+    /// The first worker of its host says what concerns all, and deletes old queues.
+    private let isFirst: Bool
     private var known: [QueueGeneration] = []
     private var hasComparedSettings = false
     private var lookAt: Int64 = 0
     /// Told of each question to PostgreSQL.
     var onAnswer: ((StoreError?) -> Void)?
     private var closing: (generation: Int, marksAt: Int64)?
+    /// Queues below this number are deleted.
+    private var removing: (generation: Int, queue: Int, moved: Int, hasFailed: Bool)?
 
     init(
         _ settings: RabbitMQSettings, _ broker: any Broker, _ generations: any QueueGenerations, clock: WorkerClock,
-        log: Logger, mayLog: Bool = true, others: @escaping () -> Set<String> = { [] }
+        log: Logger, isFirst: Bool = true, others: @escaping () -> Set<String> = { [] }
     ) {
         self.others = others
-        self.mayLog = mayLog
+        self.isFirst = isFirst
         self.settings = settings
         queues = RabbitMQQueues(settings, broker)
         self.generations = generations
@@ -99,7 +102,7 @@ final class QueueTurn {
     }
 
     private func sayThatOthersAreFollowed(_ layout: QueueLayout) {
-        guard mayLog else { return }
+        guard isFirst else { return }
         log.warning(
             "RABBITMQ_TOTAL_QUEUE or RABBITMQ_HASH_KEY differs from the running hosts; their values are used",
             metadata: ["here": "\(settings.layoutSetting)", "in use": "\(layout.setting)"])
@@ -132,7 +135,7 @@ final class QueueTurn {
         // Without PostgreSQL nothing changes.
         guard let found = connection.whileAway({ try? read() }), !found.isEmpty else { return false }
         known = found
-        try connection.whileAway { () throws(RabbitMQError) in try removeForgotten() }
+        connection.whileAway { removeForgotten() }
         try closeOld(connection)
         return layout != before
     }
@@ -164,16 +167,29 @@ final class QueueTurn {
         self.closing = nil
     }
 
-    /// On connections of its own.
-    private func removeForgotten() throws(RabbitMQError) {
-        guard let today = known.last?.layout else { return }
-        for old in known where old.isForgotten && old.layout != today {
-            let moved = try queues.remove(old.layout, movingTo: today)
-            try? generations.remove(old.layout.generation)
-            log.notice(
-                "queues of an earlier generation are removed",
-                metadata: ["generation": "\(old.layout.generation)", "moved": "\(moved)"])
+    /// One queue of a forgotten generation, on connections of its own. Rooms wait meanwhile: a deletion takes the broker some
+    /// 100 ms, on a busy machine a second.
+    private func removeForgotten() {
+        guard isFirst, let today = known.last?.layout,
+            let old = known.first(where: { $0.isForgotten && $0.layout != today })?.layout
+        else { return }
+        var (queue, moved) = removing?.generation == old.generation ? (removing!.queue, removing!.moved) : (0, 0)
+        do throws(RabbitMQError) {
+            moved += try queues.remove(queue, of: old, movingTo: today)
+            queue += 1
+        } catch {
+            // For instance, a queue that a late message belongs to is full.
+            if removing?.hasFailed != true {
+                log.warning("an old queue cannot be removed yet", metadata: ["error": "\(error)"])
+            }
+            return removing = (old.generation, queue, moved, hasFailed: true)
         }
+        guard queue == old.total else { return removing = (old.generation, queue, moved, hasFailed: false) }
+        removing = nil
+        try? generations.remove(old.generation)
+        log.notice(
+            "queues of an earlier generation are removed",
+            metadata: ["generation": "\(old.generation)", "moved": "\(moved)"])
     }
 
     /// Everything before the mark is stored. Returns the error when that could not be recorded.

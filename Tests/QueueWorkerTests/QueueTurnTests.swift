@@ -23,11 +23,13 @@ import Testing
         Settings.test(["RABBITMQ_TOTAL_QUEUE": "\(queues)"]).rabbitMQ
     }
 
-    private func turn(_ generations: MemoryGenerations, queues: Int, others: Set<String> = []) -> QueueTurn {
+    private func turn(
+        _ generations: MemoryGenerations, queues: Int, isFirst: Bool = true, others: Set<String> = []
+    ) -> QueueTurn {
         let time = time
         return QueueTurn(
             settings(queues), broker, generations, clock: WorkerClock(now: { time.now }, wait: { _, _ in }),
-            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, others: { others })
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, isFirst: isFirst, others: { others })
     }
 
     private var bound: Set<String> { broker.bound(to: "chat.commands") }
@@ -218,6 +220,10 @@ import Testing
         broker.put([], into: "chat.queue.0", correlation: "end of generation 1 0")
         for queue in 0..<2 { try generations.end(queue: queue, of: 1) }
         generations.forget(1)
+        // One at a time: its rooms wait meanwhile.
+        _ = try turn.look(connection)
+        #expect(broker.queueNames.intersection(oldQueues) == ["chat.queue.1"] && generations.known.count == 2)
+        time.now += 1000
         _ = try turn.look(connection)
         #expect(generations.known.map(\.layout) == [new])
         #expect(broker.queueNames.isDisjoint(with: oldQueues))
@@ -226,5 +232,55 @@ import Testing
             #expect(bodies.contains(command.joinedAlone))
         }
         #expect(newQueues.reduce(0) { $0 + broker.messages(of: $1).count } == 2)
+    }
+
+    /// Several would disturb one another.
+    @Test func onlyTheFirstWorkerOfAHostDeletesQueues() throws {
+        let generations = try runOld()
+        let connection = try broker.open("test")
+        let turn = turn(generations, queues: 3, isFirst: false)
+        _ = try turn.prepare(connection)
+        for queue in 0..<2 { try generations.end(queue: queue, of: 1) }
+        generations.forget(1)
+        for _ in 0..<5 {
+            _ = try turn.look(connection)
+            time.now += 1000
+        }
+        #expect(broker.queueNames.isSuperset(of: oldQueues) && generations.known.count == 2)
+    }
+
+    /// Another worker had deleted some of them before it ended.
+    @Test func theDeletionBeginsAnewAfterACrash() throws {
+        let generations = try runOld()
+        let connection = try broker.open("test")
+        let crashed = turn(generations, queues: 3)
+        _ = try crashed.prepare(connection)
+        for queue in 0..<2 { try generations.end(queue: queue, of: 1) }
+        generations.forget(1)
+        _ = try crashed.look(connection)
+        let next = turn(generations, queues: 3)
+        for _ in 0..<2 {
+            _ = try next.look(connection)
+            time.now += 1000
+        }
+        #expect(broker.queueNames.isDisjoint(with: oldQueues) && generations.known.map(\.layout) == [new])
+    }
+
+    /// The worker goes on with its rooms.
+    @Test func aDeletionThatFailsIsTriedAgain() throws {
+        let generations = try runOld()
+        let connection = try broker.open("test")
+        let turn = turn(generations, queues: 3)
+        _ = try turn.prepare(connection)
+        for queue in 0..<2 { try generations.end(queue: queue, of: 1) }
+        generations.forget(1)
+        broker.isAway = true
+        _ = try turn.look(connection)
+        broker.isAway = false
+        for _ in 0..<2 {
+            time.now += 1000
+            _ = try turn.look(connection)
+        }
+        #expect(broker.queueNames.isDisjoint(with: oldQueues) && generations.known.map(\.layout) == [new])
     }
 }

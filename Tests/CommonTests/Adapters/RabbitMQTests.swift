@@ -181,7 +181,7 @@ struct RabbitMQTests {
         #expect(try queues.state(of: first).map(\.ready) == [1])
         #expect(try queues.state(of: second).map(\.ready) == [1])
         // The left message is moved, and the old queue is deleted.
-        #expect(try queues.remove(first, movingTo: second) == 1)
+        #expect(try queues.remove(0, of: first, movingTo: second) == 1)
         #expect(try queues.state(of: second).map(\.ready) == [2])
     }
 

@@ -47,30 +47,39 @@ public struct RabbitMQQueues {
         }
     }
 
-    /// Deletes the queues. Late messages, from a sender that missed the change, move to the current queues.
+    /// Deletes one of the queues. Late messages, from a sender that missed the change, move to the current queues.
     ///
     /// - Returns: the number of messages moved.
-    public func remove(_ layout: QueueLayout, movingTo today: QueueLayout) throws(RabbitMQError) -> Int {
+    public func remove(
+        _ queue: Int, of layout: QueueLayout, movingTo today: QueueLayout
+    ) throws(RabbitMQError) -> Int {
+        let name = settings.queueName(layout, queue)
         let connection = try broker.open("queue-worker removal")
+        try connection.unbind(name, from: settings.exchangeName)
+        let count = try connection.messages(inCommandQueue: name, settings).ready
+        let moved = count > 0 ? try move(count, from: name, on: connection, to: today) : 0
+        try connection.deleteQueue(name)
+        return moved
+    }
+
+    /// Unreadable messages are dropped.
+    private func move(
+        _ count: Int, from name: String, on connection: any BrokerConnection, to today: QueueLayout
+    ) throws(RabbitMQError) -> Int {
         let publishing = try broker.open("queue-worker removal")
         try publishing.selectConfirms()
-        try unbind(layout, on: connection)
+        try connection.consume(name, prefetch: 0, noAcknowledge: false)
         var moved = 0
-        for name in names(layout) {
-            let count = try connection.messages(inCommandQueue: name, settings).ready
-            if count > 0 { try connection.consume(name, prefetch: 0, noAcknowledge: false) }
-            for _ in 0..<count {
-                guard case .delivery(let delivery) = try connection.next(timeout: Self.timeout) else { break }
-                guard EndMark(delivery.correlation) == nil, let commands = try? Command.decodeAll(delivery.body) else {
-                    continue
-                }
-                for command in commands {
-                    let queue = settings.queueName(today, today.index(command))
-                    try publishing.publishConfirmed(command.joinedAlone, to: queue, timeout: Self.timeout)
-                    moved += 1
-                }
+        for _ in 0..<count {
+            guard case .delivery(let delivery) = try connection.next(timeout: Self.timeout) else { break }
+            guard EndMark(delivery.correlation) == nil, let commands = try? Command.decodeAll(delivery.body) else {
+                continue
             }
-            try connection.deleteQueue(name)
+            for command in commands {
+                let queue = settings.queueName(today, today.index(command))
+                try publishing.publishConfirmed(command.joinedAlone, to: queue, timeout: Self.timeout)
+                moved += 1
+            }
         }
         return moved
     }
