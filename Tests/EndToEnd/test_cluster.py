@@ -73,17 +73,25 @@ def test_files_go_nowhere_without_a_folder(nginx_config):
 
 
 @pytest.fixture
-def layout(tmp_path, monkeypatch):
-    """The files of `make cluster`, written to a folder of this test."""
-    monkeypatch.setenv("CHAT_DIR", str(tmp_path / "cluster"))
-    for folder in ("cluster", "stack"):
-        monkeypatch.syspath_prepend(str(CHECKOUT / "deploy" / folder))
-    import layout
-    made = layout.Cluster()
-    for host in made.hosts.values():
-        host.folder = tmp_path / host.name
-    made.write()
+def make_layout(tmp_path, monkeypatch):
+    """The files of `make cluster`, or of `make cluster-chaos`, written to folders of this test."""
+    def made(for_chaos=False):
+        monkeypatch.setenv("CHAT_DIR", str(tmp_path / "cluster"))
+        for folder in ("cluster", "stack"):
+            monkeypatch.syspath_prepend(str(CHECKOUT / "deploy" / folder))
+        import layout
+        cluster = layout.Cluster()
+        for host in cluster.hosts.values():
+            host.folder = tmp_path / host.name
+        cluster.for_chaos = for_chaos
+        cluster.write()
+        return cluster
     return made
+
+
+@pytest.fixture
+def layout(make_layout):
+    return make_layout()
 
 
 def test_haproxy_takes_its_files(layout):
@@ -114,6 +122,11 @@ def test_the_clock_of_a_host_can_be_set(layout):
     folder = layout.postgres_programs(host)
     assert "PostgreSQL" in subprocess.run([folder / "postgres", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
     assert (folder / "pg_ctl").resolve().name == "pg_ctl"
+
+
+def test_a_cluster_for_chaos_begins_where_none_ever_was(make_layout):
+    for host in make_layout(for_chaos=True).three:
+        assert (host.folder / "bin/postgres").exists()
 
 
 def test_nobody_stops_writing_during_a_fault(layout):

@@ -86,7 +86,7 @@ class Cluster(Instance):
         if not self.for_chaos:
             return real
         folder = host.folder / "bin"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for program in os.scandir(real):
             (folder / program.name).unlink(missing_ok=True)
             if program.name == "postgres":
