@@ -22,7 +22,7 @@ HTTP_PORT = int({"": 8000, "free": 8000}.get(port := os.environ.get("CHAT_PORT",
 PROGRAMS = configure.PROGRAMS
 # The servers of all three hosts, and of the two with our programs: name, stop signal, seconds until KILL.
 SERVERS = (("etcd", "TERM", 5), ("patroni", "TERM", 10), ("rabbitmq", "TERM", 8), ("redis", "TERM", 5), ("sentinel", "TERM", 3),
-           ("mend-partitions", "TERM", 1))
+           ("mend-partitions", "TERM", 1), ("leave-full-disk", "TERM", 1))
 PROXIES = (("haproxy", "TERM", 3), ("pgpool", "INT", 5))
 POOLS = {"ROOMS": 8501, "MESSAGES": 8502, "SEARCH": 8503, "UPLOADS": 8504, "ACCOUNT": 8505}
 RELAY_PORT = 8510
@@ -236,6 +236,7 @@ def command(cluster, host, name):
         "patroni": f"{as_postgres} INT env HOME={folder}/postgres patroni {folder}/patroni.yml",
         "rabbitmq": f"{words(environment)} {servers}/rabbitmq",
         "mend-partitions": f"{run} {servers}/mend-partitions {host.address} {folder} {list(cluster.hosts).index(host.name)}",
+        "leave-full-disk": f"{as_postgres} TERM {servers}/leave-full-disk {folder}/postgres {postgres_programs()}",
         "redis": f"{run} redis-server {folder}/redis.conf",
         "sentinel": f"{run} redis-sentinel {folder}/sentinel.conf",
         "haproxy": f"{alone} KILL /usr/sbin/haproxy {run} haproxy -db -f {folder}/haproxy.cfg",
