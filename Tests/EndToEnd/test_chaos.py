@@ -67,6 +67,19 @@ def test_an_earlier_frame_after_a_later_one_is_found():
     assert "out of order" in judge(ledger, history)
 
 
+def test_the_first_copy_counts_of_what_comes_on_both_sockets_of_a_move():
+    ledger, history = honest()
+    stream, old, new = ledger.streams["ann", "room"], {1, 2}, set()
+    for seq, socket in ((2, new), (3, old), (3, new), (4, new), (4, old), (5, new)):
+        stream.frame(seq, socket, is_beside=True)
+    history += [message(f"sign {seq}", seq) for seq in (3, 4, 5)]
+    assert stream.last == 5 and judge(ledger, history, last=5) == []
+    stream.frame(4, new, is_beside=True)
+    assert judge(ledger, history, last=5) == ["doubled at a socket"]
+    stream.frame(1, {3}, is_beside=True)
+    assert "out of order" in judge(ledger, history, last=5)
+
+
 def test_a_member_who_did_not_get_the_end_is_found():
     assert judge(*honest(), last=3) == ["not delivered to the end"]
 

@@ -1,6 +1,7 @@
 """`make cluster-chaos`: one fault after the other on the hosts and servers of `make cluster`, while people write."""
 
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -27,6 +28,8 @@ from .scenario import PEOPLE, Run  # noqa: E402
 # For how long a fault lasts, and what the servers may need to be complete again: RabbitMQ starts in 20 s on a busy machine.
 FAULT_SECONDS = 20
 CLOCK_STEP = 300
+# For how long a client that was told to move may stay.
+DRAIN_SECONDS = 30
 WHOLE_SECONDS = 120
 
 
@@ -125,7 +128,8 @@ class ClusterFaults:
         hosts = [(f"host {host.name}", kind) for host in self.cluster.three for kind in ("killed", "frozen", "cut off")]
         servers = [(name, kind) for name in self.servers for kind in ("killed", "frozen")]
         proxies = [(f"{name} of {host.name}", "killed") for host in self.cluster.two for name in ("haproxy", "pgpool")]
-        ours = [(f"programs of {host.name}", kind) for host in self.cluster.two for kind in ("killed", "restarted", "replaced")]
+        ours = [(f"programs of {host.name}", kind) for host in self.cluster.two
+                for kind in ("killed", "restarted", "replaced", "drained", "drained and restarted")]
         pairs = [(f"line {one}-{other}", "cut") for one, other in ("ab", "ac", "bc")]
         own = [(f"disk of {name}", "full") for name in self.servers]
         own += [(f"clock of {name}", kind) for name in ("postgresql primary", *(f"programs of {host.name}" for host in self.cluster.two))
@@ -190,6 +194,8 @@ class ClusterFaults:
                 self.restart(fault.host)
             elif kind == "replaced":
                 self.replace_programs(fault.host)
+            elif kind.startswith("drained"):
+                self.drain(fault.host, and_restart=kind != "drained")
             else:
                 fault.host.signal(signal.SIGKILL, *names)
         else:
@@ -241,12 +247,11 @@ class ClusterFaults:
         host = where()
         fault.where = f" ({host.name})"
         ballast = host.folder / name / "ballast"
-        with open(ballast, "wb", buffering=0) as file:
-            try:
-                while file.write(bytes(1 << 20)):
-                    pass
-            except OSError:
-                pass  # it is full
+        with open(ballast, "wb") as file:
+            for step in (1 << 20, 1 << 12):
+                with contextlib.suppress(OSError):  # it is full
+                    while True:
+                        os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
         time.sleep(FAULT_SECONDS)
         ballast.unlink()
 
@@ -264,6 +269,15 @@ class ClusterFaults:
         for name in PROGRAMS:
             os.kill(masters[name], signal.SIGUSR2)
 
+    def drain(self, host, and_restart):
+        """Its sockets go to the other host; then it takes new ones again, or its programs start anew."""
+        def ask(*words):
+            command = [self.cluster.programs / "ws-relay", "drain", *words, "-c", self.cluster.settings_of(host)]
+            subprocess.run(host.inside(*command), env=self.cluster.environment(), stdout=subprocess.DEVNULL, timeout=90, check=True)
+        # As slow as many sockets would make it: people write meanwhile.
+        ask("--rate", "1", "--within", str(DRAIN_SECONDS), "--wait")
+        self.restart(host) if and_restart else ask("--stop")
+
     def restart(self, host):
         """As for an upgrade: each program ends in order, and starts again."""
         for name in PROGRAMS:
@@ -277,7 +291,11 @@ class ClusterRun(Run):
         secret = cluster.secrets()["JWT_SECRET"]
         super().__init__(cluster.url, secret, None, seed, seconds, FAULT_SECONDS)
         self.people = [Traveller(cluster.url, secret, self.ledger, random.Random(f"{seed} {number}")) for number in range(PEOPLE)]
+        # The others are clients that know nothing of `move`: a drain closes their sockets.
+        for person in self.people[::2]:
+            person.moves = True
         self.uploader = Uploader(cluster.url, secret, self.ledger)
+        self.uploader.reads_files = True
         self.end = math.inf
         self.faults = ClusterFaults(cluster, seed, only, self.pause, self.slowest)
 
@@ -286,7 +304,8 @@ class ClusterRun(Run):
         return super().is_over() and not self.faults.is_busy
 
     def verdict(self, rooms):
-        return super().verdict(rooms) | {"servers that did not come back": self.faults.broken}
+        return super().verdict(rooms) | {"servers that did not come back": self.faults.broken,
+                                         "disconnected by a drain although they move": self.disconnected_by_drains()}
 
     def pause(self, fault):
         """(seconds, begin after the fault's)"""
@@ -299,6 +318,10 @@ class ClusterRun(Run):
         return max(((send.acknowledged - send.started, send) for send in self.ledger.sends.values()
                     if send.acknowledged is not None and send.acknowledged <= self.end
                     and fault.began - 1 <= send.started <= fault.ended + AFTER), default=(0, None), key=lambda pair: pair[0])
+
+    def disconnected_by_drains(self):
+        return [f"{user[:8]} on {host}" for fault in self.faults.done if fault.kind.startswith("drained")
+                for when, user, host in self.ledger.closed_movers if fault.began <= when <= fault.ended]
 
     def closed_elsewhere(self, fault):
         """Sockets that ended on hosts that the fault did not hit."""

@@ -28,8 +28,9 @@ class Stream:
         self.repeats = set()
         self.resyncs = 0
 
-    def frame(self, seq, of_this_socket):
-        """`of_this_socket`: the Seqs that the current socket has received."""
+    def frame(self, seq, of_this_socket, is_beside=False):
+        """`of_this_socket`: the Seqs that its socket has received. `is_beside`: another socket of this client brings the same frames, so
+        the first copy of each counts."""
         if seq == self.last + 1:
             self.last = seq
         elif seq > self.last:
@@ -37,6 +38,8 @@ class Stream:
             self.last = seq
         elif seq in self.repeats:
             self.repeats.remove(seq)
+        elif is_beside and seq > max(of_this_socket, default=0):
+            pass
         elif seq in of_this_socket:
             self.doubled.append(seq)
         else:
@@ -64,6 +67,8 @@ class Ledger:
     deliveries: list = field(default_factory=list)  # times
     reconnects: int = 0
     closed: list = field(default_factory=list)  # (time, host) of sockets that ended
+    moves: int = 0
+    closed_movers: list = field(default_factory=list)  # (time, user, host) of sockets that ended although their client moved
     trouble: list = field(default_factory=list)  # answers that no outage explains
 
     def answered(self, send, outcome, since):

@@ -11,11 +11,26 @@ import requests
 from client import User, call, message_frame
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
+from websockets.protocol import State
 
 from .ledger import Send
 
 ANSWER_SECONDS = 10
 RETRIED = ("busy", "unavailable", "rate_limited")
+
+
+class Life:
+    """The state of one socket of a client."""
+
+    def __init__(self, before):
+        self.socket, self.before, self.sign = None, before, str(uuid.uuid4())
+        self.seen = {}  # room → Seqs of this socket
+        self.is_welcome = self.is_resumed = self.is_told = self.is_left = False
+
+    @property
+    def is_beside_another(self):
+        """It brings the same frames as another socket of this client, or did."""
+        return self.is_told or self.before is not None
 
 
 class Person:
@@ -26,60 +41,102 @@ class Person:
     open_seconds = 15
     # The longest wait for an answer over REST.
     rest_seconds = 40
+    # Understands `move`: opens its next socket before it closes this one.
+    moves = False
 
     def __init__(self, base_url, secret, ledger, chance):
         self.user, self.ledger, self.chance = User(base_url, secret), ledger, chance
         self.rooms, self.waiting, self.socket = [], {}, None
-        self.sent = set()  # Signs of `waiting` that went over the socket
+        self.sent = {}  # Sign of `waiting` → the socket that took it
+        self.next = None  # the task of the next socket, after `move`
         self.connected = asyncio.Event()
 
     async def stay_connected(self):
+        current = asyncio.create_task(self.live())
         while True:
-            self.socket = None
             try:
-                await self.live()
+                await current
             except (OSError, WebSocketException, TimeoutError):
                 pass
-            if self.socket:
-                # For a cluster: the host to which nginx led this socket.
-                self.ledger.closed.append((time.monotonic(), self.socket.response.headers.get("X-Chat-Host")))
+            if self.next:
+                current, self.next = self.next, None
+                continue
+            self.socket = None
             self.connected.clear()
-            # They are sent again on the next one, and not awaited to the end of their time.
-            for sign in self.sent & self.waiting.keys():
-                if not self.waiting[sign].done():
-                    self.waiting[sign].set_result(None)
             self.ledger.reconnects += 1
             await asyncio.sleep(self.chance.uniform(0.1, 0.6))
+            current = asyncio.create_task(self.live())
 
-    async def live(self):
-        url = self.user.base_url.replace("http", "ws", 1) + "/ws/v1/chat"
+    async def live(self, before=None):
+        """One socket, until it closes. `before`: the one that it replaces, and that stays until everything is here."""
+        url = self.user.base_url.replace("http", "ws", 1) + "/ws/v1/chat" + ("?move=1" if self.moves else "")
         headers = {"Authorization": f"Bearer {self.user.token}"}
-        async with connect(url, additional_headers=headers, open_timeout=self.open_seconds, close_timeout=1,
-                           ping_interval=self.ping_seconds, ping_timeout=self.ping_seconds) as socket:
-            # Before anything else is read, so that nothing newer can arrive in between.
-            if self.rooms:
-                points = [{"RoomID": room, "Seq": self.stream(room).last} for room in self.rooms]
-                await socket.send(msgpack.packb({"Type": "resume", "Rooms": points}))
-            seen = {}  # room → Seqs of this socket
-            async for raw in socket:
-                self.take(msgpack.unpackb(raw), socket, seen)
+        life = Life(before)
+        try:
+            async with connect(url, additional_headers=headers, open_timeout=self.open_seconds, close_timeout=1,
+                               ping_interval=self.ping_seconds, ping_timeout=self.ping_seconds) as life.socket:
+                # Before anything else is read, so that nothing newer can arrive in between.
+                if self.rooms:
+                    points = [{"RoomID": room, "Seq": self.stream(room).last} for room in self.rooms]
+                    await life.socket.send(msgpack.packb({"Type": "resume", "Sign": life.sign, "Rooms": points}))
+                async for raw in life.socket:
+                    self.take(msgpack.unpackb(raw), life)
+                    if life.is_resumed and before and before.socket not in self.sent.values():
+                        before.is_left = True
+                        await before.socket.close()
+                        before = None
+        finally:
+            self.lost(life)
+
+    def lost(self, life):
+        # For a cluster: the host to which nginx led this socket.
+        if life.is_welcome and not life.is_left:
+            host = life.socket.response.headers.get("X-Chat-Host")
+            self.ledger.closed.append((time.monotonic(), host))
+            if life.is_told:
+                self.ledger.closed_movers.append((time.monotonic(), self.user.id, host))
+        if life.before and self.socket is life.socket and life.before.socket.state is State.OPEN:
+            self.socket = life.before.socket
+        # They are sent again on the next one, and not awaited to the end of their time.
+        for sign in [sign for sign, socket in self.sent.items() if socket is life.socket]:
+            if sign in self.waiting and not self.waiting[sign].done():
+                self.waiting[sign].set_result(None)
+
+    async def move(self, life):
+        """Opens the next socket, again with growing pauses while this one is open."""
+        pause = 0.2
+        while life.socket.state is State.OPEN:
+            try:
+                await self.live(life)
+            except (OSError, WebSocketException, TimeoutError):
+                pass
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 2)
 
     def stream(self, room):
         return self.ledger.streams[self.user.id, room]
 
-    def take(self, frame, socket, seen):
+    def take(self, frame, life):
         kind, room, seq = frame["Type"], frame.get("RoomID"), frame.get("Seq")
         if kind == "welcome":
-            self.socket = socket
+            self.socket, life.is_welcome = life.socket, True
             self.connected.set()
         elif kind == "resync":
             self.stream(room).resync(seq)
+        elif kind == "move" and not life.is_told:
+            life.is_told = True
+            self.ledger.moves += 1
+            self.next = asyncio.create_task(self.move(life))
         elif room and seq:
             self.ledger.deliveries.append(time.monotonic())
             send = self.ledger.sends.get(frame.get("Sign")) if kind == "response" else None
-            stream = self.stream(room)
-            (stream.answer_to_retry if send and send.attempts > 1 else stream.frame)(seq, seen.setdefault(room, set()))
+            stream, seen = self.stream(room), life.seen.setdefault(room, set())
+            if send and send.attempts > 1:
+                stream.answer_to_retry(seq, seen)
+            else:
+                stream.frame(seq, seen, life.is_beside_another)
         if kind == "response":
+            life.is_resumed |= frame.get("Sign") == life.sign
             answer = self.waiting.get(frame.get("Sign"))
             if answer and not answer.done():
                 answer.set_result(frame)
@@ -113,14 +170,15 @@ class Person:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self.connected.wait()
                 frame = message_frame(RoomID=send.room, Content=send.sign, Sign=send.sign)
-                await self.socket.send(msgpack.packb(frame))
-                self.sent.add(send.sign)
+                socket = self.socket
+                await socket.send(msgpack.packb(frame))
+                self.sent[send.sign] = socket
                 got = await answer
         except (OSError, WebSocketException, TimeoutError):
             return "no answer"
         finally:
             del self.waiting[send.sign]
-            self.sent.discard(send.sign)
+            self.sent.pop(send.sign, None)
         if got is None:
             return "no answer"
         if got["Success"]:
@@ -145,6 +203,9 @@ class Person:
 class Uploader:
     """A user who uploads files to a room of their own, and reads them while everything else continues."""
 
+    # The store does not fail in this run.
+    reads_files = False
+
     def __init__(self, base_url, secret, ledger):
         self.user, self.ledger = User(base_url, secret), ledger
         self.reads = []  # (time, status)
@@ -159,7 +220,21 @@ class Uploader:
                 self.ledger.trouble.append(f"an upload was answered {status} {answer}")
             status, _ = await call(self.user.base_url, "GET", f"/api/v1/rooms/{room}/messages?limit=1", self.user.token)
             self.reads.append((time.monotonic(), status))
+            if self.reads_files:
+                await self.read_one()
             await asyncio.sleep(0.5)
+
+    async def read_one(self):
+        """Any of the acknowledged files: while it cannot be read, the answer must say that this is for now."""
+        if not self.ledger.files:
+            return
+        id, digest = random.choice(list(self.ledger.files.items()))
+        try:
+            answer = await asyncio.to_thread(self.user.rest, "GET", f"/files/{id}")
+        except requests.RequestException:
+            return
+        if answer.status_code not in (502, 503, 504) and hashlib.sha256(answer.content).hexdigest() != digest:
+            self.ledger.trouble.append(f"the file {id} was answered {answer.status_code} {answer.content[:200]}")
 
     async def upload(self, room, content):
         def post():
@@ -173,6 +248,10 @@ class Uploader:
         return answer.status_code, answer.json() if answer.status_code == 201 else answer.text[:200]
 
     def missing_files(self):
-        """Acknowledged files that differ from the sent bytes, or are missing."""
-        return [id for id, digest in self.ledger.files.items()
-                if hashlib.sha256(self.user.rest("GET", f"/files/{id}").content).hexdigest() != digest]
+        """Acknowledged files that differ from the sent bytes, or are missing, each with the answer."""
+        found = []
+        for id, digest in self.ledger.files.items():
+            answer = self.user.rest("GET", f"/files/{id}")
+            if hashlib.sha256(answer.content).hexdigest() != digest:
+                found.append(f"{id}: {answer.status_code} {answer.content[:200]} from {answer.headers.get('X-Chat-Host')}")
+        return found
