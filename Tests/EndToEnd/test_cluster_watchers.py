@@ -3,6 +3,7 @@
 import importlib.machinery
 import importlib.util
 import io
+import subprocess
 import urllib.error
 
 import pytest
@@ -79,6 +80,15 @@ def test_a_node_that_was_frozen_is_restarted_alone(make_watcher, nodes):
     assert first_restart(a, 160, 180) == (166, f"is partitioned from ['rabbit@{B}']")
 
 
+def test_a_node_waits_while_another_one_is_being_restarted(make_watcher, nodes):
+    """c misses a, and b starts again: without c no queue would have a majority."""
+    c = make_watcher(C, 2)
+    nodes.partitions, nodes.down = {A: [C], B: [], C: [A]}, {B}
+    assert first_restart(c, 100, 140) is None
+    nodes.down = set()
+    assert c.trouble(140) == f"is partitioned from ['rabbit@{A}']"
+
+
 def test_the_nodes_of_a_partition_in_the_middle_take_turns(make_watcher, nodes):
     nodes.partitions = {A: [B], B: [A], C: []}
     assert first_restart(make_watcher(A, 0), 100, 130)[0] == 106
@@ -94,13 +104,21 @@ def test_a_silent_node_is_restarted_if_another_one_answers(make_watcher, nodes):
     assert a.trouble(300) == "does not answer"
 
 
-def test_a_node_that_lost_a_replica_is_restarted_once(make_watcher, nodes):
-    a = make_watcher(A, 0)
+def test_a_node_that_lost_a_replica_is_restarted_once_and_then_copies_it(make_watcher, nodes):
+    a, commands = make_watcher(A, 0), []
+    a.command = lambda *words: commands.append(words) or subprocess.CompletedProcess(words, 0, "", "")
     nodes.absent = {A}
     when, reason = first_restart(a, 100, 200)
-    assert (when, reason) == (116, "has no replica of chat.queue.0")
+    assert (when, reason, commands) == (116, "has no replica of chat.queue.0", [])
     a.absent = None
-    assert first_restart(a, 200, 300) is None
+    assert first_restart(a, 200, 218) is None
+    assert commands == [("rabbitmq-queues", word, "chat.queue.0", f"rabbit@{A}") for word in ("delete_member", "add_member")]
+
+
+def test_no_replica_is_removed_while_it_is_needed_for_the_majority(make_watcher, nodes):
+    a = make_watcher(A, 0)
+    nodes.absent = {A, B}
+    assert first_restart(a, 100, 200) is None
 
 
 def test_a_node_whose_alarm_stops_all_senders_is_restarted_once_in_ten_minutes(make_watcher, nodes):
