@@ -5,6 +5,7 @@ import re
 
 import pytest
 import requests
+from own_master import ask
 from uploads import MIB, MP4, begin, bytes_of, form, post
 
 
@@ -50,7 +51,7 @@ def test_a_folder_does_what_a_store_does(ann, bob, make_user, room, folder, reco
     assert not [name for name in os.listdir(f"{folder}/uploads")], "an ended upload left something behind"
 
 
-def test_nginx_fetches_what_clients_cannot_reach(ann, bob, make_user, room, reconfigure):
+def test_nginx_fetches_what_clients_cannot_reach(ann, bob, make_user, room, reconfigure, settings):
     reconfigure("fcgi-api", DOWNLOADS="proxy")
     content = os.urandom(3 * MIB)
     message = form(ann, room, content, "a.pdf", "application/pdf").json()["Data"]["ID"]
@@ -61,3 +62,12 @@ def test_nginx_fetches_what_clients_cannot_reach(ann, bob, make_user, room, reco
     assert part.content == content[5:10]
     make_user().rest("GET", f"/files/{message}", expect=404)
     assert requests.get(f"{ann.base_url}/api/v1/.chat-store/chat/files/{message}", timeout=30).status_code == 404
+    # A clock that is five minutes slow signs no link that has expired already.
+    _, told, _ = ask(f"{settings['RUN_DIR']}/fcgi-uploads.sock", "GET", f"/api/v1/files/{message}", {"Authorization": f"Bearer {bob.token}"})
+    assert "&X-Amz-Expires=1200&" in told["X-Chat-Path"]
+
+
+def test_a_store_that_refuses_nginx_is_unavailable_for_clients(ann, bob, room, reconfigure):
+    message = form(ann, room, b"text", "a.txt", "text/plain").json()["Data"]["ID"]
+    reconfigure("fcgi-api", DOWNLOADS="proxy", S3_SECRET_KEY="not the store's")
+    assert bob.rest("GET", f"/files/{message}", expect=503).json()["Error"]["Code"] == "unavailable"

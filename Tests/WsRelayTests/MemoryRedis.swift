@@ -4,6 +4,8 @@ import ChatAdapters
 
 /// Redis, as far as a subscriber sees it: it answers each subscription in order when it is told to.
 final class MemoryRedis: FeedConnection {
+    /// Its answer to a ping.
+    var pong = RedisSubscription.SubscriptionEvent.pong
     var isAway = false
     var isSilent = false
     /// Everything that was sent on all connections.
@@ -53,7 +55,7 @@ final class MemoryRedis: FeedConnection {
     func unsubscribe(_ channels: [String]) {
         send("- " + channels.sorted().joined(separator: " "), channels.map { .unsubscribed(channel: $0) })
     }
-    func ping() { send("ping", [.pong]) }
+    func ping() { send("ping", [pong]) }
 
     func flush() throws(RedisError) {
         wantsWrite = false

@@ -144,6 +144,17 @@ import Testing
         #expect(tick(3003) == ["restored"])
     }
 
+    /// Its disk is full: the Sentinels have replaced it, and the connection to it stays open.
+    @Test func aRedisThatRefusesLifeSignsIsLost() {
+        _ = tick(0)
+        redis.pong = .refused("MISCONF Errors writing to the AOF file: No space left on device")
+        _ = tick(1001)
+        #expect(tick(3001).isEmpty && redis.sent == ["ping"])
+        #expect(tick(3002) == ["lost"])
+        redis.pong = .pong
+        #expect(tick(3003) == ["restored"])
+    }
+
     /// We were stopped, not Redis.
     @Test func aRelayThatSleptAsksFirst() {
         _ = tick(0)

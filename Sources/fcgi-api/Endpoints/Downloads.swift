@@ -12,6 +12,10 @@ struct DownloadEndpoints {
 
     /// How long a link to a file is valid.
     static let linkLifetime = Duration.seconds(300)
+    /// The same for a link that only nginx follows, and at once. Longer by the difference of clocks that S3 accepts: with
+    /// a clock that is slow by `linkLifetime` the store would refuse every link as expired.
+    private static let proxiedLifetime = linkLifetime + .seconds(900)
+    private var seconds: Int { Int((isProxied && links == nil ? Self.proxiedLifetime : Self.linkLifetime).seconds) }
 
     /// The file is served from the API's origin, not from a store's.
     private var isOurOrigin: Bool { links != nil || isProxied }
@@ -44,7 +48,7 @@ struct DownloadEndpoints {
                 for: UploadFile.key(message), name: file.name,
                 contentType: (type.isActive ? .unknown : type).description,
                 asAttachment: !type.isShownInline || isOurOrigin && type.canRunScripts,
-                seconds: Int(Self.linkLifetime.seconds)))
+                seconds: seconds))
     }
 
     private func thumbnail(_ call: Call) throws(Refusal) -> Response {
@@ -60,7 +64,7 @@ struct DownloadEndpoints {
             call,
             uploads.objects.downloadLink(
                 for: key, name: "thumbnail.jpg",
-                contentType: "image/jpeg", asAttachment: false, seconds: Int(Self.linkLifetime.seconds)))
+                contentType: "image/jpeg", asAttachment: false, seconds: seconds))
     }
 
     /// How long a picture that may contain a location waits for its inspection. After that the inspector

@@ -152,14 +152,17 @@ final class RedisFeed: RelayFeed {
     /// Reads and handles up to 16 KiB. False when nothing is left.
     func read(now: Int64, _ handle: (FeedEvent) -> Void) -> Bool {
         do throws(RedisError) {
+            var isRefused = false
             let some = try subscription.readAvailable { event in
                 switch event {
                 case .message(let channel, let payload): handle(.message(channel: channel, payload: payload))
                 case .subscribed(let channel): answered(channel, handle)
-                case .unsubscribed, .pong, .refused: break
+                case .unsubscribed, .pong: break
+                case .refused: isRefused = true
                 }
             }
-            if some { (heardAt, pingedAt) = (now, nil) }
+            // A primary whose disk is full refuses a ping too. The Sentinels replace it, and nothing is published there any more.
+            if some && !isRefused { (heardAt, pingedAt) = (now, nil) }
             return some
         } catch {
             lose(error.description, now, handle)
