@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+import secrets
 import signal
 import subprocess
 import uuid
@@ -173,3 +175,34 @@ def reconfigure(pids):
 
 def workers(pids, programs):
     return {pid for name, kind, pid in pids() if name in programs and kind == "worker"}
+
+
+@pytest.fixture
+def here(settings):
+    """The database of the stack."""
+    from importing import Base
+    return Base(settings["DATABASE_URL"])
+
+
+@pytest.fixture
+def make_base(settings, here):
+    from importing import Base
+    made = []
+
+    def make():
+        name = f"import_{secrets.token_hex(6)}"
+        here.ask(f"CREATE DATABASE {name}")
+        made.append(name)
+        url = settings["DATABASE_URL"]
+        base = Base(re.sub(r"(dbname=)\S+", rf"\g<1>{name}", url) if "dbname=" in url
+                    else re.sub(r"(://[^/]*/)[^?]*", rf"\g<1>{name}", url))
+        base.run("migrate", "up")
+        return base
+    yield make
+    for name in made:
+        here.ask(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty(make_base):
+    return make_base()

@@ -3,29 +3,16 @@
 import os
 import secrets
 import subprocess
-import uuid
 from pathlib import Path
 from signal import SIGHUP
 from urllib.parse import quote
 
 import msgpack
 import pytest
-from client import User, make_token, message_frame
+from client import make_token, message_frame
 from conftest import program, run_program
+from hosted import HostedUser
 from waiting import eventually
-
-NAMESPACE = uuid.UUID("3b0c4a9e-7d15-4f62-a8f1-5c27e09bd643")
-
-
-class HostedUser(User):
-    """Somebody whose id is the host's own."""
-
-    def __init__(self, base_url, secret, name, sub=None):
-        super().__init__(base_url, secret)
-        self.name, self.id = name, str(uuid.uuid5(NAMESPACE, name))
-        # make_token writes text; a claim of the same name takes its place.
-        self.token = make_token(secret, name, **({} if sub is None else {"sub": sub}))
-        self.path = quote(name, safe="")
 
 
 @pytest.fixture

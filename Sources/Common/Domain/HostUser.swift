@@ -29,11 +29,16 @@ public struct HostUser: Sendable, Equatable {
             self.init(id)
             return
         }
+        try Self.check(text)
+        self.init(UUID128.v5(Array(text.utf8), in: Self.namespace), externalID: text)
+    }
+
+    /// The rule for all texts that are ids of the host.
+    static func check(_ text: String) throws(Problem) {
         guard !text.isEmpty else { throw Problem(text: "is empty") }
         guard text.utf8.count <= Self.longest else { throw Problem(text: "has more than \(Self.longest) bytes") }
         guard !text.unicodeScalars.contains(where: { isControl($0) }) else {
             throw Problem(text: "has control characters")
         }
-        self.init(UUID128.v5(Array(text.utf8), in: Self.namespace), externalID: text)
     }
 }

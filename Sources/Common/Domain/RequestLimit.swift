@@ -8,6 +8,8 @@ public enum RequestLimit {
     public static let fileName = 255
     /// Bytes of a reaction: the longest emoji sequences in use have 35.
     public static let reaction = 64
+    /// Different emoji on one message; this bounds the row's size.
+    public static let reactions = 50
     public static let roomName = 128
     public static let userName = 128
     public static let roomDescription = 1024

@@ -95,6 +95,11 @@ public struct Room: Sendable, Equatable {
     }
 }
 
+extension Room {
+    /// An import stores it at this moment, or was killed meanwhile: its `deletedAt` is PostgreSQL's `infinity`.
+    public var isBeingImported: Bool { deletedAt.map { $0 > writableTimes.upperBound } ?? false }
+}
+
 /// One user's membership in a room. Times are Unix milliseconds.
 public struct Member: Sendable, Equatable {
     public var roomID: UUID128

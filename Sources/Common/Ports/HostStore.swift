@@ -3,6 +3,9 @@ public protocol HostStore: AnyObject {
     func owner(of room: UUID128) throws(StoreError) -> UUID128?
     /// Rooms that the user is or was in, including deleted ones.
     func roomsEver(of user: UUID128) throws(StoreError) -> [UUID128]
+    /// Notes that a user is erased: no import brings back what is older. Afterwards ``roomsEver(of:)`` has every room that
+    /// an import stored without this note.
+    func noteErasure(of user: UUID128) throws(StoreError)
     /// Deletes a user's data outside of rooms: devices, blocks, settings.
     func forget(_ user: UUID128) throws(StoreError)
     /// A room with its current and former members; nil when it does not exist.
@@ -16,6 +19,10 @@ public protocol HostStore: AnyObject {
     ///
     /// - Returns: false when no such room is left.
     func removeDeletedRoom(before: Int64) throws(StoreError) -> Bool
+    /// Removes a part of a room that an import began before it was killed.
+    ///
+    /// - Returns: false when no such room is left, and while an import runs: that one goes on with its rooms.
+    func removeBegunRoom() throws(StoreError) -> Bool
 }
 
 public struct ExportedMessage: WireShape, Sendable, Equatable {

@@ -1,6 +1,8 @@
 /// The durable records of uploads.
 public protocol UploadRecords: AnyObject {
     func find(_ message: UUID128) throws(StoreError) -> UploadRecord?
+    /// The address of a file that is kept elsewhere: of an imported message.
+    func link(of message: UUID128) throws(StoreError) -> String?
     /// Returns the valid record: an earlier one if there is one, or nil when the message takes no file (any more).
     /// - Parameter fence: the fence of the lock that the caller holds.
     func begin(_ record: UploadRecord, fence: Int64) throws(StoreError) -> UploadRecord?

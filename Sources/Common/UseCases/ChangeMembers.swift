@@ -37,13 +37,13 @@ extension RoomBatch {
         return answer!
     }
 
-    private mutating func admit(
+    mutating func admit(
         _ user: UUID128, to room: Room, isFirst: Bool, _ command: Command
     ) -> CommandOutcome {
         let before = members[MemberKey(room.id, user)]
         let sent = before?.sentCount ?? 0
         // The OWNER left as the last member: a room without an OWNER could never be managed or deleted again.
-        let role = room.memberCount == 0 ? Role.owner : .member
+        let role = room.memberCount == 0 && room.type != .privateRoom ? Role.owner : .member
         put(
             member: Member(
                 roomID: room.id, userID: user, role: role, lastSeenSeq: room.lastMessageSeq,

@@ -117,16 +117,13 @@ extension RoomBatch {
         } else if let place {
             message.reactions[place].users.append(command.actor)
         } else {
-            guard message.reactions.count < Self.reactionsPerMessage else {
-                throw Refusal(.conflict, "the message has \(Self.reactionsPerMessage) different reactions")
+            guard message.reactions.count < RequestLimit.reactions else {
+                throw Refusal(.conflict, "the message has \(RequestLimit.reactions) different reactions")
             }
             message.reactions.append(Reaction(emoji: emoji, users: [command.actor]))
         }
         return update(&message, command)
     }
-
-    /// Different emoji on one message; this bounds the row's size.
-    private static let reactionsPerMessage = 50
 
     /// The file is complete: the message gets its Seq, if its sender may still post to the room.
     mutating func completeFile(_ id: UUID128, file: FileInfo, _ command: Command) throws(Refusal) -> CommandOutcome {

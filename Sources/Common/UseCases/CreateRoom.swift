@@ -13,6 +13,8 @@ extension RoomBatch {
             return answered(view(of: room, for: command.actor), command, inFrame: false)
         }
         if let room = rooms[command.room] {
+            try refuseOther(room, draft.type, command)
+            try reopen(room, command)
             guard let member = members[MemberKey(room.id, command.actor)], member.isActive, room.deletedAt == nil else {
                 throw .notAMember
             }
@@ -35,6 +37,30 @@ extension RoomBatch {
         remember(roomSign: sign, of: command)
         keepRequest(command)
         return answered(view(of: rooms[command.room]!, for: command.actor), command, inFrame: false)
+    }
+
+    /// The id of a pair's room is known to everybody who knows the two: an imported GROUP may have it, with others in it.
+    func refuseOther(_ room: Room, _ type: RoomType, _ command: Command) throws(Refusal) {
+        guard room.type == type else { throw .notAMember }
+        if room.isBeingImported, members[MemberKey(room.id, command.actor)] != nil {
+            throw .busy("the room is being imported")
+        }
+    }
+
+    /// Nobody leaves a PRIVATE room: whoever has left it was erased. When one of the two opens it again, it is theirs as if
+    /// they met for the first time.
+    mutating func reopen(_ room: Room, _ command: Command) throws(Refusal) {
+        guard room.type == .privateRoom, room.deletedAt == nil, members[MemberKey(room.id, command.actor)] != nil else {
+            return
+        }
+        let gone = members.values.filter { $0.roomID == room.id && $0.leftAt != nil && $0.bannedAt == nil }
+            .map(\.userID).sorted()
+        guard let first = gone.first else { return }
+        let other = members.values.first { $0.roomID == room.id && $0.userID != first }
+        if let other { try refuseBlocked(first, other.userID) }
+        try refuseUnwilling(gone.filter { $0 != command.actor }, command)
+        try refuseTooManyRooms(gone, command, isPrivate: true)
+        for user in gone { _ = admit(user, to: rooms[room.id]!, isFirst: false, command) }
     }
 
     mutating func makeRoom(_ draft: RoomDraft, id: UUID128, owner: UUID128, sign: String?) {

@@ -17,7 +17,7 @@ extension RoomBatch {
 
     /// Removes the user's messages and reactions first, then the membership. `More`: repeat the command.
     mutating func erase(_ user: UUID128, _ command: Command) throws(Refusal) -> CommandOutcome {
-        guard rooms[command.room] != nil else { throw Refusal(.notFound, "there is no such room") }
+        try refuseMissing(command)
         let theirs = messages.values.filter { $0.roomID == command.room && $0.isTouched(by: user) }
             .sorted { $0.seq < $1.seq }
         for var message in theirs {
@@ -65,7 +65,7 @@ extension RoomBatch {
 
     /// Every member counts the removed messages as seen, so unread counts stay correct.
     mutating func purge(before: Int64, _ command: Command) throws(Refusal) -> CommandOutcome {
-        guard rooms[command.room] != nil else { throw Refusal(.notFound, "there is no such room") }
+        try refuseMissing(command)
         let old = oldMessages[command.room] ?? []
         guard let last = old.last?.seq else { return answered(part(count: 0, isMore: false), command, inFrame: false) }
         for member in members.values where member.roomID == command.room && member.lastSeenSeq < last {
@@ -81,6 +81,12 @@ extension RoomBatch {
         oldMessages[command.room] = nil
         _ = changed(.purged, purgedThrough: last, command)
         return answered(part(count: old.count, isMore: old.count >= Self.hostPart), command, inFrame: false)
+    }
+
+    /// A deleted room is cleaned too. One that an import stores at this moment has no other writer.
+    private func refuseMissing(_ command: Command) throws(Refusal) {
+        guard let room = rooms[command.room] else { throw Refusal(.notFound, "there is no such room") }
+        guard !room.isBeingImported else { throw .busy("the room is being imported") }
     }
 
     private func part(count: Int, isMore: Bool) -> FrameBody {

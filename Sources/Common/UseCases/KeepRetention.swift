@@ -48,6 +48,11 @@ public final class KeepRetention {
         while goOn(), try host.removeDeletedRoom(before: before) {}
     }
 
+    /// Removes what a killed import has begun. Nobody has seen it, and until then a pair meets `busy` for its room.
+    public func removeBegunRooms(while goOn: () -> Bool) throws(StoreError) {
+        while goOn(), try host.removeBegunRoom() {}
+    }
+
     private func purge(_ room: UUID128, _ before: Int64, _ goOn: () -> Bool) -> Int64 {
         var removed: Int64 = 0
         while goOn() {

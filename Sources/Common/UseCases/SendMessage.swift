@@ -64,7 +64,10 @@ extension RoomBatch {
     /// The first message of a pair creates their room. When both send at once, both messages have the same room id and
     /// so the same queue: one is executed after the other.
     private mutating func openPrivateRoom(with receiver: UUID128, _ command: Command) throws(Refusal) {
-        guard rooms[command.room] == nil else { return }
+        if let room = rooms[command.room] {
+            try refuseOther(room, .privateRoom, command)
+            return try reopen(room, command)
+        }
         guard privateRoomID(command.actor, receiver) == command.room else {
             throw .invalid("ReceiverID", "is not the other user of this room")
         }

@@ -36,6 +36,11 @@ public struct UploadStores {
         try records { records throws(StoreError) in try records.find(message) }
     }
 
+    /// The address of a file that is kept elsewhere.
+    public func link(of message: UUID128) throws(Refusal) -> String? {
+        try records { records throws(StoreError) in try records.link(of: message) }
+    }
+
     func progress<T>(_ body: (any UploadProgress) throws(BusError) -> T) throws(Refusal) -> T {
         do throws(BusError) { return try body(uploadProgress) } catch {
             log.error("Redis failed", metadata: ["error": "\(error)"])

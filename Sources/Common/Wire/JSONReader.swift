@@ -3,9 +3,16 @@
 public struct JSONReader {
     private let bytes: [UInt8]
     private var position = 0
+    private let depth: Int
+    private let keys: Int
 
-    public static func decode(_ bytes: [UInt8]) throws(WireError) -> WireValue {
-        var reader = JSONReader(bytes)
+    /// - Parameters:
+    ///   - depth: of objects and lists inside each other.
+    ///   - keys: of one object. A look-up compares with each.
+    public static func decode(
+        _ bytes: [UInt8], depth: Int = WireLimit.depth, keys: Int = WireLimit.keys
+    ) throws(WireError) -> WireValue {
+        var reader = JSONReader(bytes, depth, keys)
         reader.skipSpace()
         let value = try reader.value(depth: 0)
         reader.skipSpace()
@@ -13,7 +20,11 @@ public struct JSONReader {
         return value
     }
 
-    private init(_ bytes: [UInt8]) { self.bytes = bytes }
+    private init(_ bytes: [UInt8], _ depth: Int, _ keys: Int) {
+        self.bytes = bytes
+        self.depth = depth
+        self.keys = keys
+    }
 
     private func error(_ text: String) -> WireError { WireError(text, at: position) }
     private var current: UInt8? { position < bytes.count ? bytes[position] : nil }
@@ -23,7 +34,7 @@ public struct JSONReader {
     }
 
     private mutating func value(depth: Int) throws(WireError) -> WireValue {
-        guard depth < WireLimit.depth else { throw error("nested deeper than \(WireLimit.depth)") }
+        guard depth < self.depth else { throw error("nested deeper than \(self.depth)") }
         guard let byte = current else { throw error("the value is cut off") }
         switch byte {
         case UInt8(ascii: "{"): return try map(depth)
@@ -60,7 +71,7 @@ public struct JSONReader {
             guard current == UInt8(ascii: "\"") else { throw error("a key is expected") }
             let key = try text()
             guard !entries.contains(where: { areSameBytes($0.key, key) }) else { throw error("a key occurs twice") }
-            guard entries.count < 64 else { throw error("an object has more than 64 keys") }
+            guard entries.count < keys else { throw error("an object has more than \(keys) keys") }
             skipSpace()
             guard current == UInt8(ascii: ":") else { throw error("a colon is expected") }
             position += 1

@@ -68,6 +68,8 @@ public struct WireError: Error, Equatable, CustomStringConvertible {
 /// at least one byte.
 public enum WireLimit {
     public static let depth = 16
+    /// Keys of one object of JSON.
+    public static let keys = 64
 }
 
 /// Both encodings of all shapes are written through this protocol, so that they cannot differ.

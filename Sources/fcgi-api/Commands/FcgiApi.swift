@@ -25,6 +25,7 @@ struct FcgiApi: ParsableCommand, MasterProgram {
             TokenCommand.self, KeysCommand.self, PushCommand.self,
             StatusCommand<FcgiApi>.self, ScaleCommand<FcgiApi>.self, TraceCommand.self,
             EpochCommand.self, NginxConfigCommand.self, RoutesCommand.self,
+            ExportCommand.self, ImportCommand.self,
             Setup.self, SetupCheck.self,
         ])
 

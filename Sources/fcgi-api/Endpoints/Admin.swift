@@ -88,7 +88,10 @@ struct AdminEndpoints {
     private func erase(_ call: Call) throws(Refusal) -> Response {
         let user = try call.userID("id")
         call.onBehalf = user
-        let rooms = try services.stored { () throws(StoreError) in try host.roomsEver(of: user) }
+        let rooms = try services.stored { () throws(StoreError) in
+            try host.noteErasure(of: user)
+            return try host.roomsEver(of: user)
+        }
         let result = try work(call, on: rooms, .erase(user: user))
         if !result.isMore { try services.stored { () throws(StoreError) in try host.forget(user) } }
         return done(result)

@@ -42,6 +42,7 @@ struct DownloadEndpoints {
             return facts(
                 (type.isActive ? .unknown : type).description, file.name, asAttachment: !type.isShownInline, file.size)
         }
+        if let link = try uploads.upload.stores.link(of: message.forwardedFrom ?? message.id) { return elsewhere(link) }
         return answer(
             call,
             uploads.objects.downloadLink(
@@ -126,6 +127,16 @@ struct DownloadEndpoints {
             throw Refusal(.messageNotFound, "the message has no complete file")
         }
         return (message, file)
+    }
+
+    /// The host gave the address with an import: the browser goes there, and not nginx.
+    private func elsewhere(_ link: String) -> Response {
+        var response = Response(status: 302)
+        response.headers = [
+            ("Location", link), ("Cache-Control", "private, no-store"), ("Referrer-Policy", "no-referrer"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        return response
     }
 
     private func answer(_ call: Call, _ link: String) -> Response {

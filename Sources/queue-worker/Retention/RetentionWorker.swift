@@ -31,6 +31,7 @@ struct RetentionWorker {
         self.init(channel, log) { goOn throws(StoreError) in
             let removed = try retention.sweep(while: goOn)
             try retention.removeDeletedRooms(while: goOn)
+            try retention.removeBegunRooms(while: goOn)
             return removed
         }
     }

@@ -42,6 +42,32 @@ import Testing
         #expect(scene.act(room, .zero, .erase(user: scene.member)).refusal == nil)
     }
 
+    /// By a message to the other, or by opening it; a message to the room's id alone brings nobody back.
+    @Test(arguments: [true, false]) func aPairWhoseOneWasErasedMeetsAgain(byMessage: Bool) {
+        for opener in [\Scene.owner, \Scene.member] {
+            var scene = Scene()
+            let room = scene.room(.privateRoom)
+            _ = scene.send(room, scene.member, "before")
+            #expect(scene.act(room, .zero, .erase(user: scene.owner)).refusal == nil)
+            #expect(
+                scene.send(room, scene.owner).refusal == .notAMember && scene.send(room, scene.member).refusal == nil)
+            let one = scene[keyPath: opener]
+            let other = one == scene.owner ? scene.member : scene.owner
+            let action =
+                byMessage
+                ? Command.Action.send(MessageDraft(content: "again"), receiver: other)
+                : .createRoom(RoomDraft(type: .privateRoom, members: [other]))
+            #expect(scene.act(room, one, action).refusal == nil)
+            for user in [scene.owner, scene.member] {
+                #expect(scene.batch.members[.init(room, user)]?.isActive == true)
+                #expect(scene.batch.members[.init(room, user)]?.role == .member)
+                #expect(scene.send(room, user).refusal == nil)
+            }
+            #expect(scene.batch.rooms[room]?.memberCount == 2)
+            #expect(scene.frames(room).map(\.seq) == Array(1...UInt64(scene.frames(room).count)))
+        }
+    }
+
     @Test func whatIsPurgedCountsAsSeen() {
         var scene = Scene()
         let room = scene.room()
@@ -64,13 +90,14 @@ import Testing
 /// The same on a real database, in parts.
 @Suite(.enabled(if: TestServers.isAvailable, Comment(rawValue: TestServers.reason)))
 struct HostStoreTests {
+    private let database: TestDatabase
     private let store: PostgresRoomBatchStore
     private let host: PostgresHostStore
     private let reader: PostgresRoomReader
     private var scene = Scene()
 
     init() throws {
-        let database = try TestDatabase()
+        database = try TestDatabase()
         store = PostgresRoomBatchStore(database.connection(), limits: Scene.limits)
         host = PostgresHostStore(database.connection())
         reader = PostgresRoomReader(database.connection())
@@ -124,7 +151,51 @@ struct HostStoreTests {
         #expect(after.map(\.message.content) == ["kept still", ""])
         #expect(after.first?.message.reactions == [])
         #expect(try host.owner(of: room) == scene.member)
+        try host.noteErasure(of: scene.owner)
+        try host.noteErasure(of: scene.owner)
         try host.forget(scene.owner)
+        let noted = try database.connection().query("SELECT count(*) FROM erased_users WHERE user_id = \(scene.owner)")
+        #expect(noted[0].int8(0) == 1)
+    }
+
+    /// Behind messages of today an import appends older ones.
+    @Test mutating func noMessageThatIsNewerIsPurged() throws {
+        let room = scene.id()
+        let draft = RoomDraft(type: .group, name: "room", members: [scene.member])
+        try run([scene.command(room, scene.owner, .createRoom(draft), id: room)])
+        for (content, at) in [("old", Int64(1000)), ("new", 5000), ("old behind it", 1001)] {
+            try run([text(room, scene.owner, content)], now: at)
+        }
+        let purge = try run([scene.command(room, .zero, .purge(before: 3000))])[0]
+        #expect(purge["Messages"] == .int(1))
+        let left = try host.messages(of: room, after: 0, limit: 9).filter { $0.message.messageType != .system }
+        #expect(left.map(\.message.content) == ["new", "old behind it"])
+    }
+
+    /// The import is its only writer until it appears.
+    @Test mutating func aRoomThatIsBeingImportedIsLeftAlone() throws {
+        let room = scene.id()
+        let draft = RoomDraft(type: .group, name: "room", members: [scene.member])
+        try run([scene.command(room, scene.owner, .createRoom(draft), id: room)])
+        try run([text(room, scene.owner, "old")], now: 1000)
+        #expect(try host.rooms(.group, withMessagesBefore: 2000, after: .zero, limit: 9) == [room])
+        try database.connection().script("UPDATE rooms SET deleted_at = 'infinity' WHERE id = '\(room)'")
+        #expect(try host.rooms(.group, withMessagesBefore: 2000, after: .zero, limit: 9).isEmpty)
+        #expect(try host.room(room) == nil)
+        for action in [Command.Action.purge(before: 2000), .erase(user: scene.owner)] {
+            let command = scene.command(room, .zero, action)
+            var batch = try PostgresRoomBatchStore(database.connection(), limits: Scene.limits)
+                .load(for: [command], now: 3000)
+            #expect(batch.carryOut(command).refusal == .busy)
+        }
+        // Killed: nobody goes on with it, and an import that runs does.
+        let other = database.connection()
+        _ = try other.query("SELECT pg_advisory_lock(hashtextextended('import', 0))")
+        #expect(try !host.removeBegunRoom())
+        _ = try other.query("SELECT pg_advisory_unlock(hashtextextended('import', 0))")
+        while try host.removeBegunRoom() {}
+        #expect(try host.messages(of: room, after: 0, limit: 9).isEmpty)
+        #expect(try host.roomsEver(of: scene.owner).isEmpty)
     }
 
     @Test mutating func aDeletedRoomIsRemovedForGoodInParts() throws {
@@ -152,10 +223,16 @@ struct HostStoreTests {
         ) throws(StoreError) -> [UUID128] { type == .group ? rooms.filter { $0 > after } : [] }
         func owner(of room: UUID128) throws(StoreError) -> UUID128? { nil }
         func roomsEver(of user: UUID128) throws(StoreError) -> [UUID128] { [] }
+        func noteErasure(of user: UUID128) throws(StoreError) {}
         func forget(_ user: UUID128) throws(StoreError) {}
         func room(_ room: UUID128) throws(StoreError) -> (room: Room, members: [Member])? { nil }
         func messages(of room: UUID128, after: Int64, limit: Int) throws(StoreError) -> [ExportedMessage] { [] }
         var partsOfDeleted = 3
+        var partsOfBegun = 2
+        func removeBegunRoom() throws(StoreError) -> Bool {
+            partsOfBegun -= 1
+            return partsOfBegun >= 0
+        }
         func removeDeletedRoom(before: Int64) throws(StoreError) -> Bool {
             guard partsOfDeleted > 0, before == 1_000_000_000_000 - 7 * 86_400_000 else { return false }
             partsOfDeleted -= 1
@@ -193,5 +270,9 @@ struct HostStoreTests {
         #expect(host.partsOfDeleted == 3)
         try retention.removeDeletedRooms { true }
         #expect(host.partsOfDeleted == 0)
+        try retention.removeBegunRooms { false }
+        #expect(host.partsOfBegun == 2)
+        try retention.removeBegunRooms { true }
+        #expect(host.partsOfBegun == -1)
     }
 }

@@ -81,6 +81,7 @@ final class MemoryUploads: ObjectStore, UploadRecords, UploadProgress, ContentTy
         _ number: Int, of key: String, upload: String, size: Int64, md5: String, seconds: Int
     ) -> PartLink? { nil }
 
+    func link(of message: UUID128) throws(StoreError) -> String? { nil }
     func find(_ message: UUID128) throws(StoreError) -> UploadRecord? { rows[message] }
     func begin(_ record: UploadRecord, fence: Int64) throws(StoreError) -> UploadRecord? {
         beforeBegin()

@@ -117,6 +117,35 @@ struct Scene {
         #expect(scene.batch.carryOut(wrong).refusal == .invalid)
     }
 
+    /// Everybody who knows the two can compute their room's id, and an import gives a room any id.
+    @Test func aGroupWithThePairsIDIsNotTheirRoom() {
+        var scene = Scene()
+        let room = privateRoomID(scene.owner, scene.member)!
+        #expect(
+            scene.act(room, scene.owner, .createRoom(RoomDraft(type: .group, name: "x", members: [scene.member])))
+                .refusal == nil)
+        let first = scene.command(
+            room, scene.owner, .send(MessageDraft(content: "for you alone"), receiver: scene.member))
+        #expect(scene.batch.carryOut(first).refusal == .notAMember)
+        let create = Command.Action.createRoom(RoomDraft(type: .privateRoom, members: [scene.member]))
+        #expect(scene.act(room, scene.owner, create).refusal == .notAMember)
+        #expect(scene.frames(room).isEmpty)
+    }
+
+    @Test func aRoomThatIsBeingImportedIsBusyForItsPair() {
+        var scene = Scene()
+        let room = scene.room(.privateRoom)
+        // PostgreSQL's infinity, as it is read.
+        scene.batch.rooms[room]?.deletedAt = Int64.max / 1000
+        let create = Command.Action.createRoom(RoomDraft(type: .privateRoom, members: [scene.member]))
+        #expect(scene.act(room, scene.owner, create).refusal == .busy)
+        let first = scene.command(room, scene.owner, .send(MessageDraft(content: "x"), receiver: scene.member))
+        #expect(scene.batch.carryOut(first).refusal == .busy)
+        #expect(scene.send(room, scene.owner).refusal == .notAMember)
+        scene.batch.rooms[room]?.deletedAt = 5000
+        #expect(scene.act(room, scene.owner, create).refusal == .notAMember)
+    }
+
     @Test func onlyOwnerAndAdminPostToAChannel() {
         var scene = Scene()
         let room = scene.room(.channel)

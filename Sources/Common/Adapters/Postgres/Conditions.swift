@@ -30,6 +30,8 @@ extension Message {
 
 extension Room {
     static func isPrivate(_ room: String = "r") -> String { "\(room).type = \(RoomType.privateRoom.rawValue)" }
+    /// Not one that an import has begun.
+    static func isComplete(_ room: String = "r") -> String { "\(room).deleted_at IS DISTINCT FROM 'infinity'" }
     static func isShared(_ room: String = "r") -> String { "\(room).type <> \(RoomType.privateRoom.rawValue)" }
 }
 

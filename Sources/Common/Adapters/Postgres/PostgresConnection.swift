@@ -164,8 +164,11 @@ public final class PostgresConnection {
         return false
     }
 
-    /// Runs a script of several statements without values, such as a migration.
-    public func script(_ text: String) throws(PostgresError) {
+    /// Runs a script of several statements without values, such as a migration. It is one message to the server, and one
+    /// transaction unless it says otherwise.
+    ///
+    /// - Parameter keepsSession: an error of a statement leaves the connection open, with its temporary tables.
+    public func script(_ text: String, keepsSession: Bool = false) throws(PostgresError) {
         let connection = try connected()
         if PQpipelineStatus(connection) != PQ_PIPELINE_OFF { PQexitPipelineMode(connection) }
         guard PQsendQuery(connection, text) == 1 else { throw failure(connection) }
@@ -174,8 +177,34 @@ public final class PostgresConnection {
             if let error = result.error { problem = problem ?? error }
         }
         if let problem {
-            close()
+            if !keepsSession || problem.state == nil || PQtransactionStatus(connection) != PQTRANS_IDLE { close() }
             throw problem
+        }
+    }
+
+    /// Sends rows to `COPY … FROM STDIN`, in one piece.
+    ///
+    /// - Parameter rows: in the format that the statement names, complete.
+    public func copy(_ statement: String, _ rows: [UInt8]) throws(PostgresError) {
+        let connection = try connected()
+        if PQpipelineStatus(connection) != PQ_PIPELINE_OFF { PQexitPipelineMode(connection) }
+        do throws(PostgresError) {
+            guard PQsendQuery(connection, statement) == 1 else { throw failure(connection) }
+            guard let begun = try next(connection) else { throw failure(connection) }
+            if let error = begun.error, !begun.isCopyIn { throw error }
+            let sent = rows.withUnsafeBufferPointer { bytes in
+                bytes.withMemoryRebound(to: CChar.self) {
+                    PQputCopyData(connection, $0.baseAddress, Int32(clamping: $0.count))
+                }
+            }
+            // It is kept in libpq's memory, and sent while the answer is waited for.
+            guard sent == 1, PQputCopyEnd(connection, nil) == 1 else { throw failure(connection) }
+            while let result = try next(connection) {
+                if let error = result.error { throw error }
+            }
+        } catch {
+            close()
+            throw error
         }
     }
 
@@ -381,6 +410,8 @@ public final class PGRows {
     deinit { PQclear(result) }
 
     fileprivate var isSync: Bool { PQresultStatus(result) == PGRES_PIPELINE_SYNC }
+
+    fileprivate var isCopyIn: Bool { PQresultStatus(result) == PGRES_COPY_IN }
 
     fileprivate var error: PostgresError? {
         switch PQresultStatus(result) {

@@ -14,6 +14,16 @@ public final class PostgresHostStore: HostStore {
         try read("SELECT room_id FROM members WHERE user_id = \(user) ORDER BY room_id").map { $0.uuid(0) }
     }
 
+    public func noteErasure(of user: UUID128) throws(StoreError) {
+        _ = try all([
+            "SELECT pg_advisory_xact_lock(hashtextextended(\(ImportErased.lock), 0))",
+            """
+            INSERT INTO erased_users (user_id) VALUES (\(user))
+            ON CONFLICT (user_id) DO UPDATE SET erased_at = EXCLUDED.erased_at
+            """,
+        ])
+    }
+
     public func forget(_ user: UUID128) throws(StoreError) {
         _ = try all([
             "DELETE FROM user_devices WHERE user_id = \(user)",
@@ -30,7 +40,7 @@ public final class PostgresHostStore: HostStore {
 
     public func room(_ room: UUID128) throws(StoreError) -> (room: Room, members: [Member])? {
         let rows = try all([
-            "SELECT \(unsafeSQL: Room.columns) FROM rooms r WHERE r.id = \(room)",
+            "SELECT \(unsafeSQL: Room.columns) FROM rooms r WHERE r.id = \(room) AND \(unsafeSQL: Room.isComplete())",
             "SELECT \(unsafeSQL: Member.columns) FROM members p WHERE p.room_id = \(room) ORDER BY p.user_id",
         ])
         return rows[0].first.map { (Room($0), rows[1].map { Member($0) }) }
@@ -70,6 +80,7 @@ public final class PostgresHostStore: HostStore {
                 SELECT m.created_at FROM messages m WHERE m.room_id = r.id AND m.seq > 0 ORDER BY m.seq LIMIT 1
             ) m
             WHERE r.id > \(after) AND r.type = \(.int2(type.rawValue)) AND m.created_at < \(.time(time))
+                AND \(unsafeSQL: Room.isComplete())
             ORDER BY r.id LIMIT \(Int64(limit))
             """
         ).map { $0.uuid(0) }
@@ -92,6 +103,10 @@ public final class PostgresHostStore: HostStore {
         }
         _ = try read("DELETE FROM rooms WHERE id = \(room)")
         return true
+    }
+
+    public func removeBegunRoom() throws(StoreError) -> Bool {
+        do { return try ImportLeftovers(connection: connection).removePart() } catch { throw StoreError(error) }
     }
 
     private func read(_ sql: SQL) throws(StoreError) -> PGRows { try all([sql])[0] }

@@ -61,18 +61,38 @@ public final class PostgresMigrations {
         try connection.query("SELECT name FROM schema_migrations ORDER BY name").map { $0.text(0) }
     }
 
+    /// How long readers and writers may stand behind a migration that waits for a table, and how long it tries.
+    private static let (lockTimeout, patience) = (Duration.seconds(2), 300)
+
     /// False when another migrator was first.
     private func run(_ name: String, up: Bool) throws -> Bool {
         let script = try read("\(directory)/\(name).\(up ? "up" : "down").sql")
         if script.utf8.starts(with: Self.outside.utf8) { return try runOutside(name, script, up: up) }
+        for _ in 1..<Self.patience {
+            do throws(PostgresError) { return try runInside(name, script, up: up) } catch {
+                guard error.isLockTaken else { throw failed(name, error) }
+                // Those who came behind it have their turn.
+                usleep(500_000)
+            }
+        }
+        do throws(PostgresError) { return try runInside(name, script, up: up) } catch { throw failed(name, error) }
+    }
+
+    private func failed(_ name: String, _ error: PostgresError) -> MigrationError {
+        let hint =
+            error.isLockTaken
+            ? "; a transaction has held a table for minutes, perhaps that of an export: pg_stat_activity shows it" : ""
+        return MigrationError("the migration \(name) failed: \(error)\(hint)")
+    }
+
+    private func runInside(_ name: String, _ script: String, up: Bool) throws(PostgresError) -> Bool {
         _ = try connection.query("BEGIN")
+        try connection.script("SET LOCAL lock_timeout = \(Self.lockTimeout.milliseconds)")
         guard try record(name, up: up) else {
             _ = try connection.query("ROLLBACK")
             return false
         }
-        do { try connection.script(script) } catch {
-            throw MigrationError("the migration \(name) failed: \(error)")
-        }
+        try connection.script(script)
         _ = try connection.query("COMMIT")
         return true
     }
@@ -112,7 +132,7 @@ public final class PostgresMigrations {
     }
 
     /// False when it was recorded already.
-    private func record(_ name: String, up: Bool) throws -> Bool {
+    private func record(_ name: String, up: Bool) throws(PostgresError) -> Bool {
         let touched =
             up
             ? try connection.query("INSERT INTO schema_migrations (name) VALUES (\(name)) ON CONFLICT DO NOTHING")

@@ -358,15 +358,18 @@ public final class PostgresRoomBatchStore: RoomBatchStore {
         """
     }
 
+    /// Those before the first newer one: an import appends messages that are older than the ones before them.
     private func old(_ needs: BatchNeeds) -> SQL {
         """
         SELECT m.room_id, m.seq, m.sender_id, \(unsafeSQL: Message.isOfUser())
         FROM unnest(\(needs.purgedRooms), \(.times(needs.purgedBefore))) n (room_id, before)
         CROSS JOIN LATERAL (
-            SELECT * FROM messages m WHERE m.room_id = n.room_id AND m.seq > 0
-            ORDER BY m.seq LIMIT \(Int64(RoomBatch.hostPart))
+            SELECT f.*, bool_and(f.created_at < n.before) OVER (ORDER BY f.seq) AS is_old FROM (
+                SELECT * FROM messages f WHERE f.room_id = n.room_id AND f.seq > 0
+                ORDER BY f.seq LIMIT \(Int64(RoomBatch.hostPart))
+            ) f
         ) m
-        WHERE m.created_at < n.before ORDER BY m.room_id, m.seq
+        WHERE m.is_old ORDER BY m.room_id, m.seq
         """
     }
 }

@@ -20,6 +20,10 @@ public final class PostgresUploadRecords: UploadRecords {
         }
     }
 
+    public func link(of message: UUID128) throws(StoreError) -> String? {
+        try query("SELECT url FROM file_links WHERE message_id = \(message)").first?.text(0)
+    }
+
     public func begin(_ record: UploadRecord, fence: Int64) throws(StoreError) -> UploadRecord? {
         // A deleted message no longer takes a file.
         _ = try query(
