@@ -1,5 +1,6 @@
 """Databases to import into, and lines to import."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,8 +9,10 @@ import time
 import uuid
 from pathlib import Path
 
-from conftest import program
+import requests
+from conftest import program, server_key
 from hosted import NAMESPACE
+from waiting import eventually
 
 
 def told(text):
@@ -104,3 +107,42 @@ def started(base, lines):
     process.stdin.write("\n".join(map(json.dumps, lines)))
     process.stdin.close()
     return process
+
+
+def admin(base_url, method, path, body=None):
+    with server_key("admin") as key:
+        return requests.request(method, f"{base_url}/api/v1/admin{path}", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+
+
+def erase(base_url, user):
+    def done():
+        answer = admin(base_url, "DELETE", f"/users/{user.id}")
+        assert answer.status_code in (200, 202, 503), answer.text
+        return answer.status_code == 200 or None
+    eventually(done, 60)
+
+
+@contextlib.contextmanager
+def held_at_messages(base, lines):
+    """An import that waits when it has stored the first messages of a large room, until the end of the block."""
+    base.ask("""
+        CREATE FUNCTION hold_large() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF EXISTS (SELECT FROM rooms WHERE deleted_at = 'infinity') THEN PERFORM pg_advisory_xact_lock(78); END IF;
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER hold_large AFTER INSERT ON messages FOR EACH STATEMENT EXECUTE FUNCTION hold_large()""")
+    session = subprocess.Popen([base.psql, "-XqAt", base.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    process = None
+    try:
+        session.stdin.write("SELECT pg_advisory_lock(78), 'held';\n")
+        assert session.stdout.readline() == "|held\n"
+        process = started(base, lines)
+        eventually(lambda: base.ask("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == "1" or None, 60)
+        yield process
+    finally:
+        session.stdin.close()
+        session.wait()
+        if process:
+            process.said = process.stdout.read()
+            process.wait(120)
+        base.ask("DROP TRIGGER hold_large ON messages; DROP FUNCTION hold_large()")

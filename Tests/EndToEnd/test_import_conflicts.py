@@ -10,10 +10,10 @@ import uuid
 import pytest
 import requests
 from client import message_frame
-from conftest import server_key
 from importing import (
     MESSAGE,
     at,
+    erase,
     forwarding,
     member,
     message_id,
@@ -26,15 +26,6 @@ from uploads import begin, post
 from waiting import eventually
 
 FILE = {"ContentType": "file", "Content": "a", "File": {"Name": "a", "Size": 5}}
-
-
-def erase(base_url, user):
-    with server_key("admin") as key:
-        def done():
-            answer = requests.delete(f"{base_url}/api/v1/admin/users/{user.id}", headers={"Authorization": f"Bearer {key}"}, timeout=60)
-            assert answer.status_code in (200, 202, 503), answer.text
-            return answer.status_code == 200 or None
-        eventually(done, 60)
 
 
 def texts(found):
@@ -200,16 +191,6 @@ def test_no_file_takes_a_pair_its_room(here, ann, bob, lost):
             assert other.ask(message_frame(ReceiverID=ann.id, Content="and you"))["Success"]
             socket.new_message("and you")
     assert len(bob.data("GET", f"/rooms/{room}/members")) == 2
-
-
-def test_who_is_known_has_left_no_private_room(here, ann, bob):
-    ann.group(bob)
-    name = secrets.token_hex(6)
-    pair = room_line(name, Type="PRIVATE", Members=[ann.id, bob.id], OwnerID=ann.id, LastSeq=0)
-    lines = [pair, member(ann.id, name, LeftAt=at(1)), member(bob.id, name), *small_room(f"{name} other", 2)]
-    assert here.differences(lines) == [
-        (2, "LeftAt in a PRIVATE room is of users who were erased, and this one is here: nothing of it is stored")]
-    assert here.ask(f"SELECT count(*) FROM rooms WHERE id = '{room_id(name + ' other')}'") == "1"
 
 
 def test_two_private_rooms_have_two_ids(here, empty, ann, bob, make_user):

@@ -22,6 +22,11 @@ extension Message {
         "\(message).message_type <> \(MessageType.system.rawValue)"
     }
 
+    /// The host's own: an announcement, or what is said of an erased user. Its sender, all zeros, is no member.
+    static func isOfHost(_ message: String = "m") -> String {
+        "(\(message).message_type = \(MessageType.system.rawValue) AND \(message).sender_id = '\(UUID128.zero)')"
+    }
+
     /// A file's message without a Seq is visible only to its sender.
     static func isVisible(_ message: String = "m", to member: String = "p.user_id") -> String {
         "(\(message).seq > 0 OR \(message).sender_id = \(member))"

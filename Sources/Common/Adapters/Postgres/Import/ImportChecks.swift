@@ -167,13 +167,15 @@ enum ImportChecks {
             GROUP BY sender_id, sign HAVING count(*) > 1
         ) f JOIN import_messages m ON m.sender_id = f.sender_id AND m.sign = f.sign AND m.line > f.line
         """,
-        // As long as the API has it, nobody else writes there.
+        // As long as the API has it, nobody else writes there, but for the host.
         """
         SELECT m.line, 'only its Members write in a PRIVATE room' FROM import_messages m
-        JOIN import_rooms r ON r.id = m.room_id AND r.type = 1 WHERE m.sender_id NOT IN (r.one, r.other)
+        JOIN import_rooms r ON r.id = m.room_id AND r.type = 1
+        WHERE m.sender_id NOT IN (r.one, r.other) AND NOT \(Message.isOfHost())
         UNION SELECT m.line, 'only its Members write in a PRIVATE room' FROM import_messages m
         JOIN rooms d ON d.id = m.room_id AND d.type = 1
         WHERE NOT EXISTS (SELECT FROM members p WHERE p.room_id = d.id AND p.user_id = m.sender_id)
+            AND NOT \(Message.isOfHost())
         """,
     ]
 

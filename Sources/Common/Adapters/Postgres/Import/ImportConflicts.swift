@@ -28,7 +28,7 @@ enum ImportConflicts {
         INSERT INTO import_members (line, digest, room_id, user_id, role, joined_at, joined_seq, left_at, numbered, former)
         SELECT min(s.line), 0, s.room_id, s.user_id, 1, min(s.first), 0, max(s.last), false, true FROM (
             SELECT room_id, sender_id AS user_id, min(line) AS line, min(created_at) AS first, max(created_at) AS last
-            FROM import_messages GROUP BY 1, 2
+            FROM import_messages m WHERE NOT \(Message.isOfHost()) GROUP BY 1, 2
             UNION ALL SELECT m.room_id, u::uuid, m.line, m.created_at, m.created_at FROM import_messages m,
                 jsonb_array_elements(m.reactions) r, jsonb_array_elements_text(r->'Users') u WHERE m.reactions IS NOT NULL
         ) s JOIN import_targets t ON t.id = s.room_id AND t.state IN (0, 2)
@@ -48,22 +48,6 @@ enum ImportConflicts {
             """
             import_rooms r WHERE r.last_seq > \(ImportLimit.seq)
                 OR EXISTS (SELECT FROM import_members m WHERE m.room_id = r.id AND m.last_seen_seq > \(ImportLimit.seq))
-            """),
-        // Their pair could not meet again.
-        refuse(
-            """
-            m.line, m.room_id,
-                'LeftAt in a PRIVATE room is of users who were erased, and this one is here: nothing of it is stored'
-            """,
-            """
-            import_members m JOIN import_rooms r ON r.id = m.room_id AND r.type = 1
-            JOIN import_targets t ON t.id = r.id AND t.state = 0
-            WHERE m.left_at IS NOT NULL AND NOT EXISTS (SELECT FROM import_erased e WHERE e.id = m.user_id) AND (
-                EXISTS (SELECT FROM users u WHERE u.id = m.user_id)
-                OR EXISTS (SELECT FROM accounts a WHERE a.user_id = m.user_id)
-                OR EXISTS (SELECT FROM members p WHERE p.user_id = m.user_id AND \(Member.active("p")))
-                OR EXISTS (SELECT FROM import_users u WHERE u.id = m.user_id)
-                OR EXISTS (SELECT FROM import_members p WHERE p.user_id = m.user_id AND \(Member.active("p"))))
             """),
     ]
 

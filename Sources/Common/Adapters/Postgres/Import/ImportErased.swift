@@ -78,6 +78,7 @@ enum ImportErased {
         FROM gone m WHERE \(ImportChecks.isNew) GROUP BY m.sender_id
         """
 
+    /// A message from after the erasure has only reactions of users who have come back.
     private static let reactions = """
         UPDATE import_messages m SET reactions = n.reactions FROM (
             SELECT m.line, jsonb_agg(jsonb_build_object('Reaction', r.value->>'Reaction', 'Count', k.total, 'Users', k.users)
@@ -87,11 +88,12 @@ enum ImportErased {
             CROSS JOIN LATERAL (
                 SELECT count(*) AS total, jsonb_agg(u.value ORDER BY u.place) AS users
                 FROM jsonb_array_elements_text(r.value->'Users') WITH ORDINALITY u (value, place)
-                WHERE NOT EXISTS (SELECT FROM import_erased e WHERE e.is_new AND e.id = u.value::uuid)
+                WHERE NOT EXISTS (
+                    SELECT FROM import_erased e WHERE e.is_new AND e.id = u.value::uuid AND m.created_at <= e.at)
             ) k
             WHERE m.reactions IS NOT NULL AND EXISTS (
                 SELECT FROM jsonb_array_elements(m.reactions) o, jsonb_array_elements_text(o->'Users') v
-                JOIN import_erased e ON e.is_new AND e.id = v::uuid)
+                JOIN import_erased e ON e.is_new AND e.id = v::uuid AND m.created_at <= e.at)
             GROUP BY m.line
         ) n WHERE n.line = m.line
         """

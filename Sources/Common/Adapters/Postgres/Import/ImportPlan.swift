@@ -64,7 +64,7 @@ enum ImportPlan {
         CREATE TEMPORARY TABLE import_part (line bigint, seq bigint, change_seq bigint);
         CREATE TEMPORARY TABLE import_head (id uuid, last_seq bigint);
         CREATE TEMPORARY TABLE import_finish (id uuid, last_seq bigint, message_count bigint, last_message_seq bigint,
-            member_count bigint, at timestamptz);
+            at timestamptz);
         ANALYZE import_plan; ANALYZE import_order; ANALYZE import_links
         """
     }

@@ -117,16 +117,13 @@ enum ImportScripts {
     private static let counted = """
         INSERT INTO import_finish
         SELECT r.id, greatest(r.last_seq, s.change_seq, 0), coalesce(s.of_users, 0), coalesce(s.seq, 0),
-            coalesce(p.active, 0), greatest(r.last_activity_at, s.at, r.created_at)
+            greatest(r.last_activity_at, s.at, r.created_at)
         FROM import_made k JOIN import_rooms r ON r.id = k.id LEFT JOIN (
             SELECT o.room_id, max(o.seq) AS seq, max(o.change_seq) AS change_seq, max(m.created_at) AS at,
                 count(*) FILTER (WHERE \(Message.isOfUser())) AS of_users
             FROM import_made k JOIN import_order o ON o.room_id = k.id JOIN import_messages m ON m.line = o.line
             GROUP BY o.room_id
-        ) s ON s.room_id = r.id LEFT JOIN (
-            SELECT m.room_id, count(*) FILTER (WHERE \(Member.active("m"))) AS active
-            FROM import_made k JOIN import_members m ON m.room_id = k.id GROUP BY m.room_id
-        ) p ON p.room_id = r.id
+        ) s ON s.room_id = r.id
         """
 
     /// Read marks, and what unread counts are made of.
@@ -164,9 +161,13 @@ enum ImportScripts {
         WHERE NOT EXISTS (SELECT FROM messages m WHERE m.room_id = f.id AND m.seq = g.seq)
         """
 
+    /// The members are counted as they are stored, with the room locked: a line says otherwise of a user who was erased
+    /// since the room began. Their erasure ends the membership when the room is shown, and takes one from this number.
     private static let shown = """
+        SELECT FROM rooms r JOIN import_finish f ON f.id = r.id ORDER BY r.id FOR UPDATE OF r;
         UPDATE rooms r SET last_seq = f.last_seq, message_count = f.message_count, last_message_seq = f.last_message_seq,
-            member_count = f.member_count, last_activity_at = f.at, deleted_at = i.deleted_at
+            member_count = (SELECT count(*) FROM members p WHERE p.room_id = r.id AND \(Member.active("p"))),
+            last_activity_at = f.at, deleted_at = i.deleted_at
         FROM import_finish f JOIN import_rooms i ON i.id = f.id WHERE r.id = f.id
         """
 
