@@ -78,7 +78,8 @@ let package = Package(
             name: "ws-relay", dependencies: program + ["CLinux", crypto], swiftSettings: settings),
         .executableTarget(name: "queue-worker", dependencies: program + ["CLinux"], swiftSettings: settings),
         .executableTarget(
-            name: "chat-load", dependencies: ["ChatCore", "ChatAdapters", "CLoad", argumentParser, crypto],
+            name: "chat-load",
+            dependencies: ["ChatCore", "ChatAdapters", "ChatProcess", "CLoad", argumentParser, crypto],
             swiftSettings: settings),
 
         .target(

@@ -2,6 +2,7 @@ import ArgumentParser
 import CLoad
 import ChatAdapters
 import ChatCore
+import ChatProcess
 @preconcurrency import Glibc
 
 @main
@@ -15,6 +16,7 @@ struct ChatLoad: ParsableCommand {
         version: chatVersion, subcommands: [Run.self])
 
     static func main() {
+        StandardFiles.open()
         watchInterrupts()
         _ = load_exact_sleeps()
         do {

@@ -1,9 +1,11 @@
 public import ArgumentParser
+import ChatProcess
 
 extension MasterProgram where Self: ParsableCommand {
     /// Like `main`, but reports an unknown command as such. The parser itself would take the word for an argument and
     /// complain about the option after it.
     public static func runProgram() {
+        StandardFiles.open()
         var words = Array(CommandLine.arguments.dropFirst())
         // A link to the program may carry a command's name: chat-setup is `fcgi-api setup`.
         let called = CommandLine.arguments.first?.split(separator: "/").last ?? ""
@@ -17,7 +19,16 @@ extension MasterProgram where Self: ParsableCommand {
         if let problem = unknownCommand(in: words[...], of: Self.self, named: [program]) {
             exit(withError: ValidationError(problem))
         }
-        main(words)
+        do {
+            var command = try parseAsRoot(words)
+            try command.run()
+        } catch {
+            exit(withError: error)
+        }
+        // Also `status > /dev/full`: whoever reads the exit code believes that the output is complete.
+        guard StandardFiles.flush() else {
+            exit(withError: OperatorError("cannot write everything to the standard output"))
+        }
     }
 }
 

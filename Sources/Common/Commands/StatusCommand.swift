@@ -41,12 +41,7 @@ public struct StatusCommand<Program: MasterProgram>: ParsableCommand {
     }
 
     private func say(_ text: String) {
-        var rest = Array(text.utf8)[...]
-        while !rest.isEmpty {
-            let written = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
-            if written < 0 { if errno == EINTR { continue } else { Glibc.exit(1) } }
-            rest = rest.dropFirst(written)
-        }
+        do { try StandardFiles.write(text.utf8, to: STDOUT_FILENO) } catch { Glibc.exit(1) }
     }
 }
 

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -37,6 +38,8 @@ static inline int chat_wifsignaled(int s) { return WIFSIGNALED(s); }
 static inline int chat_wtermsig(int s) { return WTERMSIG(s); }
 static inline int chat_fcntl_set(int fd, int command, int value) { return fcntl(fd, command, value); }
 static inline int chat_fcntl_get(int fd, int command) { return fcntl(fd, command); }
+// Swift 6 takes no global variable of C that may change.
+static inline int chat_flush_output(void) { return fflush(stdout) == 0 && !ferror(stdout); }
 
 // The process that called listen() on the other end of a connected unix socket; 0 when unknown. (struct ucred needs
 // _GNU_SOURCE.)
