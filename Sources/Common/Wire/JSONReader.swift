@@ -1,18 +1,27 @@
 /// Reads untrusted JSON (RFC 8259) into the same tree as MessagePack: strict grammar, unique keys, UTF-8, bounded
 /// depth, nothing after the value.
 public struct JSONReader {
+    /// What a reader takes beyond the grammar.
+    public struct Rules: Sendable {
+        /// Of objects and lists inside each other.
+        var depth = WireLimit.depth
+        /// Of one object. A look-up compares with each.
+        var keys = WireLimit.keys
+        /// What the grammar allows and ours do not write: the first of equal keys counts, half of a surrogate pair is
+        /// U+FFFD, and a number that no Double holds is null.
+        var isTolerant = false
+
+        public static let ours = Rules()
+        /// Other services' objects are deeper and larger than ours.
+        public static let others = Rules(depth: 64, keys: 512, isTolerant: true)
+    }
+
     private let bytes: [UInt8]
     private var position = 0
-    private let depth: Int
-    private let keys: Int
+    private let rules: Rules
 
-    /// - Parameters:
-    ///   - depth: of objects and lists inside each other.
-    ///   - keys: of one object. A look-up compares with each.
-    public static func decode(
-        _ bytes: [UInt8], depth: Int = WireLimit.depth, keys: Int = WireLimit.keys
-    ) throws(WireError) -> WireValue {
-        var reader = JSONReader(bytes, depth, keys)
+    public static func decode(_ bytes: [UInt8], _ rules: Rules = .ours) throws(WireError) -> WireValue {
+        var reader = JSONReader(bytes, rules)
         reader.skipSpace()
         let value = try reader.value(depth: 0)
         reader.skipSpace()
@@ -20,13 +29,13 @@ public struct JSONReader {
         return value
     }
 
-    private init(_ bytes: [UInt8], _ depth: Int, _ keys: Int) {
+    private init(_ bytes: [UInt8], _ rules: Rules) {
         self.bytes = bytes
-        self.depth = depth
-        self.keys = keys
+        self.rules = rules
     }
 
     private func error(_ text: String) -> WireError { WireError(text, at: position) }
+    private func tooLarge(_ text: String) -> WireError { WireError(text, at: position, isLimit: true) }
     private var current: UInt8? { position < bytes.count ? bytes[position] : nil }
 
     private mutating func skipSpace() {
@@ -34,7 +43,7 @@ public struct JSONReader {
     }
 
     private mutating func value(depth: Int) throws(WireError) -> WireValue {
-        guard depth < self.depth else { throw error("nested deeper than \(self.depth)") }
+        guard depth < rules.depth else { throw tooLarge("nested deeper than \(rules.depth)") }
         guard let byte = current else { throw error("the value is cut off") }
         switch byte {
         case UInt8(ascii: "{"): return try map(depth)
@@ -70,13 +79,15 @@ public struct JSONReader {
             skipSpace()
             guard current == UInt8(ascii: "\"") else { throw error("a key is expected") }
             let key = try text()
-            guard !entries.contains(where: { areSameBytes($0.key, key) }) else { throw error("a key occurs twice") }
-            guard entries.count < keys else { throw error("an object has more than \(keys) keys") }
+            let isKnown = entries.contains { areSameBytes($0.key, key) }
+            guard !isKnown || rules.isTolerant else { throw error("a key occurs twice") }
+            guard entries.count < rules.keys else { throw tooLarge("an object has more than \(rules.keys) keys") }
             skipSpace()
             guard current == UInt8(ascii: ":") else { throw error("a colon is expected") }
             position += 1
             skipSpace()
-            entries.append(.init(key, try value(depth: depth + 1)))
+            let value = try self.value(depth: depth + 1)
+            if !isKnown { entries.append(.init(key, value)) }
             guard try another(closing: UInt8(ascii: "}")) else { return .map(entries) }
         }
     }
@@ -124,7 +135,10 @@ public struct JSONReader {
         }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         if whole, let value = Int64(text) { return .int(value) }
-        guard let value = Double(text), value.isFinite else { throw error("a number is out of range") }
+        guard let value = Double(text), value.isFinite else {
+            guard rules.isTolerant else { throw error("a number is out of range") }
+            return .null
+        }
         return .double(value)
     }
 
@@ -162,17 +176,26 @@ public struct JSONReader {
         case UInt8(ascii: "r"): content.append(0x0d)
         case UInt8(ascii: "t"): content.append(0x09)
         case UInt8(ascii: "u"):
-            var unit = UInt32(try hexUnit())
-            if unit & 0xfc00 == 0xd800 {
-                guard literalEscapeFollows() else { throw error("half of a surrogate pair") }
-                let low = UInt32(try hexUnit())
-                guard low & 0xfc00 == 0xdc00 else { throw error("half of a surrogate pair") }
-                unit = 0x10000 + (unit & 0x3ff) << 10 + (low & 0x3ff)
-            }
-            guard let scalar = Unicode.Scalar(unit) else { throw error("half of a surrogate pair") }
+            var scalar = try escapedScalar()
+            if scalar == nil, rules.isTolerant { scalar = "\u{fffd}" }
+            guard let scalar else { throw error("half of a surrogate pair") }
             content.append(contentsOf: UTF8.encode(scalar).map { Array($0) } ?? [])
         default: throw error("an unknown escape")
         }
+    }
+
+    /// nil: half of a surrogate pair. What follows it is read next.
+    private mutating func escapedScalar() throws(WireError) -> Unicode.Scalar? {
+        let unit = UInt32(try hexUnit())
+        guard unit & 0xfc00 == 0xd800 else { return Unicode.Scalar(unit) }
+        let end = position
+        guard literalEscapeFollows() else { return nil }
+        let low = UInt32(try hexUnit())
+        guard low & 0xfc00 == 0xdc00 else {
+            position = end
+            return nil
+        }
+        return Unicode.Scalar(0x10000 + (unit & 0x3ff) << 10 + (low & 0x3ff))
     }
 
     private mutating func literalEscapeFollows() -> Bool {

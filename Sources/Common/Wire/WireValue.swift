@@ -54,14 +54,19 @@ public indirect enum WireValue: Sendable, Equatable {
 
 /// The reason why bytes are not a valid value: a sentence for the client.
 public struct WireError: Error, Equatable, CustomStringConvertible {
-    public let description: String
+    public let text: String
     /// Offset of the byte at which reading stopped.
     public let offset: Int
+    /// Whether the bytes are a value that is larger than this reader takes.
+    public let isLimit: Bool
 
-    public init(_ description: String, at offset: Int) {
-        self.description = "\(description) (at byte \(offset))"
+    public init(_ text: String, at offset: Int, isLimit: Bool = false) {
+        self.text = text
         self.offset = offset
+        self.isLimit = isLimit
     }
+
+    public var description: String { "\(text) (at byte \(offset))" }
 }
 
 /// Limits of an untrusted value. Depth bounds the stack; the input's length bounds the rest, because each element takes

@@ -34,36 +34,35 @@ struct ConversionOptions: ParsableArguments {
     }
 
     /// Calls `emit` with lines; returns what was left out, a sentence for each reason.
-    func convert(_ file: String, _ emit: @escaping ([UInt8]) throws -> Void) throws -> [String] {
-        let out = ConvertedLines(emit)
+    func convert(_ file: String, _ emit: @escaping ([UInt8], ImportRecord) throws -> Void) throws -> [String] {
+        let out = ConvertedLines(now: systemClock(), emit)
         switch from {
         case .slack:
             var slack = SlackConverter(file, userID ?? .id, out)
             try slack.run()
         case .mattermost, nil:
-            let descriptor = try TransferCommands.open(file)
-            defer { if descriptor != STDIN_FILENO { close(descriptor) } }
-            var reader = LineReader(descriptor, limit: Self.line)
-            var (converter, number) = (MattermostConverter(userID ?? .name, filesURL: filesURL, out), Int64(0))
+            var reader = LineReader(try InputFile(file), limit: Self.line)
+            var (converter, number) = (MattermostConverter(userID ?? .name, filesURL: filesURL, out), 0)
             while let line = try reader.next() {
                 number += 1
                 try converter.take(line, number)
             }
             try converter.finish()
         }
-        return out.leftOut.sorted { $0.key < $1.key }.map { "left out: \($0.value) × \($0.key)" }
+        return out.leftOut
     }
 
     /// Lines to the standard output, what was left out to the other one.
     func show(_ file: String) throws {
         signal(SIGPIPE, SIG_IGN)
-        let out = ExportOutput(STDOUT_FILENO, folder: "/var/tmp")
-        let leftOut = try convert(file, out.line)
+        let out = ExportOutput(STDOUT_FILENO, folder: nil)
+        let leftOut = try convert(file) { line, _ in try out.line(line) }
         try out.finish()
-        for text in leftOut {
-            let line = Array((text + "\n").utf8)
-            _ = write(STDERR_FILENO, line, line.count)
-        }
+        try Self.tell(leftOut)
+    }
+
+    static func tell(_ leftOut: [String]) throws {
+        for text in leftOut { try StandardFiles.write((text + "\n").utf8, to: STDERR_FILENO) }
     }
 }
 

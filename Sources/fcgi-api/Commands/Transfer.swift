@@ -86,48 +86,54 @@ struct ImportCommand: ParsableCommand {
             rules: ImportRules(rooms: settings.rooms, blocks: settings.account.blocks), byLine: order == "file")
         guard try store.begin() else { throw OperatorError("another import is running: wait for its end") }
         var run = ImportRun(store, namespace: settings.tokens.userNamespace, now: systemClock())
-        let leftOut = try conversion.from == nil ? nil : conversion.convert(file) { try run.take(.bytes($0)) }
-        if let leftOut { leftOut.forEach { print($0) } } else { try read(into: &run) }
+        if conversion.from == nil {
+            try read(into: &run)
+        } else {
+            try ConversionOptions.tell(conversion.convert(file) { try run.take(converted: $1, $0) })
+        }
         try run.compare()
         guard run.problems.isEmpty else {
-            show(run.problems)
-            print(run.isFull ? "nothing was stored; reading stopped here" : "nothing was stored")
+            try show(run.problems)
+            try Self.say(run.isFull ? "nothing was stored; reading stopped here" : "nothing was stored")
             throw ExitCode.failure
         }
         for (kind, count) in run.passedOver.sorted(by: { $0.key < $1.key }) {
-            print("passed over: \(count) of kind \(kind)")
+            try Self.say("passed over: \(count) of kind \(kind)")
         }
-        show(run.differences)
+        try show(run.differences)
         if dryRun {
-            print("\(run.lines) lines are good; nothing was stored")
+            try Self.say("\(run.lines) lines are good; nothing was stored")
         } else {
             try finish(store, settings)
             // Users may have done something meanwhile.
-            show(try run.compareAgain())
+            try show(run.compareAgain())
         }
         guard run.differences.isEmpty else {
-            if run.hasMore { print("there are more than these") }
-            print("the lines named above differ from what is here, which stays as it is")
+            if run.hasMore { try Self.say("there are more than these") }
+            try Self.say("the lines named above differ from what is here, which stays as it is")
             throw ExitCode(3)
         }
     }
 
-    private func show(_ lines: [ImportProblem]) {
-        for line in lines { print("line \(line.line): \(line.text)") }
+    private func show(_ lines: [ImportProblem]) throws {
+        for line in lines { try Self.say("line \(line.line): \(line.text)") }
+    }
+
+    /// Waits for a reader that is slow, whatever it has made of the descriptor.
+    fileprivate static func say(_ text: String) throws(SystemError) {
+        try StandardFiles.write((printable(text, atMost: 4000) + "\n").utf8, to: STDOUT_FILENO)
     }
 
     private func finish(_ store: PostgresImport, _ settings: Settings) throws {
         let counts = try store.store(TransferNews(settings)) { Progress.show("\($0) messages stored") }
         Progress.end()
-        print(
+        try Self.say(
             "stored: \(counts.users) users, \(counts.rooms) rooms, \(counts.members) members, "
                 + "\(counts.messages) messages, \(counts.edits) earlier contents; what was here stays as it is")
     }
 
     private func read(into run: inout ImportRun) throws {
-        let descriptor = try TransferCommands.open(file)
-        defer { if descriptor != STDIN_FILENO { close(descriptor) } }
-        var reader = LineReader(descriptor)
+        var reader = LineReader(try InputFile(file))
         while !run.isFull, let line = try reader.next() {
             try run.take(line)
             if run.lines % 10_000 == 0 { Progress.show("read \(run.lines) lines") }
@@ -142,13 +148,6 @@ enum TransferCommands {
         PostgresConnection(
             settings.database, applicationName: "fcgi-api \(name)", statementTimeout: .seconds(7 * 86_400), way: .direct
         )
-    }
-
-    static func open(_ path: String) throws -> Int32 {
-        guard path != "-" else { return STDIN_FILENO }
-        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw OperatorError("cannot read \(path): \(String(cString: strerror(errno)))") }
-        return descriptor
     }
 }
 
@@ -176,7 +175,7 @@ private final class TransferNews: ImportNews {
         guard let news else { return }
         do { try body(news) } catch {
             self.news = nil
-            print(
+            try? ImportCommand.say(
                 "connected clients are not told, because Redis cannot be reached: they see it when they connect again")
         }
     }

@@ -1,5 +1,4 @@
 import ChatCore
-import ChatProcess
 import Crypto
 
 /// Which of a user's names in the other service is the id of the host application.
@@ -7,32 +6,83 @@ enum UserKey: String, CaseIterable {
     case id, name, email
 }
 
-/// Lines that an import reads, made by a converter.
+/// Lines that an import takes, made by a converter. What no import would take is left out and counted, so one odd element
+/// refuses no export.
 final class ConvertedLines {
-    private let emit: ([UInt8]) throws -> Void
-    /// How often something was left out, by its reason.
-    private(set) var leftOut: [String: Int] = [:]
+    private let emit: (_ line: [UInt8], ImportRecord) throws -> Void
+    /// Unix milliseconds: nothing happened later.
+    private let now: Int64
+    private var losses = ConversionLosses()
+    private var users: Set<UUID128> = []
+    private var rooms: Set<UUID128> = []
+    /// Halves of the ids of messages: a second one of an id would be another content of the first.
+    private var messages: Set<UInt64> = []
+    /// Where the converter is in the export.
+    var place: (file: String, number: Int, unit: String) = ("", 0, "")
 
-    init(_ emit: @escaping ([UInt8]) throws -> Void) { self.emit = emit }
+    init(now: Int64, _ emit: @escaping (_ line: [UInt8], ImportRecord) throws -> Void) {
+        self.now = now
+        self.emit = emit
+    }
 
-    func leaveOut(_ what: String) { leftOut[what, default: 0] += 1 }
+    // MARK: What is left out
 
-    private func line(_ kind: String, _ fields: (inout JSONWriter) -> Void) throws {
+    func leaveOut(_ reason: String) {
+        losses.note(reason) {
+            place.unit.isEmpty
+                ? place.file : "\(place.file)\(place.file.isEmpty ? "" : " ")\(place.unit) \(place.number)"
+        }
+    }
+
+    /// A sentence for each reason.
+    var leftOut: [String] { losses.sentences }
+
+    /// Ids of messages that come later are others.
+    func forgetMessages() { messages.removeAll() }
+
+    private enum Outcome {
+        case written
+        /// What the import says of the line.
+        case refused(String)
+    }
+
+    private func line(_ kind: String, _ fields: (inout JSONWriter) -> Void) throws -> Outcome {
         var writer = JSONWriter(reserving: 512)
         writer.map {
             $0.field("Kind", kind)
             fields(&$0)
         }
-        try emit(writer.take())
+        let bytes = writer.take()
+        switch ImportReader.read(bytes, now: now) {
+        case .problems(let texts): return .refused(texts.first ?? "")
+        case .record(let record):
+            try emit(bytes, record)
+            return .written
+        }
     }
 
+    // MARK: Users and rooms
+
+    /// Whether an import takes the text as a user's id.
+    static func isUser(_ id: String) -> Bool { (try? HostUser(id)) != nil }
+
     func user(_ id: String, name: String, avatar: String = "") throws {
-        try line("user") {
+        guard let known = try? HostUser(id) else { return leaveOut("a user whose id is none here") }
+        guard users.insert(known.id).inserted else { return leaveOut("a second user of one id") }
+        let outcome = try line("user") {
             $0.field("ID", id)
             let name = Self.oneLine(name, RequestLimit.userName)
             if Profile.isName(name) { $0.field("Name", name) }
             if !avatar.isEmpty, Profile.isAvatar(avatar) { $0.field("Avatar", avatar) }
         }
+        if case .refused(let why) = outcome { leaveOut("a user: \(why)") }
+    }
+
+    struct Member {
+        var id: String
+        var isAdmin = false
+        /// nil: the user has read everything.
+        var seenAt: Int64?
     }
 
     struct Room {
@@ -40,44 +90,98 @@ final class ConvertedLines {
         var type: RoomType
         var name = ""
         var description = ""
-        /// The first is the owner, unless `owner` is another of them.
-        var members: [String]
-        var admins: Set<String> = []
+        private(set) var members: [Member] = []
+        private var users: Set<UUID128> = []
+        /// nil, or no member: the first one.
         var owner: String?
+        /// A time that cannot be is 1970.
         var createdAt: Int64
-        /// By user; a user who is absent has read everything.
-        var seenAt: [String: Int64] = [:]
+
+        init(id: String, type: RoomType, name: String = "", description: String = "", createdAt: Int64) {
+            self.id = id
+            self.type = type
+            self.name = name
+            self.description = description
+            self.createdAt = createdAt
+        }
+
+        /// - Returns: false: the id is none here. A second one of a user is the first.
+        mutating func add(_ member: Member) -> Bool {
+            guard let user = try? HostUser(member.id) else { return false }
+            if users.insert(user.id).inserted { members.append(member) }
+            return true
+        }
+
+        /// The same for two channels of one pair.
+        var pair: [UUID128] { users.sorted() }
+
+        func has(_ user: String) -> Bool { (try? HostUser(user)).map { users.contains($0.id) } ?? false }
 
         /// Only the two write and react in a PRIVATE room.
-        func isOpen(to user: String) -> Bool {
-            type != .privateRoom || members.contains { areSameBytes($0, user) }
-        }
+        func isOpen(to user: String) -> Bool { type != .privateRoom || has(user) }
     }
 
-    func room(_ room: Room) throws {
-        guard let owner = room.owner ?? room.members.first else { return leaveOut("a channel without members") }
+    /// - Returns: whether it was written, so that messages may name it.
+    func room(_ room: Room) throws -> Bool {
+        guard let first = room.members.first?.id else {
+            leaveOut("a channel without members")
+            return false
+        }
+        guard let id = try? ImportID.room(room.id) else {
+            leaveOut("a channel whose id is none here")
+            return false
+        }
+        guard rooms.insert(id).inserted else {
+            leaveOut("a channel that occurs twice")
+            return false
+        }
+        let owner = room.owner.flatMap { room.has($0) ? $0 : nil } ?? first
+        // A name that is none here is not the room's fault.
+        let name = Self.oneLine(room.name, RequestLimit.roomName)
+        var outcome = try head(room, owner, name.showsSomething ? name : Self.cut(room.id, RequestLimit.roomName))
+        if case .refused(let why) = outcome {
+            leaveOut("the name of a channel: \(why)")
+            outcome = try head(room, owner, Self.cut(room.id, RequestLimit.roomName))
+        }
+        if case .refused(let why) = outcome {
+            leaveOut("a channel: \(why)")
+            return false
+        }
+        for member in room.members { try self.member(member, of: room, owner) }
+        return true
+    }
+
+    /// 1970 for a time that cannot be.
+    private func past(_ time: Int64) -> Int64 { (0...now).contains(time) ? time : 0 }
+
+    private func head(_ room: Room, _ owner: String, _ name: String) throws -> Outcome {
         try line("room") {
             $0.field("ID", room.id)
             $0.field("Type", room.type.name)
             if room.type != .privateRoom {
-                $0.field("Name", Self.oneLine(room.name, RequestLimit.roomName))
+                $0.field("Name", name)
                 $0.field("Description", Self.cut(Self.plain(room.description), RequestLimit.roomDescription))
             }
             $0.field("OwnerID", owner)
-            if room.type == .privateRoom { $0.array("Members", room.members) { $0.string($1) } }
-            $0.field("CreatedAt", time: room.createdAt)
-        }
-        for member in room.members {
-            let isOwner = areSameBytes(member, owner) && room.type != .privateRoom
-            try line("member") {
-                $0.field("RoomID", room.id)
-                $0.field("UserID", member)
-                $0.field("Role", (isOwner ? Role.owner : room.admins.contains(member) ? .admin : .member).name)
-                $0.field("JoinedAt", time: room.createdAt)
-                if let seen = room.seenAt[member] { $0.field("LastSeenAt", time: seen) }
-            }
+            if room.type == .privateRoom { $0.array("Members", room.members) { $0.string($1.id) } }
+            $0.field("CreatedAt", time: past(room.createdAt))
         }
     }
+
+    private func member(_ member: Member, of room: Room, _ owner: String) throws {
+        let isOwner = areSameBytes(member.id, owner) && room.type != .privateRoom
+        let isAdmin = member.isAdmin && room.type != .privateRoom
+        let outcome = try line("member") {
+            $0.field("RoomID", room.id)
+            $0.field("UserID", member.id)
+            $0.field("Role", (isOwner ? Role.owner : isAdmin ? .admin : .member).name)
+            $0.field("JoinedAt", time: past(room.createdAt))
+            if let seen = member.seenAt, (1...now).contains(seen) { $0.field("LastSeenAt", time: seen) }
+        }
+        if case .refused(let why) = outcome { leaveOut("a member: \(why)") }
+    }
+
+    // MARK: Messages
 
     struct Post {
         var id: String
@@ -102,21 +206,24 @@ final class ConvertedLines {
     ///
     /// - Returns: whether there is one.
     func post(_ post: Post, in room: Room) throws -> Bool {
+        guard Self.isUser(post.sender) else {
+            leaveOut("a message of a user whose id is none here")
+            return false
+        }
         guard room.isOpen(to: post.sender) else {
             leaveOut("a message of somebody else in a direct channel")
             return false
         }
-        var post = post
-        for place in post.reactions.indices { post.reactions[place].users.removeAll { !room.isOpen(to: $0) } }
-        post.reactions.removeAll(where: \.users.isEmpty)
-        if post.reactions.count > RequestLimit.reactions {
-            leaveOut("reactions of a message with more than \(RequestLimit.reactions) different ones")
-            post.reactions.removeLast(post.reactions.count - RequestLimit.reactions)
+        guard (0...now).contains(post.at) else {
+            leaveOut("a message of the future")
+            return false
         }
-        var count = 0
+        var post = post
+        post.reactions = kept(post.reactions, in: room)
+        var (count, tried) = (0, false)
         func next(_ content: (inout JSONWriter) -> Void) throws {
-            try message(post, suffix: count == 0 ? "" : "/\(count)", isFirst: count == 0, content)
-            count += 1
+            tried = true
+            if try message(post, number: count, content) { count += 1 }
         }
         for part in Self.parts(Self.plain(post.text)) { try next { $0.field("Content", part) } }
         for file in post.files {
@@ -126,8 +233,27 @@ final class ConvertedLines {
             }
             try next { Self.write(file, to: &$0) }
         }
-        if count == 0 { leaveOut("a message without text and files") }
+        if !tried { leaveOut("a message without text and files") }
         return count > 0
+    }
+
+    private func kept(_ reactions: [(emoji: String, users: [String])], in room: Room) -> [(
+        emoji: String, users: [String]
+    )] {
+        var kept: [(emoji: String, users: [String])] = []
+        for reaction in reactions {
+            let users = reaction.users.filter { Self.isUser($0) && room.isOpen(to: $0) }
+            for _ in users.count..<reaction.users.count {
+                leaveOut("a reaction of somebody else in a direct channel, or of a user whose id is none here")
+            }
+            guard !users.isEmpty else { continue }
+            if kept.count < RequestLimit.reactions {
+                kept.append((reaction.emoji, users))
+            } else {
+                leaveOut("a reaction of a message with more than \(RequestLimit.reactions) different ones")
+            }
+        }
+        return kept
     }
 
     private static func write(_ file: File, to writer: inout JSONWriter) {
@@ -142,11 +268,19 @@ final class ConvertedLines {
         }
     }
 
-    private func message(
-        _ post: Post, suffix: String, isFirst: Bool, _ content: (inout JSONWriter) -> Void
-    ) throws {
-        try line("message") {
-            $0.field("ID", post.id + suffix)
+    /// - Returns: whether it was written.
+    private func message(_ post: Post, number: Int, _ content: (inout JSONWriter) -> Void) throws -> Bool {
+        let id = post.id + (number == 0 ? "" : "/\(number)")
+        guard let known = try? ImportID.message(id) else {
+            leaveOut("a message whose id is none here")
+            return false
+        }
+        guard messages.insert(known.high ^ known.low).inserted else {
+            leaveOut("a message that occurs twice")
+            return false
+        }
+        let outcome = try line("message") {
+            $0.field("ID", id)
             $0.field("RoomID", post.room)
             $0.field("SenderID", post.sender)
             if let parent = post.parent {
@@ -155,8 +289,8 @@ final class ConvertedLines {
             }
             content(&$0)
             $0.field("CreatedAt", time: post.at)
-            if let edited = post.editedAt { $0.field("EditedAt", time: edited) }
-            guard isFirst, !post.reactions.isEmpty else { return }
+            if let edited = post.editedAt, (1...now).contains(edited) { $0.field("EditedAt", time: edited) }
+            guard number == 0, !post.reactions.isEmpty else { return }
             $0.array("Reactions", post.reactions) { writer, reaction in
                 writer.map {
                     $0.field("Reaction", reaction.emoji)
@@ -164,6 +298,10 @@ final class ConvertedLines {
                 }
             }
         }
+        guard case .refused(let why) = outcome else { return true }
+        messages.remove(known.high ^ known.low)
+        leaveOut("a message: \(why)")
+        return false
     }
 }
 

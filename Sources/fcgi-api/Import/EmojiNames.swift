@@ -2,9 +2,10 @@
 enum EmojiNames {
     static func emoji(_ name: String) -> String? {
         // A tone of skin is left out: `wave::skin-tone-3`.
-        let plain = String(name.prefix { $0 != ":" })
-        return all[plain]
+        byName[ByteText(Substring(name.utf8.prefix { $0 != UInt8(ascii: ":") }))]
     }
+
+    private static let byName = [ByteText: String](uniqueKeysWithValues: all.map { (ByteText($0), $1) })
 
     private static let all: [String: String] = [
         "+1": "👍", "thumbsup": "👍", "-1": "👎", "thumbsdown": "👎", "heart": "❤️", "hearts": "♥️",

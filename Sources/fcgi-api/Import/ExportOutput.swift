@@ -1,11 +1,11 @@
 import ChatProcess
 import Glibc
 
-/// Writes lines to a descriptor and never waits for its reader: what the reader has not taken goes to a file without a name.
-/// The database is read meanwhile, whose transaction would hold up migrations.
+/// Writes lines to a descriptor. With a folder it never waits for its reader: what the reader has not taken goes to a file
+/// without a name. The database is read meanwhile, whose transaction would hold up migrations.
 final class ExportOutput {
     private let descriptor: Int32
-    private let folder: String
+    private let folder: String?
     private var buffer: [UInt8] = []
     /// The bytes from `sent` to `kept` wait in it.
     private var file: Int32 = -1
@@ -15,7 +15,7 @@ final class ExportOutput {
     /// A pipe that can be written at all takes so many bytes.
     private static let step = Int(PIPE_BUF)
 
-    init(_ descriptor: Int32, folder: String) {
+    init(_ descriptor: Int32, folder: String?) {
         self.descriptor = descriptor
         self.folder = folder
         var facts = stat()
@@ -38,8 +38,8 @@ final class ExportOutput {
     }
 
     private func flush() throws {
-        try drain(waiting: false)
-        let taken = sent == kept ? try write(buffer, waiting: false) : 0
+        try drain(waiting: folder == nil)
+        let taken = sent == kept ? try write(buffer, waiting: folder == nil) : 0
         if taken < buffer.count { try keep(buffer[taken...]) }
         buffer.removeAll(keepingCapacity: true)
     }
@@ -49,7 +49,7 @@ final class ExportOutput {
             var piece = [UInt8](repeating: 0, count: min(Self.piece, kept - sent))
             let count = piece.withUnsafeMutableBytes { pread(file, $0.baseAddress, $0.count, off_t(sent)) }
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw Self.failed("read what waits in \(folder)") }
+            guard count > 0 else { throw Self.failed("read what waits in \(folder ?? "")") }
             piece.removeLast(piece.count - count)
             let taken = try write(piece, waiting: waiting)
             sent += taken
@@ -72,14 +72,22 @@ final class ExportOutput {
             let count = bytes.withUnsafeBytes {
                 Glibc.write(descriptor, $0.baseAddress! + done, min(most, bytes.count - done))
             }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw Self.failed("write") }
-            done += count
+            if count > 0 {
+                done += count
+            } else if errno == EAGAIN {
+                // Another program has made it non-blocking.
+                guard waiting else { return done }
+                var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                _ = poll(&state, 1, -1)
+            } else if errno != EINTR {
+                throw Self.failed("write")
+            }
         }
         return done
     }
 
     private func keep(_ bytes: ArraySlice<UInt8>) throws {
+        let folder = folder ?? ""
         if file < 0 {
             var path = Array("\(folder)/export.XXXXXX".utf8CString)
             file = mkstemp(&path)

@@ -41,6 +41,12 @@ struct ImportRun {
         }
     }
 
+    /// A line that a converter has made and read.
+    mutating func take(converted record: ImportRecord, _ bytes: [UInt8]) throws(PostgresError) {
+        lines += 1
+        try take(record, bytes)
+    }
+
     private mutating func take(_ record: ImportRecord, _ bytes: [UInt8]) throws(PostgresError) {
         switch record {
         case .head(let other):

@@ -9,7 +9,7 @@ struct LineReader {
         case tooLong
     }
 
-    private let descriptor: Int32
+    private let file: InputFile
     private let limit: Int
     private var buffer: [UInt8] = []
     /// Of the bytes in `buffer`, the first that no line has taken.
@@ -17,9 +17,8 @@ struct LineReader {
     private var isAtEnd = false
     private static let piece = 1 << 18
 
-    /// - Parameter descriptor: stays open.
-    init(_ descriptor: Int32, limit: Int = ImportLimit.line) {
-        self.descriptor = descriptor
+    init(_ file: InputFile, limit: Int = ImportLimit.line) {
+        self.file = file
         self.limit = limit
     }
 
@@ -64,13 +63,14 @@ struct LineReader {
         }
         let old = buffer.count
         buffer.append(contentsOf: repeatElement(0, count: Self.piece))
-        while true {
-            let count = buffer.withUnsafeMutableBytes { read(descriptor, $0.baseAddress! + old, Self.piece) }
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw OperatorError("cannot read the file: \(String(cString: strerror(errno)))") }
-            buffer.removeLast(Self.piece - count)
-            isAtEnd = count == 0
-            return old
+        let file = file
+        var count: Result<Int, OperatorError> = .success(0)
+        buffer.withUnsafeMutableBytes { bytes in
+            let space = UnsafeMutableRawBufferPointer(rebasing: bytes[old...])
+            do throws(OperatorError) { count = .success(try file.read(into: space)) } catch { count = .failure(error) }
         }
+        buffer.removeLast(Self.piece - (try count.get()))
+        isAtEnd = buffer.count == old
+        return old
     }
 }
