@@ -90,6 +90,7 @@ import Testing
             ("WEBHOOK_URL", "https://u:geheim@h/x?key=geheim&b=geheim#geheim"),
             ("PUSH_WEBHOOK_URL", "https://h/?geheim"),
             ("MESSAGE_CHECK_URL", "https://h/x?key=geheim"),
+            ("SESSION_CHECK_URL", "https://h/x?key=geheim"),
             ("JWT_JWKS_URL", "https://a/k?x=geheim i=https://b/k?x=geheim"),
         ])
     func theQueryOfAnAddressIsHidden(_ name: String, _ value: String) throws {

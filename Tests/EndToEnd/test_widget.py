@@ -1,5 +1,6 @@
 """<chat-room>: a room in a page of another origin, as a host's site has it."""
 
+import base64
 import http.server
 import importlib.util
 import json
@@ -13,6 +14,7 @@ from browser import chromium, until, watched
 from client import User, make_token
 from conftest import CHECKOUT
 from own_nginx import free_port, site
+from waiting import eventually
 
 HOST_PORT = free_port()
 HOST = f"http://127.0.0.1:{HOST_PORT}"
@@ -32,10 +34,11 @@ def host(chat, tokens):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             name, _, room = self.path.partition("?")
-            if name == "/page":
+            if name in ("/page", "/cookies"):
+                proof = 'ticket="/token"' if name == "/page" else "cookies"
                 self.tell("text/html", f"""<!doctype html><html lang="de"><title>Host</title><h1>Support</h1>
                     <script type="module" src="/chat-room.js"></script>
-                    <chat-room room="{room}" ticket="/token" url="{chat}"></chat-room></html>""".encode())
+                    <chat-room room="{room}" {proof} url="{chat}"></chat-room></html>""".encode())
             elif name == "/ann.svg":
                 self.tell("image/svg+xml", b'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><path fill="red" d="M0 0h8v8H0z"/></svg>')
             elif name in modules:
@@ -45,7 +48,10 @@ def host(chat, tokens):
 
         def do_POST(self):
             user = dict(part.split("=") for part in self.headers.get("Cookie", "").split("; ") if "=" in part).get("user")
-            self.tell("application/json", json.dumps({"Token": tokens[user]}).encode()) if user in tokens else self.send_error(401)
+            if user not in tokens:
+                return self.send_error(401)
+            answer = {"User": json.loads(base64.urlsafe_b64decode(tokens[user].split(".")[1] + "=="))["sub"]} if self.path == "/session" else {"Token": tokens[user]}
+            self.tell("application/json", json.dumps(answer).encode())
 
         def tell(self, kind, body):
             self.send_response(200)
@@ -70,7 +76,8 @@ def host(chat, tokens):
 @pytest.fixture(scope="module")
 def here():
     origins = f'  "{HOST}"  $http_origin;'
-    with site(HTTP, ["main"], {"CORS_ORIGINS": HOST, "WS_ORIGINS": HOST, "PUBLIC_URL": None}, origins) as started:
+    session = {"SESSION_CHECK_URL": f"{HOST}/session", "SESSION_CHECK_COOKIES": "user", "WEBHOOK_SECRET": "s" * 32, "WEBHOOK_PRIVATE": "yes"}
+    with site(HTTP, ["main"], {"CORS_ORIGINS": HOST, "WS_ORIGINS": HOST, "PUBLIC_URL": None, **session}, origins) as started:
         yield started
 
 
@@ -110,6 +117,28 @@ def test_a_room_in_a_hosts_page(here, secret):
           return [chat.state, room.chat];
         }""") == ["closed", None]
         assert [line for page in pages for line in page.said if "favicon" not in line and "404" not in line] == []
+
+
+def test_a_room_in_a_page_without_a_token(here, secret):
+    ann = User(here.base(), secret)
+    room = ann.group()
+    with chromium() as browser, host(here.base(), {"ann": ann.token}) as address:
+        context = browser.new_context()
+        context.add_cookies([{"name": "user", "value": "ann", "url": address}])
+        page = context.new_page()
+        asked = []
+        page.on("request", lambda request: asked.append((request.url, request.headers.get("authorization"))))
+        page.goto(f"{address}/cookies?{room}")
+        until(page, "document.querySelector('chat-room').chat?.synced")
+        page.get_by_role("textbox", name="Nachricht").fill("by a cookie alone")
+        page.get_by_role("button", name="Senden").click()
+        page.get_by_role("log").get_by_text("by a cookie alone").wait_for()
+        eventually(lambda: [message["Content"] for message in ann.history(room)] == ["by a cookie alone"])
+        assert all(token is None for _, token in asked) and not any(url.endswith("/token") for url, _ in asked)
+        # Signed out at the host: a new page gets nothing.
+        context.clear_cookies()
+        page.reload()
+        until(page, "document.querySelector('chat-room').error === 'token'")
 
 
 def test_a_page_of_an_origin_that_is_not_listed_gets_nothing(here, secret):

@@ -1,6 +1,6 @@
 import type { Chat } from './chat.js';
 
-/** `<chat-room room="…" ticket="…" url="…" lang="…">`: one room, ready to use. Importing the module defines the element. */
+/** `<chat-room room="…" ticket="…" url="…" lang="…">`, or with `cookies` in place of `ticket`: one room, ready to use. Importing the module defines the element. */
 export class ChatRoom extends HTMLElement {
   /** the client itself, once the element is in a page and has a `room` */
   readonly chat: Chat | null;

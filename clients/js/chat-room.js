@@ -1,4 +1,4 @@
-// <chat-room room="…" ticket="/where-my-token-is">: one room, ready to use. README.md has attributes, events and styles.
+// <chat-room room="…" ticket="/where-my-token-is"> or <chat-room room="…" cookies>: one room, ready to use. README.md has attributes, events and styles.
 import { Chat } from './chat.js';
 
 const WORDS = {
@@ -36,7 +36,7 @@ const make = (name, more = {}, ...children) => {
 const put = (place, text) => { if (place.textContent !== text) place.textContent = text; };
 
 export class ChatRoom extends HTMLElement {
-  static observedAttributes = ['room', 'ticket', 'url', 'lang'];
+  static observedAttributes = ['room', 'ticket', 'url', 'lang', 'cookies'];
   #chat = null; #unread = 0; #error = null; #due = false; #visible = true;
   // Read is what a person can see: an element in a closed panel counts as unread.
   #watcher = new IntersectionObserver(entries => { this.#visible = entries.at(-1).isIntersecting; this.#draw(); });
@@ -126,7 +126,7 @@ export class ChatRoom extends HTMLElement {
   async #start() {
     const id = this.getAttribute('room');
     if (!id) return;
-    const chat = this.#chat = new Chat({ url: this.getAttribute('url') ?? '', name: `chat-room-${id}`, token: async fresh => {
+    const chat = this.#chat = new Chat({ url: this.getAttribute('url') ?? '', name: `chat-room-${id}`, cookies: this.hasAttribute('cookies'), token: async fresh => {
       try {
         const token = await this.#fetchToken(fresh);
         if (chat === this.#chat && this.#error === 'token' && typeof token === 'string') this.#fail(null);

@@ -44,6 +44,7 @@ export interface Item { readonly Sign: string; readonly frame: Record<string, un
 export interface Options {
   /** the service's origin; in a browser the page's own by default */ url?: string; prefix?: string; path?: string;
   /** a JWT, or a function that fetches one; `fresh`: the last one was refused or expires soon. One that fails, or gives no line of ASCII, is asked again, less and less often */ token?: string | ((fresh: boolean) => string | Promise<string>);
+  /** the cookies of the host's pages show whose page it is, and no token is sent (SESSION_CHECK_URL of the service) */ cookies?: boolean;
   /** fetches a ticket for one socket; by default POST /ws-ticket */ ticket?: () => Promise<string>;
   /** names the signed-in user: the store is shown to the same one alone; by default the token's `sub`, and without one the first frame decides */ user?: string;
   store?: Store; /** of the IndexedDB */ name?: string; WebSocket?: unknown; fetch?: typeof fetch;

@@ -206,7 +206,7 @@ export class Chat {
     const set = this.#options = {
       url: '', prefix: '/api/v1', path: '/ws/v1/chat', clock: { now: () => Date.now(), set: (run, wait) => setTimeout(run, wait), clear: id => clearTimeout(id) },
       random: Math.random, uuid, history: 50, keep: 200, most: 10000, chunkSize: 5 << 20, parallel: 3, answerWait: 20000, requestWait: 30000,
-      WebSocket: globalThis.WebSocket, fetch: (...words) => fetch(...words), ...given(options),
+      WebSocket: globalThis.WebSocket, fetch: (...words) => fetch(...words), ...given(options), ...(options.cookies && { token: null }),
     };
     const bare = part => part.trim().replace(/\/+$/, ''), slash = part => bare(part).replace(/^\/*(?=.)/, '/');
     set.url = bare(set.url);
@@ -372,6 +372,9 @@ export class Chat {
     return this.flush();
   }
 
+  /** Of a fetch. Cookies of the page's own origin are sent without this. */
+  get #cookies() { return this.#options.cookies && { credentials: 'include' }; }
+  #proof(token) { return token && { Authorization: `Bearer ${token}` }; }
   /** The token to send; another one than `used`, which was refused or expires. */
   async #bearer(used) {
     const { token } = this.#options;
@@ -1014,8 +1017,8 @@ export class Chat {
         if (signal?.aborted) stop();
         timer = this.#set(stop, requestWait * (isForm ? 20 : 1));
         const answer = await fetch(`${url}${prefix}${path}${words}`, {
-          method, signal: controller.signal,
-          headers: { ...(token && { Authorization: `Bearer ${token}` }), ...(sign && { 'Idempotency-Key': sign }),
+          method, signal: controller.signal, ...this.#cookies,
+          headers: { ...this.#proof(token), ...(sign && { 'Idempotency-Key': sign }),
             ...(body && !isForm && { 'Content-Type': 'application/json' }) },
           body: body && !isForm ? JSON.stringify(body) : body,
         });
@@ -1265,7 +1268,7 @@ export class Chat {
   /** The address of a message's file. A browser needs the cookie of POST /session, or fetchFile. */
   fileURL(message, thumbnail = false) { return `${this.#options.url}${this.#options.prefix}/files/${message.ID}${thumbnail ? '/thumbnail' : ''}`; }
   async fetchFile(message, thumbnail = false) {
-    const answer = await this.#options.fetch(this.fileURL(message, thumbnail), { headers: { Authorization: `Bearer ${await this.#bearer()}` } });
+    const answer = await this.#options.fetch(this.fileURL(message, thumbnail), { ...this.#cookies, headers: this.#proof(await this.#bearer()) });
     if (!answer.ok) throw new ChatError('file', `HTTP ${answer.status}`, { status: answer.status });
     return answer.blob();
   }

@@ -5,6 +5,7 @@
  *
  *     WEBHOOK_URL=fcgi://unix:/run/php/php-fpm.sock/srv/app/examples/php/hooks.php
  *     MESSAGE_CHECK_URL=fcgi://unix:/run/php/php-fpm.sock/srv/app/examples/php/hooks.php
+ *     SESSION_CHECK_URL=fcgi://unix:/run/php/php-fpm.sock/srv/app/examples/php/hooks.php
  *
  * env[WEBHOOK_SECRET] and env[EVENTS_FILE] in the pool of php-fpm are known here by getenv.
  */
@@ -34,6 +35,12 @@ function verdict(array $message): array
 }
 
 $event = verified();
+if ($event['Event'] === 'session.check') {
+    // The cookies are those of the browser, so this is its session. It is not locked: the user's pages go on.
+    session_start(['read_and_close' => true, 'use_strict_mode' => true]);
+    header('Content-Type: application/json');
+    exit(json_encode(['User' => $_SESSION['user'] ?? null, 'Name' => $_SESSION['name'] ?? null], JSON_THROW_ON_ERROR));
+}
 if ($event['Event'] === 'message.check') {
     header('Content-Type: application/json');
     exit(json_encode(['Verdicts' => array_map(verdict(...), $event['Messages'])], JSON_THROW_ON_ERROR));

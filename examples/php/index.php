@@ -50,7 +50,7 @@ function login(): never
     }
     // A session that somebody else began is not taken over.
     session_regenerate_id(true);
-    $_SESSION['user'] = $id;
+    [$_SESSION['user'], $_SESSION['name']] = [$id, ucfirst($name)];
     answer(200, ['id' => $id]);
 }
 
@@ -77,6 +77,7 @@ if ($page !== '/login' && $user === null) {
 try {
     match ($page) {
         '/login' => login(),
+        '/logout' => answer(200, ['id' => session_destroy() ? null : $user]),
         // For new WebSocket(`${chat}/ws/v1/chat?ticket=${Ticket}`): the token itself never reaches the page.
         '/chat/ticket' => answer(200, chat($user)->ticket()),
         '/chat/rooms' => answer(200, room($user)),

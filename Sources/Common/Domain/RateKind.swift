@@ -16,6 +16,8 @@ public enum RateKind: String, Sendable, CaseIterable {
     case uploads
     /// New WebSockets.
     case connections
+    /// Cookies without a session at the host; counted for an address, not for a user.
+    case sessions
 
     /// For the sentence "too many …".
     public var plural: String {
@@ -29,6 +31,7 @@ public enum RateKind: String, Sendable, CaseIterable {
         case .reads: "reads"
         case .uploads: "uploads"
         case .connections: "new connections"
+        case .sessions: "requests with cookies of no session"
         }
     }
 }

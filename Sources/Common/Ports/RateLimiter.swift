@@ -7,10 +7,14 @@ public protocol RateLimiter: AnyObject {
 
     /// Adds to the counter of an allowed action that cost more than one.
     func add(_ count: Int, _ kind: RateKind, _ user: UUID128)
+
+    /// Counts nothing. Returns the milliseconds to wait; nil: another one is allowed.
+    func wait(_ kind: RateKind, _ user: UUID128) -> Int?
 }
 
 extension RateLimiter {
     public func add(_ count: Int, _ kind: RateKind, _ user: UUID128) {}
+    public func wait(_ kind: RateKind, _ user: UUID128) -> Int? { nil }
 }
 
 extension Refusal {

@@ -17,6 +17,8 @@ public struct HookSettings: Sendable {
     public var refusesUnchecked: Bool
     /// The URLs of HTTP may lead to this machine or into a private network. FastCGI always may.
     public var mayBePrivate: Bool
+    /// Asks whose session a request's cookies are.
+    public var session: SessionSettings
     /// A file of certificate authorities in addition to the system's.
     public var authorities: String?
 
@@ -33,7 +35,8 @@ public struct HookSettings: Sendable {
         attempts = values.number("WEBHOOK_ATTEMPTS", default: 14, in: 1...100)
         refusesUnchecked = values.choice("MESSAGE_CHECK_FAILURE", ["allow", "refuse"], default: "allow") == "refuse"
         mayBePrivate = values.choice("WEBHOOK_PRIVATE", ["no", "yes"], default: "no") == "yes"
-        if !(url.isEmpty && checkURL.isEmpty && pushURL.isEmpty), secret.utf8.count < 32 {
+        session = SessionSettings(&values)
+        if ![url, checkURL, pushURL, session.url].allSatisfy(\.isEmpty), secret.utf8.count < 32 {
             values.problem("WEBHOOK_SECRET has fewer than 32 bytes; make one with: openssl rand -base64 32")
         }
     }

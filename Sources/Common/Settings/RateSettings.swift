@@ -6,6 +6,7 @@ public struct RateSettings: Sendable {
         let defaults: [(RateKind, Int)] = [
             (.sends, 60_000), (.seen, 60_000), (.changes, 12_000), (.rooms, 6000), (.invitations, 6000),
             (.searches, 1200), (.reads, 12_000), (.uploads, 12_000), (.connections, 6000),
+            (.sessions, 120),
         ]
         limits = defaults.map { kind, most in
             (kind, values.number("RATE_\(kind.rawValue.uppercased())", default: most, in: 0...10_000_000))

@@ -38,8 +38,7 @@ final class ApiWorker {
         readers.count(in: channel.scoreboard)
         commands = RabbitMQCommandQueue(
             settings.rabbitMQ, name: name, newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
-        let confirms = channel.scoreboard.histogram(ApiTimings.confirm)
-        commands.onConfirm = { confirms.observe($0) }
+        commands.onConfirm = { [row = channel.scoreboard.histogram(ApiTimings.confirm)] in row.observe($0) }
         tokens = try JWTTokens(
             settings.tokens,
             sets: KeySet.start(settings.tokens, folder: settings.runDirectory, program: FcgiApi.program, log: log))
@@ -50,14 +49,15 @@ final class ApiWorker {
         keys = HostKeys(
             store: PostgresKeys(primary), setting: settings.adminKey, settings.audit, directory: directory, log: log)
         exporter = ApiWorker.exporter(settings, channel, log)
+        let rates = RedisRateLimiter(redis, limits: settings.rates, log: log)
+        let verifier = RevocableTokens(tokens, store: PostgresRevocations(primary))
         tracer = exporter.map { Tracer(settings.tracing.sampler, $0) }
         services = EndpointServices(
             authentication: Authentication(
-                tokens: RevocableTokens(tokens, store: PostgresRevocations(primary)), directory: directory),
-            readers: readers,
-            accounts: PostgresAccountStore(primary, limits: settings.account),
-            presences: RedisPresence(redis), commands: commands,
-            rates: RedisRateLimiter(redis, limits: settings.rates, log: log),
+                tokens: verifier, directory: directory,
+                sessions: ApiWorker.sessions(settings, pool, redis, rates, verifier, log)),
+            readers: readers, accounts: PostgresAccountStore(primary, limits: settings.account),
+            presences: RedisPresence(redis), commands: commands, rates: rates,
             answerTimeout: settings.fcgi.answerTimeout, maxBody: settings.fcgi.maxBody,
             scoreboard: channel.scoreboard, tracer: tracer, log: log)
         files =
@@ -81,6 +81,27 @@ final class ApiWorker {
         }
         return Readers(
             primary: PostgresRoomReader(primary, searchTimeout: database.searchTimeout), replica: replica, log: log)
+    }
+
+    /// Half of the pool's workers at most ask the host: the others serve those whose users are known.
+    private static func sessions(
+        _ settings: Settings, _ pool: PoolSettings, _ redis: RedisConnection, _ rates: RedisRateLimiter,
+        _ revocable: RevocableTokens, _ log: Logger
+    ) -> HostSessions? {
+        let session = settings.hooks.session
+        guard !session.url.isEmpty else { return nil }
+        let places = LockedPlaces(
+            "\(settings.runDirectory)/fcgi-api.sessions.\(pool.name)",
+            count: min(session.parallel, max(1, pool.workers / 2))
+        ) {
+            log.error("questions to the host are not limited: no file can be written", metadata: ["error": "\($0)"])
+        }
+        return HostSessions(
+            settings: session, web: settings.web,
+            recognise: RecogniseSession(
+                check: HostSessionCheck(settings.hooks), cache: RedisSessions(redis, log: log), places: places,
+                rates: rates, times: session.times, isRevoked: { (try? revocable.check($0)) == nil },
+                wait: { usleep(UInt32($0) * 1000) }, log: log))
     }
 
     private static func exporter(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) -> SpanExporter? {

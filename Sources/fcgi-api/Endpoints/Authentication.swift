@@ -4,27 +4,43 @@ import ChatCore
 final class Authentication {
     private let tokens: any TokenVerifier
     private let directory: UserDirectory?
+    private let sessions: HostSessions?
     private let clock: Clock
 
-    /// - Parameter directory: learns the names in tokens; nil: they are not kept.
-    init(tokens: any TokenVerifier, directory: UserDirectory? = nil, clock: @escaping Clock = systemClock) {
+    /// - Parameters:
+    ///   - directory: learns the names in tokens; nil: they are not kept.
+    ///   - sessions: recognises the host's cookies; nil: they are ignored.
+    init(
+        tokens: any TokenVerifier, directory: UserDirectory? = nil, sessions: HostSessions? = nil,
+        clock: @escaping Clock = systemClock
+    ) {
         self.tokens = tokens
         self.directory = directory
+        self.sessions = sessions
         self.clock = clock
     }
 
-    /// The user that the request's token proves.
+    /// The user that the request's token proves, or the host's cookies.
     func user(_ call: Call) throws(Refusal) -> UUID128 {
         if let user = call.user { return user }
-        return try take(try bearer(call), call).user
+        return try proved(call).user
+    }
+
+    private func proved(_ call: Call) throws(Refusal) -> Identity {
+        if let known = call.session { return known }
+        guard let identity = try sessions?.identity(call.request) else { return try take(try bearer(call), call) }
+        call.session = identity
+        call.user = identity.user
+        directory?.learn(identity, at: clock())
+        return identity
     }
 
     /// How long the host application acts for a user by one request: the socket of a ticket, a session.
     static let hostedLifetime = Duration.seconds(3600)
 
-    /// The identity in the request's token, or of the user for whom a key acts.
+    /// The identity in the request's token, of the host's session, or of the user for whom a key acts.
     func identity(_ call: Call) throws(Refusal) -> Identity {
-        guard let user = call.hosted else { return try take(try bearer(call), call) }
+        guard let user = call.hosted else { return try proved(call) }
         let now = clock()
         return Identity(
             user: user.id, expiresAt: now / 1000 + Self.hostedLifetime.seconds, issuedAt: now,
@@ -70,5 +86,24 @@ final class Authentication {
         call.user = identity.user
         directory?.learn(identity, at: clock())
         return identity
+    }
+}
+
+/// The sessions of the host application, for requests without an `Authorization` header.
+struct HostSessions {
+    let settings: SessionSettings
+    let web: WebSettings
+    let recognise: RecogniseSession
+
+    /// Nil: the request has a token, or no cookie that is passed on.
+    func identity(_ request: Request) throws(Refusal) -> Identity? {
+        guard request.header("authorization") == nil, let question = SessionQuestion(request, settings) else {
+            return nil
+        }
+        // A browser sends cookies along with what another site's page requests.
+        if !["GET", "HEAD"].contains(request.method) {
+            try SameOrigin.check(request, web, others: web.origins.filter { $0 != "*" })
+        }
+        return try recognise.identity(of: question)
     }
 }

@@ -20,10 +20,12 @@ struct SessionEndpoints {
         }
     }
 
-    /// The request's own token, or one for the user for whom a key acts: the cookie would carry a key into a browser.
-    private func token(_ call: Call) throws(Refusal) -> String {
-        guard let user = call.hosted else { return try services.authentication.bearer(call) }
-        guard let token = issue(user.externalID ?? user.id.description, Authentication.hostedLifetime.seconds) else {
+    /// The request's own token, or one for the user for whom a key acts, or of a session of the host: the cookie would
+    /// carry a key into a browser.
+    private func token(_ call: Call, _ identity: Identity) throws(Refusal) -> String {
+        guard call.hosted != nil || call.session != nil else { return try services.authentication.bearer(call) }
+        let seconds = max(0, identity.expiresAt - services.clock() / 1000)
+        guard let token = issue(identity.externalID ?? identity.user.description, seconds) else {
             throw Refusal(.conflict, "this service signs no tokens: begin the session with a token of the user")
         }
         return token
@@ -31,7 +33,7 @@ struct SessionEndpoints {
 
     private func begin(_ call: Call) throws(Refusal) -> Response {
         let identity = try services.authentication.identity(call)
-        let token = try token(call)
+        let token = try token(call, identity)
         guard token.utf8.count <= SessionCookie.longestToken else {
             throw .invalid(
                 "Authorization",

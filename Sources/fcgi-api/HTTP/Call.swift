@@ -15,6 +15,8 @@ final class Call {
     var key: ServerKey?
     /// The user that the key's request names.
     var hosted: HostUser?
+    /// The identity that the host application knows by the request's cookies.
+    var session: Identity?
     /// The user for whom the request was made, for the audit log.
     var onBehalf: UUID128?
     /// The route that takes it; nil: none was found yet.

@@ -23,14 +23,16 @@ extension SessionCookie {
 /// The pages from which a form is accepted, and the addresses to which it may redirect.
 enum SameOrigin {
     /// Old browsers do not support SameSite, but all send `Origin` with a form, and no page can forge it.
-    static func check(_ request: Request, _ web: WebSettings) throws(Refusal) {
+    ///
+    /// - Parameter others: origins whose pages are allowed too.
+    static func check(_ request: Request, _ web: WebSettings, others: [String] = []) throws(Refusal) {
         guard let origin = request.header("origin") else {
             throw Refusal(.forbidden, "a request with a cookie needs an Origin header; use a bearer token")
         }
         let host = request.header("host").map { "\(request.isSecure(web) ? "https" : "http")://\($0)" }
-        let allowed = [web.publicOrigin, host].compactMap { $0 }.filter { !$0.isEmpty }
+        let allowed = ([web.publicOrigin, host].compactMap { $0 } + others).filter { !$0.isEmpty }
         guard allowed.contains(where: { $0.utf8.elementsEqual(origin.utf8) }) else {
-            throw Refusal(.forbidden, "the form comes from another site")
+            throw Refusal(.forbidden, "the request comes from a page of another site")
         }
     }
 

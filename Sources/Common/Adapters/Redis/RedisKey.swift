@@ -34,6 +34,8 @@ public enum RedisKey {
     static let writtenParts = 256
     /// The hash tag of the part with this user's or room's mark.
     static func writtenPart(_ id: UUID128) -> String { "{written:\(fnv1a64("\(id)".utf8) % UInt64(writtenParts))}" }
+    /// A session of the host application, by the keyed hash of its cookies; expiring.
+    static func session(_ key: [UInt8]) -> String { "session:\(hex(key))" }
     public static func ticket(_ ticket: String) -> String { "ticket:\(ticket)" }
     public static func uploadLock(_ lock: UploadLock, _ message: UUID128, inCluster: Bool) -> String {
         inCluster ? "{\(upload(message))}:\(lock.rawValue)" : "upload:\(message):\(lock.rawValue)"

@@ -25,6 +25,10 @@ public final class RedisRateLimiter: RateLimiter {
 
     public func add(_ count: Int, _ kind: RateKind, _ user: UUID128) { _ = charge([(kind, user, count)], always: true) }
 
+    public func wait(_ kind: RateKind, _ user: UUID128) -> Int? {
+        charge([(kind, user, 0)], always: false).first ?? nil
+    }
+
     /// Counts several. `always`: the action has already happened and is counted even above the limit, up to one window
     /// more.
     ///

@@ -1,0 +1,102 @@
+public import Logging
+
+/// Finds the user of a request that has cookies of the host application instead of a token. For one thread.
+///
+/// Answers are cached. Cookies of no session count against the client's network, and only a few workers ask at the same
+/// time: a client with invented cookies, or a host that is slow, does not keep the workers from others.
+public final class RecogniseSession {
+    /// Nobody asks for this time after a question has failed: a host that is down costs a worker one time limit in it.
+    private static let rest = Duration.seconds(1)
+    /// Requests of one page arrive together: one of them asks, and the others wait this long for its answer or a place.
+    private static let patience = Duration.milliseconds(200)
+    private static let pace = Duration.milliseconds(10)
+    /// Of the UUIDs under which networks are counted. Random, drawn once.
+    private static let networks = UUID128(high: 0x6c1d_0f5a_93be_4e27, low: 0x9a40_71d2_8cf3_5be6)
+
+    private let check: any SessionCheck
+    private let cache: any SessionCache
+    private let places: any SharedPlaces
+    private let rates: any RateLimiter
+    private let times: SessionTimes
+    private let isRevoked: (Identity) -> Bool
+    private let clock: Clock
+    /// Waits so many milliseconds.
+    private let wait: (Int) -> Void
+    private let log: Logger
+    private var failedAt: Int64?
+
+    public init(
+        check: any SessionCheck, cache: any SessionCache, places: any SharedPlaces, rates: any RateLimiter,
+        times: SessionTimes, isRevoked: @escaping (Identity) -> Bool, clock: @escaping Clock = systemClock,
+        wait: @escaping (Int) -> Void, log: Logger
+    ) {
+        (self.check, self.cache, self.places, self.rates) = (check, cache, places, rates)
+        (self.times, self.isRevoked) = (times, isRevoked)
+        (self.clock, self.wait, self.log) = (clock, wait, log)
+    }
+
+    /// Throws `unauthorized` when the host knows no such session, and `rate_limited`, `busy` or `unavailable` when it
+    /// was not asked or did not answer.
+    public func identity(of question: SessionQuestion) throws(Refusal) -> Identity {
+        let key = check.key(of: question)
+        if let known = fresh(key) { return identity(of: known) }
+        guard !isResting else { return try stale(key) }
+        let network = UUID128.v5(question.network, in: Self.networks)
+        if let wait = rates.wait(.sessions, network) { throw .tooMany(.sessions, milliseconds: wait) }
+        if let known = try takePlace(or: key) { return identity(of: known) }
+        defer { places.leave() }
+        let found: HostSession?
+        do throws(SessionCheckFailure) { found = try check.session(of: question) } catch {
+            failedAt = clock()
+            log.warning("the session check failed", metadata: ["error": "\(error)"])
+            return try stale(key)
+        }
+        failedAt = nil
+        guard let found else {
+            rates.add(1, .sessions, network)
+            cache.drop(key)
+            throw Refusal(.unauthorized, "the host application knows no session with these cookies")
+        }
+        keep(found, key)
+        return identity(of: found)
+    }
+
+    private func keep(_ session: HostSession, _ key: [UInt8]) {
+        let time = Duration.milliseconds(max(0, session.freshUntil - session.askedAt)) + times.stale
+        if time > .zero { cache.keep(session, key, for: time) }
+    }
+
+    private var isResting: Bool { failedAt.map { (0..<Self.rest.milliseconds).contains(clock() - $0) } ?? false }
+
+    /// A cached session that was revoked here may have begun again at the host: it is asked.
+    private func fresh(_ key: [UInt8]) -> HostSession? {
+        cache.find(key).flatMap { $0.freshUntil > clock() && !isRevoked(identity(of: $0)) ? $0 : nil }
+    }
+
+    /// - Returns: nil with a place that is taken; or the answer that another worker has received meanwhile.
+    private func takePlace(or key: [UInt8]) throws(Refusal) -> HostSession? {
+        var left = Self.patience
+        while !places.take() {
+            guard left > .zero else { throw .busy("too many questions to the host application are open") }
+            wait(Int(Self.pace.milliseconds))
+            left -= Self.pace
+            if let known = fresh(key) { return known }
+        }
+        return nil
+    }
+
+    /// An older answer, if the settings allow it while the host is silent.
+    private func stale(_ key: [UInt8]) throws(Refusal) -> Identity {
+        guard times.stale > .zero, let known = cache.find(key), !isRevoked(identity(of: known)),
+            clock() < known.freshUntil + times.stale.milliseconds
+        else { throw .unavailable("the host application's check of sessions") }
+        return identity(of: known)
+    }
+
+    private func identity(of session: HostSession) -> Identity {
+        Identity(
+            user: session.user.id, expiresAt: session.askedAt / 1000 + times.socket.seconds,
+            issuedAt: session.askedAt, name: session.name, externalID: session.user.externalID,
+            avatar: session.picture)
+    }
+}
