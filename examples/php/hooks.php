@@ -28,7 +28,8 @@ function verified(): array
 /** @param array<string, mixed> $message */
 function verdict(array $message): array
 {
-    if (str_contains($message['Content'], 'forbidden')) {
+    // A user who comes into a room has neither a text nor a name.
+    if (str_contains($message['Content'] ?? $message['Name'] ?? '', 'forbidden')) {
         return ['ID' => $message['ID'], 'Action' => 'reject', 'Reason' => 'mind your words'];
     }
     return ['ID' => $message['ID'], 'Action' => 'allow'];

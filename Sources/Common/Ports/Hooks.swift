@@ -44,12 +44,25 @@ public struct PendingHook: Sendable, Equatable {
     }
 }
 
-/// The host application's decision about messages before they are stored.
+/// The host application's decision about messages, and other acts of users, before they are stored.
 public protocol MessageCheck: AnyObject {
-    /// Asks one question for a whole batch. A command without a verdict is allowed.
+    /// Asks one question for a whole batch. A command without a verdict is allowed. The verdict about a PRIVATE room
+    /// that a first message opens has the room's id, other verdicts have the command's.
     ///
     /// Guarantee: returns within its time limit; a setting decides about unanswered commands.
     func judge(_ commands: [Command]) -> [UUID128: Verdict]
+}
+
+/// The acts about which the host may be asked; the raw value is its name in the settings.
+public enum CheckedAct: String, Sendable, CaseIterable {
+    /// A message or an edit. A file's message too, unless `upload` is asked about.
+    case message
+    /// A user comes into a room by an invitation, or is added.
+    case join
+    /// A new room, also one that a first message opens.
+    case create
+    /// A file's message, before any byte of the file.
+    case upload
 }
 
 public enum Verdict: Sendable, Equatable {

@@ -4,6 +4,8 @@ public struct HookSettings: Sendable {
     public var url: String
     /// The URL that checks messages before they are stored; empty: no check.
     public var checkURL: String
+    /// The acts about which it is asked.
+    public var checkedActs: Set<CheckedAct>
     /// The URL for pushes to devices of the kind `webhook`; empty: there are none.
     public var pushURL: String
     /// The key of the requests' signature. A secret.
@@ -25,6 +27,7 @@ public struct HookSettings: Sendable {
     init(_ values: inout SettingsReader) {
         url = values.text("WEBHOOK_URL", default: "")
         checkURL = values.text("MESSAGE_CHECK_URL", default: "")
+        checkedActs = Self.acts(&values)
         pushURL = values.text("PUSH_WEBHOOK_URL", default: "")
         values.expectHook("WEBHOOK_URL", url)
         values.expectHook("MESSAGE_CHECK_URL", checkURL)
@@ -39,5 +42,19 @@ public struct HookSettings: Sendable {
         if ![url, checkURL, pushURL, session.url].allSatisfy(\.isEmpty), secret.utf8.count < 32 {
             values.problem("WEBHOOK_SECRET has fewer than 32 bytes; make one with: openssl rand -base64 32")
         }
+    }
+
+    private static func acts(_ values: inout SettingsReader) -> Set<CheckedAct> {
+        let names = pieces(of: values.text("MESSAGE_CHECK_ACTS", default: "message"), at: UInt8(ascii: ","))
+        var acts: Set<CheckedAct> = []
+        for name in names.map({ trimmed($0) }) {
+            guard let act = CheckedAct.allCases.first(where: { areSameBytes($0.rawValue, name) }) else {
+                let all = CheckedAct.allCases.map(\.rawValue).joined(separator: ", ")
+                values.problem("MESSAGE_CHECK_ACTS: \(name) is not one of: \(all)")
+                continue
+            }
+            acts.insert(act)
+        }
+        return acts
     }
 }

@@ -14,6 +14,7 @@ extension RoomBatch {
             return answered(view(of: room, for: command.actor), command, inFrame: false)
         }
         try refuseUnwilling(new, command)
+        try refuseForbidden(command.id)
         let outcome = try admit(new, to: room, command)
         keepRequest(command)
         return outcome

@@ -31,6 +31,7 @@ extension RoomBatch {
         try refuseUnwilling(draft.members, command)
         try refuseTooManyRooms(
             [command.actor] + draft.members, command, isPrivate: draft.type == .privateRoom)
+        try refuseForbidden(command.id)
         // A PRIVATE room is identified by its members.
         let sign = draft.type == .privateRoom ? nil : command.sign
         makeRoom(draft, id: command.room, owner: command.actor, sign: sign)

@@ -51,6 +51,15 @@ extension RoomBatch {
         return HookEvent(key: key, name: name, body: writer.take())
     }
 
+    /// Throws when the host application does not allow a room, or that users come into one.
+    func refuseForbidden(_ id: UUID128) throws(Refusal) {
+        switch verdicts[id] {
+        case nil, .rewrite: return
+        case .reject(let reason): throw Refusal(.rejected, reason)
+        case .unavailable: throw .unavailable("the message check")
+        }
+    }
+
     /// The content that the host application allows to be stored.
     func judged(_ content: String, _ command: Command) throws(Refusal) -> String {
         switch verdicts[command.id] {

@@ -47,6 +47,7 @@ extension RoomBatch {
             if member.isActive { return answered(view(of: room, for: command.actor), command, inFrame: false) }
         }
         if let reason = invitation.ended(at: now) { throw Refusal(.gone, reason) }
+        try refuseForbidden(command.id)
         let outcome = try admit([command.actor], to: room, command)
         invitation.uses += 1
         put(invitation: invitation)

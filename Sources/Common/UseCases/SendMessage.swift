@@ -74,6 +74,7 @@ extension RoomBatch {
         try refuseBlocked(command.actor, receiver)
         try refuseUnwilling([receiver], command)
         try refuseTooManyRooms([command.actor, receiver], command, isPrivate: true)
+        try refuseForbidden(command.room)
         makeRoom(
             RoomDraft(type: .privateRoom, members: [receiver]), id: command.room, owner: command.actor, sign: nil)
     }

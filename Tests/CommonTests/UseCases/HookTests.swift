@@ -48,6 +48,33 @@ import Testing
         scene.batch.verdicts[edit.id] = .reject(reason: "no")
         #expect(scene.batch.carryOut(edit).refusal == .rejected)
     }
+
+    @Test func theHostDecidesWhoComesIntoRoomsAndWhichRoomsThereAre() {
+        var scene = Scene()
+        let room = scene.room()
+        func refusal(_ command: Command, _ verdict: Verdict, _ id: UUID128? = nil) -> ErrorCode? {
+            scene.batch.verdicts = [id ?? command.id: verdict]
+            return scene.batch.carryOut(command).refusal
+        }
+        let (frames, rooms) = (scene.frames(room).count, scene.batch.rooms.count)
+        let added = scene.command(room, scene.owner, .addMembers([scene.stranger]))
+        #expect(refusal(added, .reject(reason: "no")) == .rejected)
+        #expect(refusal(added, .unavailable) == .unavailable)
+        let created = scene.command(scene.id(), scene.owner, .createRoom(RoomDraft(type: .group, members: [])))
+        #expect(refusal(created, .reject(reason: "no")) == .rejected)
+        let pair = privateRoomID(scene.owner, scene.stranger)!
+        let draft = MessageDraft(content: "hello")
+        let first = scene.command(pair, scene.owner, .send(draft, receiver: scene.stranger))
+        #expect(refusal(first, .reject(reason: "no"), pair) == .rejected)
+        #expect(scene.frames(room).count == frames && scene.batch.rooms.count == rooms)
+        // Allowed, they happen; and once they have, the host is not heard any more.
+        #expect(refusal(first, .rewrite(content: "hello")) == nil)
+        let second = scene.command(pair, scene.owner, .send(draft, receiver: scene.stranger))
+        #expect(refusal(second, .reject(reason: "no"), pair) == nil)
+        #expect(refusal(added, .rewrite(content: "")) == nil)
+        let again = scene.command(room, scene.owner, .addMembers([scene.stranger]))
+        #expect(refusal(again, .reject(reason: "no")) == nil)
+    }
 }
 
 @Suite struct DeliverHooksTests {

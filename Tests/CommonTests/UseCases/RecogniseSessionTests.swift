@@ -151,6 +151,7 @@ import Testing
         ("SESSION_CHECK_HEADERS", "proxy"), ("SESSION_CHECK_HEADERS", "Content-Length"),
         ("SESSION_CHECK_HEADERS", "X-Chat-Signature"), ("SESSION_CHECK_HEADERS", "a:b"),
         ("SESSION_CHECK_SECONDS", "3601"), ("SESSION_SOCKET_SECONDS", "0"), ("SESSION_CHECK_PARALLEL", "0"),
+        ("MESSAGE_CHECK_ACTS", "message, leave"),
     ])
     func aWrongSettingIsNamed(_ name: String, _ value: String) {
         let error = #expect(throws: SettingsError.self) {
