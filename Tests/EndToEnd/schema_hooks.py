@@ -66,6 +66,9 @@ def filter_case(context, case):
         users = [case.body.get("UserID"), case.body.get("OwnerID"), *(members if isinstance(members, list) else [])]
         if any(isinstance(user, str) and len(user.encode(errors="replace")) > 128 for user in users):
             return False
+        # Nor those of a report.
+        if any(len(text.encode(errors="replace")) > 1000 for text in map(case.body.get, ("Text", "Note")) if isinstance(text, str)):
+            return False
         limit = case.body.get("MemberLimit")
         if isinstance(limit, (int, float)) and limit > MEMBERS:
             return False

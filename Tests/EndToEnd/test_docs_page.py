@@ -81,13 +81,16 @@ def values_for(me, other, language):
     here = {"CHAT": me.base_url, "TOKEN": me.token, "ROOM": room, "MESSAGE": messages[0], "USER": other.id, "DEVICE": f"device-{language}",
             "EMOJI": "%F0%9F%91%8D", "INVITATION": me.data("POST", f"/rooms/{room}/invitations", {"MaxUses": 2}, 201)["ID"]}
 
+    theirs = other.data("POST", f"/rooms/{room}/messages", {"Content": "bad"}, 201)["ID"]
+    here["REPORT"] = me.data("PUT", f"/messages/{theirs}/report", {"Reason": "abuse"}, 201)["ID"]
+
     def file(whole):
         if not whole:
             return me.data("POST", f"/rooms/{room}/messages", {"Content": "notes.txt", "ContentType": "file"}, 201)["ID"]
         answer = requests.post(f"{me.base_url}/api/v1/rooms/{room}/files", headers={"Authorization": f"Bearer {me.token}"},
                                files={"File": ("notes.txt", b"hello")}, timeout=30)
         return answer.json()["Data"]["ID"]
-    own = {"deleteRoom": {"ROOM": me.group(other)}, "removeMember": {"ROOM": me.group(other)}, "deleteMessage": {"MESSAGE": messages[1]},
+    own = {"deleteRoom": {"ROOM": me.group(other)}, "removeMember": {"ROOM": me.group(other)}, "deleteMessage": {"MESSAGE": messages[1]}, "reportMessage": {"MESSAGE": theirs},
            **{name: {"MESSAGE": file(False)} for name in ("uploadChunk", "uploadState", "abortUpload", "presignChunks", "abortFile")},
            **{name: {"MESSAGE": file(True)} for name in ("completeUpload", "download", "thumbnail")}}
     return {operation["operationId"]: {**here, **own.get(operation["operationId"], {})} for _, _, operation in OPERATIONS}

@@ -409,7 +409,7 @@ def test_an_export_that_nobody_reads_stops_no_migration(empty, tmp_path):
         opened = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fcgi-api export' AND datname = current_database()"
         eventually(lambda: empty.ask(opened) == "0" or None, 30)
         assert process.poll() is None
-        assert b"reverted 0033" in empty.run("migrate", "down")
+        assert b"reverted 0035" in empty.run("migrate", "down")
         empty.run("migrate", "up")
         rest = b"{" + process.stdout.read()
     finally:
@@ -437,7 +437,7 @@ def test_a_stopped_export_stops_no_reader_of_a_table_that_a_migration_wants(empt
     finally:
         process.kill()
         process.wait()
-    assert b"reverted 0033" in migration.communicate(timeout=60)[0]
+    assert b"reverted 0035" in migration.communicate(timeout=60)[0]
     empty.run("migrate", "up")
 
 

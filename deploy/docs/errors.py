@@ -46,6 +46,7 @@ ONLY = {
     "blocked": among("send", "sendFiles", "tusCreate", "editMessage", "addReaction", "removeReaction", "pin", "unpin", "createRoom", "addMembers",
                      "uploadChunk", "completeUpload", "uploadState", "tusAppend"),
     "muted": among("send", "sendFiles", "tusCreate", "editMessage", "uploadChunk", "completeUpload", "uploadState", "tusAppend"),
+    "slow_mode": among("send", "sendFiles", "tusCreate"),
     "banned": lambda path, operation: operation["operationId"] in ("joinRoom", "tusCreate", "tusAppend")
     or (is_command(path, operation) and operation["operationId"] != "createRoom"
         and ("admin" not in operation["tags"] or operation["operationId"] == "adminAddMembers")),

@@ -163,11 +163,13 @@ public struct RoomDraft: Sendable, Equatable {
     public var members: [UUID128]
     public var memberLimit: Int?
     public var metadata: Metadata?
+    public var slowModeSeconds: Int
 
     public init(
         type: RoomType, name: String = "", description: String = "", avatar: String = "", members: [UUID128],
-        memberLimit: Int? = nil, metadata: Metadata? = nil
+        memberLimit: Int? = nil, metadata: Metadata? = nil, slowModeSeconds: Int = 0
     ) {
+        self.slowModeSeconds = slowModeSeconds
         self.type = type
         self.metadata = metadata
         self.name = name
@@ -185,11 +187,13 @@ public struct RoomPatch: Sendable, Equatable {
     public var avatar: String?
     public var memberLimit: Int?
     public var metadata: MetadataPatch?
+    public var slowModeSeconds: Int?
 
     public init(
         name: String? = nil, description: String? = nil, avatar: String? = nil, memberLimit: Int? = nil,
-        metadata: MetadataPatch? = nil
+        metadata: MetadataPatch? = nil, slowModeSeconds: Int? = nil
     ) {
+        self.slowModeSeconds = slowModeSeconds
         self.name = name
         self.metadata = metadata
         self.description = description

@@ -24,6 +24,8 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case forbidden
     case blocked
     case muted
+    /// The next message in this room must wait.
+    case slowMode = "slow_mode"
     case banned
     /// The host application rejected the message; the sentence is its reason.
     case rejected
@@ -59,7 +61,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
         case .unsupportedMediaType: 415
         case .invalid, .idempotencyMismatch, .checksumMismatch, .infected, .rejected, .searchTooSlow: 422
         case .locked: 423
-        case .rateLimited: 429
+        case .rateLimited, .slowMode: 429
         case .internalError: 500
         case .busy, .unavailable: 503
         }

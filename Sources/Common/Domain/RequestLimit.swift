@@ -21,6 +21,12 @@ public enum RequestLimit {
     public static let roomMembers = 65_535
     /// Of `MaxUses`.
     public static let invitationUses = 1_000_000
+    /// Bytes of a report's `Text`, and of a moderator's `Note`.
+    public static let reportText = 1000
+    /// Reports of one user that are not closed.
+    public static let openReports = 100
+    /// Of `SlowModeSeconds`: six hours.
+    public static let slowMode = 21_600
     /// Rooms in one `resume`.
     public static let resumeRooms = 1000
 }

@@ -50,6 +50,8 @@ public struct Room: Sendable, Equatable {
     public var memberCount: Int
     /// The room's own member limit; nil: the limit set for its type.
     public var memberLimit: Int?
+    /// Slow mode: a MEMBER may send one message in so many seconds; 0: off.
+    public var slowModeSeconds: Int
     /// The Seq of the room's newest change; 0 after its creation.
     public var lastSeq: Int64
     /// Users' messages ever sent here: unread counts are subtracted from this number.
@@ -72,9 +74,10 @@ public struct Room: Sendable, Equatable {
         ownerID: UUID128, memberCount: Int = 0, memberLimit: Int? = nil, lastSeq: Int64 = 0, messageCount: Int64 = 0,
         lastMessageSeq: Int64 = 0, lastActivityAt: Int64, createdAt: Int64,
         createdBy: UUID128? = nil, createdSign: String? = nil, deletedAt: Int64? = nil, epoch: Int64 = 1,
-        metadata: Metadata? = nil
+        metadata: Metadata? = nil, slowModeSeconds: Int = 0
     ) {
         self.epoch = epoch
+        self.slowModeSeconds = slowModeSeconds
         self.metadata = metadata
         self.id = id
         self.type = type
@@ -113,6 +116,8 @@ public struct Member: Sendable, Equatable {
     /// Messages that this member has ever sent here.
     public var sentCount: Int64
     public var mutedUntil: Int64?
+    /// When the newest message in slow mode was accepted; nil: none yet.
+    public var lastSentAt: Int64?
     public var bannedAt: Int64?
     public var joinedAt: Int64
     public var joinedSeq: Int64
@@ -127,8 +132,9 @@ public struct Member: Sendable, Equatable {
         roomID: UUID128, userID: UUID128, role: Role, lastSeenSeq: Int64 = 0, seenCount: Int64 = 0,
         seenSentCount: Int64 = 0, sentCount: Int64 = 0, mutedUntil: Int64? = nil, bannedAt: Int64? = nil,
         joinedAt: Int64, joinedSeq: Int64 = 0, leftAt: Int64? = nil, profile: Profile? = nil,
-        metadata: Metadata? = nil
+        metadata: Metadata? = nil, lastSentAt: Int64? = nil
     ) {
+        self.lastSentAt = lastSentAt
         self.roomID = roomID
         self.userID = userID
         self.role = role

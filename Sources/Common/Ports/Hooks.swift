@@ -12,7 +12,7 @@ public protocol HookOutbox: AnyObject {
     func dropDead() throws(StoreError) -> Int
 }
 
-/// Identifies an event by its Seq in its room.
+/// Identifies an event by its Seq in its room; that of a report by the report's id and version.
 public struct HookKey: Sendable, Equatable {
     public var room: UUID128
     public var seq: Int64
@@ -24,6 +24,20 @@ public struct HookKey: Sendable, Equatable {
 
     /// The event's `ID` for the host, the same in every repeat.
     public var text: String { "\(room)/\(seq)" }
+}
+
+/// Something that happened, in the form that the host application receives.
+public struct HookEvent: Sendable, Equatable {
+    public var key: HookKey
+    public var name: String
+    /// JSON: ID, Event, At, RoomID, Seq, Data.
+    public var body: [UInt8]
+
+    public init(key: HookKey, name: String, body: [UInt8]) {
+        self.key = key
+        self.name = name
+        self.body = body
+    }
 }
 
 public struct PendingHook: Sendable, Equatable {

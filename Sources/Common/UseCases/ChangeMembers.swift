@@ -49,9 +49,9 @@ extension RoomBatch {
             member: Member(
                 roomID: room.id, userID: user, role: role, lastSeenSeq: room.lastMessageSeq,
                 seenCount: room.messageCount, seenSentCount: sent, sentCount: sent,
-                // Leaving and coming back does not end a mute.
+                // Leaving and coming back ends neither a mute nor the wait of slow mode.
                 mutedUntil: before?.mutedUntil, joinedAt: now,
-                joinedSeq: room.lastSeq + 1))
+                joinedSeq: room.lastSeq + 1, lastSentAt: before?.lastSentAt))
         change(room: room.id) {
             $0.memberCount += 1
             if role == .owner { $0.ownerID = user }

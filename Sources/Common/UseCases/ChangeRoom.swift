@@ -22,6 +22,7 @@ extension RoomBatch {
             room.avatar = patch.avatar ?? room.avatar
             room.memberLimit = patch.memberLimit ?? room.memberLimit
             room.metadata = metadata
+            room.slowModeSeconds = patch.slowModeSeconds ?? room.slowModeSeconds
         }
         return changed(.changed, command)
     }

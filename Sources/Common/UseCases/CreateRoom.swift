@@ -9,6 +9,7 @@ extension RoomBatch {
                     || areSameBytes(room.name, draft.name)
                         && areSameBytes(room.description, draft.description) && areSameBytes(room.avatar, draft.avatar)
                         && Metadata.areSame(room.metadata, draft.metadata)
+                        && room.slowModeSeconds == draft.slowModeSeconds
             else { throw .otherRequest }
             return answered(view(of: room, for: command.actor), command, inFrame: false)
         }
@@ -69,7 +70,8 @@ extension RoomBatch {
         let room = Room(
             id: id, type: draft.type, name: draft.name, description: draft.description, avatar: draft.avatar,
             ownerID: owner, memberCount: users.count, memberLimit: draft.memberLimit, lastActivityAt: now,
-            createdAt: now, createdSign: sign, metadata: draft.metadata)
+            createdAt: now, createdSign: sign, metadata: draft.metadata,
+            slowModeSeconds: draft.slowModeSeconds)
         add(room: room)
         for user in users {
             // The two members of a PRIVATE room have the same role.

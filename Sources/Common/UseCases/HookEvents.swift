@@ -1,11 +1,3 @@
-/// Something that happened in a room, in the form that the host application receives.
-public struct HookEvent: Sendable, Equatable {
-    public var key: HookKey
-    public var name: String
-    /// JSON: ID, Event, At, RoomID, Seq, Data.
-    public var body: [UInt8]
-}
-
 extension RoomBatch {
     /// Made from the rooms' frames. A repeated event has the same key.
     public func hookEvents() -> [HookEvent] {

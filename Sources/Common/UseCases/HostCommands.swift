@@ -36,7 +36,9 @@ extension RoomBatch {
     /// The next member in rank becomes the OWNER; an empty room is deleted.
     private mutating func leaveForGood(_ user: UUID128, _ command: Command) throws(Refusal) {
         let key = MemberKey(command.room, user)
-        if members[key]?.metadata != nil { change(member: key) { $0.metadata = nil } }
+        if members[key]?.metadata != nil || members[key]?.lastSentAt != nil {
+            change(member: key) { ($0.metadata, $0.lastSentAt) = (nil, nil) }
+        }
         guard let room = rooms[command.room], room.deletedAt == nil, let member = members[key], member.isActive else {
             return
         }

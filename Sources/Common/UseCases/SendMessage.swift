@@ -6,6 +6,7 @@ extension RoomBatch {
         if let receiver { try openPrivateRoom(with: receiver, command) }
         let sender = try member(command)
         try mayPost(sender, command)
+        try refuseHasty(sender, command)
         var message = Message(
             id: command.id, roomID: command.room, senderID: command.actor, seq: 0, changeSeq: 0,
             content: draft.content, contentType: draft.contentType, messageType: draft.messageType,
@@ -13,6 +14,7 @@ extension RoomBatch {
             status: draft.contentType == .text ? .sent : .uploading, createdAt: now, metadata: draft.metadata)
         try attachParent(to: &message, draft, command)
         if message.forwardedFrom == nil { message.content = try judged(message.content, command) }
+        noteInSlowMode(command)
         guard message.status != .uploading else { return keep(pending: &message, command) }
         store(&message)
         let frame = RoomFrame(
@@ -97,6 +99,27 @@ extension RoomBatch {
         guard let until = member.mutedUntil, until > now else { return }
         throw Refusal(.muted, "you are muted in this room", retryAfterMilliseconds: Int(until - now))
     }
+
+    /// In slow mode a MEMBER waits between two messages. The times at which these were accepted count: a message that
+    /// waited in its queue is no faster than its sender was. A clock that is ahead of this one does not lengthen the wait.
+    private func refuseHasty(_ sender: Member, _ command: Command) throws(Refusal) {
+        let pause = Int64(rooms[command.room]?.slowModeSeconds ?? 0) * 1000
+        guard pause > 0, sender.role < .admin, let last = sender.lastSentAt else { return }
+        let next = min(last, now) + pause
+        guard acceptedAt(command) < next else { return }
+        throw Refusal(
+            .slowMode, "a MEMBER may send one message in \(pause / 1000) seconds here",
+            retryAfterMilliseconds: Int(max(next - now, 1)))
+    }
+
+    /// Also for OWNER and ADMIN, who may be a MEMBER at their next message.
+    private mutating func noteInSlowMode(_ command: Command) {
+        guard rooms[command.room]?.slowModeSeconds ?? 0 > 0 else { return }
+        let accepted = acceptedAt(command)
+        change(member: MemberKey(command.room, command.actor)) { $0.lastSentAt = max($0.lastSentAt ?? 0, accepted) }
+    }
+
+    private func acceptedAt(_ command: Command) -> Int64 { min(max(command.acceptedAt, 0), now) }
 
     /// In a PRIVATE room a block by either member refuses the message. Blocks have no effect in other rooms.
     func refuseBlockedPair(_ member: Member) throws(Refusal) {

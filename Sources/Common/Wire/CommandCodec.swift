@@ -199,12 +199,16 @@ extension RecordFields {
 extension MessagePackWriter {
     fileprivate mutating func createRoom(_ room: RoomDraft) {
         add(room.type, room.name, room.description, room.avatar, room.members, room.memberLimit)
-        if let metadata = room.metadata { add(metadata) }
+        guard room.metadata != nil || room.slowModeSeconds > 0 else { return }
+        add(room.metadata)
+        if room.slowModeSeconds > 0 { add(room.slowModeSeconds) }
     }
 
     fileprivate mutating func updateRoom(_ room: RoomPatch) {
         add(room.name, room.description, room.avatar, room.memberLimit)
-        if let metadata = room.metadata { add(metadata) }
+        guard room.metadata != nil || room.slowModeSeconds != nil else { return }
+        add(room.metadata)
+        if let seconds = room.slowModeSeconds { add(seconds) }
     }
 }
 
@@ -212,17 +216,21 @@ extension RecordFields {
     fileprivate mutating func createRoom() throws(WireError) -> RoomDraft {
         RoomDraft(
             type: try next(), name: try next(), description: try next(), avatar: try next(), members: try next(),
-            memberLimit: try memberLimit(), metadata: try nextOrNil())
+            memberLimit: try memberLimit(), metadata: try nextOrNil(), slowModeSeconds: try slowMode() ?? 0)
     }
 
     fileprivate mutating func updateRoom() throws(WireError) -> RoomPatch {
         RoomPatch(
             name: try next(), description: try next(), avatar: try next(), memberLimit: try memberLimit(),
-            metadata: try nextOrNil())
+            metadata: try nextOrNil(), slowModeSeconds: try slowMode())
     }
 
     private mutating func memberLimit() throws(WireError) -> Int? {
         try numberOrNull(in: 2...Int64(RequestLimit.roomMembers)).map { Int($0) }
+    }
+
+    private mutating func slowMode() throws(WireError) -> Int? {
+        try numberIfAny(in: 0...Int64(RequestLimit.slowMode)).map { Int($0) }
     }
 }
 

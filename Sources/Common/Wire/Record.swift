@@ -98,6 +98,11 @@ struct RecordFields {
         return number
     }
 
+    /// nil after the end: an older program wrote fewer fields.
+    mutating func numberIfAny(in range: ClosedRange<Int64>) throws(WireError) -> Int64? {
+        position < values.count ? try number(in: range) : nil
+    }
+
     private func outOfRange() -> WireError { WireError("a number is out of its range", at: position) }
     private func cutOff() -> WireError { WireError("a command is cut off", at: position) }
     private func wrong() -> WireError { WireError("a command's field has the wrong type", at: position + 1) }

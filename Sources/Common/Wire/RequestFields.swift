@@ -43,6 +43,15 @@ public struct RequestFields: Sendable {
         return text
     }
 
+    /// Text of several lines, at most `limit` bytes, without other control characters; nil when absent.
+    public func lines(_ key: String, limit: Int) throws(Refusal) -> String? {
+        guard let text = try text(key) else { return nil }
+        guard text.utf8.count <= limit else { throw .invalid(key, "has more than \(limit) bytes") }
+        guard !text.unicodeScalars.contains(where: { isControl($0) && $0 != "\n" && $0 != "\r" && $0 != "\t" })
+        else { throw .invalid(key, "has control characters") }
+        return text
+    }
+
     public func uuid(_ key: String) throws(Refusal) -> UUID128? {
         guard let text = try text(key) else { return nil }
         guard let uuid = UUID128(text) else { throw .invalid(key, "is not a UUID") }

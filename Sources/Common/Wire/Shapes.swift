@@ -85,6 +85,7 @@ public struct RoomView: WireShape, Sendable, Equatable {
             $0.field("OwnerID", room.ownerID)
             $0.field("MemberCount", room.memberCount)
             $0.field("MemberLimit", room.memberLimit)
+            $0.field("SlowModeSeconds", room.slowModeSeconds)
             $0.field("LastSeq", room.lastSeq)
             $0.field("Epoch", room.epoch)
             $0.field("LastMessage", lastMessage)

@@ -62,7 +62,8 @@ final class ApiWorker {
             scoreboard: channel.scoreboard, tracer: tracer, log: log)
         files =
             pool.families?.contains(.uploads) != false ? ApiWorker.files(settings, services, primary, redis, log) : nil
-        admin = AdminEndpoints(services: services, host: PostgresHostStore(primary), keys: keys)
+        let reports = ReportEndpoints(services: services, store: ApiWorker.reports(settings, primary))
+        admin = AdminEndpoints(services: services, host: PostgresHostStore(primary), keys: keys, reports: reports)
     }
 
     private static func readers(
@@ -102,6 +103,11 @@ final class ApiWorker {
                 check: HostSessionCheck(settings.hooks), cache: RedisSessions(redis, log: log), places: places,
                 rates: rates, times: session.times, isRevoked: { (try? revocable.check($0)) == nil },
                 wait: { usleep(UInt32($0) * 1000) }, log: log))
+    }
+
+    private static func reports(_ settings: Settings, _ primary: PostgresConnection) -> PostgresReports {
+        let hasHooks = !settings.hooks.url.isEmpty
+        return PostgresReports(primary, keepsFor: settings.retention.reportTime, hasHooks: hasHooks)
     }
 
     private static func exporter(_ settings: Settings, _ channel: WorkerChannel, _ log: Logger) -> SpanExporter? {
@@ -151,6 +157,7 @@ final class ApiWorker {
         RoomEndpoints(services: services).add(to: &router)
         MemberEndpoints(services: services).add(to: &router)
         BlockEndpoints(services: services, events: events).add(to: &router)
+        admin.reports.add(to: &router)
         InvitationEndpoints(services: services, lifetime: settings.rooms.invitationTime).add(to: &router)
         SearchEndpoints(services: services).add(to: &router)
         AccountEndpoints(services: services, tickets: RedisTickets(redis), events: events).add(to: &router)

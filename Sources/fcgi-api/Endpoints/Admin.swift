@@ -5,6 +5,7 @@ struct AdminEndpoints {
     let services: EndpointServices
     let host: any HostStore
     let keys: HostKeys
+    let reports: ReportEndpoints
     /// After this time a long task returns `More` instead of continuing.
     private static let timeout = Duration.seconds(15)
 
@@ -31,6 +32,8 @@ struct AdminEndpoints {
         on("POST", "/rooms/{id}/messages", announce)
         on("POST", "/rooms/{id}/purge", purge)
         on("GET", "/rooms/{id}/export", query: ["after", "limit"], export)
+        on("GET", "/reports", query: ["state", "after", "limit"], reports.listAll)
+        on("PATCH", "/reports/{id}", reports.decideAny)
         on("GET", "/audit", query: ["before", "limit"], audit)
         on("DELETE", "/users/{id}", erase)
     }

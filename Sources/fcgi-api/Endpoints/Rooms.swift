@@ -78,7 +78,7 @@ struct RoomEndpoints {
     private func update(_ call: Call) throws(Refusal) -> Response {
         let fields = try call.request.fields(limit: services.maxBody)
         // Description and Avatar may be emptied; a GROUP or CHANNEL always has a name.
-        for name in ["Name", "MemberLimit"] { _ = try fields.given(name) }
+        for name in ["Name", "MemberLimit", "SlowModeSeconds"] { _ = try fields.given(name) }
         for name in ["Description", "Avatar"] where fields.isNull(name) {
             throw .invalid(name, "is missing: send an empty text to clear it")
         }
@@ -87,7 +87,9 @@ struct RoomEndpoints {
         patch.metadata = try fields.givenMetadata()
         guard patch != RoomPatch() else {
             throw .invalid(
-                "Name", "or Description, Avatar, MemberLimit or Metadata is needed: there is nothing to change")
+                "Name",
+                "or Description, Avatar, MemberLimit, SlowModeSeconds or Metadata is needed: there is nothing to change"
+            )
         }
         return try services.room(after: services.submit(call, room: room, .updateRoom(patch)), room, call)
     }
@@ -100,7 +102,11 @@ extension RoomDraft {
         let patch = try RoomPatch(fields)
         self.init(
             type: type, name: patch.name ?? "", description: patch.description ?? "", avatar: patch.avatar ?? "",
-            members: members, memberLimit: patch.memberLimit, metadata: try fields.metadata())
+            members: members, memberLimit: patch.memberLimit, metadata: try fields.metadata(),
+            slowModeSeconds: patch.slowModeSeconds ?? 0)
+        guard type != .privateRoom || slowModeSeconds == 0 else {
+            throw .invalid("SlowModeSeconds", "is not for a PRIVATE room")
+        }
         guard type == .privateRoom || !name.isEmpty else {
             throw .invalid("Name", "is missing: a \(type.name) has one")
         }
@@ -117,6 +123,9 @@ extension RoomPatch {
             name: name,
             description: try fields.line("Description", limit: RequestLimit.roomDescription),
             avatar: try fields.line("Avatar", limit: RequestLimit.avatar),
-            memberLimit: try fields.integer("MemberLimit", in: 2...Int64(RoomSettings.maxMembers)).map { Int($0) })
+            memberLimit: try fields.integer("MemberLimit", in: 2...Int64(RoomSettings.maxMembers)).map { Int($0) },
+            slowModeSeconds: try fields.integer("SlowModeSeconds", in: 0...Int64(RequestLimit.slowMode)).map {
+                Int($0)
+            })
     }
 }

@@ -34,7 +34,9 @@ struct Operation {
         case ("GET", "/admin/rooms/{id}/export"): return .read
         case ("POST", "/admin/rooms"), ("POST", "/admin/rooms/{id}/members"), ("POST", "/admin/rooms/{id}/messages"):
             return .write
-        case ("DELETE", "/admin/rooms/{id}"), ("DELETE", "/admin/rooms/{id}/members/{user}"): return .moderate
+        case ("DELETE", "/admin/rooms/{id}"), ("DELETE", "/admin/rooms/{id}/members/{user}"),
+            ("GET", "/admin/reports"), ("PATCH", "/admin/reports/{id}"):
+            return .moderate
         case _ where isAdmin: return .admin
         case ("GET", _): return .read
         default: return .write

@@ -120,6 +120,7 @@ private struct Cast {
     func verdict(of deed: Deed, by actor: Actor) -> String {
         var copy = self
         if actor == .blocked { copy.scene.batch.blocks.insert(.init(blocker: scene.owner, blocked: users[.member]!)) }
+        deed.before(&copy)
         guard let action = deed.action(copy, actor) else { return "" }
         let outcome = copy.scene.batch.carryOut(copy.scene.command(room, users[actor]!, action))
         return outcome.refusal?.rawValue ?? "✓"
@@ -129,7 +130,23 @@ private struct Cast {
 /// An action that a user may try; nil when the room has no target for it.
 private struct Deed {
     let name: String
+    /// Changes the room before the action.
+    let before: (inout Cast) -> Void
     let action: (Cast, Cast.Actor) -> Command.Action?
+
+    init(
+        name: String, before: @escaping (inout Cast) -> Void = { _ in },
+        action: @escaping (Cast, Cast.Actor) -> Command.Action?
+    ) {
+        (self.name, self.before, self.action) = (name, before, action)
+    }
+
+    /// Everybody has just sent a message. A PRIVATE room has no slow mode.
+    private static func slowDown(_ cast: inout Cast) {
+        guard cast.type != .privateRoom else { return }
+        cast.scene.batch.rooms[cast.room]!.slowModeSeconds = 60
+        for key in cast.scene.batch.members.keys { cast.scene.batch.members[key]!.lastSentAt = cast.scene.batch.now }
+    }
 
     private static func toOnesOwn(_ name: String, _ make: @escaping (UUID128) -> Command.Action) -> Deed {
         Deed(name: name) { cast, actor in cast.messages[actor == .blocked ? .member : actor].map(make) }
@@ -144,6 +161,9 @@ private struct Deed {
     static var all: [Deed] {
         [
             Deed(name: "send") { _, _ in .send(MessageDraft(content: "x"), receiver: nil) },
+            Deed(name: "send again at once in slow mode", before: slowDown) { _, _ in
+                .send(MessageDraft(content: "x"), receiver: nil)
+            },
             Deed(name: "reply") { cast, _ in
                 .send(MessageDraft(content: "x", messageType: .replied, parent: cast.othersMessage), receiver: nil)
             },
@@ -155,6 +175,7 @@ private struct Deed {
             toAnothers("pin") { .pin(message: $0, pinned: true) },
             Deed(name: "mark as seen") { _, _ in .seen(seq: nil) },
             Deed(name: "change name, description, avatar, limit") { _, _ in .updateRoom(RoomPatch(name: "x")) },
+            Deed(name: "change slow mode") { _, _ in .updateRoom(RoomPatch(slowModeSeconds: 60)) },
             toOnesOwn("change Metadata of one's own message") { .messageMetadata(message: $0, patch) },
             toAnothers("change Metadata of another's message") { .messageMetadata(message: $0, patch) },
             Deed(name: "change Metadata of the room") { _, _ in .updateRoom(RoomPatch(metadata: patch)) },
@@ -186,11 +207,19 @@ private struct Deed {
 /// Reads, which the store checks: nil when the user may not see the result.
 private struct Look {
     let name: String
-    let read: (PostgresRoomReader, Cast, UUID128) throws -> Any?
+    let read: (StoredCast, UUID128) throws -> Any?
 
     private init(_ name: String, _ read: @escaping (PostgresRoomReader, Cast, UUID128) throws -> Any?) {
-        (self.name, self.read) = (name, read)
+        self.name = name
+        self.read = { stored, user in try read(stored.reader, stored.cast, user) }
     }
+
+    private init(_ name: String, of reports: @escaping (PostgresReports, Cast, UUID128) throws -> Any?) {
+        self.name = name
+        self.read = { stored, user in try reports(stored.reports, stored.cast, user) }
+    }
+
+    private static let page = ReportPage(state: .open, limit: 9)
 
     static var all: [Look] {
         [
@@ -203,6 +232,9 @@ private struct Look {
             Look("list the pins") { try $0.pins(of: $1.room, for: $2) },
             Look("read a message's receipts") { try $0.receipts(of: $1.messages[.owner]!, for: $2) },
             Look("read a message's edits") { try $0.edits(of: $1.messages[.owner]!, for: $2) },
+            Look("report another's message", of: { try $0.ground(ofMessage: $1.othersMessage, for: $2) }),
+            Look("report a member", of: { try $0.ground(ofUser: $1.scene.owner, for: $2) }),
+            Look("list the reports of the room's messages", of: { try $0.reports(in: $1.room, for: $2, page) }),
         ]
     }
 }
@@ -211,6 +243,7 @@ private struct Look {
 private struct StoredCast {
     let cast: Cast
     let reader: PostgresRoomReader
+    let reports: PostgresReports
 
     init(_ cast: Cast) throws {
         self.cast = cast
@@ -219,9 +252,10 @@ private struct StoredCast {
         _ = try store.load(for: [], now: 0)
         try store.store(cast.scene.batch)
         reader = PostgresRoomReader(database.connection())
+        reports = PostgresReports(database.connection(), keepsFor: .seconds(86_400), hasHooks: false)
     }
 
     func verdict(of look: Look, by actor: Cast.Actor) throws -> String {
-        try look.read(reader, cast, cast.users[actor]!) == nil ? "not shown" : "✓"
+        try look.read(self, cast.users[actor]!) == nil ? "not shown" : "✓"
     }
 }

@@ -70,7 +70,7 @@ private enum Things {
     static let fullRoom = Room(
         id: room, type: .channel, name: "News", description: text, avatar: "a", ownerID: user, memberCount: 300,
         memberLimit: 5_000, lastSeq: 9, messageCount: 4, lastMessageSeq: 8, lastActivityAt: 5, createdAt: 6,
-        createdSign: "s", deletedAt: 7, epoch: 2)
+        createdSign: "s", deletedAt: 7, epoch: 2, slowModeSeconds: 60)
     static let member = Member(
         roomID: room, userID: user, role: .admin, lastSeenSeq: 200, mutedUntil: 5, bannedAt: 6, joinedAt: 7, leftAt: 8,
         profile: profile)
@@ -173,6 +173,9 @@ private enum Things {
             .createRoom(RoomDraft(type: .group, name: "n", members: [], metadata: metadata)),
             .updateRoom(RoomPatch(metadata: patch)), .messageMetadata(message: user, patch),
             .memberMetadata(user: user, patch),
+            .createRoom(RoomDraft(type: .group, name: "n", members: [], slowModeSeconds: 30)),
+            .updateRoom(RoomPatch(slowModeSeconds: 0)),
+            .updateRoom(RoomPatch(metadata: patch, slowModeSeconds: 21_600)),
         ]
         return all
     }

@@ -121,7 +121,7 @@ enum MessageColumn: Int, Columns {
 
 enum RoomColumn: Int, Columns {
     case id, type, name, description, avatar, ownerID, memberCount, memberLimit, lastSeq, messageCount, lastMessageSeq,
-        lastActivityAt, createdAt, createdBy, createdSign, deletedAt, epoch, metadata
+        lastActivityAt, createdAt, createdBy, createdSign, deletedAt, epoch, metadata, slowModeSeconds
 
     /// Only `fcgi-api epoch bump`, after a restore, changes `epoch`.
     static let table = Table<Self>(
@@ -148,13 +148,14 @@ enum RoomColumn: Int, Columns {
         case .deletedAt: .times(rooms.map(\.deletedAt))
         case .epoch: .int8s(rooms.map(\.epoch))
         case .metadata: .jsons(rooms.map(\.metadata?.text))
+        case .slowModeSeconds: .int4s(rooms.map { Int32(clamping: $0.slowModeSeconds) })
         }
     }
 }
 
 enum MemberColumn: Int, Columns {
     case roomID, userID, role, lastSeenSeq, seenCount, seenSentCount, sentCount, mutedUntil, bannedAt, joinedAt,
-        joinedSeq, leftAt, metadata
+        joinedSeq, leftAt, metadata, lastSentAt
 
     static let table = Table<Self>("members", as: "p", key: [.roomID, .userID])
 
@@ -173,6 +174,7 @@ enum MemberColumn: Int, Columns {
         case .joinedSeq: .int8s(members.map(\.joinedSeq))
         case .leftAt: .times(members.map(\.leftAt))
         case .metadata: .jsons(members.map(\.metadata?.text))
+        case .lastSentAt: .times(members.map(\.lastSentAt))
         }
     }
 }

@@ -34,6 +34,12 @@ public final class PostgresHostStore: HostStore {
             "DELETE FROM blocks WHERE blocked = \(user)",
             "DELETE FROM accounts WHERE user_id = \(user)",
             "DELETE FROM signed_requests WHERE user_id = \(user)",
+            // The reports stay, with the users' ids: without their texts, and without copies of the user's messages.
+            "UPDATE reports SET text = '', version = version + 1 WHERE reporter_id = \(user) AND text <> ''",
+            """
+            UPDATE reports SET content = NULL, file_name = NULL, version = version + 1
+            WHERE reported_id = \(user) AND message_id IS NOT NULL AND content IS NOT NULL
+            """,
             "DELETE FROM users WHERE id = \(user)",
         ])
     }

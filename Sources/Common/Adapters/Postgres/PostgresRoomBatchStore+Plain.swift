@@ -33,15 +33,15 @@ extension PostgresRoomBatchStore {
                 UPDATE rooms r SET last_seq = n.last_seq, message_count = n.message_count,
                     last_message_seq = n.last_message_seq, last_activity_at = \(.time(batch.now))
                 FROM unnest(\(rooms.map(\.id)), \(.int8s(rooms.map { known.lastSeq(of: $0.id) })),
-                    \(.int8s(rooms.map(\.lastSeq))), \(.int8s(rooms.map(\.messageCount))),
-                    \(.int8s(rooms.map(\.lastMessageSeq))))
+                    \(.int8s(rooms.map(\.lastSeq))), \(.int8s(rooms.map(\.messageCount))), \(.int8s(rooms.map(\.lastMessageSeq))))
                     n (id, known_seq, last_seq, message_count, last_message_seq)
                 WHERE r.id = n.id AND r.last_seq = n.known_seq
                 RETURNING 1
             ), sender AS (
-                UPDATE members p SET sent_count = n.sent_count
-                FROM unnest(\(members.map(\.roomID)), \(members.map(\.userID)), \(.int8s(members.map(\.sentCount))))
-                    n (room_id, user_id, sent_count)
+                UPDATE members p SET sent_count = n.sent_count, last_sent_at = n.last_sent_at
+                FROM unnest(\(members.map(\.roomID)), \(members.map(\.userID)), \(.int8s(members.map(\.sentCount))),
+                    \(.times(members.map(\.lastSentAt))))
+                    n (room_id, user_id, sent_count, last_sent_at)
                 WHERE p.room_id = n.room_id AND p.user_id = n.user_id
             ), message AS (
                 INSERT INTO messages (id, room_id, sender_id, seq, change_seq, content, content_type, message_type, sign,

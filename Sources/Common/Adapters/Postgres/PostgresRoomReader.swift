@@ -106,7 +106,7 @@ public final class PostgresRoomReader: RoomReader {
             .map { Invitation($0) }
     }
 
-    private static func isAdmin(_ membership: PGRows) -> Bool {
+    static func isAdmin(_ membership: PGRows) -> Bool {
         membership.first.map { $0.int2(0) >= Role.admin.rawValue } ?? false
     }
 

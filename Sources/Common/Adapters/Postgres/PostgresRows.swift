@@ -113,7 +113,8 @@ extension Room {
             lastMessageSeq: row.int8(at(.lastMessageSeq)), lastActivityAt: row.time(at(.lastActivityAt)),
             createdAt: row.time(at(.createdAt)), createdBy: row.uuid(at(.createdBy)),
             createdSign: row.optionalText(at(.createdSign)), deletedAt: row.optionalTime(at(.deletedAt)),
-            epoch: row.int8(at(.epoch)), metadata: Metadata(row, at: at(.metadata)))
+            epoch: row.int8(at(.epoch)), metadata: Metadata(row, at: at(.metadata)),
+            slowModeSeconds: row.int4(at(.slowModeSeconds)))
     }
 }
 
@@ -137,7 +138,8 @@ extension Member {
             sentCount: row.int8(at(.sentCount)), mutedUntil: row.optionalTime(at(.mutedUntil)),
             bannedAt: row.optionalTime(at(.bannedAt)), joinedAt: row.time(at(.joinedAt)),
             joinedSeq: row.int8(at(.joinedSeq)), leftAt: row.optionalTime(at(.leftAt)),
-            profile: Profile(row, at: first + MemberColumn.count), metadata: Metadata(row, at: at(.metadata)))
+            profile: Profile(row, at: first + MemberColumn.count), metadata: Metadata(row, at: at(.metadata)),
+            lastSentAt: row.optionalTime(at(.lastSentAt)))
     }
 }
 
