@@ -22,6 +22,7 @@ struct ChatLoad: ParsableCommand {
         do {
             var command = try parseAsRoot()
             try command.run()
+            guard StandardFiles.flush() else { throw Unusable("the report cannot be written to the standard output") }
         } catch let error as Unusable {
             fputs("chat-load: \(printable(error.description, atMost: 2000))\n", stderr)
             Glibc.exit(2)

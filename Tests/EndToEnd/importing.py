@@ -109,6 +109,10 @@ def started(base, lines):
     return process
 
 
+def text(lines):
+    return "\n".join(map(json.dumps, lines)).encode()
+
+
 def admin(base_url, method, path, body=None):
     with server_key("admin") as key:
         return requests.request(method, f"{base_url}/api/v1/admin{path}", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=60)

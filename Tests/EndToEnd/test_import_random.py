@@ -1,12 +1,11 @@
 """Random installations: exported and imported they are the same bytes, and a killed import ends as one that was not."""
 
-import json
 import random
 import subprocess
 import uuid
 
 import pytest
-from importing import at, room_id
+from importing import at, room_id, text
 from waiting import eventually
 
 WORDS = ["", " é", " \U0001f600", " \"quoted\\", " <@u1>", "\n\tand more", " \u202bעברית\u202c", " &amp;", " x" * 200]
@@ -102,10 +101,6 @@ class Installation:
         if "File" not in line and line.get("MessageType", "direct") in ("direct", "replied"):
             for edit in range(self.random.choice([0, 0, 0, 1, 3])):
                 self.add("edit", MessageID=name, Content=f"before {edit}", ReplacedAt=self.now())
-
-
-def text(lines):
-    return "\n".join(map(json.dumps, lines)).encode()
 
 
 @pytest.mark.parametrize("seed", range(5))

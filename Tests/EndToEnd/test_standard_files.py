@@ -8,12 +8,8 @@ import time
 
 import pytest
 from conftest import program
-from importing import small_room
+from importing import small_room, text
 from waiting import eventually
-
-
-def text(lines):
-    return "\n".join(map(json.dumps, lines)).encode()
 
 
 def shell(base, script, *words, **options):
