@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 STACK := deploy/stack/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down token pids psql logs build deb test test-uploads test-install chaos cluster cluster-down cluster-status cluster-chaos test-cover test-race test-relay fuzz lint format docs bench clean
+.PHONY: help run up down token pids psql logs build deb test test-uploads test-install chaos cluster cluster-down cluster-status cluster-chaos cluster-growth test-cover test-race test-relay fuzz lint format docs bench clean
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 } \
@@ -60,6 +60,9 @@ cluster-down: ## stop them
 
 cluster-status: ## the servers of each host
 	@exec deploy/cluster/cluster status
+
+cluster-growth: ## one host of the cluster becomes three while people write (docs/capacity.md)
+	@exec deploy/cluster/chaos growth
 
 cluster-chaos: ## kill, freeze and cut off hosts and servers of the cluster while people write; MINUTES=5 SEED=1
 	@exec deploy/cluster/chaos

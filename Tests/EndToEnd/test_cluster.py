@@ -177,6 +177,12 @@ def test_the_ledger_of_cluster_chaos_is_right_after_a_fault(cluster):
     assert done.returncode == 0 and "| acknowledged and missing | 0 |" in done.stdout, done.stdout
 
 
+@thorough
+def test_one_host_becomes_three_while_people_write(cluster):
+    done = subprocess.run(["make", "cluster-growth"], cwd=CHECKOUT, env=cluster, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0 and "| acknowledged and missing | 0 |" in done.stdout, done.stdout
+
+
 async def crosses(made):
     secret = made.secrets()["JWT_SECRET"]
     url = made.url.replace("http", "ws", 1) + "/ws/v1/chat"

@@ -126,7 +126,12 @@ class Cluster(Instance):
         write_private(home / ".erlang.cookie", hashlib.sha256(f"cookie {secret['JWT_SECRET']}".encode()).hexdigest())
         (home / ".erlang.cookie").chmod(0o400)
         if host in self.two:
-            write_private(self.settings_of(host), "".join(f"{name}={value}\n" for name, value in self.settings(host, secret).items()))
+            self.write_settings(host)
+
+    def write_settings(self, host, settings=None):
+        """`settings`: others than those of the whole set."""
+        settings = settings or self.settings(host, self.secrets())
+        write_private(self.settings_of(host), "".join(f"{name}={value}\n" for name, value in settings.items()))
 
     def values(self, host, secret):
         others = [other for other in self.three if other is not host]
@@ -169,7 +174,7 @@ class Cluster(Instance):
         return settings | {name: value for name, value in os.environ.items()
                            if name.startswith(PASSED_ON) and not name.endswith("_LISTEN") and "\n" not in value}
 
-    def write_nginx(self):
+    def write_nginx(self, hosts=None):
         """The shipped files for several hosts."""
         folder = self.edge.folder / "nginx" / "chat"
         shutil.rmtree(folder, ignore_errors=True)
@@ -177,7 +182,7 @@ class Cluster(Instance):
         (folder.parent / "tmp").mkdir(exist_ok=True)
         shutil.copy(self.edge.folder / "nginx.conf", folder.parent / "nginx.conf")
         subprocess.run([self.programs / "fcgi-api", "nginx-config", "-c", self.settings_of(self.two[0]), "--includes", CHECKOUT / "nginx/include",
-                        "--hosts", ",".join(host.address for host in self.two), "--to", folder], check=True, stdout=subprocess.DEVNULL)
+                        "--hosts", ",".join(host.address for host in hosts or self.two), "--to", folder], check=True, stdout=subprocess.DEVNULL)
         (folder / "log.conf").write_text("access_log off;\n")
 
 
