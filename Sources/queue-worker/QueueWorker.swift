@@ -56,7 +56,7 @@ extension QueueWorker {
         switch channel.pool {
         case FilesWorker.pool: try FilesWorker(settings, channel, log).serve()
         case HookWorker.pool:
-            HookWorker(settings, connection(settings, "queue-worker hooks"), channel, log).serve()
+            try HookWorker(settings, connection(settings, "queue-worker hooks"), channel, log).serve()
         case RetentionWorker.pool:
             RetentionWorker(settings, connection(settings, "queue-worker retention"), channel, log).serve()
         case "push": try pushWorker(settings, channel, log).serve()
@@ -88,7 +88,7 @@ extension QueueWorker {
         let store = PostgresRoomBatchStore(
             PostgresConnection(
                 settings.database, applicationName: "queue-worker", transactionPause: .seconds(3), watch: queues),
-            limits: settings.rooms, hasHooks: !settings.hooks.url.isEmpty,
+            limits: settings.rooms, hooks: settings.hooks.families,
             hasReplica: settings.database.hasReplica)
         let check = settings.hooks.checkURL.isEmpty ? nil : HTTPMessageCheck(settings.hooks, log: log)
         let bus = RedisFrameBus(
@@ -114,12 +114,29 @@ extension QueueWorker {
             return !channel.mustQuit
         }
         let sender = try PushServices(settings.push, hooks: settings.hooks, goesOn: goesOn)
+        let told = tellPushes(settings, log)
         return PushConsumer(
             settings: settings, channel: channel, broker: RabbitMQBroker(settings.rabbitMQ), log: log
         ) { pause in
             PushOffline(
                 audience: audience, marks: marks, sender: sender, clock: systemClock, log: log, pause: pause,
-                goesOn: goesOn)
+                goesOn: goesOn, told: told)
+        }
+    }
+
+    /// Stores an event about each push, where the host wants to hear of them. Best effort: a push is not sent again
+    /// because its event was not stored.
+    private static func tellPushes(_ settings: Settings, _ log: Logger) -> (Push, PushDevice, String?) -> Void {
+        guard settings.hooks.families.contains(.push) else { return { _, _, _ in } }
+        let outbox = PostgresHookOutbox(connection(settings, "queue-worker push hooks"))
+        return { push, device, failure in
+            let now = systemClock()
+            guard let event = HookEvent.push(push, to: device, failure: failure, id: .v7(at: now), at: now) else {
+                return
+            }
+            do throws(StoreError) { try outbox.add([event]) } catch {
+                log.warning("the event of a push was not stored", metadata: ["error": "\(error)"])
+            }
         }
     }
 }

@@ -58,14 +58,28 @@ private let away = StoreError("away", isTransient: true)
         func dead(_ most: Int) throws(StoreError) -> [PendingHook] { [] }
         func retryDead() throws(StoreError) -> Int { 0 }
         func dropDead() throws(StoreError) -> Int { 0 }
+        func add(_ events: [HookEvent]) throws(StoreError) {}
+        func replace(with items: [UserNewsItem]) throws(StoreError) {}
     }
 
     private let scene = Scene()
     private let outbox = Outbox()
 
-    private func serve(_ send: @escaping (PendingHook) -> String? = { _ in nil }) {
+    private func serve(
+        _ send: @escaping (PendingHook) -> String? = { _ in nil }, news: @escaping () throws -> Void = {}
+    ) {
         let delivery = DeliverHooks(outbox: outbox, attempts: 3, timeout: .milliseconds(10), log: scene.log, send: send)
-        HookWorker(scene.place, delivery, clock: scene.clock, scene.log).serve()
+        HookWorker(scene.place, delivery, takeNews: news, clock: scene.clock, scene.log).serve()
+    }
+
+    @Test func eventsDoNotWaitForTheNewsOfUsers() {
+        outbox.put(50)
+        var asked = 0
+        serve(news: {
+            asked += 1
+            throw BusError("Redis is away")
+        })
+        #expect(scene.counted(Counter.hooks) == 50 && asked == 1)
     }
 
     /// A host that is behind gets everything without a pause.

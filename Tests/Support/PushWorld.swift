@@ -12,6 +12,8 @@ public final class PushWorld: PushAudience, PushMarks, PushSender, @unchecked Se
     public var slow: [String: Int64] = [:]
     public var sent: [String] = []
     public var told: [String] = []
+    /// How each push ended.
+    public var reported: [String] = []
     public var badges: [Int64] = []
     public var isAway = false
     public var isRefusing = false
@@ -50,7 +52,8 @@ public final class PushWorld: PushAudience, PushMarks, PushSender, @unchecked Se
         let offline = PushOffline(
             audience: self, marks: self, sender: self, clock: { [self] in now }, ticks: { [self] in now },
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, pause: pause,
-            goesOn: { [self] in !isStopped })
+            goesOn: { [self] in !isStopped },
+            told: { [self] push, device, reason in reported.append("\(device.id) \(reason ?? "sent")") })
         counts = { offline.counts }
         return offline
     }

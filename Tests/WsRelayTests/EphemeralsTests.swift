@@ -96,6 +96,18 @@ import Testing
         #expect(redis.published.first?.payload == answer.encode())
     }
 
+    @Test func theHostHearsOfUsersWhereItWantsTo() throws {
+        let relay = Ephemerals.Publishing(redis, relay: 1, trailLength: 10, hooks: [.presence, .connect])
+        try relay.send([presence(true, at: 5), .connect(ann, at: 6), presence(false, at: 7)])
+        let start = "XADD \(RedisKey.userNews) MAXLEN ~ 10000 * u \(ann) k"
+        #expect(
+            redis.others.filter { $0.hasPrefix("XADD") } == [
+                "\(start) online t 5", "\(start) connected t 6", "\(start) offline t 7",
+            ])
+        try self.relay(1).send([presence(true, at: 8)])
+        #expect(redis.others.count { $0.hasPrefix("XADD") } == 3)
+    }
+
     @Test func signsOfLifeExpire() throws {
         try relay(1).send([.life(ann, at: 77), .beat])
         #expect(

@@ -1,5 +1,52 @@
+/// The families of events; the raw value is the name in the settings.
+public enum HookFamily: String, Sendable, CaseIterable {
+    case message, room, member
+    /// `report.created`, `report.reopened`.
+    case report
+    /// `file.stored`, `file.deleted`.
+    case file
+    /// `push.sent`, `push.failed`.
+    case push
+    /// `user.online`, `user.offline`.
+    case presence
+    /// `user.connected`.
+    case connect
+
+    /// Sent where the settings name none.
+    public static let standard: Set<HookFamily> = [.message, .room, .member, .report]
+    /// Those that a room's frames cause.
+    public static let ofRooms: Set<HookFamily> = [.message, .room, .member, .file]
+}
+
+/// News of a user from the relays.
+public struct UserNewsItem: Sendable, Equatable {
+    public enum Kind: String, Sendable, CaseIterable { case online, offline, connected }
+
+    public var user: UUID128
+    public var kind: Kind
+    /// Unix milliseconds.
+    public var at: Int64
+
+    public init(user: UUID128, kind: Kind, at: Int64) {
+        self.user = user
+        self.kind = kind
+        self.at = at
+    }
+}
+
+/// News of users on their way from the relays to the outbox: a bounded list, whose oldest entries are dropped.
+public protocol UserNewsFeed: AnyObject {
+    /// The oldest entries. They stay until ``drop(_:)``.
+    func read(_ most: Int) throws(BusError) -> [(id: String, item: UserNewsItem)]
+    func drop(_ ids: [String]) throws(BusError)
+}
+
 /// Events for the host application, stored until it has accepted them.
 public protocol HookOutbox: AnyObject {
+    /// Stores events of users. One takes the place of an older one of the same user and kind that was not accepted yet:
+    /// only the newest state counts, and the outbox has at most one of each.
+    func replace(with items: [UserNewsItem]) throws(StoreError)
+    func add(_ events: [HookEvent]) throws(StoreError)
     /// Takes the next events that are due, oldest first, and counts a try for each. Nobody else gets them for `lease`
     /// milliseconds.
     func claim(_ most: Int, lease: Int) throws(StoreError) -> [PendingHook]
@@ -32,12 +79,6 @@ public struct HookEvent: Sendable, Equatable {
     public var name: String
     /// JSON: ID, Event, At, RoomID, Seq, Data.
     public var body: [UInt8]
-
-    public init(key: HookKey, name: String, body: [UInt8]) {
-        self.key = key
-        self.name = name
-        self.body = body
-    }
 }
 
 public struct PendingHook: Sendable, Equatable {

@@ -2,6 +2,8 @@
 public struct HookSettings: Sendable {
     /// The URL for events, of HTTP or a ``FastCGIAddress``; empty: none are sent.
     public var url: String
+    /// The families of events that are sent there; empty without a URL.
+    public var families: Set<HookFamily>
     /// The URL that checks messages before they are stored; empty: no check.
     public var checkURL: String
     /// The acts about which it is asked.
@@ -26,8 +28,10 @@ public struct HookSettings: Sendable {
 
     init(_ values: inout SettingsReader) {
         url = values.text("WEBHOOK_URL", default: "")
+        let named = Self.names(&values, "WEBHOOK_EVENTS", HookFamily.self, default: "message,room,member")
+        families = url.isEmpty ? [] : named
         checkURL = values.text("MESSAGE_CHECK_URL", default: "")
-        checkedActs = Self.acts(&values)
+        checkedActs = Self.names(&values, "MESSAGE_CHECK_ACTS", CheckedAct.self, default: "message")
         pushURL = values.text("PUSH_WEBHOOK_URL", default: "")
         values.expectHook("WEBHOOK_URL", url)
         values.expectHook("MESSAGE_CHECK_URL", checkURL)
@@ -44,17 +48,19 @@ public struct HookSettings: Sendable {
         }
     }
 
-    private static func acts(_ values: inout SettingsReader) -> Set<CheckedAct> {
-        let names = pieces(of: values.text("MESSAGE_CHECK_ACTS", default: "message"), at: UInt8(ascii: ","))
-        var acts: Set<CheckedAct> = []
-        for name in names.map({ trimmed($0) }) {
-            guard let act = CheckedAct.allCases.first(where: { areSameBytes($0.rawValue, name) }) else {
-                let all = CheckedAct.allCases.map(\.rawValue).joined(separator: ", ")
-                values.problem("MESSAGE_CHECK_ACTS: \(name) is not one of: \(all)")
+    /// A list of cases by their names.
+    private static func names<Name: RawRepresentable<String> & CaseIterable & Hashable>(
+        _ values: inout SettingsReader, _ setting: String, _ type: Name.Type, default fallback: String
+    ) -> Set<Name> {
+        var found: Set<Name> = []
+        for text in pieces(of: values.text(setting, default: fallback), at: UInt8(ascii: ",")).map({ trimmed($0) }) {
+            guard let name = Name.allCases.first(where: { areSameBytes($0.rawValue, text) }) else {
+                let all = Name.allCases.map(\.rawValue).joined(separator: ", ")
+                values.problem("\(setting): \(text) is not one of: \(all)")
                 continue
             }
-            acts.insert(act)
+            found.insert(name)
         }
-        return acts
+        return found
     }
 }

@@ -22,6 +22,8 @@ final class PushDelivery {
     private let log: Logger
     private let pause: (Int) -> Bool
     private let goesOn: () -> Bool
+    /// Told of each push that was sent, or given up for a reason.
+    private let told: (Push, PushDevice, String?) -> Void
     private var retries = PushRetries()
     private var rests = PushRests()
     private var saidFullAt: Int64
@@ -29,7 +31,8 @@ final class PushDelivery {
 
     init(
         audience: any PushAudience, sender: any PushSender, clock: @escaping Clock, ticks: @escaping Clock, log: Logger,
-        pause: @escaping (Int) -> Bool, goesOn: @escaping () -> Bool
+        pause: @escaping (Int) -> Bool, goesOn: @escaping () -> Bool,
+        told: @escaping (Push, PushDevice, String?) -> Void = { _, _, _ in }
     ) {
         self.audience = audience
         self.sender = sender
@@ -38,6 +41,7 @@ final class PushDelivery {
         self.log = log
         self.pause = pause
         self.goesOn = goesOn
+        self.told = told
         saidFullAt = ticks() - Self.saying.milliseconds
     }
 
@@ -73,7 +77,7 @@ final class PushDelivery {
             do {
                 if let entry = try renewed(entry) { try attempt(entry) }
             } catch let error as StoreError where !error.isTransient {
-                giveUp(entry.push, "the store refuses it: \(error)")
+                giveUp(entry.push, entry.device, "the store refuses it: \(error)")
             } catch {
                 // The store is unavailable, or this worker ends: the pushes keep waiting.
                 for entry in due[index...] { keep(entry, "\(error)") }
@@ -118,13 +122,13 @@ final class PushDelivery {
         let now = ticks()
         rests.tried(entry.device, took: now - begun, outcome, at: now)
         switch outcome {
-        case .sent: counts.sent += 1
-        case .unregistered: try forget(entry.device)
-        case .rejected(let reason): giveUp(entry.push, reason)
+        case .sent: sent(entry.push, entry.device)
+        case .unregistered: try forget(entry.device, entry.push)
+        case .rejected(let reason): giveUp(entry.push, entry.device, reason)
         case .later(let seconds): again(entry, after: seconds, "told to wait", now)
         case .failed(let reason): again(entry, after: 1 << entry.tries, reason, now)
         case .tooLarge:
-            guard !entry.push.isLean else { return giveUp(entry.push, "it is too large") }
+            guard !entry.push.isLean else { return giveUp(entry.push, entry.device, "it is too large") }
             entry.push.isLean = true
             try attempt(entry)
         }
@@ -151,7 +155,7 @@ final class PushDelivery {
     ) {
         var entry = entry
         entry.tries += 1
-        guard entry.tries < Self.maxTries else { return giveUp(entry.push, reason) }
+        guard entry.tries < Self.maxTries else { return giveUp(entry.push, entry.device, reason) }
         entry.dueAt = now + Int64(min(max(seconds, 1), Int(Self.longestWait.seconds))) * 1000
         keep(entry, reason)
     }
@@ -161,7 +165,7 @@ final class PushDelivery {
         let now = ticks()
         guard now >= saidFullAt + Self.saying.milliseconds else { return counts.failed += 1 }
         saidFullAt = now
-        giveUp(entry.push, "too many wait for another try, of all users or of this one; \(reason)")
+        giveUp(entry.push, entry.device, "too many wait for another try, of all users or of this one; \(reason)")
     }
 
     // MARK: Handing over
@@ -204,12 +208,10 @@ final class PushDelivery {
         for attempt in 0..<Self.maxTries {
             try mayGoOn()
             switch try send(push, to: device) {
-            case .sent:
-                counts.sent += 1
-                return
-            case .unregistered: return try forget(device)
-            case .rejected(let reason): return giveUp(push, reason)
-            case .tooLarge: return giveUp(push, "it is too large")
+            case .sent: return sent(push, device)
+            case .unregistered: return try forget(device, push)
+            case .rejected(let reason): return giveUp(push, device, reason)
+            case .tooLarge: return giveUp(push, device, "it is too large")
             case .later(let seconds):
                 problem = "told to wait"
                 try wait(seconds)
@@ -218,7 +220,7 @@ final class PushDelivery {
                 try wait(1 << attempt)
             }
         }
-        giveUp(push, problem)
+        giveUp(push, device, problem)
     }
 
     private func wait(_ seconds: Int) throws {
@@ -227,13 +229,20 @@ final class PushDelivery {
 
     // MARK: Ends
 
-    private func forget(_ device: PushDevice) throws {
-        try audience.forget(device)
-        counts.devicesForgotten += 1
+    private func sent(_ push: Push, _ device: PushDevice) {
+        counts.sent += 1
+        told(push, device, nil)
     }
 
-    private func giveUp(_ push: Push, _ reason: String) {
+    private func forget(_ device: PushDevice, _ push: Push) throws {
+        try audience.forget(device)
+        counts.devicesForgotten += 1
+        told(push, device, "the device is not registered any more")
+    }
+
+    private func giveUp(_ push: Push, _ device: PushDevice, _ reason: String) {
         counts.failed += 1
+        told(push, device, reason)
         log.warning("a push is given up", metadata: ["room": "\(push.room)", "reason": "\(reason)"])
     }
 }

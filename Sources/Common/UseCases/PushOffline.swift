@@ -37,13 +37,15 @@ public final class PushOffline {
     public init(
         audience: any PushAudience, marks: any PushMarks, sender: any PushSender, clock: @escaping Clock,
         ticks: @escaping Clock = { monotonicMilliseconds() }, log: Logger, pause: @escaping (Int) -> Bool,
-        goesOn: @escaping () -> Bool = { true }
+        goesOn: @escaping () -> Bool = { true },
+        told: @escaping (Push, PushDevice, String?) -> Void = { _, _, _ in }
     ) {
         self.audience = audience
         self.marks = marks
         self.clock = clock
         delivery = PushDelivery(
-            audience: audience, sender: sender, clock: clock, ticks: ticks, log: log, pause: pause, goesOn: goesOn)
+            audience: audience, sender: sender, clock: clock, ticks: ticks, log: log, pause: pause, goesOn: goesOn,
+            told: told)
     }
 
     /// Call this right after the messages were published: it asks for signs of life.

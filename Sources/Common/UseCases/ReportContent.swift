@@ -55,15 +55,8 @@ public enum ReportContent {
     /// Its ID is that of the report with its version: a report has no Seq.
     private static func event(_ name: String, _ report: Report) -> HookEvent {
         let key = HookKey(room: report.id, seq: Int64(report.version))
-        var writer = JSONWriter(reserving: 1024)
-        writer.map {
-            $0.field("ID", key.text)
-            $0.field("Event", name)
-            $0.field("At", time: report.updatedAt)
-            $0.field("RoomID", report.subject.room) { $0.uuid($1) }
-            $0.field("Seq", nil as Int64?)
-            $0.field("Data", ReportView(report, for: .host))
+        return HookEvent(name, key, at: report.updatedAt, room: report.subject.room, seq: nil) {
+            ReportView(report, for: .host).write(to: &$0)
         }
-        return HookEvent(key: key, name: name, body: writer.take())
     }
 }

@@ -106,7 +106,7 @@ final class ApiWorker {
     }
 
     private static func reports(_ settings: Settings, _ primary: PostgresConnection) -> PostgresReports {
-        let hasHooks = !settings.hooks.url.isEmpty
+        let hasHooks = settings.hooks.families.contains(.report)
         return PostgresReports(primary, keepsFor: settings.retention.reportTime, hasHooks: hasHooks)
     }
 

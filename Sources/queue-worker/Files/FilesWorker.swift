@@ -47,7 +47,9 @@ final class FilesWorker {
             settings, objects: settings.openObjectStore(), database: database,
             redis: try RedisConnection(url: settings.redisURL), log: log)
         let sweep = SweepUploads(
-            upload: upload, records: PostgresUploadSweepRecords(database), commands: commands,
+            upload: upload,
+            records: PostgresUploadSweepRecords(database, hasHooks: settings.hooks.families.contains(.file)),
+            commands: commands,
             age: settings.storage.expiry.milliseconds, log: log)
         let describe = DescribeFile(
             stores: upload.stores,

@@ -108,8 +108,8 @@ private struct Outside {
             settings.rabbitMQ, name: "ws-relay", answers: answers, confirms: timings.confirm,
             newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
         ephemerals = try Ephemerals(
-            redisURL: settings.redisURL, relayID: relayID, trailLength: settings.traceLength, limits: settings.rates,
-            answers: answers, log: log)
+            redisURL: settings.redisURL, relayID: relayID, trailLength: settings.traceLength,
+            hooks: settings.hooks.families, limits: settings.rates, answers: answers, log: log)
         makeStores = {
             let connection = PostgresConnection(database, applicationName: "ws-relay")
             return (PostgresRoomHistory(connection), PostgresRevocations(connection), PostgresUsers(connection))

@@ -121,6 +121,7 @@ extension Hub {
 
     func welcome(_ slot: UInt32) {
         guard sockets.welcome(slot) else { return }
+        ephemerals.noteConnect(of: users[sockets[slot].user].id, at: clock.unixMilliseconds)
         if sockets[slot].getsEvents { return welcomeToEvents(slot) }
         sockets.reply(welcomeBody(slot), .welcome, to: slot)
         holds.begin(slot)

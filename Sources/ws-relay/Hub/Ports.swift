@@ -47,8 +47,14 @@ protocol EphemeralOutlet: AnyObject {
     func noteDelivery(of room: UUID128, first: UInt64, last: UInt64, sockets: Int)
     /// A socket of the user has answered a probe.
     func noteLife(of user: UUID128, at unixMilliseconds: Int64)
+    /// The user has opened a socket.
+    func noteConnect(of user: UUID128, at unixMilliseconds: Int64)
     /// This relay's loop goes round; once a second.
     func beat()
+}
+
+extension EphemeralOutlet {
+    func noteConnect(of user: UUID128, at unixMilliseconds: Int64) {}
 }
 
 struct Presence: Sendable, Equatable {

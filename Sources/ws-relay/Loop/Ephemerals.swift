@@ -19,6 +19,7 @@ final class Ephemerals: EphemeralOutlet {
         /// The other inbox contains counts.
         case counts
         case life(UUID128, at: Int64)
+        case connect(UUID128, at: Int64)
         case step(TrailStep)
         case beat
 
@@ -39,19 +40,23 @@ final class Ephemerals: EphemeralOutlet {
 
     private let relayID: UInt64
     private let trailLength: Int
+    private let hooks: Set<HookFamily>
 
-    /// - Parameter answers: receives the users above a limit.
+    /// - Parameters:
+    ///   - hooks: the events that the host application gets.
+    ///   - answers: receives the users above a limit.
     init(
-        redisURL: String, relayID: UInt64, trailLength: Int, limits: RateSettings, answers: BoundedInbox<Found>,
-        log: Logger
+        redisURL: String, relayID: UInt64, trailLength: Int, hooks: Set<HookFamily> = [], limits: RateSettings,
+        answers: BoundedInbox<Found>, log: Logger
     ) throws(RedisError) {
         self.relayID = relayID
         self.trailLength = trailLength
+        self.hooks = hooks
         let (inbox, counts) = (inbox, counts)
         // From here on the thread's own.
         nonisolated(unsafe) let connection = try RedisConnection(url: redisURL)
         _ = startThread("ephemerals") {
-            let publishing = Publishing(connection, relay: relayID, trailLength: trailLength)
+            let publishing = Publishing(connection, relay: relayID, trailLength: trailLength, hooks: hooks)
             let limiter = RedisRateLimiter(connection, limits: limits, log: log)
             while var items = inbox.take(atMost: 256) {
                 if items.allSatisfy(\.isStep) {
@@ -88,6 +93,10 @@ final class Ephemerals: EphemeralOutlet {
     }
     func noteLife(of user: UUID128, at: Int64) { _ = inbox.put(.life(user, at: at)) }
 
+    func noteConnect(of user: UUID128, at: Int64) {
+        if hooks.contains(.connect) { _ = inbox.put(.connect(user, at: at)) }
+    }
+
     func beat() { _ = inbox.put(.beat) }
 
     func noteDelivery(of room: UUID128, first: UInt64, last: UInt64, sockets: Int) {
@@ -103,25 +112,34 @@ final class Ephemerals: EphemeralOutlet {
         private let connection: any RedisCommands
         private let relay: UInt64
         private let trailLength: Int
+        private let hooks: Set<HookFamily>
         private var field: String { "\(relay)" }
 
-        init(_ connection: any RedisCommands, relay: UInt64, trailLength: Int) {
+        init(
+            _ connection: any RedisCommands, relay: UInt64, trailLength: Int, hooks: Set<HookFamily> = []
+        ) {
             self.connection = connection
             self.relay = relay
             self.trailLength = trailLength
+            self.hooks = hooks
         }
 
         func send(_ items: [Item]) throws(RedisError) {
             var frames: [(RoomFrame, UUID128)] = []
             var steps: [TrailStep] = []
+            var news: [UserNewsItem] = []
             for item in items {
                 switch item {
                 case .frame(let frame, let room): frames.append((frame, room))
                 case .step(let step): steps.append(step)
+                case .connect(let user, let at): news.append(UserNewsItem(user: user, kind: .connected, at: at))
                 case .answer(let answer, let relay):
                     let channel = BusChannel.relay(relay)
                     try connection.command([[UInt8](word: "PUBLISH"), [UInt8](word: channel), answer.encode()])
-                case .presence(let presence): if try note(presence) { frames += presence.frames }
+                case .presence(let presence):
+                    guard try note(presence) else { continue }
+                    frames += presence.frames
+                    if hooks.contains(.presence) { news.append(presence.news) }
                 case .renewal(let users, let at): try renew(users, at)
                 case .counts: break
                 case .beat:
@@ -135,6 +153,7 @@ final class Ephemerals: EphemeralOutlet {
             if !steps.isEmpty {
                 _ = try connection.pipeline(steps.map { RedisTrail.words($0, length: trailLength) })
             }
+            if !news.isEmpty { _ = try connection.pipeline(news.map { RedisUserNews.words($0) }) }
             guard !frames.isEmpty else { return }
             _ = try connection.pipeline(
                 frames.map { frame, room in
@@ -173,6 +192,8 @@ final class Ephemerals: EphemeralOutlet {
 }
 
 extension Presence {
+    fileprivate var news: UserNewsItem { UserNewsItem(user: user, kind: isOnline ? .online : .offline, at: at) }
+
     fileprivate var frames: [(RoomFrame, UUID128)] {
         let mark = PresenceMark(userID: user, isOnline: isOnline, lastSeenAt: at)
         return rooms.map { (RoomFrame(mark, in: $0), $0) }

@@ -18,7 +18,7 @@ struct GoldenStatementTests {
 
     @Test func statementsStayAsTheyAre() throws {
         var life = Life()
-        try life.write(with: PostgresRoomBatchStore(connection, limits: Scene.limits, hasHooks: true))
+        try life.write(with: PostgresRoomBatchStore(connection, limits: Scene.limits, hooks: HookFamily.standard))
         try life.write(with: PostgresRoomBatchStore(connection, limits: Scene.limits))
         try life.read(from: connection)
         let rows = try connection.query("SELECT statement FROM pg_prepared_statements")

@@ -28,6 +28,26 @@ import Testing
         #expect(Set(events.map(\.key.text)).count == events.count)
     }
 
+    @Test func onlyNamedFamiliesAreStored() throws {
+        var scene = Scene()
+        let room = scene.room()
+        let id = scene.id()
+        let draft = MessageDraft(content: "a.png", contentType: .image)
+        _ = scene.batch.carryOut(scene.command(room, scene.owner, .send(draft, receiver: nil), id: id))
+        let file = FileInfo(name: "a.png", size: 5, contentType: "image/png")
+        _ = scene.act(room, scene.owner, .completeFile(message: id, file: file))
+        _ = scene.act(room, scene.owner, .addMembers([scene.stranger]))
+        func names(_ families: Set<HookFamily>) -> [String] { scene.batch.hookEvents(families).map(\.name) }
+        #expect(names([.file]) == ["file.stored"])
+        #expect(names([.room, .file]) == ["room.created", "file.stored"])
+        #expect(names(HookFamily.standard) == ["room.created", "message.created", "member.joined"])
+        #expect(names([.push, .presence]) == [])
+        let stored = try #require(scene.batch.hookEvents([.file]).first)
+        let body = try JSONReader.decode(stored.body)
+        #expect(body["ID"]?.string == "\(id)/0" && body["RoomID"]?.string == "\(room)" && body["Seq"]?.int == 1)
+        #expect(body["Data"]?["File"]?["Size"]?.int == 5)
+    }
+
     @Test func theHostMayRejectAndRewrite() {
         var scene = Scene()
         let room = scene.room()
@@ -96,6 +116,8 @@ import Testing
         func dead(_ most: Int) throws(StoreError) -> [PendingHook] { [] }
         func retryDead() throws(StoreError) -> Int { 0 }
         func dropDead() throws(StoreError) -> Int { 0 }
+        func add(_ events: [HookEvent]) throws(StoreError) {}
+        func replace(with items: [UserNewsItem]) throws(StoreError) {}
     }
 
     private func deliver(_ outbox: Outbox, _ send: @escaping (PendingHook) -> String?) -> DeliverHooks {

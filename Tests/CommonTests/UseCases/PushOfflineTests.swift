@@ -46,6 +46,28 @@ import Testing
         #expect(world.counted.spared == 3 && world.counted.sent == 2)
     }
 
+    @Test(arguments: [PushKind.webPush, .fcm])
+    func eachEndOfAPushIsReported(_ kind: PushKind) throws {
+        world.messages = [message(1)]
+        let users = (2...4).map { UUID128(high: 1, low: $0) }
+        world.recipients = users.map { recipient($0, kind) }
+        world.answers = ["3-0": [.rejected("no")], "4-0": [.unregistered]]
+        try push(world.offline(), through: 1)
+        #expect(world.reported == ["2-0 sent", "3-0 no", "4-0 the device is not registered any more"])
+    }
+
+    @Test func anEventOfAPushNamesItsMessage() throws {
+        let device = PushDevice(user: bob, id: "d", kind: .webPush, address: "a")
+        let push = Push(room: room, content: .message(message(7), unread: 1))
+        let event = try #require(HookEvent.push(push, to: device, failure: "no", id: carl, at: 5))
+        let body = try JSONReader.decode(event.body)
+        #expect(event.name == "push.failed" && body["ID"]?.string == "\(carl)/0" && body["Seq"]?.int == 7)
+        #expect(body["Data"]?["UserID"]?.string == "\(bob)" && body["Data"]?["Reason"]?.string == "no")
+        // The host hears of messages, not of notifications that are taken back.
+        let seen = Push(room: room, content: .seen(seq: 7))
+        #expect(HookEvent.push(seen, to: device, failure: nil, id: carl, at: 5) == nil)
+    }
+
     @Test func aThreadIsSilentButForMentionsWhereThatIsWanted() throws {
         world.messages = [message(3, "to @\(carl)"), message(2, "in the thread"), message(1, "outside")]
         world.recipients = [recipient(bob, silences: true), recipient(carl, silences: true)]

@@ -5,7 +5,8 @@ import Testing
 
 /// The rules, without a store.
 @Suite struct ReportContentTests {
-    private let (ann, bob) = (UUID128(high: 1, low: 1), UUID128(high: 1, low: 2))
+    private let ann = UUID128(high: 1, low: 1)
+    private let bob = UUID128(high: 1, low: 2)
     private var ground: ReportGround
 
     init() {
@@ -119,7 +120,8 @@ struct StoredReportTests {
     private let reports: PostgresReports
     private let host: PostgresHostStore
     private var scene = Scene()
-    private let (admin, reporter) = (UUID128(high: 5, low: 1), UUID128(high: 5, low: 2))
+    private let admin = UUID128(high: 5, low: 1)
+    private let reporter = UUID128(high: 5, low: 2)
     private let room: UUID128
     private let message: UUID128
     private let admins: UUID128

@@ -15,6 +15,27 @@ public final class PostgresHookOutbox: HookOutbox {
         """
     }
 
+    public func add(_ events: [HookEvent]) throws(StoreError) {
+        if !events.isEmpty { _ = try run(Self.insert(events)) }
+    }
+
+    public func replace(with items: [UserNewsItem]) throws(StoreError) {
+        guard !items.isEmpty else { return }
+        let users = Array(Set(items.map(\.user)))
+        let rows = try run("SELECT id, external_id FROM users WHERE id = ANY(\(users))")
+        let names = Dictionary(rows.map { ($0.uuid(0), $0.optionalText(1)) }) { first, _ in first }
+        // Of a user's news of one kind the newest.
+        let newest = Dictionary(items.map { ([$0.user.description, "\($0.place)"], $0) }) { $0.at > $1.at ? $0 : $1 }
+        let events = newest.values.map { $0.event(externalID: names[$0.user] ?? nil) }
+        _ = try run(
+            """
+            DELETE FROM hook_events e
+            USING unnest(\(events.map(\.key.room)), \(.int8s(events.map(\.key.seq)))) n (user_id, seq)
+            WHERE e.room_id = n.user_id AND e.seq < n.seq AND e.seq & 3 = n.seq & 3
+            """)
+        try add(events)
+    }
+
     public func claim(_ most: Int, lease: Int) throws(StoreError) -> [PendingHook] {
         try run(
             """
@@ -74,5 +95,21 @@ extension PendingHook {
         self.init(
             key: HookKey(room: row.uuid(0), seq: row.int8(1)), name: row.text(2), body: row.bytes(3) ?? [],
             attempts: row.int4(4), lastError: row.optionalText(5))
+    }
+}
+
+extension UserNewsItem {
+    /// Online and offline replace each other.
+    fileprivate var place: Int64 { kind == .connected ? 1 : 0 }
+
+    /// The event's key has the user in the room's place, and the time with the kind in its two lowest bits.
+    fileprivate func event(externalID: String?) -> HookEvent {
+        let key = HookKey(room: user, seq: max(0, min(at, .max >> 3)) << 2 | place)
+        return HookEvent("user.\(kind.rawValue)", key, at: at, room: nil, seq: nil) {
+            $0.map {
+                $0.field("UserID", user)
+                $0.field("ExternalID", externalID)
+            }
+        }
     }
 }

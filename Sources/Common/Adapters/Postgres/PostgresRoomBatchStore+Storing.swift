@@ -46,7 +46,7 @@ extension PostgresRoomBatchStore {
             statements.append("DELETE FROM room_events WHERE room_id = \(room) AND seq <= \(seq)")
         }
         if hasHooks {
-            let events = batch.hookEvents()
+            let events = batch.hookEvents(hooks)
             if !events.isEmpty { statements.append(PostgresHookOutbox.insert(events)) }
         }
         statements.append("COMMIT")

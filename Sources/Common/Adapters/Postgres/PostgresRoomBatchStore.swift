@@ -5,19 +5,20 @@ public import ChatCore
 public final class PostgresRoomBatchStore: RoomBatchStore {
     let connection: PostgresConnection
     let limits: RoomSettings
-    /// Also writes each event to the webhook outbox.
-    let hasHooks: Bool
+    /// The events that are also written to the webhook outbox.
+    let hooks: Set<HookFamily>
+    var hasHooks: Bool { !hooks.isEmpty }
     private let hasReplica: Bool
     var known = KnownRooms()
     /// The current batch comes from the cache; no row is locked.
     var isFromMemory = false
 
     public init(
-        _ connection: PostgresConnection, limits: RoomSettings, hasHooks: Bool = false, hasReplica: Bool = false
+        _ connection: PostgresConnection, limits: RoomSettings, hooks: Set<HookFamily> = [], hasReplica: Bool = false
     ) {
         self.connection = connection
         self.limits = limits
-        self.hasHooks = hasHooks
+        self.hooks = hooks.intersection(HookFamily.ofRooms)
         self.hasReplica = hasReplica
     }
 

@@ -2,8 +2,13 @@ public import ChatCore
 
 public final class PostgresUploadSweepRecords: UploadSweepRecords {
     private let connection: PostgresConnection
+    /// The host is told of deleted files.
+    private let hasHooks: Bool
 
-    public init(_ connection: PostgresConnection) { self.connection = connection }
+    public init(_ connection: PostgresConnection, hasHooks: Bool = false) {
+        self.connection = connection
+        self.hasHooks = hasHooks
+    }
 
     public func stale(before time: Int64, limit: Int) throws(StoreError) -> [Message] {
         try query(
@@ -46,7 +51,22 @@ public final class PostgresUploadSweepRecords: UploadSweepRecords {
     }
 
     public func removeReleased(_ message: UUID128) throws(StoreError) {
-        _ = try query("DELETE FROM uploads WHERE message_id = \(message) AND released_at IS NOT NULL")
+        guard hasHooks else {
+            _ = try query("DELETE FROM uploads WHERE message_id = \(message) AND released_at IS NOT NULL")
+            return
+        }
+        let room = try query("SELECT room_id FROM messages WHERE id = \(message)").first?.uuid(0)
+        let event = HookEvent.fileDeleted(message, room: room, at: systemClock())
+        // A file that never was complete was never told of.
+        _ = try query(
+            """
+            WITH gone AS (
+                DELETE FROM uploads WHERE message_id = \(message) AND released_at IS NOT NULL
+                RETURNING completed_at IS NOT NULL AS was_complete)
+            INSERT INTO hook_events (room_id, seq, name, body)
+            SELECT \(event.key.room), \(event.key.seq), \(event.name), \(.bytes(event.body)) FROM gone WHERE was_complete
+            ON CONFLICT DO NOTHING
+            """)
     }
 
     private func query(_ sql: SQL) throws(StoreError) -> PGRows {

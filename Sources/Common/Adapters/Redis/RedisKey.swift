@@ -19,6 +19,8 @@ public enum RedisKey {
     public static func pushed(_ room: UUID128) -> String { "pushed:\(room)" }
     /// A bounded stream of recent steps, for traces.
     public static let trail = "trail"
+    /// A bounded stream of news of users, for webhooks.
+    public static let userNews = "hooks:users"
     public static func presence(_ user: UUID128) -> String { "presence:\(user)" }
     /// A hash: the progress of a file's upload.
     public static func upload(_ message: UUID128) -> String { "upload:\(message)" }
