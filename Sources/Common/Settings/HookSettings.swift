@@ -28,7 +28,7 @@ public struct HookSettings: Sendable {
 
     init(_ values: inout SettingsReader) {
         url = values.text("WEBHOOK_URL", default: "")
-        let named = Self.names(&values, "WEBHOOK_EVENTS", HookFamily.self, default: "message,room,member")
+        let named = Self.names(&values, "WEBHOOK_EVENTS", HookFamily.self, default: "message,room,member,report")
         families = url.isEmpty ? [] : named
         checkURL = values.text("MESSAGE_CHECK_URL", default: "")
         checkedActs = Self.names(&values, "MESSAGE_CHECK_ACTS", CheckedAct.self, default: "message")
