@@ -1,13 +1,13 @@
 /// Reads untrusted JSON (RFC 8259) into the same tree as MessagePack: strict grammar, unique keys, UTF-8, bounded
 /// depth, nothing after the value.
 public struct JSONReader {
-    /// What a reader takes beyond the grammar.
+    /// The limits of a reader, and how strict it is.
     public struct Rules: Sendable {
         /// Of objects and lists inside each other.
         var depth = WireLimit.depth
         /// Of one object. A look-up compares with each.
         var keys = WireLimit.keys
-        /// What the grammar allows and ours do not write: the first of equal keys counts, half of a surrogate pair is
+        /// Takes all that the grammar allows, also the parts that our clients do not write: the first of equal keys counts, half of a surrogate pair is
         /// U+FFFD, and a number that no Double holds is null.
         var isTolerant = false
 

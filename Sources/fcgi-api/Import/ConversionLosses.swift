@@ -1,6 +1,6 @@
 import ChatCore
 
-/// What a converter left out: how often, by reason, and where the first of them are. A reason may quote the export, so their
+/// Elements that a converter left out: how often, by reason, and where the first of them are. A reason may quote the export, so their
 /// number is bounded.
 struct ConversionLosses {
     private struct Entry {

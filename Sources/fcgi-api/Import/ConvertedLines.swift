@@ -42,7 +42,7 @@ final class ConvertedLines {
 
     private enum Outcome {
         case written
-        /// What the import says of the line.
+        /// With the sentence of the import about the line.
         case refused(String)
     }
 

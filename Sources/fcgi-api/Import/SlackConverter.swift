@@ -145,7 +145,7 @@ struct SlackConverter {
         return author
     }
 
-    /// What was said, and not done.
+    /// Kinds of messages that somebody wrote; others tell of an event.
     private static let said = [
         "bot_message", "thread_broadcast", "me_message", "file_share", "file_comment", "reply_broadcast",
     ]
