@@ -11,7 +11,7 @@ export interface Message {
 export interface RoomInfo {
   ID: UUID; Type: 'PRIVATE' | 'GROUP' | 'CHANNEL'; Name: string; Description: string; Avatar: string; OwnerID: UUID; MemberCount: number;
   LastSeq: number; Epoch?: number; LastMessage: Message | null; Unread: number | null; Role: 'OWNER' | 'ADMIN' | 'MEMBER' | null;
-  MutedUntil: string | null; CreatedAt: string; Metadata?: object;
+  MutedUntil: string | null; CreatedAt: string; SlowModeSeconds: number; Metadata?: object;
 }
 export interface Member extends Partial<Profile> { UserID: UUID; Role: 'OWNER' | 'ADMIN' | 'MEMBER'; LastSeenSeq: number; MutedUntil: string | null; BannedAt: string | null; JoinedAt: string; Metadata?: object }
 export interface Presence { UserID: UUID; Online: boolean; LastSeenAt: string | null }
