@@ -34,8 +34,7 @@ final class ApiWorker {
         let database = settings.database
         let primary = PostgresConnection(database, applicationName: name)
         redis = try RedisConnection(url: settings.redisURL)
-        readers = ApiWorker.readers(database, primary, redis, name, log)
-        readers.count(in: channel.scoreboard)
+        readers = ApiWorker.readers(database, primary, redis, name, channel.scoreboard, log)
         commands = RabbitMQCommandQueue(
             settings.rabbitMQ, name: name, newestLayout: { PostgresQueueGenerations.lookUp(database) }, log: log)
         commands.onConfirm = { [row = channel.scoreboard.histogram(ApiTimings.confirm)] in row.observe($0) }
@@ -68,7 +67,7 @@ final class ApiWorker {
 
     private static func readers(
         _ database: DatabaseSettings, _ primary: PostgresConnection, _ redis: RedisConnection, _ name: String,
-        _ log: Logger
+        _ row: ScoreboardRow, _ log: Logger
     ) -> Readers {
         var replica: Readers.Replica?
         if database.hasReplica {
@@ -80,8 +79,10 @@ final class ApiWorker {
                 marks: RedisWriteMarks(redis, lifetime: database.markLifetime), maxLag: database.readMaxLag.milliseconds
             )
         }
-        return Readers(
+        let readers = Readers(
             primary: PostgresRoomReader(primary, searchTimeout: database.searchTimeout), replica: replica, log: log)
+        readers.count(in: row)
+        return readers
     }
 
     /// Half of the pool's workers at most ask the host: the others serve those whose users are known.
