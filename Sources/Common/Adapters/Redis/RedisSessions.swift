@@ -3,8 +3,13 @@ public import Logging
 
 /// Each session is a key that expires by itself.
 public final class RedisSessions: SessionCache {
+    /// No calls to Redis for this time after it failed: a request must not wait for it three times.
+    private static let pause = Duration.seconds(1)
+
     private let connection: RedisConnection
     private let log: Logger
+    private var askAgainAt: Int64 = 0
+    private var isAway = false
 
     public init(_ connection: RedisConnection, log: Logger) {
         self.connection = connection
@@ -37,8 +42,18 @@ public final class RedisSessions: SessionCache {
     public func drop(_ key: [UInt8]) { _ = command(["DEL", RedisKey.session(key)]) }
 
     private func command(_ words: [String]) -> RedisValue? {
-        do { return try connection.command(words.words) } catch {
-            log.warning("sessions are not cached while Redis is away", metadata: ["error": "\(error)"])
+        guard monotonicMilliseconds() >= askAgainAt else { return nil }
+        do {
+            let answer = try connection.command(words.words)
+            if isAway { log.notice("sessions are cached again") }
+            isAway = false
+            return answer
+        } catch {
+            askAgainAt = monotonicMilliseconds() + Self.pause.milliseconds
+            if !isAway {
+                log.warning("sessions are not cached while Redis is away", metadata: ["error": "\(error)"])
+            }
+            isAway = true
             return nil
         }
     }
