@@ -26,6 +26,17 @@ def session_settings(host):
     return {"SESSION_CHECK_URL": host[2], "SESSION_CHECK_COOKIES": "PHPSESSID", "WEBHOOK_SECRET": SECRET}
 
 
+class FromAddress(requests.adapters.HTTPAdapter):
+    """Connects from another address of this machine: that of another client."""
+
+    def __init__(self, address):
+        self.address = address
+        super().__init__()
+
+    def init_poolmanager(self, *words, **options):
+        super().init_poolmanager(*words, source_address=(self.address, 0), **options)
+
+
 class Page:
     """A browser's page, signed in at the host: its cookies, and no token."""
 
@@ -42,11 +53,14 @@ class Page:
     def logout(self):
         assert " 200 " in self.post("/logout", cookie=self.cookie)
 
-    def rest(self, method, path, body=None, expect=None, origin="same", cookie=None):
+    def rest(self, method, path, body=None, expect=None, origin="same", cookie=None, address=None):
         headers = {"Cookie": cookie or f"theme=dark; {self.cookie}"}
         if origin:
             headers["Origin"] = self.base_url if origin == "same" else origin
-        answer = requests.request(method, f"{self.base_url}/api/v1{path}", json=body, headers=headers, timeout=30)
+        with requests.Session() as session:
+            if address:
+                session.mount("http://", FromAddress(address))
+            answer = session.request(method, f"{self.base_url}/api/v1{path}", json=body, headers=headers, timeout=30)
         if expect:
             assert answer.status_code == expect, answer.text
         return answer

@@ -1,8 +1,11 @@
 """Pages that need no token: fcgi-api asks the host's own php-fpm whose session a request's cookies are."""
 
 import concurrent.futures
+import os
 import time
 import uuid
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from client import User, message_frame
@@ -67,15 +70,15 @@ def test_invented_cookies_do_not_stop_others(sessions, alice, base_url, secret):
     bob.rest("GET", "/account", expect=200)
 
     def invented(number):
-        return alice.rest("GET", "/account", cookie=f"PHPSESSID={uuid.uuid4().hex[:26]}")
+        return alice.rest("GET", "/account", cookie=f"PHPSESSID={uuid.uuid4().hex[:26]}", address="127.0.0.8")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(invented, range(200)))
     codes = {answer.json()["Error"]["Code"] for answer in answers}
     assert {"unauthorized", "rate_limited"} <= codes <= {"unauthorized", "rate_limited", "busy"}
     assert all(answer.headers["Retry-After"] for answer in answers if answer.status_code in (429, 503))
-    # Neither a token nor a known session waits for it, though all come from one address.
+    # Neither a token nor a known session waits for it, also from that address.
     ann.rest("GET", "/account", expect=200)
-    bob.rest("GET", "/account", expect=200)
+    bob.rest("GET", "/account", expect=200, address="127.0.0.8")
 
 
 def test_a_silent_host_refuses_and_does_not_stop_tokens(host, sessions, alice, base_url, secret):
@@ -122,3 +125,41 @@ def test_the_cost_of_a_session(host, sessions, alice):
             answers = list(pool.map(lambda _: alice.rest("POST", "/ws-ticket").status_code, range(400)))
         assert set(answers) <= {201, 503}
         print(f"tickets by a cookie, {name}: {400 / (time.monotonic() - began):.0f} a second, {answers.count(201)} of 400")
+
+
+@contextmanager
+def changed(host, code):
+    """The host's script begins with this code."""
+    _, script, _ = host
+    good = script.read_text()
+    script.write_text(good.replace("declare(strict_types=1);", f"declare(strict_types=1);\n{code}"))
+    try:
+        yield
+    finally:
+        script.write_text(good)
+
+
+def test_cookies_that_the_host_cannot_read_do_not_stop_others(host, sessions, alice):
+    sessions(RATE_SESSIONS=40, SESSION_CHECK_SECONDS=0, SESSION_CHECK_PARALLEL=64)
+
+    def strange(number):
+        return alice.rest("GET", "/account", cookie=f"PHPSESSID=strange{number}", address="127.0.0.9").json()["Error"]["Code"]
+    with changed(host, "if (str_contains($_SERVER['HTTP_COOKIE'], 'strange')) { http_response_code(400); exit; }"), \
+            concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(strange, number) for number in range(200)]
+        served = [alice.rest("GET", "/account") for _ in range(40)]
+        codes = {answer.result() for answer in answers}
+    assert {answer.json()["Error"]["Code"] for answer in served if answer.status_code != 200} <= {"busy"}
+    assert codes <= {"unavailable", "rate_limited", "busy"} and "rate_limited" in codes
+
+
+def test_no_cookie_reaches_a_log(host, sessions, alice):
+    sessions(SESSION_CHECK_SECONDS=0)
+    folder = Path(os.environ["TEST_ENV_FILE"]).parent
+    for code in ("error_log('no session ' . $_SERVER['HTTP_COOKIE']); http_response_code(500); exit;",
+                 "error_log('no session ' . $_SERVER['HTTP_COOKIE']); exit(1);", "exit('<pre>' . $_SERVER['HTTP_COOKIE']);"):
+        with changed(host, code):
+            eventually(lambda: alice.rest("GET", "/account", cookie="PHPSESSID=averysecretcookie").status_code == 503)
+    found = [file.name for file in folder.rglob("*") if file.is_file() and file.suffix == ".log" and b"averysecret" in file.read_bytes()]
+    logs = [file for file in folder.rglob("*.log") if b"the session check failed" in file.read_bytes()]
+    assert logs and found == []

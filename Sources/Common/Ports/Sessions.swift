@@ -62,8 +62,13 @@ public protocol SessionCheck: AnyObject {
 /// Why the host gave no answer that can be read.
 public struct SessionCheckFailure: Error, CustomStringConvertible {
     public let description: String
+    /// The host answered, but not to this question: its answer to others may be good.
+    public let concernsQuestion: Bool
 
-    public init(_ description: String) { self.description = description }
+    public init(_ description: String, concernsQuestion: Bool = false) {
+        self.description = description
+        self.concernsQuestion = concernsQuestion
+    }
 }
 
 /// Answers of the host, for all workers of all machines. A cache that cannot be reached is an empty one.

@@ -3,9 +3,11 @@ public import Logging
 /// Finds the user of a request that has cookies of the host application instead of a token. For one thread.
 ///
 /// Answers are cached. Cookies of no session count against the client's network, and only a few workers ask at the same
-/// time: a client with invented cookies, or a host that is slow, does not keep the workers from others.
+/// time: a client with invented cookies, or a host that is slow, does not keep the workers from others. A failure that one
+/// client can cause (its session is locked at the host, or the host cannot read its cookies) stops no other network.
 public final class RecogniseSession {
-    /// Nobody asks for this time after a question has failed: a host that is down costs a worker one time limit in it.
+    /// After a failed question its network does not ask for this time, and nobody does after failures of two networks: a
+    /// host that is down costs a worker one time limit in it.
     private static let rest = Duration.seconds(1)
     /// Requests of one page arrive together: one of them asks, and the others wait this long for its answer or a place.
     private static let patience = Duration.milliseconds(200)
@@ -24,6 +26,9 @@ public final class RecogniseSession {
     private let wait: (Int) -> Void
     private let log: Logger
     private var failedAt: Int64?
+    /// The first two whose questions failed since the host's last answer.
+    private var failed: Set<UUID128> = []
+    private var loggedAt: Int64?
 
     public init(
         check: any SessionCheck, cache: any SessionCache, places: any SharedPlaces, rates: any RateLimiter,
@@ -40,25 +45,44 @@ public final class RecogniseSession {
     public func identity(of question: SessionQuestion) throws(Refusal) -> Identity {
         let key = check.key(of: question)
         if let known = fresh(key) { return identity(of: known) }
-        guard !isResting else { return try stale(key) }
         let network = UUID128.v5(question.network, in: Self.networks)
+        guard !isResting(network) else { return try stale(key) }
         if let wait = rates.wait(.sessions, network) { throw .tooMany(.sessions, milliseconds: wait) }
         if let known = try takePlace(or: key) { return identity(of: known) }
         defer { places.leave() }
         let found: HostSession?
         do throws(SessionCheckFailure) { found = try check.session(of: question) } catch {
-            failedAt = clock()
-            log.warning("the session check failed", metadata: ["error": "\(error)"])
+            note(error, network)
             return try stale(key)
         }
-        failedAt = nil
+        (failedAt, failed) = (nil, [])
         guard let found else {
             rates.add(1, .sessions, network)
             cache.drop(key)
             throw Refusal(.unauthorized, "the host application knows no session with these cookies")
         }
         keep(found, key)
+        count(found, network)
         return identity(of: found)
+    }
+
+    private func note(_ failure: SessionCheckFailure, _ network: UUID128) {
+        let now = clock()
+        if loggedAt.map({ !(0..<Self.rest.milliseconds).contains(now - $0) }) ?? true {
+            loggedAt = now
+            log.warning("the session check failed", metadata: ["error": "\(failure)"])
+        }
+        // In an outage the clients of a network are not to blame.
+        if failure.concernsQuestion || failed.isEmpty { rates.add(1, .sessions, network) }
+        guard !failure.concernsQuestion else { return (failedAt, failed) = (nil, []) }
+        failedAt = now
+        if failed.count < 2 { failed.insert(network) }
+    }
+
+    /// A session whose cookies are others in each request is asked about each time, like an invented one.
+    private func count(_ session: HostSession, _ network: UUID128) {
+        guard session.freshUntil > session.askedAt, rates.take(.sessions, session.user.id) != nil else { return }
+        rates.add(1, .sessions, network)
     }
 
     private func keep(_ session: HostSession, _ key: [UInt8]) {
@@ -66,7 +90,10 @@ public final class RecogniseSession {
         if time > .zero { cache.keep(session, key, for: time) }
     }
 
-    private var isResting: Bool { failedAt.map { (0..<Self.rest.milliseconds).contains(clock() - $0) } ?? false }
+    private func isResting(_ network: UUID128) -> Bool {
+        guard let failedAt, (0..<Self.rest.milliseconds).contains(clock() - failedAt) else { return false }
+        return failed.count > 1 || failed.contains(network)
+    }
 
     /// A cached session that was revoked here may have begun again at the host: it is asked.
     private func fresh(_ key: [UInt8]) -> HostSession? {

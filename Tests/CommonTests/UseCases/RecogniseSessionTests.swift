@@ -14,11 +14,13 @@ import Testing
         var free = 1
         var failures = 0
         var mostFailures = 3
+        var questions: [UUID128: Int] = [:]
 
         func key(of question: SessionQuestion) -> [UInt8] { Array(question.cookies.utf8) }
         func session(of question: SessionQuestion) throws(SessionCheckFailure) -> HostSession? {
             asked.append(question.cookies)
-            if isSilent { throw SessionCheckFailure("Timeout was reached") }
+            if isSilent || question.cookies == "locked" { throw SessionCheckFailure("Timeout was reached") }
+            if question.cookies == "too long" { throw SessionCheckFailure("it answered 400", concernsQuestion: true) }
             guard let user = users[question.cookies] else { return nil }
             return HostSession(user: try! HostUser(user), askedAt: now, freshUntil: now + 60_000)
         }
@@ -33,7 +35,10 @@ import Testing
             return true
         }
         func leave() { free += 1 }
-        func take(_ kind: RateKind, _ user: UUID128) -> Int? { nil }
+        func take(_ kind: RateKind, _ user: UUID128) -> Int? {
+            questions[user, default: 0] += 1
+            return questions[user]! <= mostFailures ? nil : 1500
+        }
         func add(_ count: Int, _ kind: RateKind, _ user: UUID128) { failures += kind == .sessions ? count : 0 }
         func wait(_ kind: RateKind, _ user: UUID128) -> Int? { failures < mostFailures ? nil : 1500 }
     }
@@ -51,13 +56,14 @@ import Testing
             isRevoked: { $0.issuedAt! < revokedBefore }, clock: { host.now }, wait: wait, log: memory.log)
     }
 
-    private func question(_ cookies: String) -> SessionQuestion {
-        SessionQuestion(cookies: cookies, headers: [], address: "192.0.2.1", network: [192, 0, 2, 1])
+    private func question(_ cookies: String, from client: UInt8 = 1) -> SessionQuestion {
+        SessionQuestion(
+            cookies: cookies, headers: [], address: "192.0.2.\(client)", network: [192, 0, 2, client])
     }
 
-    private func refusal(_ cookies: String, _ sessions: RecogniseSession) -> Refusal? {
+    private func refusal(_ cookies: String, _ sessions: RecogniseSession, from client: UInt8 = 1) -> Refusal? {
         do throws(Refusal) {
-            _ = try sessions.identity(of: question(cookies))
+            _ = try sessions.identity(of: question(cookies, from: client))
             return nil
         } catch { return error }
     }
@@ -119,6 +125,51 @@ import Testing
         host.isSilent = false
         #expect(refusal("good", sessions) == nil)
         #expect(memory.lines.count == 1)
+    }
+
+    @Test func aClientWhoseSessionIsLockedAtTheHostStopsNobodyElse() {
+        let sessions = sessions()
+        for _ in 0..<3 { #expect(refusal("locked", sessions)?.code == .unavailable) }
+        #expect(refusal("good", sessions, from: 2) == nil)
+        #expect(host.asked == ["locked", "good"] && host.failures == 1)
+    }
+
+    @Test func aHostThatIsSilentToTwoNetworksIsLeftAlone() {
+        let sessions = sessions()
+        host.isSilent = true
+        for client in 1...5 { #expect(refusal("good", sessions, from: UInt8(client))?.code == .unavailable) }
+        #expect(host.asked.count == 2)
+        for client in 1...5 {
+            host.now += 1000
+            #expect(refusal("good", sessions, from: UInt8(client))?.code == .unavailable)
+        }
+        // One question a second, and nobody is blamed for the host's outage.
+        #expect(host.asked.count == 7 && host.failures == 1)
+        host.isSilent = false
+        host.now += 1000
+        #expect(refusal("good", sessions) == nil)
+    }
+
+    @Test func cookiesThatTheHostCannotReadCountLikeInventedOnes() {
+        let sessions = sessions()
+        for _ in 0..<3 {
+            #expect(refusal("too long", sessions)?.code == .unavailable)
+            #expect(refusal("good", sessions, from: 2) == nil)
+        }
+        #expect(refusal("too long", sessions)?.code == .rateLimited)
+        #expect(memory.lines.count == 1)
+    }
+
+    @Test func aUserWithEverNewCookiesIsCounted() {
+        let sessions = sessions()
+        for number in 0..<6 {
+            host.users["good; ad=\(number)"] = "4711"
+            #expect(refusal("good; ad=\(number)", sessions) == nil)
+        }
+        host.users["good; ad=6"] = "4711"
+        #expect(refusal("good; ad=6", sessions)?.code == .rateLimited && host.asked.count == 6)
+        // A cached answer serves on.
+        #expect(refusal("good; ad=5", sessions) == nil)
     }
 
     @Test func anOldAnswerCountsWhileTheHostIsSilentWhereTheSettingsSaySo() throws {

@@ -5,7 +5,7 @@ struct FastCGIAnswer {
     /// The number of the one request of a connection.
     static let request: UInt16 = 1
     /// Bytes that are kept of what the server says on its error stream.
-    private static let maxErrors = 200
+    private let maxErrors: Int
 
     /// The beginning of a record of which more is to come: less than one record.
     private var pending: [UInt8] = []
@@ -13,6 +13,8 @@ struct FastCGIAnswer {
     private var errors: [UInt8] = []
     /// The server ended the request.
     private(set) var isOver = false
+
+    init(keepsErrors: Bool = true) { maxErrors = keepsErrors ? 200 : 0 }
 
     mutating func receive(_ bytes: ArraySlice<UInt8>) throws(HTTPTransfer.Failure) {
         pending += bytes
@@ -57,7 +59,7 @@ struct FastCGIAnswer {
             }
             output += record.content
         case .errors:
-            errors += record.content.prefix(Self.maxErrors - errors.count)
+            errors += record.content.prefix(maxErrors - errors.count)
         case .endRequest:
             // Four bytes of the script's exit status, then the protocol's: FCGI_REQUEST_COMPLETE is 0.
             let status = record.content.dropFirst(4).first ?? 0

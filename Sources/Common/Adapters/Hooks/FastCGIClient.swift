@@ -10,10 +10,16 @@ final class FastCGIClient {
     /// Between two calls of `goesOn`.
     private static let pace = Duration.seconds(1)
 
+    private let keepsErrors: Bool
     private let goesOn: (() -> Bool)?
 
-    /// - Parameter goesOn: called about once a second during a request; false ends it.
-    init(goesOn: (() -> Bool)? = nil) { self.goesOn = goesOn }
+    /// - Parameters:
+    ///   - keepsErrors: answers and failures have the first line of the script's error stream.
+    ///   - goesOn: called about once a second during a request; false ends it.
+    init(keepsErrors: Bool = true, goesOn: (() -> Bool)? = nil) {
+        self.keepsErrors = keepsErrors
+        self.goesOn = goesOn
+    }
 
     /// POSTs a body as nginx would. A header `X-Name` reaches PHP as `$_SERVER['HTTP_X_NAME']`.
     func post(
@@ -23,7 +29,8 @@ final class FastCGIClient {
         let connection = try CurlConnection(to: address.server, timeout: min(timeout, Self.connectTimeout))
         defer { withExtendedLifetime(connection) {} }
         var conversation = Conversation(
-            socket: connection.socket, rest: FastCGIRequest.bytes(body, for: address, headers)[...])
+            socket: connection.socket, rest: FastCGIRequest.bytes(body, for: address, headers)[...],
+            answer: FastCGIAnswer(keepsErrors: keepsErrors))
         while !conversation.answer.isOver {
             let left = deadline - monotonicMilliseconds()
             guard left > 0 else { throw HTTPTransfer.Failure(description: "Timeout was reached") }
@@ -38,10 +45,12 @@ final class FastCGIClient {
 private struct Conversation {
     let socket: Int32
     var rest: ArraySlice<UInt8>
-    var answer = FastCGIAnswer()
+    var answer: FastCGIAnswer
     private var buffer = [UInt8](repeating: 0, count: 16_384)
 
-    init(socket: Int32, rest: ArraySlice<UInt8>) { (self.socket, self.rest) = (socket, rest) }
+    init(socket: Int32, rest: ArraySlice<UInt8>, answer: FastCGIAnswer) {
+        (self.socket, self.rest, self.answer) = (socket, rest, answer)
+    }
 
     /// Sends and receives what goes without waiting, or waits for so long.
     mutating func step(milliseconds: Int32) throws(HTTPTransfer.Failure) {

@@ -12,10 +12,15 @@ public final class HookClient {
     private let mayBePrivate: Bool
     private let clock: Clock
 
-    /// - Parameter goesOn: see ``HTTPClient``.
-    public init(_ settings: HookSettings, clock: @escaping Clock = systemClock, goesOn: (() -> Bool)? = nil) {
+    /// - Parameters:
+    ///   - keepsErrors: failures repeat what a script wrote on its error stream.
+    ///   - goesOn: see ``HTTPClient``.
+    public init(
+        _ settings: HookSettings, clock: @escaping Clock = systemClock, keepsErrors: Bool = true,
+        goesOn: (() -> Bool)? = nil
+    ) {
         client = HTTPClient(authorities: settings.authorities, goesOn: goesOn)
-        scripts = FastCGIClient(goesOn: goesOn)
+        scripts = FastCGIClient(keepsErrors: keepsErrors, goesOn: goesOn)
         secret = SymmetricKey(data: Array(settings.secret.utf8))
         mayBePrivate = settings.mayBePrivate
         self.clock = clock
