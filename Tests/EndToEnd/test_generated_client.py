@@ -119,6 +119,7 @@ def test_every_operation(generated, base_url, secret, ann, bob, make_user, recon
     assert data(call("listUsers", 200, ids=f"{ann.id},{bob.id},{dora.id}"))[1]["UserID"] == bob.id
     call("blockUser", 204, user=uuid.UUID(dora.id))
     call("unblockUser", 204, user=uuid.UUID(dora.id))
+    call("reportUser", 201, {"Reason": "spam"}, user=uuid.UUID(bob.id))
     call("silenceRoom", 204, {}, room=room)
     call("unsilenceRoom", 204, room=room)
 
@@ -139,6 +140,10 @@ def test_every_operation(generated, base_url, secret, ann, bob, make_user, recon
     call("unsilenceThread", 204, message=message)
     call("searchRoom", 200, room=room, q="Hello")
     call("searchAll", 200, q="Hello")
+    report = uuid.UUID(data(him.call("reportMessage", 201, {"Reason": "other", "Text": "hm"}, message=message))["ID"])
+    me.called.add("reportMessage")
+    assert [one["ID"] for one in data(call("listReports", 200, room=room))] == []  # About me.
+    call("decideReport", 404, {"State": "reviewing", "ExpectedState": "open"}, room=room, report=report)
     call("deleteMessage", 200, message=message)
 
     def file_message(name="a.png", kind="image"):
@@ -195,6 +200,8 @@ def test_every_operation(generated, base_url, secret, ann, bob, make_user, recon
     assert data(host.call("describeUser", 200, {"Name": "Ann", "Metadata": {"Team": "blue"}}, user=ann.id))["Name"] == "Ann"
     assert data(host.call("patchUser", 200, {"Metadata": {"Floor": 3}}, user=ann.id))["Metadata"] == {"Team": "blue", "Floor": 3}
     assert data(host.call("adminAudit", 200, limit=1))[0]["Key"] == "ADMIN_API_KEY"
+    assert str(report) in [one["ID"] for one in data(host.call("adminListReports", 200, limit=100))]
+    host.call("adminDecideReport", 200, {"State": "dismissed", "ExpectedState": "open"}, report=report)
     host.call("adminPurge", 200, {"Before": "2020-01-01T00:00:00+00:00"}, room=theirs)
     host.call("adminRemoveMember", 200, room=theirs, user=uuid.UUID(ann.id))
     host.call("adminErase", 200, user=uuid.UUID(carl.id))
