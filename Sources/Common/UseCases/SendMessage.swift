@@ -14,7 +14,7 @@ extension RoomBatch {
             status: draft.contentType == .text ? .sent : .uploading, createdAt: now, metadata: draft.metadata)
         try attachParent(to: &message, draft, command)
         if message.forwardedFrom == nil { message.content = try judged(message.content, command) }
-        noteInSlowMode(command)
+        noteInSlowMode(sender, command)
         guard message.status != .uploading else { return keep(pending: &message, command) }
         store(&message)
         let frame = RoomFrame(
@@ -101,11 +101,11 @@ extension RoomBatch {
     }
 
     /// In slow mode a MEMBER waits between two messages. The times at which these were accepted count: a message that
-    /// waited in its queue is no faster than its sender was. A clock that is ahead of this one does not lengthen the wait.
+    /// waited in its queue is no faster than its sender was.
     private func refuseHasty(_ sender: Member, _ command: Command) throws(Refusal) {
-        let pause = Int64(rooms[command.room]?.slowModeSeconds ?? 0) * 1000
-        guard pause > 0, sender.role < .admin, let last = sender.lastSentAt else { return }
-        let next = min(last, now) + pause
+        let pause = pause(command.room)
+        guard pause > 0, sender.role < .admin, let last = lastSent(sender, pause) else { return }
+        let next = last + pause
         guard acceptedAt(command) < next else { return }
         throw Refusal(
             .slowMode, "a MEMBER may send one message in \(pause / 1000) seconds here",
@@ -113,10 +113,20 @@ extension RoomBatch {
     }
 
     /// Also for OWNER and ADMIN, who may be a MEMBER at their next message.
-    private mutating func noteInSlowMode(_ command: Command) {
-        guard rooms[command.room]?.slowModeSeconds ?? 0 > 0 else { return }
-        let accepted = acceptedAt(command)
-        change(member: MemberKey(command.room, command.actor)) { $0.lastSentAt = max($0.lastSentAt ?? 0, accepted) }
+    private mutating func noteInSlowMode(_ sender: Member, _ command: Command) {
+        let pause = pause(command.room)
+        guard pause > 0 else { return }
+        let time = max(lastSent(sender, pause) ?? 0, acceptedAt(command))
+        change(member: MemberKey(command.room, command.actor)) { $0.lastSentAt = time }
+    }
+
+    /// Milliseconds; 0: no slow mode.
+    private func pause(_ room: UUID128) -> Int64 { Int64(rooms[room]?.slowModeSeconds ?? 0) * 1000 }
+
+    /// A time that is further ahead than the pause is that of a host whose clock was wrong: it would lock the member out
+    /// until this clock is there.
+    private func lastSent(_ sender: Member, _ pause: Int64) -> Int64? {
+        sender.lastSentAt.flatMap { $0 > now + pause ? nil : $0 }
     }
 
     private func acceptedAt(_ command: Command) -> Int64 { min(max(command.acceptedAt, 0), now) }

@@ -82,10 +82,24 @@ import Testing
         #expect(scene.batch.members[.init(room, scene.member)]?.lastSentAt == 1_000_000)
         // And numbers from outside.
         for time in [Int64.min, -1, 0] { #expect(send(at: time).refusal == .slowMode) }
-        scene.batch.members[.init(room, scene.member)]!.lastSentAt = .max
-        #expect(send(at: .max).refusal == .slowMode)
         scene.batch.members[.init(room, scene.member)]!.lastSentAt = .min
         #expect(send(at: .max).refusal == nil)
+    }
+
+    /// A host whose clock was ahead has stored the time, or this one's clock was set back.
+    @Test(arguments: [4_600_000, 1_010_001, .max] as [Int64])
+    mutating func aTimeThatIsFarAheadLocksNobodyOut(_ time: Int64) {
+        scene.batch.members[.init(room, scene.member)]!.lastSentAt = time
+        #expect(send(at: 1_000_000).refusal == nil)
+        #expect(send(at: 1_000_000).refusal == .slowMode)
+        #expect(scene.batch.members[.init(room, scene.member)]?.lastSentAt == 1_000_000)
+    }
+
+    @Test mutating func clocksThatDifferALittleDoNotShortenTheWait() {
+        scene.batch.members[.init(room, scene.member)]!.lastSentAt = 1_005_000
+        #expect(send(at: 1_000_000).refusal == .slowMode)
+        scene.batch.members[.init(room, scene.member)]!.lastSentAt = 990_001
+        #expect(send(at: 1_000_000).refusal == .slowMode)
     }
 
     @Test mutating func itEndsAtOnceAndIsTold() throws {
