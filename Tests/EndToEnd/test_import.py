@@ -42,6 +42,7 @@ def test_after_export_and_import_the_export_is_the_same_bytes(here, empty, ann, 
     ann.data("PATCH", f"/rooms/{room}", {"Description": "one line", "Metadata": {"b": [1, {"c": True}], "a": "\u00fc"}})
     pair = ann.data("POST", "/rooms", {"Type": "PRIVATE", "Members": [hosted.name]}, 201)["ID"]
     ann.data("POST", f"/rooms/{pair}/messages", {"Content": f"for <@{hosted.name}>"}, 201)
+    ann.data("PATCH", f"/rooms/{room}", {"SlowModeSeconds": 7})
     gone = ann.group(bob, name="Gone")
     ann.rest("DELETE", f"/rooms/{gone}", expect=200)
     bob.rest("PUT", f"/users/{carol.id}/block", expect=204)
@@ -56,6 +57,7 @@ def test_after_export_and_import_the_export_is_the_same_bytes(here, empty, ann, 
     # Clients that have seen the room elsewhere, or not at all, read it anew.
     epoch = f"SELECT epoch FROM rooms WHERE id = '{room}'"
     assert int(empty.ask(epoch)) > int(here.ask(epoch))
+    assert empty.ask(f"SELECT slow_mode_seconds FROM rooms WHERE id = '{room}'") == "7"
     # Unread counts are those of before, for everybody in every room.
     counts = "SELECT md5(string_agg(concat(room_id, user_id, r.message_count - seen_count - sent_count + seen_sent_count, p.seen_count, p.sent_count), ',' ORDER BY room_id, user_id)) " \
              f"FROM members p JOIN rooms r ON r.id = p.room_id WHERE r.id IN ('{room}', '{pair}')"
@@ -384,6 +386,9 @@ def test_the_export_of_a_user_has_everything_about_them(here, ann, bob):
     ann.rest("PUT", f"/rooms/{room}/silence", expect=204)
     ann.data("POST", f"/rooms/{room}/invitations", {}, 201)
     ann.rest("PUT", f"/users/{bob.id}/block", expect=204)
+    reports = [ann.data("PUT", f"/messages/{theirs}/report", {"Reason": "abuse", "Text": "the \"third\" time"}, 201),
+               ann.data("PUT", f"/users/{bob.id}/report", {"Reason": "spam"}, 201)]
+    bob.data("PUT", f"/messages/{mine}/report", {"Reason": "other", "Text": "of bob"}, 201)
     begin(ann, room)
     lines = [json.loads(line) for line in here.run("export", "--user", ann.id).splitlines()]
     kinds = {line["Kind"] for line in lines}
@@ -391,12 +396,15 @@ def test_the_export_of_a_user_has_everything_about_them(here, ann, bob):
     messages = [line for line in lines if line["Kind"] == "message"]
     assert {line["SenderID"] for line in messages} == {ann.id} and mine in {line["ID"] for line in messages}
     assert [(line["MessageID"], line["UserID"]) for line in lines if line["Kind"] == "reaction"] == [(theirs, ann.id)]
-    assert "not mine" not in json.dumps(lines)
+    assert "not mine" not in json.dumps(lines) and "of bob" not in json.dumps(lines)
+    # Its own reports, as the API shows them to their reporter.
+    mine = [{"Kind": "report", "UserID": ann.id, **{key: value for key, value in report.items() if key != "ReportedExternalID"}} for report in reports]
+    assert sorted((line for line in lines if line["Kind"] == "report"), key=lambda line: line["ID"]) == mine
     # Every table with a column of a user is in it, or stands here with its reason.
     columns = here.ask("SELECT DISTINCT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name IN "
-                       "('user_id', 'sender_id', 'owner', 'owner_id', 'blocker', 'created_by', 'actor_id')").split()
+                       "('user_id', 'sender_id', 'owner', 'owner_id', 'blocker', 'created_by', 'actor_id', 'reporter_id')").split()
     exported = {"members", "messages", "rooms", "accounts", "blocks", "user_devices", "user_endpoints", "push_mutes", "thread_mutes",
-                "invitations", "revocations", "erased_users", "audit", "signed_requests", "uploads"}
+                "invitations", "revocations", "erased_users", "audit", "signed_requests", "uploads", "reports"}
     others = {"devices",  # A copy of user_devices for programs of an earlier release.
               "room_events"}  # The same changes as in messages and members.
     assert set(columns) - exported - others == set()

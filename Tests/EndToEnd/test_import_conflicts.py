@@ -353,6 +353,7 @@ def test_a_second_run_names_every_field_that_differs(here, ann, bob):
     for fields, names in (({"File": {**file["File"], "URL": "https://old.example/b"}}, "File"), ({"File": {**file["File"], "Size": 2}}, "File"),
                           ({"EditedAt": at(11)}, "EditedAt"), ({"Sign": f"{name}b"}, "Sign")):
         assert here.differences([*lines[:3], {**file, **fields}]) == [(4, f"the message is here, but not with this {names}")]
+    assert here.differences([{**lines[0], "SlowModeSeconds": 5}, *lines[1:]]) == [(1, "the room is here, but not with this SlowModeSeconds")]
     for fields, names in (({"MutedUntil": "2099-01-01T00:00:00Z"}, "MutedUntil"), ({"JoinedAt": at(1)}, "JoinedAt"), ({"Metadata": {"a": 1}}, "Metadata")):
         assert here.differences([*lines[:2], {**lines[2], **fields}, file]) == [(3, f"the member is here, but not with this {names}")]
 

@@ -106,6 +106,7 @@ extension ImportFields {
         let sign = optional { fields throws(Refusal) in try fields.sign() }
         let (created, deleted, active) = (requiredTime("CreatedAt"), time("DeletedAt"), time("LastActivityAt"))
         let (by, last, metadata) = (optionalUser("CreatedBy"), seq("LastSeq", from: 0), metadata())
+        let slow = slowMode(of: type)
         // The pair could never meet again.
         if type == .privateRoom, deleted != nil { problems.append("DeletedAt is not for PRIVATE rooms") }
         guard let given, let type, let owner, let created, let (id, pair) = pair(of: type, given) else { return nil }
@@ -115,8 +116,17 @@ extension ImportFields {
                 room: Room(
                     id: id, type: type, name: name, description: description, avatar: avatar, ownerID: owner,
                     memberLimit: limit.map { Int($0) }, lastSeq: last ?? 0, lastActivityAt: active ?? created,
-                    createdAt: created, createdBy: by, createdSign: sign, deletedAt: deleted, metadata: metadata),
+                    createdAt: created, createdBy: by, createdSign: sign, deletedAt: deleted, metadata: metadata,
+                    slowModeSeconds: slow),
                 pair: pair, lastActivityAt: active, isKnownElsewhere: last != nil))
+    }
+
+    private mutating func slowMode(of type: RoomType?) -> Int {
+        let seconds = optional { fields throws(Refusal) in
+            try fields.integer("SlowModeSeconds", in: 0...Int64(RequestLimit.slowMode))
+        }
+        if type == .privateRoom, seconds ?? 0 > 0 { problems.append("SlowModeSeconds is not for PRIVATE rooms") }
+        return Int(seconds ?? 0)
     }
 
     private mutating func roomTexts() -> (name: String, description: String, avatar: String) {

@@ -29,6 +29,7 @@ public enum ImportReader {
     /// Kinds of the export of one user that no import takes.
     public static let exportOnly = [
         "device", "silence", "thread_silence", "invitation", "revocation", "erasure", "audit", "request", "upload",
+        "report",
     ]
 
     /// A text from the file, for a sentence: short, and without what would break a terminal.
@@ -64,6 +65,7 @@ public enum ImportReader {
             [
                 "Kind", "ID", "Type", "Name", "Description", "Avatar", "OwnerID", "Members", "MemberLimit", "CreatedAt",
                 "CreatedBy", "Sign", "LastActivityAt", "LastSeq", "DeletedAt", "Metadata",
+                "SlowModeSeconds",
             ]
         ),
         ("user", ["Kind", "ID", "ExternalID", "Name", "Avatar", "Metadata", "DeactivatedAt", "CreatedAt"]),

@@ -71,6 +71,7 @@ final class ExportLines {
             $0.field("OwnerID", room.ownerID)
             if room.type == .privateRoom { $0.field("Members", pair) }
             $0.field("MemberLimit", ifAny: room.memberLimit)
+            if room.slowModeSeconds > 0 { $0.field("SlowModeSeconds", room.slowModeSeconds) }
             $0.field("CreatedAt", time: room.createdAt)
             if room.createdBy != room.ownerID { $0.field("CreatedBy", room.createdBy) }
             $0.field("Sign", ifAny: room.createdSign)

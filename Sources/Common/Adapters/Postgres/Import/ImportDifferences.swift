@@ -50,7 +50,7 @@ enum ImportDifferences {
             [
                 ("Name", isOther("name")), ("Description", isOther("description")), ("Avatar", isOther("avatar")),
                 ("OwnerID", isOther("owner_id")), ("MemberLimit", isOther("member_limit")),
-                ("CreatedAt", isOther("created_at")),
+                ("SlowModeSeconds", isOther("slow_mode_seconds")), ("CreatedAt", isOther("created_at")),
                 ("DeletedAt", "i.deleted_at IS NOT NULL"), ("Metadata", "\(json("i")) IS DISTINCT FROM \(json("h"))"),
             ]),
         """

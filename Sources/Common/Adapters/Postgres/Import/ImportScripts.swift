@@ -48,10 +48,11 @@ enum ImportScripts {
         """
         WITH made AS (
             INSERT INTO rooms (id, type, name, description, avatar, owner_id, member_count, member_limit, last_activity_at,
-                created_at, created_by, created_sign, deleted_at, epoch, metadata)
+                created_at, created_by, created_sign, deleted_at, epoch, metadata, slow_mode_seconds)
             SELECT r.id, r.type, r.name, r.description, r.avatar, r.owner_id, 0, r.member_limit, r.created_at, r.created_at,
                 coalesce(r.created_by, r.owner_id), r.sign, 'infinity',
-                CASE WHEN r.elsewhere THEN extract(epoch FROM now())::bigint ELSE 1 END, r.metadata
+                CASE WHEN r.elsewhere THEN extract(epoch FROM now())::bigint ELSE 1 END, r.metadata,
+                r.slow_mode_seconds
             FROM import_plan p JOIN import_rooms r ON r.id = p.id JOIN import_targets t ON t.id = r.id AND t.state = 0
             WHERE \(condition) ORDER BY r.id
             ON CONFLICT (id) DO NOTHING RETURNING id

@@ -25,7 +25,8 @@ struct ImportStaging {
                 """
                 given uuid, id uuid, one uuid, other uuid, type smallint, name text, description text, avatar text,
                 owner_id uuid, member_limit integer, created_at timestamptz, created_by uuid, sign text,
-                deleted_at timestamptz, last_activity_at timestamptz, last_seq bigint, elsewhere boolean, metadata json
+                deleted_at timestamptz, last_activity_at timestamptz, last_seq bigint, elsewhere boolean, metadata json,
+                slow_mode_seconds integer
                 """
             case .members:
                 """
@@ -164,7 +165,7 @@ extension ImportRoom {
             .text(room.name), .text(room.description), .text(room.avatar), .uuid(room.ownerID),
             .int4(room.memberLimit.map { Int32(clamping: $0) }), .time(room.createdAt), .uuid(room.createdBy),
             .text(room.createdSign), .time(room.deletedAt), .time(lastActivityAt), .int8(room.lastSeq),
-            .bool(isKnownElsewhere), .text(room.metadata?.text),
+            .bool(isKnownElsewhere), .text(room.metadata?.text), .int4(Int32(clamping: room.slowModeSeconds)),
         ]
     }
 }

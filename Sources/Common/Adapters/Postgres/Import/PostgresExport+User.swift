@@ -69,6 +69,15 @@ extension PostgresExport {
             line(
                 "upload", "'MessageID', message_id, 'Size', size, 'CreatedAt', \(time("created_at"))",
                 "uploads WHERE owner =", user),
+            // As their reporter sees them: the copy of a message is what another one has written, and notes are the moderators'.
+            line(
+                "report",
+                """
+                'ID', id, 'RoomID', room_id, 'MessageID', message_id, 'ReportedID', reported_id,
+                'Reason', \(name("reason", ReportReason.allCases.map { ($0.rawValue, $0.name) })), 'Text', text,
+                'State', \(name("state", ReportState.allCases.map { ($0.rawValue, $0.name) })),
+                'CreatedAt', \(time("created_at")), 'UpdatedAt', \(time("updated_at"))
+                """, "reports WHERE reporter_id =", user),
         ]
     }
 
@@ -77,6 +86,10 @@ extension PostgresExport {
         SELECT json_build_object('Kind', \(unsafeSQL: "'\(kind)'"), 'UserID', \(user), \(unsafeSQL: fields))::text
         FROM \(unsafeSQL: source) \(user) ORDER BY 1
         """
+    }
+
+    private static func name(_ column: String, _ names: [(Int16, String)]) -> String {
+        "CASE \(column) \(names.map { "WHEN \($0.0) THEN '\($0.1)'" }.joined(separator: " ")) END"
     }
 
     private static func time(_ column: String) -> String {
