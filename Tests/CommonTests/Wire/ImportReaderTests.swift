@@ -36,6 +36,20 @@ import Testing
         }
     }
 
+    @Test func aFileNameIsPlainAsThatOfTheAPI() {
+        let line = #"""
+            {"Kind": "message", "ID": "5", "RoomID": "5", "SenderID": "5", "Content": "cod\u202efdp.exe", "ContentType": "file",
+            "File": {"Name": "cod\u202efdp.exe"}, "CreatedAt": "2020-01-01T00:00:00Z"}
+            """#
+        guard case .message(let found)? = record(line) else {
+            Issue.record("no message")
+            return
+        }
+        #expect(found.message.content == "codfdp.exe" && found.message.file?.name == "codfdp.exe")
+        let dots = line.replacing("{\"Name\": \"cod\\u202efdp.exe\"", with: "{\"Name\": \"\\u202e..\"")
+        #expect(problems(dots) == ["File: Name is not a plain file name"])
+    }
+
     @Test func aUUIDKeepsItself() throws {
         let id = "0191e2a4-0000-7000-8000-000000000001"
         #expect(try ImportID.room(id).description == id)

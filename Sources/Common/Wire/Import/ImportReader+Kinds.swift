@@ -252,7 +252,8 @@ extension ImportFields {
 
     /// As the API takes names.
     private mutating func fileName() -> String? {
-        let name = optional { fields throws(Refusal) in try fields.line("Name", limit: RequestLimit.fileName) } ?? ""
+        let given = optional { fields throws(Refusal) in try fields.line("Name", limit: RequestLimit.fileName) } ?? ""
+        let name = String(String.UnicodeScalarView(given.unicodeScalars.filter { !$0.turnsText }))
         if name == "." || name == ".." || name.utf8.contains(where: { $0 == 0x2f || $0 == 0x5c }) {
             problems.append("Name is not a plain file name")
         }
