@@ -2,11 +2,13 @@
 from the replica. Its lag is shown, and one that is too far behind is not used."""
 
 import re
+import secrets
 import time
 
 import pytest
 import requests
 from client import message_frame
+from importing import MESSAGE, room_id, small_room
 from replica import Replica
 from waiting import eventually
 
@@ -76,6 +78,28 @@ def test_a_user_reads_what_they_wrote_and_were_told_of(paused, make_user, base_u
     for _ in range(20):
         idle.data("GET", "/rooms")
     assert figure(base_url, "replica_reads_total") > before
+    replica.resume()
+    eventually(lambda: replica.position() != stopped)
+
+
+def test_what_an_import_tells_of_is_read_at_once(paused, make_user, base_url, here):
+    ann, bob, eve = make_user(), make_user(), make_user()
+    replica = paused(DATABASE_READ_MAX_LAG_SECONDS="600")
+    room, quiet, name = bob.group(ann), eve.group(), secrets.token_hex(6)
+    eventually(lambda: (eve.data("GET", f"/rooms/{quiet}"), figure(base_url, "replica_reads_total") or 0)[1] > 0)
+    # The replica has all that marks name until now.
+    eventually(lambda: replica.position() == here.ask("SELECT pg_current_wal_flush_lsn()") or None)
+    replica.pause()
+    stopped = replica.position()
+    with ann.socket() as socket:
+        here.store(small_room(name, 5, (ann.id, bob.id)))
+        socket.wait(lambda frame: frame["Type"] == "room_updated" and frame["RoomID"] == room_id(name))
+        assert len(contents(ann, room_id(name))) == 5
+        assert room_id(name) in [found["ID"] for found in ann.data("GET", "/rooms")]
+        here.store([{**MESSAGE, "ID": f"{name} more", "RoomID": room, "SenderID": bob.id, "Content": "imported"}])
+        socket.new_message("imported")
+        assert contents(ann, room) == ["imported"]
+    assert replica.position() == stopped, "the replica did not stand still"
     replica.resume()
     eventually(lambda: replica.position() != stopped)
 

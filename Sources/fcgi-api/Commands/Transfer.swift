@@ -81,8 +81,9 @@ struct ImportCommand: ParsableCommand {
         if conversion.printLines { return try conversion.show(file) }
         let settings = try self.settings.read()
         HostUser.namespace = settings.tokens.userNamespace
+        let connection = TransferCommands.connection(settings, "import")
         let store = PostgresImport(
-            TransferCommands.connection(settings, "import"),
+            connection,
             rules: ImportRules(rooms: settings.rooms, blocks: settings.account.blocks), byLine: order == "file")
         guard try store.begin() else { throw OperatorError("another import is running: wait for its end") }
         var run = ImportRun(store, namespace: settings.tokens.userNamespace, now: systemClock())
@@ -104,7 +105,7 @@ struct ImportCommand: ParsableCommand {
         if dryRun {
             try Self.say("\(run.lines) lines are good; nothing was stored")
         } else {
-            try finish(store, settings)
+            try finish(store, TransferNews(settings, connection))
             // Users may have done something meanwhile.
             try show(run.compareAgain())
         }
@@ -124,8 +125,8 @@ struct ImportCommand: ParsableCommand {
         try StandardFiles.write((printable(text, atMost: 4000) + "\n").utf8, to: STDOUT_FILENO)
     }
 
-    private func finish(_ store: PostgresImport, _ settings: Settings) throws {
-        let counts = try store.store(TransferNews(settings)) { Progress.show("\($0) messages stored") }
+    fileprivate func finish(_ store: PostgresImport, _ news: TransferNews) throws {
+        let counts = try store.store(news) { Progress.show("\($0) messages stored") }
         Progress.end()
         try Self.say(
             "stored: \(counts.users) users, \(counts.rooms) rooms, \(counts.members) members, "
@@ -166,7 +167,14 @@ private enum Progress {
 private final class TransferNews: ImportNews {
     private var news: RedisImportNews?
 
-    init(_ settings: Settings) { news = (try? RedisConnection(url: settings.redisURL)).map { RedisImportNews($0) } }
+    /// - Parameter connection: that of the import: its position includes what the import has stored.
+    init(_ settings: Settings, _ connection: PostgresConnection) {
+        let database = settings.database
+        let position = database.hasReplica ? PostgresLogPosition(connection) : nil
+        news = (try? RedisConnection(url: settings.redisURL)).map {
+            RedisImportNews($0, position: position, markLifetime: database.markLifetime)
+        }
+    }
 
     func appeared(_ room: Room, _ members: [Member]) { tell { try $0.appeared(room, members) } }
     func grew(_ last: Message) { tell { try $0.grew(last) } }

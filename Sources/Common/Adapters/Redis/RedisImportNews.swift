@@ -3,16 +3,26 @@ public import ChatCore
 /// Tells connected members of what an import stored. Redis may be away: clients see it when they connect again.
 public final class RedisImportNews: ImportNews {
     private let redis: RedisConnection
+    private let replica: (position: any LogPosition, marks: RedisWriteMarks)?
 
-    public init(_ redis: RedisConnection) { self.redis = redis }
+    /// - Parameters:
+    ///   - position: of the primary, when a replica serves reads: what members are told of, they read at once.
+    ///   - markLifetime: as in ``RedisWriteMarks``.
+    public init(_ redis: RedisConnection, position: (any LogPosition)?, markLifetime: Duration) {
+        self.redis = redis
+        replica = position.map { ($0, RedisWriteMarks(redis, lifetime: markLifetime)) }
+    }
 
     /// As a member is told who was added to a room: the copy begins at its last Seq, and REST has what was before.
     public func appeared(_ room: Room, _ members: [Member]) throws {
         guard room.deletedAt == nil else { return }
         let seq = room.lastSeq
-        for part in stride(from: 0, to: members.count, by: 500) {
+        let position = try replica?.position.position()
+        for start in stride(from: 0, to: members.count, by: 500) {
+            let part = members[start..<min(start + 500, members.count)]
+            try mark(position, Set(part.map(\.userID)), room.id)
             _ = try redis.pipeline(
-                members[part..<min(part + 500, members.count)].map { member in
+                part.map { member in
                     let view = RoomView(
                         room: room, unread: member.unread(in: room), role: member.role, mutedUntil: member.mutedUntil)
                     let update = RoomUpdate(roomID: room.id, change: .joined, room: view, member: member, seq: seq)
@@ -32,8 +42,15 @@ public final class RedisImportNews: ImportNews {
             seq: UInt64(clamping: seq), kind: isEdited ? .messageUpdated : .newMessage,
             sign: isEdited ? nil : last.sign,
             body: last.body(at: seq))
+        try mark(try replica?.position.position(), [], last.roomID)
         _ = try redis.pipeline([
             ["PUBLISH", BusChannel.room(last.roomID)].words + [FrameChunk(room: last.roomID, frames: [frame]).encode()]
         ])
+    }
+
+    /// The marks come before the news, also in a cluster, whose nodes do not wait for each other.
+    private func mark(_ position: Int64?, _ users: Set<UUID128>, _ room: UUID128) throws {
+        guard let position, let replica else { return }
+        try replica.marks.record(Written(position: position, users: users, rooms: [room]))
     }
 }
