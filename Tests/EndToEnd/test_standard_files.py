@@ -115,7 +115,8 @@ def test_a_pipe_with_a_name_is_refused_and_that_of_the_shell_is_read(empty, tmp_
         assert answer.returncode == 1 and b"a?[2Jfifo is no file: - reads the standard input" in answer.stderr, answer
     file = tmp_path / "file.ndjson"
     file.write_bytes(text(small_room()))
-    said = shell(empty, f'exec "$@" import <(cat {file}) --dry-run -c {os.environ["TEST_ENV_FILE"]}', str(program("fcgi-api")))
+    line = 'exec "$1" import <(cat "$2") --dry-run -c "$3"'
+    said = shell(empty, line, str(program("fcgi-api")), str(file), os.environ["TEST_ENV_FILE"])
     assert said.stdout == b"8 lines are good; nothing was stored\n", said
     with file.open("rb") as opened:
         assert b"8 lines" in shell(empty, 'exec "$@"', *map(str, empty.command("import", "/dev/stdin", "--dry-run")), stdin=opened).stdout
