@@ -33,8 +33,15 @@ final class QueueTurn {
     /// Told of each question to PostgreSQL.
     var onAnswer: ((StoreError?) -> Void)?
     private var closing: (generation: Int, marksAt: Int64)?
-    /// Queues below this number are deleted.
-    private var removing: (generation: Int, queue: Int, moved: Int, hasFailed: Bool)?
+    private var removal: Removal?
+
+    private struct Removal {
+        let generation: Int
+        /// Queues below this number are deleted.
+        var queue = 0
+        var moved = 0
+        var hasFailed = false
+    }
 
     init(
         _ settings: RabbitMQSettings, _ broker: any Broker, _ generations: any QueueGenerations, clock: WorkerClock,
@@ -173,23 +180,25 @@ final class QueueTurn {
         guard isFirst, let today = known.last?.layout,
             let old = known.first(where: { $0.isForgotten && $0.layout != today })?.layout
         else { return }
-        var (queue, moved) = removing?.generation == old.generation ? (removing!.queue, removing!.moved) : (0, 0)
+        var own = removal.flatMap { $0.generation == old.generation ? $0 : nil } ?? Removal(generation: old.generation)
+        defer { removal = own.queue == old.total ? nil : own }
         do throws(RabbitMQError) {
-            moved += try queues.remove(queue, of: old, movingTo: today)
-            queue += 1
+            own.moved += try queues.remove(own.queue, of: old, movingTo: today)
+            own.queue += 1
         } catch {
             // For instance, a queue that a late message belongs to is full.
-            if removing?.hasFailed != true {
+            if !own.hasFailed {
                 log.warning("an old queue cannot be removed yet", metadata: ["error": "\(error)"])
             }
-            return removing = (old.generation, queue, moved, hasFailed: true)
+            own.hasFailed = true
+            return
         }
-        guard queue == old.total else { return removing = (old.generation, queue, moved, hasFailed: false) }
-        removing = nil
+        own.hasFailed = false
+        guard own.queue == old.total else { return }
         try? generations.remove(old.generation)
         log.notice(
             "queues of an earlier generation are removed",
-            metadata: ["generation": "\(old.generation)", "moved": "\(moved)"])
+            metadata: ["generation": "\(old.generation)", "moved": "\(own.moved)"])
     }
 
     /// Everything before the mark is stored. Returns the error when that could not be recorded.

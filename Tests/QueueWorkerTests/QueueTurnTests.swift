@@ -41,6 +41,12 @@ import Testing
         return generations
     }
 
+    /// The old generation is drained, and old enough to be deleted.
+    private func endAndForget(_ generations: MemoryGenerations) throws {
+        for queue in 0..<2 { try generations.end(queue: queue, of: 1) }
+        generations.forget(1)
+    }
+
     private func command(_ room: UUID128) -> Command {
         Command(
             id: .v7(at: time.now), room: room, actor: UUID128(high: 1, low: 1), acceptedAt: time.now,
@@ -218,8 +224,7 @@ import Testing
         let late = [command(UUID128(high: 5, low: 1)), command(UUID128(high: 5, low: 2))]
         broker.put(Command.joined(late.map { $0.encode() }), into: "chat.queue.1")
         broker.put([], into: "chat.queue.0", correlation: "end of generation 1 0")
-        for queue in 0..<2 { try generations.end(queue: queue, of: 1) }
-        generations.forget(1)
+        try endAndForget(generations)
         // One at a time: its rooms wait meanwhile.
         _ = try turn.look(connection)
         #expect(broker.queueNames.intersection(oldQueues) == ["chat.queue.1"] && generations.known.count == 2)
@@ -240,8 +245,7 @@ import Testing
         let connection = try broker.open("test")
         let turn = turn(generations, queues: 3, isFirst: false)
         _ = try turn.prepare(connection)
-        for queue in 0..<2 { try generations.end(queue: queue, of: 1) }
-        generations.forget(1)
+        try endAndForget(generations)
         for _ in 0..<5 {
             _ = try turn.look(connection)
             time.now += 1000
@@ -255,8 +259,7 @@ import Testing
         let connection = try broker.open("test")
         let crashed = turn(generations, queues: 3)
         _ = try crashed.prepare(connection)
-        for queue in 0..<2 { try generations.end(queue: queue, of: 1) }
-        generations.forget(1)
+        try endAndForget(generations)
         _ = try crashed.look(connection)
         let next = turn(generations, queues: 3)
         for _ in 0..<2 {
@@ -272,8 +275,7 @@ import Testing
         let connection = try broker.open("test")
         let turn = turn(generations, queues: 3)
         _ = try turn.prepare(connection)
-        for queue in 0..<2 { try generations.end(queue: queue, of: 1) }
-        generations.forget(1)
+        try endAndForget(generations)
         broker.isAway = true
         _ = try turn.look(connection)
         broker.isAway = false

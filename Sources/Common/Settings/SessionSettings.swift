@@ -45,12 +45,6 @@ public struct SessionSettings: Sendable {
 
     /// A token of RFC 9110.
     private static func isName(_ text: String) -> Bool {
-        (1...128).contains(text.utf8.count)
-            && text.utf8.allSatisfy { byte in
-                switch byte {
-                case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true
-                default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
-                }
-            }
+        (1...128).contains(text.utf8.count) && text.utf8.allSatisfy { isHTTPTokenByte($0) }
     }
 }

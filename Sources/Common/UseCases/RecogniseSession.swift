@@ -10,7 +10,7 @@ public final class RecogniseSession {
     /// host that is down costs a worker one time limit in it.
     private static let rest = Duration.seconds(1)
     /// Requests of one page arrive together: one of them asks, and the others wait this long for its answer or a place.
-    private static let patience = Duration.milliseconds(200)
+    private static let longestWait = Duration.milliseconds(200)
     private static let pace = Duration.milliseconds(10)
     /// Of the UUIDs under which networks are counted. Random, drawn once.
     private static let networks = UUID128(high: 0x6c1d_0f5a_93be_4e27, low: 0x9a40_71d2_8cf3_5be6)
@@ -102,7 +102,7 @@ public final class RecogniseSession {
 
     /// - Returns: nil with a place that is taken; or the answer that another worker has received meanwhile.
     private func takePlace(or key: [UInt8]) throws(Refusal) -> HostSession? {
-        var left = Self.patience
+        var left = Self.longestWait
         while !places.take() {
             guard left > .zero else { throw .busy("too many questions to the host application are open") }
             wait(Int(Self.pace.milliseconds))
