@@ -28,7 +28,7 @@ public struct KeySource: Sendable, Hashable {
             issuers = []
         }
         guard issuers != [""] else { throw ServerURL.Problem("an entry has no issuer before its =") }
-        guard url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && !"\"<>\\^`{|}#".utf8.contains($0) }) else {
+        guard url.utf8.allSatisfy({ isURLByte($0) && $0 != UInt8(ascii: "#") }) else {
             throw ServerURL.Problem("an address has characters that no URL has, or a #")
         }
         let parts = try ServerURL(url, ports: ["https": 443, "http": 80])

@@ -77,6 +77,29 @@ public func isHTTPTokenByte(_ byte: UInt8) -> Bool {
     }
 }
 
+/// Whether the byte may occur in a URL, percent-encoded or not (RFC 3986, 2); `[`, `]` and `%` have their own rules.
+public func isURLByte(_ byte: UInt8) -> Bool {
+    byte > 0x20 && byte < 0x7f && !"\"<>\\^`{|}".utf8.contains(byte)
+}
+
+/// One to five digits of a port from 1 to 65535.
+func isPort(_ digits: some Collection<UInt8>) -> Bool {
+    (1...5).contains(digits.count) && digits.allSatisfy { (0x30...0x39).contains($0) }
+        && (1...65_535).contains(digits.reduce(0) { $0 * 10 + Int($1 - 0x30) })
+}
+
+/// A case with a name on the wire, which is compared as bytes.
+public protocol NamedCase: CaseIterable {
+    var name: String { get }
+}
+
+extension NamedCase {
+    public init?(name: String) {
+        guard let match = Self.allCases.first(where: { areSameBytes($0.name, name) }) else { return nil }
+        self = match
+    }
+}
+
 /// C0, DEL and C1: people do not write them, and they break terminals and logs.
 func isControl(_ scalar: Unicode.Scalar) -> Bool {
     scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)

@@ -31,6 +31,6 @@ public struct Profile: Sendable, Equatable {
         let bytes = text.utf8
         return bytes.count <= RequestLimit.avatar
             && (bytes.starts(with: "https://".utf8) || bytes.starts(with: "http://".utf8))
-            && bytes.allSatisfy { $0 > 0x20 && $0 < 0x7f && !"\"<>\\^`{|}".utf8.contains($0) }
+            && bytes.allSatisfy(isURLByte)
     }
 }

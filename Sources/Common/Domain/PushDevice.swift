@@ -1,5 +1,5 @@
 /// The way by which a device gets its pushes.
-public enum PushKind: Int16, Sendable, CaseIterable {
+public enum PushKind: Int16, Sendable, NamedCase {
     case fcm = 1
     case webPush, apns, webhook
 
@@ -11,11 +11,6 @@ public enum PushKind: Int16, Sendable, CaseIterable {
         case .apns: "apns"
         case .webhook: "webhook"
         }
-    }
-
-    public init?(name: String) {
-        guard let match = Self.allCases.first(where: { areSameBytes($0.name, name) }) else { return nil }
-        self = match
     }
 }
 
@@ -69,7 +64,7 @@ public struct PushEndpoint: Sendable, Equatable {
     public init(_ text: String, hosts: [String] = [], allowsLoopback: Bool = false) throws(Problem) {
         let bytes = text.utf8
         guard bytes.count <= Self.longest else { throw Problem(text: "has more than \(Self.longest) bytes") }
-        guard bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7f && !"\"<>\\^`{|}#@".utf8.contains($0) }) else {
+        guard bytes.allSatisfy({ isURLByte($0) && !"#@".utf8.contains($0) }) else {
             throw Problem(text: "contains a character that no endpoint has")
         }
         let isPlain = bytes.starts(with: "http://".utf8)
@@ -81,7 +76,7 @@ public struct PushEndpoint: Sendable, Equatable {
         let name = authority.prefix { $0 != UInt8(ascii: ":") }
         host = asciiLowercased(Substring(name))
         let port = authority.dropFirst(name.count)
-        guard port.isEmpty || Self.isPort(port.dropFirst()) else { throw Problem(text: "has an invalid port") }
+        guard port.isEmpty || isPort(port.dropFirst()) else { throw Problem(text: "has an invalid port") }
         origin = "\(isPlain ? "http" : "https")://\(host)\(Substring(port))"
         isLoopback = isPlain && allowsLoopback && (host == "127.0.0.1" || host == "localhost")
         if isLoopback { return }
@@ -90,11 +85,6 @@ public struct PushEndpoint: Sendable, Equatable {
         guard hosts.isEmpty || hosts.contains(where: { Self.matches(host, $0) }) else {
             throw Problem(text: "is of a push service that is not accepted here")
         }
-    }
-
-    private static func isPort(_ digits: some Collection<UInt8>) -> Bool {
-        (1...5).contains(digits.count) && digits.allSatisfy { (0x30...0x39).contains($0) }
-            && (Int(String(decoding: digits, as: UTF8.self)).map { (1...65_535).contains($0) } ?? false)
     }
 
     /// At least two labels of letters, digits and hyphens. The last one begins with a letter, so it is not an IP

@@ -1,29 +1,19 @@
 /// The raw value is the stored number.
-public enum ReportReason: Int16, Sendable, CaseIterable {
+public enum ReportReason: Int16, Sendable, NamedCase {
     case spam = 1
     case abuse, violence, sexual, illegal, other
 
     /// The name on the wire.
     public var name: String { "\(self)" }
-
-    public init?(name: String) {
-        guard let match = Self.allCases.first(where: { areSameBytes($0.name, name) }) else { return nil }
-        self = match
-    }
 }
 
 /// The raw value is the stored number.
-public enum ReportState: Int16, Sendable, CaseIterable {
+public enum ReportState: Int16, Sendable, NamedCase {
     case open = 1
     case reviewing, resolved, dismissed
 
     /// The name on the wire.
     public var name: String { "\(self)" }
-
-    public init?(name: String) {
-        guard let match = Self.allCases.first(where: { areSameBytes($0.name, name) }) else { return nil }
-        self = match
-    }
 
     public var isClosed: Bool { self == .resolved || self == .dismissed }
 

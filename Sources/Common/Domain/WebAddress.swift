@@ -8,7 +8,7 @@ public enum WebAddress {
     public static func isLink(_ text: String) -> Bool {
         let bytes = text.utf8
         guard bytes.count <= longest,
-            bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7f && !"\"<>\\^`{|}".utf8.contains($0) }),
+            bytes.allSatisfy(isURLByte),
             let scheme = ["https://", "http://"].first(where: { bytes.starts(with: $0.utf8) })
         else { return false }
         let authority = Array(bytes.dropFirst(scheme.utf8.count).prefix { !"/?#".utf8.contains($0) })
@@ -30,10 +30,5 @@ public enum WebAddress {
 
     private static func isHex(_ byte: UInt8) -> Bool {
         (0x61...0x66).contains(byte | 0x20) || (0x30...0x39).contains(byte)
-    }
-
-    private static func isPort(_ digits: ArraySlice<UInt8>) -> Bool {
-        (1...5).contains(digits.count) && digits.allSatisfy { (0x30...0x39).contains($0) }
-            && (1...65_535).contains(digits.reduce(0) { $0 * 10 + Int($1 - 0x30) })
     }
 }

@@ -37,7 +37,7 @@ struct MoveOrder: Equatable, Sendable {
         guard let scheme = ["ws://", "wss://"].first(where: { bytes.starts(with: $0.utf8) }) else {
             return "begins neither with ws:// nor with wss://"
         }
-        guard bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7f && !"\"'\\<>^`{|}?#@".utf8.contains($0) }) else {
+        guard bytes.allSatisfy({ isURLByte($0) && !"'?#@".utf8.contains($0) }) else {
             return "has a character that no such address has, or a user, a query or a fragment"
         }
         let host = bytes.dropFirst(scheme.utf8.count).prefix { $0 != UInt8(ascii: "/") }
